@@ -1,0 +1,152 @@
+"""What an adapter promises, and what it is handed. Adapters import this, the domain and tenacity, nothing else."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from publisher.domain.account import Account, Traits
+from publisher.domain.outcome import Finding, Health, NotSent, Outcome, Receipt, Removal, Ticket, Unknown
+from publisher.domain.patience import Patience
+from publisher.domain.problem import Problem
+from publisher.domain.quota import Quota
+from publisher.domain.rendition import Parcel, Rendition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One file part of a multipart form."""
+
+    name: str
+    filename: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One HTTP request, as data.
+
+    `form` is sent urlencoded, or as multipart beside `uploads`; `content` is a raw body instead of a form. Values may
+    be secrets, so they stay out of the representation.
+    """
+
+    method: str
+    url: str
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uploads: tuple[Upload, ...] = ()
+    content: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One complete HTTP answer: its body arrived whole and within the cap. `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Http(Protocol):
+    """The only way to a platform, one per login: at most one call of a login is in flight at a time.
+
+    Trouble on the way is a value: NotSent only when the transport proves that no byte of the request left.
+    """
+
+    async def ask(self, call: Call) -> Reply | NotSent | Unknown:
+        """Make a call that may be repeated: a read, a token, an upload, a draft."""
+        ...
+
+    async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
+        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone."""
+        ...
+
+
+class TokenBook(Protocol):
+    """The shared store of a login's short-lived tokens."""
+
+    async def current(self) -> str | None:
+        """Give the token in force, or None when there is none or it has ended."""
+        ...
+
+    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable["Token | None"]]) -> str | None:
+        """Replace `stale` by what `fetch` brings, one at a time; whoever comes second gets the first one's token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A short-lived token and when it ends."""
+
+    value: str = field(repr=False)
+    ends_at: datetime
+
+
+class Notes(Protocol):
+    """What an adapter must remember across restarts about a login: uploads made, steps done."""
+
+    async def recall(self, key: str) -> str | None: ...
+    async def remember(self, key: str, value: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterKit:
+    """All that an adapter is given. `secret` is the login's, read when needed; `failpoint` is for tests of crashes."""
+
+    http: Http
+    secret: Callable[[], Mapping[str, str]]
+    tokens: TokenBook
+    notes: Notes
+    now: Callable[[], datetime]
+    failpoint: Callable[[str], Awaitable[None]]
+
+
+class Adapter(Protocol):
+    """One account on one platform. It names what happened; what follows from it is the core's to say."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def check(self, rendition: Rendition) -> Sequence[Problem]:
+        """Tell what the platform would refuse. Pure."""
+        ...
+
+    async def publish(self, parcel: Parcel) -> Outcome:
+        """Make one attempt: whatever may be repeated first, then exactly one `http.create`, then no guess."""
+        ...
+
+    async def follow_up(self, ticket: Ticket) -> Finding:
+        """Read how far the platform has come."""
+        ...
+
+    async def find(self, parcel: Parcel) -> Finding:
+        """Take one complete look for the parcel's post; Unknown when the list cannot be read back past the baseline."""
+        ...
+
+    async def retract(self, receipt: Receipt) -> Removal:
+        """Take the post down. Repeating it is harmless."""
+        ...
+
+    async def probe(self) -> Health:
+        """Read whether the login works."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """How often and how patiently a platform is used where the operator says nothing."""
+
+    quota: Quota
+    patience: Patience
+
+
+class AdapterFactory(Protocol):
+    """What a package registers under `publisher.adapters`: how to build an adapter, and its platform's defaults."""
+
+    @property
+    def defaults(self) -> Defaults: ...
+
+    def create(self, account: Account, kit: AdapterKit) -> Adapter: ...

@@ -1,0 +1,59 @@
+"""Who speaks where, and what a platform lets them say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import NewType
+
+Platform = NewType("Platform", str)
+AccountId = NewType("AccountId", str)
+LoginId = NewType("LoginId", str)
+RegionCode = NewType("RegionCode", str)
+
+
+class Mode(StrEnum):
+    API = "api"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One identity speaking in one place; for Tieba, in one forum."""
+
+    id: AccountId
+    platform: Platform
+    identity: str
+    secret: str
+    region: RegionCode | None = None
+    mode: Mode = Mode.API
+    forum: str | None = None
+    safe_link: str | None = None
+    base_url: str | None = None
+    public_ip: str | None = None
+    has_accepted_risk: bool = False
+
+    @property
+    def login(self) -> LoginId:
+        """The credentials behind the account; accounts that share them share a quota and one call at a time."""
+        return LoginId(f"{self.platform}/{self.secret}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a platform allows, and how long its truth takes to show.
+
+    `measure` counts text as the platform does. `server_delay` is the longest a call may act after its reply was
+    lost, `listing_lag` the longest until a list shows the post. `readable` is how many of the newest posts a list
+    gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
+    """
+
+    measure: Callable[[str], int]
+    text_limit: int
+    title_limits: tuple[int, int]
+    picture_limit: int
+    server_delay: timedelta
+    listing_lag: timedelta
+    readable: int | None
+    may_resend: bool
+    is_article: bool = False

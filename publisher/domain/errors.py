@@ -1,0 +1,51 @@
+"""Exceptions are for bugs and broken promises; what people, platforms and networks do wrong is a value."""
+
+from collections.abc import Sequence
+
+from publisher.domain.problem import Problem
+
+
+class PublisherError(Exception):
+    """Every error of ours descends from this one."""
+
+
+class IllegalStepError(PublisherError):
+    """An event met a state that the table does not allow it in, or came from someone who may not bring it."""
+
+
+class InputError(PublisherError):
+    """A file of the workspace was refused as a whole; `problems` names every reason."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(", ".join(sorted({problem.code for problem in problems})))
+        self.problems = tuple(problems)
+
+
+class ScheduleError(InputError):
+    """schedule.toml was refused; the last good version stays in force."""
+
+
+class SettingsError(InputError):
+    """publisher.toml was refused; nothing starts."""
+
+
+class TemplateError(InputError):
+    """A template does not load or does not render."""
+
+
+class RefusedError(PublisherError):
+    """Going on would be unsafe. `code` and `facts` say why, in the terms that messages turn into words."""
+
+    def __init__(self, code: str, **facts: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+
+class NoSuchError(PublisherError):
+    """A post, account or delivery that was named does not exist."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"{what} {name}")
+        self.what = what
+        self.name = name

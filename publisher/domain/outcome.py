@@ -1,0 +1,140 @@
+"""What a platform told us: outcomes of a call, findings of a read, the fate of a removal, the health of a login."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class HoldReason(StrEnum):
+    """Why a delivery waits for a person."""
+
+    AUTH = "auth"
+    CAPTCHA = "captcha"
+    ACCOUNT = "account"
+    PERMISSION = "permission"
+    WRONG_ACCOUNT = "wrong_account"
+    EDITED = "edited"
+    IMAGE_MISSING = "image_missing"
+    LOOKALIKE = "lookalike"
+    CANNOT_CHECK = "cannot_check"
+    ABSENT = "absent"
+    ABSENT_TWICE = "absent_twice"
+    NOT_SEEN = "not_seen"
+    REVIEW = "review"
+    POISON = "poison"
+    FOREIGN_STATE = "foreign_state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that a post is live: the platform's id, its address, and when the platform says it was made."""
+
+    remote_id: str
+    url: str
+    live_at: datetime
+    is_by_word: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """The number under which a platform still works on a post."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    ticket: Ticket
+    look_again_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Refused for good; nothing was made."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimited:
+    """Refused for now; nothing was made. `until` is None where the platform named no time."""
+
+    code: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Refused for now by a code that is listed as having done nothing."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialExpired:
+    """The sign-in was refused before anything was done; the adapter has renewed it once where it can."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A person must act on the platform; nothing was made unless `hold` says otherwise."""
+
+    code: str
+    reason: str
+    hold: HoldReason = HoldReason.ACCOUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """The transport proves that no byte of the creating request left."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Anything else. A guess is never made from here."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A complete read of the right list, back past the baseline, showed no post of ours."""
+
+    back_to: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookalike:
+    """Something on the account looks like ours but does not carry our marker."""
+
+    remote_id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """The post is not live any more, by the platform's own word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The login works. `until` is when its credentials end, where the platform says so."""
+
+    until: datetime | None = None
+
+
+Outcome = Published | Submitted | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+Finding = Published | Submitted | Rejected | Missing | Lookalike | Gone | Unknown
+Removal = Gone | Rejected | Unknown
+Health = Ready | CredentialExpired | Blocked | Unknown

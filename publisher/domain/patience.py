@@ -1,0 +1,50 @@
+"""How long to wait, and for how long to go on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """All waits of one platform.
+
+    `deadline` bounds one whole call, `lease` the right to make it, `settle` the time after which the platform has
+    surely done and shown all it will. `look_first` is the first pause before reading in doubt. `review_alert` and
+    `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read. `clock_margin` covers clocks that
+    disagree.
+    """
+
+    deadline: timedelta = timedelta(seconds=20)
+    lease: timedelta = timedelta(seconds=40)
+    settle: timedelta = timedelta(minutes=10)
+    look_first: timedelta = timedelta(seconds=30)
+    look_most: timedelta = timedelta(minutes=15)
+    retry_first: timedelta = timedelta(seconds=5)
+    retry_most: timedelta = timedelta(minutes=10)
+    review_alert: timedelta = timedelta(minutes=30)
+    review_hold: timedelta = timedelta(hours=2)
+    blind_hold: timedelta = timedelta(hours=2)
+    clock_margin: timedelta = timedelta(minutes=2)
+
+    @property
+    def is_ordered(self) -> bool:
+        """A call ends before its lease, a lease before the settle time: else one call could overtake another."""
+        return self.deadline < self.lease < self.settle
+
+
+def next_try(patience: Patience, failures: int, now: datetime, jitter: float) -> datetime:
+    """Give the instant of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
+    wait = min(patience.retry_first * 2.0 ** min(failures, 16), patience.retry_most)
+    return now + wait * (1 + jitter / 4)
+
+
+def next_look(patience: Patience, looks: int, doubt_since: datetime, now: datetime) -> datetime:
+    """Give the instant of the next read in doubt: doubling waits, never sleeping past the end of the settle time."""
+    wait = min(patience.look_first * 2.0 ** min(looks, 16), patience.look_most)
+    settled_at = doubt_since + patience.settle + timedelta(milliseconds=1)
+    return min(now + wait, settled_at) if now < settled_at else now + wait
+
+
+def jitter_for(seed: int, count: int) -> float:
+    """Spread retries without dice: the same delivery and try always wait the same."""
+    return (seed * 2654435761 + count * 40503) % 1024 / 1024

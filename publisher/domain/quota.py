@@ -1,0 +1,38 @@
+"""How often a login may speak, and what is kept back for urgent posts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """Calls that may create a post, per login: a gap between two, and most in any hour and any day.
+
+    `reserve` is the share of both that only urgent posts may use. Windows slide, so that no fixed window of the
+    platform's, wherever it starts, can hold more.
+    """
+
+    gap: timedelta
+    per_hour: int
+    per_day: int
+    reserve: float = 0.2
+
+    def next_allowed(self, sent: Sequence[datetime], now: datetime, *, is_urgent: bool) -> datetime:
+        """Give the earliest instant from `now` on at which one more call keeps every limit. `sent` is newest first."""
+        allowed = now
+        if sent:
+            allowed = max(allowed, sent[0] + self.gap)
+        for window, most in ((HOUR, self.per_hour), (DAY, self.per_day)):
+            usable = most if is_urgent else most - self.kept_back(most)
+            if len(sent) >= usable:
+                allowed = max(allowed, sent[usable - 1] + window)
+        return allowed
+
+    def kept_back(self, most: int) -> int:
+        """How many of `most` calls only urgent posts may use; at least one is always left for the others."""
+        return min(ceil(most * self.reserve), most - 1)

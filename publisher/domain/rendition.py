@@ -1,0 +1,142 @@
+"""The final words and pictures for one account, and how we know them again on the platform."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import NewType
+
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.post import OccurrenceKey
+
+Fingerprint = NewType("Fingerprint", str)
+DeliveryId = NewType("DeliveryId", int)
+
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+_LINK = re.compile(r"https?://[^\s<>\"'，。；！？、）】]+", re.IGNORECASE)
+_TELLING = 60
+"""How many folded characters at the start of a text tell it from another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A bulletin number such as `K7QM-4R2T`, unique to one delivery, by which we know our own post."""
+
+    code: str
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text carries the marker, whatever the platform did to case, width, spaces or brackets."""
+        return _fold(self.code) in _fold(text)
+
+
+def marker_for(key: OccurrenceKey, account: AccountId) -> Marker:
+    """Derive a delivery's marker from its key alone, so that a preview shows the number that will be sent."""
+    digest = hashlib.sha256(f"{key.post}\n{key.label}\n{account}".encode()).digest()
+    number = int.from_bytes(digest[:8], "big")
+    letters = ""
+    for _ in range(8):
+        number, index = divmod(number, len(_ALPHABET))
+        letters += _ALPHABET[index]
+    return Marker(code=f"{letters[:4]}-{letters[4:]}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image of a rendition; its bytes are kept by their hash."""
+
+    sha256: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """Exactly what one account will say. `text` is plain text (Weibo, Tieba) or an article's HTML (WeChat).
+
+    Inside an article a picture stands as `<img src="media:SHA256">`; the adapter puts the platform's own address
+    of the uploaded picture there, and changes nothing else. `link` carries the marker for readers who want more.
+    """
+
+    account: AccountId
+    platform: Platform
+    marker: Marker
+    title: str
+    text: str
+    summary: str = ""
+    link: str | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """The renditions of one occurrence, frozen; `id` names them all by hash."""
+
+    occurrence: OccurrenceKey
+    definition: str
+    renditions: tuple[Rendition, ...]
+
+    @property
+    def id(self) -> Fingerprint:
+        return fingerprint([self.definition, sorted(rendition.fingerprint for rendition in self.renditions)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What stood on the account before an attempt: the newest id we know, and an instant surely before the call."""
+
+    newest_id: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """What an adapter is handed: one committed attempt, ready to go.
+
+    `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first
+    byte may leave. `owned_ids` are remote ids that belong to other deliveries. `images` go with `rendition.pictures`.
+    """
+
+    delivery: DeliveryId
+    attempt: int
+    account: AccountId
+    rendition: Rendition
+    images: tuple[bytes, ...]
+    baseline: Baseline
+    intended_at: datetime
+    start_by: float
+    owned_ids: frozenset[str] = frozenset()
+
+    @property
+    def marker(self) -> Marker:
+        return self.rendition.marker
+
+
+def fingerprint(value: object) -> Fingerprint:
+    """Hash any JSON value by its one canonical spelling."""
+    spelled = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return Fingerprint(hashlib.sha256(spelled.encode()).hexdigest())
+
+
+def is_alike(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
+    """Whether two posts say the same but for links and the marker: grounds to ask a person, never to adopt."""
+    left, right = (_telling(parts, marker) for parts in (ours, theirs))
+    return bool(left) and left == right
+
+
+def _telling(parts: Sequence[str], marker: Marker) -> str:
+    folded = _fold(_LINK.sub("", " ".join(parts)))
+    return folded.replace(_fold(marker.code), "")[:_TELLING]
+
+
+def _fold(text: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())

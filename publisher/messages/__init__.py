@@ -1,0 +1,68 @@
+"""Codes to words, in Simplified Chinese and English. The core speaks in codes; everything people read comes from here.
+
+Each `*.toml` beside this file holds one area; an entry is a code with its words in both languages, and maybe a hint:
+
+    [unknown_key]
+    zh_CN = "没有“{key}”这个键"
+    en = "there is no key {key}"
+    hint.zh_CN = "…"
+    hint.en = "…"
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from publisher.domain.problem import Place, Problem
+
+Lang = Literal["zh_CN", "en"]
+LANGS: tuple[Lang, ...] = ("zh_CN", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The words of one language."""
+
+    lang: Lang = "zh_CN"
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: catalogue())
+
+    def say(self, code: str, /, **facts: object) -> str:
+        """Put a code into words; a code without an entry is shown as it is, so that nothing is ever hidden."""
+        entry = self.entries.get(code)
+        return _fill(entry[self.lang], facts) if entry else code
+
+    def hint(self, code: str, /, **facts: object) -> str:
+        """Say what to do about a code, or nothing where the message already says it."""
+        hint = self.entries.get(code, {}).get("hint")
+        return _fill(hint[self.lang], facts) if hint else ""
+
+    def tell(self, problem: Problem) -> str:
+        """Write a problem on one line: FILE:LINE:COLUMN: key.path: message, and its hint."""
+        parts = [_where(problem.place)] if problem.place else []
+        parts.append(self.say(problem.code, **problem.facts))
+        hint = self.hint(problem.code, **problem.facts)
+        return " ".join([*parts, *([f"({hint})"] if hint else [])])
+
+
+def _where(place: Place) -> str:
+    spot = f"{place.file}:{place.line}:{place.column}:"
+    return f"{spot} {place.path}:" if place.path else spot
+
+
+def _fill(words: str, facts: Mapping[str, object]) -> str:
+    return words.format_map(_Facts(facts))
+
+
+class _Facts(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return f"{{{key}}}"
+
+
+@cache
+def catalogue() -> Mapping[str, Mapping[str, Any]]:
+    """Read all areas once."""
+    areas = (path for path in files(__package__).iterdir() if path.name.endswith(".toml"))
+    return {code: entry for area in areas for code, entry in tomllib.loads(area.read_text("utf-8")).items()}
