@@ -1,0 +1,63 @@
+"""claim -> intend -> one call -> settle."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from publisher.contract import Adapter
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Lease
+from publisher.domain.outcome import Outcome
+from publisher.domain.rendition import Parcel
+from publisher.guard import guarded
+from publisher.store.outbox import Declined, Outbox
+from publisher.telemetry import log
+
+LOOK_ROUND = 1.0
+"""Seconds after which new claims are looked for although no call has come back."""
+
+
+async def deliver_due(
+    outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, stopping: asyncio.Event
+) -> None:
+    """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops.
+
+    Calls that have begun are always waited for: only their own deadline ends them.
+    """
+    calls: set[asyncio.Task[None]] = set()
+    while True:
+        if not stopping.is_set() and len(calls) < most:
+            leases = await outbox.claim(most - len(calls))
+            calls |= {asyncio.create_task(deliver(lease, outbox, adapters, stopping)) for lease in leases}
+        if not calls:
+            return
+        done, calls = await asyncio.wait(calls, timeout=LOOK_ROUND, return_when=asyncio.FIRST_COMPLETED)
+        for call_done in done:
+            call_done.result()
+
+
+async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event) -> None:
+    """Carry one lease to its end: wait for the instant, announce, call once, write down what came of it."""
+    await outbox.books.world.sleep_until(lease.due_at)
+    if stopping.is_set():
+        return
+    match await outbox.intend(lease):
+        case Declined(guard=guard):
+            log.info("declined", delivery=lease.delivery, account=lease.account, guard=guard)
+        case Parcel() as parcel:
+            outcome = await call(adapters[lease.account], parcel, outbox.books.patience(lease.account).lease)
+            after = await outbox.settle(lease, outcome)
+            log.info(
+                "delivered",
+                post=after.key.post,
+                account=after.account,
+                attempt=parcel.attempt,
+                outcome=type(outcome).__name__,
+                state=after.state.value,
+                reason=after.reason,
+            )
+
+
+async def call(adapter: Adapter, parcel: Parcel, deadline: timedelta) -> Outcome:
+    """Let the adapter make its one call. Never raises."""
+    return await guarded(adapter.publish(parcel), deadline)

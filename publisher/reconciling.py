@@ -1,0 +1,55 @@
+"""All reading of platforms: doubts are ended here, reviews followed."""
+
+import asyncio
+from collections.abc import Mapping
+
+from publisher.contract import Adapter
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.outcome import Finding, Unknown
+from publisher.domain.rendition import Parcel
+from publisher.guard import guarded
+from publisher.store.outbox import Doubt, Outbox
+from publisher.telemetry import log
+
+RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
+
+
+async def reconcile_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
+    """Take the reads that are due, and write down what they show. Returns how many."""
+    doubts = await outbox.doubts([State.UNKNOWN, State.SUBMITTED], most)
+    await asyncio.gather(*(reconcile(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts))
+    return len(doubts)
+
+
+async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
+    """Take one read for one delivery."""
+    world = outbox.books.world
+    await world.failpoint("reconcile.before_read")
+    finding = await guarded(read(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
+    await world.failpoint("reconcile.after_read")
+    if doubt.delivery.state is State.SUBMITTED:
+        await world.failpoint("submitted.after_poll")
+    after = await outbox.learn(doubt, finding, RECONCILER)
+    log.info(
+        "looked",
+        post=after.key.post,
+        account=after.account,
+        finding=type(finding).__name__,
+        state=after.state.value,
+        reason=after.reason,
+    )
+
+
+async def read(doubt: Doubt, adapter: Adapter) -> Finding:
+    """Read what became of a delivery: by its ticket where the platform gave one, else in the account's list."""
+    delivery = doubt.delivery
+    if delivery.ticket is not None and delivery.state is State.SUBMITTED:
+        return await adapter.follow_up(delivery.ticket)
+    return await look(adapter, doubt.parcel) if doubt.parcel else Unknown(reason="nothing_sent")
+
+
+async def look(adapter: Adapter, parcel: Parcel) -> Finding:
+    """Take one complete look at the account for a parcel's post."""
+    return await adapter.find(parcel)

@@ -1,0 +1,50 @@
+"""published -> gone, confirmed."""
+
+import asyncio
+from collections.abc import Mapping
+
+from publisher.contract import Adapter
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.outcome import Finding, Gone, Rejected, Removal
+from publisher.guard import guarded
+from publisher.store.outbox import Doubt, Outbox
+from publisher.telemetry import log
+
+RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
+
+
+async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
+    """Go on with the retractions whose time has come. Returns how many."""
+    doubts = await outbox.doubts([State.RETRACTING], most)
+    await asyncio.gather(*(_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts))
+    return len(doubts)
+
+
+async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
+    world = outbox.books.world
+    await world.failpoint("retract.before_call")
+    answer = await guarded(_take_down(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
+    await world.failpoint("retract.after_call")
+    after = await outbox.learn(doubt, answer, RETRACTOR)
+    log.info(
+        "retracting",
+        post=after.key.post,
+        account=after.account,
+        answer=type(answer).__name__,
+        state=after.state.value,
+    )
+
+
+async def _take_down(doubt: Doubt, adapter: Adapter) -> Finding | Removal:
+    """Take down what we know to be live; else first find out what is."""
+    if doubt.delivery.receipt is not None:
+        return await adapter.retract(doubt.delivery.receipt)
+    if doubt.delivery.ticket is not None:
+        finding = await adapter.follow_up(doubt.delivery.ticket)
+    elif doubt.parcel is not None:
+        finding = await adapter.find(doubt.parcel)
+    else:
+        return Gone()
+    return Gone() if isinstance(finding, Rejected) else finding

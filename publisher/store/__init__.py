@@ -1,0 +1,1 @@
+"""The books: all SQL stands here."""

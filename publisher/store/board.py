@@ -1,0 +1,153 @@
+"""Reading the books for people: the table of deliveries, what is paused, what went wrong, and one delivery's story."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, RowMapping, func, select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.post import PostId
+from publisher.store.books import Books
+from publisher.store.ledger import subject_of
+from publisher.store.rows import (
+    ALERT,
+    ATTEMPT,
+    AUDIT,
+    DELIVERY,
+    LOOK,
+    PAUSE,
+    POST,
+    WORKER,
+    to_attempt,
+    to_delivery,
+    to_look,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    at: datetime
+    code: str
+    subject: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    scope: str
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A daemon and its last sign of life."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
+    beat_at: datetime
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the audit."""
+
+    at: datetime
+    role: str
+    name: str
+    event: str
+    before: str | None
+    after: str | None
+    detail: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """All that is known of one delivery."""
+
+    delivery: Delivery
+    attempts: Sequence[Attempt]
+    looks: Sequence[Look]
+    entries: Sequence[Entry]
+
+
+class Board:
+    """What the books show."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    async def deliveries(
+        self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
+    ) -> Sequence[Delivery]:
+        """Give deliveries by due time, all or those of a post, an account, some states."""
+        conditions: list[ColumnElement[bool]] = []
+        if post is not None:
+            conditions.append(DELIVERY.c.post == post)
+        if account is not None:
+            conditions.append(DELIVERY.c.account == account)
+        if states:
+            conditions.append(DELIVERY.c.state.in_([state.value for state in states]))
+        query = select(DELIVERY).where(*conditions).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        return [to_delivery(row) for row in await self._rows(query)]
+
+    async def counts(self) -> Mapping[State, int]:
+        """Count deliveries by state."""
+        query = select(DELIVERY.c.state, func.count().label("number")).group_by(DELIVERY.c.state)
+        return {State(row["state"]): row["number"] for row in await self._rows(query)}
+
+    async def has_post(self, post: PostId) -> bool:
+        """Whether a post was ever accepted."""
+        return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
+
+    async def alerts(self) -> Sequence[Alert]:
+        """Give the alerts that are not cleared, newest first."""
+        query = select(ALERT).where(ALERT.c.cleared_at.is_(None)).order_by(ALERT.c.id.desc())
+        return [
+            Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
+            for row in await self._rows(query)
+        ]
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Give the pauses in force."""
+        return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
+
+    async def worker(self) -> Worker | None:
+        """Give the daemon that was last seen."""
+        rows = await self._rows(select(WORKER).order_by(WORKER.c.beat_at.desc()).limit(1))
+        return Worker(**rows[0]) if rows else None
+
+    async def story(self, delivery: Delivery) -> Story:
+        """Give all that is known of one delivery, oldest first."""
+        attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))
+        looks = await self._rows(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
+        entries = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject_of(delivery)).order_by(AUDIT.c.id))
+        return Story(
+            delivery=delivery,
+            attempts=[to_attempt(row) for row in attempts],
+            looks=[to_look(row) for row in looks],
+            entries=[_entry(row) for row in entries],
+        )
+
+    async def _rows(self, query: object) -> Sequence[RowMapping]:
+        async with self.books.database.reading() as connection:
+            return (await connection.execute(query)).mappings().all()  # type: ignore[call-overload,no-any-return] # any select
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(
+        at=row["at"],
+        role=row["role"],
+        name=row["name"],
+        event=row["event"],
+        before=row["before"],
+        after=row["after"],
+        detail=json.loads(row["detail"]),
+    )

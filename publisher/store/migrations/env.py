@@ -1,0 +1,16 @@
+"""Alembic's entry: it is handed a connection and runs the steps in one transaction."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+from publisher.store import tables
+
+assert tables  # noqa: S101 # importing it fills the metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,66 @@
+"""What adapters keep: notes in the books, tokens in memory only."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, update
+
+from publisher.contract import Token
+from publisher.domain.account import LoginId
+from publisher.store.engine import Database, Unit
+from publisher.store.rows import NOTE
+
+EARLY = timedelta(minutes=2)
+"""A token is not begun with when it ends this soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginNotes:
+    """The notes of one login."""
+
+    database: Database
+    login: LoginId
+
+    async def recall(self, key: str) -> str | None:
+        """Give what was noted under a key, or None."""
+        async with self.database.reading() as connection:
+            query = select(NOTE.c.value).where(NOTE.c.login == self.login, NOTE.c.key == key)
+            value: str | None = (await connection.execute(query)).scalar_one_or_none()
+            return value
+
+    async def remember(self, key: str, value: str) -> None:
+        """Note a value; it is on disk when this returns."""
+
+        async def operation(unit: Unit) -> None:
+            row = (NOTE.c.login == self.login, NOTE.c.key == key)
+            values = {"value": value, "at": self.database.world.now()}
+            done = await unit.connection.execute(update(NOTE).where(*row).values(values))
+            if done.rowcount == 0:
+                await unit.connection.execute(insert(NOTE).values(login=self.login, key=key, **values))
+
+        await self.database.write(operation)
+
+
+@dataclass(slots=True, kw_only=True)
+class LoginTokens:
+    """The token of one login, in memory: it is a secret, and fetching it anew costs nothing."""
+
+    now: Callable[[], datetime]
+    _token: Token | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def current(self) -> str | None:
+        """Give the token in force, or None when there is none or it is about to end."""
+        token = self._token
+        return token.value if token and token.ends_at > self.now() + EARLY else None
+
+    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+        """Replace `stale` by what `fetch` brings; whoever waited meanwhile gets the new one without fetching."""
+        async with self._lock:
+            held = await self.current()
+            if held is not None and held != stale:
+                return held
+            self._token = await fetch()
+            return self._token.value if self._token else None

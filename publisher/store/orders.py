@@ -1,0 +1,131 @@
+"""What people order beyond one delivery: pauses, withdrawals; and a daemon's signs of life."""
+
+import os
+import socket
+
+from sqlalchemy import delete, insert, select, update
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.lifecycle import Actor, RetractOrdered
+from publisher.domain.post import PostId
+from publisher.store.books import Books
+from publisher.store.engine import Unit
+from publisher.store.ledger import write_audit
+from publisher.store.registry import withdraw_where
+from publisher.store.rows import ALERT, DELIVERY, PAUSE, POST, WORKER, to_delivery
+
+MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
+"""Where a retraction has something to take down, or may have."""
+
+
+class Orders:
+    """The acts of named people, each with its audit entry in the same transaction."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    async def pause(self, scope: str, by: Actor, reason: str) -> None:
+        """Let no call start in a scope: `all`, `platform:P`, `account:A` or `post:P`."""
+
+        async def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            await unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+            await unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
+            await write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": reason})
+
+        await self.books.database.write(operation)
+
+    async def resume(self, scope: str, by: Actor) -> bool:
+        """Lift a pause and clear its alert. Returns whether there was one."""
+
+        async def operation(unit: Unit) -> bool:
+            now = self.books.world.now()
+            done = await unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+            await unit.connection.execute(
+                update(ALERT).where(ALERT.c.subject == scope, ALERT.c.cleared_at.is_(None)).values(cleared_at=now)
+            )
+            await write_audit(unit, now, by, event="Resumed", subject=scope)
+            return bool(done.rowcount)
+
+        return await self.books.database.write(operation)
+
+    async def withdraw(self, post: PostId, by: Actor, reason: str) -> int:
+        """Cancel all of a post that is not live, now and later. Returns how many deliveries it concerned."""
+
+        async def operation(unit: Unit) -> int:
+            await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
+            detail = {"reason": reason}
+            await write_audit(unit, self.books.world.now(), by, event="Withdrawn", subject=post, detail=detail)
+            return await withdraw_where(self.books, unit, {"post": post}, by, reason="withdrawn")
+
+        return await self.books.database.write(operation)
+
+    async def retract(self, post: PostId, account: AccountId | None, by: Actor, reason: str) -> list[Delivery]:
+        """Order down what is live or may be, and cancel the rest. Returns what is to be taken down."""
+        target = {"post": post} | ({"account": account} if account else {})
+
+        async def operation(unit: Unit) -> list[Delivery]:
+            if account is None:
+                await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
+            now = self.books.world.now()
+            await write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
+            conditions = [DELIVERY.c[column] == value for column, value in target.items()]
+            rows = await unit.connection.execute(
+                select(DELIVERY).where(*conditions, DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]))
+            )
+            ordered = [
+                await self.books.change(unit, to_delivery(row), RetractOrdered(reason=reason), by)
+                for row in rows.mappings().all()
+            ]
+            await withdraw_where(self.books, unit, target, by, reason="withdrawn")
+            return ordered
+
+        return await self.books.database.write(operation)
+
+    async def send_now(self, post: PostId, by: Actor) -> int:
+        """Make a filed one-off post due at once. Returns how many deliveries it concerned."""
+
+        async def operation(unit: Unit) -> int:
+            now = self.books.world.now()
+            done = await unit.connection.execute(
+                update(DELIVERY)
+                .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
+                .values(due_at=now, next_at=now, updated_at=now, version=DELIVERY.c.version + 1)
+            )
+            await write_audit(unit, now, by, event="SentNow", subject=post)
+            return done.rowcount
+
+        return await self.books.database.write(operation)
+
+    async def announce(self) -> None:
+        """Write down that this daemon has started."""
+        await self._sign(started=True)
+
+    async def beat(self) -> None:
+        """Give a sign of life."""
+        await self._sign(started=False)
+
+    async def leave(self) -> None:
+        """Write down that this daemon has stopped in order."""
+
+        async def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            await unit.connection.execute(
+                update(WORKER).where(WORKER.c.id == self.books.worker).values(stopped_at=now, beat_at=now)
+            )
+
+        await self.books.database.write(operation)
+
+    async def _sign(self, *, started: bool) -> None:
+        async def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            values: dict[str, object] = {"beat_at": now, "stopped_at": None}
+            if started:
+                values |= {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+            done = await unit.connection.execute(update(WORKER).where(WORKER.c.id == self.books.worker).values(values))
+            if done.rowcount == 0:
+                row = {"id": self.books.worker, "host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+                await unit.connection.execute(insert(WORKER).values({**row, **values}))
+
+        await self.books.database.write(operation)

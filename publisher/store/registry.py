@@ -1,0 +1,333 @@
+"""What has been accepted: versions of the schedule, posts, and the deliveries filed for them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import RowMapping, Table, insert, or_, select, update
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import WAITING, State
+from publisher.domain.lifecycle import Actor, Revised, Role, Withdrawn
+from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
+from publisher.domain.post import ONCE, Post, PostId
+from publisher.domain.rendition import Rendition, Revision
+from publisher.domain.terms import Terms
+from publisher.store.books import Books
+from publisher.store.engine import Unit
+from publisher.store.ledger import write_audit
+from publisher.store.rows import (
+    ATTEMPT,
+    AUDIT,
+    DELIVERY,
+    LOGIN,
+    MEDIA,
+    POST,
+    RENDITION,
+    SCHEDULE,
+    read_post,
+    to_delivery,
+    write_post,
+    write_rendition,
+)
+from publisher.store.tables import EPOCH
+
+PLANNER = Actor(role=Role.PLANNER, name="planner")
+REMEMBERED = timedelta(days=40)
+"""How far back the occurrences of repeating posts are compared with the schedule."""
+STOPPABLE = [*WAITING, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD]
+"""Where a withdrawal still does, or is remembered to do, something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A filing with its final texts, ready to be written."""
+
+    filing: Filing
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """All that one planning round writes, together or not at all.
+
+    `text` is the schedule's, when it is a new version; `posts` are those whose entry changed; `media` holds picture
+    bytes with their type, by hash. `is_scheduled` is False for posts sent from outside the schedule.
+    """
+
+    plan: Plan
+    drafts: Sequence[Draft] = ()
+    posts: Sequence[Post] = ()
+    media: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    text: str | None = None
+    is_scheduled: bool = True
+
+
+class Registry:
+    """The accepted schedule, its posts, and their deliveries as first filed."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    async def schedule_text(self) -> str | None:
+        """Give the schedule in force, or None before the first."""
+        async with self.books.database.reading() as connection:
+            newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
+            text: str | None = (await connection.execute(newest)).scalar_one_or_none()
+            return text
+
+    async def post(self, post: PostId) -> Post | None:
+        """Give a post as last accepted."""
+        async with self.books.database.reading() as connection:
+            body = (await connection.execute(select(POST.c.body).where(POST.c.id == post))).scalar_one_or_none()
+            return read_post(body) if body else None
+
+    async def known(self) -> Known:
+        """Give what the books hold, for comparison with a schedule."""
+        recent = self.books.world.now() - REMEMBERED
+        columns = [
+            DELIVERY.c[name] for name in ("post", "label", "account", "state", "planned_at", "definition", "attempts")
+        ]
+        open_states = [state.value for state in WAITING]
+        relevant = or_(DELIVERY.c.label == ONCE, DELIVERY.c.due_at >= recent, DELIVERY.c.state.in_(open_states))
+        async with self.books.database.reading() as connection:
+            posts = (await connection.execute(select(POST))).mappings().all()
+            rows = (await connection.execute(select(*columns).where(relevant))).mappings().all()
+        filed: dict[str, dict[str, list[RowMapping]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            filed[row["post"]][row["label"]].append(row)
+        return {
+            PostId(post["id"]): KnownPost(
+                definition=post["definition"],
+                in_force_since=post["in_force_since"],
+                is_withdrawn=post["is_withdrawn"],
+                is_scheduled=post["is_scheduled"],
+                occurrences={label: _known_occurrence(group) for label, group in filed[post["id"]].items()},
+            )
+            for post in posts
+        }
+
+    async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
+        """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing."""
+
+        async def operation(unit: Unit) -> int:
+            now = self.books.world.now()
+            await self._write_version(unit, acceptance, now, by)
+            await _write_media(unit, acceptance.media)
+            filed = 0
+            for draft in acceptance.drafts:
+                await _write_renditions(unit, draft.revision)
+                filed += await (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
+            await self.books.world.failpoint("plan.after_insert")
+            await self._drop(unit, acceptance.plan)
+            await self.books.world.failpoint("reload.before_commit")
+            return filed
+
+        return await self.books.database.write(operation)
+
+    async def enrol(self) -> None:
+        """Give every login of the settings its row."""
+
+        async def operation(unit: Unit) -> None:
+            logins = {terms.account.login for terms in self.books.terms.values()}
+            known = {row.id for row in await unit.connection.execute(select(LOGIN.c.id))}
+            new = [{"id": login, "rests_until": EPOCH, "routine_until": EPOCH} for login in sorted(logins - known)]
+            if new:
+                await unit.connection.execute(insert(LOGIN), new)
+
+        await self.books.database.write(operation)
+
+    async def _write_version(self, unit: Unit, acceptance: Acceptance, now: datetime, by: Actor) -> None:
+        if acceptance.text is not None:
+            digest = sha256(acceptance.text.encode()).hexdigest()
+            await unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
+            await write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
+        for post in acceptance.posts:
+            await _write_post(unit, post, now, is_scheduled=acceptance.is_scheduled)
+
+    async def _file(self, unit: Unit, draft: Draft, now: datetime) -> int:
+        filing = draft.filing
+        key = filing.occurrence.key
+        held = await unit.connection.execute(
+            select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
+        )
+        known = {row.account for row in held}
+        new = [rendition for rendition in draft.revision.renditions if rendition.account not in known]
+        rows = [_delivery_row(draft, rendition, self.books.terms, now) for rendition in new]
+        if rows:
+            await unit.connection.execute(insert(DELIVERY), rows)
+            await unit.connection.execute(insert(AUDIT), [_filed_entry(row, now) for row in rows])
+        return len(rows)
+
+    async def _revise(self, unit: Unit, draft: Draft, now: datetime) -> int:  # noqa: ARG002 # same face as _file
+        filing = draft.filing
+        key, occurrence = filing.occurrence.key, filing.occurrence
+        started = await unit.connection.execute(
+            select(ATTEMPT.c.id)
+            .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
+            .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
+            .limit(1)
+        )
+        has_started = started.first() is not None
+        for rendition in draft.revision.renditions:
+            rows = await unit.connection.execute(
+                select(DELIVERY).where(
+                    DELIVERY.c.post == key.post,
+                    DELIVERY.c.label == key.label,
+                    DELIVERY.c.account == rendition.account,
+                    DELIVERY.c.state.in_([state.value for state in WAITING]),
+                )
+            )
+            for delivery in [to_delivery(row) for row in rows.mappings()]:
+                event = Revised(
+                    rendition=rendition.fingerprint,
+                    due_at=occurrence.due_at,
+                    expires_at=occurrence.expires_at,
+                    max_late=filing.post.max_late,
+                    is_urgent=filing.post.is_urgent,
+                    has_started=has_started,
+                )
+                after = await self.books.change(unit, delivery, event, PLANNER)
+                if after.state is not State.HELD:
+                    await _mark_revised(unit, draft, rendition)
+        return 0
+
+    async def _drop(self, unit: Unit, plan: Plan) -> None:
+        for post in plan.dropped:
+            await withdraw_where(self.books, unit, {"post": post}, PLANNER, reason="removed_from_schedule")
+            await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
+        for untargeted in plan.untargeted:
+            for account in untargeted.accounts:
+                target = {"post": untargeted.key.post, "label": untargeted.key.label, "account": account}
+                await withdraw_where(self.books, unit, target, PLANNER, reason="target_removed")
+
+
+async def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
+    """Withdraw every delivery that matches and is not settled. Returns how many."""
+    conditions = [DELIVERY.c[column] == value for column, value in target.items()]
+    rows = await unit.connection.execute(
+        select(DELIVERY).where(
+            *conditions,
+            DELIVERY.c.state.in_([state.value for state in STOPPABLE]),
+            DELIVERY.c.is_withdrawn.is_(False),
+        )
+    )
+    deliveries = [to_delivery(row) for row in rows.mappings()]
+    for delivery in deliveries:
+        await books.change(unit, delivery, Withdrawn(reason=reason), by)
+    return len(deliveries)
+
+
+def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
+    waiting = [row for row in rows if row["state"] in WAITING]
+    wordings = {row["definition"] for row in waiting}
+    return KnownOccurrence(
+        due_at=max(row["planned_at"] for row in waiting or rows),
+        definition=wordings.pop() if len(wordings) == 1 else "",
+        accounts=frozenset(AccountId(row["account"]) for row in rows),
+        has_started=any(row["attempts"] for row in rows),
+        open_accounts=frozenset(AccountId(row["account"]) for row in waiting),
+    )
+
+
+def _delivery_row(
+    draft: Draft, rendition: Rendition, terms: Mapping[AccountId, Terms], now: datetime
+) -> dict[str, object]:
+    post, occurrence = draft.filing.post, draft.filing.occurrence
+    return {
+        "post": post.id,
+        "label": occurrence.key.label,
+        "account": rendition.account,
+        "platform": rendition.platform,
+        "login": terms[rendition.account].account.login,
+        "state": State.PENDING.value,
+        "version": 1,
+        "revision": draft.revision.id,
+        "definition": draft.revision.definition,
+        "rendition": rendition.fingerprint,
+        "planned_at": occurrence.due_at,
+        "due_at": occurrence.due_at,
+        "next_at": occurrence.due_at,
+        "expires_at": occurrence.expires_at,
+        "max_late": post.max_late,
+        "updated_at": now,
+        "is_urgent": post.is_urgent,
+        "follows": post.follows,
+    }
+
+
+def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
+    label = "" if row["label"] == ONCE else f"#{row['label']}"
+    return {
+        "at": now,
+        "role": PLANNER.role.value,
+        "name": PLANNER.name,
+        "event": "Filed",
+        "subject": f"{row['post']}{label}@{row['account']}",
+        "after": State.PENDING.value,
+        "detail": "{}",
+    }
+
+
+async def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
+    key = draft.filing.occurrence.key
+    await unit.connection.execute(
+        update(DELIVERY)
+        .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label, DELIVERY.c.account == rendition.account)
+        .values(
+            revision=draft.revision.id,
+            definition=draft.revision.definition,
+            planned_at=draft.filing.occurrence.due_at,
+            follows=draft.filing.post.follows,
+        )
+    )
+
+
+async def _write_post(unit: Unit, post: Post, now: datetime, *, is_scheduled: bool) -> None:
+    body = write_post(post)
+    held = (await unit.connection.execute(select(POST).where(POST.c.id == post.id))).mappings().one_or_none()
+    if held is None:
+        await unit.connection.execute(
+            insert(POST).values(
+                id=post.id,
+                definition=post.definition,
+                body=body,
+                in_force_since=now,
+                is_scheduled=is_scheduled,
+                is_withdrawn=False,
+            )
+        )
+        return
+    values: dict[str, object] = {"definition": post.definition, "body": body, "is_scheduled": is_scheduled}
+    if read_post(held["body"]).timing != post.timing:
+        values["in_force_since"] = now
+    await unit.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
+
+
+async def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]]) -> None:
+    for digest, (media_type, data) in media.items():
+        row = {"sha256": digest, "media_type": media_type, "data": data}
+        await _insert_missing(unit, MEDIA, "sha256", [row])
+
+
+async def _write_renditions(unit: Unit, revision: Revision) -> None:
+    rows = [
+        {
+            "fingerprint": rendition.fingerprint,
+            "revision": revision.id,
+            "account": rendition.account,
+            "body": write_rendition(rendition),
+        }
+        for rendition in revision.renditions
+    ]
+    await _insert_missing(unit, RENDITION, "fingerprint", rows)
+
+
+async def _insert_missing(unit: Unit, table: Table, key: str, rows: Sequence[Mapping[str, object]]) -> None:
+    wanted = [row[key] for row in rows]
+    held = {row[0] for row in await unit.connection.execute(select(table.c[key]).where(table.c[key].in_(wanted)))}
+    new = [dict(row) for row in rows if row[key] not in held]
+    if new:
+        await unit.connection.execute(insert(table), new)

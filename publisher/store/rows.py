@@ -1,0 +1,143 @@
+"""Rows to domain objects and back."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping, Table
+from sqlmodel import SQLModel
+
+from publisher.domain import outcome
+from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.outcome import Finding, Outcome, Receipt, Removal, Ticket
+from publisher.domain.post import OccurrenceKey, Post, PostId
+from publisher.domain.rendition import DeliveryId, Fingerprint, Rendition
+from publisher.store import tables
+
+Answer = Outcome | Finding | Removal
+
+
+def table_of(row: type[SQLModel]) -> Table:
+    """Give the core table behind a row class."""
+    return SQLModel.metadata.tables[str(row.__tablename__)]
+
+
+DELIVERY = table_of(tables.DeliveryRow)
+ATTEMPT = table_of(tables.AttemptRow)
+LOOK = table_of(tables.LookRow)
+LOGIN = table_of(tables.LoginRow)
+PAUSE = table_of(tables.PauseRow)
+RENDITION = table_of(tables.RenditionRow)
+MEDIA = table_of(tables.MediaRow)
+POST = table_of(tables.PostRow)
+SCHEDULE = table_of(tables.ScheduleRow)
+AUDIT = table_of(tables.AuditRow)
+ALERT = table_of(tables.AlertRow)
+NOTE = table_of(tables.NoteRow)
+STAMP = table_of(tables.StampRow)
+WORKER = table_of(tables.WorkerRow)
+
+_PLAIN = (
+    "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",
+    "epoch", "looks", "refusals", "failures", "deaths", "doubt_since", "submitted_at", "verified_at", "claimed_url",
+    "was_claimed", "was_resent", "is_withdrawn", "is_retract_ordered",
+)  # fmt: skip
+"""Columns that are the domain's fields as they are."""
+
+
+def to_delivery(row: RowMapping) -> Delivery:
+    """Read a delivery from its row. A state that this version does not know reads as held."""
+    is_known = row["state"] in State
+    plain = {name: row[name] for name in _PLAIN}
+    return Delivery(
+        **{**plain, **({} if is_known else {"reason": outcome.HoldReason.FOREIGN_STATE.value})},
+        id=DeliveryId(row["id"]),
+        key=OccurrenceKey(post=PostId(row["post"]), label=row["label"]),
+        account=AccountId(row["account"]),
+        platform=Platform(row["platform"]),
+        login=LoginId(row["login"]),
+        state=State(row["state"]) if is_known else State.HELD,
+        rendition=Fingerprint(row["rendition"]),
+        follows=PostId(row["follows"]) if row["follows"] else None,
+        receipt=_receipt(row),
+        ticket=Ticket(number=row["ticket"]) if row["ticket"] else None,
+    )
+
+
+def _receipt(row: RowMapping) -> Receipt | None:
+    if row["remote_id"] is None:
+        return None
+    return Receipt(remote_id=row["remote_id"], url=row["url"], live_at=row["live_at"], is_by_word=row["is_by_word"])
+
+
+def to_columns(delivery: Delivery) -> dict[str, Any]:
+    """Write what may change of a delivery, flat."""
+    receipt = delivery.receipt
+    return {
+        **{name: getattr(delivery, name) for name in _PLAIN},
+        "state": delivery.state.value,
+        "rendition": delivery.rendition,
+        "remote_id": receipt.remote_id if receipt else None,
+        "url": receipt.url if receipt else None,
+        "live_at": receipt.live_at if receipt else None,
+        "is_by_word": receipt.is_by_word if receipt else False,
+        "ticket": delivery.ticket.number if delivery.ticket else None,
+    }
+
+
+def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
+    """Give only the columns in which two versions of a delivery differ."""
+    old = to_columns(before)
+    return {name: value for name, value in to_columns(after).items() if value != old[name]}
+
+
+def to_attempt(row: RowMapping) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        epoch=row["epoch"],
+        intended_at=row["intended_at"],
+        ended_at=row["ended_at"],
+        since=row["since"],
+    )
+
+
+def to_look(row: RowMapping) -> Look:
+    finding = cast("Finding", read_answer(row["finding"], row["detail"]))
+    return Look(attempt=row["attempt"], at=row["at"], finding=finding)
+
+
+@cache
+def _adapter_for(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter({"Post": Post, "Rendition": Rendition}.get(name) or getattr(outcome, name))
+
+
+def write_answer(answer: Answer) -> Mapping[str, str]:
+    """Spell an outcome, finding or removal as its kind and its facts."""
+    kind = type(answer).__name__
+    return {"kind": kind, "detail": _adapter_for(kind).dump_json(answer).decode()}
+
+
+def read_answer(kind: str, detail: str) -> Answer:
+    """Read what `write_answer` wrote."""
+    answer: Answer = _adapter_for(kind).validate_json(detail)
+    return answer
+
+
+def write_rendition(rendition: Rendition) -> str:
+    return _adapter_for("Rendition").dump_json(rendition).decode()
+
+
+def read_rendition(body: str) -> Rendition:
+    rendition: Rendition = _adapter_for("Rendition").validate_json(body)
+    return rendition
+
+
+def write_post(post: Post) -> str:
+    return _adapter_for("Post").dump_json(post).decode()
+
+
+def read_post(body: str) -> Post:
+    post: Post = _adapter_for("Post").validate_json(body)
+    return post

@@ -1,0 +1,283 @@
+"""The rows. They never leave `store`; what leaves is a domain object."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, kept as whole microseconds of UTC: the same number, order and index on every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+class Duration(TypeDecorator[timedelta]):
+    """A timedelta, kept as whole microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else value // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
+        return None if value is None else value * MICROSECOND
+
+
+class StampRow(SQLModel, table=True):
+    """What this database is: its environment, and the like."""
+
+    __tablename__: ClassVar[str] = "stamp"
+    key: str = Field(primary_key=True)
+    value: str
+
+
+class ScheduleRow(SQLModel, table=True):
+    """Accepted versions of schedule.toml; the newest one is in force."""
+
+    __tablename__: ClassVar[str] = "schedule"
+    id: int | None = Field(default=None, primary_key=True)
+    accepted_at: datetime = Field(sa_type=Instant)
+    sha256: str
+    text: str = Field(sa_type=Text)
+
+
+class PostRow(SQLModel, table=True):
+    """Each post ever accepted. `body` is the post as JSON; `is_scheduled`: it came from the schedule, not by `send`."""
+
+    __tablename__: ClassVar[str] = "post"
+    id: str = Field(primary_key=True)
+    definition: str
+    body: str = Field(sa_type=Text)
+    in_force_since: datetime = Field(sa_type=Instant)
+    is_scheduled: bool
+    is_withdrawn: bool = False
+
+
+class MediaRow(SQLModel, table=True):
+    """Pictures, by hash: at send time only these bytes are used."""
+
+    __tablename__: ClassVar[str] = "media"
+    sha256: str = Field(primary_key=True)
+    media_type: str
+    data: bytes = Field(sa_type=LargeBinary)
+
+
+class RenditionRow(SQLModel, table=True):
+    """Frozen final texts, by fingerprint."""
+
+    __tablename__: ClassVar[str] = "rendition"
+    fingerprint: str = Field(primary_key=True)
+    revision: str = Field(index=True)
+    account: str
+    body: str = Field(sa_type=Text)
+
+
+class LoginRow(SQLModel, table=True):
+    """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent."""
+
+    __tablename__: ClassVar[str] = "login"
+    id: str = Field(primary_key=True)
+    rests_until: datetime = Field(sa_type=Instant)
+    routine_until: datetime = Field(sa_type=Instant)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One delivery; the columns are the fields of the domain's Delivery, flat.
+
+    `planned_at` is the instant the schedule gave; `due_at` differs from it when a person sent the post sooner.
+    """
+
+    __tablename__: ClassVar[str] = "delivery"
+    __table_args__ = (
+        UniqueConstraint("post", "label", "account"),
+        Index(
+            "one_in_flight_per_login",
+            "login",
+            unique=True,
+            sqlite_where=text("state IN ('claimed', 'sending')"),
+            postgresql_where=text("state IN ('claimed', 'sending')"),
+        ),
+        Index(
+            "due_by_login",
+            "login",
+            text("is_urgent DESC"),
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'due'"),
+            postgresql_where=text("state = 'due'"),
+        ),
+        Index(
+            "next_by_state",
+            "state",
+            "next_at",
+            sqlite_where=text("next_at IS NOT NULL"),
+            postgresql_where=text("next_at IS NOT NULL"),
+        ),
+        Index(
+            "expiry_of_waiting",
+            "expires_at",
+            sqlite_where=text("state IN ('pending', 'due', 'retry_wait')"),
+            postgresql_where=text("state IN ('pending', 'due', 'retry_wait')"),
+        ),
+        Index("live_by_account", "account", "live_at", sqlite_where=text("live_at IS NOT NULL")),
+        Index(
+            "one_owner_per_remote_id",
+            "account",
+            "remote_id",
+            unique=True,
+            sqlite_where=text("remote_id IS NOT NULL"),
+            postgresql_where=text("remote_id IS NOT NULL"),
+        ),
+        Index("open_by_state", "state", sqlite_where=text("state NOT IN ('published', 'cancelled', 'expired')")),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    post: str
+    label: str
+    account: str
+    platform: str
+    login: str
+    state: str
+    version: int
+    revision: str
+    definition: str
+    rendition: str
+    planned_at: datetime = Field(sa_type=Instant)
+    due_at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+    max_late: timedelta = Field(sa_type=Duration)
+    updated_at: datetime = Field(sa_type=Instant)
+    is_urgent: bool
+    follows: str | None = None
+    reason: str | None = None
+    next_at: datetime | None = Field(default=None, sa_type=Instant)
+    attempts: int = 0
+    epoch: int = 0
+    lease_until: datetime | None = Field(default=None, sa_type=Instant)
+    looks: int = 0
+    refusals: int = 0
+    failures: int = 0
+    deaths: int = 0
+    doubt_since: datetime | None = Field(default=None, sa_type=Instant)
+    submitted_at: datetime | None = Field(default=None, sa_type=Instant)
+    verified_at: datetime | None = Field(default=None, sa_type=Instant)
+    remote_id: str | None = None
+    url: str | None = None
+    live_at: datetime | None = Field(default=None, sa_type=Instant)
+    is_by_word: bool = False
+    ticket: str | None = Field(default=None, sa_type=Text)
+    claimed_url: str | None = None
+    was_claimed: bool = False
+    was_resent: bool = False
+    is_withdrawn: bool = False
+    is_retract_ordered: bool = False
+
+
+class AttemptRow(SQLModel, table=True):
+    """Intents: each row was committed before its call began."""
+
+    __tablename__: ClassVar[str] = "attempt"
+    __table_args__ = (
+        UniqueConstraint("delivery", "number"),
+        Index("attempts_by_login", "login", "intended_at"),
+        Index("attempts_by_account", "account", "intended_at"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    delivery: int
+    number: int
+    epoch: int
+    login: str
+    account: str
+    worker: str
+    rendition: str
+    newest_id: str | None
+    since: datetime = Field(sa_type=Instant)
+    intended_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    outcome: str | None = None
+    detail: str | None = Field(default=None, sa_type=Text)
+
+
+class LookRow(SQLModel, table=True):
+    """Stored reads of a platform, one by one: the evidence."""
+
+    __tablename__: ClassVar[str] = "look"
+    id: int | None = Field(default=None, primary_key=True)
+    delivery: int = Field(index=True)
+    attempt: int
+    at: datetime = Field(sa_type=Instant)
+    finding: str
+    detail: str = Field(sa_type=Text)
+
+
+class AuditRow(SQLModel, table=True):
+    """One entry for each change of state and each human act, written in the change's own transaction."""
+
+    __tablename__: ClassVar[str] = "audit"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    role: str
+    name: str
+    event: str
+    subject: str = Field(index=True)
+    before: str | None = None
+    after: str | None = None
+    detail: str = Field(sa_type=Text)
+
+
+class AlertRow(SQLModel, table=True):
+    """Trouble to be told; `cleared_at` is set when it is over."""
+
+    __tablename__: ClassVar[str] = "alert"
+    __table_args__ = (Index("open_alerts", "id", sqlite_where=text("cleared_at IS NULL")),)
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    code: str
+    subject: str = Field(index=True)
+    facts: str = Field(sa_type=Text)
+    cleared_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class PauseRow(SQLModel, table=True):
+    """The kill switch: while a scope stands here, no call starts in it."""
+
+    __tablename__: ClassVar[str] = "pause"
+    scope: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    by: str
+    reason: str
+
+
+class NoteRow(SQLModel, table=True):
+    """What adapters remember across restarts: uploads made, steps done. Never a secret."""
+
+    __tablename__: ClassVar[str] = "note"
+    login: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    value: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=Instant)
+
+
+class WorkerRow(SQLModel, table=True):
+    """Daemons, by name, and when each last gave a sign of life."""
+
+    __tablename__: ClassVar[str] = "worker"
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    started_at: datetime = Field(sa_type=Instant)
+    beat_at: datetime = Field(sa_type=Instant)
+    stopped_at: datetime | None = Field(default=None, sa_type=Instant)
