@@ -1,0 +1,251 @@
+"""From a post, an instant and an account to the exact words that account will say."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from traceback import walk_tb
+from typing import Final
+
+import jinja2
+from jinja2.exceptions import SecurityError
+from markupsafe import Markup
+
+from publisher.domain.account import Account, Platform, Traits
+from publisher.domain.errors import TemplateError
+from publisher.domain.post import Occurrence, Post
+from publisher.domain.problem import Place, Problem
+from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
+from publisher.rendering.body import body_html, body_text, finish_html, tidy, visible_text
+from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, HugeError
+from publisher.rendering.templates import Templates
+
+NEAR: Final = 60
+"""Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
+DIGEST: Final = 54
+"""How much of a body stands for an article that has no summary: what WeChat itself would take."""
+_CRLF_PLATFORMS: Final = frozenset({"tieba"})
+"""Where lines end in CR LF, as the platform's own web editor joins them."""
+_SPELLING: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
+"""All but Chinese characters and punctuation, which no platform's rewriting turns into letters or digits."""
+_FAULTS: Final = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template's own mistakes raise while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The earlier post that this one answers, as the same account published it."""
+
+    title: str
+    marker: Marker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One rendering: what is said, by whom, and with what."""
+
+    post: Post
+    account: Account
+    region: Mapping[str, str]
+    traits: Traits
+    templates: Templates
+    page: jinja2.Template
+    original: Original | None
+
+    def refuse(self, code: str, place: Place | None = None, **facts: str) -> Problem:
+        return _problem(self.post, self.account, code, place or self.templates.place(self.page.name or ""), **facts)
+
+
+def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetched
+    post: Post,
+    occurrence: Occurrence,
+    account: Account,
+    *,
+    region: Mapping[str, str],
+    pictures: Sequence[Picture],
+    traits: Traits,
+    templates: Templates,
+    timezone: tzinfo,
+    original: Original | None = None,
+) -> Rendition:
+    """Write what one account will say of one occurrence. Pure: the same arguments give the same bytes.
+
+    `region` holds the facts of the account's region, `pictures` are the post's, in its order. Raises TemplateError
+    when the template fails, or when the text lacks its marker or the region's tip line; its problems name the post,
+    the account and the template's line.
+    """
+    task = _Task(
+        post=post,
+        account=account,
+        region=region,
+        traits=traits,
+        templates=templates,
+        page=_page(post, account, templates),
+        original=original,
+    )
+    if not region.get("tip_line"):
+        raise TemplateError([task.refuse("rendition_region_without_tip_line", region=account.region or "")])
+    marker = marker_for(occurrence.key, account.id)
+    link = link_for(account, region, marker)
+    variables = _variables(task, marker, link)
+    variables["due_at"] = occurrence.due_at.astimezone(timezone)
+    if traits.is_article:
+        variables["body_html"] = Markup(body_html(post.body, templates.stylesheet))  # noqa: S704 # sanitised
+        variables["pictures"] = [_shown(picture) for picture in pictures]
+    source = _run(task, variables)
+    text = finish_html(source, templates.stylesheet) if traits.is_article else _lines(source, account.platform)
+    rendition = Rendition(
+        account=account.id,
+        platform=account.platform,
+        marker=marker,
+        title=post.title,
+        text=text,
+        summary=_digest(task) if traits.is_article else "",
+        link=link if link and (traits.is_article or link in text) else None,
+        pictures=_chosen(task, pictures),
+    )
+    if problems := _wrong(task, rendition):
+        raise TemplateError(problems)
+    return rendition
+
+
+def link_for(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
+    """Give the account's link for a delivery, else the region's page for tips; either carries the marker."""
+    link = account.safe_link or region.get("tip_link")
+    if not link:
+        return None
+    if "{marker}" in link:
+        return link.replace("{marker}", marker.code)
+    page, hash_sign, fragment = link.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
+
+
+def _page(post: Post, account: Account, templates: Templates) -> jinja2.Template:
+    """Find the page to use, and see that the post brings the data its template needs."""
+    sample = templates.samples.get(post.template)
+    if sample is None:
+        raise TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
+    page = templates.page(post.template, account.platform)
+    if page is None:
+        raise TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
+    lacking = [(key, use) for key, use in sample.needs.items() if key not in post.data]
+    if lacking:
+        raise TemplateError(
+            [_problem(post, account, "template_data_missing", key=key, use=use) for key, use in lacking]
+        )
+    return page
+
+
+def _variables(task: _Task, marker: Marker, link: str | None) -> dict[str, object]:
+    post, account = task.post, task.account
+    return {
+        "post": {
+            "id": post.id,
+            "kind": post.kind.value,
+            "level": post.level.value if post.level else None,
+            "title": post.title,
+            "author": post.author,
+        },
+        "body": post.body,
+        "body_text": body_text(post.body),
+        "data": post.data,
+        "region": {"police": f"{task.region.get('name', '')}警方", **task.region},
+        "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
+        "marker": marker.code,
+        "link": link,
+        "words": post.words.get(account.platform),
+        "original": {"title": task.original.title} if task.original else None,
+        BUDGET: Budget(),
+    }
+
+
+def _run(task: _Task, variables: Mapping[str, object]) -> str:
+    """Run a template under its budget and cap; whatever it does wrong comes back with the line where it did."""
+    parts, size = [], 0
+    try:
+        for part in task.page.generate(variables):
+            size += len(part)
+            if size > MAX_CHARACTERS:
+                raise HugeError("huge")
+            parts.append(part)
+    except _FAULTS as error:
+        code, facts = _fault(error)
+        raise TemplateError([task.refuse(code, _line_of(error, task.templates), **facts)]) from error
+    return "".join(parts)
+
+
+def _fault(error: Exception) -> tuple[str, Mapping[str, str]]:
+    match error:
+        case jinja2.UndefinedError():
+            return "template_undefined", {"name": str(error.message)}
+        case SecurityError():
+            return "template_forbidden", {"reason": str(error.message)}
+        case EndlessError() | RecursionError():
+            return "template_endless", {}
+        case HugeError():
+            return "template_huge", {"limit": str(MAX_CHARACTERS)}
+        case _:
+            return "template_failed", {"reason": f"{type(error).__name__}: {error}"}
+
+
+def _line_of(error: Exception, templates: Templates) -> Place | None:
+    """Find the innermost template line that an error passed through."""
+    places = [Place(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
+    return next((place for place in reversed(places) if templates.has_file(place.file)), None)
+
+
+def _lines(source: str, platform: Platform) -> str:
+    text = tidy(source)
+    return text.replace("\n", "\r\n") if platform in _CRLF_PLATFORMS else text
+
+
+def _shown(picture: Picture) -> Mapping[str, str]:
+    return {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
+
+
+def _chosen(task: _Task, pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """Give the pictures that go along: an article's cover comes first, elsewhere as many as the platform takes."""
+    if not task.traits.is_article:
+        return tuple(pictures[: task.traits.picture_limit])
+    cover = task.templates.cover(task.post.template)
+    return tuple(pictures) or ((cover,) if cover else ())
+
+
+def _digest(task: _Task) -> str:
+    summary = task.post.words.get(task.account.platform) or task.post.data.get("summary")
+    return summary.strip() if isinstance(summary, str) else body_text(task.post.body).partition("\n")[0][:DIGEST]
+
+
+def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
+    """Name what every text must carry and this one lacks, and what it must not carry."""
+    is_article, marker = task.traits.is_article, rendition.marker
+    seen = visible_text(rendition.text) if is_article else rendition.text
+    tip_line = task.region["tip_line"]
+    problems = []
+    if not _carries(seen if is_article else seen[:NEAR], marker):
+        problems.append(task.refuse("rendition_without_marker", limit=str(NEAR)))
+    if is_article and not _carries(rendition.link or "", marker):
+        problems.append(task.refuse("rendition_without_marked_link"))
+    if tip_line not in seen:
+        problems.append(task.refuse("rendition_without_tip_line", tip_line=tip_line))
+    if task.original and _carries(seen, task.original.marker):
+        problems.append(task.refuse("rendition_with_foreign_marker", marker=task.original.marker.code))
+    return problems
+
+
+def _carries(text: str, marker: Marker) -> bool:
+    """Whether a text carries a marker; folding a whole text is slow, so what cannot spell one is left out first."""
+    return marker.code in text or (marker.is_in("".join(_SPELLING.findall(text))) and marker.is_in(text))
+
+
+def _problem(post: Post, account: Account, code: str, place: Place | None = None, **facts: str) -> Problem:
+    named = {"post": post.id, "account": account.id, "template": post.template}
+    return Problem(code=code, place=place, facts={**named, **facts})

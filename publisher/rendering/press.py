@@ -1,0 +1,118 @@
+"""Posts in, proofs out: every account's final words, and all that speaks against them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from pathlib import Path
+
+from publisher.contract import Adapter
+from publisher.domain.account import Account, AccountId
+from publisher.domain.errors import InputError
+from publisher.domain.post import ONCE, Occurrence, OccurrenceKey, Post, PostId
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import Picture, Rendition, marker_for
+from publisher.rendering.composing import Original, render
+from publisher.rendering.pictures import read_picture
+from publisher.rendering.templates import Templates
+
+NOWHERE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The renditions of one occurrence, their pictures' type and bytes by hash, and every problem with them."""
+
+    renditions: tuple[Rendition, ...] = ()
+    media: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """All that final words depend on besides the post. Reads picture files; changes nothing."""
+
+    templates: Templates
+    timezone: tzinfo
+    workspace: Path
+    accounts: Mapping[AccountId, Account]
+    adapters: Mapping[AccountId, Adapter]
+    regions: Mapping[str, Mapping[str, str]]
+
+    def prove(
+        self,
+        post: Post,
+        occurrence: Occurrence,
+        accounts: Iterable[AccountId],
+        posts: Mapping[PostId, Post],
+    ) -> Proof:
+        """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id."""
+        try:
+            pictures, media = self._pictures(post)
+        except InputError as error:
+            return Proof(problems=tuple(_named(problem, post) for problem in error.problems))
+        renditions: list[Rendition] = []
+        problems: list[Problem] = []
+        for account in accounts:
+            try:
+                rendition = self._render(post, occurrence, self.accounts[account], pictures, posts)
+            except InputError as error:
+                problems += error.problems
+                continue
+            renditions.append(rendition)
+            media |= self._cover(rendition, media)
+            found = self.adapters[account].check(rendition)
+            problems += (_named(problem, post, account) for problem in found)
+        return Proof(renditions=tuple(renditions), media=media, problems=_once_each(problems))
+
+    def _render(
+        self,
+        post: Post,
+        occurrence: Occurrence,
+        account: Account,
+        pictures: Sequence[Picture],
+        posts: Mapping[PostId, Post],
+    ) -> Rendition:
+        followed = posts.get(post.follows) if post.follows else None
+        original = None
+        if followed is not None:
+            key = OccurrenceKey(post=followed.id, label=ONCE)
+            original = Original(title=followed.title, marker=marker_for(key, account.id))
+        return render(
+            post,
+            occurrence,
+            account,
+            region=self.regions.get(account.region or "", NOWHERE),
+            pictures=pictures,
+            traits=self.adapters[account.id].traits,
+            templates=self.templates,
+            timezone=self.timezone,
+            original=original,
+        )
+
+    def _pictures(self, post: Post) -> tuple[list[Picture], dict[str, tuple[str, bytes]]]:
+        read = [read_picture(self.workspace / item.file, item.alt) for item in post.illustrations]
+        return [picture for picture, _data in read], {
+            picture.sha256: (picture.media_type, data) for picture, data in read
+        }
+
+    def _cover(self, rendition: Rendition, media: Mapping[str, object]) -> Mapping[str, tuple[str, bytes]]:
+        missing = [picture for picture in rendition.pictures if picture.sha256 not in media]
+        return {
+            picture.sha256: (picture.media_type, data)
+            for picture in missing
+            if (data := self.templates.image(picture.sha256)) is not None
+        }
+
+
+def _named(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
+    facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
+    return replace(problem, facts=facts)
+
+
+def _once_each(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Tell what is wrong on fifty accounts alike only once, for the first of them."""
+    seen: dict[object, Problem] = {}
+    for problem in problems:
+        facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
+        seen.setdefault((problem.code, problem.place, facts), problem)
+    return tuple(seen.values())

@@ -1,0 +1,223 @@
+"""The room templates run in: they may read what they are given and lay it out, and nothing else.
+
+Templates belong to a workspace, so they are trusted with words but not with time, memory or the machine. Filters and
+calls are a short list, every string has a cap, and loops, calls and includes draw on one budget of steps.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, cast
+
+from jinja2 import FunctionLoader, StrictUndefined, TemplateRuntimeError, nodes, pass_context
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+MAX_CHARACTERS: Final = 100_000
+"""The longest text a template may make, whole or in part."""
+MAX_STEPS: Final = 20_000
+MAX_SECONDS: Final = 1.0
+"""Processor time of one rendering; time spent waiting for a busy machine does not count."""
+MAX_RANGE: Final = 1_000
+MAX_NUMBER: Final = 10**30
+
+BUDGET: Final = "the budget"
+"""Where a rendering's budget lies among its variables; no template can spell a name with a space."""
+
+_ALLOWED_FILTERS = [
+    "abs", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int", "items", "last",
+    "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "safe", "select",
+    "selectattr", "sort", "string", "trim", "unique", "upper",
+]  # fmt: skip
+_CHECKED_EVERY = 64
+_STOPS = ("。", "！", "？", "…", "；", ".", "!", "?")
+
+
+class EndlessError(TemplateRuntimeError):
+    """A template took more steps or more time than any honest one needs."""
+
+
+class HugeError(TemplateRuntimeError):
+    """A template made more text than any platform takes."""
+
+
+class Budget:
+    """How many steps, and how much processor time, one rendering has left."""
+
+    __slots__ = ("_ends_at", "_left")
+
+    def __init__(self, steps: int = MAX_STEPS, seconds: float = MAX_SECONDS) -> None:
+        self._left = steps
+        self._ends_at = time.thread_time() + seconds
+
+    def spend(self) -> None:
+        """Take one step; raises EndlessError when there is none left."""
+        self._left -= 1
+        if self._left < 0 or (self._left % _CHECKED_EVERY == 0 and time.thread_time() > self._ends_at):
+            raise EndlessError("endless")
+
+
+class _Missing(StrictUndefined):
+    """Something a template asked for that was not given; its message is the bare name."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        return str(self._undefined_name)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """A Jinja2 environment in which no template can reach out, run on, or swell."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]) -> None:
+        super().__init__(
+            loader=FunctionLoader(load),
+            undefined=_Missing,
+            autoescape=lambda name: name is not None and name.endswith(".html"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=-1,
+        )
+        self.globals = {"range": _short_range}
+        self.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
+        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _sentence}
+        self.filters |= {_PACED: _paced, _COUNTED: _counted}
+        self.concat = _concat  # type: ignore[method-assign] # joins what macros and blocks gather, under the cap
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for node in list(tree.find_all(nodes.Node)):
+            if isinstance(node, nodes.For):
+                node.iter = _filtered(node.iter, _PACED)
+            elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
+                node.template = _filtered(node.template, _COUNTED)
+                node.with_context = True  # so that the budget is there too
+        return _without_concat(tree)
+
+    def is_safe_callable(self, obj: object) -> bool:
+        """Allow macros, loops, `super()`, and `range`; no method of any value."""
+        if isinstance(obj, (Macro, LoopContext, BlockReference)) or obj is _short_range:
+            return True
+        return isinstance(getattr(obj, "__self__", None), LoopContext)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # Jinja2's own shape
+        context.parent[BUDGET].spend()
+        return super().call(context, obj, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 # Jinja2's own shape
+        """Let `+`, `*` and `%` work on numbers, and `+` on short texts and lists."""
+        if isinstance(left, Undefined) or isinstance(right, Undefined):
+            return super().call_binop(context, operator, left, right)
+        if operator == "**" or (operator != "+" and not (_is_number(left) and _is_number(right))):
+            raise SecurityError(operator)
+        result = super().call_binop(context, operator, left, right)
+        if (abs(result) > MAX_NUMBER) if _is_number(result) else (len(result) > MAX_CHARACTERS):
+            raise HugeError("huge")
+        return result
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 # Jinja2's own shape
+        """Read a key of a table; a key named like a method is still the key."""
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+
+_PACED = "paced loop"
+_COUNTED = "counted include"
+
+
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(
+        cast("nodes.Expr", node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
+    )
+
+
+def _without_concat(tree: nodes.Template) -> nodes.Template:
+    """Write `a ~ b` as a join, which is capped."""
+    for parent in [tree, *tree.find_all(nodes.Node)]:
+        for field, value in parent.iter_fields():
+            if isinstance(value, list):
+                value[:] = [_as_join(item) for item in value]
+            else:
+                setattr(parent, field, _as_join(value))
+    return tree
+
+
+def _as_join(value: object) -> object:
+    if not isinstance(value, nodes.Concat):
+        return value
+    parts = nodes.List([_as_join(part) for part in value.nodes], lineno=value.lineno, environment=value.environment)
+    return _filtered(parts, "join")
+
+
+@pass_context
+def _paced(context: Context, items: Iterable[object]) -> Iterator[object]:
+    if isinstance(items, Undefined):
+        iter(items)
+    budget: Budget = context.parent[BUDGET]
+    for item in items:
+        budget.spend()
+        yield item
+
+
+@pass_context
+def _counted(context: Context, name: object) -> object:
+    context.parent[BUDGET].spend()
+    return name
+
+
+def _short_range(*bounds: int) -> range:
+    numbers = range(*bounds)
+    if len(numbers) > MAX_RANGE:
+        raise EndlessError("range")
+    return numbers
+
+
+def _concat(parts: Iterable[str]) -> str:
+    gathered, size = [], 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_CHARACTERS:
+            raise HugeError("huge")
+        gathered.append(part)
+    return "".join(gathered)
+
+
+def _join(items: Iterable[object], between: str = "") -> str:
+    parts = list(items)
+    if not any(hasattr(part, "__html__") for part in parts):
+        return _concat(_spread([str(part) for part in parts], between))
+    return Markup(_concat(_spread([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
+
+
+def _spread(parts: list[str], between: str) -> Iterator[str]:
+    for number, part in enumerate(parts):
+        if number:
+            yield between
+        yield part
+
+
+def _moment(when: datetime) -> str:
+    """Write an instant as a Chinese notice does: 2027年1月5日 09:00."""
+    return f"{when.year}年{when.month}月{when.day}日 {when:%H:%M}"
+
+
+def _day(when: datetime) -> str:
+    return f"{when.month}月{when.day}日"
+
+
+def _sentence(words: str) -> str:
+    """End words with a full stop unless they end with a mark already."""
+    words = words.strip()
+    return words if words.rstrip("”’）》」』)\"'").endswith(_STOPS) else f"{words}。"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))

@@ -1,0 +1,181 @@
+"""Templates are read, checked and compiled once, before anything is rendered with them."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Template, TemplateSyntaxError
+
+from publisher.domain.account import Platform
+from publisher.domain.errors import InputError, TemplateError
+from publisher.domain.problem import Place, Problem
+from publisher.domain.rendition import Picture
+from publisher.rendering.pictures import read_picture
+from publisher.rendering.sandbox import Sandbox
+
+SHARED: Final = "_shared"
+"""The folder of parts that templates include; it is no template itself."""
+STYLESHEET: Final = f"{SHARED}/article.css"
+MAX_FILE: Final = 64 * 1024
+_PAGES: Final = (".txt", ".html")
+_SPOT: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a template's sample.toml says: its purpose, the data keys it takes and why, and a post to show it with."""
+
+    about: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    offers: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    level: str | None = None
+    body: str = ""
+    original: str | None = None
+    cover: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templates:
+    """All templates of a workspace and the shipped ones, compiled; nothing of it changes or touches a disk again."""
+
+    samples: Mapping[str, Sample]
+    stylesheet: str
+    _pages: Mapping[str, Template]
+    _covers: Mapping[str, tuple[Picture, bytes]]
+    _places: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self.samples))
+
+    def page(self, template: str, platform: Platform) -> Template | None:
+        """Give the page for a platform, else the template's page for any other, else None."""
+        pages = self._pages
+        return (
+            pages.get(f"{template}/{platform}.txt")
+            or pages.get(f"{template}/{platform}.html")
+            or pages.get(f"{template}/default.txt")
+        )
+
+    def cover(self, template: str) -> Picture | None:
+        """Give the cover of articles whose post brings no picture."""
+        found = self._covers.get(template)
+        return found[0] if found else None
+
+    def image(self, sha256: str) -> bytes | None:
+        """Give the bytes of a cover by their hash."""
+        return next((data for picture, data in self._covers.values() if picture.sha256 == sha256), None)
+
+    def has_file(self, file: str) -> bool:
+        """Whether a file is one of the pages."""
+        return file in self._places.values()
+
+    def place(self, name: str, line: int = 1) -> Place:
+        """Say where a page lies, for a problem in it."""
+        return Place(file=self._places.get(name, name), line=line)
+
+
+def shipped_templates() -> Path:
+    """Find the templates that come with the program: inside the package, or beside it in a source tree."""
+    package = Path(__file__).parent.parent
+    packaged = package / "_templates"
+    return packaged if packaged.is_dir() else package.parent / "templates"
+
+
+def load_templates(folders: Sequence[Path]) -> Templates:
+    """Read and compile the templates of all folders; a file in an earlier folder stands in for the same in a later one.
+
+    A folder that does not exist has no templates. Raises TemplateError with every problem found, by file and line.
+    """
+    files = _gather(folders)
+    problems: list[Problem] = []
+    texts = {name: text for name, path in files.items() if path.suffix != ".png" and (text := _read(path, problems))}
+    sandbox = Sandbox(partial(_find, texts, files))
+    samples = {name: _sample(name, texts, files, problems) for name in sorted({_folder(page) for page in files})}
+    samples.pop(SHARED, None)
+    written = [name for name in texts if name.endswith(_PAGES)]
+    pages = {name: page for name in written if (page := _compile(sandbox, name, files, problems))}
+    covers = {name: cover for name in samples if (cover := _cover(name, samples[name].cover, files, problems))}
+    if problems:
+        raise TemplateError(problems)
+    return Templates(
+        samples=samples,
+        stylesheet=texts.get(STYLESHEET, ""),
+        _pages=pages,
+        _covers=covers,
+        _places={name: str(path) for name, path in files.items()},
+    )
+
+
+def _folder(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _gather(folders: Iterable[Path]) -> Mapping[str, Path]:
+    """Name each file by its template and file name; the first folder that has it wins."""
+    found: dict[str, Path] = {}
+    for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
+        is_ours = path.suffix in {*_PAGES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+        if is_ours and path.is_file():
+            found.setdefault(f"{path.parent.name}/{path.name}", path)
+    return found
+
+
+def _read(path: Path, problems: list[Problem]) -> str | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) <= MAX_FILE:
+            return data.decode("utf-8-sig").replace("\r\n", "\n")
+        problems.append(_problem("template_too_big", path, limit=f"{MAX_FILE // 1024}"))
+    except UnicodeDecodeError as error:
+        problems.append(_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1))
+    except OSError as error:
+        problems.append(_problem("template_unreadable", path, reason=error.strerror or ""))
+    return None
+
+
+def _find(texts: Mapping[str, str], files: Mapping[str, Path], name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    return (texts[name], str(files[name]), lambda: True) if name in texts else None
+
+
+def _compile(sandbox: Sandbox, name: str, files: Mapping[str, Path], problems: list[Problem]) -> Template | None:
+    try:
+        return sandbox.get_template(name)
+    except TemplateSyntaxError as error:
+        problems.append(_problem("template_syntax", files[name], line=error.lineno, reason=error.message or ""))
+    return None
+
+
+def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], problems: list[Problem]) -> Sample:
+    file = f"{name}/sample.toml"
+    try:
+        table: dict[str, Any] = tomllib.loads(texts.get(file, ""))
+        return Sample(**table)
+    except tomllib.TOMLDecodeError as error:
+        spot = _SPOT.search(str(error))
+        line = int(spot[1]) if spot else 1
+        problems.append(_problem("template_sample_broken", files[file], line=line, reason=str(error)))
+    except TypeError as error:
+        problems.append(_problem("template_sample_broken", files[file], reason=str(error)))
+    return Sample()
+
+
+def _cover(name: str, alt: str, files: Mapping[str, Path], problems: list[Problem]) -> tuple[Picture, bytes] | None:
+    path = files.get(f"{name}/cover.png")
+    try:
+        return read_picture(path, alt) if path else None
+    except InputError as error:
+        problems.extend(error.problems)
+    return None
+
+
+def _problem(code: str, path: Path, line: int = 1, **facts: str) -> Problem:
+    return Problem(code=code, place=Place(file=str(path), line=line), facts=facts)

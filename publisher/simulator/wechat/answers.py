@@ -1,0 +1,66 @@
+"""WeChat's error shape: HTTP 200, `errcode`, and a text that ends in a request id."""
+
+import hashlib
+import time
+
+from publisher.simulator.call import Answer, Call
+
+OK = {"errcode": 0, "errmsg": "ok"}
+
+TEXTS = {
+    -1: "system error",
+    40001: "invalid credential, access_token is invalid or not latest",
+    40002: "invalid grant_type",
+    40004: "invalid media type",
+    40005: "invalid file type",
+    40007: "invalid media_id",
+    40009: "invalid image size",
+    40012: "invalid thumb size",
+    40013: "invalid appid",
+    40014: "invalid access_token",
+    40035: "invalid parameter",
+    40066: "invalid url",
+    40125: "invalid appsecret",
+    40164: "invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist",
+    41001: "access_token missing",
+    41002: "appid missing",
+    41004: "appsecret missing",
+    41005: "media data missing",
+    41006: "media_id missing",
+    42001: "access_token expired",
+    43002: "require POST method",
+    44003: "empty news data",
+    44004: "empty content",
+    45001: "media size out of limit",
+    45002: "content size out of limit",
+    45003: "title size out of limit",
+    45004: "description size out of limit",
+    45005: "url size out of limit",
+    45008: "article count out of limit",
+    45009: "reach max api daily quota limit",
+    45011: "api minute-quota reach limit, must slower, retry next minute",
+    45028: "has no masssend quota",
+    45065: "clientmsgid exist",
+    45110: "author size out of limit",
+    45166: "invalid content",
+    47001: "data format error",
+    48001: "api unauthorized",
+    48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
+    53500: "publish is banned",
+    53501: "publish too frequently",
+    53502: "invalid publish_id",
+    53503: "draft does not pass the publish check",
+    53504: "must be published in the console",
+    53505: "must be saved in the console first",
+    53600: "invalid article_id",
+    87014: "risky content",
+    88000: "without comment privilege",
+    89503: "the ip must be confirmed by the administrator",
+}
+
+
+def refuse(call: Call, code: int, message: str | None = None) -> Answer:
+    """The error body as seen in answers: `… rid: 8hex-8hex-8hex`, its first group the second in hexadecimal."""
+    digest = hashlib.sha256(f"{call.number}/{call.endpoint}".encode()).hexdigest()
+    text = TEXTS.get(code, "system error") if message is None else message
+    return Answer.of({"errcode": code, "errmsg": f"{text} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"})

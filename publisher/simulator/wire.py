@@ -1,0 +1,101 @@
+"""How an answer leaves, and all the ways in which it does not."""
+
+import asyncio
+import socket
+import struct
+
+from starlette.types import Receive, Scope, Send
+
+from .call import Answer
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+PIECES_PER_SECOND = 10
+
+
+class Wire:
+    """One request's way back. Under uvicorn a cut is a cut: the socket is reset, no error page is written.
+
+    Where no socket is to be had (an in-process client), a cut is a ConnectionResetError.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
+
+    async def send(self, answer: Answer) -> None:
+        await self._start(answer)
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+    async def cut(self) -> None:
+        """Close without a word: the caller sees a reset."""
+        if self._transport is None:
+            raise ConnectionResetError("cut by the simulator")
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._transport.abort()
+        await self._gone()
+
+    async def truncate(self, answer: Answer, keep: int) -> None:
+        """Promise the whole body, send its first bytes, hang up."""
+        await self._start(answer)
+        await self._piece(answer.body[:keep])
+        await self._hang_up()
+
+    async def drip(self, answer: Answer, per_second: float, *, complete: bool) -> None:
+        """Send slowly; unless it is to be complete, hang up before the last byte."""
+        await self._start(answer)
+        body = answer.body if complete else answer.body[:-1]
+        step = max(1, int(per_second / PIECES_PER_SECOND))
+        for start in range(0, len(body), step):
+            await asyncio.sleep(step / per_second)
+            if self._transport is not None and self._transport.is_closing():
+                return
+            await self._piece(body[start : start + step])
+        if complete:
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            await self._hang_up()
+
+    async def _start(self, answer: Answer) -> None:
+        headers = [
+            (b"content-type", answer.type.encode("latin-1")),
+            (b"content-length", str(len(answer.body)).encode()),
+        ]
+        headers += [
+            (name.lower().encode("latin-1"), str(value).encode("utf-8")) for name, value in answer.headers.items()
+        ]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+
+    async def _piece(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _hang_up(self) -> None:
+        if self._transport is None:
+            raise ConnectionResetError("cut by the simulator")
+        self._transport.close()
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Wait until the server has noticed; before that it would add an error page of its own."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body; None when the caller left before its end."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return bytes(message.get("body", b""))
+    pieces: list[bytes] = []
+    while message["type"] == "http.request":
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+        message = await receive()
+    return None
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,0 +1,344 @@
+"""The shared ground of the three platforms: accounts, posts, pictures, the clock."""
+
+import asyncio
+import hashlib
+import heapq
+import json
+import time
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from .call import Call
+from .faults import Rules
+from .log import Disk, Log, to_json
+from .rewriting import rewrite
+
+State = Literal["review", "live", "refused", "removed"]
+
+
+@dataclass
+class Account:
+    platform: str
+    identity: str
+    name: str = ""
+    forums: list[str] = field(default_factory=list)
+    secret: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        return self.name or self.identity
+
+
+@dataclass
+class Post:
+    id: str
+    platform: str
+    account: str
+    created: float
+    text: str = ""
+    title: str = ""
+    html: str = ""
+    images: list[str] = field(default_factory=list)
+    state: State = "live"
+    listed_from: float = 0
+    review: dict[str, Any] = field(default_factory=dict)
+    """While in review: `due` (None for never) and `verdict`."""
+    removed_by: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Settings:
+    """What the platforms leave open, one switch each; `POST /_sim/settings` turns them."""
+
+    open: bool = True
+    weibo_rip: Literal["lax", "strict"] = "lax"
+    weibo_hashtag: Literal["strip", "reject"] = "strip"
+    weibo_duplicates: Literal["last", "window", "off"] = "last"
+    weibo_duplicate_seconds: float = 600
+    weibo_safe_domains: list[str] = field(default_factory=list)
+    """Empty: every domain counts as bound."""
+    weibo_timeline_cap: int = 5
+    weibo_per_hour: int = 0
+    """Publish calls per user and clock hour; 0 for no limit. The real figure is 30."""
+    weibo_per_day: int = 0
+    """All calls per user and day; 0 for no limit. The real figure is 100."""
+    wechat_consume: Literal["accept", "finish"] = "accept"
+    """When a submitted draft leaves the draft box; the platform does not say."""
+    wechat_review_seconds: float = 0.3
+    wechat_title_limit: int = 64
+    wechat_daily: dict[str, int] = field(default_factory=dict)
+    """Calls per path and Beijing day, then 45009; empty for no limit."""
+    tieba_deleted_code: int = 273
+    tieba_sign: bool = True
+
+
+class World:
+    """Everything the simulator knows; with a directory it knows it again after a restart."""
+
+    STATE = "state.jsonl"
+
+    def __init__(self, state_dir: Path | None = None) -> None:
+        self.disk = Disk(state_dir)
+        self.log = Log(self.disk)
+        self.rules = Rules()
+        self.ended_reviews: list[Callable[[Post], None]] = []
+        self._media_dir = state_dir / "media" if state_dir else None
+        if self._media_dir:
+            self._media_dir.mkdir(exist_ok=True)
+        self._empty()
+        self._load()
+
+    def _empty(self) -> None:
+        self.settings = Settings()
+        self.shift = 0.0
+        self.accounts: dict[tuple[str, str], Account] = {}
+        self.credentials: dict[tuple[str, str], str] = {}
+        self.posts: dict[str, Post] = {}
+        self.by_account: dict[tuple[str, str], list[Post]] = defaultdict(list)
+        self.tables: dict[str, dict[str, Any]] = defaultdict(dict)
+        self.used: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        """Calls counted against quotas: platform, account, what, window."""
+        self._media: dict[str, bytes] = {}
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def reset(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._empty()
+        self.rules.clear()
+        self.log.clear()
+        self.disk.clear()
+
+    # --- the clock ---
+
+    def now(self) -> float:
+        return time.time() + self.shift
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do it at that instant of the simulator's own clock, or as soon as that clock is moved past it."""
+        heapq.heappush(self._due, (when, next(self._order), action))
+        self._wind()
+
+    def tick(self) -> None:
+        """Do what is due."""
+        if not self._due:
+            return
+        while self._due and self._due[0][0] <= self.now():
+            heapq.heappop(self._due)[2]()
+        if self._timer is None:
+            self._wind()
+
+    def move(self, seconds: float) -> None:
+        """Shift the simulator's own clock, and do what has become due."""
+        self.shift += seconds
+        self.tick()
+        self._wind()
+
+    def _wind(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if not self._due:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # loaded before the loop runs; its start ticks, and so does each call
+            return
+        self._timer = loop.call_later(max(self._due[0][0] - self.now(), 0) + 0.001, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.tick()
+
+    # --- accounts ---
+
+    def identify(self, platform: str, credential: str) -> str:
+        """Whose credential it is; in open mode an unknown one names an account itself."""
+        known = self.credentials.get((platform, credential))
+        if known is None:
+            return credential if self.settings.open else ""
+        return known
+
+    def account(self, platform: str, identity: str) -> Account:
+        found = self.accounts.get((platform, identity))
+        if found is None:
+            found = Account(platform, identity)
+            self.save_account(found)
+        return found
+
+    def save_account(self, account: Account) -> None:
+        self.accounts[account.platform, account.identity] = account
+        self._learn(account)
+        self._keep("accounts", f"{account.platform}/{account.identity}", asdict(account))
+
+    def _learn(self, account: Account) -> None:
+        for name in ("access_token", "BDUSS"):
+            if name in account.secret:
+                self.credentials[account.platform, account.secret[name]] = account.identity
+
+    # --- posts ---
+
+    def create(self, call: Call | None, post: Post) -> Post:
+        """Put a post into the world, by the faults of its call; exactly one `act` names it."""
+        if call:
+            self._apply_faults(call, post)
+            call.post_id = post.id
+        self.posts[post.id] = post
+        insort(self.by_account[post.platform, post.account], post, key=lambda each: each.created)
+        self.save(post)
+        self.note("act", post, call)
+        self._await_listing(post)
+        self._await_review(post)
+        return post
+
+    def _apply_faults(self, call: Call, post: Post) -> None:
+        for fault in call.faults:
+            if fault["kind"] == "rewrite":
+                how = str(fault.get("how", "spaces"))
+                post.text, post.title, post.html = (rewrite(how, each) for each in (post.text, post.title, post.html))
+            elif fault["kind"] == "list_late":
+                post.listed_from = post.created + float(fault.get("seconds", 60))
+            elif fault["kind"] == "review":
+                verdict = fault.get("verdict", "pass")
+                due = None if verdict == "hold" else post.created + float(fault.get("seconds", 60))
+                post.state, post.review = "review", {"due": due, "verdict": verdict, "status": fault.get("status")}
+
+    def _await_listing(self, post: Post) -> None:
+        if post.state != "live":
+            return
+        if post.listed_from <= self.now():
+            self.note("visible", post)
+        else:
+            self.at(post.listed_from, lambda: self._show(post))
+
+    def _show(self, post: Post) -> None:
+        if post.state == "live" and self.posts.get(post.id) is post:
+            self.note("visible", post)
+
+    def _await_review(self, post: Post) -> None:
+        due = post.review.get("due")
+        if post.state == "review" and due is not None:
+            self.at(due, lambda: self._end_if_due(post, due))
+
+    def _end_if_due(self, post: Post, due: float) -> None:
+        if self.posts.get(post.id) is post and post.review.get("due") == due:
+            self.judge(post, post.review["verdict"])
+
+    def judge(self, post: Post, verdict: str) -> None:
+        """End a review, or hold it."""
+        if post.state != "review":
+            return
+        if verdict == "hold":
+            post.review = {**post.review, "due": None, "verdict": "hold"}
+            self.save(post)
+            return
+        post.state = "live" if verdict == "pass" else "refused"
+        post.review = {**post.review, "due": None, "verdict": verdict}
+        self.save(post)
+        if post.state == "refused":
+            self.note("removed", post)
+        self._await_listing(post)
+        for told in self.ended_reviews:
+            told(post)
+
+    def remove(self, post: Post, by: str, call: Call | None = None) -> None:
+        post.state, post.removed_by = "removed", by
+        self.save(post)
+        self.note("removed", post, call)
+
+    def of(self, platform: str, account: str) -> list[Post]:
+        """Posts of an account, oldest first."""
+        return self.by_account.get((platform, account), [])
+
+    def is_listed(self, post: Post) -> bool:
+        return post.state == "live" and post.listed_from <= self.now()
+
+    def listing(self, call: Call, posts: Iterable[Post]) -> list[Post]:
+        """What a list call may show of these posts, by the faults of that call."""
+        late = call.fault("list_late")
+        newest = self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
+        shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
+        if call.fault("empty_list"):
+            return []
+        return shown[::-1] if call.fault("reorder") else shown
+
+    # --- pictures ---
+
+    def store_media(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        if self._media_dir is None:
+            self._media[digest] = data
+        elif not (path := self._media_dir / digest).exists():
+            path.write_bytes(data)
+        return digest
+
+    def media(self, digest: str) -> bytes | None:
+        if self._media_dir is None or not digest.isalnum():
+            return self._media.get(digest)
+        path = self._media_dir / digest
+        return path.read_bytes() if path.exists() else None
+
+    # --- the record ---
+
+    def note(self, kind: str, post: Post | None = None, call: Call | None = None, status: int | None = None) -> int:
+        facts: dict[str, Any] = {
+            "t": round(self.now(), 6),
+            "platform": call.platform if call else post and post.platform,
+            "account": (call.account if call else post and post.account) or (post and post.account),
+            "endpoint": call.endpoint if call else None,
+            "post_id": post.id if post else (call.post_id if call and kind == "reply" else None),
+            "body_sha256": call.body_sha256 if call else None,
+            "status": status,
+            "fault": call.fault_names if call else None,
+        }
+        if call and call.number:
+            facts["call"] = call.number
+        return self.log.add(kind, facts)
+
+    def save(self, post: Post) -> None:
+        self._keep("posts", post.id, vars(post))
+
+    def put(self, table: str, key: str, value: dict[str, Any] | None) -> None:
+        """Keep a platform's own thing under a key; None forgets it."""
+        if value is None:
+            self.tables[table].pop(key, None)
+        else:
+            self.tables[table][key] = value
+        self._keep(table, key, value)
+
+    def get(self, table: str, key: str) -> dict[str, Any] | None:
+        return self.tables[table].get(key)
+
+    def _keep(self, table: str, key: str, value: object) -> None:
+        if self.disk.directory is not None:
+            self.disk.append(self.STATE, to_json([table, key, value]))
+
+    def _load(self) -> None:
+        for line in self.disk.read(self.STATE):
+            table, key, value = json.loads(line)
+            if table == "accounts":
+                account = Account(**value)
+                self.accounts[account.platform, account.identity] = account
+                self._learn(account)
+            elif table == "posts":
+                self.posts[key] = Post(**value)
+            elif value is None:
+                self.tables[table].pop(key, None)
+            else:
+                self.tables[table][key] = value
+        told = self.log.creations()
+        for post in sorted(self.posts.values(), key=lambda each: each.created):
+            if post.id not in told:  # killed between the two files: the post stands, so its creation is on record
+                self.note("act", post)
+            self.by_account[post.platform, post.account].append(post)
+            self._await_review(post)
+            if post.listed_from > self.now():
+                self._await_listing(post)

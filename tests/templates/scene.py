@@ -1,0 +1,87 @@
+"""Accounts, posts and platforms to render for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from publisher.domain.account import Account, AccountId, Platform, RegionCode, Traits
+from publisher.domain.post import ONCE, At, Kind, Level, Post, PostId, occurrence_of
+from publisher.domain.rendition import Marker, Picture, Rendition
+from publisher.rendering import Original, Templates, render
+
+REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
+DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
+
+
+def traits_of(platform: str) -> Traits:
+    return Traits(
+        measure=len,
+        text_limit={"weibo": 140, "tieba": 2000}.get(platform, 20_000),
+        title_limits=(1, 64),
+        picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
+        server_delay=timedelta(),
+        listing_lag=timedelta(),
+        readable=None,
+        may_resend=False,
+        is_article=platform == "wechat",
+    )
+
+
+def account_of(platform: str, **changes: object) -> Account:
+    account = Account(
+        id=AccountId(f"beijing-{platform}"),
+        platform=Platform(platform),
+        identity="1404376560",
+        secret=f"{platform}-beijing",
+        region=RegionCode("110000"),
+    )
+    return replace(account, **changes)
+
+
+def post_of(template: str = "warning", **changes: object) -> Post:
+    post = Post(
+        id=PostId("refund"),
+        kind=Kind.WARNING,
+        template=template,
+        author="zhang",
+        title="警惕“退款客服”诈骗",
+        timing=At(when=None),
+        accounts=(),
+        definition="",
+        level=Level.ORANGE,
+        data={"summary": "正规退款原路退回"},
+    )
+    return replace(post, **changes)
+
+
+def render_for(
+    platform: str,
+    post: Post,
+    templates: Templates,
+    *,
+    region: Mapping[str, str] = REGION,
+    pictures: Sequence[Picture] = (),
+    original: Original | None = None,
+    **account: object,
+) -> Rendition:
+    return render(
+        post,
+        occurrence_of(post, ONCE, DUE),
+        account_of(platform, **account),
+        region=region,
+        pictures=pictures,
+        traits=traits_of(platform),
+        templates=templates,
+        timezone=ZoneInfo("Asia/Shanghai"),
+        original=original,
+    )
+
+
+def sample_post(templates: Templates, name: str) -> tuple[Post, Original | None]:
+    """Give the post of a template's sample.toml, and the one it follows."""
+    sample = templates.samples[name]
+    level = Level(sample.level) if sample.level else None
+    post = post_of(name, kind=Kind(name), title=sample.title, level=level, body=sample.body, data=sample.data)
+    original = Original(title=sample.original, marker=Marker(code="AAAA-2222")) if sample.original else None
+    return post, original

@@ -1,0 +1,241 @@
+"""What templates may not do, and where a mistake in them is reported."""
+
+import re
+import tomllib
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from publisher import messages, rendering
+from publisher.domain.errors import TemplateError
+from publisher.rendering import load_templates
+from publisher.rendering.sandbox import Budget, EndlessError
+from tests.templates.scene import post_of, render_for
+
+GOOD = "{{ marker }} 12377"
+
+
+def refusal(written, text, **changes):
+    """Render a one-page template that must fail, and give its only problem."""
+    templates = written({"own/weibo.txt": text})
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("own", **changes), templates)
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ data.__class__ }}",
+        "{{ 'a'.upper() }}",
+        "{{ data.update({'x': 1}) }}",
+        "{{ 'x'.center(1000000000) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ region.pop('name') }}",
+        "{{ due_at.strftime('%Y') }}",
+        "{{ cycler }}",
+        "{{ lipsum() }}",
+        "{{ loop_of.x }}",
+        "{{ self._TemplateReference__context }}",
+    ],
+)
+def test_reaching_out_is_refused(written, text):
+    """A template can call nothing, reach no inner part of Python, and repeat no text without end."""
+    problem = refusal(written, f"{GOOD}\n{text}")
+    assert problem.code in {"template_forbidden", "template_undefined"}
+    assert problem.place.line == 2
+
+
+@pytest.mark.parametrize("text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "])
+def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
+    """Syntax errors and filters that are not on the list stop the loading, with file and line."""
+    with pytest.raises(TemplateError) as caught:
+        written({"own/weibo.txt": f"{GOOD}\n\n{text}"})
+    (problem,) = caught.value.problems
+    assert problem.code == "template_syntax"
+    assert problem.place.file.endswith("own/weibo.txt")
+    assert problem.place.line == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}",
+        "{% for a in range(10000000) %}{% endfor %}",
+        "{% macro f(n) %}{{ f(n - 1) }}{{ f(n - 1) }}{% endmacro %}{{ f(500) }}",
+        "{% for a in range(900) recursive %}{% if loop.depth < 5 %}{{ loop(range(900)) }}{% endif %}{% endfor %}",
+        "{% include 'own/weibo.txt' %}",
+        "{% for a in range(900) %}{% for b in 'x' * 1 %}{% endfor %}{% endfor %}",
+    ],
+)
+def test_endless_work_is_stopped(written, text):
+    """Loops, macros and includes that would run on are stopped soon, with the line they ran in."""
+    problem = refusal(written, f"{GOOD}\n{text}")
+    assert problem.code == "template_endless" or (problem.code == "template_forbidden" and "'x' * 1" in text)
+    assert problem.place.line in {1, 2}
+
+
+def test_imported_macros_share_the_budget(written):
+    """A macro of another file cannot run on where its caller could not."""
+    endless = "{% macro f() %}{% for a in range(999) %}{% for b in range(999) %}{% endfor %}{% endfor %}{% endmacro %}"
+    page = "{% from '_shared/m.txt' import f %}" + GOOD + "{{ f() }}"
+    templates = written({"_shared/m.txt": endless, "own/weibo.txt": page})
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("own"), templates)
+    (problem,) = caught.value.problems
+    assert problem.code == "template_endless"
+    assert problem.place.file.endswith("_shared/m.txt")
+
+
+DOUBLING = "{% set a0 = 'xxxxxxxxxx' %}" + "".join(f"{{% set a{n + 1} = a{n} ~ a{n} %}}" for n in range(40))
+GATHERING = "{% set a0 %}xxxxxxxxxx{% endset %}" + "".join(
+    f"{{% set a{n + 1} %}}{{{{ a{n} }}}}{{{{ a{n} }}}}{{% endset %}}" for n in range(40)
+)
+ADDING = "{% set a0 = 'xxxxxxxxxx' %}" + "".join(f"{{% set a{n + 1} = a{n} + a{n} %}}" for n in range(40))
+JOINING = "{% set a0 = 'xxxxxxxxxx' %}" + "".join(f"{{% set a{n + 1} = [a{n}, a{n}]|join(a{n}) %}}" for n in range(40))
+FLOOD = "{% for a in range(900) %}" + "长" * 200 + "{% endfor %}"
+NUMBERS = "{% set a0 = 9 %}" + "".join(f"{{% set a{n + 1} = a{n} * a{n} %}}" for n in range(40))
+
+
+@pytest.mark.parametrize("text", [DOUBLING, GATHERING, ADDING, JOINING, FLOOD, NUMBERS])
+def test_huge_output_is_stopped(written, text):
+    """Text that swells is stopped before it fills the memory, however it is put together."""
+    assert refusal(written, f"{GOOD}\n{text}").code == "template_huge"
+
+
+def test_missing_value_is_named_with_its_line(written):
+    """A value that was not given is named, with file, line, post and account; nothing is printed in its place."""
+    problem = refusal(written, f"{GOOD}\n一\n{{{{ data.hotline }}}}")
+    assert problem.code == "template_undefined"
+    assert (problem.place.line, problem.facts["name"]) == (3, "hotline")
+    assert problem.place.file.endswith("own/weibo.txt")
+    assert "hotline" in messages.Messages().tell(problem)
+
+
+def test_missing_value_in_a_loop_or_sum_is_named(written):
+    """Looping over, adding or joining what was not given names it too."""
+    for text in ("{% for x in data.none_such %}{% endfor %}", "{{ 1 + none_such }}", "{{ 'a' ~ none_such }}"):
+        problem = refusal(written, f"{GOOD}\n{text}")
+        assert (problem.code, problem.facts["name"], problem.place.line) == ("template_undefined", "none_such", 2)
+
+
+def test_error_in_an_included_part_is_placed_there(written):
+    """A mistake in a shared part is reported in that part, not in the page that includes it."""
+    templates = written(
+        {"_shared/part.txt": "\n\n{{ 1 // 0 }}", "own/weibo.txt": GOOD + "{% include '_shared/part.txt' %}"}
+    )
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("own"), templates)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.place.line) == ("template_failed", 3)
+    assert problem.place.file.endswith("_shared/part.txt")
+
+
+def test_keys_named_like_methods_are_keys(written):
+    """A data key called items, values or pop is read as data."""
+    templates = written({"own/weibo.txt": GOOD + "{{ data.items }}{{ data.pop }}"})
+    assert render_for("weibo", post_of("own", data={"items": "甲", "pop": "乙"}), templates).text.endswith("甲乙")
+
+
+def test_ordinary_templates_still_work(written):
+    """Macros, loops with their counters, joins, ranges and inheritance are there for honest use."""
+    page = (
+        "{% macro bold(x) %}*{{ x }}*{% endmacro %}{{ marker }} 12377 "
+        "{% for x in data.list %}{{ loop.index }}/{{ loop.length }}{{ bold(x) }}{{ loop.cycle('a', 'b') }}{% endfor %}"
+        "{{ data.list|join('、') }}{{ 1 + 2 }}{{ 'a' ~ 'b' }}{{ range(3)|list|length }}{{ due_at|day }}"
+    )
+    text = render_for("weibo", post_of("own", data={"list": ["甲", "乙"]}), written({"own/weibo.txt": page})).text
+    assert text.endswith("12377 1/2*甲*a2/2*乙*b甲、乙3ab31月5日")
+
+
+@pytest.mark.parametrize(
+    ("words", "ended"),
+    [("好", "好。"), ("好。", "好。"), ("好！", "好！"), ("“好”", "“好”。"), ("“好。”", "“好。”"), (" 好 ", "好。")],
+)
+def test_sentences_end_with_one_mark(written, words, ended):
+    """The filter `sentence` ends words with a full stop exactly where none is."""
+    templates = written({"own/weibo.txt": GOOD + " {{ data.x|sentence }}"})
+    assert render_for("weibo", post_of("own", data={"x": words}), templates).text.endswith(f"12377 {ended}")
+
+
+def test_workspace_stands_in_for_shipped_file_by_file(written):
+    """A workspace's own weibo.txt replaces the shipped one; the template's other pages stay."""
+    templates = written({"warning/weibo.txt": "自己的{{ marker }} 12377"}, with_shipped=True)
+    assert render_for("weibo", post_of(), templates).text.startswith("自己的")
+    assert "请务必接听" in render_for("tieba", post_of(), templates).text
+
+
+def test_unknown_template_names_the_known(shipped):
+    """A post whose template does not exist is told which do."""
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("warnning"), shipped)
+    (problem,) = caught.value.problems
+    assert problem.code == "template_unknown"
+    assert "warning" in problem.facts["known"]
+
+
+def test_platform_without_page_is_told(written):
+    """A template with neither the platform's page nor default.txt cannot be used there."""
+    with pytest.raises(TemplateError) as caught:
+        render_for("tieba", post_of("own"), written({"own/weibo.txt": GOOD}))
+    assert [problem.code for problem in caught.value.problems] == ["template_without_page"]
+
+
+def test_missing_data_is_told_with_its_use(shipped):
+    """A post that lacks a needed key is told which, and what it is for."""
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
+    assert [problem.facts["key"] for problem in caught.value.problems] == ["wrong", "right"]
+    assert all(problem.facts["use"] for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "line"),
+    [
+        ("own/weibo.txt", "{{ marker }}\n中文".encode("gbk"), "template_not_utf8", 2),
+        ("own/weibo.txt", b"x" * 70_000, "template_too_big", 1),
+        ("own/sample.toml", b"about = 'x'\nbroken\n", "template_sample_broken", 2),
+        ("own/sample.toml", b"unheard = 1", "template_sample_broken", 1),
+        ("own/cover.png", b"not a picture", "picture_unknown_type", 1),
+    ],
+)
+def test_broken_files_are_told_at_loading(written, name, content, code, line):
+    """A file that cannot be used stops the loading, with its name and line."""
+    with pytest.raises(TemplateError) as caught:
+        written({"own/weibo.txt": GOOD, name: content})
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.place.line) == (code, line)
+    assert problem.place.file.endswith(name)
+
+
+def test_all_loading_problems_come_at_once(written):
+    """Two broken files are told in one go."""
+    with pytest.raises(TemplateError) as caught:
+        written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"})
+    assert len(caught.value.problems) == 2
+
+
+def test_missing_folder_has_no_templates(tmp_path):
+    """A workspace without a templates folder is fine."""
+    assert load_templates([tmp_path / "none"]).names == ()
+
+
+def test_time_runs_out_too():
+    """A rendering whose steps are few but slow is stopped by the clock."""
+    budget = Budget(steps=64, seconds=0)
+    with pytest.raises(EndlessError):
+        deque((budget.spend() for _ in range(64)), maxlen=0)
+
+
+def test_every_code_has_words():
+    """Each problem that rendering can name has Chinese and English words, and no words are left without a problem."""
+    sources = "".join(path.read_text("utf-8") for path in Path(rendering.__file__).parent.glob("*.py"))
+    codes = set(re.findall(r'"((?:template|rendition|picture)_\w+)"', sources))
+    words = Path(messages.__file__).with_name("rendering.toml").read_text("utf-8")
+    assert codes == set(tomllib.loads(words))
+    assert all(messages.Messages(lang=lang).say(code) != code for lang in messages.LANGS for code in codes)
