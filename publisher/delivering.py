@@ -17,20 +17,20 @@ LOOK_ROUND = 1.0
 """Seconds after which new claims are looked for although no call has come back."""
 
 
-async def deliver_due(
-    outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, stopping: asyncio.Event
-) -> None:
-    """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops.
+async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, stopping: asyncio.Event) -> int:
+    """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops. Returns how many.
 
     Calls that have begun are always waited for: only their own deadline ends them.
     """
     calls: set[asyncio.Task[None]] = set()
+    taken = 0
     while True:
         if not stopping.is_set() and len(calls) < most:
             leases = await outbox.claim(most - len(calls))
             calls |= {asyncio.create_task(deliver(lease, outbox, adapters, stopping)) for lease in leases}
+            taken += len(leases)
         if not calls:
-            return
+            return taken
         done, calls = await asyncio.wait(calls, timeout=LOOK_ROUND, return_when=asyncio.FIRST_COMPLETED)
         for call_done in done:
             call_done.result()

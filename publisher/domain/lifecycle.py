@@ -351,16 +351,19 @@ def _disappeared(delivery: Delivery, _event: Gone, _moment: Moment) -> Delivery:
 
 
 def _retract(delivery: Delivery, event: RetractOrdered, moment: Moment) -> Delivery:
-    if delivery.state is State.HELD and not delivery.attempts:
-        return replace(delivery, state=State.CANCELLED, is_retract_ordered=True, next_at=None, reason=event.reason)
+    return _take_down(replace(delivery, reason=event.reason), moment)
+
+
+def _take_down(delivery: Delivery, moment: Moment) -> Delivery:
+    """Lead to retracting, unless nothing was ever sent, nor claimed by a person to be live: then it just ends."""
+    is_untouched = not delivery.attempts and delivery.receipt is None and delivery.claimed_url is None
     return replace(
         delivery,
-        state=State.RETRACTING,
+        state=State.CANCELLED if is_untouched else State.RETRACTING,
         is_retract_ordered=True,
         looks=0,
         doubt_since=delivery.doubt_since or moment.now,
-        next_at=moment.now,
-        reason=event.reason,
+        next_at=None if is_untouched else moment.now,
     )
 
 
@@ -393,7 +396,7 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
     match event.to:
         case State.DUE | State.RETRY_WAIT:
             was_resent = ruled.was_resent or ruled.doubt_since is not None
-            return _back_to_waiting(replace(ruled, was_resent=was_resent), State.DUE, None, moment)
+            return _back_to_waiting(replace(ruled, was_resent=was_resent, ticket=None), State.DUE, None, moment)
         case State.UNKNOWN | State.SUBMITTED | State.RETRACTING:
             return _asked_again(ruled, event.to, moment)
         case State.PUBLISHED:
@@ -405,11 +408,12 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
 
 
 def _asked_again(delivery: Delivery, to: State, moment: Moment) -> Delivery:
-    is_retracting = delivery.is_retract_ordered or to is State.RETRACTING
+    """Look once more; where a retraction is wanted, only to take down what is found."""
+    if delivery.is_retract_ordered or to is State.RETRACTING:
+        return _take_down(delivery, moment)
     return replace(
         delivery,
-        state=State.RETRACTING if is_retracting else to,
-        is_retract_ordered=is_retracting,
+        state=to,
         looks=0,
         doubt_since=delivery.doubt_since or moment.now,
         submitted_at=moment.now if to is State.SUBMITTED else delivery.submitted_at,
@@ -492,8 +496,8 @@ def _table() -> Mapping[tuple[State, type], Rule]:
         ({s.SUBMITTED, s.UNKNOWN}, Lookalike, {s.HELD}, reconciler, _lookalike),
         ({s.SUBMITTED, s.UNKNOWN}, Stopped, {s.HELD}, reconciler | keeper, _stopped),
         ({s.HELD}, Ruled, frozenset(State) - {s.PENDING, s.CLAIMED, s.SENDING}, person, _ruled),
-        ({s.PUBLISHED, s.SUBMITTED, s.UNKNOWN}, RetractOrdered, {s.RETRACTING}, person, _retract),
-        ({s.HELD}, RetractOrdered, {s.RETRACTING, s.CANCELLED}, person, _retract),
+        ({s.PUBLISHED, s.SUBMITTED}, RetractOrdered, {s.RETRACTING}, person, _retract),
+        ({s.UNKNOWN, s.HELD}, RetractOrdered, {s.RETRACTING, s.CANCELLED}, person, _retract),
         ({s.PUBLISHED}, Gone, {s.REMOVED}, reconciler, _disappeared),
         ({s.RETRACTING}, Gone, {s.RETRACTED}, retractor, _retracted),
         ({s.RETRACTING}, AbsenceShown, {s.RETRACTED, s.RETRACTING}, retractor, _nothing_to_retract),

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 
 from sqlalchemy import delete, insert, select, update
 
@@ -11,7 +12,7 @@ from publisher.domain.lifecycle import Actor, RetractOrdered
 from publisher.domain.post import PostId
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.ledger import write_audit
+from publisher.store.ledger import pause_account, write_audit
 from publisher.store.registry import withdraw_where
 from publisher.store.rows import ALERT, DELIVERY, PAUSE, POST, WORKER, to_delivery
 
@@ -33,6 +34,14 @@ class Orders:
             await unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
             await unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
             await write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": reason})
+
+        await self.books.database.write(operation)
+
+    async def stop_account(self, account: AccountId, by: Actor, reason: str) -> None:
+        """Pause an account that cannot work, with an alert; nothing happens when it is paused already."""
+
+        async def operation(unit: Unit) -> None:
+            await pause_account(unit, account, at=self.books.world.now(), by=by, reason=reason)
 
         await self.books.database.write(operation)
 
@@ -97,6 +106,14 @@ class Orders:
             return done.rowcount
 
         return await self.books.database.write(operation)
+
+    async def record(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
+        """Write down who gave an order that other rooms carry out."""
+
+        async def operation(unit: Unit) -> None:
+            await write_audit(unit, self.books.world.now(), by, event=event, subject=subject, detail=detail)
+
+        await self.books.database.write(operation)
 
     async def announce(self) -> None:
         """Write down that this daemon has started."""

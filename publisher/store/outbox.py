@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select, update
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
@@ -96,13 +96,10 @@ class Outbox:
         pick = (
             select(inner.c.id)
             .where(
+                self._may_start(inner),
                 inner.c.login == LOGIN.c.id,
-                inner.c.state == State.DUE.value,
                 or_(inner.c.next_at.is_(None), inner.c.next_at <= now),
                 or_(inner.c.is_urgent, LOGIN.c.routine_until <= now),
-                inner.c.account.in_(list(self.books.terms)),
-                ~is_paused(inner),
-                original_is_live(inner),
             )
             .order_by(inner.c.is_urgent.desc(), inner.c.due_at, inner.c.id)
             .limit(1)
@@ -112,12 +109,35 @@ class Outbox:
             DELIVERY.c.login == LOGIN.c.id, DELIVERY.c.state.in_([State.CLAIMED.value, State.SENDING.value])
         )
         waiting = exists().where(DELIVERY.c.login == LOGIN.c.id, DELIVERY.c.state == State.DUE.value)
+        urgent = waiting.where(DELIVERY.c.is_urgent)
         return (
             select(LOGIN.c.id, pick.label("candidate"))
             .where(LOGIN.c.rests_until <= now, waiting, ~busy)
+            .order_by(urgent.desc())
             .limit(limit)
             .with_for_update(skip_locked=True, of=LOGIN)
         )
+
+    def _may_start(self, row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+        return and_(
+            row.c.state == State.DUE.value,
+            row.c.account.in_(list(self.books.terms)),
+            ~is_paused(row),
+            original_is_live(row),
+        )
+
+    async def next_claim(self) -> datetime | None:
+        """Give the instant at which the next due delivery may be claimed, or None when nothing due may go."""
+        rests = case((DELIVERY.c.is_urgent, LOGIN.c.rests_until), else_=LOGIN.c.routine_until)
+        query = (
+            select(DELIVERY.c.next_at, LOGIN.c.rests_until, rests.label("routine_until"))
+            .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+            .where(self._may_start(DELIVERY))
+        )
+        async with self.books.database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        ready = [max(filter(None, (row.next_at, row.rests_until, row.routine_until))) for row in rows]
+        return min(ready, default=None)
 
     async def _take(self, unit: Unit, delivery: Delivery) -> Lease | None:
         now = self.books.world.now()
@@ -177,13 +197,13 @@ class Outbox:
             return False
         doubtful = [State.SENDING.value, State.UNKNOWN.value, State.RETRACTING.value]
         oldest = (
-            select(func.min(ATTEMPT.c.intended_at))
+            select(func.min(ATTEMPT.c.id))
             .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
             .where(DELIVERY.c.account == delivery.account, DELIVERY.c.state.in_(doubtful))
             .where(ATTEMPT.c.number == DELIVERY.c.attempts)
             .scalar_subquery()
         )
-        since = select(func.count()).where(ATTEMPT.c.account == delivery.account, ATTEMPT.c.intended_at > oldest)
+        since = select(func.count()).where(ATTEMPT.c.account == delivery.account, ATTEMPT.c.id > oldest)
         return bool((await unit.connection.execute(since)).scalar_one() >= readable - 2)
 
     async def _write_intent(self, unit: Unit, delivery: Delivery) -> Parcel | Declined:

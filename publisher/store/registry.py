@@ -1,5 +1,6 @@
 """What has been accepted: versions of the schedule, posts, and the deliveries filed for them."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from publisher.domain.rendition import Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.ledger import write_audit
+from publisher.store.ledger import tell, write_audit
 from publisher.store.rows import (
+    ALERT,
     ATTEMPT,
     AUDIT,
     DELIVERY,
@@ -127,6 +129,19 @@ class Registry:
 
         return await self.books.database.write(operation)
 
+    async def refuse(self, reason: str) -> None:
+        """Tell, once for each reason, that a new version of the schedule was refused."""
+
+        async def operation(unit: Unit) -> None:
+            standing = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
+            told = [json.loads(row.facts)["reason"] for row in await unit.connection.execute(standing)]
+            if reason not in told:
+                await _clear_refusals(unit, self.books.world.now())
+                facts = {"reason": reason}
+                await tell(unit, self.books.world.now(), "reload_refused", "schedule", facts)
+
+        await self.books.database.write(operation)
+
     async def enrol(self) -> None:
         """Give every login of the settings its row."""
 
@@ -144,8 +159,10 @@ class Registry:
             digest = sha256(acceptance.text.encode()).hexdigest()
             await unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
             await write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
+            await _clear_refusals(unit, now)
+        held = {row["id"]: row for row in (await unit.connection.execute(select(POST))).mappings()}
         for post in acceptance.posts:
-            await _write_post(unit, post, now, is_scheduled=acceptance.is_scheduled)
+            await _write_post(unit, post, held.get(post.id), now, is_scheduled=acceptance.is_scheduled)
 
     async def _file(self, unit: Unit, draft: Draft, now: datetime) -> int:
         filing = draft.filing
@@ -220,6 +237,12 @@ async def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by
     return len(deliveries)
 
 
+async def _clear_refusals(unit: Unit, now: datetime) -> None:
+    await unit.connection.execute(
+        update(ALERT).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None)).values(cleared_at=now)
+    )
+
+
 def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
     waiting = [row for row in rows if row["state"] in WAITING]
     wordings = {row["definition"] for row in waiting}
@@ -285,20 +308,13 @@ async def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
     )
 
 
-async def _write_post(unit: Unit, post: Post, now: datetime, *, is_scheduled: bool) -> None:
+async def _write_post(unit: Unit, post: Post, held: RowMapping | None, now: datetime, *, is_scheduled: bool) -> None:
     body = write_post(post)
-    held = (await unit.connection.execute(select(POST).where(POST.c.id == post.id))).mappings().one_or_none()
     if held is None:
-        await unit.connection.execute(
-            insert(POST).values(
-                id=post.id,
-                definition=post.definition,
-                body=body,
-                in_force_since=now,
-                is_scheduled=is_scheduled,
-                is_withdrawn=False,
-            )
-        )
+        row = {"id": post.id, "definition": post.definition, "body": body, "in_force_since": now}
+        await unit.connection.execute(insert(POST).values(**row, is_scheduled=is_scheduled, is_withdrawn=False))
+        return
+    if held["body"] == body and held["is_scheduled"] == is_scheduled:
         return
     values: dict[str, object] = {"definition": post.definition, "body": body, "is_scheduled": is_scheduled}
     if read_post(held["body"]).timing != post.timing:

@@ -47,18 +47,21 @@ _PLAIN = (
 """Columns that are the domain's fields as they are."""
 
 
+_STATES = {state.value: state for state in State}
+
+
 def to_delivery(row: RowMapping) -> Delivery:
     """Read a delivery from its row. A state that this version does not know reads as held."""
-    is_known = row["state"] in State
+    state = _STATES.get(row["state"])
     plain = {name: row[name] for name in _PLAIN}
     return Delivery(
-        **{**plain, **({} if is_known else {"reason": outcome.HoldReason.FOREIGN_STATE.value})},
+        **{**plain, **({} if state else {"reason": outcome.HoldReason.FOREIGN_STATE.value})},
         id=DeliveryId(row["id"]),
         key=OccurrenceKey(post=PostId(row["post"]), label=row["label"]),
         account=AccountId(row["account"]),
         platform=Platform(row["platform"]),
         login=LoginId(row["login"]),
-        state=State(row["state"]) if is_known else State.HELD,
+        state=state or State.HELD,
         rendition=Fingerprint(row["rendition"]),
         follows=PostId(row["follows"]) if row["follows"] else None,
         receipt=_receipt(row),

@@ -1,0 +1,209 @@
+"""APScheduler as a metronome: each beat calls one verb. The database plans; nothing is scheduled here but looking."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from watchfiles import awatch
+
+from publisher.delivering import deliver_due
+from publisher.domain.delivery import State
+from publisher.domain.errors import InputError, RefusedError, ScheduleError
+from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.post import Schedule
+from publisher.keeping import keep, settle_the_dead
+from publisher.messages import Messages
+from publisher.planning import plan_ahead, reload, schedule_in_force
+from publisher.reconciling import reconcile_due
+from publisher.retracting import retract_due
+from publisher.schedule import SCHEDULE_LIMITS
+from publisher.settings import Settings
+from publisher.store.setup import occupy
+from publisher.telemetry import log
+from publisher.tomlfile import read_toml
+from publisher.wiring.application import Application, open_application, unreadable_secrets
+from publisher.world import World
+
+AT_ONCE = 200
+"""Calls in flight at most; a login never has more than one."""
+READS_AT_ONCE = 50
+GRACE = 25.0
+"""Seconds that calls in flight are given to end after a stop is asked for."""
+WORTH_WAITING = timedelta(minutes=1)
+"""How long a single run waits for a login that rests between two posts."""
+KEEPER = Actor(role=Role.KEEPER, name="keeper")
+UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One running daemon: its application, the schedule it plans from, and whether it has been asked to stop."""
+
+    application: Application
+    schedule_file: Path
+    messages: Messages
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    schedule: Schedule | None = None
+    read_version: str | None = None
+    beats: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def deliver(self) -> None:
+        await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
+
+    async def look(self) -> None:
+        await reconcile_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)
+
+    async def retract(self) -> None:
+        await retract_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)
+
+    async def keep(self) -> None:
+        await keep(self.application.rounds)
+
+    async def sign(self) -> None:
+        await self.application.orders.beat()
+
+    async def plan(self) -> None:
+        """File what has come within reach, from the version of the schedule that is in force now."""
+        text = await self.application.registry.schedule_text()
+        version = sha256(text.encode()).hexdigest() if text is not None else None
+        if version != self.read_version:
+            self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
+            self.read_version = version
+        if self.schedule is not None:
+            await plan_ahead(self.application.planner, self.schedule)
+
+    async def read_schedule(self) -> None:
+        """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
+        file = str(self.schedule_file)
+        try:
+            toml = await asyncio.to_thread(read_toml, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
+            if toml.text == await self.application.registry.schedule_text():
+                return
+            filed = await reload(self.application.planner, toml.text, file)
+        except InputError as error:
+            reason = "\n".join(self.messages.tell(problem) for problem in error.problems)
+        except RefusedError as error:
+            reason = self.messages.say(error.code, **error.facts)
+        else:
+            log.info("schedule_accepted", filed=filed)
+            return
+        log.warning("reload_refused", reason=reason)
+        await self.application.registry.refuse(reason)
+
+
+async def run(settings: Settings, world: World, *, once: bool = False, ready: Callable[[], None] | None = None) -> int:
+    """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
+
+    Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
+    be unsafe, InputError where settings or templates are wrong.
+    """
+    with contextlib.ExitStack() as stack:
+        if occupation := occupy(settings.database):
+            stack.callback(occupation.end)
+        async with open_application(settings, world, sends=True) as application:
+            daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang))
+            if occupation is not None:
+                lapsed = await settle_the_dead(application.rounds)
+                log.info("recovered", leases=lapsed)
+            await application.orders.announce()
+            for account, error in unreadable_secrets(settings).items():
+                await application.orders.stop_account(account, KEEPER, error.code)
+            _stop_on_signals(daemon)
+            await daemon.read_schedule()
+            await daemon.plan()
+            if ready is not None:
+                ready()
+            trouble = await (_run_once(daemon) if once else _run_on(daemon))
+            await application.orders.leave()
+            return trouble
+
+
+async def _run_on(daemon: Daemon) -> int:
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    beats = [
+        (daemon.keep, 1.0),
+        (daemon.deliver, 0.5),
+        (daemon.look, 1.0),
+        (daemon.retract, 1.0),
+        (daemon.plan, 20.0),
+        (daemon.sign, 5.0),
+    ]
+    for verb, seconds in beats:
+        scheduler.add_job(
+            _beat,
+            "interval",
+            args=(daemon, verb),
+            seconds=seconds,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=60,
+        )
+    scheduler.start()
+    watch = asyncio.create_task(_watch(daemon))
+    await daemon.stopping.wait()
+    log.info("stopping")
+    scheduler.shutdown(wait=False)
+    await watch
+    if daemon.beats:
+        await asyncio.wait(daemon.beats, timeout=GRACE)
+    return 0
+
+
+async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
+    """Run one verb; what goes wrong is told, and tried again at the next beat."""
+    task = asyncio.create_task(_safely(verb))
+    daemon.beats.add(task)
+    task.add_done_callback(daemon.beats.discard)
+    await asyncio.shield(task)
+
+
+async def _safely(verb: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await verb()
+    except Exception as error:  # noqa: BLE001 # a failed beat must not end the daemon; the next one tries again
+        log.exception("beat_failed", beat=getattr(verb, "__name__", "?"), error=type(error).__name__)
+
+
+async def _watch(daemon: Daemon) -> None:
+    """Read the schedule again when its file has changed and come to rest."""
+    folder = daemon.schedule_file.parent
+    async for changes in awatch(folder, recursive=False, stop_event=daemon.stopping, debounce=600):
+        if any(Path(path).name == daemon.schedule_file.name for _change, path in changes):
+            await _safely(daemon.read_schedule)
+            await _safely(daemon.plan)
+
+
+async def _run_once(daemon: Daemon) -> int:
+    """Do all that is due now, then follow it until nothing is in doubt."""
+    told = len(await daemon.application.board.alerts())
+    while not daemon.stopping.is_set():
+        await daemon.look()
+        await daemon.retract()
+        await daemon.keep()
+        await daemon.deliver()
+        if await _is_settled(daemon):
+            break
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(daemon.stopping.wait(), timeout=0.5)
+    return int(len(await daemon.application.board.alerts()) > told)
+
+
+async def _is_settled(daemon: Daemon) -> bool:
+    """Whether nothing is in doubt, and nothing due may go within the next minute."""
+    counts = await daemon.application.board.counts()
+    if any(counts.get(state) for state in UNSETTLED):
+        return False
+    next_at = await daemon.application.outbox.next_claim()
+    return next_at is None or next_at > daemon.application.world.now() + WORTH_WAITING
+
+
+def _stop_on_signals(daemon: Daemon) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stopping.set)

@@ -1,0 +1,185 @@
+"""schedule + what is known -> filed deliveries."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from publisher.domain.account import AccountId
+from publisher.domain.errors import RefusedError, ScheduleError
+from publisher.domain.plan import Filing, Known, Plan, Window, plan
+from publisher.domain.post import ONCE, At, Post, PostId, Schedule, occurrence_of
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import Revision
+from publisher.rendering.press import Press, Proof
+from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
+from publisher.store.registry import REMEMBERED, Acceptance, Draft, Registry
+
+FEW = 3
+SHARE = 0.2
+"""A reload may drop this many open posts, or this share of them, without being asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """What planning works with: the books, the press, and how far ahead occurrences are filed."""
+
+    registry: Registry
+    press: Press
+    desk: Desk
+    days_ahead: int
+
+    @property
+    def now(self) -> datetime:
+        return self.registry.books.world.now()
+
+
+async def reload(planner: Planner, text: str, file: str, accept: int | None = None) -> int:
+    """Put a new version of the schedule in force, whole or not at all. Returns how many deliveries are new.
+
+    Raises ScheduleError with every Problem, or RefusedError `large_removal` when so many posts would vanish that a
+    person must say their number in `accept`.
+    """
+    world = planner.registry.books.world
+    known = await planner.registry.known()
+    schedule = await asyncio.to_thread(read, planner, text, file, known)
+    await world.failpoint("reload.after_read")
+    changes = compare(planner, schedule, known)
+    if changes.problems:
+        raise ScheduleError(with_places(changes.problems, text=text, file=file))
+    _guard_removal(changes, known, accept)
+    return await _accept(planner, schedule, changes, text)
+
+
+async def plan_ahead(planner: Planner, schedule: Schedule) -> int:
+    """File what has come within reach of the schedule in force. Returns how many deliveries are new."""
+    known = await planner.registry.known()
+    changes = compare(planner, schedule, known)
+    if not (changes.filings or changes.untargeted or changes.dropped):
+        return 0
+    return await _accept(planner, schedule, changes, None)
+
+
+async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
+    """Read the last accepted schedule; None before the first, or when the settings have changed so much that it fails.
+
+    Raises ScheduleError in the latter case.
+    """
+    text = await planner.registry.schedule_text()
+    return parse_schedule(text, file=file, desk=planner.desk) if text is not None else None
+
+
+def read(planner: Planner, text: str, file: str, known: Known) -> Schedule:
+    """Read a schedule and prove all its words. Raises ScheduleError with every Problem at once."""
+    schedule = parse_schedule(text, file=file, desk=planner.desk)
+    now, zone = planner.now, planner.desk.timezone
+    late = [problem for problem in past_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known]
+    proofs = prove_all(planner.press, schedule.posts, now, zone)
+    problems = [*late, *(problem for proof in proofs.values() for problem in proof.problems)]
+    if any(problem.is_error for problem in problems):
+        raise ScheduleError(with_places(problems, text=text, file=file))
+    return schedule
+
+
+def prove_all(press: Press, posts: Sequence[Post], now: datetime, zone: ZoneInfo) -> Mapping[PostId, Proof]:
+    """Render the next occurrence of every post for each of its accounts."""
+    by_id = {post.id: post for post in posts}
+    return {post.id: press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in posts}
+
+
+def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
+    """Compare a schedule with the books, as of now."""
+    now = planner.now
+    window = Window(now=now, until=now + timedelta(days=planner.days_ahead))
+    moments = {
+        post.id: cron_moments(post, _since(post, known, now), window.until, planner.desk.timezone)
+        for post in schedule.posts
+        if not isinstance(post.timing, At)
+    }
+    return plan(schedule, known, window, moments)
+
+
+def _since(post: Post, known: Known, now: datetime) -> datetime:
+    books = known.get(post.id)
+    return max(books.in_force_since, now - REMEMBERED) if books else now
+
+
+def _guard_removal(changes: Plan, known: Known, accept: int | None) -> None:
+    """A file cut short at a table border reads as a valid, shorter one: ask before many posts vanish."""
+    open_posts = [
+        post_id
+        for post_id, books in known.items()
+        if books.is_scheduled and any(held.open_accounts for held in books.occurrences.values())
+    ]
+    vanishing = [post_id for post_id in changes.dropped if post_id in open_posts]
+    if len(vanishing) > max(FEW, SHARE * len(open_posts)) and accept != len(vanishing):
+        raise RefusedError("large_removal", number=str(len(vanishing)), posts="、".join(sorted(vanishing)[:20]))
+
+
+async def _accept(planner: Planner, schedule: Schedule, changes: Plan, text: str | None) -> int:
+    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, changes.filings, schedule.posts)
+    if problems:
+        raise ScheduleError(problems)
+    posts = schedule.posts if text is not None else ()
+    return await planner.registry.accept(Acceptance(plan=changes, drafts=drafts, posts=posts, media=media, text=text))
+
+
+def _draft(
+    press: Press, filings: Iterable[Filing], posts: Sequence[Post]
+) -> tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]:
+    by_id = {post.id: post for post in posts}
+    drafts: list[Draft] = []
+    media: dict[str, tuple[str, bytes]] = {}
+    problems: list[Problem] = []
+    for filing in filings:
+        proof = press.prove(filing.post, filing.occurrence, filing.accounts, by_id)
+        problems += (problem for problem in proof.problems if problem.is_error)
+        media |= proof.media
+        revision = Revision(
+            occurrence=filing.occurrence.key, definition=filing.post.definition, renditions=proof.renditions
+        )
+        drafts.append(Draft(filing=filing, revision=revision))
+    return drafts, media, problems
+
+
+async def send_now(planner: Planner, post: Post, posts: Sequence[Post]) -> int:
+    """File a post from outside the schedule, due now. Returns how many deliveries are new.
+
+    Raises ScheduleError when its words cannot be sent.
+    """
+    draft = Filing(post=post, occurrence=occurrence_of(post, ONCE, planner.now), accounts=post.accounts, is_new=True)
+    return await _file_one(planner, draft, posts, [post])
+
+
+async def file_ahead(planner: Planner, post: Post, posts: Sequence[Post]) -> int:
+    """File a scheduled one-off post before its time comes within reach. Returns how many deliveries are new.
+
+    Raises ScheduleError when its words cannot be sent.
+    """
+    occurrence = next_occurrence(post, planner.now, planner.desk.timezone)
+    filing = Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
+    return await _file_one(planner, filing, posts, [])
+
+
+async def send_again(planner: Planner, post: Post, account: AccountId, posts: Sequence[Post]) -> int:
+    """File a new occurrence of a post, due now, for one account. Returns how many deliveries are new.
+
+    Raises ScheduleError when its words cannot be sent, or the post's own expiry has passed.
+    """
+    now = planner.now
+    if post.expires_at is not None and post.expires_at <= now:
+        raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
+    occurrence = occurrence_of(post, now.isoformat(), now)
+    filing = Filing(post=post, occurrence=occurrence, accounts=(account,), is_new=True)
+    return await _file_one(planner, filing, posts, [])
+
+
+async def _file_one(planner: Planner, filing: Filing, posts: Sequence[Post], new: Sequence[Post]) -> int:
+    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, [filing], [*posts, filing.post])
+    if problems:
+        raise ScheduleError(problems)
+    changes = Plan(filings=(filing,))
+    return await planner.registry.accept(
+        Acceptance(plan=changes, drafts=drafts, posts=new, media=media, is_scheduled=False)
+    )

@@ -1,0 +1,58 @@
+"""What people decide about single deliveries."""
+
+from enum import StrEnum
+
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import RefusedError
+from publisher.domain.lifecycle import Actor, Role, Ruled
+from publisher.domain.outcome import Receipt
+from publisher.store.outbox import Outbox
+
+
+class Ruling(StrEnum):
+    """A person's answer to a held delivery."""
+
+    LIVE = "live"
+    NOT_LIVE = "not-live"
+    RESEND = "resend"
+    CANCEL = "cancel"
+
+
+_TO = {Ruling.NOT_LIVE: State.FAILED, Ruling.RESEND: State.DUE, Ruling.CANCEL: State.CANCELLED}
+
+
+def person(name: str) -> Actor:
+    """Name a person as the one who acts."""
+    return Actor(role=Role.PERSON, name=name)
+
+
+async def rule(  # noqa: PLR0913 # who, what, why, and the second person
+    outbox: Outbox,
+    delivery: Delivery,
+    ruling: Ruling,
+    *,
+    by: str,
+    reason: str,
+    url: str | None = None,
+    second: str | None = None,
+) -> Delivery:
+    """Decide what becomes of a held delivery.
+
+    `live` without a second person only makes publisher look again, at `url` too; with one it counts by word. Raises
+    RefusedError when the delivery is not held, or the second person is the first.
+    """
+    if delivery.state is not State.HELD:
+        raise RefusedError("not_held", state=delivery.state.value)
+    if second is not None and second == by:
+        raise RefusedError("same_person", by=by)
+    return await outbox.apply(delivery.id, _ruled(outbox, ruling, reason, url, second), person(by))
+
+
+def _ruled(outbox: Outbox, ruling: Ruling, reason: str, url: str | None, second: str | None) -> Ruled:
+    if ruling is not Ruling.LIVE:
+        return Ruled(to=_TO[ruling], reason=reason)
+    if second is None:
+        return Ruled(to=State.UNKNOWN, reason=reason, url=url)
+    now = outbox.books.world.now()
+    receipt = Receipt(remote_id=url or "", url=url or "", live_at=now, is_by_word=True)
+    return Ruled(to=State.PUBLISHED, reason=f"{reason} ({second})", url=url, receipt=receipt)

@@ -1,0 +1,1 @@
+"""Everything is built here and handed out; nothing else knows the adapters."""

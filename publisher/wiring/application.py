@@ -1,0 +1,163 @@
+"""The whole, with the books open and, where it may send, live adapters."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from adapters._http import LoginHttp, shared_transport
+from publisher.contract import Adapter, AdapterKit
+from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.delivery import WorkerId
+from publisher.domain.terms import Terms
+from publisher.planning import Planner
+from publisher.schedule import desk_for
+from publisher.settings import Environment, Settings
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.notes import LoginNotes, LoginTokens
+from publisher.store.orders import Orders
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+from publisher.store.rounds import Rounds
+from publisher.store.setup import prepare
+from publisher.vault import SecretError, read_secret
+from publisher.wiring.studio import Studio, build_studio, factories, terms_of
+from publisher.world import World
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """The whole. Its `adapters` reach a platform only where it was opened to send."""
+
+    settings: Settings
+    world: World
+    outbox: Outbox
+    rounds: Rounds
+    registry: Registry
+    orders: Orders
+    board: Board
+    planner: Planner
+    adapters: Mapping[AccountId, Adapter]
+
+
+@contextlib.asynccontextmanager
+async def open_application(settings: Settings, world: World, *, sends: bool) -> AsyncIterator[Application]:
+    """Open the books and build the whole.
+
+    Raises SettingsError, TemplateError, or RefusedError where the database must not be used.
+    """
+    studio = await asyncio.to_thread(build_studio, settings)
+    async with contextlib.AsyncExitStack() as stack:
+        books = await stack.enter_async_context(_open(settings, world, studio.terms, sends=sends))
+        application = _assemble(studio, books)
+        if sends:
+            application = replace(application, adapters=_live_adapters(studio, books, stack))
+        await application.registry.enrol()
+        yield application
+
+
+@contextlib.asynccontextmanager
+async def open_books(settings: Settings, world: World) -> AsyncIterator[Books]:
+    """Open the books alone: no broken template may keep a person from looking, or from stopping a post.
+
+    Raises SettingsError, or RefusedError where the database must not be used.
+    """
+    terms = await asyncio.to_thread(terms_of, settings)
+    async with _open(settings, world, terms, sends=False) as books:
+        yield books
+
+
+@contextlib.asynccontextmanager
+async def _open(
+    settings: Settings, world: World, terms: Mapping[AccountId, Terms], *, sends: bool
+) -> AsyncIterator[Books]:
+    journal = journal_path(settings)
+    await prepare(settings.database, settings.environment.value, journal, world)
+    database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
+    try:
+        yield Books(database=database, terms=terms, worker=WorkerId(socket.gethostname()))
+    finally:
+        await database.close()
+
+
+def journal_path(settings: Settings) -> Path:
+    """Give the place of the intent journal, which is never inside the database."""
+    return settings.workspace / "var" / "intents.jsonl"
+
+
+def _assemble(studio: Studio, books: Books) -> Application:
+    settings, registry = studio.settings, Registry(books)
+    desk = desk_for(settings, templates=studio.press.templates.names)
+    return Application(
+        settings=settings,
+        world=books.world,
+        outbox=Outbox(books),
+        rounds=Rounds(books),
+        registry=registry,
+        orders=Orders(books),
+        board=Board(books),
+        planner=Planner(registry=registry, press=studio.press, desk=desk, days_ahead=settings.days_ahead),
+        adapters=studio.press.adapters,
+    )
+
+
+def _live_adapters(studio: Studio, books: Books, stack: contextlib.AsyncExitStack) -> Mapping[AccountId, Adapter]:
+    known = factories(frozenset(terms.account.platform for terms in studio.terms.values()))
+    kits: dict[LoginId, AdapterKit] = {}
+    adapters = {}
+    for key, terms in studio.terms.items():
+        account = terms.account
+        if account.login not in kits:
+            http = LoginHttp(
+                deadline=terms.patience.deadline,
+                monotonic=books.world.monotonic,
+                failpoint=books.world.die_here,
+                allow=_allowed_hosts(account, studio.settings),
+                transport=shared_transport(),
+            )
+            stack.push_async_callback(http.close)
+            kits[account.login] = _kit(account, studio.settings, books, http)
+        adapters[key] = known[account.platform].create(account, kits[account.login])
+    return adapters
+
+
+def _kit(account: Account, settings: Settings, books: Books, http: LoginHttp) -> AdapterKit:
+    return AdapterKit(
+        http=http,
+        secret=partial(read_secret, account.secret, secrets_dir=settings.secrets_dir),
+        tokens=LoginTokens(now=books.world.now),
+        notes=LoginNotes(database=books.database, login=account.login),
+        now=books.world.now,
+        failpoint=books.world.failpoint,
+    )
+
+
+def _allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:
+    """A drill reaches nothing but this machine; an account with an address of its own, nothing but that."""
+    if settings.environment is Environment.DRILL:
+        return LOOPBACK.__contains__
+    if account.base_url is not None:
+        return {urlsplit(account.base_url).hostname}.__contains__
+    return bool
+
+
+def unreadable_secrets(settings: Settings) -> Mapping[AccountId, SecretError]:
+    """Name the accounts that cannot sign in because their secret is not to be had."""
+    missing: dict[AccountId, SecretError] = {}
+    for key, account in settings.accounts.items():
+        if account.mode is not Mode.API:
+            continue
+        try:
+            read_secret(account.secret, secrets_dir=settings.secrets_dir)
+        except SecretError as error:
+            missing[key] = error
+    return missing

@@ -1,0 +1,393 @@
+"""The way of a delivery through the books, on SQLite and on PostgreSQL."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.lifecycle import RetractOrdered, Role
+from publisher.domain.outcome import (
+    Blocked,
+    CredentialExpired,
+    Missing,
+    NotSent,
+    Published,
+    RateLimited,
+    Receipt,
+    Unknown,
+)
+from publisher.domain.post import PostId
+from publisher.domain.quota import Quota
+from publisher.domain.rendition import Parcel
+from publisher.reconciling import RECONCILER
+from publisher.reviewing import person
+from publisher.store.board import Board
+from publisher.store.journal import newest_intents
+from publisher.store.orders import Orders
+from publisher.store.outbox import Declined
+from publisher.store.rows import ATTEMPT, AUDIT
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START
+
+SECOND = timedelta(seconds=1)
+
+
+async def intended(desk, *, index=0):
+    """Claim what is due and announce one call."""
+    await desk.rounds.ripen()
+    lease = (await desk.outbox.claim(10))[index]
+    return lease, await desk.outbox.intend(lease)
+
+
+async def only(desk, **where):
+    deliveries = await Board(desk.books).deliveries(**where)
+    assert len(deliveries) == 1
+    return deliveries[0]
+
+
+def receipt(remote_id="1"):
+    return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", live_at=START)
+
+
+async def test_filing_twice_changes_nothing(open_desk):
+    """The same plan filed again adds no delivery."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    post = post_of("p", ["a", "b"], START)
+    assert await file_posts(desk.registry, post) == 2
+    assert await file_posts(desk.registry, post) == 0
+
+
+async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed_out(open_desk, tmp_path):
+    """Whoever holds a parcel finds its attempt in the database and its line in the journal."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, parcel = await intended(desk)
+    assert isinstance(parcel, Parcel)
+    async with desk.books.database.reading() as connection:
+        attempt = (await connection.execute(select(ATTEMPT))).mappings().one()
+    assert (attempt["delivery"], attempt["number"], attempt["epoch"]) == (lease.delivery, 1, lease.epoch)
+    assert attempt["rendition"] == parcel.rendition.fingerprint
+    [line] = newest_intents(tmp_path / "intents.jsonl")
+    assert (line.delivery, line.attempt, line.rendition) == (lease.delivery, 1, parcel.rendition.fingerprint)
+
+
+async def test_every_change_of_state_has_one_audit_entry(open_desk):
+    """From filing to receipt each step stands in the audit, once, in order."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    async with desk.books.database.reading() as connection:
+        rows = await connection.execute(select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id))
+        steps = [(row["event"], row["after"]) for row in rows.mappings()]
+    assert steps == [
+        ("Filed", "pending"),
+        ("Ripened", "due"),
+        ("Claimed", "claimed"),
+        ("IntentWritten", "sending"),
+        ("Published", "published"),
+    ]
+
+
+async def test_a_login_has_one_delivery_in_hand_at_a_time(open_desk):
+    """Accounts that share a login take turns, and a second claim finds nothing while the first is held."""
+    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
+    await desk.rounds.ripen()
+    assert len(await desk.outbox.claim(10)) == 1
+    assert await desk.outbox.claim(10) == []
+
+
+async def test_f80_two_workers_never_take_the_same_delivery(open_desk):
+    """Of many workers that claim at once, one gets each delivery."""
+    terms = [terms_of(f"a{number}") for number in range(12)]
+    desks = [await open_desk(*terms, worker=f"worker-{number}") for number in range(4)]
+    await file_posts(desks[0].registry, post_of("p", [f"a{number}" for number in range(12)], START))
+    await desks[0].rounds.ripen()
+    rounds = await asyncio.gather(*(desk.outbox.claim(12) for desk in desks for _ in range(2)))
+    taken = [lease.delivery for leases in rounds for lease in leases]
+    assert len(taken) == len(set(taken))
+    later = [lease.delivery for lease in await desks[0].outbox.claim(12)]
+    assert len(set(taken + later)) == 12
+
+
+async def test_urgent_posts_overtake(open_desk):
+    """The urgent one of a login's due posts goes first, though it is due later."""
+    desk = await open_desk()
+    await file_posts(
+        desk.registry,
+        post_of("routine", ["a"], START - 5 * SECOND),
+        post_of("red", ["a"], START, is_urgent=True),
+    )
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    assert lease.delivery == (await only(desk, post=PostId("red"))).id
+
+
+async def test_nothing_is_announced_before_its_instant(open_desk, world):
+    """A delivery made ready early is given back when its worker does not wait for the instant."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START + SECOND))
+    _lease, declined = await intended(desk)
+    assert declined == Declined(guard="not_due")
+    world.pass_time(SECOND)
+    _lease, parcel = await intended(desk)
+    assert isinstance(parcel, Parcel)
+
+
+async def test_f63_what_is_claimed_too_late_for_the_first_time_expires_with_an_alert(open_desk, world):
+    """Beyond `max_late` a post is not sent, and people are told."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    world.pass_time(timedelta(minutes=31))
+    await desk.rounds.ripen()
+    assert await desk.outbox.claim(10) == []
+    delivery = await only(desk)
+    assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
+    assert [alert.code for alert in await Board(desk.books).alerts()] == ["expired.too_late"]
+
+
+async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
+    """An expired delivery ends with an alert and is never sent."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START, expires_at=START + timedelta(minutes=5)))
+    world.pass_time(timedelta(minutes=6))
+    assert await desk.rounds.expire() == 1
+    assert (await only(desk)).state is State.EXPIRED
+
+
+async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
+    """A pause of all, a platform, an account or a post stops claims and intents; resuming lets them go."""
+    desk = await open_desk()
+    orders = Orders(desk.books)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    for scope in ("all", "platform:fake", "account:a", "post:p"):
+        await orders.pause(scope, person("li"), "drill")
+        assert await desk.outbox.claim(10) == []
+        assert await orders.resume(scope, person("li"))
+    [lease] = await desk.outbox.claim(10)
+    await orders.pause("all", person("li"), "drill")
+    assert await desk.outbox.intend(lease) == Declined(guard="paused")
+
+
+async def test_f72_a_withdrawal_beats_a_claim(open_desk):
+    """A delivery withdrawn while it is claimed starts no call."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
+    assert await desk.outbox.intend(lease) == Declined(guard="overtaken")
+    assert (await only(desk)).state is State.CANCELLED
+
+
+async def test_a_quota_rests_the_login_in_the_intents_transaction(open_desk, world):
+    """After one post the login waits out its gap."""
+    quota = Quota(gap=timedelta(seconds=30), per_hour=10, per_day=10)
+    desk = await open_desk(terms_of("a", quota=quota))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    assert await desk.outbox.claim(10) == []
+    world.pass_time(timedelta(seconds=30))
+    assert len(await desk.outbox.claim(10)) == 1
+
+
+async def test_f26_a_rate_limit_rests_the_login_until_it_ends(open_desk, world):
+    """No call of the login starts before the instant the platform named."""
+    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["b"], START + SECOND))
+    lease, _parcel = await intended(desk)
+    after = await desk.outbox.settle(lease, RateLimited(code="429", until=START + timedelta(minutes=10)))
+    assert after.state is State.RETRY_WAIT
+    world.pass_time(timedelta(minutes=9))
+    await desk.rounds.ripen()
+    assert await desk.outbox.claim(10) == []
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.ripen()
+    assert len(await desk.outbox.claim(10)) == 1
+
+
+async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk, world):
+    """What a worker reports after its lease was lost is evidence; the delivery stays in doubt."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    world.pass_time(timedelta(minutes=2))
+    assert await desk.rounds.lapse() == 1
+    after = await desk.outbox.settle(lease, Published(receipt=receipt()))
+    assert after.state is State.UNKNOWN
+    story = await Board(desk.books).story(after)
+    assert "Evidence" in [entry.event for entry in story.entries]
+
+
+async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
+    """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
+    await desk.rounds.ripen()
+    first, second = await desk.outbox.claim(10)
+    await desk.outbox.intend(first)
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    states = {item.id: item.state for item in await Board(desk.books).deliveries()}
+    assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
+
+
+async def doubtful(desk, world):
+    """Leave one delivery in doubt."""
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, parcel = await intended(desk)
+    await desk.outbox.settle(lease, Unknown(reason="reset"))
+    return parcel
+
+
+async def learn_missing(desk, world):
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+    return await desk.outbox.learn(doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER)
+
+
+async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
+    """Only then a second call may come, and it is the same delivery's attempt number two."""
+    desk = await open_desk()
+    await doubtful(desk, world)
+    world.pass_time(timedelta(seconds=31))
+    assert (await learn_missing(desk, world)).state is State.UNKNOWN
+    world.pass_time(timedelta(minutes=10))
+    assert (await learn_missing(desk, world)).state is State.DUE
+    _lease, parcel = await intended(desk)
+    assert parcel.attempt == 2
+
+
+async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
+    """Another process that goes on with the doubt neither restarts nor shortens the clock."""
+    desk = await open_desk()
+    await doubtful(desk, world)
+    world.pass_time(timedelta(seconds=31))
+    before = await learn_missing(desk, world)
+    other = await open_desk(worker="worker-2")
+    world.pass_time(timedelta(minutes=10))
+    after = await learn_missing(other, world)
+    assert after.state is State.DUE
+    assert before.doubt_since == after.doubt_since
+
+
+async def test_a_second_absence_is_held(open_desk, world):
+    """Nothing is sent a third time without a person."""
+    desk = await open_desk()
+    await doubtful(desk, world)
+    for _ in range(2):
+        world.pass_time(timedelta(seconds=31))
+        await learn_missing(desk, world)
+        world.pass_time(timedelta(minutes=10))
+        after = await learn_missing(desk, world)
+        if after.state is State.DUE:
+            lease, _parcel = await intended(desk)
+            await desk.outbox.settle(lease, Unknown(reason="reset"))
+    assert (after.state, after.reason) == (State.HELD, "absent_twice")
+
+
+async def test_no_id_belongs_to_two_deliveries(open_desk):
+    """A receipt with another delivery's id proves nothing and leaves a doubt."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    for expected in (State.PUBLISHED, State.UNKNOWN):
+        lease, _parcel = await intended(desk)
+        after = await desk.outbox.settle(lease, Published(receipt=receipt("same")))
+        assert after.state is expected
+
+
+async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
+    """The delivery is held, the account rests until a person resumes it, others go on."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a", "b"], START + SECOND))
+    lease, _parcel = await intended(desk)
+    after = await desk.outbox.settle(lease, Blocked(code="20015", reason="frozen"))
+    assert after.state is State.HELD
+    board = Board(desk.books)
+    assert [pause.scope for pause in await board.pauses()] == ["account:a"]
+    assert "account_paused" in [alert.code for alert in await board.alerts()]
+
+
+async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_desk):
+    """One refusal is answered by a new attempt at once; two in a row need a person."""
+    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    for expected in (State.RETRY_WAIT, State.HELD):
+        lease, _parcel = await intended(desk)
+        after = await desk.outbox.settle(lease, CredentialExpired(reason="21327"))
+        assert after.state is expected
+    assert sorted(pause.scope for pause in await Board(desk.books).pauses()) == ["account:a", "account:b"]
+
+
+async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
+    """Someone may be in between: no more calls until a person has looked."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    for _ in range(3):
+        lease, _parcel = await intended(desk)
+        await desk.outbox.settle(lease, NotSent(reason="tls_failed"))
+        world.pass_time(timedelta(minutes=5))
+    assert [pause.scope for pause in await Board(desk.books).pauses()] == ["account:a"]
+
+
+async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk, world):
+    """An update goes out only where the original is live, and is cancelled where it never will be."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("u", ["a", "b"], START, follows="p"))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    assert await desk.rounds.drop_orphans() == 1
+    on_b = await only(desk, post=PostId("u"), account=AccountId("b"))
+    assert (on_b.state, on_b.reason) == (State.CANCELLED, "original_not_live")
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    [update] = await desk.outbox.claim(10)
+    assert update.delivery == (await only(desk, post=PostId("u"), account=AccountId("a"))).id
+
+
+async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
+    """What turns out to be live after the order goes on to be taken down."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
+    after = await desk.outbox.settle(lease, Published(receipt=receipt()))
+    assert after.state is State.RETRACTING
+
+
+async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
+    """While a post is in doubt, no more posts follow than leave it readable in the platform's short list."""
+    traits = terms_of("a").traits
+    short = terms_of("a", traits=type(traits)(**{**{f: getattr(traits, f) for f in traits.__slots__}, "readable": 5}))
+    desk = await open_desk(short)
+    posts = [post_of(f"p{number}", ["a"], START) for number in range(6)]
+    await file_posts(desk.registry, *posts)
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Unknown(reason="reset"))
+    sent = 0
+    while True:
+        lease, answer = await intended(desk)
+        if isinstance(answer, Declined):
+            break
+        sent += 1
+        await desk.outbox.settle(lease, Published(receipt=receipt(str(sent))))
+    assert (sent, answer.guard) == (3, "doubt_open")
+
+
+@pytest.mark.parametrize("role", [Role.KEEPER, Role.PLANNER])
+async def test_only_a_person_orders_a_retraction(open_desk, role):
+    """No stage of ours takes down a live post by itself."""
+    from publisher.domain.errors import IllegalStepError
+    from publisher.domain.lifecycle import Actor
+
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    with pytest.raises(IllegalStepError):
+        await desk.outbox.apply(lease.delivery, RetractOrdered(reason="x"), Actor(role=role, name="x"))
