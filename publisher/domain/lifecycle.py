@@ -415,7 +415,7 @@ def _asked_again(delivery: Delivery, to: State, moment: Moment) -> Delivery:
         delivery,
         state=to,
         looks=0,
-        doubt_since=delivery.doubt_since or moment.now,
+        doubt_since=moment.now,  # the person's word starts the patience anew; absence is reckoned from the attempt
         submitted_at=moment.now if to is State.SUBMITTED else delivery.submitted_at,
         next_at=moment.now,
     )

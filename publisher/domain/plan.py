@@ -76,7 +76,10 @@ class Plan:
 
 
 def plan(schedule: Schedule, known: Known, window: Window, moments: Moments) -> Plan:
-    """Compare the schedule with the books. Doing what it says, then planning again, gives an empty plan."""
+    """Compare the schedule with the books. Doing what it says, then planning again, gives an empty plan.
+
+    Missed instants are made up for only in a round without an edit: an edit's own timing starts after it.
+    """
     filings: list[Filing] = []
     untargeted: list[Untargeted] = []
     problems: list[Problem] = []
@@ -92,10 +95,10 @@ def plan(schedule: Schedule, known: Known, window: Window, moments: Moments) -> 
             if held.due_at != occurrence.due_at and (held.has_started or not held.open_accounts):
                 problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
                 continue
-            filings += _changes(post, occurrence, held)
+            filings += _changes(post, occurrence, held, window)
             lost = tuple(sorted(held.open_accounts - set(post.accounts)))
             untargeted += [Untargeted(key=occurrence.key, accounts=lost)] if lost else []
-        if books is not None and isinstance(post.timing, Cron):
+        if books is not None:
             untargeted += _struck_out(post, books, window, moments.get(post.id, ()))
     scheduled = {post.id for post in schedule.posts}
     dropped = tuple(
@@ -111,9 +114,9 @@ def _occurrences(post: Post, books: KnownPost | None, window: Window, moments: S
         return _one_off(post, post.timing, books, window)
     repeating = _repeating(post, moments, window)
     started = set(books.occurrences) if books else set()
-    return [item for item in repeating if item.due_at >= window.now or item.key.label in started] + _newest_missed(
-        repeating, started, window
-    )
+    is_edited = books is not None and books.definition != post.definition
+    missed = [] if is_edited else _newest_missed(repeating, started, window)
+    return [item for item in repeating if item.due_at >= window.now or item.key.label in started] + missed
 
 
 def _one_off(post: Post, at: At, books: KnownPost | None, window: Window) -> list[Occurrence]:
@@ -130,14 +133,14 @@ def _repeating(post: Post, moments: Sequence[datetime], window: Window) -> list[
 
 
 def _newest_missed(repeating: Sequence[Occurrence], started: set[str], window: Window) -> list[Occurrence]:
-    """Of the instants that passed unfiled, file the newest only: a week of silence is not made up in a minute."""
-    missed = [item for item in repeating if item.due_at < window.now and item.key.label not in started]
-    return missed[-1:]
+    """File the newest of the instants that passed, none before it: a week of silence is not made up in a minute."""
+    passed = [item for item in repeating if item.due_at < window.now]
+    return [item for item in passed[-1:] if item.key.label not in started]
 
 
 def _struck_out(post: Post, books: KnownPost, window: Window, moments: Sequence[datetime]) -> list[Untargeted]:
-    """Future instants filed under an earlier cron text that the present one does not have."""
-    kept = {moment.isoformat() for moment in moments}
+    """Future instants filed under an earlier timing that the present one does not have."""
+    kept = {ONCE} if isinstance(post.timing, At) else {moment.isoformat() for moment in moments}
     return [
         Untargeted(key=OccurrenceKey(post=post.id, label=label), accounts=tuple(sorted(held.open_accounts)))
         for label, held in books.occurrences.items()
@@ -145,8 +148,10 @@ def _struck_out(post: Post, books: KnownPost, window: Window, moments: Sequence[
     ]
 
 
-def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence) -> list[Filing]:
-    added = tuple(account for account in post.accounts if account not in held.accounts)
+def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: Window) -> list[Filing]:
+    """An account that joins a repeating post hears from the next instant on, not of those that passed."""
+    is_past = isinstance(post.timing, Cron) and occurrence.due_at < window.now
+    added = () if is_past else tuple(account for account in post.accounts if account not in held.accounts)
     kept = tuple(account for account in post.accounts if account in held.open_accounts)
     changes = []
     if added:

@@ -34,12 +34,15 @@ async def _read(request: Request) -> dict[str, Any]:
 
 
 def shown(post: Post, world: World, side: Side) -> dict[str, Any]:
+    """Give a post as the control endpoints show it. `text` is what was received; `shown` is what readers see of it."""
+    is_rewritten = post.extra.get("rewritten", False)
     return {
         "id": post.id,
         "account": post.account,
         "platform": post.platform,
         "created": post.created,
-        "text": post.text,
+        "text": post.text if is_rewritten else post.extra.get("sent", post.text),
+        "shown": post.text,
         "title": post.title,
         "html": post.html,
         "images": post.images,

@@ -204,6 +204,7 @@ class World:
             if fault["kind"] == "rewrite":
                 how = str(fault.get("how", "spaces"))
                 post.text, post.title, post.html = (rewrite(how, each) for each in (post.text, post.title, post.html))
+                post.extra = {**post.extra, "rewritten": True}
             elif fault["kind"] == "list_late":
                 post.listed_from = post.created + float(fault.get("seconds", 60))
             elif fault["kind"] == "review":

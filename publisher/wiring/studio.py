@@ -36,9 +36,9 @@ def factories(platforms: frozenset[Platform]) -> Mapping[Platform, AdapterFactor
 
     Raises SettingsError when a platform has no adapter, or two of them.
     """
-    installed = {Platform(entry.name): entry.value for entry in entry_points(group=GROUP)}
+    installed: dict[str, str] = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     problems = [Problem(code="adapter_twice", facts={"platform": name}) for name in installed if name in BUILT_IN]
-    known: dict[str, str] = {**installed, **BUILT_IN}
+    known = {**installed, **BUILT_IN}
     problems += [
         Problem(code="adapter_missing", facts={"platform": name}) for name in sorted(platforms) if name not in known
     ]

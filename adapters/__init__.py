@@ -1,0 +1,10 @@
+"""The platforms that come with publisher. Nothing of an adapter is loaded before it is used."""
+
+from collections.abc import Mapping
+
+BUILT_IN: Mapping[str, str] = {
+    "weibo": "adapters.weibo:WEIBO",
+    "wechat": "adapters.wechat:WECHAT",
+    "tieba": "adapters.tieba:TIEBA",
+}
+"""Platform name -> where its AdapterFactory stands, as `module:attribute`."""

@@ -1,0 +1,247 @@
+"""How calls reach a platform; the one module that imports the HTTP library.
+
+What lies under it is private: the rest of publisher sees `publisher.contract.Http`. Requests go straight to a
+transport and never through httpx's client, which would keep cookies, follow redirects and log whole addresses.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from publisher.contract import Call, Reply
+from publisher.domain.outcome import NotSent, Unknown
+from publisher.domain.rendition import Parcel
+
+MOST_TRIES = 3
+CREATE_CAP = 1024 * 1024
+ASK_CAP = 8 * 1024 * 1024
+"""The most bytes of a reply's body that are read."""
+
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
+_POINTLESS = frozenset({"host_not_allowed", "body_too_large"})
+"""Reasons that a repeat cannot change."""
+_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+Trouble = NotSent | Unknown
+
+
+class _LeaseOverError(Exception):
+    """The first byte would have left after the parcel's `start_by`."""
+
+
+class _BodyTooLargeError(Exception):
+    """The reply's body is larger than the cap."""
+
+
+def shared_transport() -> httpx.AsyncBaseTransport:
+    """Make the transport that all calls of one login share.
+
+    Every call gets a fresh connection: a kept one may be dead without our knowing, and would turn a harmless refusal
+    into a doubt. Certificates are always verified, with one context for all logins (1.3 MB each otherwise).
+    """
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=limits, http2=False, retries=0)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one request came, as the transport tells it.
+
+    `began` says that writing the request's head started: from there on nobody can prove that nothing left.
+    """
+
+    before_first_byte: Callable[[], None]
+    failpoint: Callable[[str], None]
+    was_handed_over: bool = False
+    is_traced: bool = False
+    began: bool = False
+
+    async def note(self, event: str, _info: object) -> None:
+        """Take one event of httpcore's `trace` extension."""
+        self.is_traced = True
+        match event.partition(".")[2]:
+            case "send_request_headers.started":
+                self.failpoint("http.after_connect")
+                self.before_first_byte()
+                self.began = True
+            case "send_request_headers.complete":
+                self.failpoint("http.mid_body")
+            case "send_request_body.complete":
+                self.failpoint("http.after_body")
+
+    def blame(self, error: Exception) -> Trouble:
+        """Say what an error means: NotSent where the transport proves that no byte of the request left."""
+        if isinstance(error, _LeaseOverError):
+            return NotSent(reason="lease_over")
+        if not self.was_handed_over:
+            return NotSent(reason="timeout")
+        is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
+        return NotSent(reason=_why_not_connected(error)) if is_proof else Unknown(reason=_why_lost(error))
+
+
+def _why_not_connected(error: BaseException) -> str:
+    causes = tuple(_causes(error))
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return "dns_failed"
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "tls_failed"
+    return "connect_timeout" if isinstance(error, TimeoutError | httpx.TimeoutException) else "connect_failed"
+
+
+def _why_lost(error: Exception) -> str:
+    match error:
+        case TimeoutError() | httpx.TimeoutException():
+            return "timeout"
+        case httpx.RemoteProtocolError():
+            return "reply_cut"
+        case _BodyTooLargeError():
+            return "body_too_large"
+        case _:
+            return "reset"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _nothing(_name: str = "") -> None:
+    return
+
+
+@dataclass(slots=True, kw_only=True)
+class LoginHttp:
+    """The one way to a platform for one login: at most one call is in flight at a time.
+
+    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone.
+    `failpoint` marks the places where a creating call may die. Without a `transport` it makes its own; `close` ends it.
+    """
+
+    deadline: timedelta
+    monotonic: Callable[[], float]
+    failpoint: Callable[[str], None]
+    allow: Callable[[str], bool]
+    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def ask(self, call: Call) -> Reply | NotSent | Unknown:
+        """Make a call that may be repeated: it is, up to three times, while it brings nothing or a server error."""
+        tries = AsyncRetrying(
+            retry=retry_if_result(_is_worth_repeating),
+            stop=stop_after_attempt(MOST_TRIES) | stop_after_delay(self.deadline),
+            wait=wait_random_exponential(multiplier=0.25, max=2),
+            sleep=self.sleep,
+            retry_error_callback=_last_answer,
+        )
+        return await tries(self._ask_once, call)
+
+    async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
+        """Make the one call of an attempt, once, unless its lease is over before the first byte."""
+
+        def check_lease() -> None:
+            if self.monotonic() > parcel.start_by:
+                raise _LeaseOverError
+
+        progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
+        answer = await self._call(call, progress, CREATE_CAP)
+        if isinstance(answer, Reply):
+            self.failpoint("http.after_reply")
+        if isinstance(answer, Reply) and 300 <= answer.status < 400:
+            return Unknown(reason="redirected")
+        return answer
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self.transport is not None:
+            await self.transport.aclose()
+
+    async def _ask_once(self, call: Call) -> Reply | Trouble:
+        return await self._call(call, _Progress(before_first_byte=_nothing, failpoint=_nothing), ASK_CAP)
+
+    async def _call(self, call: Call, progress: _Progress, cap: int) -> Reply | Trouble:
+        request = _request(call, progress)
+        if not self.allow(request.url.host):
+            return NotSent(reason="host_not_allowed")
+        try:
+            async with asyncio.timeout(self.deadline.total_seconds()), self._turn:
+                progress.before_first_byte()
+                progress.was_handed_over = True
+                return await self._send(request, cap)
+        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, OSError) as error:
+            return progress.blame(error)
+
+    async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+        if self.transport is None:
+            self.transport = shared_transport()
+        async with _closing(await self.transport.handle_async_request(request)) as response:
+            body = await _read(response, cap)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            return Unknown(reason="reply_encoded")
+        return Reply(status=response.status_code, headers=dict(response.headers), body=body)
+
+
+def _is_worth_repeating(answer: Reply | Trouble) -> bool:
+    if isinstance(answer, Reply):
+        return answer.status >= 500
+    return answer.reason not in _POINTLESS
+
+
+def _last_answer(state: RetryCallState) -> Reply | Trouble:
+    if state.outcome is None:
+        raise AssertionError("tenacity asks for the last answer only after a try")
+    answer: Reply | Trouble = state.outcome.result()
+    return answer
+
+
+@asynccontextmanager
+async def _closing(response: httpx.Response) -> AsyncIterator[httpx.Response]:
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+def _request(call: Call, progress: _Progress) -> httpx.Request:
+    cookies = {"cookie": "; ".join(f"{name}={value}" for name, value in call.cookies.items())} if call.cookies else {}
+    uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in call.uploads]
+    return httpx.Request(
+        call.method,
+        call.url,
+        params=dict(call.query) or None,
+        headers={**_HEADERS, **cookies, **{name.lower(): value for name, value in call.headers.items()}},
+        content=call.content,
+        data=dict(call.form) or None,
+        files=uploads or None,
+        extensions={"trace": progress.note},
+    )
+
+
+async def _read(response: httpx.Response, cap: int) -> bytes:
+    """Read a body whole. Raises _BodyTooLargeError as soon as it is over the cap."""
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise TypeError("an asynchronous transport gives an asynchronous stream")
+    body = bytearray()
+    async for chunk in response.stream:
+        body += chunk
+        if len(body) > cap:
+            raise _BodyTooLargeError
+    return bytes(body)

@@ -1,0 +1,222 @@
+"""One Tieba account in one forum: the order of its calls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from publisher.contract import AdapterKit, Reply, Upload
+from publisher.domain.account import Account, Traits
+from publisher.domain.outcome import (
+    Blocked,
+    CredentialExpired,
+    Finding,
+    Gone,
+    Health,
+    HoldReason,
+    Missing,
+    NotSent,
+    Outcome,
+    Published,
+    Ready,
+    Receipt,
+    Rejected,
+    Removal,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import Marker, Parcel, Rendition
+
+from . import reading, wire
+from .checking import problems_of
+from .codes import CODES, GONE, Kind, name
+from .traits import TRAITS
+
+MOST_PAGES = 10
+_FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
+_SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiebaAdapter:
+    account: Account
+    kit: AdapterKit
+
+    @property
+    def traits(self) -> Traits:
+        return TRAITS
+
+    def check(self, rendition: Rendition) -> Sequence[Problem]:
+        return problems_of(rendition, self.account)
+
+    async def publish(self, parcel: Parcel) -> Outcome:
+        """Open one thread. Its success is only ever Submitted: being taken is not being seen."""
+        if not self.account.has_accepted_risk:
+            return Blocked(code="tieba_risk_not_accepted", reason=self.account.id, hold=HoldReason.PERMISSION)
+        tbs = await self._session()
+        if not isinstance(tbs, str):
+            return _unprepared(tbs)
+        fid = await self._forum()
+        if isinstance(fid, Unknown):
+            return _unprepared(fid)
+        if fid == 0:
+            return self._no_forum()
+        marks = await self._upload(parcel, tbs)
+        if not isinstance(marks, list):
+            return _unprepared(marks)
+        content = "\r\n".join([parcel.rendition.text, *marks])
+        thread = wire.Thread(forum=self._name, fid=fid, title=parcel.rendition.title, content=content)
+        answer = await self.kit.http.create(wire.encode_thread(self._web, self._cookies(), tbs, thread), parcel)
+        return self._opened(answer, parcel)
+
+    async def follow_up(self, ticket: Ticket) -> Finding:
+        """Look for a thread as anybody sees it. A plain thread number reads that thread: live, or gone."""
+        trace = reading.read_ticket(ticket)
+        if isinstance(trace, str):
+            page = await self._page(trace, None)
+            return Published(receipt=page) if isinstance(page, Receipt) else page
+        finding = await (self._unnumbered(trace) if trace.tid is None else self._numbered(trace, trace.tid))
+        await self.kit.failpoint("submitted.after_poll")
+        return finding
+
+    async def find(self, parcel: Parcel) -> Finding:
+        return await self._look(reading.trace_of(parcel))
+
+    async def retract(self, receipt: Receipt) -> Removal:
+        tbs = await self._session()
+        if not isinstance(tbs, str):
+            return Unknown(reason=tbs.reason)
+        fid = await self._forum()
+        if isinstance(fid, Unknown):
+            return fid
+        thread = (receipt.remote_id, self._name, fid)
+        call = wire.encode_delete(self._app, self.kit.secret().get("BDUSS", ""), tbs, thread)
+        return _removed(await self.kit.http.ask(call))
+
+    async def probe(self) -> Health:
+        tbs = await self._session()
+        if not isinstance(tbs, str):
+            return tbs
+        fid = await self._forum()
+        if isinstance(fid, Unknown):
+            return fid
+        return Ready() if fid else self._no_forum()
+
+    def _opened(self, answer: Reply | NotSent | Unknown, parcel: Parcel) -> Outcome:
+        if not isinstance(answer, Reply):
+            return answer
+        now = self.kit.now()
+        unseen = reading.write_ticket(reading.trace_of(parcel))
+        outcome = wire.decode_thread(answer, unseen, now)
+        if not isinstance(outcome, tuple):
+            return outcome
+        ticket = reading.write_ticket(reading.trace_of(parcel, outcome[1]))
+        return Submitted(ticket=ticket, look_again_at=now + wire.SHOWN_AFTER)
+
+    async def _numbered(self, trace: reading.Trace, tid: str) -> Finding:
+        page = await self._page(tid, trace.marker)
+        match page:
+            case Receipt():
+                return Published(receipt=page)
+            case Gone():  # nobody sees it: in review, hidden, or removed; which of them cannot be told
+                return Missing(back_to=trace.baseline.since)
+            case Unknown():
+                return page
+
+    async def _unnumbered(self, trace: reading.Trace) -> Finding:
+        """Look for a thread in review under no number yet, and keep its number once the account's list shows it."""
+        found = await self._look(trace)
+        tid = _tid_of(found.ticket) if isinstance(found, Submitted) else None
+        if not isinstance(found, Submitted) or tid is None:
+            return found
+        seen = await self._numbered(trace, tid)
+        if isinstance(seen, Published):
+            return seen
+        return Submitted(ticket=found.ticket, look_again_at=self.kit.now() + wire.REVIEWED_AFTER)
+
+    async def _page(self, tid: str, marker: Marker | None) -> Receipt | Gone | Unknown:
+        reply = await self.kit.http.ask(wire.encode_page(self._web, tid))
+        asked = reading.Asked(tid=tid, marker=marker, identity=self.account.identity)
+        return reading.decode_page(reply, asked, self.kit.now())
+
+    async def _look(self, trace: reading.Trace) -> Finding:
+        fid = await self._forum()
+        if isinstance(fid, Unknown):
+            return fid
+        pages: list[reading.Listing] = []
+        for number in range(1, MOST_PAGES + 1):
+            call = wire.encode_own_threads(self._web, self._cookies(), self.account.identity, number)
+            page = reading.decode_own_threads(await self.kit.http.ask(call), self.account.identity)
+            if isinstance(page, Unknown):
+                return page
+            pages.append(page)
+            if not page.items or page.is_whole or reading.reaches_back(reading.joined(pages), trace.baseline):
+                break
+        return reading.judge(reading.joined(pages), trace, fid, self.kit.now())
+
+    async def _session(self) -> str | CredentialExpired | Unknown:
+        if not self.kit.secret().get("BDUSS"):
+            return CredentialExpired(reason="tieba_no_session")
+        return wire.decode_session(await self.kit.http.ask(wire.encode_session(self._web, self._cookies())))
+
+    async def _forum(self) -> int | Unknown:
+        return wire.decode_forum(await self.kit.http.ask(wire.encode_forum(self._web, self._name)))
+
+    async def _upload(self, parcel: Parcel, tbs: str) -> list[str] | Outcome:
+        """Upload the pictures and give their marks; an upload that leads to no thread is harmless."""
+        marks = []
+        for picture, data in zip(parcel.rendition.pictures, parcel.images, strict=True):
+            suffix = _SUFFIX.get(picture.media_type, "bin")
+            file = Upload(name="chunk", filename=f"picture.{suffix}", media_type=picture.media_type, data=data)
+            size = (picture.width, picture.height)
+            reply = await self.kit.http.ask(wire.encode_upload(self._web, self._cookies(), tbs, file, size))
+            number = wire.decode_upload(reply, self.kit.now())
+            if not isinstance(number, str):
+                return number
+            await self.kit.failpoint("media.after_upload")
+            marks.append(f"#(pic,{number},{picture.width},{picture.height})")
+        return marks
+
+    def _no_forum(self) -> Blocked:
+        return Blocked(code="tieba_no_forum", reason=self._name, hold=HoldReason.PERMISSION)
+
+    def _cookies(self) -> Mapping[str, str]:
+        secret = self.kit.secret()
+        return {key: secret[key] for key in ("BDUSS", "STOKEN") if secret.get(key)}
+
+    @property
+    def _name(self) -> str:
+        return self.account.forum or ""
+
+    @property
+    def _web(self) -> str:
+        return (self.account.base_url or wire.WEB).rstrip("/")
+
+    @property
+    def _app(self) -> str:
+        return (self.account.base_url or wire.APP).rstrip("/")
+
+
+def _unprepared(outcome: Outcome) -> Outcome:
+    """Judge what failed before the creating call: a doubt there is none, as nothing was created."""
+    return NotSent(reason="tieba_not_prepared") if isinstance(outcome, Unknown) else outcome
+
+
+def _removed(reply: Reply | NotSent | Unknown) -> Removal:
+    body = wire.read_body(reply)
+    if not isinstance(body, Mapping):
+        return Unknown(reason=body.reason)
+    code = wire.code_of(body)
+    if wire.wants_captcha(body):
+        return Rejected(code="tieba_captcha", reason=wire.words_of(body))
+    if code is None:
+        return Unknown(reason="bad_reply")
+    if code == 0 or code in GONE:
+        return Gone()
+    is_final = code in CODES and CODES[code].kind in _FINAL
+    return Rejected(code=name(code), reason=wire.words_of(body)) if is_final else Unknown(reason=name(code))
+
+
+def _tid_of(ticket: Ticket) -> str | None:
+    trace = reading.read_ticket(ticket)
+    return trace if isinstance(trace, str) else trace.tid

@@ -1,0 +1,164 @@
+"""All that comes before the creating call: pictures stored, draft made. Every step may be repeated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from publisher.contract import AdapterKit, Call, Reply
+from publisher.domain.outcome import Blocked, HoldReason, Unknown
+from publisher.domain.rendition import DeliveryId, Parcel, Picture, is_alike
+
+from .codes import NO_SUCH_MEDIA
+from .reading import carries
+from .sign_in import Failed, SignIn
+from .wire import (
+    Article,
+    Trouble,
+    decode_articles,
+    decode_drafts,
+    decode_media_id,
+    decode_picture,
+    encode_cover,
+    encode_draft_add,
+    encode_draft_get,
+    encode_drafts,
+    encode_picture,
+    pictures_in,
+    put_addresses,
+)
+
+MOST_PAGES = 25
+"""So far is the draft box searched: 500 drafts."""
+CONSUMED = Failed(outcome=Unknown(reason="draft_consumed"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """Makes the one draft of a delivery, and knows it again after a crash."""
+
+    sign_in: SignIn
+    kit: AdapterKit
+
+    async def ready(self, parcel: Parcel) -> str | Failed:
+        """Give the id of the delivery's draft.
+
+        A draft that was noted and stands no more was taken by an earlier submission: then none is made again.
+        """
+        noted = await self.noted(parcel.delivery)
+        if noted is not None:
+            return await self._still_ours(noted, parcel)
+        found = await self._in_the_box(parcel) if parcel.attempt > 1 else None
+        made = found or await self._make(parcel)
+        if isinstance(made, str):
+            await self.kit.notes.remember(_key(parcel.delivery), made)
+            await self.kit.failpoint("step.after_commit")
+        return made
+
+    async def noted(self, delivery: DeliveryId) -> str | None:
+        """Give the id of the draft that was made for a delivery. It is noted before it is submitted, always."""
+        return await self.kit.notes.recall(_key(delivery))
+
+    async def read(self, draft: str) -> tuple[Article, ...] | Failed:
+        """Read a draft. CONSUMED when the box has it no more."""
+        articles = await self.sign_in.ask(
+            lambda token: encode_draft_get(self.sign_in.base, token, draft), decode_articles
+        )
+        return CONSUMED if isinstance(articles, Failed) and articles.code == NO_SUCH_MEDIA else articles
+
+    async def _still_ours(self, draft: str, parcel: Parcel) -> str | Failed:
+        articles = await self.read(draft)
+        if isinstance(articles, Failed):
+            return articles
+        if not is_alike((parcel.rendition.title,), (articles[0].title,), parcel.marker):
+            return Failed(outcome=Blocked(code="wechat_draft_changed", reason=draft, hold=HoldReason.EDITED))
+        return draft
+
+    async def _in_the_box(self, parcel: Parcel) -> str | Failed | None:
+        """Look for a draft that was made but whose id was lost; the newest, where a repeated call made several."""
+        matches: list[Article] = []
+        offset = 0
+        for _ in range(MOST_PAGES):
+            page = await self.sign_in.ask(self._drafts_from(offset), decode_drafts)
+            if isinstance(page, Failed):
+                return page
+            matches += [article for article in page.articles if carries(article, parcel.marker)]
+            offset += len(page.ids)
+            if not page.ids or offset >= page.total:
+                break
+        return max(matches, key=lambda article: article.updated_at).id if matches else None
+
+    def _drafts_from(self, offset: int) -> Callable[[str], Call]:
+        return lambda token: encode_drafts(self.sign_in.base, token, offset)
+
+    async def _make(self, parcel: Parcel) -> str | Failed:
+        if not parcel.rendition.pictures or len(parcel.images) != len(parcel.rendition.pictures):
+            return _image_missing("cover")
+        content = await self._content(parcel)
+        if isinstance(content, Failed):
+            return content
+        made = await self._add(parcel, content, is_cover_fresh=False)
+        if isinstance(made, Failed) and made.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
+            return await self._add(parcel, content, is_cover_fresh=True)
+        return made
+
+    async def _add(self, parcel: Parcel, content: str, *, is_cover_fresh: bool) -> str | Failed:
+        cover = await self._cover(parcel, is_fresh=is_cover_fresh)
+        if isinstance(cover, Failed):
+            return cover
+        return await self.sign_in.ask(
+            lambda token: encode_draft_add(self.sign_in.base, token, parcel.rendition, content, cover), decode_media_id
+        )
+
+    async def _content(self, parcel: Parcel) -> str | Failed:
+        """Put the addresses of the stored pictures into the article."""
+        images = {
+            picture.sha256: (picture, data)
+            for picture, data in zip(parcel.rendition.pictures, parcel.images, strict=True)
+        }
+        addresses: dict[str, str] = {}
+        for sha256 in pictures_in(parcel.rendition.text):
+            if sha256 not in images:
+                return _image_missing(sha256)
+            address = await self._picture(*images[sha256])
+            if isinstance(address, Failed):
+                return address
+            addresses[sha256] = address
+        return put_addresses(parcel.rendition.text, addresses)
+
+    async def _cover(self, parcel: Parcel, *, is_fresh: bool) -> str | Failed:
+        picture, data = parcel.rendition.pictures[0], parcel.images[0]
+        return await self._store(
+            f"cover:{picture.sha256}",
+            lambda token: encode_cover(self.sign_in.base, token, picture, data),
+            decode_media_id,
+            is_fresh=is_fresh,
+        )
+
+    async def _picture(self, picture: Picture, data: bytes) -> str | Failed:
+        return await self._store(
+            f"image:{picture.sha256}",
+            lambda token: encode_picture(self.sign_in.base, token, picture, data),
+            decode_picture,
+            is_fresh=False,
+        )
+
+    async def _store(
+        self, key: str, encode: Callable[[str], Call], decode: Callable[[Reply], str | Trouble], *, is_fresh: bool
+    ) -> str | Failed:
+        """Upload a picture, once per login."""
+        noted = None if is_fresh else await self.kit.notes.recall(key)
+        if noted is not None:
+            return noted
+        stored = await self.sign_in.ask(encode, decode)
+        if isinstance(stored, Failed):
+            return stored
+        await self.kit.failpoint("media.after_upload")
+        await self.kit.notes.remember(key, stored)
+        return stored
+
+
+def _key(delivery: DeliveryId) -> str:
+    return f"draft:{delivery}"
+
+
+def _image_missing(what: str) -> Failed:
+    return Failed(outcome=Blocked(code="wechat_image_missing", reason=what, hold=HoldReason.IMAGE_MISSING))

@@ -1,0 +1,115 @@
+"""Read the list of published articles, and tell ours from the others."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+
+from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Unknown
+from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
+
+from .sign_in import Failed
+from .wire import Article, Page
+
+PAGES_AT_LEAST = 3
+"""So much is always read, where there is so much: the list's order is documented nowhere."""
+MOST_PAGES = 25
+"""A quarter of the day's budget for this call; a longer look would starve the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """What one complete look at the published articles showed, and back to when it reaches."""
+
+    articles: tuple[Article, ...]
+    back_to: datetime
+
+
+@dataclass(slots=True)
+class _Reading:
+    pages: list[Page] = field(default_factory=list)
+
+    @property
+    def articles(self) -> tuple[Article, ...]:
+        return tuple(article for page in self.pages for article in page.articles)
+
+    @property
+    def items(self) -> int:
+        return sum(len(page.ids) for page in self.pages)
+
+    @property
+    def is_at_end(self) -> bool:
+        return not self.pages[-1].ids or self.items >= self.pages[-1].total
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each item of the list was read once: nothing moved between pages, nothing was left out."""
+        seen = {name for page in self.pages for name in page.ids}
+        return all(len(seen) == self.items == page.total for page in self.pages)
+
+    def is_past(self, instant: datetime) -> bool:
+        """Whether it goes back past an instant for sure: in falling order so far, with a whole page before it."""
+        last = self.pages[-1].articles
+        falling = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
+        return (
+            len(self.pages) >= PAGES_AT_LEAST
+            and falling
+            and bool(last)
+            and all(article.updated_at < instant for article in last)
+        )
+
+
+async def read_back(page_from: Callable[[int], Awaitable[Page | Failed]], baseline: Baseline) -> Shelf | Failed:
+    """Read the list whole, or back past the baseline; a list that moved, was cut or never ends proves nothing."""
+    reading = _Reading()
+    for _ in range(MOST_PAGES):
+        page = await page_from(reading.items)
+        if isinstance(page, Failed):
+            return page
+        reading.pages.append(page)
+        if reading.is_at_end:
+            return _whole(reading, baseline)
+        if reading.is_past(baseline.since):
+            return Shelf(articles=reading.articles, back_to=reading.articles[-1].updated_at)
+    return Failed(outcome=Unknown(reason="wechat_list_too_long"))
+
+
+def _whole(reading: _Reading, baseline: Baseline) -> Shelf | Failed:
+    articles = reading.articles
+    has_baseline = baseline.newest_id is None or any(
+        article.id == baseline.newest_id or article.updated_at < baseline.since for article in articles
+    )
+    if not reading.is_whole or not has_baseline:
+        return Failed(outcome=Unknown(reason="wechat_list_incomplete"))
+    return Shelf(articles=articles, back_to=baseline.since)
+
+
+def recognise(parcel: Parcel, articles: Sequence[Article]) -> Published | Gone | Lookalike | None:
+    """Find the parcel's post among published articles: by its marker, never among what others own.
+
+    Without a marker, what says the same and is newer than the attempt is a person's matter.
+    """
+    free = [article for article in articles if article.id not in parcel.owned_ids]
+    ours = [article for article in free if carries(article, parcel.marker)]
+    for article in ours:
+        if not article.is_deleted:
+            receipt = Receipt(remote_id=article.id, url=article.url, live_at=article.updated_at)
+            return Published(receipt=receipt)
+    if ours:
+        return Gone()
+    for article in free:
+        if _looks_like(article, parcel):
+            return Lookalike(remote_id=article.id, url=article.url)
+    return None
+
+
+def carries(article: Article, marker: Marker) -> bool:
+    """Whether an article or draft carries a marker, in its link, title or digest."""
+    return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
+
+
+def _looks_like(article: Article, parcel: Parcel) -> bool:
+    if article.is_deleted or article.updated_at <= parcel.baseline.since:
+        return False
+    rendition = parcel.rendition
+    return is_alike((rendition.title, rendition.summary), (article.title, article.digest), parcel.marker)

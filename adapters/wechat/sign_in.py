@@ -1,0 +1,136 @@
+"""The access token, and every call that may be repeated."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from publisher.contract import AdapterKit, Call, Reply, Token
+from publisher.domain.account import Account
+from publisher.domain.outcome import Blocked, CredentialExpired, HoldReason, NotSent, Unknown
+
+from .codes import NotDone, judge_ask
+from .wire import Limited, Refused, Trouble, Unreadable, decode_token, encode_token
+
+MOST_RENEWALS = 2
+RENEWALS_WITHIN = timedelta(minutes=5)
+"""More refused tokens than this in so short a time: someone else keeps ending ours."""
+_RENEWALS = "token:renewals"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A call that may be repeated did not bring what it should. `code` is the platform's, where it gave one."""
+
+    outcome: NotDone
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """One account's sign-in. The token comes from `stable_token`, which does not end a token that others use."""
+
+    account: Account
+    kit: AdapterKit
+    base: str
+
+    async def ask(self, encode: Callable[[str], Call], decode: Callable[[Reply], T | Trouble]) -> T | Failed:
+        """Make a call that may be repeated; where its token is refused, renew that once and repeat the call once."""
+        token = await self.token()
+        if isinstance(token, Failed):
+            return token
+        answer = await self._ask_with(token, encode, decode)
+        if not (isinstance(answer, Failed) and isinstance(answer.outcome, CredentialExpired)):
+            return answer
+        renewed = await self.renew(token)
+        return renewed if isinstance(renewed, Failed) else await self._ask_with(renewed, encode, decode)
+
+    async def token(self) -> str | Failed:
+        """Give the token in force, fetching one where there is none."""
+        return self._other_app() or await self.kit.tokens.current() or await self._replace(None)
+
+    async def prove(self) -> Failed | None:
+        """Ask WeChat whether the login works; None when it does. The token in force stays in force."""
+        fetched = self._other_app() or await self.fetch()
+        return fetched if isinstance(fetched, Failed) else None
+
+    async def renew(self, refused: str) -> str | Failed:
+        """Replace a token that was refused; at most twice in five minutes, then it is a person's matter."""
+        recent = await self._recent_renewals()
+        if len(recent) >= MOST_RENEWALS:
+            return Failed(outcome=CredentialExpired(reason="wechat_token_contested"))
+        return await self._replace(refused, recent)
+
+    async def fetch(self, *, is_forced: bool = False) -> Token | Failed:
+        """Ask for the token that is in force on WeChat's side; a forced one ends all others at once."""
+        secret = self.kit.secret()
+        call = encode_token(self.base, self._app_id, secret["app_secret"], is_forced=is_forced)
+        asked_at = self.kit.now()
+        grant = self._read(await self.kit.http.ask(call), decode_token)
+        if isinstance(grant, Failed):
+            return grant
+        return Token(value=grant.token, ends_at=asked_at + grant.lasts)
+
+    def _other_app(self) -> Failed | None:
+        """Refuse to speak with the credentials of another account."""
+        if self._app_id == self.account.identity:
+            return None
+        return Failed(outcome=Blocked(code="wechat_other_app", reason="app_id", hold=HoldReason.WRONG_ACCOUNT))
+
+    @property
+    def _app_id(self) -> str:
+        return self.kit.secret()["app_id"]
+
+    async def _replace(self, refused: str | None, recent: Sequence[float] = ()) -> str | Failed:
+        """Let the book replace the token; only a renewal that we had to fetch ourselves counts as one."""
+        fetches: list[Token | Failed] = []
+
+        async def bring() -> Token | None:
+            fetched = await self._fetch_other_than(refused)
+            fetches.append(fetched)
+            if isinstance(fetched, Failed):
+                return None
+            await self.kit.failpoint("token.after_refresh")
+            return fetched
+
+        token = await self.kit.tokens.renew(refused, bring)
+        if refused is not None and fetches:
+            await self.kit.notes.remember(_RENEWALS, json.dumps([*recent, self.kit.now().timestamp()]))
+        if fetches and isinstance(fetches[0], Failed):
+            return fetches[0]
+        return token or Failed(outcome=CredentialExpired(reason="wechat_no_token"))
+
+    async def _fetch_other_than(self, refused: str | None) -> Token | Failed:
+        """Fetch a token; force a new one only where WeChat still hands out the refused one."""
+        fetched = await self.fetch()
+        if isinstance(fetched, Failed) or fetched.value != refused:
+            return fetched
+        forced = await self.fetch(is_forced=True)
+        if isinstance(forced, Failed) or forced.value != refused:
+            return forced
+        return Failed(outcome=CredentialExpired(reason="wechat_no_token"))
+
+    async def _recent_renewals(self) -> list[float]:
+        noted = await self.kit.notes.recall(_RENEWALS)
+        since: datetime = self.kit.now() - RENEWALS_WITHIN
+        return [at for at in json.loads(noted or "[]") if at > since.timestamp()]
+
+    async def _ask_with(
+        self, token: str, encode: Callable[[str], Call], decode: Callable[[Reply], T | Trouble]
+    ) -> T | Failed:
+        return self._read(await self.kit.http.ask(encode(token)), decode)
+
+    def _read(self, reply: Reply | NotSent | Unknown, decode: Callable[[Reply], T | Trouble]) -> T | Failed:
+        """Read an answer; whatever went wrong, the creating call was not made."""
+        if isinstance(reply, NotSent):
+            return Failed(outcome=reply)
+        if isinstance(reply, Unknown):
+            return Failed(outcome=NotSent(reason=reply.reason))
+        answer = decode(reply)
+        if isinstance(answer, Refused | Limited | Unreadable):
+            code = answer.code if isinstance(answer, Refused) else None
+            return Failed(outcome=judge_ask(answer, self.kit.now()), code=code)
+        return answer

@@ -1,0 +1,51 @@
+"""What WeChat allows, and how we use it where the operator says nothing.
+
+Sources, read 2026-11-24: developers.weixin.qq.com, draft/add (limits of the fields), API call limits (submit 100 a day,
+delete 10 a day), freepublish/submit and freepublish/batchget. How long a submission may act late and how long the list
+lags is stated nowhere: five minutes each is our margin over what users report.
+"""
+
+from datetime import timedelta
+
+from publisher.contract import Defaults
+from publisher.domain.account import Traits
+from publisher.domain.patience import Patience
+from publisher.domain.quota import Quota
+
+TITLE_ADVISED = 32
+"""The length that the reference of draft/add states."""
+TITLE_LIMIT = 64
+"""The length that the console and other clients use; the reference contradicts it, so above 32 we only warn."""
+SUMMARY_LIMIT = 120
+CONTENT_LIMIT = 19_999
+"""`content` is shorter than 20 000 characters; so many can never reach its other limit, 1 MB."""
+LINK_BYTES = 1024
+COVER_BYTES = 10_000_000
+PICTURE_BYTES = 1_000_000
+ADDRESS_LENGTH = 160
+"""A generous length of the address that takes a picture's place in the content."""
+COVER_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
+PICTURE_TYPES = frozenset({"image/png", "image/jpeg"})
+
+TRAITS = Traits(
+    measure=len,
+    text_limit=CONTENT_LIMIT,
+    title_limits=(1, TITLE_LIMIT),
+    picture_limit=10,
+    server_delay=timedelta(minutes=5),
+    listing_lag=timedelta(minutes=5),
+    readable=None,
+    may_resend=True,
+    is_article=True,
+)
+"""A second call is allowed because it would submit the same draft, and a draft can be submitted once."""
+
+DEFAULTS = Defaults(
+    quota=Quota(gap=timedelta(seconds=30), per_hour=30, per_day=80),
+    patience=Patience(
+        deadline=timedelta(seconds=30),
+        lease=timedelta(seconds=60),
+        settle=timedelta(minutes=10),
+        look_first=timedelta(seconds=60),
+    ),
+)

@@ -1,0 +1,36 @@
+"""What the number of a Weibo post says: its address, and the second at which it was made. Pure."""
+
+from datetime import UTC, datetime
+
+from publisher.domain.outcome import Receipt
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_EPOCH = 515_483_463
+"""Seconds between 1970 and the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
+_LAST = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+def receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
+    return Receipt(remote_id=remote_id, url=f"https://weibo.com/{uid}/{short_id(remote_id)}", live_at=at)
+
+
+def short_id(mid: str) -> str:
+    """Spell a post's number as its address does: groups of seven digits from the right, each in base 62."""
+    ends = range(len(mid), 0, -7)
+    groups = [_base62(int(mid[max(end - 7, 0) : end])) for end in ends]
+    padded = [group.rjust(4, "0") for group in groups[:-1]] + groups[-1:]
+    return "".join(reversed(padded))
+
+
+def made_at(mid: str) -> datetime:
+    """Read the second at which a post was made out of its number; a senseless number gives the end of the calendar."""
+    return datetime.fromtimestamp(min((int(mid) >> 22) + _EPOCH, _LAST), UTC)
+
+
+def _base62(number: int) -> str:
+    letters = ""
+    while number:
+        number, digit = divmod(number, 62)
+        letters = _DIGITS[digit] + letters
+    return letters or "0"

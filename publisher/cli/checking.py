@@ -1,0 +1,157 @@
+"""`check`: everything that can be wrong before anything is sent, all at once."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from publisher.cli.shape import command, json_option
+from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.trouble import in_order, place_of, told
+from publisher.domain.errors import InputError, ScheduleError
+from publisher.domain.post import Post, Schedule
+from publisher.domain.problem import Problem, Severity
+from publisher.messages import Messages
+from publisher.rendering import shipped_templates
+from publisher.schedule import (
+    SCHEDULE_LIMITS,
+    desk_for,
+    next_occurrence,
+    parse_schedule,
+    past_posts,
+    warnings_of,
+    with_places,
+)
+from publisher.settings import Settings, load_settings
+from publisher.store.glance import known_posts
+from publisher.tomlfile import TomlFile, read_toml
+from publisher.wiring.studio import Studio, build_studio
+
+HOLIDAYS_AHEAD = timedelta(days=60)
+"""How far ahead the holidays should be known."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What was found, and how much was looked at."""
+
+    problems: list[Problem] = field(default_factory=list)
+    posts: int = 0
+    accounts: int = 0
+    renditions: int = 0
+
+    @property
+    def errors(self) -> int:
+        return sum(problem.is_error for problem in self.problems)
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Take up what a step refuses, and go on with the next."""
+        try:
+            yield
+        except InputError as error:
+            self.problems += error.problems
+
+
+@command("check")
+@click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
+@json_option
+def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
+    report = inspect(terminal, (file or terminal.workspace / "schedule.toml").absolute())
+    problems = in_order(report.problems)
+    if as_json:
+        terminal.show({"ok": not report.errors, "problems": [as_facts(problem, terminal.messages) for problem in problems]})
+    elif problems:
+        click.echo(told(problems, terminal.messages))
+    counts = {"errors": report.errors, "warnings": len(problems) - report.errors}
+    looked_at = {"posts": report.posts, "accounts": report.accounts, "renditions": report.renditions}
+    terminal.note("check_failed" if report.errors else "check_passed", **counts, **looked_at)
+    return int(report.errors > 0)
+
+
+def inspect(terminal: Terminal, file: Path) -> Report:
+    """Look at the settings, the templates, the schedule, and every final text of every post."""
+    report = Report()
+    settings = studio = toml = schedule = None
+    with report.collecting():
+        settings = asyncio.run(load_settings(terminal.workspace))
+    with report.collecting():
+        toml = read_toml(file, SCHEDULE_LIMITS, ScheduleError)
+    if settings is not None:
+        with report.collecting():
+            studio = build_studio(settings)
+    if settings is not None and toml is not None:
+        with report.collecting():
+            schedule = _parsed(toml, settings, studio)
+            report.posts = len(schedule.posts)
+            report.problems += with_places(_remarks(schedule, settings), text=toml.text, file=toml.file)
+    if studio is not None and toml is not None and schedule is not None:
+        found = _proofread(terminal, studio, schedule, report)
+        report.problems += with_places(found, text=toml.text, file=toml.file)
+    return report
+
+
+def _parsed(toml: TomlFile, settings: Settings, studio: Studio | None) -> Schedule:
+    """Read the schedule; where a template is broken, the names of their folders must do."""
+    names = studio.press.templates.names if studio else _folder_names(settings)
+    return parse_schedule(toml.text, file=toml.file, desk=desk_for(settings, templates=names))
+
+
+def _folder_names(settings: Settings) -> Collection[str]:
+    folders = (settings.workspace / "templates", shipped_templates())
+    return {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+
+
+def _remarks(schedule: Schedule, settings: Settings) -> list[Problem]:
+    """Say what is not wrong in the text itself: times that have passed, posts for nobody, unknown holidays."""
+    now = datetime.now(settings.timezone)
+    known = known_posts(settings.database)
+    late = [problem for problem in past_posts(schedule, now) if problem.facts["post"] not in (known or ())]
+    if known is None:
+        late = [replace(problem, severity=Severity.WARNING) for problem in late]
+    return [*late, *warnings_of(schedule, now, now + HOLIDAYS_AHEAD, settings.timezone)]
+
+
+def _proofread(terminal: Terminal, studio: Studio, schedule: Schedule, report: Report) -> list[Problem]:
+    """Render the next occurrence of every post for each of its accounts."""
+    now = datetime.now(UTC)
+    by_id = {post.id: post for post in schedule.posts}
+    problems: list[Problem] = []
+    with _progress(terminal, schedule.posts) as posts:
+        for post in posts:
+            occurrence = next_occurrence(post, now, studio.settings.timezone)
+            proof = studio.press.prove(post, occurrence, post.accounts, by_id)
+            report.renditions += len(proof.renditions)
+            problems += proof.problems
+    report.accounts = len({account for post in schedule.posts for account in post.accounts})
+    return problems
+
+
+@contextlib.contextmanager
+def _progress(terminal: Terminal, posts: Sequence[Post]) -> Iterator[Iterator[Post]]:
+    if not terminal.can_draw:
+        yield iter(posts)
+        return
+    bar = click.progressbar(posts, label=terminal.words("proofreading"), file=click.get_text_stream("stderr"))
+    with bar as watched:
+        yield iter(watched)
+
+
+def as_facts(problem: Problem, messages: Messages) -> dict[str, Any]:
+    """Give a problem for machines."""
+    place = place_of(problem)
+    return {
+        "file": shown_path(place.file),
+        "line": place.line,
+        "column": place.column,
+        "path": place.path,
+        "severity": problem.severity.value,
+        "code": problem.code,
+        "message": messages.say(problem.code, **problem.facts),
+        "hint": messages.hint(problem.code, **problem.facts),
+    }

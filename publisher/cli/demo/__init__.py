@@ -1,0 +1,1 @@
+"""The demonstration: a drill workspace, the simulated platforms, and the daemon, in one command."""

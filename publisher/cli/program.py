@@ -1,0 +1,42 @@
+"""The list of all commands, and where each one stands. None is loaded before it is called."""
+
+from importlib.metadata import version
+
+import click
+
+from publisher.cli.shape import WordedGroup, shared_options
+
+PLACES = {
+    "init": "publisher.cli.founding:init",
+    "check": "publisher.cli.checking:check",
+    "preview": "publisher.cli.previewing:preview",
+    "run": "publisher.cli.running:run",
+    "send": "publisher.cli.sending:send",
+    "status": "publisher.cli.looking:status",
+    "why": "publisher.cli.explaining:why",
+    "withdraw": "publisher.cli.ordering:withdraw",
+    "retract": "publisher.cli.ordering:retract",
+    "rule": "publisher.cli.ruling:rule",
+    "resend": "publisher.cli.ruling:resend",
+    "pause": "publisher.cli.pausing:pause",
+    "resume": "publisher.cli.pausing:resume",
+    "reload": "publisher.cli.sending:reload",
+    "simulate": "publisher.cli.running:simulate",
+    "demo": "publisher.cli.demo.showing:demo",
+}
+
+
+def program() -> WordedGroup:
+    """Build the program."""
+
+    def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
+        if value:
+            click.echo(version("publisher"))
+            ctx.exit()
+
+    version_option = click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="opt_version"
+    )
+    return WordedGroup(
+        "publisher", places=PLACES, help="program", params=[*shared_options(), version_option], no_args_is_help=True
+    )

@@ -1,0 +1,227 @@
+"""Commands and groups whose every word comes from the message catalogue; help texts are given as codes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from publisher.cli.terminal import Terminal
+from publisher.cli.widths import Columns
+from publisher.messages import LANGS, Messages
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class WordedUsageError(click.UsageError):
+    """A usage error of ours: a code and its facts."""
+
+    def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
+        super().__init__(code, ctx)
+        self.code = code
+        self.facts = facts
+
+
+def messages_of(ctx: click.Context) -> Messages:
+    """Give the words of the language asked for."""
+    terminal: Terminal = ctx.find_root().obj
+    return terminal.messages
+
+
+class _Worded(click.Command):
+    """What commands and groups share."""
+
+    class context_class(click.Context):  # noqa: N801 # click's own name for it
+        formatter_class = Columns
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        pieces = self.collect_usage_pieces(ctx)
+        formatter.write_usage(ctx.command_path, " ".join(pieces), f"{messages_of(ctx).say('usage')} ")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        messages = messages_of(ctx)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(messages.say(self.help or ""))
+            if hint := messages.hint(self.help or ""):
+                formatter.write_paragraph()
+                formatter.write_text(hint)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        messages = messages_of(ctx)
+        rows = []
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None or not isinstance(param, click.Option):
+                continue
+            code = "opt_help" if param is self.get_help_option(ctx) else param.help or ""
+            needed = messages.say("needed") if param.required else ""
+            rows.append((record[0], f"{messages.say(code)}{needed}"))
+        with formatter.section(messages.say("options")):
+            formatter.write_dl(rows)
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 # click's signature
+        return self.help or ""
+
+
+class WordedCommand(_Worded):
+    """One command."""
+
+    allow_extra_args = True
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [messages_of(ctx).say("options_blank"), *super().collect_usage_pieces(ctx)[1:]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise WordedUsageError("extra_arguments", ctx, arguments=" ".join(map(str, ctx.args)))
+        return rest
+
+
+class WordedGroup(_Worded, click.Group):
+    """Commands that are loaded when they are called: `places` says where each stands, as `module:attribute`."""
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 # click's own
+        super().__init__(*args, **kwargs)
+        self.places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # same
+        if cmd_name not in self.places:
+            return None
+        module, _, attribute = self.places[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in self.places and not args[0].startswith("-"):
+            close = get_close_matches(args[0], self.places)
+            code = "unknown_command_close" if close else "unknown_command"
+            raise WordedUsageError(code, ctx, name=args[0], close=", ".join(close))
+        return super().resolve_command(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        messages = messages_of(ctx)
+        return [messages.say("options_blank"), messages.say("command_blank")]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        messages = messages_of(ctx)
+        with formatter.section(messages.say("commands")):
+            formatter.write_dl([(name, messages.say(f"cmd_{name}")) for name in self.places])
+
+
+class Number(click.ParamType):
+    """A whole number in a range."""
+
+    name = "number"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        if isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and self.least <= int(value) <= self.most:
+            return int(value)
+        raise WordedUsageError(
+            "not_a_number", ctx, param=_called(param), value=value, least=self.least, most=self.most
+        )
+
+
+class OneOf(click.ParamType):
+    """One of a few words."""
+
+    name = "choice"
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        if value in self.choices:
+            return str(value)
+        choices = ", ".join(self.choices)
+        raise WordedUsageError("not_a_choice", ctx, param=_called(param), value=value, choices=choices)
+
+
+class Said(click.ParamType):
+    """A name or a reason: one line that says something."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        text = str(value).strip()
+        if text and text.isprintable():
+            return text
+        raise WordedUsageError("nothing_said", ctx, param=_called(param))
+
+
+class HostPort(click.ParamType):
+    """An address to listen on, as `host:port`; port 0 takes a free one."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401
+        if isinstance(value, tuple):
+            return value
+        host, separator, port = value.rpartition(":")
+        if separator and host and port.isascii() and port.isdigit() and int(port) < 2**16:
+            return host.strip("[]"), int(port)
+        raise WordedUsageError("not_an_address", ctx, param=_called(param), value=value)
+
+
+def _called(param: click.Parameter | None) -> str:
+    if isinstance(param, click.Option):
+        return param.opts[-1]
+    return (param.metavar or param.name or "") if param else ""
+
+
+def _set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = replace(ctx.obj, workspace=Path(value))
+
+
+def shared_options() -> list[click.Parameter]:
+    """Give the options that every command takes. The language was found before anything was parsed."""
+    return [
+        click.Option(["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=_set_workspace),
+        click.Option(
+            ["--lang"], metavar="|".join(LANGS), type=OneOf(*LANGS), help="opt_lang", expose_value=False
+        ),
+    ]
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], WordedCommand]:
+    """Make a command of a function that is given the Terminal first."""
+
+    def decorate(function: Callable[..., Any]) -> WordedCommand:
+        take_terminal = click.make_pass_decorator(Terminal)
+        made = click.command(name, cls=WordedCommand, help=f"cmd_{name}")(take_terminal(function))
+        made.params += shared_options()
+        return made
+
+    return decorate
+
+
+def by_option(function: C) -> C:
+    """Ask who gives the order."""
+    return click.option("--by", "by", metavar="NAME", required=True, type=Said(), help="opt_by")(function)
+
+
+def reason_option(function: C) -> C:
+    """Ask why."""
+    return click.option("--reason", metavar="TEXT", required=True, type=Said(), help="opt_reason")(function)
+
+
+def json_option(function: C) -> C:
+    """Offer the answer as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="opt_json")(function)

@@ -1,0 +1,46 @@
+"""Where a command was started, and how it speaks to who started it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from publisher.messages import Messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """Answers go to standard output; diagnostics and progress to standard error."""
+
+    messages: Messages
+    workspace: Path
+
+    def words(self, code: str, /, **facts: object) -> str:
+        return self.messages.say(code, **facts)
+
+    def say(self, code: str, /, **facts: object) -> None:
+        """Answer in words."""
+        click.echo(self.words(code, **facts))
+
+    def note(self, code: str, /, **facts: object) -> None:
+        """Tell beside the answer."""
+        click.echo(self.words(code, **facts), err=True)
+
+    def show(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
+        """Answer with one JSON document."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether progress may be drawn: somebody is watching standard error."""
+        return sys.stderr.isatty()
+
+
+def shown_path(path: str | Path) -> str:
+    """Name a file as seen from the current folder, where it lies below it."""
+    found = Path(path)
+    here = Path.cwd()
+    return str(found.relative_to(here)) if found.is_relative_to(here) else str(found)

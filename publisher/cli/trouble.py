@@ -1,0 +1,122 @@
+"""From trouble to words and an exit code: 1 something failed, 2 wrong usage, 3 refused for safety, 4 no such thing."""
+
+from collections.abc import Iterable
+
+import click
+
+from publisher.cli.shape import WordedUsageError
+from publisher.cli.terminal import Terminal, shown_path
+from publisher.domain.errors import IllegalStepError, InputError, NoSuchError, PublisherError, RefusedError
+from publisher.domain.problem import Place, Problem
+from publisher.messages import Messages
+from publisher.vault import SecretError
+
+FAILED, WRONG_USAGE, REFUSED, NO_SUCH = 1, 2, 3, 4
+JUST_FAILED = frozenset({"large_removal"})
+"""Refusals that a word from the user lifts: nothing is unsafe about them."""
+WHOLE_FILE = "publisher.toml"
+"""Where problems without a place come from: the settings as a whole."""
+
+
+class FailedError(PublisherError):
+    """A command cannot do what was asked, and says why in words."""
+
+    def __init__(self, code: str, **facts: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+
+def explain(error: PublisherError | OSError, terminal: Terminal) -> int:
+    """Put an error into words on standard error; give the exit code."""
+    messages = terminal.messages
+    match error:
+        case InputError():
+            click.echo(told(error.problems, messages), err=True)
+            return FAILED
+        case NoSuchError():
+            _tell(terminal, f"no_such_{error.what}", name=error.name)
+            return NO_SUCH
+        case RefusedError():
+            _tell(terminal, error.code, **error.facts)
+            return FAILED if error.code in JUST_FAILED else REFUSED
+        case FailedError() | SecretError():
+            _tell(terminal, error.code, **error.facts)
+        case IllegalStepError():
+            _tell(terminal, "illegal_step")
+        case OSError():
+            _tell(terminal, "system_trouble", reason=error.strerror or type(error).__name__, file=error.filename or "")
+        case _:
+            _tell(terminal, "overtaken", error=type(error).__name__)
+    return FAILED
+
+
+def explain_usage(error: click.UsageError, terminal: Terminal) -> int:
+    """Tell what was wrong with a command line, and where its help stands."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
+        click.echo(error.ctx.get_help(), err=True)
+        return WRONG_USAGE
+    if error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        terminal.note("see_help", command=error.ctx.command_path)
+    terminal.note("usage_error", message=_usage_words(error, terminal.messages))
+    return WRONG_USAGE
+
+
+def _usage_words(error: click.UsageError, messages: Messages) -> str:
+    match error:
+        case WordedUsageError():
+            return messages.say(error.code, **error.facts)
+        case click.NoSuchOption():
+            code = "unknown_option_close" if error.possibilities else "unknown_option"
+            return messages.say(code, name=error.option_name, close=", ".join(error.possibilities or ()))
+        case click.MissingParameter():
+            return messages.say("missing_parameter", name=_name(error.param))
+        case click.BadParameter():
+            return messages.say("bad_parameter", name=_name(error.param), message=error.message)
+        case click.BadOptionUsage():
+            wants_value = "does not take" not in error.message
+            code = "option_wants_value" if wants_value else "option_wants_no_value"
+            return messages.say(code, name=error.option_name)
+        case _:
+            return error.format_message()
+
+
+def _name(param: click.Parameter | None) -> str:
+    if isinstance(param, click.Option):
+        return param.opts[-1]
+    return (param.metavar or param.name or "?") if param else "?"
+
+
+def _tell(terminal: Terminal, code: str, /, **facts: object) -> None:
+    terminal.note(code, **facts)
+    if hint := terminal.messages.hint(code, **facts):
+        click.echo(f"    {hint}", err=True)
+
+
+def told(problems: Iterable[Problem], messages: Messages) -> str:
+    """Write problems one a line, sorted by place, each with its hint on a line of its own."""
+    lines = []
+    for problem in in_order(problems):
+        place = place_of(problem)
+        path = f" {place.path}:" if place.path else ""
+        message = messages.say(problem.code, **problem.facts)
+        mark = "" if problem.is_error else messages.say("warning_mark")
+        lines.append(f"{shown_path(place.file)}:{place.line}:{place.column}:{path} {mark}{message}")
+        if hint := messages.hint(problem.code, **problem.facts):
+            lines.append(f"    {hint}")
+    return "\n".join(lines)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems as they stand in the files."""
+    return sorted(problems, key=lambda problem: (_position(place_of(problem)), problem.code))
+
+
+def place_of(problem: Problem) -> Place:
+    """Give a problem's place; one that has none concerns the settings as a whole."""
+    return problem.place or Place(file=WHOLE_FILE)
+
+
+def _position(place: Place) -> tuple[str, int, int]:
+    return shown_path(place.file), place.line, place.column

@@ -1,0 +1,74 @@
+"""Help in columns, where a Chinese letter takes two."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+import click
+
+_FIRST_COLUMN = 30
+_GAP = 2
+
+
+def width_of(text: str) -> int:
+    """Count terminal columns."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """Break a text into lines of at most `width` columns, between words or between Chinese letters."""
+    line = ""
+    for piece in _pieces(text):
+        if line and width_of(line + piece.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += piece if line else piece.lstrip()
+    if line.strip():
+        yield line.rstrip()
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text wherever a line may end."""
+    start = 0
+    for position in range(1, len(text)):
+        if _may_end(text[position - 1], text[position]):
+            yield text[start:position]
+            start = position
+    yield text[start:]
+
+
+def _may_end(before: str, after: str) -> bool:
+    """Whether a line may end between two letters: not before closing punctuation, not after opening."""
+    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
+        return False
+    return before == " " or width_of(before) == 2 or width_of(after) == 2
+
+
+class Columns(click.HelpFormatter):
+    """Click's help, measured in columns."""
+
+    def write_heading(self, heading: str) -> None:
+        """The catalogue's headings bring their own colon."""
+        self.write(f"{' ' * self.current_indent}{heading}\n")
+
+    def write_text(self, text: str) -> None:
+        indent = " " * self.current_indent
+        for paragraph in text.splitlines():
+            for line in wrapped(paragraph, self.width - self.current_indent) if paragraph.strip() else [""]:
+                self.write(f"{indent}{line}".rstrip() + "\n")
+
+    def write_dl(
+        self, rows: Iterable[tuple[str | None, str | None]], col_max: int = _FIRST_COLUMN, col_spacing: int = _GAP
+    ) -> None:
+        pairs: Sequence[tuple[str, str]] = [(first or "", second or "") for first, second in rows]
+        first_width = min(max((width_of(first) for first, _ in pairs), default=0), col_max)
+        indent = " " * self.current_indent
+        room = max(self.width - self.current_indent - first_width - col_spacing, 10)
+        for first, second in pairs:
+            lines = list(wrapped(second, room))
+            if width_of(first) > first_width:
+                self.write(f"{indent}{first}\n")
+                first = ""  # noqa: PLW2901 # the rest of the row stands under it
+            for left, right in zip_longest([first], lines, fillvalue=""):
+                blank = " " * (first_width - width_of(left) + col_spacing)
+                self.write(f"{indent}{left}{blank}{right}".rstrip() + "\n")

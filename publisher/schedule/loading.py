@@ -1,0 +1,146 @@
+"""From schedule.toml to a Schedule, or to all its Problems at once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from publisher.domain.account import Platform
+from publisher.domain.errors import ScheduleError
+from publisher.domain.post import At, Cron, Illustration, Post, PostId, Schedule, Timing
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import fingerprint
+from publisher.schedule.desk import Desk, Directory
+from publisher.schedule.entries import read_entry
+from publisher.schedule.model import PostEntry, ScheduleFile
+from publisher.schedule.rules import Link, double_ids, id_of, instant, link_flaws
+from publisher.tomlfile import Flaw, Limits, TomlFile, check, parse_toml, read_toml
+
+FILE = "schedule.toml"
+SCHEDULE_LIMITS = Limits(size=4 * 2**20)
+_ENOUGH = 2000
+"""Flaws after which reading on only costs time; far more than are shown."""
+
+
+async def load_schedule(path: Path, desk: Desk, limits: Limits = SCHEDULE_LIMITS) -> Schedule:
+    """Read a schedule file. Raises ScheduleError with every Problem; then nothing of the file counts."""
+    return await asyncio.to_thread(lambda: _schedule(read_toml(path, limits, ScheduleError), desk))
+
+
+def parse_schedule(text: str, *, file: str = FILE, desk: Desk, limits: Limits = SCHEDULE_LIMITS) -> Schedule:
+    """Read the text of a schedule. Raises ScheduleError with every Problem. Pure."""
+    return _schedule(parse_toml(text, file, limits, ScheduleError), desk)
+
+
+def with_places(problems: Sequence[Problem], *, text: str, file: str = FILE) -> list[Problem]:
+    """Find in an accepted text the lines of problems that name a `post`, and maybe a `key` of it, in their facts."""
+    if not problems:
+        return []
+    toml = parse_toml(text, file, Limits(size=len(text) or 1), ScheduleError)
+    index_of = {table["id"]: index for index, table in enumerate(toml.data.get("post", []))}
+    return [_with_place(problem, toml, index_of) for problem in problems]
+
+
+def _with_place(problem: Problem, toml: TomlFile, index_of: Mapping[str, int]) -> Problem:
+    index = index_of.get(problem.facts.get("post", ""))
+    if index is None or problem.place is not None:
+        return problem
+    return replace(problem, place=toml.place(("post", index, problem.facts.get("key", "id"))))
+
+
+def _schedule(toml: TomlFile, desk: Desk) -> Schedule:
+    tables, flaws = _tables(toml.data)
+    directory = Directory(desk)
+    reader = _Reader(timezone=desk.timezone, directory=directory)
+    posts: list[Post] = []
+    links: list[Link] = []
+    for index, table in enumerate(tables):
+        entry, own_flaws = read_entry(table, index, desk, directory)
+        flaws += own_flaws
+        if len(flaws) > _ENOUGH:
+            break
+        if entry.follows is not None:
+            links.append(Link(index=index, post=id_of(table) or "", follows=entry.follows))
+        if not flaws:
+            posts.append(reader.post(entry))
+    first_of = {name: index for index in reversed(range(len(tables))) if (name := id_of(tables[index])) is not None}
+    if len(first_of) < len(tables):
+        flaws += double_ids(first_of, tables)
+    flaws += link_flaws(links, first_of, desk.known_posts)
+    if flaws:
+        raise ScheduleError(toml.problems(flaws))
+    return Schedule(posts=tuple(posts))
+
+
+def _tables(data: Mapping[str, Any]) -> tuple[Sequence[object], list[Flaw]]:
+    """Take the posts out of the file, judging only what stands around them."""
+    tables = data.get("post", [])
+    is_list = isinstance(tables, list)
+    found = check(ScheduleFile, {**data, "post": []} if is_list else data)
+    return tables if is_list else (), found if isinstance(found, list) else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """Turns entries that are right into posts."""
+
+    timezone: ZoneInfo
+    directory: Directory
+
+    def post(self, entry: PostEntry) -> Post:
+        expires_at = self._instant(entry.expires)
+        timing = self._timing(entry)
+        return Post(
+            id=PostId(entry.id),
+            kind=entry.kind,
+            template=entry.template,
+            author=entry.author,
+            title=entry.title,
+            timing=timing,
+            accounts=self.directory.accounts(tuple(entry.to)),
+            definition=_definition(entry, timing, expires_at),
+            body=entry.body,
+            level=entry.level,
+            follows=PostId(entry.follows) if entry.follows else None,
+            expires_at=expires_at,
+            max_late=entry.max_late,
+            is_urgent=entry.urgent,
+            illustrations=tuple([Illustration(file=image.file, alt=image.alt) for image in entry.images]),
+            words=cast("dict[Platform, str]", entry.text),
+            data=entry.data,
+        )
+
+    def _timing(self, entry: PostEntry) -> Timing:
+        if entry.cron is None:
+            return At(when=self._instant(entry.at) if isinstance(entry.at, datetime) else None)
+        since, until = self._instant(entry.since), self._instant(entry.until)
+        return Cron(text=entry.cron, since=since, until=until, days=entry.days or "all")
+
+    def _instant(self, value: datetime | None) -> datetime | None:
+        return None if value is None else instant(value, self.timezone)
+
+
+def _definition(entry: PostEntry, timing: Timing, expires_at: datetime | None) -> str:
+    """Hash all that staff wrote but `to`, for a new account changes no words, and `at`, for a move is no edit."""
+    return fingerprint(
+        [
+            entry.id,
+            entry.kind,
+            entry.template,
+            entry.author,
+            entry.follows,
+            entry.level,
+            entry.title,
+            entry.body,
+            [timing.text, timing.since, timing.until, timing.days] if isinstance(timing, Cron) else None,
+            expires_at,
+            entry.max_late.total_seconds(),
+            entry.urgent,
+            [[image.file, image.alt] for image in entry.images],
+            entry.text,
+            entry.data,
+        ]
+    )

@@ -1,0 +1,145 @@
+"""Why a text is not TOML, in our own codes: most often a full-width mark, or a quotation mark inside a text."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from parse_errors.source_map import locate_decode_error
+
+from publisher.tomlfile.guards import QUOTED, blank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What stopped the parser, and the position of the character to mend."""
+
+    code: str
+    offset: int
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+_QUOTES = frozenset("“”„‟‘’‚‛＂＇「」『』″′")
+_MARKS = {"【": "[", "】": "]", "〔": "[", "〕": "]", "、": ",", "。": ".", "—": "-", "–": "-", "−": "-"}
+
+_CODES = (
+    ("Cannot overwrite a value", "double_key"),
+    ("Duplicate inline table key", "double_key"),
+    ("Cannot declare", "double_table"),
+    ("Cannot mutate immutable namespace", "double_table"),
+    ("Unescaped", "stray_backslash"),
+    ("Invalid hex value", "stray_backslash"),
+    ("Escaped character", "stray_backslash"),
+    ("Unclosed", "unclosed_list"),
+    ("Expected ']", "bad_header"),
+    ("Expected '='", "no_equals"),
+    ("Expected newline", "text_after_value"),
+    ("Unterminated string", "unclosed_text"),
+    ("Expected", "unclosed_text"),
+    ("Invalid date", "bad_time"),
+    ("Invalid value", "bad_value"),
+    ("Invalid initial character", "bad_key"),
+    ("Invalid statement", "bad_key"),
+    ("Illegal character", "control_character"),
+    ("Found invalid character", "control_character"),
+)
+"""How tomllib's messages begin, and our codes for them."""
+
+_UNCLOSED = frozenset({"unclosed_text", "control_character"})
+_NO_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
+_LIKE_A_TIME = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
+
+
+def explain(error: ValueError | RecursionError, text: str) -> Trouble:
+    """Find the character to mend and say why."""
+    code = next((code for start, code in _CODES if str(error).startswith(start)), "toml_syntax")
+    spot = locate_decode_error(error)
+    start = _line_start(text, spot.line) if spot else text.rfind("\n") + 1
+    column = spot.column if spot else len(text) - start
+    line = text[start:].partition("\n")[0]
+    return (
+        _unclosed_block(text, code, is_at_end=spot is None)
+        or _full_width(line, start, column)
+        or _unclosed_text(line, start, column, code)
+        or _bad_time(line, start, code)
+        or _twice(text, start + column, code)
+        or _foreign_key(line, start, column, code)
+        or Trouble(
+            code="value_missing" if code == "bad_value" and not line[column:].strip() else code,
+            offset=start + column,
+            facts={"word": _word(line[column:])},
+        )
+    )
+
+
+def _unclosed_block(text: str, code: str, *, is_at_end: bool) -> Trouble | None:
+    if not is_at_end or code not in _UNCLOSED:
+        return None
+    *_, last = [None, *QUOTED.finditer(text)]
+    if last is None or last.end() < len(text) or not last[0].startswith(('"""', "'''")):
+        return None
+    return Trouble(code="unclosed_text", offset=last.start())
+
+
+def _full_width(line: str, start: int, column: int) -> Trouble | None:
+    """Find a look-alike from the parser's halt to the end of the line, outside texts."""
+    rest = blank(line[column:])
+    for position, char in enumerate(rest, start=column):
+        if char in _QUOTES:
+            return Trouble(code="fullwidth_quote", offset=start + position, facts={"char": char})
+        meant = _MARKS.get(char) or unicodedata.normalize("NFKC", char)
+        if not char.isascii() and meant == " ":
+            return Trouble(code="fullwidth_space", offset=start + position)
+        if not char.isascii() and len(meant) == 1 and meant.isascii():
+            return Trouble(code="fullwidth_mark", offset=start + position, facts={"char": char, "meant": meant})
+    return None
+
+
+def _unclosed_text(line: str, start: int, column: int, code: str) -> Trouble | None:
+    if column < len(line) or code not in _UNCLOSED:
+        return None
+    ended = line.rstrip()
+    if ended and ended[-1] in _QUOTES:
+        return Trouble(code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]})
+    *_, last = [None, *QUOTED.finditer(line)]
+    return Trouble(code="unclosed_text", offset=start + (last.start() if last else column))
+
+
+def _bad_time(line: str, start: int, code: str) -> Trouble | None:
+    if code not in {"text_after_value", "bad_value", "bad_time"}:
+        return None
+    for better, pattern in (("time_without_seconds", _NO_SECONDS), ("bad_time", _LIKE_A_TIME)):
+        if found := pattern.search(line):
+            return Trouble(code=better, offset=start + found.start("year"))
+    return None
+
+
+def _twice(text: str, offset: int, code: str) -> Trouble | None:
+    """Point at the second of two keys, or of two headers, of the same name."""
+    if code not in {"double_key", "double_table"}:
+        return None
+    line = text[text.rfind("\n", 0, offset) + 1 : offset]
+    if line.lstrip().startswith("["):
+        return Trouble(code="double_table", offset=offset - len(line.lstrip()), facts={"key": line.strip("[] \t")})
+    sign = max(blank(text[:offset]).rfind("="), 0)
+    start = text.rfind("\n", 0, sign) + 1
+    before = re.split(r"[{,]", text[start:sign])[-1]
+    return Trouble(code=code, offset=sign - len(before.lstrip()), facts={"key": before.strip()})
+
+
+def _foreign_key(line: str, start: int, column: int, code: str) -> Trouble | None:
+    word = _word(line[column:])
+    if code not in {"bad_key", "no_equals"} or not word or word[0].isascii():
+        return None
+    return Trouble(code="key_not_ascii", offset=start + column, facts={"word": word})
+
+
+def _word(rest: str) -> str:
+    return re.split(r"[\s=]", rest, maxsplit=1)[0][:20]
+
+
+def _line_start(text: str, line: int) -> int:
+    position = 0
+    for _ in range(line):
+        position = text.index("\n", position) + 1
+    return position

@@ -1,0 +1,89 @@
+"""Where secrets come from. They are read when needed, handed on, and never written, logged or shown."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from publisher.domain.errors import PublisherError
+
+_SIZE_LIMIT = 64 * 1024
+"""In bytes; a platform's credentials are a few hundred."""
+
+
+class SecretError(PublisherError):
+    """A secret cannot be had. `code` says why, `places` where it was looked for; its content is never in here."""
+
+    def __init__(
+        self,
+        code: Literal["secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name"],
+        name: str,
+        places: tuple[str, ...],
+    ) -> None:
+        super().__init__(f"{code} {name}: {', '.join(places)}")
+        self.code = code
+        self.name = name
+        self.places = places
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Give what the message needs."""
+        return {"name": self.name, "places": ", ".join(self.places)}
+
+
+def read_secret(
+    name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
+    """Give a secret's fields, from the first place that has it: environment, systemd's credentials, `secrets_dir`.
+
+    Raises SecretError.
+    """
+    environment = os.environ if environment is None else environment
+    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
+        raise SecretError("bad_secret_name", name[:80], ())
+    variable = variable_of(name)
+    if (value := environment.get(variable)) is not None:
+        return _fields(value, name, variable)
+    paths = [Path(folder) / name for folder in (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir) if folder]
+    for path in paths:
+        if path.is_file():
+            return _fields(_text(path, name), name, str(path))
+    raise SecretError("secret_missing", name, (variable, *map(str, paths)))
+
+
+def variable_of(name: str) -> str:
+    """Name the environment variable of a secret."""
+    return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_SIZE_LIMIT + 1)
+    except OSError:
+        raw = None
+    text = None if raw is None or len(raw) > _SIZE_LIMIT else raw.decode("utf-8-sig", errors="replace")
+    if text is None:
+        raise SecretError("secret_unreadable", name, (str(path),))
+    return text
+
+
+def _fields(text: str, name: str, place: str) -> Mapping[str, str]:
+    fields = _parsed(text)
+    if fields is None:
+        raise SecretError("secret_not_json", name, (place,))
+    return fields
+
+
+def _parsed(text: str) -> Mapping[str, str] | None:
+    """Read a JSON object of texts. The parser's own error would carry the content along, so it ends here."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or not value:
+        return None
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) and item != "" for item in value.values()):
+        return None
+    return {key: str(item) for key, item in value.items()}

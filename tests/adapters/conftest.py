@@ -1,0 +1,152 @@
+"""What every adapter's tests need: a kit over a mocked transport, parcels, and golden files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from adapters._http import LoginHttp
+from publisher.contract import AdapterKit
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Picture, Rendition
+
+GOLDEN = Path(__file__).parent / "golden"
+NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
+PNG = b"\x89PNG\r\n\x1a\n-picture-"
+MARKER = "K7QM-4R2T"
+
+
+class NoTokens:
+    async def current(self):
+        return None
+
+    async def renew(self, _stale, _fetch):
+        return None
+
+
+@dataclass
+class Notes:
+    kept: dict[str, str] = field(default_factory=dict)
+
+    async def recall(self, key):
+        return self.kept.get(key)
+
+    async def remember(self, key, value):
+        self.kept[key] = value
+
+
+@dataclass
+class Bench:
+    """A kit whose transport is respx's router, and what passed through it."""
+
+    router: respx.Router
+    secret: dict[str, str]
+    now: datetime = NOON
+    failpoints: list[str] = field(default_factory=list)
+
+    def kit(self) -> AdapterKit:
+        async def pass_by(name: str) -> None:
+            self.failpoints.append(name)
+
+        async def no_wait(_seconds: float) -> None:
+            return
+
+        http = LoginHttp(
+            transport=httpx.MockTransport(self.router.async_handler),
+            deadline=timedelta(seconds=5),
+            monotonic=lambda: 100.0,
+            failpoint=lambda _name: None,
+            allow=lambda _host: True,
+            sleep=no_wait,
+        )
+        return AdapterKit(
+            http=http,
+            secret=lambda: self.secret,
+            tokens=NoTokens(),
+            notes=Notes(),
+            now=lambda: self.now,
+            failpoint=pass_by,
+        )
+
+    @property
+    def requests(self) -> list[httpx.Request]:
+        return [call.request for call in self.router.calls]
+
+
+@pytest.fixture
+def bench():
+    def make(secret: Mapping[str, str]) -> Bench:
+        return Bench(router=respx.Router(assert_all_called=False, assert_all_mocked=True), secret=dict(secret))
+
+    return make
+
+
+@pytest.fixture
+def parcel_of():
+    def make(platform: str, *, text: str, title: str = "警惕“退款客服”诈骗", link: str | None = None, **changes):
+        pictures = changes.pop("pictures", ())
+        rendition = Rendition(
+            account=AccountId(f"beijing-{platform}"),
+            platform=Platform(platform),
+            marker=Marker(code=MARKER),
+            title=title,
+            text=text,
+            link=link,
+            pictures=pictures,
+        )
+        parcel = Parcel(
+            delivery=DeliveryId(1),
+            attempt=1,
+            account=rendition.account,
+            rendition=rendition,
+            images=tuple(PNG for _ in pictures),
+            baseline=Baseline(newest_id=None, since=NOON - timedelta(minutes=2)),
+            intended_at=NOON,
+            start_by=200.0,
+        )
+        return replace(parcel, **changes)
+
+    return make
+
+
+@pytest.fixture
+def picture():
+    return Picture(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+
+
+@pytest.fixture
+def golden():
+    """Compare a request with the file that holds its bytes, the random boundary of a form put aside."""
+
+    def compare(name: str, request: httpx.Request) -> None:
+        expected = (GOLDEN / f"{name}.request").read_bytes()
+        assert spell(request) == expected
+
+    return compare
+
+
+@pytest.fixture
+def answer():
+    """Read a golden answer."""
+
+    def read(name: str, status: int = 200) -> httpx.Response:
+        return httpx.Response(status, content=(GOLDEN / f"{name}.answer.json").read_bytes())
+
+    return read
+
+
+_LEFT_OUT = {"host", "accept", "accept-encoding", "connection", "user-agent", "content-length"}
+
+
+def spell(request: httpx.Request) -> bytes:
+    """Write a request down: line, telling headers in order of their names, body."""
+    boundary = re.search(r"boundary=([0-9a-f]+)", request.headers.get("content-type", ""))
+    headers = sorted(f"{name}: {value}" for name, value in request.headers.items() if name not in _LEFT_OUT)
+    head = "\n".join([f"{request.method} {request.url}", *headers]).encode()
+    spelled = head + b"\n\n" + request.content + b"\n"
+    return spelled.replace(boundary.group(1).encode(), b"BOUNDARY") if boundary else spelled

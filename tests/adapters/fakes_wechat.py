@@ -1,0 +1,207 @@
+"""A WeChat that answers from a script, and an adapter that speaks with it through the real way to platforms."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import respx
+
+from adapters._http import LoginHttp
+from adapters.wechat import WECHAT
+from publisher.contract import Adapter, AdapterKit, Token
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Picture, Rendition
+
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+SINCE = NOW - timedelta(minutes=2)
+BASE = "https://api.weixin.qq.com"
+MARKER = Marker(code="K7QM-4R2T")
+LINK = "https://example.gov.cn/n/K7QM-4R2T"
+APP_ID = "wx0000000000000001"
+COVER = b"\x89PNG\r\n\x1a\n cover"
+INSIDE = b"\x89PNG\r\n\x1a\n inside"
+
+
+def picture(data: bytes, **changes: object) -> Picture:
+    facts = {"media_type": "image/png", "size": len(data), "width": 900, "height": 383, "alt": "图"}
+    return Picture(sha256=hashlib.sha256(data).hexdigest(), **(facts | changes))
+
+
+def article(**changes: object) -> Rendition:
+    inside = picture(INSIDE)
+    facts = {
+        "account": AccountId("beijing-wechat"),
+        "platform": Platform("wechat"),
+        "marker": MARKER,
+        "title": "警惕“退款客服”诈骗",
+        "text": f'<section>客服&nbsp;<img alt="示意 a>b" src="media:{inside.sha256}" width="10"></section>',
+        "summary": "冒充客服退款的骗局近期多发",
+        "link": LINK,
+        "pictures": (picture(COVER), inside),
+    }
+    return Rendition(**(facts | changes))
+
+
+def parcel(**changes: object) -> Parcel:
+    facts = {
+        "delivery": DeliveryId(7),
+        "attempt": 1,
+        "account": AccountId("beijing-wechat"),
+        "rendition": article(),
+        "images": (COVER, INSIDE),
+        "baseline": Baseline(newest_id=None, since=SINCE),
+        "intended_at": NOW,
+        "start_by": 100.0,
+    }
+    return Parcel(**(facts | changes))
+
+
+def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object) -> dict[str, object]:
+    """One item of a list, ours unless told otherwise."""
+    news = {
+        "title": "警惕“退款客服”诈骗",
+        "digest": "冒充客服退款的骗局近期多发",
+        "content_source_url": LINK,
+        "url": f"http://mp.weixin.qq.com/s?mid={name}",
+        "is_deleted": False,
+    }
+    seconds = int(at.timestamp())
+    return {
+        key: name,
+        "content": {"news_item": [news | changes], "create_time": seconds, "update_time": seconds},
+        "update_time": seconds,
+    }
+
+
+def other(name: str, *, at: datetime = NOW) -> dict[str, object]:
+    """One published article that has nothing to do with ours."""
+    return item(name, at=at, title=f"反诈周报 {name}", digest="一周要闻", content_source_url="")
+
+
+def page(*items: Mapping[str, object], total: int | None = None) -> dict[str, object]:
+    return {"total_count": len(items) if total is None else total, "item_count": len(items), "item": list(items)}
+
+
+def error(code: int, message: str = "said the platform") -> dict[str, object]:
+    return {"errcode": code, "errmsg": message}
+
+
+@dataclass
+class Tokens:
+    """A token book in memory."""
+
+    value: str | None = None
+
+    async def current(self) -> str | None:
+        return self.value
+
+    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+        if self.value is None or self.value == stale:
+            token = await fetch()
+            self.value = token.value if token else None
+        return self.value
+
+
+@dataclass
+class Notebook:
+    """Notes in memory."""
+
+    notes: dict[str, str] = field(default_factory=dict)
+
+    async def recall(self, key: str) -> str | None:
+        return self.notes.get(key)
+
+    async def remember(self, key: str, value: str) -> None:
+        self.notes[key] = value
+
+
+class DeathError(Exception):
+    """The process died at a failpoint."""
+
+
+async def _at_once(_seconds: float) -> None:
+    return
+
+
+@dataclass
+class Scene:
+    """An account, a scripted platform, and all that survives a crash of the process."""
+
+    tokens: Tokens = field(default_factory=lambda: Tokens("T1"))
+    notebook: Notebook = field(default_factory=Notebook)
+    router: respx.MockRouter = field(default_factory=lambda: respx.MockRouter(assert_all_called=False))
+    secret: dict[str, str] = field(default_factory=lambda: {"app_id": APP_ID, "app_secret": "canary-secret"})
+    now: datetime = NOW
+    dies_at: str | None = None
+    passed: list[str] = field(default_factory=list)
+
+    @property
+    def adapter(self) -> Adapter:
+        account = Account(
+            id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="wechat-beijing"
+        )
+        return WECHAT.create(account, self._kit())
+
+    def answers(self, path: str, *bodies: Mapping[str, object] | httpx.Response | Exception) -> None:
+        """Let a call be answered so, one after the other; the last answer stays."""
+        script = [body if not isinstance(body, Mapping) else httpx.Response(200, json=body) for body in bodies]
+
+        def reply(_request: httpx.Request) -> httpx.Response:
+            answer = script.pop(0) if len(script) > 1 else script[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/{path}").mock(side_effect=reply)
+
+    def works(self) -> None:
+        """Let all calls of a publishing succeed."""
+        self.answers("stable_token", {"access_token": "T1", "expires_in": 7200})
+        self.answers("material/add_material", {"media_id": "COVER", "url": "http://mmbiz.qpic.cn/c", "item": []})
+        self.answers("media/uploadimg", {"url": "http://mmbiz.qpic.cn/x?a=1&b=2"})
+        self.answers("draft/add", {"media_id": "DRAFT", "item": []})
+        self.answers("draft/get", {"news_item": item("")["content"]["news_item"], "update_time": 1764000000})
+        self.answers("draft/batchget", page())
+        self.answers("freepublish/submit", {"errcode": 0, "errmsg": "ok", "publish_id": 2650100001})
+        self.answers("freepublish/batchget", page())
+
+    def asked(self, path: str) -> list[httpx.Request]:
+        """Give the requests that a path received."""
+        return [call.request for call in self.router.calls if call.request.url.path == f"/cgi-bin/{path}"]
+
+    def bodies(self, path: str) -> list[dict[str, object]]:
+        return [json.loads(request.content) for request in self.asked(path)]
+
+    def _kit(self) -> AdapterKit:
+        http = LoginHttp(
+            deadline=timedelta(seconds=5),
+            monotonic=lambda: 0.0,
+            failpoint=lambda _name: None,
+            allow=lambda host: host == "api.weixin.qq.com",
+            transport=httpx.MockTransport(self._answer),
+            sleep=_at_once,
+        )
+        return AdapterKit(
+            http=http,
+            secret=lambda: self.secret,
+            tokens=self.tokens,
+            notes=self.notebook,
+            now=lambda: self.now,
+            failpoint=self._failpoint,
+        )
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer from the script; an error is raised afresh, as the router chains its own to it in a circle."""
+        try:
+            return await self.router.async_handler(request)
+        except httpx.TransportError as error:
+            fresh = type(error)(str(error))
+        raise fresh
+
+    async def _failpoint(self, name: str) -> None:
+        self.passed.append(name)
+        if name == self.dies_at:
+            raise DeathError(name)

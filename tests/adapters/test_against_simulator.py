@@ -1,0 +1,201 @@
+"""The adapters over the simulated platforms: both sides were written apart from each other."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.tieba import TIEBA
+from adapters.weibo import WEIBO
+from publisher.contract import AdapterKit
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import Blocked, Gone, Missing, Published, Ready, Submitted, Unknown
+from publisher.domain.rendition import Baseline
+from publisher.simulator import create_app
+
+HOST = "http://127.0.0.1:8710"
+
+
+@pytest.fixture
+def world(bench):
+    app = create_app()
+    transport = httpx.ASGITransport(app=app)
+
+    async def no_wait(_seconds: float) -> None:
+        return
+
+    def kit(secret) -> AdapterKit:
+        http = LoginHttp(
+            transport=transport,
+            deadline=timedelta(seconds=5),
+            monotonic=lambda: 100.0,
+            failpoint=lambda _name: None,
+            allow=lambda host: host == "127.0.0.1",
+            sleep=no_wait,
+        )
+        spare = bench(secret).kit()
+        return AdapterKit(
+            http=http,
+            secret=lambda: secret,
+            tokens=spare.tokens,
+            notes=spare.notes,
+            now=lambda: datetime.now(UTC),
+            failpoint=spare.failpoint,
+        )
+
+    return kit, httpx.AsyncClient(transport=transport, base_url=HOST)
+
+
+@pytest.fixture
+async def weibo(world):
+    kit, control = world
+    given = await control.post("/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"})
+    account = Account(
+        id=AccountId("beijing-weibo"),
+        platform=Platform("weibo"),
+        identity="1404376560",
+        secret="w",
+        base_url=HOST,
+        public_ip="203.0.113.7",
+    )
+    yield WEIBO.create(account, kit(given.json())), control
+    await control.aclose()
+
+
+@pytest.fixture
+async def tieba(world):
+    kit, control = world
+    wanted = {"platform": "tieba", "account": "tb.1.beijing", "name": "平安发布", "forums": ["天气"]}
+    given = await control.post("/_sim/accounts", json=wanted)
+    account = Account(
+        id=AccountId("beijing-tieba"),
+        platform=Platform("tieba"),
+        identity="tb.1.beijing",
+        secret="t",
+        base_url=HOST,
+        forum="天气",
+        has_accepted_risk=True,
+    )
+    yield TIEBA.create(account, kit(given.json())), control
+    await control.aclose()
+
+
+def now_parcel(make, platform, **words):
+    since = datetime.now(UTC) - timedelta(minutes=2)
+    return make(platform, baseline=Baseline(newest_id=None, since=since), **words)
+
+
+async def spoil(control, **fault):
+    reply = await control.post("/_sim/faults", json={"platform": "*", "account": "*", "endpoint": "*", **fault})
+    assert reply.status_code == 200
+
+
+LINK = "https://example.gov.cn/n/K7QM-4R2T"
+WEIBO_TEXT = f"【警惕“退款客服”诈骗】编号K7QM-4R2T {LINK}"
+SHARE = "/2/statuses/share.json"
+ADD = "/c/c/thread/add_pc"
+
+
+async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
+    """A login is probed, a post published with its picture, found again by the marker, and taken down."""
+    adapter, _ = weibo
+    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,))
+    assert isinstance(await adapter.probe(), Ready)
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, Published)
+    assert (await adapter.find(parcel)) == outcome
+    assert await adapter.retract(outcome.receipt) == Gone()
+    assert await adapter.retract(outcome.receipt) == Gone()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        pytest.param({"kind": "html"}, Unknown, id="F30"),
+        pytest.param({"kind": "bad_json"}, Unknown, id="F31"),
+        pytest.param({"kind": "no_id"}, Unknown, id="F33"),
+        pytest.param({"kind": "status", "code": 502, "acts": True}, Unknown, id="F28"),
+        pytest.param({"kind": "duplicate"}, Unknown, id="F37"),
+        pytest.param({"kind": "wrong_account"}, Blocked, id="F38"),
+        pytest.param({"kind": "captcha"}, Blocked, id="F49"),
+        pytest.param({"kind": "api_error", "code": 20032}, Submitted, id="F39"),
+    ],
+)
+async def test_weibo_faults(weibo, parcel_of, fault, expected):
+    """Each fault of the simulated Weibo is named as the failure model demands."""
+    adapter, control = weibo
+    await spoil(control, endpoint=SHARE, fault=fault)
+    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, expected)
+    if isinstance(outcome, Submitted):
+        assert isinstance(await adapter.follow_up(outcome.ticket), Published)
+
+
+async def test_weibo_lost_reply_f24(weibo, parcel_of):
+    """F24: a reply lost after the platform acted leaves a doubt that one look ends."""
+    adapter, control = weibo
+    await spoil(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
+    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
+    assert await adapter.publish(parcel) == Unknown(reason="server_error")
+    assert isinstance(await adapter.find(parcel), Published)
+
+
+@pytest.mark.parametrize("kind", ["empty_list", "html", "bad_json", "wrong_account"])
+async def test_weibo_unreadable_list_f52(weibo, parcel_of, kind):
+    """F52: a list that is empty, broken or foreign is never absence."""
+    adapter, control = weibo
+    await control.post("/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"})
+    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
+    assert isinstance(await adapter.find(parcel), Missing)
+    await spoil(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
+    assert isinstance(await adapter.find(parcel), Unknown)
+
+
+async def test_tieba_from_probe_to_retraction(tieba, parcel_of, picture):
+    """A session is probed, a thread opened with its picture, seen without a session, found, and taken down."""
+    adapter, _ = tieba
+    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,))
+    assert isinstance(await adapter.probe(), Ready)
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, Submitted)
+    finding = await adapter.follow_up(outcome.ticket)
+    assert isinstance(finding, Published)
+    found = await adapter.find(parcel)
+    assert isinstance(found, Submitted)
+    assert await adapter.follow_up(found.ticket) == finding
+    assert await adapter.retract(finding.receipt) == Gone()
+    assert isinstance(await adapter.follow_up(outcome.ticket), Missing)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        pytest.param({"kind": "html"}, Unknown, id="F30"),
+        pytest.param({"kind": "bad_json"}, Unknown, id="F31"),
+        pytest.param({"kind": "no_id"}, Unknown, id="F33"),
+        pytest.param({"kind": "status", "code": 502, "acts": True}, Unknown, id="F28"),
+        pytest.param({"kind": "captcha"}, Blocked, id="F49"),
+        pytest.param({"kind": "api_error", "code": "230008"}, Submitted, id="F46"),
+    ],
+)
+async def test_tieba_faults(tieba, parcel_of, fault, expected):
+    """Each fault of the simulated Tieba is named as the failure model demands."""
+    adapter, control = tieba
+    await spoil(control, endpoint=ADD, fault=fault)
+    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, expected)
+    if isinstance(outcome, Submitted):
+        assert isinstance(await adapter.follow_up(outcome.ticket), Published)
+
+
+async def test_tieba_review_that_never_ends_f47(tieba, parcel_of):
+    """F47: a thread in review is seen by its author only, and so is not published."""
+    adapter, control = tieba
+    await spoil(control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600})
+    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await adapter.follow_up(outcome.ticket), Missing)

@@ -1,0 +1,106 @@
+"""Whatever a platform answers, an adapter's decoders give a value: an exception there would hide the answer."""
+
+import json
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.tieba import reading
+from adapters.tieba import wire as tieba
+from adapters.tieba.client import _removed
+from adapters.weibo import timeline
+from adapters.weibo import wire as weibo
+from publisher.contract import Reply
+from publisher.domain.outcome import Missing, Published, Ticket
+from publisher.domain.rendition import Baseline, Marker
+
+NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)
+KEYS = st.sampled_from(
+    [
+        "error_code",
+        "err_code",
+        "no",
+        "error",
+        "error_msg",
+        "id",
+        "idstr",
+        "mid",
+        "user",
+        "uid",
+        "appkey",
+        "expire_in",
+        "statuses",
+        "total_number",
+        "created_at",
+        "text",
+        "url_objects",
+        "url_ori",
+        "data",
+        "list",
+        "has_more",
+        "thread_info",
+        "tid",
+        "fid",
+        "create_time",
+        "title",
+        "abstract",
+        "author",
+        "portrait",
+        "info",
+        "need_vcode",
+        "vcode",
+        "confilter_hitwords",
+        "thread",
+        "first_floor",
+        "content",
+        "is_deleted",
+        "is_login",
+        "tbs",
+        "picId",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers().map(str)
+    | st.just(10**19)
+    | st.just("²")
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
+BODIES = VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
+REPLIES = st.builds(Reply, status=st.sampled_from([200, 302, 400, 403, 429, 500]), headers=st.just({}), body=BODIES)
+BASELINE = Baseline(newest_id=None, since=NOW)
+MARKER = Marker(code="K7QM-4R2T")
+
+
+@given(REPLIES)
+def test_weibo_decoders_never_raise(reply):
+    """No JSON, well-meant or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
+    outcome = weibo.decode_share(reply, "1404376560", Ticket(number="x"), NOW)
+    assert not isinstance(outcome, Published) or b"1404376560" in reply.body
+    weibo.decode_show(reply, "1404376560")
+    weibo.decode_destroy(reply, "1")
+    weibo.decode_token_info(reply, "1404376560", "1", NOW)
+    listed = weibo.decode_timeline(reply, "1404376560")
+    if isinstance(listed, weibo.Timeline):
+        timeline.judge(listed, timeline.Trace(marker=MARKER, baseline=BASELINE), "1404376560")
+
+
+@given(REPLIES)
+def test_tieba_decoders_never_raise(reply):
+    """No JSON, well-meant or not, makes a Tieba decoder raise, and an empty list is never absence."""
+    tieba.decode_session(reply)
+    tieba.decode_forum(reply)
+    tieba.decode_upload(reply, NOW)
+    tieba.decode_thread(reply, Ticket(number="x"), NOW)
+    _removed(reply)
+    reading.decode_page(reply, reading.Asked(tid="1", marker=MARKER, identity="tb.1.x"), NOW)
+    listed = reading.decode_own_threads(reply, "tb.1.x")
+    if isinstance(listed, reading.Listing):
+        finding = reading.judge(listed, reading.Trace(marker=MARKER, baseline=BASELINE), 1, NOW)
+        assert listed.items or not isinstance(finding, Missing)

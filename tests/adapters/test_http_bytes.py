@@ -1,0 +1,414 @@
+"""The transport in use, against a raw socket: what may be called unsent, and what never."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import ASK_CAP, CREATE_CAP, LoginHttp
+from publisher.contract import Call, Reply, Upload
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.outcome import NotSent, Unknown
+from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Rendition
+
+NOON = datetime(2026, 11, 24, 4, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+
+Deed = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Wire:
+    """A platform at its barest: it does `deed` on each connection and keeps what it received."""
+
+    url: str
+    connections: int = 0
+    received: list[bytes] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def wire(deed: Deed) -> AsyncIterator[Wire]:
+    seen = Wire(url="")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        keep = _Keeping(reader)
+        try:
+            await deed(keep, writer)
+        except ConnectionError:
+            pass
+        finally:
+            seen.received.append(bytes(keep.taken))
+            writer.close()
+            seen.ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/2/post"
+    async with server:
+        yield seen
+
+
+class _Keeping:
+    """A reader that remembers all it read."""
+
+    def __init__(self, reader):
+        self.reader = reader
+        self.taken = bytearray()
+
+    async def readuntil(self, end):
+        part = await self.reader.readuntil(end)
+        self.taken += part
+        return part
+
+    async def readexactly(self, count):
+        part = await self.reader.readexactly(count)
+        self.taken += part
+        return part
+
+    async def read(self, count=-1):
+        part = await self.reader.read(count)
+        self.taken += part
+        return part
+
+
+async def take(reader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    await reader.readexactly(int(length.split(b":")[1]))
+
+
+def answering(*parts: bytes) -> Deed:
+    async def deed(reader, writer):
+        await take(reader)
+        for part in parts:
+            writer.write(part)
+        await writer.drain()
+
+    return deed
+
+
+async def close_at_once(_reader, _writer):
+    return
+
+
+async def close_after_head(reader, _writer):
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def drip(reader, writer):
+    await take(reader)
+    writer.write(HEAD)
+    for _ in range(10):
+        writer.write(b"x")
+        await writer.drain()
+        await reader.read(1)
+
+
+async def silence(reader, _writer):
+    await take(reader)
+    await reader.read(1)
+
+
+def http_for(**changes) -> LoginHttp:
+    settled = {
+        "deadline": timedelta(seconds=5),
+        "monotonic": lambda: 100.0,
+        "failpoint": lambda _name: None,
+        "allow": lambda host: host in {"127.0.0.1", "localhost", "no-such-host.invalid"},
+        "sleep": _no_wait,
+    }
+    return LoginHttp(**{**settled, **changes})
+
+
+async def _no_wait(_seconds: float) -> None:
+    return
+
+
+PARCEL = Parcel(
+    delivery=DeliveryId(1),
+    attempt=1,
+    account=AccountId("beijing-weibo"),
+    rendition=Rendition(
+        account=AccountId("beijing-weibo"),
+        platform=Platform("weibo"),
+        marker=Marker(code="K7QM-4R2T"),
+        title="t",
+        text="x",
+    ),
+    images=(),
+    baseline=Baseline(newest_id=None, since=NOON),
+    intended_at=NOON,
+    start_by=200.0,
+)
+
+
+def post(url: str, **changes) -> Call:
+    return replace(Call(method="POST", url=url, form={"status": "警惕 诈骗", "access_token": "SECRET"}), **changes)
+
+
+@pytest.mark.parametrize(
+    ("deed", "expected"),
+    [
+        pytest.param(close_at_once, {"reply_cut", "reset"}, id="F22-closed-before-reading"),
+        pytest.param(close_after_head, {"reply_cut", "reset"}, id="F22-closed-after-headers"),
+        pytest.param(answering(), {"reply_cut"}, id="F24-closed-without-a-reply"),
+        pytest.param(answering(HEAD + b"half"), {"reply_cut"}, id="F32-half-body"),
+        pytest.param(answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"reply_cut"}, id="F32-half-head"),
+        pytest.param(answering(b"not http at all\r\n\r\n"), {"reply_cut"}, id="F31-not-http"),
+        pytest.param(
+            answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+            {"redirected"},
+            id="F35-redirect",
+        ),
+        pytest.param(
+            answering(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"),
+            {"reply_encoded"},
+            id="F36-encoding-nobody-asked-for",
+        ),
+        pytest.param(
+            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", b"x" * (CREATE_CAP + 1)),
+            {"body_too_large"},
+            id="F36-huge-body",
+        ),
+    ],
+)
+async def test_once_sending_began_trouble_is_a_doubt(deed, expected):
+    """Whatever goes wrong after the first byte is Unknown, under its reason."""
+    async with wire(deed) as platform:
+        answer = await http_for().create(post(platform.url), PARCEL)
+    assert isinstance(answer, Unknown)
+    assert answer.reason in expected
+    assert platform.connections == 1
+
+
+@pytest.mark.parametrize("deed", [pytest.param(silence, id="F21-silence"), pytest.param(drip, id="F23-drip")])
+async def test_one_deadline_bounds_the_whole_call(deed):
+    """F21, F23: no reply, or one dripped slower than the deadline, is Unknown at the deadline."""
+    async with wire(deed) as platform:
+        started = time.monotonic()
+        answer = await http_for(deadline=timedelta(seconds=0.2)).create(post(platform.url), PARCEL)
+        assert answer == Unknown(reason="timeout")
+        assert time.monotonic() - started < 2
+        await platform.ended.wait()
+
+
+async def test_refused_connection_f19():
+    """F19: a refused connection is proof that nothing was sent."""
+    async with wire(answering(OK)) as platform:
+        closed = platform.url
+    assert await http_for().create(post(closed), PARCEL) == NotSent(reason="connect_failed")
+
+
+async def test_unknown_host_f18(monkeypatch):
+    """F18: a host that does not resolve is proof that nothing was sent."""
+
+    async def unknown(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    answer = await http_for().create(post("http://no-such-host.invalid/x"), PARCEL)
+    assert answer == NotSent(reason="dns_failed")
+
+
+async def test_tls_failure_f20():
+    """F20: a host that does not speak TLS gets not one byte of the request."""
+
+    async def hello(reader, writer):
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    async with wire(hello) as platform:
+        answer = await http_for().create(post(platform.url.replace("http:", "https:")), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="tls_failed")
+    assert b"POST" not in platform.received[0]
+
+
+async def test_lease_over_writes_no_byte_f15():
+    """F15: a worker that wakes after its lease, with the connection already made, writes nothing."""
+    clock = [100.0]
+
+    def sleep_through_the_lease(name: str) -> None:
+        if name == "http.after_connect":
+            clock[0] = 201.0
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(monotonic=lambda: clock[0], failpoint=sleep_through_the_lease)
+        answer = await http.create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="lease_over")
+    assert platform.received == [b""]
+
+
+async def test_host_guard_f95():
+    """F95: a host that is not allowed is not even connected to."""
+    async with wire(answering(OK)) as platform:
+        http = http_for(allow=lambda _host: False)
+        assert await http.create(post(platform.url), PARCEL) == NotSent(reason="host_not_allowed")
+        assert await http.ask(post(platform.url)) == NotSent(reason="host_not_allowed")
+    assert platform.connections == 0
+
+
+async def test_reply_comes_back_whole():
+    """A complete reply is handed over with status, lower-case headers and body, even an HTML page."""
+    page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+    async with wire(answering(page)) as platform:
+        answer = await http_for().create(post(platform.url), PARCEL)
+    assert isinstance(answer, Reply)
+    assert (answer.status, answer.headers["content-type"], answer.body) == (502, "text/html", b"<html>")
+
+
+async def test_each_create_has_its_own_connection_and_no_memory():
+    """Two creates use two connections, and a cookie set by the first is not sent by the second."""
+    reply = b"HTTP/1.1 200 OK\r\nSet-Cookie: BDUSS=other\r\nContent-Length: 2\r\n\r\n{}"
+    async with wire(answering(reply)) as platform:
+        http = http_for()
+        for _ in range(2):
+            await http.create(post(platform.url, cookies={"BDUSS": "mine", "STOKEN": "too"}), PARCEL)
+        await http.close()
+    assert platform.connections == 2
+    for request in platform.received:
+        assert b"\r\ncookie: BDUSS=mine; STOKEN=too\r\n" in request
+        assert b"accept-encoding: identity\r\n" in request.lower()
+
+
+async def test_multipart_carries_names_and_length():
+    """A file part carries its file name and type, and the request its length."""
+    async with wire(answering(OK)) as platform:
+        upload = Upload(name="pic", filename="1.png", media_type="image/png", data=b"\x89PNG")
+        await http_for().create(post(platform.url, uploads=(upload,)), PARCEL)
+    head, _, body = platform.received[0].partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert b'name="pic"; filename="1.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n' in body
+    assert "警惕 诈骗".encode() in body
+
+
+async def test_failpoints_stand_where_they_are_named():
+    """A creating call passes the four failpoints in order; a read passes none."""
+    passed: list[str] = []
+    async with wire(answering(OK)) as platform:
+        http = http_for(failpoint=passed.append)
+        await http.create(post(platform.url), PARCEL)
+        assert passed == ["http.after_connect", "http.mid_body", "http.after_body", "http.after_reply"]
+        await http.ask(post(platform.url))
+    assert len(passed) == 4
+
+
+async def test_one_call_of_a_login_at_a_time():
+    """While one call is in flight the next one of the same login waits."""
+    inside, most = 0, 0
+
+    async def count(_request: httpx.Request) -> httpx.Response:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return httpx.Response(200, json={})
+
+    http = http_for(transport=httpx.MockTransport(count))
+    await asyncio.gather(*(http.ask(post("http://localhost/x")) for _ in range(5)))
+    assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("x"), NotSent(reason="connect_failed")),
+        (httpx.ConnectTimeout("x"), NotSent(reason="connect_timeout")),
+        (httpx.PoolTimeout("x"), NotSent(reason="connect_timeout")),
+        (httpx.ReadError("x"), Unknown(reason="reset")),
+        (httpx.WriteError("x"), Unknown(reason="reset")),
+        (httpx.ReadTimeout("x"), Unknown(reason="timeout")),
+        (httpx.RemoteProtocolError("x"), Unknown(reason="reply_cut")),
+    ],
+)
+async def test_transport_without_trace_is_judged_by_its_error(error, expected):
+    """A transport that tells nothing of its progress proves non-sending only by failing to connect."""
+
+    async def fail(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    http = http_for(transport=httpx.MockTransport(fail))
+    assert await http.create(post("http://localhost/x"), PARCEL) == expected
+
+
+async def test_create_is_never_repeated_f28():
+    """F28: a server error on a creating call is handed over after one try."""
+    calls: list[httpx.Request] = []
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        return httpx.Response(503, text="busy")
+
+    http = http_for(transport=httpx.MockTransport(fail))
+    answer = await http.create(post("http://localhost/x"), PARCEL)
+    assert isinstance(answer, Reply)
+    assert len(calls) == 1
+
+
+async def test_ask_is_repeated_three_times_at_most():
+    """A read is repeated on a server error and on a broken line, three tries in all, and gives its last answer."""
+    answers = [httpx.Response(500), httpx.ReadError("x"), httpx.Response(200, json={"a": 1}), httpx.Response(500)]
+    calls: list[httpx.Request] = []
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        answer = answers[len(calls) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    answer = await http_for(transport=httpx.MockTransport(serve)).ask(post("http://localhost/x"))
+    assert isinstance(answer, Reply)
+    assert answer.body == b'{"a":1}'
+    assert len(calls) == 3
+
+
+async def test_ask_gives_up_with_the_last_answer():
+    """A read that fails three times gives the last failure; one that cannot get better is not repeated."""
+    count = 0
+
+    async def fail(_request: httpx.Request) -> httpx.Response:
+        nonlocal count
+        count += 1
+        raise httpx.ReadTimeout("x")
+
+    http = http_for(transport=httpx.MockTransport(fail))
+    assert await http.ask(post("http://localhost/x")) == Unknown(reason="timeout")
+    assert count == 3
+
+
+async def test_ask_reads_more_than_create_but_not_without_end():
+    """A read may bring more bytes than a creating call, up to its own cap."""
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        size = CREATE_CAP + 1 if request.url.path == "/big" else ASK_CAP + 1
+        return httpx.Response(200, content=b"x" * size)
+
+    http = http_for(transport=httpx.MockTransport(serve))
+    assert isinstance(await http.ask(post("http://localhost/big")), Reply)
+    assert await http.ask(post("http://localhost/bomb")) == Unknown(reason="body_too_large")
+
+
+async def test_nothing_of_a_call_is_logged(caplog):
+    """I19: even at the most talkative level no address, token or text of a call reaches the log."""
+    caplog.set_level(logging.DEBUG)
+    async with wire(answering(OK)) as platform:
+        await http_for().create(post(platform.url, query={"access_token": "CANARY"}), PARCEL)
+    assert "CANARY" not in caplog.text
+    assert "SECRET" not in caplog.text
+    assert "SECRET" not in repr(post(platform.url))

@@ -1,0 +1,378 @@
+"""Publishing on WeChat: what may be repeated, then one submission, then no guess."""
+
+import json
+import urllib.parse
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters.wechat.codes import CODES, Kind, next_midnight
+from publisher.domain.outcome import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    NotSent,
+    RateLimited,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from tests.adapters.fakes_wechat import (
+    APP_ID,
+    COVER,
+    INSIDE,
+    NOW,
+    DeathError,
+    Scene,
+    Tokens,
+    article,
+    error,
+    item,
+    page,
+    parcel,
+    picture,
+)
+
+MIDNIGHT = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
+ADDRESS = "http://mmbiz.qpic.cn/x?a=1&amp;b=2"
+CREDENTIALS = [code for code, meaning in CODES.items() if meaning.kind is Kind.CREDENTIAL]
+
+
+@pytest.fixture
+def scene():
+    made = Scene()
+    made.works()
+    return made
+
+
+def _expected(code):
+    meaning, word, said = CODES[code], f"wechat_{code}", "said the platform"
+    return {
+        Kind.CREDENTIAL: CredentialExpired(reason=word),
+        Kind.REJECTED: Rejected(code=word, reason=said),
+        Kind.RATE_LIMITED: RateLimited(code=word, until=NOW + meaning.wait if meaning.wait else MIDNIGHT),
+        Kind.BUSY: Busy(code=word, reason=said),
+        Kind.BLOCKED: Blocked(code=word, reason=said, hold=meaning.hold),
+        Kind.UNKNOWN: Unknown(reason=word),
+    }[meaning.kind]
+
+
+async def test_an_article_is_submitted(scene):
+    """Pictures, draft and one submission lead to a ticket that names both and is looked at soon."""
+    outcome = await scene.adapter.publish(parcel())
+    assert isinstance(outcome, Submitted)
+    assert json.loads(outcome.ticket.number) == {"publish_id": "2650100001", "draft": "DRAFT", "looks": 0}
+    assert outcome.look_again_at == NOW + timedelta(seconds=15)
+    assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
+    assert scene.notebook.notes["draft:7"] == "DRAFT"
+    assert scene.passed == ["media.after_upload", "media.after_upload", "step.after_commit"]
+
+
+async def test_the_draft_holds_what_was_approved(scene):
+    """The draft's text is the approved one, byte for byte, but for the address of each picture."""
+    await scene.adapter.publish(parcel())
+    [draft] = scene.bodies("draft/add")[0]["articles"]
+    approved = article()
+    assert draft["content"] == approved.text.replace(f"media:{picture(INSIDE).sha256}", ADDRESS)
+    assert draft["title"] == approved.title
+    assert draft["digest"] == approved.summary
+    assert draft["content_source_url"] == approved.link
+    assert draft["thumb_media_id"] == "COVER"
+    assert draft["need_open_comment"] == 0
+
+
+async def test_uploads_carry_a_filename_and_a_length(scene):
+    """Each picture goes as one named file with a declared length, the cover for good."""
+    await scene.adapter.publish(parcel())
+    [cover], [inside] = scene.asked("material/add_material"), scene.asked("media/uploadimg")
+    assert urllib.parse.parse_qs(cover.url.query.decode())["type"] == ["image"]
+    for request, data in ((cover, COVER), (inside, INSIDE)):
+        assert data in request.content
+        assert b'name="media"; filename="' in request.content
+        assert request.headers["content-length"] == str(len(request.content))
+
+
+async def test_a_picture_is_uploaded_once_per_login(scene):
+    """A second delivery with the same pictures uses what is stored already."""
+    await scene.adapter.publish(parcel())
+    await scene.adapter.publish(parcel(delivery=8))
+    assert len(scene.asked("material/add_material")) == len(scene.asked("media/uploadimg")) == 1
+    assert len(scene.asked("draft/add")) == 2
+
+
+async def test_a_cover_that_was_deleted_is_stored_again(scene):
+    """Where WeChat no longer knows the noted cover, it is uploaded once more and the draft made with it."""
+    scene.notebook.notes[f"cover:{picture(COVER).sha256}"] = "OLD"
+    scene.answers("draft/add", error(40007), {"media_id": "DRAFT"})
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == ["OLD", "COVER"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"images": (COVER,)}, "cover"),
+        ({"rendition": article(pictures=()), "images": ()}, "cover"),
+        ({"rendition": article(pictures=(picture(COVER),)), "images": (COVER,)}, picture(INSIDE).sha256),
+    ],
+)
+async def test_nothing_is_published_without_its_pictures(scene, changes, named):
+    """F75: a missing picture holds the delivery; no draft is made without it."""
+    outcome = await scene.adapter.publish(parcel(**changes))
+    assert outcome == Blocked(code="wechat_image_missing", reason=named, hold=HoldReason.IMAGE_MISSING)
+    assert not scene.asked("draft/add")
+
+
+@pytest.mark.parametrize("code", CODES)
+async def test_each_code_on_the_submission(scene, code):
+    """F34: each listed code means what the table says, and the submission is made exactly once."""
+    scene.answers("freepublish/submit", error(code))
+    assert await scene.adapter.publish(parcel()) == _expected(code)
+    assert len(scene.asked("freepublish/submit")) == 1
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code != 40007 and code not in CREDENTIALS])
+async def test_each_code_on_the_draft(scene, code):
+    """A refused draft means the same, but a busy system is only busy: nothing was submitted."""
+    scene.answers("draft/add", error(code))
+    expected = Busy(code="wechat_-1", reason="said the platform") if code == -1 else _expected(code)
+    assert await scene.adapter.publish(parcel()) == expected
+    assert not scene.asked("freepublish/submit")
+
+
+async def test_a_refusal_of_a_second_submission_is_a_doubt(scene):
+    """F25: refused on a second attempt, a draft may have been taken by the first one after all."""
+    scene.answers("freepublish/submit", error(53503))
+    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="wechat_53503")
+
+
+async def test_a_demand_for_a_person_holds_the_delivery(scene):
+    """F49: an article that WeChat wants published by hand waits for a person."""
+    scene.answers("freepublish/submit", error(53504))
+    outcome = await scene.adapter.publish(parcel())
+    assert isinstance(outcome, Blocked)
+    assert outcome.hold is HoldReason.CAPTCHA
+
+
+async def test_an_unlisted_code_is_a_doubt(scene):
+    """F34 F58: a code that the table does not know proves nothing."""
+    scene.answers("freepublish/submit", error(99999))
+    assert await scene.adapter.publish(parcel()) == Unknown(reason="wechat_99999")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (httpx.ReadTimeout("late"), Unknown(reason="timeout")),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="wechat_http_error")),
+        (httpx.Response(200, html="<h1>Login</h1>"), Unknown(reason="wechat_unreadable")),
+        (httpx.Response(200, text='{"errcode":0,"publ'), Unknown(reason="wechat_unreadable")),
+        (httpx.Response(302, headers={"location": "http://elsewhere"}), Unknown(reason="redirected")),
+        ({"errcode": 0, "errmsg": "ok"}, Unknown(reason="wechat_incomplete")),
+        (
+            httpx.Response(429, headers={"retry-after": "60"}),
+            RateLimited(code="wechat_http_429", until=NOW + timedelta(minutes=1)),
+        ),
+        (httpx.Response(429), RateLimited(code="wechat_http_429", until=None)),
+        (httpx.ConnectError("refused"), NotSent(reason="connect_failed")),
+    ],
+)
+async def test_trouble_on_the_submission(scene, answer, outcome):
+    """F19 F21 F26 F27 F28 F29 F30 F31 F33 F35: only a proof that nothing left or was done is more than a doubt."""
+    scene.answers("freepublish/submit", answer)
+    assert await scene.adapter.publish(parcel()) == outcome
+    assert len(scene.asked("freepublish/submit")) == 1
+
+
+@pytest.mark.parametrize("path", ["material/add_material", "media/uploadimg", "draft/add"])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.ReadTimeout("late"), "timeout"),
+        (httpx.Response(502), "wechat_http_error"),
+        (httpx.Response(200, html="<h1>Login</h1>"), "wechat_unreadable"),
+    ],
+)
+async def test_trouble_before_the_submission(scene, path, answer, reason):
+    """Whatever happens to an upload or draft, the submission was not sent, and the attempt may be repeated."""
+    scene.answers(path, answer)
+    assert await scene.adapter.publish(parcel()) == NotSent(reason=reason)
+    assert not scene.asked("freepublish/submit")
+
+
+async def test_a_text_answer_is_read_as_json(scene):
+    """An answer counts by its body, whatever its content type says."""
+    scene.answers("freepublish/submit", httpx.Response(200, text='{"errcode":0,"publish_id":"9"}'))
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+
+
+@pytest.mark.parametrize("place", ["media.after_upload", "step.after_commit"])
+async def test_death_between_the_steps(scene, place):
+    """F06 F07: a death after an upload or the draft resumes from what is noted, with one draft and one submission."""
+    scene.dies_at = place
+    with pytest.raises(DeathError):
+        await scene.adapter.publish(parcel())
+    scene.dies_at = None
+    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert len(scene.asked("draft/add")) == len(scene.asked("freepublish/submit")) == 1
+
+
+async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
+    """F07: a draft made without our noting it is found by its marker on any page; the newest of several is used."""
+    strangers = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
+    older = item("OLDER", at=NOW - timedelta(minutes=1), key="media_id")
+    scene.answers("draft/batchget", page(*strangers, total=22), page(older, item("LOST", key="media_id"), total=22))
+    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert not scene.asked("draft/add")
+    assert scene.bodies("draft/batchget")[1]["offset"] == 20
+    assert scene.bodies("freepublish/submit") == [{"media_id": "LOST"}]
+    assert scene.notebook.notes["draft:7"] == "LOST"
+
+
+async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
+    """F07: on a second attempt an unreadable draft box stops the attempt before anything is made."""
+    scene.answers("draft/batchget", httpx.Response(502))
+    assert await scene.adapter.publish(parcel(attempt=2)) == NotSent(reason="wechat_http_error")
+    assert not scene.asked("draft/add")
+
+
+async def test_a_second_attempt_makes_a_draft_where_there_is_none(scene):
+    """Where nothing is noted and the box holds nothing of ours, the draft is made."""
+    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert len(scene.asked("draft/add")) == 1
+
+
+async def test_a_consumed_draft_is_never_made_again(scene):
+    """F07 F24: a noted draft that left the box was submitted; neither a draft nor a submission follows."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers("draft/get", error(40007))
+    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="draft_consumed")
+    assert not scene.asked("draft/add")
+    assert not scene.asked("freepublish/submit")
+
+
+async def test_a_draft_that_somebody_changed_is_not_submitted(scene):
+    """A draft with another title than the approved one waits for a person."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers("draft/get", {"news_item": item("", title="改过的标题")["content"]["news_item"], "update_time": 1})
+    outcome = await scene.adapter.publish(parcel(attempt=2))
+    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold=HoldReason.EDITED)
+    assert not scene.asked("freepublish/submit")
+
+
+@pytest.mark.parametrize("code", CREDENTIALS)
+async def test_a_token_refused_on_the_submission_is_renewed_for_the_next_attempt(scene, code):
+    """F40: the attempt ends, the token is renewed once without force, and the next attempt submits the same draft."""
+    scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
+    scene.answers("freepublish/submit", error(code), {"errcode": 0, "publish_id": 1})
+    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason=f"wechat_{code}")
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False]
+    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert [request.url.params["access_token"] for request in scene.asked("freepublish/submit")] == ["T1", "T2"]
+    assert len(scene.asked("draft/add")) == 1
+
+
+async def test_a_token_refused_before_the_submission_is_renewed_at_once(scene):
+    """F40 F41: a refused upload or draft call is repeated once with the new token."""
+    scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
+    scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert len(scene.asked("draft/add")) == 2
+    assert scene.asked("freepublish/submit")[0].url.params["access_token"] == "T2"
+
+
+async def test_force_only_where_the_refused_token_comes_back(scene):
+    """F42: the token is forced once, and only because WeChat still hands out the refused one."""
+    scene.answers(
+        "stable_token", {"access_token": "T1", "expires_in": 7200}, {"access_token": "T2", "expires_in": 7200}
+    )
+    scene.answers("draft/add", error(40001), {"media_id": "DRAFT"})
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True]
+
+
+async def test_a_token_that_stays_refused_ends_the_attempt(scene):
+    """F43: where even a forced token is the refused one, the sign-in counts as refused and no call is repeated."""
+    scene.answers("draft/add", error(40001))
+    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")
+    assert len(scene.asked("draft/add")) == 1
+
+
+async def test_a_contested_token_is_not_renewed_for_ever(scene):
+    """F42: after two renewals within five minutes the third is refused, and allowed again later."""
+    scene.answers("stable_token", *({"access_token": f"T{number}", "expires_in": 7200} for number in range(2, 6)))
+    scene.answers("freepublish/submit", error(40001))
+    outcomes = [await scene.adapter.publish(parcel(attempt=number)) for number in (1, 2)]
+    assert outcomes == [CredentialExpired(reason="wechat_40001")] * 2
+    scene.answers("draft/get", error(40001))
+    assert await scene.adapter.publish(parcel(attempt=3)) == CredentialExpired(reason="wechat_token_contested")
+    assert len(scene.asked("stable_token")) == 2
+    scene.now = NOW + timedelta(minutes=6)
+    await scene.adapter.publish(parcel(attempt=4))
+    assert len(scene.asked("stable_token")) == 3
+
+
+async def test_another_worker_renewed_the_token_already(scene):
+    """F42: a token that the book has replaced meanwhile is used; WeChat is not asked again."""
+    taken = iter(["T1"])
+
+    class Slow(Tokens):
+        async def current(self):
+            return next(taken, self.value)
+
+    scene.tokens = Slow("T2")
+    scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
+    scene.notebook.notes |= {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert not scene.asked("stable_token")
+
+
+async def test_death_after_a_token_came(scene):
+    """F11: a token that was never saved is fetched again; nothing else was done."""
+    scene.tokens, scene.dies_at = Tokens(), "token.after_refresh"
+    with pytest.raises(DeathError):
+        await scene.adapter.publish(parcel())
+    scene.dies_at = None
+    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert len(scene.asked("stable_token")) == 2
+
+
+@pytest.mark.parametrize("code", CODES)
+async def test_each_code_on_the_sign_in(scene, code):
+    """F43 F50: a refused sign-in means what the table says, and nothing is drafted."""
+    scene.tokens = Tokens()
+    scene.answers("stable_token", error(code))
+    outcome = await scene.adapter.publish(parcel())
+    assert outcome == (Busy(code="wechat_-1", reason="said the platform") if code == -1 else _expected(code))
+    assert not scene.asked("draft/add")
+
+
+async def test_the_address_to_allow_is_told(scene):
+    """F50: WeChat's own words, which name the address to add, are kept for the people who must add it."""
+    scene.tokens = Tokens()
+    scene.answers("stable_token", error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2"))
+    outcome = await scene.adapter.publish(parcel())
+    assert isinstance(outcome, Blocked)
+    assert "203.0.113.9" in outcome.reason
+
+
+async def test_credentials_of_another_account_are_not_used(scene):
+    """F38: a secret with another AppID than the account's holds the delivery before any call."""
+    scene.secret = {"app_id": f"{APP_ID}9", "app_secret": "x"}
+    outcome = await scene.adapter.publish(parcel())
+    assert isinstance(outcome, Blocked)
+    assert outcome.hold is HoldReason.WRONG_ACCOUNT
+    assert not scene.router.calls
+
+
+async def test_no_call_after_the_lease(scene):
+    """F15: a parcel whose lease is over is not submitted."""
+    assert await scene.adapter.publish(parcel(start_by=-1.0)) == NotSent(reason="lease_over")
+
+
+def test_the_day_ends_in_beijing():
+    """The next midnight is the one of Beijing, whatever the zone of the instant."""
+    assert next_midnight(datetime(2026, 11, 25, 15, 59, 59, tzinfo=UTC)) == MIDNIGHT
+    assert next_midnight(MIDNIGHT) == MIDNIGHT + timedelta(days=1)

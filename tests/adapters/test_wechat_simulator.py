@@ -1,0 +1,229 @@
+"""The adapter over the simulated WeChat: both sides were written apart from each other."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.wechat import WECHAT
+from publisher.contract import Adapter, AdapterKit
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import (
+    Blocked,
+    CredentialExpired,
+    Gone,
+    Lookalike,
+    Missing,
+    Published,
+    Ready,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.domain.rendition import Baseline
+from publisher.simulator import create_app
+from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, parcel
+
+HOST = "http://127.0.0.1:8710"
+SUBMIT = "/cgi-bin/freepublish/submit"
+LIST = "/cgi-bin/freepublish/batchget"
+
+
+@dataclass
+class Stage:
+    """One account on a simulated WeChat, and all that survives a crash of ours."""
+
+    control: httpx.AsyncClient
+    transport: httpx.ASGITransport
+    secret: dict[str, str]
+    tokens: Tokens = field(default_factory=lambda: Tokens(None))
+    notebook: Notebook = field(default_factory=Notebook)
+
+    @property
+    def adapter(self) -> Adapter:
+        async def nothing(_what: object) -> None:
+            return
+
+        http = LoginHttp(
+            transport=self.transport,
+            deadline=timedelta(seconds=5),
+            monotonic=lambda: 0.0,
+            failpoint=lambda _name: None,
+            allow=lambda host: host == "127.0.0.1",
+            sleep=nothing,
+        )
+        kit = AdapterKit(
+            http=http,
+            secret=lambda: self.secret,
+            tokens=self.tokens,
+            notes=self.notebook,
+            now=lambda: datetime.now(UTC),
+            failpoint=nothing,
+        )
+        account = Account(
+            id=AccountId("beijing-wechat"),
+            platform=Platform("wechat"),
+            identity=APP_ID,
+            secret="w",
+            base_url=HOST,
+        )
+        return WECHAT.create(account, kit)
+
+    async def spoil(self, endpoint, times=1, **fault):
+        rule = {"platform": "wechat", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
+        assert (await self.control.post("/_sim/faults", json=rule)).status_code == 200
+
+    async def pass_time(self, seconds):
+        await self.control.post("/_sim/clock", json={"shift": seconds})
+
+    async def posts(self):
+        return (await self.control.get("/_sim/posts", params={"account": APP_ID})).json()
+
+
+@pytest.fixture
+async def stage():
+    transport = httpx.ASGITransport(app=create_app())
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
+        wanted = {"platform": "wechat", "account": APP_ID, "name": "平安发布"}
+        secret = (await control.post("/_sim/accounts", json=wanted)).json()
+        await control.post("/_sim/settings", json={"wechat_review_seconds": 60})
+        yield Stage(control=control, transport=transport, secret=secret)
+
+
+def now_parcel(**changes):
+    since = datetime.now(UTC) - timedelta(minutes=2)
+    return parcel(baseline=Baseline(newest_id=None, since=since), **changes)
+
+
+async def test_from_probe_to_retraction(stage):
+    """A login is probed, an article published with its pictures, reviewed, found by its marker, and taken down."""
+    assert stage.adapter.check(article()) == ()
+    assert await stage.adapter.probe() == Ready()
+    outcome = await stage.adapter.publish(now_parcel())
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Submitted)
+    await stage.pass_time(61)
+    live = await stage.adapter.follow_up(outcome.ticket)
+    found = await stage.adapter.find(now_parcel())
+    assert isinstance(live, Published)
+    assert isinstance(found, Published)
+    assert found.receipt.remote_id == live.receipt.remote_id
+    assert found.receipt.url == live.receipt.url
+    [post] = await stage.posts()
+    assert post["title"] == article().title
+    assert len(post["images"]) == 2
+    assert await stage.adapter.retract(live.receipt) == Gone()
+    assert await stage.adapter.retract(live.receipt) == Gone()
+    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
+    assert await stage.adapter.find(now_parcel()) == Gone()
+
+
+@pytest.mark.parametrize("when", ["accept", "finish"])
+async def test_a_lost_reply_f24(stage, when):
+    """F24: a submission whose reply was lost is found when it is live; at no time a second one is made."""
+    await stage.control.post("/_sim/settings", json={"wechat_consume": when})
+    await stage.spoil(SUBMIT, kind="status", code=504, acts=True)
+    assert await stage.adapter.publish(now_parcel()) == Unknown(reason="wechat_http_error")
+    second = await stage.adapter.publish(now_parcel(attempt=2))
+    assert second == Unknown(reason="draft_consumed" if when == "accept" else "wechat_53503")
+    await stage.pass_time(61)
+    assert isinstance(await stage.adapter.find(now_parcel()), Published)
+    assert len(await stage.posts()) == 1
+
+
+async def test_a_lost_request(stage):
+    """A submission that never arrived leaves its draft standing; a second attempt submits the same draft."""
+    await stage.spoil(SUBMIT, kind="status", code=504)
+    assert isinstance(await stage.adapter.publish(now_parcel()), Unknown)
+    assert isinstance(await stage.adapter.find(now_parcel()), Missing)
+    assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
+    assert len(await stage.posts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        pytest.param({"kind": "html"}, Unknown, id="F30"),
+        pytest.param({"kind": "bad_json"}, Unknown, id="F31"),
+        pytest.param({"kind": "no_id"}, Unknown, id="F33"),
+        pytest.param({"kind": "duplicate"}, Unknown, id="F37"),
+        pytest.param({"kind": "expire_token"}, CredentialExpired, id="F40"),
+        pytest.param({"kind": "api_error", "code": 53503}, Rejected, id="F45"),
+        pytest.param({"kind": "captcha"}, Blocked, id="F49"),
+        pytest.param({"kind": "api_error", "code": 48004}, Blocked, id="F50"),
+    ],
+)
+async def test_faults_of_the_submission(stage, fault, expected):
+    """Each fault of the simulated WeChat is named as the failure model demands."""
+    await stage.spoil(SUBMIT, **fault)
+    assert isinstance(await stage.adapter.publish(now_parcel()), expected)
+
+
+async def test_an_expired_token_f40(stage):
+    """F40: after one refresh the next attempt submits the draft that stands."""
+    await stage.spoil(SUBMIT, kind="expire_token")
+    assert isinstance(await stage.adapter.publish(now_parcel()), CredentialExpired)
+    assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
+    assert len(await stage.posts()) == 1
+
+
+@pytest.mark.parametrize("endpoint", ["/cgi-bin/media/uploadimg", "/cgi-bin/draft/add"])
+async def test_a_token_that_dies_on_the_way_f41(stage, endpoint):
+    """F41: a token that dies before the submission is renewed within the same attempt."""
+    await stage.spoil(endpoint, kind="expire_token")
+    assert isinstance(await stage.adapter.publish(now_parcel()), Submitted)
+
+
+async def test_a_refusal_in_review_f46(stage):
+    """F46: an article that review refuses is rejected, and is in no list."""
+    await stage.spoil(SUBMIT, kind="review", seconds=1, verdict="refuse")
+    outcome = await stage.adapter.publish(now_parcel())
+    assert isinstance(outcome, Submitted)
+    await stage.pass_time(2)
+    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Rejected)
+    assert await stage.adapter.find(now_parcel()) == Unknown(reason="draft_consumed")
+
+
+async def test_removed_by_the_platform_f48(stage):
+    """F48: an article that the platform took down is gone."""
+    outcome = await stage.adapter.publish(now_parcel())
+    assert isinstance(outcome, Submitted)
+    await stage.pass_time(61)
+    [post] = await stage.posts()
+    await stage.control.delete(f"/_sim/posts/{post['id']}")
+    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
+    assert await stage.adapter.find(now_parcel()) == Gone()
+
+
+async def test_posted_by_hand_f56(stage):
+    """F56: the same words posted by hand lead to a person."""
+    by_hand = {"platform": "wechat", "account": APP_ID, "title": article().title, "text": article().summary}
+    await stage.control.post("/_sim/posts", json=by_hand)
+    assert isinstance(await stage.adapter.find(now_parcel()), Lookalike)
+
+
+@pytest.mark.parametrize("kind", ["html", "bad_json", "empty_list"])
+async def test_an_unreadable_list_f52(stage, kind):
+    """F52: a broken list, or an empty one where something was known to stand, is never absence."""
+    old = {"platform": "wechat", "account": APP_ID, "title": "旧文", "text": "别的"}
+    known = (await stage.control.post("/_sim/posts", json=old)).json()["id"]
+    since = datetime.now(UTC) + timedelta(minutes=2)
+    looked_for = parcel(baseline=Baseline(newest_id=known, since=since))
+    assert await stage.adapter.find(looked_for) == Missing(back_to=since)
+    await stage.spoil(LIST, times=9, kind=kind)
+    assert isinstance(await stage.adapter.find(looked_for), Unknown)
+
+
+async def test_a_list_in_another_order_f53(stage):
+    """F53: the order of the list does not matter."""
+    outcome = await stage.adapter.publish(now_parcel())
+    assert isinstance(outcome, Submitted)
+    await stage.pass_time(61)
+    for number in range(70):
+        other = {"platform": "wechat", "account": APP_ID, "title": f"旧文{number}", "text": "别的"}
+        await stage.control.post("/_sim/posts", json=other)
+    assert isinstance(await stage.adapter.find(now_parcel()), Published)
+    await stage.spoil(LIST, times=9, kind="reorder")
+    assert isinstance(await stage.adapter.find(now_parcel()), Published)

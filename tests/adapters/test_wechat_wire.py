@@ -1,0 +1,144 @@
+"""WeChat's wire: golden pairs, odd answers, addresses of pictures."""
+
+import base64
+import json
+from dataclasses import asdict, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.wechat import wire
+from publisher.contract import Reply
+from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, NOW, article, picture
+
+GOLDEN = Path(__file__).parent / "golden" / "wechat"
+CALLS = {
+    "stable_token": (wire.encode_token(BASE, "wx1", "s3cret", is_forced=False), wire.decode_token),
+    "add_material": (wire.encode_cover(BASE, "T1", picture(COVER), COVER), wire.decode_media_id),
+    "uploadimg": (wire.encode_picture(BASE, "T1", picture(INSIDE), INSIDE), wire.decode_picture),
+    "draft_add": (
+        wire.encode_draft_add(BASE, "T1", article(), "<section>客服</section>", "COVER"),
+        wire.decode_media_id,
+    ),
+    "draft_get": (wire.encode_draft_get(BASE, "T1", "DRAFT"), wire.decode_articles),
+    "draft_batchget": (wire.encode_drafts(BASE, "T1", 20), wire.decode_drafts),
+    "freepublish_submit": (wire.encode_submit(BASE, "T1", "DRAFT"), wire.decode_submit),
+    "freepublish_get": (wire.encode_job(BASE, "T1", "2650100001"), wire.decode_job),
+    "freepublish_batchget": (wire.encode_published(BASE, "T1", 0), wire.decode_published),
+    "freepublish_getarticle": (wire.encode_article(BASE, "T1", "A1"), wire.decode_articles),
+    "freepublish_delete": (wire.encode_delete(BASE, "T1", "A1"), wire.decode_done),
+}
+
+
+def _reply(body, status=200, **headers):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status=status, headers=headers, body=data)
+
+
+def _plain(value):
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if is_dataclass(value):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def _as_data(call):
+    return {
+        "method": call.method,
+        "url": call.url,
+        "query": dict(call.query),
+        "headers": dict(call.headers),
+        "json": json.loads(call.content) if call.content else None,
+        "uploads": [_plain(upload) for upload in call.uploads],
+    }
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_golden_pair(name):
+    """Each call is written, and its answer read, exactly as its golden pair says."""
+    golden = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+    call, decode = CALLS[name]
+    assert _as_data(call) == golden["call"]
+    assert _plain(decode(_reply(golden["reply"]))) == golden["means"]
+
+
+def test_every_golden_pair_is_used():
+    """No golden pair lies about a call that is not made."""
+    assert {path.stem for path in GOLDEN.iterdir()} == set(CALLS)
+
+
+def test_text_is_sent_as_raw_utf8():
+    """Chinese text leaves as it is: escaped characters would be shown to readers."""
+    call, _ = CALLS["draft_add"]
+    assert "警惕“退款客服”诈骗".encode() in call.content
+    assert b"\\u" not in call.content
+
+
+def test_secrets_stay_out_of_representations():
+    """Neither token nor secret is in what a log of a call or grant would show."""
+    call, _ = CALLS["stable_token"]
+    grant = wire.decode_token(_reply({"access_token": "canary-token", "expires_in": 7200}))
+    assert "s3cret" not in repr(call)
+    assert "T1" not in repr(CALLS["draft_get"][0])
+    assert "canary-token" not in repr(grant)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"<html>login</html>", 200, "wechat_unreadable"),
+        (b'{"errcode":0', 200, "wechat_unreadable"),
+        (b"[" * 100_000, 200, "wechat_unreadable"),
+        (b"\xff\xfe", 200, "wechat_unreadable"),
+        ([1], 200, "wechat_incomplete"),
+        ({"errcode": "soon"}, 200, "wechat_incomplete"),
+        ({"errcode": 0, "errmsg": "ok"}, 200, "wechat_incomplete"),
+        ({"publish_id": ""}, 200, "wechat_incomplete"),
+        ({"publish_id": 0}, 200, "wechat_incomplete"),
+        ({"publish_id": 1}, 502, "wechat_http_error"),
+        ({"publish_id": 1}, 302, "wechat_http_error"),
+    ],
+)
+def test_no_answer_of_this_api(body, status, reason):
+    """F28 F29 F30 F31 F33: whatever is not a complete answer with an id is unreadable, never a success."""
+    assert wire.decode_submit(_reply(body, status)) == wire.Unreadable(reason=reason)
+
+
+def test_numbers_may_be_text():
+    """An id is the same as number or text, and a code counts as text too."""
+    assert wire.decode_submit(_reply({"publish_id": "2650100001"})) == "2650100001"
+    assert wire.decode_submit(_reply({"publish_id": 2650100001, "errcode": "0"})) == "2650100001"
+    assert wire.decode_submit(_reply({"errcode": "45009"})) == wire.Refused(code=45009, message="")
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [
+        ("120", timedelta(minutes=2)),
+        ("Wed, 25 Nov 2026 01:05:00 GMT", timedelta(minutes=5)),
+        ("Wed, 25 Nov 2020 01:05:00 GMT", None),
+        ("0", None),
+        ("soon", None),
+        ("9" * 30, None),
+        (None, None),
+    ],
+)
+def test_retry_after(header, after):
+    """F26 F27: seconds and dates are understood; past, unreadable and absent ones name no time."""
+    assert wire.retry_at(header, NOW) == (NOW + after if after else None)
+
+
+def test_only_the_addresses_change():
+    """A picture's address takes the place of its hash, escaped; every other byte stays, look-alikes included."""
+    sha256 = "a" * 64
+    other = f"media:{sha256}"
+    before = f'<p title="{other}">{other}\u00a0&nbsp;</p>\r\n<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'
+    after = wire.put_addresses(before, {sha256: 'http://m/x?a=1&b="'})
+    assert after == before.replace(f'src="media:{sha256}"', 'src="http://m/x?a=1&amp;b=&quot;"')
+    assert wire.pictures_in(before) == (sha256,)

@@ -1,0 +1,209 @@
+"""The kill campaign: the daemon dies again and again while it publishes, and every post must still go out once.
+
+The verdict comes from the simulator's log and `publisher status` alone. Every choice follows from the seed.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import click
+from judge import Duty, Task, Verdict, is_settled, judge
+from kills import FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
+from mutants import MUTANTS
+from platforms import Platforms, start_platforms
+from publisher_process import DaemonError, Publisher
+from workspace import Workspace, design
+
+LARGE = 40
+"""Kills from which on a campaign has time for every failpoint."""
+WAVES = 4
+MOMENT = "at a random moment"
+MOST_TOLD = 40
+FIRST_GUESS = 3.0
+"""Seconds from one kill to the next, until they have been measured."""
+RETRACTIONS = 4
+SETTLE_SECONDS = 240.0
+GLANCE = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Campaign:
+    """One run: what is published, who dies where, and what came of it."""
+
+    workspace: Workspace
+    publisher: Publisher
+    platforms: Platforms
+    dice: Random
+    kills: int
+    waves: int
+    wanted: dict[Duty, str] = field(default_factory=dict)
+    reached: Counter[str] = field(default_factory=Counter)
+    in_sending: int = 0
+    calls_cut: int = 0
+    spent: int = 0
+    began_at: float = field(default_factory=time.monotonic)
+
+    def run(self) -> Verdict:
+        deck = Deck(self.dice)
+        for wave in range(self.waves):
+            share = self.kills * (wave + 1) // self.waves - self.spent
+            self._write(wave, share)
+            for kill in self._opening(wave):
+                self._kill(kill)
+            if wave == 1:
+                self._order()
+            while self.spent < self.kills * (wave + 1) // self.waves:
+                kill = deck.deal()
+                if not self._kill(kill) and kill.point:
+                    deck.put_back(kill.point)
+        return self._settle()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began_at
+
+    @property
+    def task(self) -> Task:
+        return Task(
+            wanted=self.wanted,
+            identities={account.id: account.identity for account in self.workspace.accounts.values()},
+            follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
+        )
+
+    def _write(self, wave: int, share: int) -> None:
+        """Put a wave of posts into the schedule, due while so many kills last."""
+        pace = self.seconds / self.spent if self.spent else FIRST_GUESS
+        self.workspace.write_wave(wave, timedelta(seconds=pace * share), self.dice)
+        for entry in self.workspace.written:
+            for account in entry.accounts:
+                self.wanted.setdefault((entry.id, account), "published")
+
+    def _opening(self, wave: int) -> Sequence[Kill]:
+        """Choose the deaths while a new version of the schedule is read."""
+        if self.kills < LARGE:
+            return [Kill(point=self.dice.choice(RELOAD_POINTS))]
+        first = [Kill(point=FIRST_START)] if wave == 0 else []
+        return [*first, *(Kill(point=point) for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS)))]
+
+    def _order(self) -> None:
+        """Withdraw a post that is not due yet, and take some live ones down, with deaths in between."""
+        for entry in (entry for entry in self.workspace.written if entry.withdrawn):
+            self.publisher.withdraw(entry.id)
+            self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
+        originals = set(self.task.follows.values())
+        live = [
+            (row["post"], row["account"])
+            for row in self.publisher.status()
+            if row["state"] == "published" and row["post"] not in originals
+        ]
+        for post, account in self.dice.sample(live, min(RETRACTIONS, len(live))):
+            self.publisher.retract(post, account)
+            self.wanted[post, account] = "retracted"
+        for point in RETRACT_POINTS:
+            self._kill(Kill(point=point))
+
+    def _kill(self, kill: Kill) -> bool:
+        is_reached = self.publisher.die(kill)
+        self.spent += 1
+        self.reached[kill.point if kill.point and is_reached else MOMENT] += 1
+        left = self.publisher.in_sending()
+        self.in_sending += left
+        self.calls_cut += bool(left)
+        fate = "reached" if is_reached else "-"
+        where = kill.switch or f"{kill.after:.2f}s"
+        click.echo(f"{self.spent:4} {self.seconds:6.0f}s {where:32} {fate:8} {left} sending", err=True)
+        return is_reached
+
+    def _settle(self) -> Verdict:
+        """Let a last daemon finish, and judge."""
+        daemon = self.publisher.start()
+        until = time.monotonic() + SETTLE_SECONDS
+        status = self.publisher.status()
+        while not is_settled(self.task, status) and time.monotonic() < until:
+            time.sleep(GLANCE)
+            status = self.publisher.status()
+        self.publisher.stop(daemon)
+        return judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status())
+
+
+def main() -> int:
+    options = _options()
+    if options.database == "postgres":
+        click.echo("chaos: PostgreSQL is not available yet; use --database sqlite", err=True)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
+    violations = _run(options, folder)
+    for violation in violations[:MOST_TOLD]:
+        click.echo(f"VIOLATION  {violation}")
+    if violations and not options.expect_violation:
+        click.echo(f"evidence   {folder}")
+    else:
+        shutil.rmtree(folder)
+    return int(bool(violations) is not options.expect_violation)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=150)
+    parser.add_argument("--deliveries", type=int, default=1000)
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--lost", type=float, default=0.05, help="share of creating calls whose reply is lost")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break this rule on purpose")
+    parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Run a campaign in a folder, print its figures, and give what must not have happened."""
+    dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
+    waves = WAVES if options.kills >= LARGE else 2
+    workspace = design(folder / "workspace", options.deliveries, waves, dice)
+    platforms = start_platforms(folder / "platforms")
+    try:
+        platforms.furnish(workspace.accounts.values(), options.lost, dice)
+        workspace.prepare(platforms.base_url)
+        publisher = Publisher(workspace.folder, options.mutant)
+        campaign = Campaign(
+            workspace=workspace, publisher=publisher, platforms=platforms, dice=dice, kills=options.kills, waves=waves
+        )
+        verdict = campaign.run()
+        _tell(options, campaign, verdict)
+    except DaemonError as error:
+        return [str(error)]
+    finally:
+        platforms.close()
+    return verdict.doubles if options.expect_violation else [*verdict.violations, *publisher.complaints()]
+
+
+def _tell(options: argparse.Namespace, campaign: Campaign, verdict: Verdict) -> None:
+    published = sum(state == "published" for state in campaign.wanted.values())
+    figures = {
+        "seed": options.seed,
+        "deliveries": f"{len(campaign.wanted)}, of them {published} to be published",
+        "kills": f"{campaign.spent}, of them {campaign.calls_cut} with calls open ({campaign.in_sending} calls)",
+        "starts": campaign.publisher.starts,
+        "creations": verdict.creations,
+        "doubles": len(verdict.doubles),
+        "lost": len(verdict.lost),
+        "wrong": len(verdict.wrong),
+        "held": dict(verdict.held) or 0,
+        "seconds": round(campaign.seconds),
+    }
+    for name, figure in figures.items():
+        click.echo(f"{name:10} {figure}")
+    for point in [*POINTS, MOMENT]:
+        click.echo(f"  killed {campaign.reached[point]:4} {point}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Where and when the daemon dies, all of it chosen by the seed."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+RELOAD_POINTS = ("reload.after_read", "plan.after_insert", "reload.before_commit")
+RETRACT_POINTS = ("retract.before_call", "retract.after_call")
+FIRST_START = "migrate.mid"
+COMMON_POINTS = {
+    "claim.after_commit": 4,
+    "token.after_refresh": 4,
+    "media.after_upload": 3,
+    "step.after_commit": 6,
+    "intent.before_commit": 5,
+    "intent.after_commit": 5,
+    "journal.after_append": 5,
+    "http.after_connect": 12,
+    "http.mid_body": 12,
+    "http.after_body": 12,
+    "http.after_reply": 12,
+    "outcome.before_commit": 12,
+    "outcome.after_commit": 12,
+    "submitted.after_poll": 6,
+    "reconcile.before_read": 5,
+    "reconcile.after_read": 5,
+    "reconcile.before_commit": 5,
+    "audit.before_append": 40,
+}
+"""The failpoints that ordinary work passes, and the latest passing at which one may strike."""
+POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
+MOMENT_SHARE = 0.25
+SOONEST, LATEST = 0.2, 3.0
+"""Seconds after the start of work at which a kill without a failpoint strikes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work."""
+
+    point: str | None = None
+    nth: int = 1
+    after: float = 0.0
+
+    @property
+    def switch(self) -> str:
+        return f"{self.point}:kill@{self.nth}" if self.point else ""
+
+
+@dataclass(slots=True)
+class Deck:
+    """Deals deaths. A failpoint that was not reached is dealt again, at its first passing."""
+
+    dice: Random
+    _round: deque[str] = field(default_factory=deque)
+    _again: deque[str] = field(default_factory=deque)
+
+    def deal(self) -> Kill:
+        if self.dice.random() < MOMENT_SHARE:
+            return Kill(after=self.dice.uniform(SOONEST, LATEST))
+        if self._again and self.dice.random() < 0.5:
+            return Kill(point=self._again.popleft())
+        if not self._round:
+            points = list(COMMON_POINTS)
+            self.dice.shuffle(points)
+            self._round.extend(points)
+        point = self._round.popleft()
+        return Kill(point=point, nth=self.dice.randint(1, COMMON_POINTS[point]))
+
+    def put_back(self, point: str) -> None:
+        if point in COMMON_POINTS:
+            self._again.append(point)

@@ -1,0 +1,125 @@
+"""publisher as its operator has it: a daemon that is started and killed, and commands."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kills import Kill
+
+HERE = Path(__file__).parent
+PUBLISHER = (sys.executable, str(HERE / "stand_in.py"))
+BEGUN = b'"recovered"'
+"""The daemon's first word in its log, once the database is its own."""
+START_SECONDS = 60.0
+PATIENCE = 5.0
+"""Seconds of work after which a failpoint counts as not reached."""
+GLANCE = 0.02
+
+
+class DaemonError(Exception):
+    """The daemon ended by itself, or would not start or stop."""
+
+
+@dataclass(slots=True)
+class Publisher:
+    """One workspace's publisher; `mutant` names the rule that its daemon breaks."""
+
+    folder: Path
+    mutant: str | None = None
+    starts: int = 0
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = self.folder / "daemon.log"
+
+    def die(self, kill: Kill) -> bool:
+        """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached."""
+        daemon = self.start(kill.switch)
+        patience = PATIENCE if kill.point else kill.after
+        begun_at, mark = None, self.log.stat().st_size
+        started_at = time.monotonic()
+        while daemon.poll() is None:
+            now = time.monotonic()
+            if begun_at is None and self._has_begun(mark):
+                begun_at = now
+            if now > (begun_at + patience if begun_at else started_at + START_SECONDS):
+                daemon.kill()
+                break
+            time.sleep(GLANCE)
+        is_reached = daemon.poll() is not None and kill.point is not None
+        if daemon.wait() != -signal.SIGKILL:
+            raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
+        return is_reached
+
+    def start(self, failpoints: str = "") -> subprocess.Popen[bytes]:
+        self.starts += 1
+        head = (sys.executable, str(HERE / "mutants.py"), self.mutant) if self.mutant else PUBLISHER
+        with self.log.open("ab") as told:
+            return subprocess.Popen(
+                [*head, "-C", str(self.folder), "run"],
+                stdout=told,
+                stderr=told,
+                env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
+            )
+
+    def stop(self, daemon: subprocess.Popen[bytes]) -> None:
+        """Ask the daemon to stop; it must do so in order."""
+        daemon.terminate()
+        if daemon.wait(timeout=START_SECONDS) != 0:
+            raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
+
+    def status(self) -> Sequence[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self._say("status", "--json"))["deliveries"]
+        return rows
+
+    def withdraw(self, post: str) -> None:
+        self._say("withdraw", post, "--by", "wang", "--reason", "drill")
+
+    def retract(self, post: str, account: str) -> None:
+        self._say("retract", post, "--account", account, "--by", "wang", "--reason", "drill")
+
+    def in_sending(self) -> int:
+        """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
+        database = self.folder / "var" / "publisher.db"
+        if not database.exists():
+            return 0
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        try:
+            (count,) = connection.execute("SELECT count(*) FROM delivery WHERE state = 'sending'").fetchone()
+        except sqlite3.OperationalError:  # killed before the first migration was through
+            return 0
+        finally:
+            connection.close()
+        return int(count)
+
+    def complaints(self) -> Sequence[str]:
+        """Give what the daemons logged as going wrong, one line for each kind."""
+        told: dict[str, str] = {}
+        for line in self.log.read_text("utf-8", "replace").splitlines():
+            if '"level": "error"' in line or "Traceback" in line:
+                told.setdefault(line[:60], line[:2000])
+        return list(told.values())
+
+    def _say(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*PUBLISHER, "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def _has_begun(self, mark: int) -> bool:
+        with self.log.open("rb") as told:
+            told.seek(mark)
+            return BEGUN in told.read()
+
+    def _last_words(self) -> str:
+        return self.log.read_text("utf-8", "replace")[-2000:]

@@ -1,0 +1,221 @@
+"""What a campaign publishes: accounts, their secrets, and a schedule that is handed out in several versions."""
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from PIL import Image
+
+PLATFORMS = ("weibo", "wechat", "tieba")
+MOST_REGIONS = 50
+PER_REGION = 20
+"""Deliveries that a region is worth, so that a small campaign has few accounts with several posts each."""
+TIEBA_SHARE = 0.05
+"""Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
+SMALLEST, LARGEST = 4, 12
+"""Accounts of one post."""
+NOT_NOW = timedelta(days=1)
+
+SETTINGS = """environment = "drill"
+secrets_dir = "secrets"
+public_ip = "192.0.2.1"
+"""
+LIMITS = """[limits.{platform}]
+gap = "0.05s"
+per_hour = 100000
+per_day = 1000000
+deadline = "1.5s"
+lease = "2s"
+settle = "3s"
+look_first = "0.4s"
+retry_first = "0.2s"
+clock_margin = "1s"
+"""
+REGION = """[region.{code}]
+name = "第{number}区"
+police = "第{number}区公安"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips/{code}"
+"""
+OWN = {
+    "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
+    "wechat": "",
+    "tieba": 'forum = "演练"\naccept_risk = true\n',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    id: str
+    platform: str
+    identity: str
+    region: str
+
+    @property
+    def secret(self) -> dict[str, str]:
+        match self.platform:
+            case "weibo":
+                return {"app_key": "1", "app_secret": "drill", "access_token": self.identity}
+            case "wechat":
+                return {"app_id": self.identity, "app_secret": "drill"}
+            case _:
+                return {"BDUSS": self.identity, "STOKEN": "drill"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One post. `number` stands in its title, by which the judge knows its copies; `due` is set when it is written."""
+
+    number: int
+    accounts: tuple[str, ...]
+    wave: int
+    urgent: bool = False
+    pictured: bool = False
+    follows: str | None = None
+    withdrawn: bool = False
+    due: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return f"post-{self.number:04d}"
+
+    @property
+    def title(self) -> str:
+        return f"警惕“退款客服”诈骗第{self.number:04d}期"
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """A folder with settings, secrets and a schedule that grows wave by wave."""
+
+    folder: Path
+    accounts: dict[str, Account]
+    entries: list[Entry]
+    written: list[Entry] = field(default_factory=list)
+
+    def prepare(self, base_url: str) -> None:
+        """Write everything but the schedule."""
+        for name in ("secrets", "media", "templates", "var"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for account in self.accounts.values():
+            (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
+        Image.new("RGB", (320, 200), (20, 60, 120)).save(self.folder / "media" / "picture.png")
+        (self.folder / "publisher.toml").write_text(_settings(self.accounts.values(), base_url), "utf-8")
+
+    def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
+        """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
+        now = datetime.now(UTC)
+        for entry in (entry for entry in self.entries if entry.wave == wave):
+            entry.due = now + (NOT_NOW if entry.withdrawn else dice.random() * spread)
+            self.written.append(entry)
+        part = self.folder / "schedule.toml.part"
+        part.write_text("\n".join(map(_table, self.written)), "utf-8")
+        part.replace(self.folder / "schedule.toml")
+
+
+def design(folder: Path, deliveries: int, waves: int, dice: Random) -> Workspace:
+    """Spread so many deliveries over accounts, posts and waves."""
+    regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
+    accounts = {account.id: account for account in _accounts(regions)}
+    slots = deque(_slots(accounts, deliveries, dice))
+    entries: list[Entry] = []
+    while slots:
+        size = min(dice.randint(SMALLEST, LARGEST), len(slots))
+        entries.append(Entry(number=len(entries) + 1, accounts=_take(slots, size), wave=0))
+    for index, entry in enumerate(entries):
+        entry.wave = index * waves // len(entries)
+        entry.urgent = dice.random() < 0.1
+        entry.pictured = dice.random() < 0.2
+    _make_special(entries, waves)
+    return Workspace(folder=folder, accounts=accounts, entries=entries)
+
+
+def _accounts(regions: int) -> list[Account]:
+    made = []
+    for number in range(1, regions + 1):
+        identities = {
+            "weibo": str(1_400_000_000 + number),
+            "wechat": f"wx{number:016x}",
+            "tieba": f"tb.1.{number:08x}.drill",
+        }
+        made += [
+            Account(id=f"{platform}-{number:02d}", platform=platform, identity=identity, region=f"{110000 + number}")
+            for platform, identity in identities.items()
+        ]
+    return made
+
+
+def _slots(accounts: dict[str, Account], deliveries: int, dice: Random) -> list[str]:
+    """Name an account for each delivery, every account of a platform equally often."""
+    tieba = round(deliveries * TIEBA_SHARE)
+    weibo = (deliveries - tieba) // 2
+    wanted = dict(zip(PLATFORMS, (weibo, deliveries - tieba - weibo, tieba), strict=True))
+    slots = []
+    for platform, number in wanted.items():
+        names = [account.id for account in accounts.values() if account.platform == platform]
+        slots += [names[index % len(names)] for index in range(number)]
+    dice.shuffle(slots)
+    return slots
+
+
+def _take(slots: deque[str], size: int) -> tuple[str, ...]:
+    """Take slots of different accounts; a doubled one goes back to the end."""
+    taken: list[str] = []
+    for _ in range(len(slots)):
+        if len(taken) == size:
+            break
+        name = slots.popleft()
+        (slots if name in taken else taken).append(name)
+    return tuple(taken)
+
+
+def _make_special(entries: list[Entry], waves: int) -> None:
+    """One post of the first wave will be withdrawn, and one of the last follows one of the first."""
+    first = [entry for entry in entries if entry.wave == 0]
+    entries[-1].wave = waves - 1
+    entries[-1].follows = first[0].id
+    entries[-1].accounts = first[0].accounts[: len(entries[-1].accounts)]
+    first[-1].withdrawn = True
+
+
+def _settings(accounts: Sequence[Account], base_url: str) -> str:
+    parts = [SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
+    codes = dict.fromkeys(account.region for account in accounts)
+    parts += [REGION.format(code=code, number=number) for number, code in enumerate(codes, 1)]
+    for account in accounts:
+        lines = {
+            "id": account.id,
+            "platform": account.platform,
+            "identity": account.identity,
+            "region": account.region,
+            "secret": account.id,
+            "base_url": base_url,
+        }
+        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        parts.append(f"[[account]]\n{body}{OWN[account.platform]}")
+    return "\n".join(parts)
+
+
+def _table(entry: Entry) -> str:
+    kind = "update" if entry.follows else "warning"
+    lines = {
+        "id": entry.id,
+        "kind": kind,
+        "template": kind,
+        "author": "zhang",
+        "level": "orange",
+        "title": entry.title,
+        "body": "正规退款原路退回，不需要转账。",
+        "to": list(entry.accounts),
+        **({"urgent": True} if entry.urgent else {}),
+        **({"follows": entry.follows} if entry.follows else {}),
+    }
+    table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
+    due = f"at = {entry.due:%Y-%m-%dT%H:%M:%S}Z\n" if entry.due else ""
+    image = 'images = [{ file = "media/picture.png", alt = "退款诈骗的步骤" }]\n' if entry.pictured else ""
+    return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'

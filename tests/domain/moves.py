@@ -1,0 +1,482 @@
+"""All that may happen next in a scene: time, keeper, planner, people, workers, platform, readers."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import product
+
+from publisher.domain.delivery import ENDED, WAITING, Attempt, Delivery, Look, State
+from publisher.domain.errors import IllegalStepError
+from publisher.domain.lifecycle import (
+    AbsenceShown,
+    Actor,
+    Claimed,
+    Event,
+    ExpiryPassed,
+    IntentWritten,
+    LeaseLapsed,
+    Released,
+    RetractOrdered,
+    Revised,
+    Ripened,
+    Role,
+    Ruled,
+    Stopped,
+    Withdrawn,
+)
+from publisher.domain.outcome import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    Finding,
+    Gone,
+    HoldReason,
+    Lookalike,
+    Missing,
+    NotSent,
+    Outcome,
+    Published,
+    RateLimited,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.domain.rendition import Fingerprint
+from tests.domain.scene import (
+    ANOTHERS,
+    BEFORE_CALL,
+    BORN,
+    DEADLINE,
+    JUST_NOW,
+    LATER,
+    LEASE,
+    LISTING_LAG,
+    LONG_AGO,
+    MOST_ATTEMPTS,
+    NOW,
+    OURS,
+    PATIENCE,
+    SERVER_DELAY,
+    SETTLED,
+    TICK,
+    TICKET,
+    Books,
+    Copy,
+    Rules,
+    Scene,
+    Worker,
+    can_still_act,
+    is_live,
+)
+
+Step = tuple[str, Scene]
+
+WHOLE, PARTIAL, ALIKE, OTHER = "whole", "partial", "alike", "other"
+LOST = Unknown(reason="lost")
+UNREADABLE = Unknown(reason="unreadable")
+SUBMITTED = Submitted(ticket=TICKET, look_again_at=LATER)
+NOTHING_DONE: tuple[Outcome, ...] = (
+    NotSent(reason="cannot_connect"),
+    Rejected(code="content", reason=""),
+    RateLimited(code="often", until=None),
+    Busy(code="busy", reason=""),
+    CredentialExpired(reason="token"),
+    Blocked(code="captcha", reason="", hold=HoldReason.CAPTCHA),
+)
+KEEPER_EVENTS: tuple[Event, ...] = (Ripened(), ExpiryPassed(), Stopped(reason=HoldReason.CANNOT_CHECK))
+REVISIONS = tuple(
+    Revised(
+        rendition=Fingerprint("r2"),
+        due_at=NOW,
+        expires_at=BORN.expires_at,
+        max_late=BORN.max_late,
+        is_urgent=False,
+        has_started=started,
+    )
+    for started in (False, True)
+)
+ORDERS: tuple[Event, ...] = (Withdrawn(reason="not wanted"), RetractOrdered(reason="wrong"))
+
+
+class Moves:
+    """The steps that lead out of a scene under some rules; what `advance` said once is remembered."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._advanced: dict[tuple[Books, Event, Role, bool], Books | None] = {}
+        self._absent: dict[tuple[bool, tuple[tuple[str, bool], ...]], bool] = {}
+        self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
+
+    def of(self, scene: Scene) -> Iterator[Step]:
+        if scene.books.state in ENDED:
+            return
+        for label, after in self._all(scene):
+            yield label, self._plain(after)
+
+    def _all(self, scene: Scene) -> Iterator[Step]:
+        yield "tick", _tick(scene)
+        yield from self._keep(scene)
+        yield from self._order(scene)
+        yield from self._rule(scene)
+        yield from self._work(scene)
+        yield from self._oversleep(scene)
+        yield from _platform(scene)
+        yield from self._reconcile(scene)
+        yield from self._retract(scene)
+
+    def _plain(self, scene: Scene) -> Scene:
+        """Forget what can matter no more, so that scenes with one future are one scene."""
+        if scene.sleeper and not self._may_do_harm:
+            scene = _forgotten(scene)
+        state = scene.books.state
+        if state in WAITING or state is State.PUBLISHED:
+            return scene._replace(looks=(), ended=SETTLED if scene.books.attempts else None)
+        return scene
+
+    def _bring(self, scene: Scene, event: Event, role: Role, *, is_expired: bool = False) -> Scene | None:
+        """Let the delivery take an event; None where the table does not allow it."""
+        key = (scene.books, event, role, is_expired)
+        if key not in self._advanced:
+            self._advanced[key] = self._advance(
+                scene.books, event, role, BORN.due_at if is_expired else BORN.expires_at
+            )
+        books = self._advanced[key]
+        return None if books is None else scene._replace(books=books)
+
+    def _advance(self, books: Books, event: Event, role: Role, expires_at: datetime) -> Books | None:
+        before = _delivery(books, expires_at)
+        actor = Actor(role=role, name=role.value)
+        try:
+            after = self.rules.advance(before, event, by=actor, now=NOW, patience=PATIENCE)
+        except IllegalStepError:
+            return None
+        assert after.version == before.version + 1
+        assert after.epoch == before.epoch + isinstance(event, Claimed)
+        assert after.attempts == before.attempts + isinstance(event, IntentWritten)
+        return _books(after)
+
+    def _keep(self, scene: Scene) -> Iterator[Step]:
+        for event in KEEPER_EVENTS:
+            if after := self._bring(scene, event, Role.KEEPER):
+                yield f"keeper: {type(event).__name__}", _tidy(after)
+        if scene.lease == 0 and (after := self._bring(scene, LeaseLapsed(), Role.KEEPER)):
+            is_call = scene.books.state is State.SENDING
+            yield "keeper: LeaseLapsed", _overtake(after, ended=0 if is_call else scene.ended)
+
+    def _order(self, scene: Scene) -> Iterator[Step]:
+        for event in REVISIONS:
+            if after := self._bring(scene, event, Role.PLANNER):
+                yield f"planner: Revised, started {event.has_started}", _tidy(after)
+        for order in ORDERS:
+            if after := self._bring(scene, order, Role.PERSON):
+                yield f"person: {type(order).__name__}", _tidy(after)
+
+    def _rule(self, scene: Scene) -> Iterator[Step]:
+        """Rulings are true to the platform; only the wish to look again needs no knowledge."""
+        if scene.books.state is not State.HELD:
+            return
+        acts, live = can_still_act(scene, self.rules), is_live(scene)
+        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.books.has_ticket
+        if live:
+            wishes.append(State.PUBLISHED)
+        if not live and not acts:
+            wishes += [State.FAILED, State.CANCELLED, State.DUE]
+        for to in wishes:
+            ruling = Ruled(to=to, reason="seen", receipt=OURS if to is State.PUBLISHED else None)
+            if after := self._bring(scene, ruling, Role.PERSON):
+                yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
+        if (live and not acts) and (after := self._bring(scene, Ruled(to=State.DUE, reason="removed"), Role.PERSON)):
+            yield "person: removes by hand, rules due", _resent_by_person(after)
+
+    def _work(self, scene: Scene) -> Iterator[Step]:
+        books, worker = scene.books, scene.worker
+        if books.attempts < MOST_ATTEMPTS and (after := self._bring(scene, Claimed(), Role.DELIVERER)):
+            yield "claim", after._replace(worker=Worker("claimed"), lease=LEASE)
+        if worker is None:
+            return
+        yield "worker dies", _without_worker(scene)
+        if worker.step == "claimed":
+            yield from self._intend(scene)
+        elif worker.step == "intended":
+            if self.rules.may_start(scene.lease):
+                yield "call starts", scene._replace(worker=_calling())
+            yield from self._settle(scene, NotSent(reason="start_by"))
+        else:
+            yield from self._call(scene, worker)
+
+    def _intend(self, scene: Scene) -> Iterator[Step]:
+        if after := self._bring(scene, Released(), Role.DELIVERER):
+            yield "release", _tidy(after)
+        if after := self._bring(scene, IntentWritten(), Role.DELIVERER):
+            copies = tuple(copy for copy in scene.copies if copy.status != "refused")
+            yield "intent", after._replace(worker=Worker("intended"), looks=(), ended=None, copies=copies)
+
+    def _call(self, scene: Scene, worker: Worker) -> Iterator[Step]:
+        if worker.step == "answered":
+            if is_live(scene):
+                yield from self._settle(scene, Published(receipt=OURS))
+            yield from self._settle(scene, SUBMITTED)
+            yield from self._settle(scene, LOST)
+            return
+        for made in _acts(worker.fuse):
+            copies = (*scene.copies, made)
+            yield f"platform acts, {made.status}", scene._replace(worker=Worker("answered"), copies=copies)
+        dead = scene._replace(worker=worker._replace(fuse=0))
+        for outcome in (*NOTHING_DONE, LOST):
+            yield from self._settle(dead, outcome)
+        if worker.fuse:
+            yield from self._settle(scene, LOST)
+
+    def _settle(self, scene: Scene, outcome: Outcome) -> Iterator[Step]:
+        """Book what the worker brings, if it is believed; the connection ends either way."""
+        left = _without_worker(scene)
+        if not self.rules.settles(is_current=True, state=scene.books.state):
+            yield "outcome kept as evidence", left
+        elif after := self._bring(left, outcome, Role.DELIVERER):
+            heard = _told(after) if isinstance(outcome, Submitted) else after
+            yield f"settles {type(outcome).__name__}", heard._replace(lease=0, ended=0)
+
+    def _oversleep(self, scene: Scene) -> Iterator[Step]:
+        """A worker that was overtaken wakes: it may not start a call, and what it brings is evidence."""
+        sleeper = scene.sleeper
+        if sleeper is None:
+            return
+        yield "sleeper gives up", _without_sleeper(scene)
+        if sleeper.step == "intended" and self.rules.may_start(-1):
+            yield "sleeper starts its call", scene._replace(sleeper=_calling())
+        if sleeper.step == "calling":
+            for made in _acts(sleeper.fuse):
+                copies = (*scene.copies, made)
+                yield "platform acts for the sleeper", scene._replace(sleeper=Worker("answered"), copies=copies)
+        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=scene.books.state):
+            for outcome in (RateLimited(code="often", until=None), LOST):
+                if after := self._bring(_without_sleeper(scene), outcome, Role.DELIVERER):
+                    yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
+
+    def _reconcile(self, scene: Scene) -> Iterator[Step]:
+        state = scene.books.state
+        if state in {State.UNKNOWN, State.SUBMITTED}:
+            for finding in self._list(scene):
+                yield from self._found(scene, finding, Role.RECONCILER)
+            for finding in _follow_up(scene):
+                yield from self._found(scene, finding, Role.RECONCILER)
+        if state is State.PUBLISHED and any(copy.status == "removed" for copy in scene.copies):
+            yield from self._found(scene, Gone(), Role.RECONCILER)
+
+    def _retract(self, scene: Scene) -> Iterator[Step]:
+        if scene.books.state is not State.RETRACTING:
+            return
+        if scene.books.receipt == OURS.remote_id:
+            gone = scene._replace(copies=tuple(_removed(copy) for copy in scene.copies))
+            yield from self._found(gone, Gone(), Role.RETRACTOR)
+            for doubted in (gone, scene):
+                yield from self._found(doubted, LOST, Role.RETRACTOR)
+            yield from self._found(scene, Rejected(code="denied", reason=""), Role.RETRACTOR)
+            return
+        for finding in (*self._list(scene), *_follow_up(scene)):
+            yield from self._found(scene, finding, Role.RETRACTOR)
+
+    def _list(self, scene: Scene) -> Iterator[Finding]:
+        """Whatever one read of the account may show."""
+        yield UNREADABLE
+        yield self.rules.incomplete_look()
+        yield self.rules.lookalike()
+        yield from _shown(scene.copies[0]) if scene.copies else (Missing(back_to=LONG_AGO),)
+
+    def _found(self, scene: Scene, finding: Finding, role: Role) -> Iterator[Step]:
+        """Store the look, then book it; absence is booked in its place once the looks show it."""
+        looked = scene._replace(looks=_stored(scene, finding, self.rules.settle))
+        if isinstance(finding, Missing) and self._shows_absence(looked):
+            for may_resend, is_expired in product((True, False), repeat=2):
+                shown = AbsenceShown(may_resend=may_resend)
+                if after := self._bring(looked, shown, role, is_expired=is_expired):
+                    is_resent = after.books.state is State.DUE
+                    yield f"absence shown, may resend {may_resend}", after._replace(resends=scene.resends + is_resent)
+        elif after := self._bring(_told(looked) if isinstance(finding, Submitted) else looked, finding, role):
+            yield f"{role} finds {type(finding).__name__}", after
+
+    def _shows_absence(self, scene: Scene) -> bool:
+        key = (scene.ended is None, scene.looks)
+        if key not in self._absent:
+            ended_at = None if scene.ended is None else NOW
+            attempt = Attempt(number=1, epoch=1, intended_at=BEFORE_CALL, ended_at=ended_at, since=BEFORE_CALL)
+            settle = self.rules.settle * TICK
+            looks = [_look(kind, NOW + settle + is_late * TICK) for kind, is_late in scene.looks]
+            self._absent[key] = self.rules.shows_absence(looks, attempt, settle)
+        return self._absent[key]
+
+
+def _delivery(books: Books, expires_at: datetime) -> Delivery:
+    return Delivery(
+        **{name: getattr(BORN, name) for name in ("id", "key", "account", "platform", "login", "rendition")},
+        state=books.state,
+        version=7,
+        due_at=NOW,
+        expires_at=expires_at,
+        max_late=BORN.max_late,
+        updated_at=LONG_AGO,
+        epoch=books.attempts,
+        attempts=books.attempts,
+        refusals=books.refusals,
+        was_resent=books.was_resent,
+        is_withdrawn=books.is_withdrawn,
+        is_retract_ordered=books.is_retract_ordered,
+        ticket=TICKET if books.has_ticket else None,
+        receipt=OURS if books.receipt else None,
+        doubt_since=NOW if books.is_doubted else None,
+    )
+
+
+def _books(delivery: Delivery) -> Books:
+    return Books(
+        state=delivery.state,
+        attempts=delivery.attempts,
+        refusals=delivery.refusals,
+        was_resent=delivery.was_resent,
+        is_withdrawn=delivery.is_withdrawn,
+        is_retract_ordered=delivery.is_retract_ordered,
+        has_ticket=delivery.ticket is not None,
+        receipt=delivery.receipt.remote_id if delivery.receipt else "",
+        is_doubted=delivery.doubt_since is not None,
+    )
+
+
+def _tick(scene: Scene) -> Scene:
+    return scene._replace(
+        worker=_older(scene.worker),
+        sleeper=_older(scene.sleeper),
+        lease=max(scene.lease - 1, 0),
+        fuses=tuple(fuse - 1 for fuse in scene.fuses if fuse > 1),
+        copies=tuple(copy._replace(lag=max(copy.lag - 1, 0)) for copy in scene.copies),
+        ended=None if scene.ended is None else min(scene.ended + 1, SETTLED),
+    )
+
+
+def _older(worker: Worker | None) -> Worker | None:
+    return worker and worker._replace(fuse=max(worker.fuse - 1, 0))
+
+
+def _calling() -> Worker:
+    return Worker("calling", DEADLINE + SERVER_DELAY + 1)
+
+
+def _left_alone(worker: Worker | None) -> tuple[int, ...]:
+    """A call that nobody listens to any more may still act for the platform's delay."""
+    return (min(worker.fuse, SERVER_DELAY + 1),) if worker and worker.step == "calling" and worker.fuse else ()
+
+
+def _without_worker(scene: Scene) -> Scene:
+    return scene._replace(worker=None, fuses=tuple(sorted((*scene.fuses, *_left_alone(scene.worker)))))
+
+
+def _without_sleeper(scene: Scene) -> Scene:
+    return scene._replace(sleeper=None, fuses=tuple(sorted((*scene.fuses, *_left_alone(scene.sleeper)))))
+
+
+def _forgotten(scene: Scene) -> Scene:
+    """The sleeper is not followed any further, its call is: the platform may still hear it out."""
+    heard = (scene.sleeper.fuse,) if scene.sleeper and scene.sleeper.fuse else ()
+    return scene._replace(sleeper=None, fuses=tuple(sorted((*scene.fuses, *heard))))
+
+
+def _overtake(scene: Scene, ended: int | None) -> Scene:
+    """The worker may live, but its right is over; of two sleepers the later one is followed."""
+    if scene.worker and scene.worker.step != "claimed":
+        scene = _forgotten(scene)._replace(sleeper=scene.worker)
+    return scene._replace(worker=None, lease=0, ended=ended)
+
+
+def _tidy(scene: Scene) -> Scene:
+    """A worker whose claim is void finds so when it tries to write its intent: nothing more comes of it."""
+    if scene.worker and scene.worker.step == "claimed" and scene.books.state is not State.CLAIMED:
+        return scene._replace(worker=None, lease=0)
+    return scene
+
+
+def _resent_by_person(scene: Scene) -> Scene:
+    """The person has seen that nothing is live: copies removed or refused count no more."""
+    return scene._replace(copies=(), resends=0)
+
+
+def _acts(fuse: int) -> tuple[Copy, ...]:
+    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if fuse else ()
+
+
+def _removed(copy: Copy) -> Copy:
+    return Copy("removed") if copy.status == "live" else copy
+
+
+def _told(scene: Scene) -> Scene:
+    return scene._replace(copies=tuple(copy._replace(is_told=copy.status == "review") for copy in scene.copies))
+
+
+def _platform(scene: Scene) -> Iterator[Step]:
+    """What the platform does without being asked."""
+    for index, fuse in enumerate(scene.fuses):
+        left = scene.fuses[:index] + scene.fuses[index + 1 :]
+        for made in _acts(fuse):
+            yield f"platform acts late, {made.status}", scene._replace(fuses=left, copies=(*scene.copies, made))
+    for copy in scene.copies[:1]:
+        if copy.status == "review":
+            lag = LISTING_LAG + 1 if copy.is_told else copy.lag
+            yield "review passes", scene._replace(copies=(Copy("live", lag),))
+            yield "review refuses", scene._replace(copies=(Copy("refused"),))
+        if copy.status == "live" and scene.books.receipt == OURS.remote_id:
+            yield "platform removes", scene._replace(copies=(Copy("removed"),))
+
+
+def _shown(copy: Copy) -> tuple[Finding, ...]:
+    """What a whole list may show of a copy."""
+    missing = Missing(back_to=LONG_AGO)
+    match copy.status:
+        case "live":
+            seen: Finding = Published(receipt=OURS)
+        case "review":
+            seen = SUBMITTED
+        case "refused":
+            seen = Rejected(code="review", reason="")
+        case _:
+            return Gone(), missing
+    must_show = copy.lag == 0 and not (copy.is_told and copy.status == "review") and copy.status != "refused"
+    return (seen,) if must_show else (seen, missing)
+
+
+def _follow_up(scene: Scene) -> tuple[Finding, ...]:
+    """What asking after the ticket may show."""
+    if not scene.books.has_ticket or not scene.copies:
+        return ()
+    match scene.copies[0].status:
+        case "live":
+            return Published(receipt=OURS), UNREADABLE
+        case "review":
+            return SUBMITTED, UNREADABLE
+        case "refused":
+            return Rejected(code="review", reason=""), UNREADABLE
+        case _:
+            return Gone(), UNREADABLE
+
+
+def _stored(scene: Scene, finding: Finding, settle: int) -> tuple[tuple[str, bool], ...]:
+    """Keep of all looks what can matter: the last two whole ones, the last partial one, or that one showed something.
+
+    Of its instant it matters only whether it lies after the settle time.
+    """
+    telling = {look for look in scene.looks if look[0] in {ALIKE, OTHER}}
+    if not isinstance(finding, Missing | Unknown):
+        return tuple(sorted({*telling, (ALIKE if isinstance(finding, Lookalike) else OTHER, False)}))
+    if isinstance(finding, Unknown) or scene.ended is None or telling:
+        return scene.looks
+    kind = WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
+    same = [look for look in scene.looks if look[0] == kind]
+    others = [look for look in scene.looks if look[0] != kind]
+    kept = [*same, (kind, scene.ended > settle)][-2 if kind == WHOLE else -1 :]
+    return tuple(sorted([*others, *kept]))
+
+
+def _look(kind: str, at: datetime) -> Look:
+    findings: dict[str, Finding] = {
+        WHOLE: Missing(back_to=LONG_AGO),
+        PARTIAL: Missing(back_to=JUST_NOW),
+        ALIKE: Lookalike(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url),
+        OTHER: Published(receipt=OURS),
+    }
+    return Look(attempt=1, at=at, finding=findings[kind])

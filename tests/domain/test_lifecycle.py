@@ -1,0 +1,391 @@
+"""The table of states: what it says, that nothing else is possible, and what its steps remember."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.delivery import ASKING, ENDED, OPEN, WAITING, Delivery, State
+from publisher.domain.errors import IllegalStepError
+from publisher.domain.lifecycle import (
+    MOST_DEATHS,
+    TRANSITIONS,
+    AbsenceShown,
+    Actor,
+    Claimed,
+    Event,
+    ExpiryPassed,
+    IntentWritten,
+    LeaseLapsed,
+    Released,
+    RetractOrdered,
+    Revised,
+    Ripened,
+    Role,
+    Ruled,
+    Stopped,
+    Withdrawn,
+    advance,
+)
+from publisher.domain.outcome import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    Gone,
+    HoldReason,
+    Lookalike,
+    Missing,
+    NotSent,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.patience import Patience
+from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.rendition import DeliveryId, Fingerprint
+
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+PATIENCE = Patience()
+RECEIPT = Receipt(remote_id="42", url="https://example.gov.cn/42", live_at=NOW)
+TICKET = Ticket(number="7")
+
+REVISED = Revised(
+    rendition=Fingerprint("new"),
+    due_at=NOW + MINUTE,
+    expires_at=NOW + 60 * MINUTE,
+    max_late=MINUTE,
+    is_urgent=True,
+    has_started=False,
+)
+SUBMITTED = Submitted(ticket=TICKET, look_again_at=NOW + MINUTE)
+LOOKALIKE = Lookalike(remote_id="43", url="https://example.gov.cn/43")
+EVENTS: tuple[Any, ...] = (
+    Ripened(),
+    REVISED,
+    Claimed(),
+    IntentWritten(),
+    Released(),
+    LeaseLapsed(),
+    Withdrawn(reason="not wanted"),
+    ExpiryPassed(),
+    Stopped(reason=HoldReason.POISON),
+    AbsenceShown(may_resend=True),
+    RetractOrdered(reason="wrong"),
+    Ruled(to=State.FAILED, reason="not live"),
+    Published(receipt=RECEIPT),
+    SUBMITTED,
+    Rejected(code="content", reason=""),
+    RateLimited(code="often", until=NOW + 30 * MINUTE),
+    Busy(code="busy", reason=""),
+    CredentialExpired(reason="token"),
+    Blocked(code="captcha", reason="", hold=HoldReason.CAPTCHA),
+    NotSent(reason="cannot_connect"),
+    Unknown(reason="timeout"),
+    Missing(back_to=NOW),
+    LOOKALIKE,
+    Gone(),
+)
+PAIRS = [(state, event) for state in State for event in EVENTS]
+
+
+def name_of(value: Any) -> str:
+    return value.value if isinstance(value, State) else type(value).__name__
+
+
+def in_state(state: State, **changes: Any) -> Delivery:
+    delivery = Delivery(
+        id=DeliveryId(1),
+        key=OccurrenceKey(post=PostId("post"), label="once"),
+        account=AccountId("account"),
+        platform=Platform("weibo"),
+        login=LoginId("weibo/secret"),
+        state=state,
+        version=7,
+        rendition=Fingerprint("old"),
+        due_at=NOW - MINUTE,
+        expires_at=NOW + 60 * MINUTE,
+        max_late=30 * MINUTE,
+        updated_at=NOW - MINUTE,
+        attempts=1,
+        is_retract_ordered=state is State.RETRACTING,
+    )
+    return replace(delivery, **changes)
+
+
+def after(delivery: Delivery, *events: Any) -> Delivery:
+    """Bring the events one by one, each by the first role that may."""
+    for event in events:
+        rule = TRANSITIONS[delivery.state, type(event)]
+        role = min(rule.who)
+        delivery = advance(delivery, event, by=Actor(role=role, name=role), now=NOW, patience=PATIENCE)
+    return delivery
+
+
+def rule_of(state: State, event: Any) -> Any:
+    return TRANSITIONS.get((state, type(event)))
+
+
+def test_the_table_reads_as_agreed(snapshot):
+    """Every line of the table, as text: a change of it is seen in review."""
+    lines = [
+        f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  {', '.join(sorted(rule.who))}"
+        for (state, event), rule in sorted(
+            TRANSITIONS.items(), key=lambda line: (order(line[0][0]), line[0][1].__name__)
+        )
+    ]
+    assert "\n".join(lines) == snapshot
+
+
+def _targets(state: State) -> dict[type, str]:
+    return {
+        event: ", ".join(sorted(rule.to)) if len(rule.to) < 10 else "all but " + ", ".join(sorted(set(State) - rule.to))
+        for (source, event), rule in TRANSITIONS.items()
+        if source is state
+    }
+
+
+def order(state: State) -> int:
+    return list(State).index(state)
+
+
+def test_the_groups_of_states_fit_together():
+    """Waiting, asking, ended and the rest cover all states and do not overlap."""
+    assert len(WAITING) + len(ASKING) + len(ENDED) + len({State.SENDING, State.HELD, State.PUBLISHED}) == len(State)
+    assert {State.PUBLISHED} | OPEN | ENDED == set(State)
+
+
+def test_every_kind_of_event_is_tried_here():
+    """The list of this file holds each event of the domain once."""
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of)
+def test_what_the_table_does_not_list_is_refused(state, event):
+    """An event without a line raises, whoever brings it; so ended states never change."""
+    for role in Role:
+        with pytest.raises(IllegalStepError):
+            advance(in_state(state), event, by=Actor(role=role, name=role), now=NOW, patience=PATIENCE)
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
+def test_what_the_table_lists_leads_where_it_says_and_only_by_whom_it_says(state, event):
+    """A listed event lands in a listed state, one version on; a wrong role raises."""
+    rule = rule_of(state, event)
+    for role in Role:
+        actor = Actor(role=role, name=role)
+        if role not in rule.who:
+            with pytest.raises(IllegalStepError):
+                advance(in_state(state), event, by=actor, now=NOW, patience=PATIENCE)
+            continue
+        stepped = advance(in_state(state), event, by=actor, now=NOW, patience=PATIENCE)
+        assert stepped.state in rule.to
+        assert (stepped.version, stepped.updated_at) == (8, NOW)
+
+
+def test_ended_states_have_no_line():
+    """Nothing leads out of an end."""
+    assert not [state for state, _ in TRANSITIONS if state in ENDED]
+
+
+def test_a_lapsed_lease_is_due_before_the_intent_and_a_doubt_after_it():
+    """F01, F02: a claim goes back, a call becomes unknown; neither is forgotten."""
+    claimed, sending = in_state(State.CLAIMED), in_state(State.SENDING)
+    assert after(claimed, LeaseLapsed()).state is State.DUE
+    doubted = after(sending, LeaseLapsed())
+    assert (doubted.state, doubted.reason, doubted.doubt_since, doubted.deaths) == (
+        State.UNKNOWN,
+        "worker_gone",
+        NOW,
+        1,
+    )
+
+
+def test_a_post_that_kills_its_worker_is_held():
+    """F89: after the last death allowed, a person must look."""
+    poison = after(in_state(State.CLAIMED, deaths=MOST_DEATHS - 1), LeaseLapsed())
+    assert (poison.state, poison.reason) == (State.HELD, HoldReason.POISON)
+
+
+def test_a_sign_in_refused_twice_in_a_row_is_held():
+    """F40, F43: one refusal is tried again at once, the second in a row needs a person."""
+    once = after(in_state(State.SENDING), CredentialExpired(reason="token"))
+    assert (once.state, once.next_at) == (State.RETRY_WAIT, NOW)
+    twice = after(once, Ripened(), Claimed(), IntentWritten(), CredentialExpired(reason="token"))
+    assert (twice.state, twice.reason) == (State.HELD, HoldReason.AUTH)
+    between = after(once, Ripened(), Claimed(), IntentWritten(), Busy(code="busy", reason=""))
+    assert between.refusals == 0
+
+
+def test_a_rate_limit_is_waited_out():
+    """F26: the platform's own instant is kept where it is later than ours, and ours where it lies in the past."""
+    limited = after(in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE))
+    assert limited.next_at == NOW + 30 * MINUTE
+    past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
+    assert past.next_at > NOW
+
+
+def test_absence_allows_one_second_call_only():
+    """Due once; then held; held at once where the platform allows none; expired past the expiry."""
+    doubted = in_state(State.UNKNOWN, doubt_since=NOW - 20 * MINUTE)
+    due = after(doubted, AbsenceShown(may_resend=True))
+    assert (due.state, due.was_resent) == (State.DUE, True)
+    again = after(due, Claimed(), IntentWritten(), Unknown(reason="timeout"), AbsenceShown(may_resend=True))
+    assert (again.state, again.reason) == (State.HELD, HoldReason.ABSENT_TWICE)
+    assert after(doubted, AbsenceShown(may_resend=False)).reason == HoldReason.ABSENT
+    assert after(replace(doubted, expires_at=NOW), AbsenceShown(may_resend=True)).state is State.EXPIRED
+
+
+def test_a_persons_resend_out_of_a_doubt_is_the_second_call():
+    """After a person answered a doubt by sending again, no absence sends a third time by itself."""
+    resent = after(in_state(State.HELD, doubt_since=NOW), Ruled(to=State.DUE, reason="not live"))
+    assert resent.was_resent
+    doubted = after(resent, Claimed(), IntentWritten(), Unknown(reason="timeout"))
+    assert after(doubted, AbsenceShown(may_resend=True)).reason == HoldReason.ABSENT_TWICE
+    undoubted = after(in_state(State.HELD), Ruled(to=State.DUE, reason="signed in again"))
+    assert not undoubted.was_resent
+
+
+def test_a_ticket_outweighs_absence():
+    """What is under review may go live after any list: it is neither sent again nor called taken down."""
+    looked_for = in_state(State.UNKNOWN, ticket=TICKET)
+    assert after(looked_for, AbsenceShown(may_resend=True)).state is State.HELD
+    retracting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(retracting, AbsenceShown(may_resend=True)).state is State.RETRACTING
+    submitted = in_state(State.SUBMITTED, ticket=TICKET)
+    assert after(submitted, AbsenceShown(may_resend=True)).state is State.SUBMITTED
+
+
+def test_a_review_that_refuses_ends_a_retraction():
+    """With nothing live and no receipt, a refusal is the post's; with a receipt it is the removal's, and stays red."""
+    waiting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(waiting, Rejected(code="review", reason="")).state is State.RETRACTED
+    live = in_state(State.RETRACTING, receipt=RECEIPT)
+    stuck = after(live, Rejected(code="denied", reason=""))
+    assert (stuck.state, stuck.reason) == (State.RETRACTING, "denied")
+    assert stuck.next_at > NOW
+
+
+def test_a_withdrawal_is_remembered_while_a_call_is_in_doubt():
+    """F72: no way back to waiting; what is live stays live."""
+    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), RateLimited(code="often", until=None)):
+        assert after(in_state(State.SENDING), Withdrawn(reason="no"), outcome).state is State.CANCELLED
+    doubted = after(in_state(State.UNKNOWN), Withdrawn(reason="no"))
+    assert after(doubted, AbsenceShown(may_resend=True)).state is State.CANCELLED
+    assert after(doubted, Published(receipt=RECEIPT)).state is State.PUBLISHED
+    held = after(in_state(State.HELD), Withdrawn(reason="no"))
+    assert after(held, Ruled(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+def test_a_retraction_is_remembered_while_a_call_is_in_doubt():
+    """F77: whatever the call turns out to be, it leads to retracting or to an end, never to another call."""
+    ordered = after(in_state(State.SENDING), RetractOrdered(reason="wrong"))
+    for outcome in (Published(receipt=RECEIPT), SUBMITTED, Unknown(reason="timeout"), LeaseLapsed()):
+        assert after(ordered, outcome).state is State.RETRACTING
+    assert after(ordered, NotSent(reason="dns")).state is State.CANCELLED
+    assert after(ordered, Rejected(code="content", reason="")).state is State.FAILED
+    held = after(ordered, Blocked(code="captcha", reason=""))
+    for to in (State.UNKNOWN, State.SUBMITTED, State.RETRACTING):
+        assert after(held, Ruled(to=to, reason="look")).state is State.RETRACTING
+    assert after(held, Ruled(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)).state is State.RETRACTING
+    assert after(held, Ruled(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+def test_a_ruling_to_retract_lasts():
+    """A held delivery that a person sends to retracting is retracted when it is found live."""
+    ruled = after(in_state(State.HELD), Ruled(to=State.RETRACTING, reason="take down"))
+    found = after(ruled, Published(receipt=RECEIPT))
+    assert (found.state, found.receipt) == (State.RETRACTING, RECEIPT)
+    assert after(found, Gone()).state is State.RETRACTED
+
+
+def test_retracting_what_was_never_sent_just_ends():
+    """Without an attempt and without a claimed address there is nothing to take down, and nothing to look for."""
+    held = in_state(State.HELD, attempts=0)
+    assert after(held, RetractOrdered(reason="wrong")).state is State.CANCELLED
+    assert after(held, Ruled(to=State.RETRACTING, reason="wrong")).state is State.CANCELLED
+    by_hand = Ruled(to=State.RETRACTING, reason="posted by hand", url="https://example.gov.cn/1")
+    assert after(held, by_hand).state is State.RETRACTING
+
+
+def test_live_by_word_needs_a_receipt():
+    """A ruling that a post is live without saying which is refused."""
+    with pytest.raises(IllegalStepError):
+        after(in_state(State.HELD), Ruled(to=State.PUBLISHED, reason="seen"))
+    ruled = after(in_state(State.HELD), Ruled(to=State.PUBLISHED, reason="seen", receipt=RECEIPT))
+    assert (ruled.state, ruled.receipt, ruled.reason) == (State.PUBLISHED, RECEIPT, "seen")
+
+
+@pytest.mark.parametrize("to", [State.PENDING, State.CLAIMED, State.SENDING])
+def test_no_person_rules_a_delivery_into_work(to):
+    """Pending, claimed and sending are reached by their own steps only."""
+    with pytest.raises(IllegalStepError):
+        after(in_state(State.HELD), Ruled(to=to, reason="now"))
+
+
+def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
+    """F69, F70: pending with the new words and times, or held(edited) with the old."""
+    revised = after(in_state(State.DUE, attempts=0), REVISED)
+    assert (revised.state, revised.rendition, revised.next_at) == (State.PENDING, Fingerprint("new"), NOW + MINUTE)
+    assert (revised.max_late, revised.is_urgent) == (MINUTE, True)
+    for started in (
+        after(in_state(State.DUE, attempts=0), replace(REVISED, has_started=True)),
+        after(in_state(State.DUE, attempts=1), REVISED),
+        after(in_state(State.RETRY_WAIT), REVISED),
+    ):
+        assert (started.state, started.reason, started.rendition) == (
+            State.HELD,
+            HoldReason.EDITED,
+            Fingerprint("old"),
+        )
+
+
+def test_the_settle_clock_neither_restarts_nor_shortens():
+    """F08: looks, a review and a retraction keep the instant from which the doubt is counted; a new call resets it."""
+    since = NOW - 5 * MINUTE
+    doubted = in_state(State.UNKNOWN, doubt_since=since)
+    for event in (Missing(back_to=NOW), Unknown(reason="unreadable"), SUBMITTED, RetractOrdered(reason="wrong")):
+        assert after(doubted, event).doubt_since == since
+    due = after(doubted, AbsenceShown(may_resend=True))
+    assert after(due, Claimed(), IntentWritten()).doubt_since is None
+
+
+def test_a_new_attempt_starts_with_clean_clocks():
+    """The number grows by one; looks, ticket and the review's clock of the last attempt are gone."""
+    worked = in_state(State.CLAIMED, looks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE)
+    sending = after(worked, IntentWritten())
+    assert (sending.attempts, sending.looks, sending.ticket, sending.submitted_at) == (2, 0, None, None)
+
+
+def test_only_a_reconcilers_reading_verifies():
+    """A reply to our own call is no reading; a found post is."""
+    assert after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
+    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at == NOW
+
+
+def test_a_lookalike_is_never_adopted():
+    """F54, F56: a loose match is held, with the address a person should look at."""
+    held = after(in_state(State.UNKNOWN), LOOKALIKE)
+    assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.LOOKALIKE, None)
+    assert held.claimed_url == "https://example.gov.cn/43"
+
+
+def test_a_claim_given_back_waits_as_told():
+    """Released until an instant, the next claim waits for it; released without one, it is due at once."""
+    assert after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_at == NOW + MINUTE
+    assert after(in_state(State.CLAIMED), Released()).next_at is None
+
+
+def test_only_the_first_claim_can_be_too_late():
+    """F63: lateness is judged once, and not before the allowed time is over."""
+    delivery = in_state(State.DUE)
+    last = delivery.due_at + delivery.max_late
+    assert not delivery.is_too_late(last)
+    assert delivery.is_too_late(last + MINUTE)
+    assert not replace(delivery, was_claimed=True).is_too_late(last + MINUTE)

@@ -1,0 +1,73 @@
+"""Waits grow, stay bounded, and never sleep past the end of the settle time."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.patience import Patience, jitter_for, next_look, next_try
+
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+PATIENCE = Patience()
+
+counts = st.integers(0, 1000)
+jitters = st.floats(0, 1, exclude_max=True)
+seconds = st.integers(0, 3600).map(lambda number: number * SECOND)
+patiences = st.builds(Patience, settle=st.integers(1, 7200).map(lambda number: number * SECOND))
+
+
+@given(counts, jitters)
+def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
+    """The wait lies between the first pause and the longest one plus a quarter."""
+    wait = next_try(PATIENCE, failures, NOW, jitter) - NOW
+    assert PATIENCE.retry_first <= wait <= PATIENCE.retry_most * 1.25
+
+
+@given(counts, jitters)
+def test_retries_grow_further_apart(failures, jitter):
+    """One more failure never shortens the wait."""
+    assert next_try(PATIENCE, failures, NOW, jitter) <= next_try(PATIENCE, failures + 1, NOW, jitter)
+
+
+@given(st.integers(), counts)
+def test_jitter_is_steady_and_below_one(seed, count):
+    """The same delivery and try always wait the same, and jitter stays in [0, 1)."""
+    assert jitter_for(seed, count) == jitter_for(seed, count)
+    assert 0 <= jitter_for(seed, count) < 1
+
+
+@given(patiences, counts, seconds)
+def test_a_look_never_skips_the_end_of_the_settle_time(patience, looks, age):
+    """Before the settle time is over, the next look comes at the latest right after it; always later than now."""
+    since, settled_at = NOW - age, NOW - age + patience.settle
+    look_at = next_look(patience, looks, since, NOW)
+    assert look_at > NOW
+    if settled_at >= NOW:
+        assert look_at - settled_at <= timedelta(milliseconds=1)
+
+
+@given(patiences, counts, seconds, seconds)
+def test_later_looks_come_later(patience, looks, age, more):
+    """More looks taken, or a later now, never bring the next look forward."""
+    since = NOW - age
+    look_at = next_look(patience, looks, since, NOW)
+    assert look_at <= next_look(patience, looks + 1, since, NOW)
+    assert look_at <= next_look(patience, looks, since, NOW + more)
+
+
+@given(patiences)
+def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(patience):
+    """From the start of a doubt, two looks are taken and one of them after the settle time, within a dozen looks."""
+    at, taken = next_look(patience, 0, NOW, NOW), []
+    while len(taken) < 2 or taken[-1] <= NOW + patience.settle:
+        taken.append(at)
+        at = next_look(patience, len(taken), NOW, at)
+    assert len(taken) <= 20
+
+
+def test_a_call_ends_before_its_lease_and_a_lease_before_the_settle_time():
+    """The defaults are ordered; equal times are not."""
+    assert PATIENCE.is_ordered
+    assert not Patience(deadline=PATIENCE.lease).is_ordered
+    assert not Patience(lease=PATIENCE.settle).is_ordered

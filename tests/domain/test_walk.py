@@ -1,0 +1,121 @@
+"""The exhaustive walk: under the product's rules nothing breaks; with one rule spoiled, something does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from publisher.domain.absence import shows_absence
+from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.lifecycle import AbsenceShown, LeaseLapsed, Ruled, advance
+from publisher.domain.outcome import Missing, Published, Unknown
+from tests.domain.scene import ANOTHERS, LONG_AGO, SETTLE, TICK, Rules
+from tests.domain.walk import (
+    AN_END_COMES,
+    AN_END_IS_TRUE,
+    AT_MOST_ONE,
+    ONE_RESEND,
+    PUBLISHED_IS_TRUE,
+    RETRACTION_HOLDS,
+    WITHDRAWAL_HOLDS,
+    walk,
+)
+
+
+def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_true():
+    """No order of crashes, late replies, late posts, wrong reads and requests breaks a promise; all states are met."""
+    walked = walk(Rules())
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+    assert walked.scenes > 40_000
+
+
+def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None]) -> Rules:
+    """Rules whose `advance` gives what `then` makes of its answer, where that is anything."""
+
+    def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
+        after = advance(delivery, event, **rest)
+        return then(delivery, after, event) or after
+
+    return Rules(advance=step)
+
+
+def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_call = before.state is State.SENDING and isinstance(event, LeaseLapsed)
+    return replace(after, state=State.DUE) if is_call else None
+
+
+def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_doubt = before.state is State.SENDING and isinstance(event, Unknown)
+    return replace(after, state=State.RETRY_WAIT) if is_doubt else None
+
+
+def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    return replace(after, was_resent=False) if isinstance(event, AbsenceShown) else None
+
+
+def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+    is_stopped = before.state is State.SENDING and after.state is State.CANCELLED
+    return replace(after, state=State.RETRY_WAIT) if is_stopped else None
+
+
+def review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_review = before.state is State.UNKNOWN and before.ticket is not None and isinstance(event, AbsenceShown)
+    return replace(after, state=State.DUE, was_resent=True) if is_review and event.may_resend else None
+
+
+def retracting_review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_review = before.state is State.RETRACTING and isinstance(event, AbsenceShown)
+    return replace(after, state=State.RETRACTED) if is_review else None
+
+
+def review_never_closes(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+    is_closed = before.state is State.RETRACTING and after.state is State.RETRACTED and before.ticket is not None
+    return replace(after, state=State.RETRACTING, ticket=before.ticket) if is_closed else None
+
+
+def word_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_word = before.state is State.HELD and isinstance(event, Ruled) and event.to is State.PUBLISHED
+    return replace(after, receipt=None) if is_word else None
+
+
+def one_look(looks: Sequence[Look], attempt: Attempt, _settle: timedelta) -> bool:
+    return shows_absence([*looks, *looks], attempt, -SETTLE * TICK)
+
+
+def early_looks(looks: Sequence[Look], attempt: Attempt, _settle: timedelta) -> bool:
+    return shows_absence(looks, attempt, -SETTLE * TICK)
+
+
+MUTANTS = {
+    "lapsed lease in sending is due again": (spoiled(lapsed_call_is_due_again), AT_MOST_ONE),
+    "unknown outcome is retried": (spoiled(unknown_is_retried), AT_MOST_ONE),
+    "one look is believed": (Rules(shows_absence=one_look), AT_MOST_ONE),
+    "looks before the settle time are believed": (Rules(shows_absence=early_looks), AT_MOST_ONE),
+    "settle time too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
+    "page one counts as all": (Rules(incomplete_look=lambda: Missing(back_to=LONG_AGO)), AT_MOST_ONE),
+    "frozen worker starts its call": (Rules(may_start=lambda _left: True), AT_MOST_ONE),
+    "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), AT_MOST_ONE),
+    "old epoch's outcome is believed": (
+        Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
+        AT_MOST_ONE,
+    ),
+    "review is believed absent": (spoiled(review_is_believed_absent), AT_MOST_ONE),
+    "newest item is adopted": (Rules(lookalike=lambda: Published(receipt=ANOTHERS)), PUBLISHED_IS_TRUE),
+    "second resend after absence": (spoiled(resends_again_and_again), ONE_RESEND),
+    "withdrawal is forgotten": (spoiled(stop_is_forgotten), WITHDRAWAL_HOLDS),
+    "retraction is forgotten": (spoiled(stop_is_forgotten), RETRACTION_HOLDS),
+    "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
+    "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
+    "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_spoiled_rule_breaks_a_promise(name):
+    """The walk sees what each rule is for: without it, the promise it guards is broken."""
+    rules, promise = MUTANTS[name]
+    walked = walk(rules, frozenset({promise}))
+    assert walked.breach == promise, "\n".join((name, *walked.way))

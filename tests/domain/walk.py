@@ -1,0 +1,135 @@
+"""Every way in which a delivery, a platform, crashing workers and people can meet, walked to the end.
+
+The books are moved by the product's own `advance` and `shows_absence`; the platform, the workers and the lease are a
+model with a discrete clock. Ages are capped where nothing depends on them any more, so the set of states is finite
+and the walk is exhaustive for any length of time, within three attempts.
+
+What is assumed of the platform, and nothing more:
+
+- A call acts within `DEADLINE + SERVER_DELAY` of its start, within `SERVER_DELAY` of the end of its connection.
+- A list that is read whole shows a live post at the latest `LISTING_LAG` after it was made, and may before.
+- A post under review whose ticket we were never given stands in that list too; otherwise nobody could know of it.
+- A live post that our books know may be removed by the platform at any time.
+
+Reads and expiry happen at any instant: whatever `next_look` and the clock say is among them.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from publisher.domain.delivery import ENDED, State
+from tests.domain.moves import ALIKE, Moves
+from tests.domain.scene import OURS, Rules, Scene, can_still_act, is_live
+
+AT_MOST_ONE = "at most one post"
+ONE_RESEND = "at most one resend without a person"
+PUBLISHED_IS_TRUE = "published is true"
+AN_END_IS_TRUE = "an end is true"
+WITHDRAWAL_HOLDS = "no call after a withdrawal"
+RETRACTION_HOLDS = "no call after a retraction"
+AN_END_COMES = "an end comes, or a person is asked"
+PROMISES = frozenset({
+    AT_MOST_ONE,
+    ONE_RESEND,
+    PUBLISHED_IS_TRUE,
+    AN_END_IS_TRUE,
+    WITHDRAWAL_HOLDS,
+    RETRACTION_HOLDS,
+    AN_END_COMES,
+})  # fmt: skip
+
+Trail = dict[Scene, tuple[str, Scene] | None]
+"""Each scene reached, and the step and scene it was first reached by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """How many scenes were reached, in which states of a delivery, and the shortest way to the first broken promise."""
+
+    scenes: int
+    states: frozenset[State]
+    breach: str | None = None
+    way: tuple[str, ...] = ()
+
+
+def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
+    """Visit every scene once, nearest first; stop at the first that breaks one of the promises."""
+    moves = Moves(rules)
+    start = Scene()
+    trail: Trail = {start: None}
+    leads_on: dict[Scene, list[Scene]] = {}
+    queue = deque([start])
+    while queue:
+        scene = queue.popleft()
+        for label, after in moves.of(scene):
+            if not label.startswith("person") and not label.endswith("Lookalike"):
+                leads_on.setdefault(after, []).append(scene)
+            if after in trail:
+                continue
+            trail[after] = (label, scene)
+            queue.append(after)
+            broken = {*_broken_promises(after, rules), *_broken_steps(scene, label)} & promises
+            if broken:
+                return _walked(trail, broken.pop(), after)
+    stuck = next(iter(trail.keys() - _can_rest(trail, leads_on)), None)
+    return _walked(trail, AN_END_COMES if stuck and AN_END_COMES in promises else None, stuck or start)
+
+
+def _broken_promises(scene: Scene, rules: Rules) -> Iterator[str]:
+    """Name what a scene breaks. Copies that a person saw gone before ordering a resend are not in it any more."""
+    books = scene.books
+    if len([copy for copy in scene.copies if copy.status != "refused"]) > 1:
+        yield AT_MOST_ONE
+    if scene.resends > 1:
+        yield ONE_RESEND
+    if books.state is State.PUBLISHED and not _is_proven(scene):
+        yield PUBLISHED_IS_TRUE
+    if books.state in ENDED and (is_live(scene) or can_still_act(scene, rules)):
+        yield AN_END_IS_TRUE
+
+
+def _broken_steps(before: Scene, label: str) -> Iterator[str]:
+    """Name what a step breaks."""
+    if label == "intent" and before.books.is_withdrawn:
+        yield WITHDRAWAL_HOLDS
+    if label == "intent" and before.books.is_retract_ordered:
+        yield RETRACTION_HOLDS
+
+
+def _is_proven(scene: Scene) -> bool:
+    made = any(copy.status in {"live", "removed"} for copy in scene.copies)
+    return made and scene.books.receipt == OURS.remote_id
+
+
+def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:
+    """All scenes from which the product alone, and no chance find, leads to an end, a live post or a person."""
+    can = {scene for scene in trail if _rests(scene)}
+    queue = deque(can)
+    while queue:
+        for before in leads_on.get(queue.popleft(), ()):
+            if before not in can:
+                can.add(before)
+                queue.append(before)
+    return can
+
+
+def _rests(scene: Scene) -> bool:
+    """Whether it has ended, is live, or is shown red: also a retraction that has met a lookalike."""
+    state = scene.books.state
+    is_red = state is State.HELD or (state is State.RETRACTING and (ALIKE, False) in scene.looks)
+    return is_red or state in ENDED | {State.PUBLISHED}
+
+
+def _walked(trail: Trail, broken: str | None, last: Scene) -> Walked:
+    states = frozenset(scene.books.state for scene in trail)
+    return Walked(scenes=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ())
+
+
+def _way(trail: Trail, scene: Scene) -> tuple[str, ...]:
+    labels: list[str] = []
+    step = trail[scene]
+    while step is not None:
+        labels.append(step[0])
+        step = trail[step[1]]
+    return tuple(reversed(labels))

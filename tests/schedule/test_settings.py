@@ -1,0 +1,310 @@
+"""From the text of publisher.toml to settings, or to every problem at its place."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.account import Mode
+from publisher.domain.errors import SettingsError
+from publisher.domain.patience import Patience
+from publisher.domain.quota import Quota
+from publisher.schedule import desk_for
+from publisher.settings import (
+    Environment,
+    LimitSettings,
+    Settings,
+    load_settings,
+    overlay,
+    parse_settings,
+    settings_schema,
+)
+from tests.schedule.desks import told
+
+WORKSPACE = Path("/srv/police")
+
+FULL = """environment = "live"
+timezone = "Asia/Urumqi"
+database = "postgresql://user@host/db"
+days_ahead = 5
+secrets_dir = "secrets"
+public_ip = "203.0.113.7"
+lang = "en"
+[dashboard]
+listen = "0.0.0.0:80"
+[limits.weibo]
+gap = "30s"
+per_hour = 30
+per_day = 100
+deadline = 20
+lease = "40s"
+settle = "10m"
+look_first = "5s"
+retry_first = "1s"
+clock_margin = "2m"
+[region.110000]
+name = "北京"
+hotline = "110"
+[groups]
+north = ["beijing-weibo", "beijing-tieba"]
+[[account]]
+id = "beijing-weibo"
+platform = "weibo"
+identity = "1404376560"
+region = "110000"
+secret = "weibo-beijing"
+safe_link = "https://example.gov.cn/n/{marker}"
+base_url = "https://proxy.example.gov.cn/weibo/"
+public_ip = "203.0.113.8"
+[[account]]
+id = "beijing-tieba"
+platform = "tieba"
+identity = "tb.1.abc"
+secret = "tieba-beijing"
+forum = "示例"
+accept_risk = true
+"""
+
+WEIBO = """[[account]]
+id = "w"
+platform = "weibo"
+identity = "1"
+secret = "w"
+safe_link = "https://example.gov.cn/{marker}"
+"""
+WECHAT = """[[account]]
+id = "x"
+platform = "wechat"
+identity = "wx1"
+secret = "x"
+"""
+TIEBA = """[[account]]
+id = "t"
+platform = "tieba"
+identity = "tb.1"
+secret = "t"
+"""
+
+
+def read(text: str) -> Settings:
+    return parse_settings(text, workspace=WORKSPACE)
+
+
+def refusal(text: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    return caught.value
+
+
+def test_every_key_arrives() -> None:
+    """Settings that use every key mean what they say."""
+    found = read(FULL)
+    assert (found.environment, found.timezone.key, found.days_ahead, found.lang) == (
+        Environment.LIVE,
+        "Asia/Urumqi",
+        5,
+        "en",
+    )
+    assert found.database == "postgresql://user@host/db"
+    assert found.secrets_dir == WORKSPACE / "secrets"
+    assert found.dashboard.listen == "0.0.0.0:80"
+    assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
+    assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
+    assert found.limits["weibo"] == LimitSettings(
+        gap=timedelta(seconds=30),
+        per_hour=30,
+        per_day=100,
+        deadline=timedelta(seconds=20),
+        lease=timedelta(seconds=40),
+        settle=timedelta(minutes=10),
+        look_first=timedelta(seconds=5),
+        retry_first=timedelta(seconds=1),
+        clock_margin=timedelta(minutes=2),
+    )
+    weibo, tieba = found.accounts.values()
+    assert (weibo.base_url, weibo.public_ip, weibo.region) == (
+        "https://proxy.example.gov.cn/weibo",
+        "203.0.113.8",
+        "110000",
+    )
+    assert (tieba.forum, tieba.has_accepted_risk, tieba.public_ip, tieba.mode) == (
+        "示例",
+        True,
+        "203.0.113.7",
+        Mode.API,
+    )
+
+
+def test_defaults_hold_when_nothing_is_said() -> None:
+    """A file that says nothing gives live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
+    found = read("# nothing yet\n")
+    assert found.database == "sqlite:////srv/police/var/publisher.db"
+    assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Shanghai", 2)
+    assert (found.dashboard.listen, found.lang, found.secrets_dir) == ("127.0.0.1:8700", "zh_CN", None)
+
+
+def test_an_absolute_database_path_stays() -> None:
+    """Four slashes name a file anywhere on the machine."""
+    assert read('database = "sqlite:////data/p.db"').database == "sqlite:////data/p.db"
+
+
+def test_a_password_in_the_database_address_is_not_shown() -> None:
+    """Neither the settings' representation nor a problem repeats the database's address."""
+    assert "hunter2" not in repr(read('database = "postgresql://u:hunter2@h/d"'))
+    assert "hunter2" not in str(refusal('database = "mysql://u:hunter2@h/d"').problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('timezone = "Asia/Peking"', (1, 12, "timezone", "unknown_timezone")),
+        ('timezone = "../../etc/passwd"', (1, 12, "timezone", "unknown_timezone")),
+        ('database = "sqlite:///:memory:"', (1, 12, "database", "bad_database")),
+        ('database = "sqlite://"', (1, 12, "database", "bad_database")),
+        ("days_ahead = 0", (1, 14, "days_ahead", "too_small")),
+        ("days_ahead = 1000", (1, 14, "days_ahead", "too_great")),
+        ("days_ahead = true", (1, 14, "days_ahead", "wrong_type")),
+        ('lang = "fr"', (1, 8, "lang", "not_one_of")),
+        ('public_ip = "1.2.3"', (1, 13, "public_ip", "bad_ip")),
+        ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
+        ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
+        ('[limits.weebo]\ngap = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
+        ('[limits.weibo]\ngapp = "1s"', (2, 1, "limits.weibo.gapp", "unknown_key")),
+        ('[limits.weibo]\ngap = "1 hour"', (2, 7, "limits.weibo.gap", "bad_duration")),
+        ("[limits.weibo]\nper_hour = 0", (2, 12, "limits.weibo.per_hour", "too_small")),
+        ("[limits.weibo]\nsettle = 0", (2, 10, "limits.weibo.settle", "not_zero")),
+        ('[limits.weibo]\ndeadline = "1m"\nlease = "1m"', (3, 9, "limits.weibo.lease", "wrong_order")),
+        ('[limits.weibo]\ndeadline = "2m"\nsettle = "1m"', (3, 10, "limits.weibo.settle", "wrong_order")),
+        ("[limits.weibo]\nper_hour = 9\nper_day = 8", (2, 12, "limits.weibo.per_hour", "hour_over_day")),
+        ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
+        ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
+        ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 10, "groups.north[1]", "double_member")),
+        ('[groups]\nw = ["w"]\n' + WEIBO, (2, 1, "groups.w", "bad_group_name")),
+        ('[groups]\nall = ["w"]\n' + WEIBO, (2, 1, "groups.all", "bad_group_name")),
+        (WEIBO + 'region = "1"', (7, 10, "account[0].region", "unknown_region")),
+        (WEIBO + "identify = 1", (7, 1, "account[0].identify", "unknown_key")),
+        (WEIBO.replace('"1"', "1"), (4, 12, "account[0].identity", "wrong_type")),
+        (WEIBO.replace('"weibo"', '"webo"'), (3, 12, "account[0].platform", "unknown_platform")),
+        (WEIBO + 'mode = "assisted"', (7, 8, "account[0].mode", "assisted_not_available")),
+        (WEIBO.replace("{marker}", "x"), (6, 13, "account[0].safe_link", "bad_safe_link")),
+        (WEIBO.replace("https", "ftp"), (6, 13, "account[0].safe_link", "bad_safe_link")),
+        (WEIBO.replace("safe_link", "#"), (1, 1, "account[0].safe_link", "safe_link_missing")),
+        (WEIBO + 'forum = "a"', (7, 1, "account[0].forum", "forum_only_on_tieba")),
+        (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (WEIBO + WEIBO.replace('"1"', '"2"'), (8, 6, "account[1].id", "double_account")),
+        (WEIBO + WEIBO.replace('id = "w"', 'id = "v"'), (10, 12, "account[1].identity", "same_identity")),
+        (TIEBA + "accept_risk = true", (1, 1, "account[0].forum", "forum_missing")),
+        (TIEBA + 'forum = "a"', (1, 1, "account[0].accept_risk", "risk_not_accepted")),
+        ('[account]\nid = "w"', (1, 1, "account", "single_brackets")),
+        (
+            '[[approvals.warning]]\nstage = "初审"\nrole = "approver"\npeople = 1',
+            (1, 1, "approvals.warning", "approvals_not_available"),
+        ),
+    ],
+)
+def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
+    """One mistake gives one problem, with the line and column of what to mend."""
+    assert told(refusal(text)) == [where]
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    """Mistakes in different accounts and tables are told together, in the file's order."""
+    text = 'timezone = "Mars"\n[groups]\nn = ["y"]\n' + TIEBA + WEIBO.replace("{marker}", "")
+    assert [code for *_, code in told(refusal(text))] == [
+        "unknown_timezone",
+        "unknown_member",
+        "forum_missing",
+        "risk_not_accepted",
+        "bad_safe_link",
+    ]
+
+
+def test_an_account_that_is_off_needs_no_permission() -> None:
+    """A Tieba account without forum and a Weibo account without link are fine while they are off."""
+    found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("safe_link", "#") + 'mode = "off"\n')
+    assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("", "drill_needs_base_url"),
+        ('base_url = "https://api.weibo.com"', "drill_not_loopback"),
+        ('base_url = "http://localhost.example.com"', "drill_not_loopback"),
+        ('base_url = "http://10.0.0.1:8710"', "drill_not_loopback"),
+        ('base_url = "http://[::2]:8710"', "drill_not_loopback"),
+        ('base_url = "http://127.0.0.1:8710@example.com/"', "bad_base_url"),
+    ],
+)
+def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
+    """In a drill every account needs an address, and only loopback will do."""
+    assert [problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems] == [code]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"])
+def test_f95_loopback_has_several_names(host: str) -> None:
+    """Every loopback address will do for a drill."""
+    found = read('environment = "drill"\n' + WECHAT + f'base_url = "http://{host}"')
+    assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]  # ids are plain texts at run time
+
+
+def test_an_installed_adapter_brings_its_platform() -> None:
+    """A platform beyond the built-in ones is allowed where an adapter for it is installed."""
+    text = WECHAT.replace('"wechat"', '"douyin"')
+    found = parse_settings(text, workspace=WORKSPACE, platforms={"douyin"})
+    assert [account.platform for account in found.accounts.values()] == ["douyin"]
+
+
+async def test_a_workspace_is_loaded_from_disk(tmp_path: Path) -> None:
+    """Loading a workspace gives absolute paths inside it; without a file it says so."""
+    with pytest.raises(SettingsError) as caught:
+        await load_settings(tmp_path)
+    assert caught.value.problems[0].code == "file_missing"
+    (tmp_path / "publisher.toml").write_text(WECHAT)
+    found = await load_settings(tmp_path)
+    assert found.workspace == tmp_path
+    assert found.database == f"sqlite:///{tmp_path}/var/publisher.db"
+
+
+def test_a_desk_is_laid_out_from_settings() -> None:
+    """A schedule is read against the operator's accounts, groups and zone."""
+    desk = desk_for(read(FULL), templates={"warning"})
+    assert (list(desk.accounts), list(desk.groups), desk.timezone.key) == (
+        ["beijing-weibo", "beijing-tieba"],
+        ["north"],
+        "Asia/Urumqi",
+    )
+
+
+QUOTA = Quota(gap=timedelta(seconds=30), per_hour=30, per_day=100)
+SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds=seconds))
+
+
+def test_without_limits_the_defaults_stay() -> None:
+    """An operator who says nothing changes nothing."""
+    assert overlay(QUOTA, Patience(), LimitSettings()) == (QUOTA, Patience())
+
+
+def test_limits_replace_defaults_one_by_one() -> None:
+    """Only what the operator says replaces a default."""
+    quota, patience = overlay(QUOTA, Patience(), LimitSettings(per_hour=5, look_first=timedelta(seconds=1)))
+    assert quota == Quota(gap=timedelta(seconds=30), per_hour=5, per_day=100)
+    assert patience == Patience(look_first=timedelta(seconds=1))
+
+
+@given(SECONDS, SECONDS)
+def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
+    """Whatever deadline and settle time are given, a lease fits between them when they leave room for one."""
+    _, patience = overlay(QUOTA, Patience(), LimitSettings(deadline=deadline, settle=settle))
+    assert patience.is_ordered is (patience.deadline < patience.settle)
+
+
+def test_the_schema_explains_every_key() -> None:
+    """Editors are told in Chinese what each setting means."""
+    schema = settings_schema()
+    tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
+    described = [key for table in tables for key in table["properties"].values()]
+    assert all(any(letter > "一" for letter in key["description"]) for key in described)

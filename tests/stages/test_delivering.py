@@ -1,0 +1,217 @@
+"""From a due delivery to its end, with real books and a platform that behaves."""
+
+import asyncio
+from datetime import timedelta
+
+from publisher.delivering import deliver_due
+from publisher.domain.delivery import State
+from publisher.domain.outcome import Busy, NotSent, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.post import PostId
+from publisher.keeping import keep, settle_the_dead
+from publisher.reconciling import reconcile_due
+from publisher.retracting import retract_due
+from publisher.reviewing import Ruling, person, rule
+from publisher.store.board import Board
+from publisher.store.orders import Orders
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter
+
+
+async def stage(open_desk, *names):
+    """Give a desk and one platform for these accounts."""
+    desk = await open_desk(*(terms_of(name) for name in names))
+    fake = FakeAdapter(now=desk.books.world.now)
+    return desk, fake, dict.fromkeys(desk.books.terms, fake)
+
+
+async def beat(desk, adapters, stopping=None):
+    """Let every stage have its turn once."""
+    await keep(desk.rounds)
+    await deliver_due(desk.outbox, adapters, 50, stopping or asyncio.Event())
+    await reconcile_due(desk.outbox, adapters, 50)
+    await retract_due(desk.outbox, adapters, 50)
+
+
+async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
+    """Let time pass step by step, with a beat at each."""
+    for _ in range(timedelta(minutes=minutes) // step):
+        world.pass_time(step)
+        await beat(desk, adapters)
+
+
+async def state_of(desk, post="p"):
+    [delivery] = await Board(desk.books).deliveries(post=PostId(post))
+    return delivery
+
+
+async def test_what_is_due_is_published_once(open_desk, world):
+    """Each account gets its one post, and nothing more happens at later beats."""
+    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
+    await file_posts(desk.registry, post_of("p", ["a", "b", "c"], START))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=5)
+    assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
+    assert {item.state for item in await Board(desk.books).deliveries()} == {State.PUBLISHED}
+
+
+async def test_f24_a_lost_reply_is_found_again_and_never_repeated(open_desk, world):
+    """The post that acted without a reply is adopted; one call was made."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.UNKNOWN
+    await run_on(desk, adapters, world, minutes=2)
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (State.PUBLISHED, "1", 1)
+    assert delivery.verified_at is not None
+
+
+async def test_f21_a_call_that_came_to_nothing_is_made_again_after_absence_is_shown(open_desk, world):
+    """Only after the settle time, once, as attempt two."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=9)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=3)
+    assert [parcel.attempt for parcel in fake.calls] == [1, 2]
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+async def test_f19_what_was_not_sent_is_tried_again_soon(open_desk, world):
+    """A refused connection costs a short wait and no doubt."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.RETRY_WAIT
+    await run_on(desk, adapters, world, minutes=1)
+    assert (await state_of(desk)).state is State.PUBLISHED
+    assert len(fake.calls) == 3
+
+
+async def test_f45_refused_content_fails_with_its_reason(open_desk, world):
+    """No retry; the reason can be read."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Rejected(code="20021", reason="illegal"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await run_on(desk, adapters, world, minutes=5)
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.FAILED, "20021", 1)
+
+
+class Faulty(FakeAdapter):
+    """An adapter with a bug after its call."""
+
+    async def publish(self, parcel):
+        self.post(parcel)
+        raise ZeroDivisionError
+
+
+async def test_an_adapters_bug_is_a_doubt_like_any_other(open_desk, world):
+    """What escapes an adapter is not taken for failure: the post it made is found."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    faulty = Faulty(now=world.now)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, {"a": faulty})
+    assert (await state_of(desk)).reason == "adapter_failed"
+    await run_on(desk, {"a": faulty}, world, minutes=2)
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+async def test_f47_a_review_without_end_is_told_then_held(open_desk, world):
+    """An alert after half an hour, a person after two, and never a second call."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Submitted(ticket=Ticket(number="none"), look_again_at=START))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
+    assert "review_slow" in [alert.code for alert in await Board(desk.books).alerts()]
+    await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review", 1)
+
+
+class Blind(FakeAdapter):
+    """A platform whose list cannot be read."""
+
+    async def find(self, parcel):
+        return Unknown(reason="list_unreadable")
+
+
+async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_desk, world):
+    """The delivery waits, then goes to a person; it is not sent again."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    blind = Blind(now=world.now)
+    blind.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, {"a": blind})
+    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(blind.calls)) == (State.HELD, "cannot_check", 1)
+
+
+async def test_f77_a_retraction_of_a_doubt_first_finds_then_removes(open_desk, world):
+    """No further call is made for the post, and the live copy goes."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=2)
+    assert (await state_of(desk)).state is State.RETRACTED
+    assert (fake.posts, len(fake.calls)) == ({}, 1)
+
+
+async def test_a_retraction_of_what_never_was_live_ends_too(open_desk, world):
+    """When absence is shown there is nothing left to take down."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=15)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
+
+
+async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, world):
+    """Seen, it is published; not seen, it is held again."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    blind = Blind(now=world.now)
+    blind.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, {"a": blind})
+    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    for expected in (State.HELD, State.PUBLISHED):
+        held = await state_of(desk)
+        await rule(desk.outbox, held, Ruling.LIVE, by="li", reason="seen", url="https://fake.example/1")
+        await beat(desk, adapters)
+        after = await state_of(desk)
+        assert after.state is expected
+        assert expected is State.PUBLISHED or after.reason == "not_seen"
+        fake.post(blind.calls[0])
+
+
+async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
+    """After the stop is asked for no call starts; what is due stays due."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    stopping = asyncio.Event()
+    stopping.set()
+    await beat(desk, adapters, stopping)
+    assert ((await state_of(desk)).state, fake.calls) == (State.DUE, [])
+
+
+async def test_f02_what_the_dead_left_in_sending_is_settled_by_reading(open_desk, world):
+    """A restart ends every lease: announced calls are doubts, claims are due again."""
+    desk, fake, adapters = await stage(open_desk, "a", "b")
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
+    await desk.rounds.ripen()
+    first, _second = await desk.outbox.claim(10)
+    await desk.outbox.intend(first)
+    assert await settle_the_dead(desk.rounds) == 2
+    await run_on(desk, adapters, world, minutes=15)
+    assert {item.state for item in await Board(desk.books).deliveries()} == {State.PUBLISHED}
+    assert len(fake.posts) == 2

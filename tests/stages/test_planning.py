@@ -1,0 +1,258 @@
+"""From the text of a schedule to filed deliveries, with the shipped templates and the real adapters' limits."""
+
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError, ScheduleError
+from publisher.domain.outcome import Published, Receipt
+from publisher.domain.post import PostId
+from publisher.planning import Planner, plan_ahead, reload, schedule_in_force, send_again, send_now
+from publisher.schedule import desk_for, parse_schedule
+from publisher.settings import parse_settings
+from publisher.store.board import Board
+from publisher.store.outbox import Outbox
+from publisher.store.rounds import Rounds
+from publisher.testing.fakes import START
+from publisher.wiring.studio import build_studio
+
+SETTINGS = """
+environment = "drill"
+[region.110000]
+name = "北京"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+""" + "".join(
+    f"""
+[[account]]
+id = "{name}"
+platform = "weibo"
+identity = "{number}"
+region = "110000"
+secret = "{name}"
+safe_link = "https://example.gov.cn/n/{{marker}}"
+base_url = "http://127.0.0.1:9"
+"""
+    for number, name in ((1001, "a"), (1002, "b"))
+)
+
+
+def entry(name, *, at='"asap"', title="警惕退款诈骗", to='["all"]', extra=""):
+    return f"""
+[[post]]
+id = "{name}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+title = "{title}"
+at = {at}
+to = {to}
+{extra}
+[post.data]
+summary = "退款不用转账"
+"""
+
+
+def cron(name, text):
+    return entry(name).replace('at = "asap"', f'cron = "{text}"')
+
+
+@pytest.fixture
+async def planner(open_desk, tmp_path):
+    """Give a planner for two Weibo accounts."""
+    studio = build_studio(parse_settings(SETTINGS, workspace=tmp_path))
+    desk = await open_desk(*studio.terms.values())
+    reading = desk_for(studio.settings, templates=studio.press.templates.names)
+    planner = Planner(registry=desk.registry, press=studio.press, desk=reading, days_ahead=2)
+    return planner
+
+
+def rooms(planner):
+    """Give the keeper's rounds and the outbox over the planner's books."""
+    return Rounds(planner.registry.books), Outbox(planner.registry.books)
+
+
+async def deliveries(planner, **where):
+    return await Board(planner.registry.books).deliveries(**where)
+
+
+async def publish(planner, account):
+    """Let one due delivery of an account be published."""
+    rounds, outbox = rooms(planner)
+    await rounds.ripen()
+    for lease in await outbox.claim(10):
+        if lease.account == account:
+            await outbox.intend(lease)
+            receipt = Receipt(remote_id=f"{account}-{lease.delivery}", url="https://x.example", live_at=START)
+            await outbox.settle(lease, Published(receipt=receipt))
+
+
+async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
+    """Each account's delivery holds the frozen text; the version in force is the one read."""
+    text = entry("p")
+    assert await reload(planner, text, "schedule.toml") == 2
+    filed = await deliveries(planner)
+    assert [(item.account, item.state, item.due_at) for item in filed] == [
+        ("a", State.PENDING, START),
+        ("b", State.PENDING, START),
+    ]
+    assert await planner.registry.schedule_text() == text
+
+
+async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
+    """Neither a second reload nor a planning beat plans an occurrence twice."""
+    text = entry("p") + cron("weekly", "0 9 * * *")
+    filed = await reload(planner, text, "schedule.toml")
+    assert await reload(planner, text, "schedule.toml") == 0
+    schedule = await schedule_in_force(planner, "schedule.toml")
+    assert await plan_ahead(planner, schedule) == 0
+    assert len(await deliveries(planner)) == filed == 2 + 6
+
+
+async def test_f66_a_wrong_file_changes_nothing(planner):
+    """The last good version stays in force, and every problem is named at its line."""
+    good = entry("p")
+    await reload(planner, good, "schedule.toml")
+    bad = good + entry("q", to='["nowhere"]') + entry("r", title="很长" * 200)
+    with pytest.raises(ScheduleError):
+        await reload(planner, bad, "schedule.toml")
+    too_long = good + entry("r", title="很长" * 90)
+    with pytest.raises(ScheduleError) as refused:
+        await reload(planner, too_long, "schedule.toml")
+    assert all(problem.place and problem.place.line > good.count("\n") for problem in refused.value.problems)
+    assert await planner.registry.schedule_text() == good
+    assert len(await deliveries(planner)) == 2
+
+
+async def test_f65_a_large_removal_waits_for_a_yes(planner):
+    """Many open posts vanish only when their number is said."""
+    posts = [entry(f"p{number}", at="2026-11-26T09:00:00") for number in range(8)]
+    await reload(planner, "".join(posts), "schedule.toml")
+    with pytest.raises(RefusedError) as refused:
+        await reload(planner, posts[0], "schedule.toml")
+    assert (refused.value.code, refused.value.facts["number"]) == ("large_removal", "7")
+    await reload(planner, posts[0], "schedule.toml", accept=7)
+    states = [item.state for item in await deliveries(planner)]
+    assert (states.count(State.CANCELLED), states.count(State.PENDING)) == (14, 2)
+
+
+async def test_f69_an_edit_before_any_call_replaces_the_words(planner):
+    """All deliveries get the new text and wait for their time again."""
+    await reload(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
+    old = {item.rendition for item in await deliveries(planner)}
+    await reload(planner, entry("p", at="2026-11-26T10:00:00", title="新的标题"), "schedule.toml")
+    filed = await deliveries(planner)
+    assert {item.state for item in filed} == {State.PENDING}
+    assert not old & {item.rendition for item in filed}
+    assert {item.due_at.hour for item in filed} == {2}
+
+
+async def test_f70_an_edit_after_part_went_out_holds_the_rest(planner):
+    """Two texts of one occurrence are never live without a person's decision."""
+    await reload(planner, entry("p"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    await reload(planner, entry("p", title="新的标题"), "schedule.toml")
+    states = {item.account: (item.state, item.reason) for item in await deliveries(planner)}
+    assert states["a"] == (State.PUBLISHED, None)
+    assert states["b"] == (State.HELD, "edited")
+
+
+async def test_f71_a_removed_post_is_cancelled_where_it_is_not_live(planner):
+    """What is live stays until a person retracts it."""
+    await reload(planner, entry("p") + entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    await reload(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
+    states = {item.account: item.state for item in await deliveries(planner, post=PostId("p"))}
+    assert states == {"a": State.PUBLISHED, "b": State.CANCELLED}
+
+
+async def test_an_account_no_longer_named_is_cancelled_and_a_new_one_added(planner):
+    """A change of recipients touches only the recipients that changed."""
+    await reload(planner, entry("p", at="2026-11-26T09:00:00", to='["a"]'), "schedule.toml")
+    await reload(planner, entry("p", at="2026-11-26T09:00:00", to='["b"]'), "schedule.toml")
+    states = {item.account: item.state for item in await deliveries(planner)}
+    assert states == {"a": State.CANCELLED, "b": State.PENDING}
+
+
+async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(planner):
+    """Before the first intent it moves; afterwards the file is refused."""
+    await reload(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
+    await reload(planner, entry("p", at="2026-11-25T09:00:00"), "schedule.toml")
+    assert len(await deliveries(planner)) == 2
+    await publish(planner, AccountId("a"))
+    with pytest.raises(ScheduleError) as refused:
+        await reload(planner, entry("p", at="2026-11-27T09:00:00"), "schedule.toml")
+    assert [problem.code for problem in refused.value.problems] == ["moved_after_start"]
+
+
+async def test_a_past_time_is_an_error_only_for_a_post_the_books_do_not_know(planner, world):
+    """A new post in the past is refused; one that is already filed may stay in the file."""
+    text = entry("p", at="2026-11-25T09:30:00")
+    await reload(planner, text, "schedule.toml")
+    world.pass_time(timedelta(days=1))
+    await reload(planner, text + entry("q"), "schedule.toml")
+    with pytest.raises(ScheduleError) as refused:
+        await reload(planner, text + entry("r", at="2026-11-25T09:30:00"), "schedule.toml")
+    assert [problem.code for problem in refused.value.problems] == ["past_time"]
+
+
+async def test_a_cron_edit_applies_to_the_instants_after_it(planner):
+    """Instants filed under the old text and not in the new one are cancelled."""
+    await reload(planner, cron("daily", "0 12 * * *"), "schedule.toml")
+    before = {item.key.label for item in await deliveries(planner)}
+    await reload(planner, cron("daily", "0 13 * * *"), "schedule.toml")
+    after = {item.key.label: item.state for item in await deliveries(planner)}
+    assert {after[label] for label in before} == {State.CANCELLED}
+    assert [label for label, state in after.items() if state is State.PENDING] == sorted(
+        {"2026-11-25T05:00:00+00:00", "2026-11-26T05:00:00+00:00"}
+    )
+
+
+async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(planner, world):
+    """After three days of silence one bulletin is due, not three."""
+    text = cron("daily", "0 9 * * *")
+    await reload(planner, text, "schedule.toml")
+    world.pass_time(timedelta(days=4, minutes=10))
+    schedule = await schedule_in_force(planner, "schedule.toml")
+    await plan_ahead(planner, schedule)
+    labels = sorted({item.key.label[:10] for item in await deliveries(planner)})
+    assert labels == [f"2026-{day}" for day in ("11-25", "11-26", "11-27", "11-29", "11-30", "12-01")]
+
+
+async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner):
+    """`send` files it now, and a later reload does not take it for removed."""
+    await reload(planner, entry("p"), "schedule.toml")
+    [post] = parse_schedule(entry("red"), desk=planner.desk).posts
+    assert await send_now(planner, post, []) == 2
+    await reload(planner, entry("p") + entry("q"), "schedule.toml")
+    assert {item.state for item in await deliveries(planner, post=PostId("red"))} == {State.PENDING}
+
+
+async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, world):
+    """The ended delivery stays as it is beside the new one."""
+    await reload(planner, entry("p"), "schedule.toml")
+    world.pass_time(timedelta(hours=1))
+    rounds, outbox = rooms(planner)
+    await rounds.ripen()
+    await outbox.claim(10)
+    post = await planner.registry.post(PostId("p"))
+    assert await send_again(planner, post, AccountId("a"), []) == 1
+    old, new = await deliveries(planner, account=AccountId("a"))
+    assert (old.state, new.state, old.rendition != new.rendition) == (State.EXPIRED, State.PENDING, True)
+
+
+async def test_a_withdrawn_post_is_not_filed_again(planner):
+    """Reading the same file again does not bring back what a person withdrew."""
+    from publisher.reviewing import person
+    from publisher.store.orders import Orders
+
+    text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
+    await reload(planner, text, "schedule.toml")
+    orders = Orders(planner.registry.books)
+    for post in ("p", "daily"):
+        await orders.withdraw(PostId(post), person("li"), "mistake")
+    await reload(planner, text + "\n", "schedule.toml")
+    assert {item.state for item in await deliveries(planner)} == {State.CANCELLED}
