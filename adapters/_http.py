@@ -118,7 +118,9 @@ def _why_lost(error: Exception) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
@@ -145,6 +147,8 @@ class LoginHttp:
 
     async def ask(self, call: Call) -> Reply | NotSent | Unknown:
         """Make a call that may be repeated: it is, up to three times, while it brings nothing or a server error."""
+        if not call.is_repeatable:
+            return await self._ask_once(call)
         tries = AsyncRetrying(
             retry=retry_if_result(_is_worth_repeating),
             stop=stop_after_attempt(MOST_TRIES) | stop_after_delay(self.deadline),

@@ -28,7 +28,8 @@ class Call:
     """One HTTP request, as data.
 
     `form` is sent urlencoded, or as multipart beside `uploads`; `content` is a raw body instead of a form. Values may
-    be secrets, so they stay out of the representation.
+    be secrets, so they stay out of the representation. `is_repeatable` is False for what leaves something behind each
+    time it is asked, such as a draft.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Call:
     content: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    is_repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

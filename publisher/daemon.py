@@ -15,7 +15,7 @@ from watchfiles import awatch
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
-from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.events import Actor, Role
 from publisher.domain.post import Schedule
 from publisher.keeping import keep, settle_the_dead
 from publisher.messages import Messages

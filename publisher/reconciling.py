@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Unknown
 from publisher.domain.rendition import Parcel
 from publisher.guard import guarded
@@ -27,11 +27,12 @@ async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     """Take one read for one delivery."""
     world = outbox.books.world
     await world.failpoint("reconcile.before_read")
+    asked_at = world.now()
     finding = await guarded(read(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
     await world.failpoint("reconcile.after_read")
     if doubt.delivery.state is State.SUBMITTED:
         await world.failpoint("submitted.after_poll")
-    after = await outbox.learn(doubt, finding, RECONCILER)
+    after = await outbox.learn(doubt, finding, RECONCILER, asked_at)
     log.info(
         "looked",
         post=after.key.post,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.lifecycle import Actor, Role
+from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Gone, Rejected, Removal
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
@@ -25,9 +25,10 @@ async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
 async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     world = outbox.books.world
     await world.failpoint("retract.before_call")
+    asked_at = world.now()
     answer = await guarded(_take_down(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
     await world.failpoint("retract.after_call")
-    after = await outbox.learn(doubt, answer, RETRACTOR)
+    after = await outbox.learn(doubt, answer, RETRACTOR, asked_at)
     log.info(
         "retracting",
         post=after.key.post,

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import RefusedError
-from publisher.domain.lifecycle import Actor, Role, Ruled
+from publisher.domain.events import Actor, Role, Ruled
 from publisher.domain.outcome import Receipt
 from publisher.store.outbox import Outbox
 

@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import IO, Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -14,7 +14,7 @@ _SECRET = re.compile(
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def set_up(stream: IO[str] | None = None) -> None:
+def set_up(stream: TextIO | None = None) -> None:
     """Write events as JSON lines to a stream, standard error unless another is given."""
     for chatty in ("httpx", "httpcore", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

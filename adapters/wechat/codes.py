@@ -45,6 +45,7 @@ class Kind(StrEnum):
     RATE_LIMITED = "rate_limited"
     BUSY = "busy"
     BLOCKED = "blocked"
+    DUPLICATE = "duplicate"
     UNKNOWN = "unknown"
 
 
@@ -70,7 +71,7 @@ CODES = {
     40004: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40005: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40006: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40007: Meaning(kind=Kind.UNKNOWN, source=DRAFT, seen="2026-11-24"),
+    40007: Meaning(kind=Kind.DUPLICATE, source=DRAFT, seen="2026-11-24"),
     40008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40009: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40012: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
@@ -105,7 +106,7 @@ CODES = {
     45008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     45009: Meaning(kind=Kind.RATE_LIMITED, source=LIMITS, seen="2026-11-24"),
     45011: Meaning(kind=Kind.BUSY, source=LIMITS, seen="2026-11-24"),
-    45065: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
+    45065: Meaning(kind=Kind.DUPLICATE, source=MASS_SEND, seen="2026-11-24"),
     45102: Meaning(kind=Kind.RATE_LIMITED, source=RETURN_CODES, seen="2026-11-24", wait=timedelta(hours=2)),
     45103: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     45106: Meaning(kind=Kind.REJECTED, source=COMMENTS, seen="2026-11-24"),
@@ -205,5 +206,7 @@ def _judge(refused: Refused, now: datetime) -> NotDone:
             return Busy(code=word, reason=refused.message)
         case Kind.BLOCKED:
             return Blocked(code=word, reason=refused.message, hold=meaning.hold)
+        case Kind.DUPLICATE:
+            return Unknown(reason=word, is_duplicate=True)
         case Kind.UNKNOWN:
             return Unknown(reason=word)

@@ -28,7 +28,7 @@ from .wire import (
 
 MOST_PAGES = 25
 """So far is the draft box searched: 500 drafts."""
-CONSUMED = Failed(outcome=Unknown(reason="draft_consumed"))
+CONSUMED = Failed(outcome=Unknown(reason="draft_consumed", is_duplicate=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

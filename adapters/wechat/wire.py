@@ -9,7 +9,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -124,7 +124,7 @@ def encode_draft_add(base: str, token: str, rendition: Rendition, content: str, 
         "need_open_comment": 0,
         "only_fans_can_comment": 0,
     }
-    return _post(base, "draft/add", token, {"articles": [article]})
+    return replace(_post(base, "draft/add", token, {"articles": [article]}), is_repeatable=False)
 
 
 def encode_draft_get(base: str, token: str, draft: str) -> Call:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     PERMISSION = "permission"
     CAPTCHA = "captcha"
     ACCEPTED = "accepted"  # done, but not visible for one or two minutes
+    DUPLICATE = "duplicate"  # these words are said to be there already: a copy may be live
     DOUBT = "doubt"
 
 
@@ -72,9 +73,9 @@ CODES: Mapping[int, Code] = {
     20014: Code(Kind.BUSY, _WIKI, "2026-11-24"),
     20015: Code(Kind.ACCOUNT, _WIKI, "2026-11-24"),
     20016: Code(Kind.REST, _WIKI, "2026-11-24"),
-    20017: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
+    20017: Code(Kind.DUPLICATE, _WIKI, "2026-11-24"),
     20018: Code(Kind.REFUSED, _WIKI, "2026-11-24"),
-    20019: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
+    20019: Code(Kind.DUPLICATE, _WIKI, "2026-11-24"),
     20020: Code(Kind.REFUSED, _WIKI, "2026-11-24"),
     20021: Code(Kind.REFUSED, _WIKI, "2026-11-24"),
     20022: Code(Kind.REST, _WIKI, "2026-11-24"),
@@ -86,7 +87,7 @@ CODES: Mapping[int, Code] = {
     20102: Code(Kind.ACCOUNT, _WIKI, "2026-11-24"),
     20104: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     20109: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
-    20111: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
+    20111: Code(Kind.DUPLICATE, _WIKI, "2026-11-24"),
     20112: Code(Kind.PERMISSION, _CLIENTS, "2026-11-24"),
     20121: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     21301: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),

@@ -144,8 +144,8 @@ def refusal(code: int, words: str, ticket: Ticket, now: datetime) -> Outcome:
             return Blocked(code=name(code), reason=words, hold=HoldReason(kind.value))
         case Kind.ACCEPTED:
             return Submitted(ticket=ticket, look_again_at=now + SHOWN_AFTER)
-        case Kind.DOUBT:
-            return Unknown(reason=name(code))
+        case Kind.DUPLICATE | Kind.DOUBT:
+            return Unknown(reason=name(code), is_duplicate=kind is Kind.DUPLICATE)
 
 
 def decode_timeline(reply: Reply | NotSent | Unknown, uid: str) -> Timeline | Unknown:

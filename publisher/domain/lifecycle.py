@@ -6,157 +6,47 @@ decides. The diagram in the docs is drawn from it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
 from publisher.domain.delivery import WAITING, Delivery, State
 from publisher.domain.errors import IllegalStepError
+from publisher.domain.events import (
+    AbsenceShown,
+    Actor,
+    Claimed,
+    Event,
+    ExpiryPassed,
+    IntentWritten,
+    LeaseLapsed,
+    Released,
+    RetractOrdered,
+    Revised,
+    Ripened,
+    Role,
+    Ruled,
+    Stopped,
+    Withdrawn,
+)
 from publisher.domain.outcome import (
     Blocked,
     Busy,
     CredentialExpired,
-    Finding,
     Gone,
     HoldReason,
     Lookalike,
     Missing,
     NotSent,
-    Outcome,
     Published,
     RateLimited,
-    Receipt,
     Rejected,
     Submitted,
     Unknown,
 )
 from publisher.domain.patience import Patience, jitter_for, next_look, next_try
-from publisher.domain.rendition import Fingerprint
 
 MOST_DEATHS = 3
 MOST_REFUSALS = 2
-
-
-class Role(StrEnum):
-    PLANNER = "planner"
-    KEEPER = "keeper"
-    DELIVERER = "deliverer"
-    RECONCILER = "reconciler"
-    RETRACTOR = "retractor"
-    PERSON = "person"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who brings an event: a stage under its own name, or a named person."""
-
-    role: Role
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ripened:
-    """Its time has come, or its wait is over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revised:
-    """Staff changed the post. `has_started` says that some delivery of the occurrence has had an attempt."""
-
-    rendition: Fingerprint
-    due_at: datetime
-    expires_at: datetime
-    max_late: timedelta
-    is_urgent: bool
-    has_started: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A worker took the lease."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentWritten:
-    """The next call is announced on disk; it may start now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """The lease was given back without a call; `until` is when a next claim makes sense."""
-
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseLapsed:
-    """The worker is gone, or so slow that it counts as gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
-    """Not wanted any more."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpiryPassed:
-    """Too late to be sent. `reason` is `expired`, or `too_late` at a first claim."""
-
-    reason: str = "expired"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """A rule demands a person."""
-
-    reason: HoldReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbsenceShown:
-    """Several looks prove that the attempt left nothing. `may_resend` is the platform's trait."""
-
-    may_resend: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetractOrdered:
-    """A person wants what is live, or may be, taken down."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruled:
-    """A person's decision on a held delivery.
-
-    To `unknown` means: look, at `url` where the person named one. To `published` means: live by two people's word.
-    """
-
-    to: State
-    reason: str
-    url: str | None = None
-    receipt: Receipt | None = None
-
-
-Event = (
-    Ripened
-    | Revised
-    | Claimed
-    | IntentWritten
-    | Released
-    | LeaseLapsed
-    | Withdrawn
-    | ExpiryPassed
-    | Stopped
-    | AbsenceShown
-    | RetractOrdered
-    | Ruled
-    | Outcome
-    | Finding
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -506,7 +396,7 @@ def _table() -> Mapping[tuple[State, type], Rule]:
         ({s.RETRACTING}, Unknown, {s.RETRACTING}, retractor, _look_again),
         ({s.RETRACTING}, Missing, {s.RETRACTING}, retractor, _look_again),
         ({s.RETRACTING}, Rejected, {s.RETRACTING, s.RETRACTED}, retractor, _refused_retracting),
-        ({s.RETRACTING}, Lookalike, {s.RETRACTING}, retractor, _still_live),
+        ({s.RETRACTING}, Lookalike, {s.HELD}, retractor, _lookalike),
     ]
     return {
         (state, event): Rule(to=frozenset(to), who=frozenset(who), step=step)

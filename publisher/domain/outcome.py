@@ -102,9 +102,13 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """Anything else. A guess is never made from here."""
+    """Anything else. A guess is never made from here.
+
+    `is_duplicate` says that the platform claims to have these words already: nothing is sent again after that.
+    """
 
     reason: str
+    is_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

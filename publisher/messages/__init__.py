@@ -11,7 +11,7 @@ Each `*.toml` beside this file holds one area; an entry is a code with its words
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -27,7 +27,10 @@ class Messages:
     """The words of one language."""
 
     lang: Lang = "zh_CN"
-    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: catalogue())
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, Any]]:
+        return catalogue()
 
     def say(self, code: str, /, **facts: object) -> str:
         """Put a code into words; a code without an entry is shown as it is, so that nothing is ever hidden."""

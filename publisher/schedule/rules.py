@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from publisher.domain.post import PostId
+from publisher.domain.post import Kind, PostId
 from publisher.schedule.desk import Desk, Directory
 from publisher.schedule.model import PostEntry
 from publisher.schedule.times import cron_flaw
@@ -13,6 +13,8 @@ from publisher.tomlfile import Flaw, Loc, close_to
 
 RESERVED = frozenset({"all"})
 """Ids that commands use for something else."""
+
+_NEED_ORIGINAL = frozenset(kind for kind in Kind if kind.needs_original)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ def flaws_within(entry: PostEntry, index: int, desk: Desk, directory: Directory)
     if entry.template not in desk.templates:
         facts = {"value": entry.template, "choices": close_to(entry.template, desk.templates)}
         flaws.append(Flaw(loc=(*here, "template"), code="unknown_template", facts=facts))
-    if entry.follows is None and entry.kind.needs_original:
+    if entry.follows is None and entry.kind in _NEED_ORIGINAL:
         flaws.append(Flaw(loc=(*here, "follows"), code="follows_missing", facts={"kind": entry.kind}))
     for platform in entry.text:
         if platform not in desk.platforms:

@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State, WorkerId
-from publisher.domain.lifecycle import Actor, Event, advance
+from publisher.domain.events import Actor, Event
+from publisher.domain.lifecycle import advance
 from publisher.domain.patience import Patience
 from publisher.domain.terms import Terms
 from publisher.store.engine import Database, Unit

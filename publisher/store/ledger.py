@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, func, insert, literal, select, update
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import PublisherError
-from publisher.domain.lifecycle import Actor
+from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit

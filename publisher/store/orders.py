@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
-from publisher.domain.lifecycle import Actor, RetractOrdered
+from publisher.domain.events import Actor, RetractOrdered
 from publisher.domain.post import PostId
 from publisher.store.books import Books
 from publisher.store.engine import Unit

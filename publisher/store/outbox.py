@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, 
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
-from publisher.domain.lifecycle import (
+from publisher.domain.events import (
     AbsenceShown,
     Actor,
     Claimed,
@@ -31,6 +31,7 @@ from publisher.domain.outcome import (
     Published,
     RateLimited,
     Rejected,
+    Submitted,
     Unknown,
 )
 from publisher.domain.quota import DAY
@@ -49,7 +50,17 @@ from publisher.store.ledger import (
     write_audit,
 )
 from publisher.store.parcels import last_parcel, make_parcel, newest_id
-from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, LOOK, to_attempt, to_delivery, to_look, write_answer
+from publisher.store.rows import (
+    ATTEMPT,
+    DELIVERY,
+    LOGIN,
+    LOOK,
+    read_answer,
+    to_attempt,
+    to_delivery,
+    to_look,
+    write_answer,
+)
 
 TLS_FAILURES = 3
 DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
@@ -278,8 +289,7 @@ class Outbox:
             delivery = to_delivery(await read_row(unit, lease.delivery))
             await end_attempt(unit, delivery.id, lease.epoch, now, write_answer(outcome))
             if delivery.state is not State.SENDING or delivery.epoch != lease.epoch:
-                detail = dict(write_answer(outcome))
-                await write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
+                await self._keep_evidence(unit, delivery, lease, outcome, now)
                 return delivery
             event = await owned_elsewhere(unit, delivery, outcome)
             after = await self.books.change(unit, delivery, event, DELIVERER)
@@ -290,6 +300,17 @@ class Outbox:
         after = await self.books.database.write(operation)
         await self.books.world.failpoint("outcome.after_commit")
         return after
+
+    async def _keep_evidence(
+        self, unit: Unit, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime
+    ) -> None:
+        """Keep a late result: it decides nothing, but what it says is live can no longer be shown absent."""
+        detail = dict(write_answer(outcome))
+        await write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
+        number = select(ATTEMPT.c.number).where(ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch)
+        attempt = (await unit.connection.execute(number)).scalar_one_or_none()
+        if attempt is not None and isinstance(outcome, Published | Submitted):
+            await _write_look(unit, delivery.id, attempt, now, outcome)
 
     async def _consequences(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
         """What an outcome means for the account and the login, beyond this delivery."""
@@ -327,22 +348,16 @@ class Outbox:
             found = [to_delivery(row) for row in rows.mappings()]
             return [Doubt(delivery=item, parcel=await last_parcel(self.books, unit, item)) for item in found]
 
-    async def learn(self, doubt: Doubt, finding: Finding, by: Actor) -> Delivery:
-        """Store what a read showed, and what follows. Nothing follows if the delivery has moved on meanwhile."""
+    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked_at: datetime) -> Delivery:
+        """Store what a read begun at `asked_at` showed, and what follows.
+
+        Nothing follows if the delivery has moved on meanwhile.
+        """
 
         async def operation(unit: Unit) -> Delivery:
             now = self.books.world.now()
             delivery = to_delivery(await read_row(unit, doubt.delivery.id))
-            answer = write_answer(finding)
-            await unit.connection.execute(
-                insert(LOOK).values(
-                    delivery=delivery.id,
-                    attempt=delivery.attempts,
-                    at=now,
-                    finding=answer["kind"],
-                    detail=answer["detail"],
-                )
-            )
+            await _write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
             event = await self._conclude(unit, delivery, finding)
@@ -360,21 +375,24 @@ class Outbox:
             return await owned_elsewhere(unit, delivery, finding)
         if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing | Unknown):
             return Stopped(reason=HoldReason.NOT_SEEN)
-        if isinstance(finding, Missing) and await self._is_absent(unit, delivery):
-            return AbsenceShown(may_resend=self.books.terms[delivery.account].traits.may_resend)
-        return finding
-
-    async def _is_absent(self, unit: Unit, delivery: Delivery) -> bool:
+        if not isinstance(finding, Missing):
+            return finding
         attempts = await unit.connection.execute(
             select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
         )
-        attempt = attempts.mappings().one_or_none()
-        if attempt is None:
-            return True
+        attempt = attempts.mappings().one()
+        if not await self._is_absent(unit, delivery, to_attempt(attempt)):
+            return finding
+        said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
+        is_duplicate = isinstance(said, Unknown) and said.is_duplicate
+        traits = self.books.terms[delivery.account].traits
+        return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
+
+    async def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
         looks = await unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
         return shows_absence(
             [to_look(row) for row in looks.mappings()],
-            to_attempt(attempt),
+            attempt,
             self.books.patience(delivery.account).settle,
         )
 
@@ -386,6 +404,12 @@ class Outbox:
             return await self.books.change(unit, before, event, by)
 
         return await self.books.database.write(operation)
+
+
+async def _write_look(unit: Unit, delivery: DeliveryId, attempt: int, at: datetime, finding: Finding) -> None:
+    answer = write_answer(finding)
+    row = {"delivery": delivery, "attempt": attempt, "at": at, "finding": answer["kind"], "detail": answer["detail"]}
+    await unit.connection.execute(insert(LOOK).values(row))
 
 
 async def _may_go(unit: Unit, delivery: DeliveryId) -> bool:

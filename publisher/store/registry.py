@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, Table, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WAITING, State
-from publisher.domain.lifecycle import Actor, Revised, Role, Withdrawn
+from publisher.domain.events import Actor, Revised, Role, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
 from publisher.domain.post import ONCE, Post, PostId
 from publisher.domain.rendition import Rendition, Revision

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from publisher.domain.delivery import ENDED, Delivery, State
-from publisher.domain.lifecycle import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
+from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
 from publisher.domain.outcome import HoldReason
 from publisher.store.books import Books
 from publisher.store.conditions import subject_column

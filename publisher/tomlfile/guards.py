@@ -13,9 +13,9 @@ QUOTED = re.compile(
 )
 """Texts and comments, closed or not. Never goes back over what it has read, so that no input makes it slow."""
 
-_BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 _LETTER = "[A-Za-z0-9_+-]"
-_NO_BRACKET = re.compile(r"[^\[\]{}]+")
 
 
 def blank(text: str) -> str:
@@ -33,9 +33,11 @@ def find_excess(text: str, *, depth: int, key_parts: int, word: int) -> tuple[st
 def _first_excess(bare: str, depth: int, key_parts: int, word: int) -> tuple[str, int] | None:
     if dots := re.search(rf"\.(?:[^.=,\n\[\]{{}}]*+\.){{{key_parts - 1}}}", bare):
         return "key_too_long", dots.start()
-    if long := re.search(rf"(?<!{_LETTER}){_LETTER}{{{word + 1}}}", bare):
+    has_long = max(map(len, bare.split()), default=0) > word
+    if has_long and (long := re.search(rf"(?<!{_LETTER}){_LETTER}{{{word + 1}}}", bare)):
         return "word_too_long", long.start()
-    if max(accumulate(map(_BRACKETS.__getitem__, _NO_BRACKET.sub("", bare))), default=0) > depth:
+    brackets = bare.encode(errors="replace").translate(None, _NO_BRACKETS)
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth:
         return "too_deep", _depth_position(bare, depth)
     return None
 
@@ -43,7 +45,7 @@ def _first_excess(bare: str, depth: int, key_parts: int, word: int) -> tuple[str
 def _depth_position(bare: str, depth: int) -> int:
     level = 0
     for bracket in re.finditer(r"[\[\]{}]", bare):
-        level += _BRACKETS[bracket[0]]
+        level += _STEPS[ord(bracket[0])]
         if level > depth:
             return bracket.start()
     return 0

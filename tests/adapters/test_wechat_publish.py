@@ -55,6 +55,7 @@ def _expected(code):
         Kind.RATE_LIMITED: RateLimited(code=word, until=NOW + meaning.wait if meaning.wait else MIDNIGHT),
         Kind.BUSY: Busy(code=word, reason=said),
         Kind.BLOCKED: Blocked(code=word, reason=said, hold=meaning.hold),
+        Kind.DUPLICATE: Unknown(reason=word, is_duplicate=True),
         Kind.UNKNOWN: Unknown(reason=word),
     }[meaning.kind]
 
@@ -248,7 +249,7 @@ async def test_a_consumed_draft_is_never_made_again(scene):
     """F07 F24: a noted draft that left the box was submitted; neither a draft nor a submission follows."""
     scene.notebook.notes["draft:7"] = "DRAFT"
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="draft_consumed")
+    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
     assert not scene.asked("draft/add")
     assert not scene.asked("freepublish/submit")
 

@@ -127,7 +127,8 @@ async def test_a_lost_reply_f24(stage, when):
     await stage.spoil(SUBMIT, kind="status", code=504, acts=True)
     assert await stage.adapter.publish(now_parcel()) == Unknown(reason="wechat_http_error")
     second = await stage.adapter.publish(now_parcel(attempt=2))
-    assert second == Unknown(reason="draft_consumed" if when == "accept" else "wechat_53503")
+    is_gone = when == "accept"
+    assert second == Unknown(reason="draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)
     await stage.pass_time(61)
     assert isinstance(await stage.adapter.find(now_parcel()), Published)
     assert len(await stage.posts()) == 1

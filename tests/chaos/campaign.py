@@ -105,11 +105,15 @@ class Campaign:
             for row in self.publisher.status()
             if row["state"] == "published" and row["post"] not in originals
         ]
-        for post, account in self.dice.sample(live, min(RETRACTIONS, len(live))):
+        for post, account in self.dice.sample(live, min(self._few(RETRACTIONS), len(live))):
             self.publisher.retract(post, account)
             self.wanted[post, account] = "retracted"
-        for point in RETRACT_POINTS:
+        for point in self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)) if live else 0):
             self._kill(Kill(point=point))
+
+    def _few(self, number: int) -> int:
+        """A small campaign has no time for more than one."""
+        return number if self.kills >= LARGE else 1
 
     def _kill(self, kill: Kill) -> bool:
         is_reached = self.publisher.die(kill)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from publisher import delivering
 from publisher.contract import Adapter
-from publisher.domain import lifecycle
+from publisher.domain import events, lifecycle
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Attempt, Delivery, Lease, Look, State
 from publisher.domain.outcome import Missing
@@ -64,9 +64,9 @@ def _lapsed_is_due() -> None:
     def due_again(delivery: Delivery, _event: object, moment: lifecycle.Moment) -> Delivery:
         return lifecycle._back_to_waiting(delivery, State.DUE, None, moment)
 
-    rule = lifecycle.TRANSITIONS[State.SENDING, lifecycle.LeaseLapsed]
+    rule = lifecycle.TRANSITIONS[State.SENDING, events.LeaseLapsed]
     broken = lifecycle.Rule(to=frozenset({State.DUE, State.CANCELLED}), who=rule.who, step=due_again)
-    lifecycle.TRANSITIONS[State.SENDING, lifecycle.LeaseLapsed] = broken
+    lifecycle.TRANSITIONS[State.SENDING, events.LeaseLapsed] = broken
 
 
 def _one_look() -> None:

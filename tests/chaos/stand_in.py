@@ -1,4 +1,7 @@
-import asyncio, json, os, sys
+import asyncio
+import json
+import os
+import sys
 from pathlib import Path
 
 args = sys.argv[1:]
@@ -15,10 +18,10 @@ def main(args):
         asyncio.run(serve(host, int(port), Path(args[args.index("--state") + 1])))
         return 0
     folder, verb, *rest = Path(args[1]), args[2], *args[3:]
+    from publisher.domain.events import Actor, Role
     from publisher.settings import load_settings
-    from publisher.world import World, read_failpoints
     from publisher.wiring.application import open_application
-    from publisher.domain.lifecycle import Actor, Role
+    from publisher.world import World, read_failpoints
 
     settings = asyncio.run(load_settings(folder))
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from publisher.domain.delivery import ENDED, WAITING, Attempt, Delivery, Look, State
 from publisher.domain.errors import IllegalStepError
-from publisher.domain.lifecycle import (
+from publisher.domain.events import (
     AbsenceShown,
     Actor,
     Claimed,

@@ -9,9 +9,7 @@ import pytest
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import ASKING, ENDED, OPEN, WAITING, Delivery, State
 from publisher.domain.errors import IllegalStepError
-from publisher.domain.lifecycle import (
-    MOST_DEATHS,
-    TRANSITIONS,
+from publisher.domain.events import (
     AbsenceShown,
     Actor,
     Claimed,
@@ -27,8 +25,8 @@ from publisher.domain.lifecycle import (
     Ruled,
     Stopped,
     Withdrawn,
-    advance,
 )
+from publisher.domain.lifecycle import MOST_DEATHS, TRANSITIONS, advance
 from publisher.domain.outcome import (
     Blocked,
     Busy,

@@ -9,7 +9,8 @@ import pytest
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import Attempt, Delivery, Look, State
-from publisher.domain.lifecycle import AbsenceShown, LeaseLapsed, Ruled, advance
+from publisher.domain.events import AbsenceShown, LeaseLapsed, Ruled
+from publisher.domain.lifecycle import advance
 from publisher.domain.outcome import Missing, Published, Unknown
 from tests.domain.scene import ANOTHERS, LONG_AGO, SETTLE, TICK, Rules
 from tests.domain.walk import (

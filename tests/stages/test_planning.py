@@ -10,9 +10,11 @@ from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.outcome import Published, Receipt
 from publisher.domain.post import PostId
 from publisher.planning import Planner, plan_ahead, reload, schedule_in_force, send_again, send_now
+from publisher.reviewing import person
 from publisher.schedule import desk_for, parse_schedule
 from publisher.settings import parse_settings
 from publisher.store.board import Board
+from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
 from publisher.store.rounds import Rounds
 from publisher.testing.fakes import START
@@ -66,8 +68,7 @@ async def planner(open_desk, tmp_path):
     studio = build_studio(parse_settings(SETTINGS, workspace=tmp_path))
     desk = await open_desk(*studio.terms.values())
     reading = desk_for(studio.settings, templates=studio.press.templates.names)
-    planner = Planner(registry=desk.registry, press=studio.press, desk=reading, days_ahead=2)
-    return planner
+    return Planner(registry=desk.registry, press=studio.press, desk=reading, days_ahead=2)
 
 
 def rooms(planner):
@@ -246,8 +247,6 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
 
 async def test_a_withdrawn_post_is_not_filed_again(planner):
     """Reading the same file again does not bring back what a person withdrew."""
-    from publisher.reviewing import person
-    from publisher.store.orders import Orders
 
     text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
     await reload(planner, text, "schedule.toml")

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.lifecycle import RetractOrdered, Role
+from publisher.domain.errors import IllegalStepError
+from publisher.domain.events import Actor, RetractOrdered, Role
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -238,7 +239,7 @@ async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk,
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
-async def doubtful(desk, world):
+async def doubtful(desk):
     """Leave one delivery in doubt."""
     await file_posts(desk.registry, post_of("p", ["a"], START))
     lease, parcel = await intended(desk)
@@ -246,19 +247,21 @@ async def doubtful(desk, world):
     return parcel
 
 
-async def learn_missing(desk, world):
+async def learn_missing(desk):
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    return await desk.outbox.learn(doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER)
+    return await desk.outbox.learn(
+        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, asked_at=desk.books.world.now()
+    )
 
 
 async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
     desk = await open_desk()
-    await doubtful(desk, world)
+    await doubtful(desk)
     world.pass_time(timedelta(seconds=31))
-    assert (await learn_missing(desk, world)).state is State.UNKNOWN
+    assert (await learn_missing(desk)).state is State.UNKNOWN
     world.pass_time(timedelta(minutes=10))
-    assert (await learn_missing(desk, world)).state is State.DUE
+    assert (await learn_missing(desk)).state is State.DUE
     _lease, parcel = await intended(desk)
     assert parcel.attempt == 2
 
@@ -266,12 +269,12 @@ async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk,
 async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
     """Another process that goes on with the doubt neither restarts nor shortens the clock."""
     desk = await open_desk()
-    await doubtful(desk, world)
+    await doubtful(desk)
     world.pass_time(timedelta(seconds=31))
-    before = await learn_missing(desk, world)
+    before = await learn_missing(desk)
     other = await open_desk(worker="worker-2")
     world.pass_time(timedelta(minutes=10))
-    after = await learn_missing(other, world)
+    after = await learn_missing(other)
     assert after.state is State.DUE
     assert before.doubt_since == after.doubt_since
 
@@ -279,12 +282,12 @@ async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
 async def test_a_second_absence_is_held(open_desk, world):
     """Nothing is sent a third time without a person."""
     desk = await open_desk()
-    await doubtful(desk, world)
+    await doubtful(desk)
     for _ in range(2):
         world.pass_time(timedelta(seconds=31))
-        await learn_missing(desk, world)
+        await learn_missing(desk)
         world.pass_time(timedelta(minutes=10))
-        after = await learn_missing(desk, world)
+        after = await learn_missing(desk)
         if after.state is State.DUE:
             lease, _parcel = await intended(desk)
             await desk.outbox.settle(lease, Unknown(reason="reset"))
@@ -335,7 +338,7 @@ async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
     assert [pause.scope for pause in await Board(desk.books).pauses()] == ["account:a"]
 
 
-async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk, world):
+async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
     """An update goes out only where the original is live, and is cancelled where it never will be."""
     desk = await open_desk(terms_of("a"), terms_of("b"))
     await file_posts(desk.registry, post_of("p", ["a"], START), post_of("u", ["a", "b"], START, follows="p"))
@@ -382,8 +385,6 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
 @pytest.mark.parametrize("role", [Role.KEEPER, Role.PLANNER])
 async def test_only_a_person_orders_a_retraction(open_desk, role):
     """No stage of ours takes down a live post by itself."""
-    from publisher.domain.errors import IllegalStepError
-    from publisher.domain.lifecycle import Actor
 
     desk = await open_desk()
     await file_posts(desk.registry, post_of("p", ["a"], START))

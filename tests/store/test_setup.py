@@ -1,5 +1,6 @@
 """Bringing a database up, and refusing what must not be used."""
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, event, select
 from sqlmodel import SQLModel
 
 from publisher.domain.errors import RefusedError
@@ -156,11 +157,9 @@ def note(key):
 
 async def test_writes_that_gather_share_one_commit(tmp_path):
     """Of many writes at once, few transactions are made, and each is done when its caller goes on."""
-    import asyncio
 
     database = await open_database(tmp_path)
     commits = []
-    from sqlalchemy import event
 
     event.listen(database.engine.sync_engine, "commit", lambda _connection: commits.append(1))
     done = await asyncio.gather(*(database.write(note(str(number))) for number in range(60)))
@@ -171,7 +170,6 @@ async def test_writes_that_gather_share_one_commit(tmp_path):
 
 async def test_one_failed_write_does_not_take_its_neighbours_along(tmp_path):
     """In a group, the one that fails gets its error, the others are committed."""
-    import asyncio
 
     database = await open_database(tmp_path)
     await database.write(note("taken"))
@@ -193,7 +191,6 @@ class FullDisk(Journal):
 
 async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
     """The caller gets the error instead of a parcel; writes without an intent are not concerned."""
-    import asyncio
 
     database = await open_database(tmp_path)
     database.journal.close()

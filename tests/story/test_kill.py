@@ -1,5 +1,6 @@
 """A short kill campaign, a mutant that a campaign must catch, and a judge that must see what is wrong."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,49 @@ def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late():
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """What is not available, or no option at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2
+
+
+JUDGE = runpy.run_path(str(CHAOS / "judge.py"))
+TITLE = "警惕“退款客服”诈骗第0001期"
+DUTY = ("post-0001", "weibo-01")
+
+
+def verdict(*, made, state="published", reason=None, claimed="1", account="weibo-01"):
+    """Judge one duty, given the ids that stand on its account and its line in the status."""
+    task = JUDGE["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140", "weibo-02": "141"})
+    posts = [{"id": name, "account": "140", "title": "", "text": TITLE, "removed": False} for name in made]
+    log = [{"kind": "act", "endpoint": "/2/statuses/share.json", "post_id": name} for name in made]
+    row = {
+        "post": "post-0001",
+        "occurrence": "once",
+        "account": account,
+        "state": state,
+        "reason": reason,
+        "remote_id": claimed,
+    }
+    return JUDGE["judge"](task, log, posts, [row])
+
+
+def test_the_judge_finds_nothing_wrong_with_one_copy_where_it_should_be():
+    """One post, made once, published under its own id, is no violation; a hold that a rule demands is counted only."""
+    assert verdict(made=["1"]).violations == []
+    held = verdict(made=[], state="held", reason="absent_twice", claimed=None)
+    assert (held.violations, dict(held.held)) == ([], {"absent_twice": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("doubles", {"made": ["1", "2"]}),
+        ("lost", {"made": [], "account": "weibo-02"}),
+        ("lost", {"made": ["1"], "state": "failed", "reason": "code"}),
+        ("lost", {"made": ["1"], "state": "unknown", "reason": "timeout", "claimed": None}),
+        ("lost", {"made": [], "state": "held", "reason": "lookalike", "claimed": None}),
+        ("wrong", {"made": ["1"], "state": "held", "reason": "absent", "claimed": None}),
+        ("wrong", {"made": ["1"], "claimed": "2"}),
+        ("wrong", {"made": []}),
+    ],
+)
+def test_the_judge_sees_what_must_not_be(kind, found):
+    """A doubled, a missing, an unfinished, a wrongly held and a wrongly claimed post each are a violation."""
+    assert getattr(verdict(**found), kind)

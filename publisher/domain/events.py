@@ -1,0 +1,131 @@
+"""What may happen to a delivery, and who may bring it. Outcomes and findings are events too."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from publisher.domain.delivery import State
+from publisher.domain.outcome import Finding, HoldReason, Outcome, Receipt
+from publisher.domain.rendition import Fingerprint
+
+
+class Role(StrEnum):
+    PLANNER = "planner"
+    KEEPER = "keeper"
+    DELIVERER = "deliverer"
+    RECONCILER = "reconciler"
+    RETRACTOR = "retractor"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who brings an event: a stage under its own name, or a named person."""
+
+    role: Role
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ripened:
+    """Its time has come, or its wait is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revised:
+    """Staff changed the post. `has_started` says that some delivery of the occurrence has had an attempt."""
+
+    rendition: Fingerprint
+    due_at: datetime
+    expires_at: datetime
+    max_late: timedelta
+    is_urgent: bool
+    has_started: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A worker took the lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentWritten:
+    """The next call is announced on disk; it may start now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """The lease was given back without a call; `until` is when a next claim makes sense."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLapsed:
+    """The worker is gone, or so slow that it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """Not wanted any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryPassed:
+    """Too late to be sent. `reason` is `expired`, or `too_late` at a first claim."""
+
+    reason: str = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A rule demands a person."""
+
+    reason: HoldReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbsenceShown:
+    """Several looks prove that the attempt left nothing. `may_resend` is the platform's trait."""
+
+    may_resend: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetractOrdered:
+    """A person wants what is live, or may be, taken down."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """A person's decision on a held delivery.
+
+    To `unknown` means: look, at `url` where the person named one. To `published` means: live by two people's word.
+    """
+
+    to: State
+    reason: str
+    url: str | None = None
+    receipt: Receipt | None = None
+
+
+Event = (
+    Ripened
+    | Revised
+    | Claimed
+    | IntentWritten
+    | Released
+    | LeaseLapsed
+    | Withdrawn
+    | ExpiryPassed
+    | Stopped
+    | AbsenceShown
+    | RetractOrdered
+    | Ruled
+    | Outcome
+    | Finding
+)
