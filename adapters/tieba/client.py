@@ -117,7 +117,7 @@ class TiebaAdapter:
         page = await self._page(tid, trace.marker)
         match page:
             case Receipt():
-                return Published(receipt=page)
+                return Published(receipt=page, has_seen_text=True)
             case Gone():  # nobody sees it: in review, hidden, or removed; which of them cannot be told
                 return Missing(back_to=trace.baseline.since)
             case Unknown():

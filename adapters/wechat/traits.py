@@ -36,6 +36,7 @@ TRAITS = Traits(
     listing_lag=timedelta(minutes=5),
     readable=None,
     may_resend=True,
+    notifies=False,
     is_article=True,
 )
 """A second call is allowed because it would submit the same draft, and a draft can be submitted once."""

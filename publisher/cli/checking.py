@@ -65,7 +65,9 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     report = inspect(terminal, (file or terminal.workspace / "schedule.toml").absolute())
     problems = in_order(report.problems)
     if as_json:
-        terminal.show({"ok": not report.errors, "problems": [as_facts(problem, terminal.messages) for problem in problems]})
+        terminal.show(
+            {"ok": not report.errors, "problems": [as_facts(problem, terminal.messages) for problem in problems]}
+        )
     elif problems:
         click.echo(told(problems, terminal.messages))
     counts = {"errors": report.errors, "warnings": len(problems) - report.errors}

@@ -119,7 +119,11 @@ class WordedGroup(_Worded, click.Group):
             formatter.write_dl([(name, messages.say(f"cmd_{name}")) for name in self.places])
 
 
-class Number(click.ParamType):
+class Kind(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.5
+    """A kind of value; whoever gives another is told in words."""
+
+
+class Number(Kind):
     """A whole number in a range."""
 
     name = "number"
@@ -133,12 +137,10 @@ class Number(click.ParamType):
             return value
         if value.isascii() and value.isdigit() and self.least <= int(value) <= self.most:
             return int(value)
-        raise WordedUsageError(
-            "not_a_number", ctx, param=_called(param), value=value, least=self.least, most=self.most
-        )
+        raise WordedUsageError("not_a_number", ctx, param=_called(param), value=value, least=self.least, most=self.most)
 
 
-class OneOf(click.ParamType):
+class OneOf(Kind):
     """One of a few words."""
 
     name = "choice"
@@ -153,7 +155,7 @@ class OneOf(click.ParamType):
         raise WordedUsageError("not_a_choice", ctx, param=_called(param), value=value, choices=choices)
 
 
-class Said(click.ParamType):
+class Said(Kind):
     """A name or a reason: one line that says something."""
 
     name = "text"
@@ -165,7 +167,7 @@ class Said(click.ParamType):
         raise WordedUsageError("nothing_said", ctx, param=_called(param))
 
 
-class HostPort(click.ParamType):
+class HostPort(Kind):
     """An address to listen on, as `host:port`; port 0 takes a free one."""
 
     name = "address"
@@ -193,10 +195,10 @@ def _set_workspace(ctx: click.Context, _param: click.Parameter, value: str | Non
 def shared_options() -> list[click.Parameter]:
     """Give the options that every command takes. The language was found before anything was parsed."""
     return [
-        click.Option(["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=_set_workspace),
         click.Option(
-            ["--lang"], metavar="|".join(LANGS), type=OneOf(*LANGS), help="opt_lang", expose_value=False
+            ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=_set_workspace
         ),
+        click.Option(["--lang"], metavar="|".join(LANGS), type=OneOf(*LANGS), help="opt_lang", expose_value=False),
     ]
 
 

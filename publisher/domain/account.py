@@ -46,6 +46,7 @@ class Traits:
     `measure` counts text as the platform does. `server_delay` is the longest a call may act after its reply was
     lost, `listing_lag` the longest until a list shows the post. `readable` is how many of the newest posts a list
     gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
+    `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence.
     """
 
     measure: Callable[[str], int]
@@ -57,3 +58,4 @@ class Traits:
     readable: int | None
     may_resend: bool
     is_article: bool = False
+    notifies: bool = True

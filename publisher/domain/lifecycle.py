@@ -157,7 +157,7 @@ def _remember_retraction(delivery: Delivery, _event: RetractOrdered, _moment: Mo
 
 
 def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
-    seen = moment.now if moment.by.role is Role.RECONCILER else delivery.verified_at
+    seen = moment.now if event.has_seen_text else delivery.verified_at
     return replace(
         delivery,
         state=State.RETRACTING if delivery.is_retract_ordered else State.PUBLISHED,

@@ -44,7 +44,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
+    """Live. `has_seen_text` says that a read of the live post showed our own words, not only that it is there."""
+
     receipt: Receipt
+    has_seen_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.errors import InputError
 from publisher.domain.post import ONCE, Occurrence, OccurrenceKey, Post, PostId
-from publisher.domain.problem import Problem
+from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Picture, Rendition, marker_for
 from publisher.rendering.composing import Original, render
 from publisher.rendering.pictures import read_picture
@@ -62,6 +62,8 @@ class Press:
             media |= self._cover(rendition, media)
             found = self.adapters[account].check(rendition)
             problems += (_named(problem, post, account) for problem in found)
+            if post.is_urgent and not self.adapters[account].traits.notifies:
+                problems.append(_silent(post, rendition))
         return Proof(renditions=tuple(renditions), media=media, problems=_once_each(problems))
 
     def _render(
@@ -107,6 +109,11 @@ class Press:
 def _named(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
     facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
     return replace(problem, facts=facts)
+
+
+def _silent(post: Post, rendition: Rendition) -> Problem:
+    facts = {"post": post.id, "key": "urgent", "platform": rendition.platform}
+    return Problem(code="urgent_in_silence", severity=Severity.WARNING, facts=facts)
 
 
 def _once_each(problems: Sequence[Problem]) -> tuple[Problem, ...]:

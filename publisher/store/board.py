@@ -124,6 +124,11 @@ class Board:
         rows = await self._rows(select(WORKER).order_by(WORKER.c.beat_at.desc()).limit(1))
         return Worker(**rows[0]) if rows else None
 
+    async def history(self, subject: str) -> Sequence[Entry]:
+        """Give what the audit says of a subject that is no delivery, such as a post, oldest first."""
+        rows = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id))
+        return [_entry(row) for row in rows]
+
     async def story(self, delivery: Delivery) -> Story:
         """Give all that is known of one delivery, oldest first."""
         attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))

@@ -102,7 +102,8 @@ class FakeAdapter:
         if parcel is None:
             return Missing(back_to=START - timedelta(days=1))
         url = f"https://fake.example/{ticket.number}"
-        return Published(receipt=Receipt(remote_id=ticket.number, url=url, live_at=self.now()))
+        receipt = Receipt(remote_id=ticket.number, url=url, live_at=self.now())
+        return Published(receipt=receipt, has_seen_text=True)
 
     async def find(self, parcel: Parcel) -> Finding:
         if self.findings:

@@ -104,7 +104,7 @@ async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
     assert isinstance(await adapter.probe(), Ready)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Published)
-    assert (await adapter.find(parcel)) == outcome
+    assert (await adapter.find(parcel)) == Published(receipt=outcome.receipt, has_seen_text=True)
     assert await adapter.retract(outcome.receipt) == Gone()
     assert await adapter.retract(outcome.receipt) == Gone()
 

@@ -393,7 +393,7 @@ async def test_taken_but_seen_by_nobody_f39_f46(tieba, parcel):
     ticket = await ticket_of(adapter, desk, parcel, opened())
     desk.router.post(PAGE).mock(side_effect=[NOT_THERE, page()])
     assert await adapter.follow_up(ticket) == Missing(back_to=parcel.baseline.since)
-    assert await adapter.follow_up(ticket) == Published(receipt=RECEIPT)
+    assert await adapter.follow_up(ticket) == Published(receipt=RECEIPT, has_seen_text=True)
     assert desk.failpoints == ["submitted.after_poll"] * 2
 
 
@@ -435,7 +435,7 @@ async def test_page_without_numbers_is_known_by_its_marker(tieba, parcel):
     ticket = await ticket_of(adapter, desk, parcel, opened())
     floor = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}]}
     desk.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": floor})
-    assert await adapter.follow_up(ticket) == Published(receipt=RECEIPT)
+    assert await adapter.follow_up(ticket) == Published(receipt=RECEIPT, has_seen_text=True)
 
 
 # --- looks ---

@@ -28,7 +28,8 @@ LARGE = 40
 WAVES = 4
 MOMENT = "at a random moment"
 MOST_TOLD = 40
-FIRST_GUESS = 3.0
+AFTERWORK = 20.0
+FIRST_GUESS = 4.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
 SETTLE_SECONDS = 240.0
@@ -45,6 +46,7 @@ class Campaign:
     dice: Random
     kills: int
     waves: int
+    wave_ends_at: float = 0.0
     wanted: dict[Duty, str] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
     in_sending: int = 0
@@ -55,13 +57,12 @@ class Campaign:
     def run(self) -> Verdict:
         deck = Deck(self.dice)
         for wave in range(self.waves):
-            share = self.kills * (wave + 1) // self.waves - self.spent
-            self._write(wave, share)
+            self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             for kill in self._opening(wave):
                 self._kill(kill)
             if wave == 1:
                 self._order()
-            while self.spent < self.kills * (wave + 1) // self.waves:
+            while self.spent < self.kills and self._has_work(wave):
                 kill = deck.deal()
                 if not self._kill(kill) and kill.point:
                     deck.put_back(kill.point)
@@ -83,9 +84,14 @@ class Campaign:
         """Put a wave of posts into the schedule, due while so many kills last."""
         pace = self.seconds / self.spent if self.spent else FIRST_GUESS
         self.workspace.write_wave(wave, timedelta(seconds=pace * share), self.dice)
+        self.wave_ends_at = time.monotonic() + pace * share
         for entry in self.workspace.written:
             for account in entry.accounts:
                 self.wanted.setdefault((entry.id, account), "published")
+
+    def _has_work(self, wave: int) -> bool:
+        """Whether posts of the wave still fall due; what the last wave leaves behind is worth some more kills."""
+        return time.monotonic() < self.wave_ends_at + (AFTERWORK if wave == self.waves - 1 else 0)
 
     def _opening(self, wave: int) -> Sequence[Kill]:
         """Choose the deaths while a new version of the schedule is read."""

@@ -361,10 +361,11 @@ def test_a_new_attempt_starts_with_clean_clocks():
     assert (sending.attempts, sending.looks, sending.ticket, sending.submitted_at) == (2, 0, None, None)
 
 
-def test_only_a_reconcilers_reading_verifies():
+def test_only_a_reading_of_the_text_verifies():
     """A reply to our own call is no reading; a found post is."""
     assert after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
-    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at == NOW
+    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at is None
+    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT, has_seen_text=True)).verified_at == NOW
 
 
 def test_a_lookalike_is_never_adopted():

@@ -1,0 +1,108 @@
+"""`why`: what happened, what happens next, and who must act where."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import click
+
+from publisher.cli.looking import Snapshot, snapshot_of
+from publisher.cli.narrating import Narrator, covering, facts_of
+from publisher.cli.shape import command
+from publisher.cli.target import Target, TargetType, deliveries_of
+from publisher.cli.terminal import Terminal
+from publisher.cli.workplace import books_of, has_books, settings_of
+from publisher.domain.delivery import OPEN, WAITING, Delivery, State
+from publisher.domain.errors import NoSuchError
+from publisher.domain.rendition import marker_for
+from publisher.store.board import Board, Entry, Story
+
+_READERS = frozenset({"reconciler", "retractor"})
+"""Roles whose entries tell what a read showed, not what a call was answered."""
+_ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow"})
+
+
+@command("why")
+@click.argument("target", metavar="POST[@ACCOUNT]", type=TargetType())
+def why(terminal: Terminal, target: Target) -> int:
+    click.echo("\n\n".join(asyncio.run(_explain(terminal, target))))
+    return 0
+
+
+async def _explain(terminal: Terminal, target: Target) -> Sequence[str]:
+    settings = await settings_of(terminal)
+    if not has_books(settings):
+        raise NoSuchError("post", target.post)
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    async with books_of(settings) as books:
+        board = Board(books)
+        deliveries = await deliveries_of(board, target, settings.timezone, lambda _: False)
+        if not deliveries:
+            return [terminal.words("why_not_filed", post=target.post, days=settings.days_ahead)]
+        orders = [entry for entry in await board.history(target.post) if entry.event in _ABOUT_POST]
+        snapshot = await snapshot_of(board, target.post)
+        stories = [await board.story(delivery) for delivery in deliveries]
+        return ["\n".join(_tale(story, orders, snapshot, narrator)) for story in stories]
+
+
+def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: Narrator) -> Iterator[str]:
+    """Tell one delivery, line by line."""
+    delivery, say = story.delivery, narrator.messages.say
+    yield say("why_head", subject=narrator.subject(delivery), state=narrator.state(delivery.state))
+    due, expires = narrator.time(delivery.due_at), narrator.time(delivery.expires_at)
+    yield say("why_times", due=due, expires=expires, attempts=delivery.attempts)
+    if delivery.reason:
+        yield say("why_reason", reason=narrator.reason(delivery.reason))
+    if delivery.receipt:
+        yield say("why_url", url=delivery.receipt.url)
+    if delivery.verified_at:
+        yield say("why_verified", at=narrator.time(delivery.verified_at))
+    yield say("why_past")
+    since = [entry for entry in orders if story.entries and entry.at >= story.entries[0].at]
+    yield from _past(sorted([*story.entries, *since], key=lambda entry: entry.at), narrator)
+    if story.looks:
+        yield say("why_looks", number=len(story.looks), at=narrator.time(story.looks[-1].at))
+    yield say("why_do" if delivery.state is State.HELD else "why_next")
+    yield from (f"    {line}" for line in _ahead(delivery, snapshot, narrator))
+
+
+def _past(entries: Sequence[Entry], narrator: Narrator) -> Iterator[str]:
+    """Tell the audit; what repeats itself is told once, with its number."""
+    for words, group in groupby(entries, key=lambda entry: event_words(entry, narrator)):
+        told = list(group)
+        times = narrator.messages.say("event_times", words=words, times=len(told)) if len(told) > 1 else words
+        yield f"    {narrator.time(told[0].at)}  {times}"
+
+
+def event_words(entry: Entry, narrator: Narrator) -> str:
+    """Put one entry of the audit into words."""
+    messages = narrator.messages
+    code = f"event_{entry.event}"
+    if entry.role in _READERS and f"{code}_read" in messages.entries:
+        code = f"{code}_read"
+    after = narrator.state(State(entry.after)) if entry.after in frozenset(State) else ""
+    reason = entry.detail.get("reason")
+    facts = {**entry.detail, "reason": narrator.reason(str(reason) if reason else None), "after": after}
+    words = messages.say(code, **facts)
+    return messages.say("event_by", words=words, name=entry.name) if entry.role == "person" else words
+
+
+def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterator[str]:
+    """Tell what comes next, and what a person has to do."""
+    messages, facts = narrator.messages, facts_of(delivery, narrator)
+    marker = marker_for(delivery.key, delivery.account).code
+    if delivery.state is State.HELD:
+        yield messages.hint(f"hold_{delivery.reason}", **facts, marker=marker)
+    else:
+        yield messages.hint(f"state_{delivery.state.value}", **facts)
+    if delivery.state in WAITING | {State.HELD}:
+        for pause in covering(snapshot.pauses, delivery):
+            yield narrator.pause("why_paused", pause)
+    if delivery.state in WAITING and delivery.follows:
+        yield messages.say("why_follows", follows=delivery.follows)
+    if delivery.is_retract_ordered and delivery.state in {State.SENDING, State.SUBMITTED, State.UNKNOWN}:
+        yield messages.say("why_is_retracting")
+    if delivery.is_withdrawn and delivery.state is State.PUBLISHED:
+        yield messages.say("why_withdrawn_live", **facts)
+    if delivery.state in OPEN - {State.HELD} and not snapshot.is_running:
+        yield messages.say("why_no_daemon")

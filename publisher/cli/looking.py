@@ -1,0 +1,200 @@
+"""`status`: where everything stands."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from publisher.cli.narrating import Narrator
+from publisher.cli.shape import Said, command, json_option
+from publisher.cli.terminal import Terminal
+from publisher.cli.workplace import books_of, has_books, settings_of
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import NoSuchError
+from publisher.domain.post import PostId
+from publisher.settings import Settings
+from publisher.store.board import Alert, Board, Pause, Worker
+
+ALIVE = timedelta(seconds=15)
+"""A daemon signs every few seconds; one that is silent for longer does not run."""
+WIDE = 200
+"""Columns of a table that nobody watches: nothing is cut."""
+STYLES: Mapping[State, str] = {
+    State.PUBLISHED: "green",
+    State.HELD: "bold yellow",
+    State.UNKNOWN: "yellow",
+    State.RETRACTING: "bold red",
+    State.FAILED: "bold red",
+    State.EXPIRED: "red",
+    State.REMOVED: "red",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the books show at one moment."""
+
+    now: datetime
+    worker: Worker | None = None
+    pauses: Sequence[Pause] = ()
+    deliveries: Sequence[Delivery] = ()
+    alerts: Sequence[Alert] = ()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a daemon gave a sign of life just now."""
+        worker = self.worker
+        return worker is not None and worker.stopped_at is None and self.now - worker.beat_at < ALIVE
+
+
+@command("status")
+@click.argument("post", metavar="[POST]", required=False, type=Said())
+@json_option
+def status(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
+    settings, snapshot = asyncio.run(_look(terminal, PostId(post) if post else None))
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    if as_json:
+        terminal.show(as_document(snapshot, narrator))
+    else:
+        _print(terminal, snapshot, narrator)
+    return 0
+
+
+async def _look(terminal: Terminal, post: PostId | None) -> tuple[Settings, Snapshot]:
+    settings = await settings_of(terminal)
+    if not has_books(settings):
+        if post is not None:
+            raise NoSuchError("post", post)
+        return settings, Snapshot(now=datetime.now(settings.timezone))
+    async with books_of(settings) as books:
+        board = Board(books)
+        if post is not None and not await board.has_post(post):
+            raise NoSuchError("post", post)
+        return settings, await snapshot_of(board, post)
+
+
+async def snapshot_of(board: Board, post: PostId | None = None) -> Snapshot:
+    """Look at the books, or at what concerns one post in them."""
+    alerts = await board.alerts()
+    return Snapshot(
+        now=board.books.world.now(),
+        worker=await board.worker(),
+        pauses=await board.pauses(),
+        deliveries=await board.deliveries(post),
+        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+    )
+
+
+def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
+    """Give a snapshot for machines."""
+    rows = [_row(delivery, narrator) for delivery in snapshot.deliveries]
+    worker = snapshot.worker
+    daemon: dict[str, Any] = {"running": snapshot.is_running}
+    if worker is not None:
+        daemon |= {
+            "host": worker.host,
+            "pid": worker.pid,
+            "started": narrator.iso(worker.started_at),
+            "beat": narrator.iso(worker.beat_at),
+        }
+    return {
+        "daemon": daemon,
+        "paused": [
+            {"scope": pause.scope, "at": narrator.iso(pause.at), "by": pause.by, "reason": pause.reason}
+            for pause in snapshot.pauses
+        ],
+        "deliveries": rows,
+        "missed": [row for row in rows if row["state"] == State.EXPIRED.value],
+        "alerts": [
+            {
+                "code": alert.code,
+                "message": narrator.alert(alert),
+                "subject": alert.subject,
+                "at": narrator.iso(alert.at),
+            }
+            for alert in snapshot.alerts
+        ],
+    }
+
+
+def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
+    receipt = delivery.receipt
+    return {
+        "post": delivery.key.post,
+        "occurrence": narrator.occurrence(delivery),
+        "account": delivery.account,
+        "platform": delivery.platform,
+        "state": delivery.state.value,
+        "reason": delivery.reason,
+        "attempts": delivery.attempts,
+        "remote_id": receipt.remote_id if receipt else None,
+        "url": receipt.url if receipt else None,
+        "due": narrator.iso(delivery.due_at),
+        "updated": narrator.iso(delivery.updated_at),
+        "next_try": narrator.iso(delivery.next_at),
+        "verified_at": narrator.iso(delivery.verified_at),
+    }
+
+
+def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
+    worker = snapshot.worker
+    if worker is not None and snapshot.is_running:
+        terminal.say("daemon_running", host=worker.host, pid=worker.pid, beat=narrator.time(worker.beat_at))
+    else:
+        terminal.say("daemon_stopped")
+    for pause in snapshot.pauses:
+        click.echo(narrator.pause("paused_line", pause))
+    if not snapshot.deliveries:
+        terminal.say("nothing_filed")
+    else:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=WIDE)
+        console.print(table_of(snapshot.deliveries, narrator))
+        terminal.say("counts_line", total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
+    if snapshot.alerts:
+        terminal.say("alerts_title")
+    for alert in snapshot.alerts:
+        click.echo(f"  {narrator.time(alert.at)}  {narrator.alert(alert)}")
+
+
+def table_of(deliveries: Sequence[Delivery], narrator: Narrator) -> Table:
+    """Lay deliveries out as a table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more"):
+        table.add_column(narrator.messages.say(column), overflow="fold")
+    for delivery in deliveries:
+        table.add_row(
+            Text(delivery.key.post),
+            Text(delivery.account),
+            Text(narrator.state(delivery.state), style=STYLES.get(delivery.state, "")),
+            narrator.time(delivery.due_at),
+            str(delivery.attempts or ""),
+            Text(_remark(delivery, narrator)),
+        )
+    return table
+
+
+def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:
+    """Count deliveries by state, in words."""
+    counts = Counter(delivery.state for delivery in deliveries)
+    told = [f"{narrator.state(state)} {counts[state]}" for state in State if counts[state]]
+    return narrator.messages.say("list_comma").join(told)
+
+
+def _remark(delivery: Delivery, narrator: Narrator) -> str:
+    if delivery.state is State.PUBLISHED and delivery.receipt:
+        code = "by_word" if delivery.receipt.is_by_word else "is_verified" if delivery.verified_at else ""
+        return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else ""]))
+    told = [narrator.reason(delivery.reason)] if delivery.reason else []
+    if delivery.next_at and delivery.state is not State.PENDING:
+        told.append(narrator.messages.say("next_at", at=narrator.time(delivery.next_at)))
+    return narrator.messages.say("list_comma").join(told)

@@ -1,0 +1,115 @@
+"""Codes of the books in words: states, reasons, alerts, scopes, instants."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.outcome import HoldReason
+from publisher.domain.post import ONCE
+from publisher.messages import Messages
+from publisher.store.board import Alert, Pause
+
+_PLATFORM_CODE = re.compile(r"(?:weibo|wechat|tieba)_-?\w+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrator:
+    """Speaks one language, in the workspace's zone."""
+
+    messages: Messages
+    timezone: ZoneInfo
+
+    def state(self, state: State) -> str:
+        return self.messages.say(f"state_{state.value}")
+
+    def reason(self, reason: str | None) -> str:
+        """Put a reason into words. What a person wrote is no code and stays as it is."""
+        entries = self.messages.entries
+        if not reason:
+            return self.messages.say("reason_none")
+        if reason in frozenset(HoldReason):
+            return self.messages.say(f"hold_{reason}")
+        if reason not in entries and _PLATFORM_CODE.fullmatch(reason):
+            return self.messages.say("reason_unlisted", code=reason)
+        return self.messages.say(reason)
+
+    def alert(self, alert: Alert) -> str:
+        """Put an alert into words; `held.captcha` and the like are a state and a reason."""
+        state, separator, reason = alert.code.partition(".")
+        told = self.reason(reason if separator else alert.facts.get("reason"))
+        facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": told}
+        named = f"alert_{state}"
+        return self.messages.say(named if named in self.messages.entries else alert.code, **facts)
+
+    def platform(self, platform: str) -> str:
+        code = f"platform_{platform}"
+        return self.messages.say(code) if code in self.messages.entries else platform
+
+    def place(self, platform: str) -> str:
+        """Say where a person signs in."""
+        code = f"place_{platform}"
+        return self.messages.say(code if code in self.messages.entries else "place_other")
+
+    def scope(self, scope: str) -> str:
+        kind, _, name = scope.partition(":")
+        return self.messages.say(f"scope_{kind}", name=name)
+
+    def pause(self, code: str, pause: Pause) -> str:
+        """Put a pause into the words of `code`."""
+        return self.messages.say(
+            code,
+            scope=self.scope(pause.scope),
+            argument=argument_of(pause.scope),
+            by=pause.by,
+            at=self.time(pause.at),
+            reason=self.reason(pause.reason),
+        )
+
+    def time(self, instant: datetime | None) -> str:
+        """Write an instant for people."""
+        return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}" if instant else "—"
+
+    def iso(self, instant: datetime | None) -> str | None:
+        """Write an instant for machines, with its offset."""
+        return instant.astimezone(self.timezone).isoformat() if instant else None
+
+    def occurrence(self, delivery: Delivery) -> str:
+        """Name an occurrence: `once`, or the instant."""
+        label = delivery.key.label
+        return label if label == ONCE else datetime.fromisoformat(label).astimezone(self.timezone).isoformat()
+
+    def subject(self, delivery: Delivery) -> str:
+        """Name a delivery as it is typed."""
+        occurrence = self.occurrence(delivery)
+        instant = "" if occurrence == ONCE else f"#{occurrence}"
+        return f"{delivery.key.post}{instant}@{delivery.account}"
+
+
+def argument_of(scope: str) -> str:
+    """Give what one types to name a scope."""
+    return scope.removeprefix("account:").removeprefix("post:")
+
+
+def covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
+    """Give the pauses that keep a delivery from being sent."""
+    scopes = {"all", f"platform:{delivery.platform}", f"account:{delivery.account}", f"post:{delivery.key.post}"}
+    return [pause for pause in pauses if pause.scope in scopes]
+
+
+def facts_of(delivery: Delivery, narrator: Narrator) -> Mapping[str, object]:
+    """Give what the words about a state may name."""
+    receipt = delivery.receipt
+    return {
+        "subject": narrator.subject(delivery),
+        "post": delivery.key.post,
+        "account": delivery.account,
+        "place": narrator.place(delivery.platform),
+        "secret": delivery.login.partition("/")[2],
+        "due": narrator.time(delivery.due_at),
+        "next": narrator.time(delivery.next_at),
+        "expires": narrator.time(delivery.expires_at),
+        "url": delivery.claimed_url or (receipt.url if receipt else "—"),
+    }

@@ -1,0 +1,105 @@
+"""`rule` and `resend`: what people decide about single deliveries."""
+
+import asyncio
+
+import click
+
+from publisher.cli.narrating import Narrator, covering
+from publisher.cli.shape import OneOf, Said, WordedUsageError, by_option, command, reason_option
+from publisher.cli.target import Target, TargetType, deliveries_of
+from publisher.cli.terminal import Terminal
+from publisher.cli.trouble import FailedError
+from publisher.cli.workplace import application_of, books_of, settings_of
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import NoSuchError
+from publisher.domain.post import Post
+from publisher.planning import send_again
+from publisher.reviewing import Ruling, person
+from publisher.reviewing import rule as apply_ruling
+from publisher.settings import Settings
+from publisher.store.board import Board
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+
+ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
+"""What may be sent again as a new occurrence."""
+
+
+@command("rule")
+@click.argument("target", metavar="POST@ACCOUNT", type=TargetType(wants_account=True))
+@click.argument("ruling", metavar="live|not-live|resend|cancel", type=OneOf(*(ruling.value for ruling in Ruling)))
+@click.argument("url", metavar="[URL]", required=False)
+@by_option
+@reason_option
+@click.option("--second", metavar="NAME", type=Said(), help="opt_second")
+def rule(  # noqa: PLR0913 # one argument an option
+    terminal: Terminal, target: Target, ruling: str, url: str | None, by: str, reason: str, second: str | None
+) -> int:
+    decided = Ruling(ruling)
+    if decided is Ruling.LIVE and not url:
+        raise WordedUsageError("rule_wants_url")
+    if decided is not Ruling.LIVE and url:
+        raise WordedUsageError("rule_wants_no_url", ruling=ruling)
+    if decided is not Ruling.LIVE and second:
+        raise WordedUsageError("second_only_live")
+    asyncio.run(_rule(terminal, target, decided, {"by": by, "reason": reason, "url": url, "second": second}))
+    return 0
+
+
+async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[str, str | None]) -> None:
+    settings = await settings_of(terminal)
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    async with books_of(settings) as books:
+        board = Board(books)
+        held = await _one(board, target, settings, frozenset({State.HELD}))
+        by, reason = order["by"] or "", order["reason"] or ""
+        outbox = Outbox(books)
+        after = await apply_ruling(
+            outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"]
+        )
+        pauses = covering(await board.pauses(), after)
+    code = "ruled_live_by_word" if order["second"] else f"ruled_{ruling.value}"
+    terminal.say(code, subject=narrator.subject(after), **order)
+    if ruling is Ruling.RESEND:
+        for pause in pauses:
+            click.echo(narrator.pause("still_paused", pause), err=True)
+
+
+@command("resend")
+@click.argument("target", metavar="POST@ACCOUNT", type=TargetType(wants_account=True))
+@by_option
+@reason_option
+def resend(terminal: Terminal, target: Target, by: str, reason: str) -> int:
+    asyncio.run(_resend(terminal, target, by, reason))
+    return 0
+
+
+async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> None:
+    settings = await settings_of(terminal)
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    async with application_of(settings) as application:
+        old = await _one(application.board, target, settings, ENDED_BADLY)
+        subject = narrator.subject(old)
+        if old.state not in ENDED_BADLY:
+            raise FailedError("resend_not_ended", subject=subject, state=narrator.state(old.state))
+        if old.account not in application.adapters:
+            raise NoSuchError("account", old.account)
+        posts = await _posts_behind(application.registry, old)
+        await send_again(application.planner, posts[0], old.account, posts)
+        await application.orders.record("ResendOrdered", subject, person(by), {"reason": reason})
+    terminal.say("resend_done", post=old.key.post, account=old.account)
+
+
+async def _posts_behind(registry: Registry, delivery: Delivery) -> list[Post]:
+    """Give the post of a delivery as last accepted, then the one that it follows, if any."""
+    post = await registry.post(delivery.key.post)
+    if post is None:
+        raise NoSuchError("post", delivery.key.post)
+    original = await registry.post(post.follows) if post.follows else None
+    return [post, *([original] if original else [])]
+
+
+async def _one(board: Board, target: Target, settings: Settings, states: frozenset[State]) -> Delivery:
+    """Give the one delivery that is meant: the newest in these states, where the target names no instant."""
+    found = await deliveries_of(board, target, settings.timezone, lambda delivery: delivery.state in states)
+    return found[0]
