@@ -1,85 +1,88 @@
 #!/usr/bin/env python3
-"""Write the pages of docs/ that are drawn from the code; with --check, only tell whether they are fresh.
+"""Write what docs/ can draw from the code; with --check, only tell whether it is fresh.
 
-A new page is one function that gives its whole text, and one line in PAGES.
+A page drawn as a whole is a line in PAGES. Inside a page written by hand, the lines between
+`<!-- drawn: NAME -->` and `<!-- end of NAME -->` come from the function of that name in PARTS.
 """
 
+import ast
+import re
 import sys
+import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import click
+
+from adapters import BUILT_IN
+from publisher.cli.program import PLACES, program
+from publisher.cli.shape import shared_options
+from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import ENDED, State
 from publisher.domain.lifecycle import TRANSITIONS, Rule
 from publisher.domain.outcome import HoldReason
+from publisher.messages import LANGS, Lang, Messages
+from publisher.rendering import Sample, load_templates, shipped_templates
+from publisher.rendering.sandbox import Sandbox
+from publisher.settings import settings_schema
+from publisher.world import FAILPOINTS
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 GENERATED = "<!-- Drawn from the code by scripts/make_docs.py; edits here are overwritten. -->"
+PART = re.compile(r"<!-- drawn: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 
-INTRODUCTION = """\
+STATES_HEAD = """\
 A delivery is the duty to put one occurrence of a post on one account. This page lists every step it can take; whatever
-is not listed is refused. Steps that stay in a state are left out of the diagram."""
+is not listed is refused. Steps that stay in a state are left out of the diagram. The words under each state are those
+of `publisher why`. What to do about a delivery that is held stands in [operating.md](operating.md).
 
-STATES: Mapping[State, tuple[str, str]] = {
-    State.PENDING: ("等待到点或等待审批。", "Filed; its time or its approvals are still to come."),
-    State.DUE: ("已到点，等待发送。", "Its time has come; it waits for a worker."),
-    State.RETRY_WAIT: ("平台暂不受理，稍后再试。", "The platform did nothing and asked us to come back; it waits."),
-    State.CLAIMED: ("已有工作进程接手，尚未发送。", "A worker has it in hand; nothing has been announced yet."),
-    State.SENDING: ("发送意图已落盘，正在发送。", "The intent is on disk and the call may be running."),
-    State.SUBMITTED: ("平台已收下，正在审核。", "The platform has taken it and still works on it."),
-    State.UNKNOWN: (
-        "发送结果不明，正在回读账号核对。",
-        "Nobody knows how the call ended; the account is read until it is known.",
-    ),
-    State.RETRACTING: ("正在撤下，确认之前保持红色。", "It is being taken down; red until that is confirmed."),
-    State.HELD: ("已暂停，等待指定人员裁定。", "Stopped until a named person decides."),
-    State.PUBLISHED: ("已发布，有平台凭据。", "Live, and proven by the platform's own id."),
-    State.RETRACTED: ("已撤下并确认。", "Taken down, and confirmed."),
-    State.REMOVED: ("被平台或他人删除。", "Removed by the platform or by a person there."),
-    State.FAILED: ("未能发布，原因已记录。", "Not published, for a reason that is recorded."),
-    State.EXPIRED: ("已过有效期，未发送。", "Too late to be sent; it was not."),
-    State.CANCELLED: ("已取消，未发送。", "Not wanted any more; it was not sent."),
-}
-REASONS: Mapping[HoldReason, tuple[str, str]] = {
-    HoldReason.AUTH: ("登录连续两次被拒，请重新授权。", "The sign-in was refused twice in a row: sign in again."),
-    HoldReason.CAPTCHA: ("平台要求人工验证。", "The platform wants a person to prove that they are one."),
-    HoldReason.ACCOUNT: ("账号被冻结、禁言或限制。", "The account is frozen, muted or restricted."),
-    HoldReason.PERMISSION: ("账号没有发布所需的权限。", "The account lacks a permission that this post needs."),
-    HoldReason.WRONG_ACCOUNT: ("平台回应的是另一个账号。", "The platform answered for another account."),
-    HoldReason.EDITED: ("部分账号发出后，内容被修改。", "The post was edited after part of it went out."),
-    HoldReason.IMAGE_MISSING: ("审批过的图片已找不到。", "A picture that was approved is gone."),
-    HoldReason.LOOKALIKE: (
-        "账号上有相似内容，但没有本条编号。",
-        "The account shows the same words without our marker.",
-    ),
-    HoldReason.CANNOT_CHECK: (
-        "账号列表读不到，无法核对。",
-        "The account cannot be read, so the doubt cannot be ended.",
-    ),
-    HoldReason.ABSENT: (
-        "已证实未发出，但此平台不允许自动重发。",
-        "Proven absent; this platform allows no second call.",
-    ),
-    HoldReason.ABSENT_TWICE: ("重发之后再次证实未发出。", "Proven absent again, after a second call."),
-    HoldReason.NOT_SEEN: ("裁定为已发布，但回读没有看到。", "Said to be live, but a reading did not show it."),
-    HoldReason.REVIEW: ("平台审核迟迟没有结果。", "The platform's review does not end."),
-    HoldReason.POISON: ("多次使工作进程崩溃。", "It has cost too many workers their life."),
-    HoldReason.FOREIGN_STATE: ("状态来自本版本不认识的程序。", "It carries a state that this version does not know."),
-}
+一个“任务”就是把某条内容的某一次发到某一个账号。本页列出它的全部走法，没有列出的一律不允许。每个状态下面的文字
+就是 `publisher why` 的说法。等待人工处理的任务该怎么办，见 [operating.md](operating.md)。"""
+CLI_HEAD = """\
+Every command takes `-C DIR` and `--lang zh_CN|en` (or `PUBLISHER_LANG`). A target is written POST, POST@ACCOUNT or
+POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard error; `--json` prints one JSON document.
+
+每个命令都可以加 `-C 文件夹` 和 `--lang zh_CN|en`。目标写成 编号、编号@账号，或 编号#时间@账号。答复写到标准输出，
+说明和进度写到标准错误。
+
+| exit code | means | 含义 |
+|---|---|---|
+| 0 | fine | 正常 |
+| 1 | problems were found, or something failed | 发现问题，或没有做成 |
+| 2 | wrong usage | 用法有误 |
+| 3 | refused for safety | 为安全起见拒绝 |
+| 4 | no such post, account or delivery | 没有这条内容、账号或任务 |"""
+CODES_HEAD = """\
+What each adapter takes a platform's code for when it answers the call that may have created a post. The source and the
+date of its last reading stand on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
+the delivery becomes `unknown`, and the account is read back. The words are those that staff see."""
+BLANKS: Mapping[Lang, Mapping[str, str]] = {
+    "zh_CN": {
+        "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉", "next": "〈下次时间〉",
+        "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号", "url": "〈网址〉",
+    },
+    "en": {
+        "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "marker": "NUMBER", "next": "the next look",
+        "place": "the platform's site", "post": "POST", "secret": "NAME", "subject": "POST@ACCOUNT", "url": "URL",
+    },
+}  # fmt: skip
+"""What stands for the facts of a single delivery."""
 
 
 def states_page() -> str:
-    """Give the page on the states of a delivery: a diagram, a heading for each state, one for each hold reason."""
+    """Give the page on the states of a delivery: a diagram, and a heading for each state."""
     parts = [
         "# States of a delivery",
         GENERATED,
-        INTRODUCTION,
+        STATES_HEAD,
         "\n".join(["```mermaid", "stateDiagram-v2", *_arrows(), "```"]),
         *(part for state in State for part in _state_section(state)),
-        "# Hold reasons",
-        *(part for reason in HoldReason for part in (f"## {reason}", "\n\n".join(REASONS[reason]))),
     ]
-    return "\n\n".join(parts) + "\n"
+    return _page(parts)
 
 
 def _arrows() -> Iterator[str]:
@@ -96,25 +99,201 @@ def _arrows() -> Iterator[str]:
 
 def _state_section(state: State) -> Iterator[str]:
     yield f"## {state}"
-    yield "\n\n".join(STATES[state])
+    yield from _in_words(f"state_{state}")
     lines = sorted((event.__name__, rule) for (source, event), rule in TRANSITIONS.items() if source is state)
     if not lines:
         yield "An end: nothing leads out of it. To send again, a person orders a new occurrence."
         return
-    yield "\n".join(["| event | leads to | brought by |", "|---|---|---|", *(_line(*line) for line in lines)])
+    yield _table(["event", "leads to", "brought by"], (_transition(*line) for line in lines))
 
 
-def _line(event: str, rule: Rule) -> str:
-    targets = ", ".join(state for state in State if state in rule.to)
-    return f"| {event} | {targets} | {', '.join(sorted(rule.who))} |"
+def _transition(event: str, rule: Rule) -> list[str]:
+    return [event, ", ".join(state for state in State if state in rule.to), ", ".join(sorted(rule.who))]
 
 
-PAGES: tuple[tuple[Path, Callable[[], str]], ...] = ((ROOT / "docs" / "states.md", states_page),)
+def cli_page() -> str:
+    """Give the page on the command line: a heading for each command, in both languages."""
+    sections = (part for name in PLACES for part in _command_section(name))
+    return _page(["# Commands · 命令", GENERATED, CLI_HEAD, *sections])
+
+
+def _command_section(name: str) -> Iterator[str]:
+    root = program()
+    command = root.get_command(click.Context(root), name)
+    if command is None:
+        raise SystemExit(f"no command {name}")
+    yield f"## {name}"
+    for lang in LANGS:
+        top = click.Context(root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path()))
+        context = click.Context(command, info_name=name, parent=top)
+        yield f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
+        yield " ".join(filter(None, (_say(lang, command.help or ""), _hint(lang, command.help or ""))))
+    shared = {param.name for param in shared_options()}
+    options = [param for param in command.params if isinstance(param, click.Option) and param.name not in shared]
+    if options:
+        yield _table(["option", "说明", "meaning"], (_option_line(option, command) for option in options))
+
+
+def _option_line(option: click.Option, command: click.Command) -> list[str]:
+    record = option.get_help_record(click.Context(command))
+    needed = [_say(lang, "needed") if option.required else "" for lang in LANGS]
+    words = [_say(lang, option.help or "") for lang in LANGS]
+    return [f"`{record[0] if record else option.name}`", *map("".join, zip(words, needed, strict=True))]
+
+
+def codes_page() -> str:
+    """Give the page on the platforms' codes: one table for each adapter."""
+    tables = (part for platform in BUILT_IN for part in (f"## {platform}", _code_table(platform)))
+    return _page(["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables])
+
+
+def _code_table(platform: str) -> str:
+    codes: Mapping[int, Any] = import_module(f"adapters.{platform}.codes").CODES
+    rows = (
+        [str(code), str(line.kind), *(_say(lang, f"{platform}_{code}") for lang in LANGS)]
+        for code, line in sorted(codes.items())
+    )
+    return _table(["code", "taken as", "说明", "meaning"], rows)
+
+
+def holds() -> str:
+    """Give a heading for each hold reason, with what it means and what to do."""
+    return _page(part for reason in HoldReason for part in (f"### {reason}", *_in_words(f"hold_{reason}")))
+
+
+def settings() -> str:
+    """Give the table of all keys of publisher.toml."""
+    schema = settings_schema()
+    return _table(["key", "type", "default", "说明"], _setting_lines(schema, schema["$defs"], ""))
+
+
+def _setting_lines(table: Mapping[str, Any], inner: Mapping[str, Any], where: str) -> Iterator[list[str]]:
+    for key, entry in table["properties"].items():
+        nested, name = _nested(entry, where, key)
+        default = "" if nested or "default" not in entry else f"`{_toml(entry['default'])}`"
+        yield [f"`{name}`", _type_of(entry), default, entry.get("description", "")]
+        if nested:
+            yield from _setting_lines(inner[nested], inner, f"{name}.")
+
+
+def _nested(entry: Mapping[str, Any], where: str, key: str) -> tuple[str, str]:
+    """Give the table a key holds, by its name in the schema, and how the key is written."""
+    mark = "" if "$ref" in entry else ".NAME" if "additionalProperties" in entry else "[]"
+    holder = entry if not mark else entry.get("items") or entry.get("additionalProperties") or {}
+    reference = holder.get("$ref", "") if isinstance(holder, Mapping) else ""
+    return reference.rpartition("/")[2], f"{where}{key}{mark if reference else ''}"
+
+
+def _type_of(entry: Mapping[str, Any]) -> str:
+    if "enum" in entry:
+        return " \\| ".join(f"`{choice}`" for choice in entry["enum"])
+    if "anyOf" in entry:
+        return ", ".join(dict.fromkeys(_type_of(one) for one in entry["anyOf"] if one.get("type") != "null"))
+    return str(entry.get("type", "table")).replace("object", "table")
+
+
+def _toml(value: object) -> str:
+    return {None: "—", True: "true", False: "false"}.get(value, f"{value}") if not value else f"{value}"  # type: ignore[call-overload,no-any-return]
+
+
+def templates() -> str:
+    """Give a heading for each shipped template, with the data that it takes."""
+    samples = load_templates([shipped_templates()]).samples
+    return _page(part for name in sorted(samples) for part in _template_section(name, samples[name]))
+
+
+def _template_section(name: str, sample: Sample) -> Iterator[str]:
+    yield f"### {name}"
+    yield sample.about
+    rows = [[f"`data.{key}`", "必填", use] for key, use in sample.needs.items()]
+    rows += [[f"`data.{key}`", "可选", use] for key, use in sample.offers.items()]
+    yield _table(["键", "", "用途"], rows)
+
+
+def filters() -> str:
+    """Give the filters that a template may use."""
+    return ", ".join(f"`{name}`" for name in sorted(Sandbox(lambda _name: None).filters) if " " not in name)
+
+
+def floors() -> str:
+    """Give the floors as the import rules have them, highest first."""
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(rule["layers"] for rule in rules if rule["type"] == "layers")
+    return "\n".join(["```text", *layers, "```"])
+
+
+def rooms() -> str:
+    """Give each room of publisher/ and adapters/ with the first sentence of its docstring."""
+    return _table(["room", "what happens there"], (row for house in ("publisher", "adapters") for row in _rooms(house)))
+
+
+def _rooms(house: str) -> Iterator[list[str]]:
+    for path in sorted((ROOT / house).glob("*")):
+        module = path / "__init__.py" if path.is_dir() else path
+        if module.suffix != ".py" or not module.exists() or module.name == "__main__.py" or path.name == "__init__.py":
+            continue
+        words = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+        yield [f"`{house}/{path.name}`", words.partition("\n\n")[0].replace("\n", " ")]
+
+
+def failpoints() -> str:
+    """Give the names of all failpoints."""
+    return ", ".join(f"`{name}`" for name in sorted(FAILPOINTS))
+
+
+def _in_words(code: str) -> Iterator[str]:
+    """Say a code and its hint in both languages."""
+    for lang in LANGS:
+        yield f"**{_say(lang, code)}**"
+        if hint := _hint(lang, code):
+            yield hint
+
+
+def _say(lang: Lang, code: str) -> str:
+    return Messages(lang).say(code, **BLANKS[lang])
+
+
+def _hint(lang: Lang, code: str) -> str:
+    return Messages(lang).hint(code, **BLANKS[lang])
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace(chr(10), ' ') for cell in line)} |" for line in lines)
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES: Mapping[Path, Callable[[], str]] = {
+    DOCS / "states.md": states_page,
+    DOCS / "cli.md": cli_page,
+    DOCS / "codes.md": codes_page,
+}
+PARTS: Mapping[str, Callable[[], str]] = {
+    part.__name__: part for part in (holds, settings, templates, filters, floors, rooms, failpoints)
+}
+
+
+def _redrawn(text: str) -> str:
+    """Draw anew the parts of a page that is written by hand."""
+    return PART.sub(
+        lambda found: f"<!-- drawn: {found[1]} -->\n{PARTS[found[1]]().strip()}\n<!-- end of {found[1]} -->", text
+    )
+
+
+def _wanted() -> Iterator[tuple[Path, str]]:
+    for path, page in PAGES.items():
+        yield path, page()
+    for path in sorted(DOCS.rglob("*.md")):
+        if path not in PAGES:
+            yield path, _redrawn(path.read_text("utf-8"))
 
 
 def main(arguments: list[str]) -> int:
     """Write all pages, or with --check name the stale ones and return 1 if there are any."""
-    texts = {path: page() for path, page in PAGES}
+    texts = dict(_wanted())
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in arguments:
         sys.stdout.writelines(f"stale: {path.relative_to(ROOT)}; run scripts/make_docs.py\n" for path in stale)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -139,8 +140,8 @@ def _progress(terminal: Terminal, posts: Sequence[Post]) -> Iterator[Iterator[Po
     if not terminal.can_draw:
         yield iter(posts)
         return
-    bar = click.progressbar(posts, label=terminal.words("proofreading"), file=click.get_text_stream("stderr"))
-    with bar as watched:
+    label = terminal.words("proofreading")
+    with click.progressbar(posts, label=label, file=sys.stderr) as watched:
         yield iter(watched)
 
 

@@ -21,7 +21,7 @@ PLACES = {
     "pause": "publisher.cli.pausing:pause",
     "resume": "publisher.cli.pausing:resume",
     "reload": "publisher.cli.sending:reload",
-    "simulate": "publisher.cli.running:simulate",
+    "simulate": "publisher.cli.simulating:simulate",
     "demo": "publisher.cli.demo.showing:demo",
 }
 

@@ -33,7 +33,7 @@ ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 @reason_option
 @click.option("--second", metavar="NAME", type=Said(), help="opt_second")
 def rule(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, target: Target, ruling: str, url: str | None, by: str, reason: str, second: str | None
+    terminal: Terminal, target: Target, ruling: str, url: str | None, *, by: str, reason: str, second: str | None
 ) -> int:
     decided = Ruling(ruling)
     if decided is Ruling.LIVE and not url:
@@ -54,9 +54,7 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
         held = await _one(board, target, settings, frozenset({State.HELD}))
         by, reason = order["by"] or "", order["reason"] or ""
         outbox = Outbox(books)
-        after = await apply_ruling(
-            outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"]
-        )
+        after = await apply_ruling(outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"])
         pauses = covering(await board.pauses(), after)
     code = "ruled_live_by_word" if order["second"] else f"ruled_{ruling.value}"
     terminal.say(code, subject=narrator.subject(after), **order)

@@ -1,7 +1,8 @@
 """`send` and `reload`: the schedule, sooner than by itself."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,11 +14,124 @@ from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import application_of, schedule_file, settings_of
 from publisher.domain.errors import NoSuchError, ScheduleError
 from publisher.domain.post import At, Post, PostId
-from publisher.planning import file_ahead, reload, schedule_in_force, send_again, send_now
+from publisher.planning import file_ahead, send_again, send_now
 from publisher.planning import reload as put_in_force
 from publisher.reviewing import person
-from publisher.schedule import SCHEDULE_LIMITS, desk_for, parse_schedule
-from publisher.tomlfile import TomlFile, read_toml
+from publisher.schedule import SCHEDULE_LIMITS, desk_for, parse_schedule, with_places
+from publisher.tomlfile import read_toml
 from publisher.wiring.application import Application
 
-MOST_AT_ONCE = 100_000
+MOST_REMOVED = 1_000_000
+
+
+@command("send")
+@click.argument("what", metavar="FILE|POST", type=Said())
+@by_option
+def send(terminal: Terminal, what: str, by: str) -> int:
+    is_file = what.endswith(".toml") or Path(what).is_file()
+    asyncio.run(_send(terminal, Path(what).absolute() if is_file else PostId(what), by))
+    return 0
+
+
+async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
+    async with application_of(await settings_of(terminal)) as application:
+        if isinstance(what, Path):
+            sent = await _send_file(application, what, by)
+        else:
+            sent = {what: await _send_post(application, what, by)}
+        snapshot = await snapshot_of(application.board)
+    for post, number in sent.items():
+        terminal.say("send_done", post=post, number=number)
+    if not snapshot.is_running:
+        terminal.note("no_daemon_hint")
+
+
+async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:
+    """File all posts of a file of its own, due now; none when one of them is known already."""
+    known = await application.registry.known()
+    toml = read_toml(file, SCHEDULE_LIMITS, ScheduleError)
+    templates = application.planner.desk.templates
+    desk = desk_for(application.settings, templates=templates, known_posts=frozenset(known))
+    posts = parse_schedule(toml.text, file=toml.file, desk=desk).posts
+    if not posts:
+        raise FailedError("send_nothing_in_file", file=file)
+    for post in posts:
+        if post.id in known:
+            raise FailedError("send_known", post=post.id)
+        if not post.accounts:
+            raise FailedError("send_no_accounts", post=post.id)
+    sent = {}
+    for post in posts:
+        try:
+            sent[post.id] = await send_now(application.planner, post, [*posts, *await _original(application, post)])
+        except ScheduleError as error:
+            raise ScheduleError(with_places(error.problems, text=toml.text, file=toml.file)) from error
+        await application.orders.record("SentNow", post.id, person(by), {"file": file.name})
+    return sent
+
+
+async def _send_post(application: Application, post_id: PostId, by: str) -> int:
+    """Make a post of the schedule due now. A schedule that nobody has read yet is put in force first."""
+    known = await application.registry.known()
+    if post_id not in known:
+        await _put_in_force(application, None)
+        known = await application.registry.known()
+    post = await application.registry.post(post_id)
+    if post is None or post_id not in known:
+        raise NoSuchError("post", post_id)
+    if known[post_id].is_withdrawn:
+        raise FailedError("send_withdrawn", post=post_id)
+    post = replace(post, accounts=tuple(account for account in post.accounts if account in application.adapters))
+    if not post.accounts:
+        raise FailedError("send_no_accounts", post=post_id)
+    originals = await _original(application, post)
+    if not isinstance(post.timing, At):
+        return await _send_repeating(application, post, originals, by)
+    if not known[post_id].occurrences:
+        await file_ahead(application.planner, post, originals)
+    number = await application.orders.send_now(post_id, person(by))
+    if not number:
+        raise FailedError("send_nothing", post=post_id)
+    return number
+
+
+async def _send_repeating(application: Application, post: Post, originals: Sequence[Post], by: str) -> int:
+    """File an occurrence of its own for each account: the regular ones stay where they are."""
+    await application.orders.record("SentNow", post.id, person(by), {})
+    filed = [await send_again(application.planner, post, account, originals) for account in post.accounts]
+    return sum(filed)
+
+
+async def _original(application: Application, post: Post) -> Sequence[Post]:
+    original = await application.registry.post(post.follows) if post.follows else None
+    return [original] if original else []
+
+
+@command("reload")
+@click.option("--accept", metavar="N", type=Number(1, MOST_REMOVED), help="opt_accept")
+@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
+def reload(terminal: Terminal, accept: int | None, by: str | None) -> int:
+    if accept is not None and by is None:
+        raise WordedUsageError("accept_wants_by")
+    asyncio.run(_reload(terminal, accept, by))
+    return 0
+
+
+async def _reload(terminal: Terminal, accept: int | None, by: str | None) -> None:
+    async with application_of(await settings_of(terminal)) as application:
+        filed = await _put_in_force(application, accept)
+        if filed is not None and accept is not None and by is not None:
+            await application.orders.record("RemovalAccepted", "schedule", person(by), {"number": str(accept)})
+    if filed is None:
+        terminal.say("reload_unchanged")
+    else:
+        terminal.say("reload_done", filed=filed)
+
+
+async def _put_in_force(application: Application, accept: int | None) -> int | None:
+    """Read the schedule and put it in force; give how many deliveries are new, or None when nothing has changed."""
+    file = schedule_file(application.settings)
+    toml = await asyncio.to_thread(read_toml, file, SCHEDULE_LIMITS, ScheduleError)
+    if toml.text == await application.registry.schedule_text():
+        return None
+    return await put_in_force(application.planner, toml.text, str(file), accept)

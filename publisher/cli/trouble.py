@@ -1,5 +1,6 @@
 """From trouble to words and an exit code: 1 something failed, 2 wrong usage, 3 refused for safety, 4 no such thing."""
 
+import errno
 from collections.abc import Iterable
 
 import click
@@ -45,7 +46,7 @@ def explain(error: PublisherError | OSError, terminal: Terminal) -> int:
         case IllegalStepError():
             _tell(terminal, "illegal_step")
         case OSError():
-            _tell(terminal, "system_trouble", reason=error.strerror or type(error).__name__, file=error.filename or "")
+            _tell(terminal, "system_trouble", reason=_system_words(error, messages), file=error.filename or "")
         case _:
             _tell(terminal, "overtaken", error=type(error).__name__)
     return FAILED
@@ -86,6 +87,12 @@ def _name(param: click.Parameter | None) -> str:
     if isinstance(param, click.Option):
         return param.opts[-1]
     return (param.metavar or param.name or "?") if param else "?"
+
+
+def _system_words(error: OSError, messages: Messages) -> str:
+    """Put the errors that people meet into words; the rest in the system's own."""
+    code = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
+    return messages.say(code) if code in messages.entries else error.strerror or type(error).__name__
 
 
 def _tell(terminal: Terminal, code: str, /, **facts: object) -> None:

@@ -43,7 +43,7 @@ from publisher.domain.outcome import (
     Submitted,
     Unknown,
 )
-from publisher.domain.patience import Patience, jitter_for, next_look, next_try
+from publisher.domain.patience import Patience, jitter_for, next_look, next_poll, next_try
 
 MOST_DEATHS = 3
 MOST_REFUSALS = 2
@@ -177,7 +177,8 @@ def _in_review(delivery: Delivery, event: Submitted, moment: Moment) -> Delivery
         ticket=event.ticket,
         submitted_at=delivery.submitted_at or moment.now,
         doubt_since=delivery.doubt_since or moment.now,
-        next_at=event.look_again_at,
+        looks=delivery.looks + 1,
+        next_at=next_poll(moment.patience, delivery.looks, event.look_again_at, moment.now),
         refusals=0,
         reason=None,
     )

@@ -45,6 +45,11 @@ def next_look(patience: Patience, looks: int, doubt_since: datetime, now: dateti
     return min(now + wait, settled_at) if now < settled_at else now + wait
 
 
+def next_poll(patience: Patience, looks: int, wanted: datetime, now: datetime) -> datetime:
+    """Give the instant of the next read of a review: when the adapter wants it, or sooner by our own patience."""
+    return min(wanted, now + min(patience.look_first * 2.0 ** min(looks, 16), patience.look_most))
+
+
 def jitter_for(seed: int, count: int) -> float:
     """Spread retries without dice: the same delivery and try always wait the same."""
     return (seed * 2654435761 + count * 40503) % 1024 / 1024

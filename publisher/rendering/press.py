@@ -113,7 +113,7 @@ def _named(problem: Problem, post: Post, account: AccountId | None = None) -> Pr
 
 def _silent(post: Post, rendition: Rendition) -> Problem:
     facts = {"post": post.id, "key": "urgent", "platform": rendition.platform}
-    return Problem(code="urgent_in_silence", severity=Severity.WARNING, facts=facts)
+    return Problem(code="rendition_urgent_in_silence", severity=Severity.WARNING, facts=facts)
 
 
 def _once_each(problems: Sequence[Problem]) -> tuple[Problem, ...]:

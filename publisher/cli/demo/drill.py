@@ -9,6 +9,7 @@ import tomlkit
 
 from publisher.cli.regions import Region
 
+TIMEZONE = "Asia/Shanghai"
 PLATFORMS = ("weibo", "wechat", "tieba")
 NORTH = ("11", "12", "13", "14", "15", "21", "22", "23")
 """GB/T 2260: the first two digits of the provinces of the north."""
@@ -75,7 +76,7 @@ def _settings(drill: Drill) -> Mapping[str, Any]:
     north = [account.id for account in drill.accounts if account.region.code.startswith(NORTH)]
     return {
         "environment": "drill",
-        "timezone": "Asia/Shanghai",
+        "timezone": TIMEZONE,
         "secrets_dir": "secrets",
         "limits": dict.fromkeys(PLATFORMS, WAITS),
         "region": {

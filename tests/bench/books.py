@@ -1,0 +1,24 @@
+"""Books filled the way the program fills them, or by SQL where that would take too long."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from publisher.planning import reload
+from publisher.settings import load_settings
+from publisher.wiring.application import Application, open_application
+from publisher.world import World
+
+
+@contextlib.asynccontextmanager
+async def application(folder: Path, *, sends: bool) -> AsyncIterator[Application]:
+    """Open the whole on a workspace."""
+    async with open_application(await load_settings(folder), World(), sends=sends) as opened:
+        yield opened
+
+
+async def file_schedule(folder: Path) -> int:
+    """Accept the workspace's schedule and file what is within reach. Returns how many deliveries that are."""
+    file = folder / "schedule.toml"
+    async with application(folder, sends=False) as opened:
+        return await reload(opened.planner, file.read_text("utf-8"), str(file))

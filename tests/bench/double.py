@@ -1,0 +1,96 @@
+"""A platform reduced to its speed: answers Weibo's share call well, and remembers when each call began.
+
+Its own process: `python double.py DELAY`, DELAY in seconds. Prints its port, then serves until it is killed.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
+
+BEIJING = timezone(timedelta(hours=8))
+FIRST_ID = 5_250_000_000_000_000
+
+
+class Calls:
+    """What has come in: for each call, when its first byte arrived; for each login, how many were open at most."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[float, str]] = []
+        self.open: Counter[str] = Counter()
+        self.most_open = 0
+
+    def begin(self, at: float, login: str) -> int:
+        self.began.append((at, login))
+        self.open[login] += 1
+        self.most_open = max(self.most_open, self.open[login])
+        return FIRST_ID + len(self.began)
+
+    def summary(self) -> dict[str, object]:
+        return {"began": self.began, "most_open": self.most_open}
+
+
+class Connection(asyncio.Protocol):
+    """One connection, which carries one call."""
+
+    def __init__(self, calls: Calls, delay: float) -> None:
+        self.calls = calls
+        self.delay = delay
+        self.received = b""
+        self.began_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.began_at = self.began_at or time.time()
+        self.received += data
+        head, separator, body = self.received.partition(b"\r\n\r\n")
+        if separator and len(body) >= _length(head):
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        if head.startswith(b"GET /calls"):
+            self._reply(json.dumps(self.calls.summary()).encode())
+            return
+        login = head.lower().partition(b"oauth2 ")[2].partition(b"\r\n")[0].decode()
+        number = self.calls.begin(self.began_at, login)
+        body = json.dumps({
+            "created_at": datetime.now(UTC).astimezone(BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
+            "id": number,
+            "idstr": str(number),
+            "user": {"id": int(login), "idstr": login},
+        }).encode()
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, self._end, login, body)
+        else:
+            self._end(login, body)
+
+    def _end(self, login: str, body: bytes) -> None:
+        self.calls.open[login] -= 1
+        self._reply(body)
+
+    def _reply(self, body: bytes) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+def _length(head: bytes) -> int:
+    found = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+    return int(found or 0)
+
+
+async def serve(delay: float) -> None:
+    """Serve on a free port of this machine."""
+    calls = Calls()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(calls, delay), "127.0.0.1", 0, backlog=4096)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(float(sys.argv[1])))

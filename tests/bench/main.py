@@ -1,0 +1,39 @@
+"""Measures publisher's figures, each beside what bounds it, in one go."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from commands import p10
+from figures import Figure
+from rig import PUBLISHER
+from throughput import p1
+
+Measure = Callable[[Sequence[str], int], list[Figure]]
+ALL: Mapping[str, Measure] = {"P1": p1, "P10": p10}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what is asked for; give 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--only", default=",".join(ALL), help="figures to measure, such as P1,P5")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each contestant; medians are told")
+    parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
+    wanted = parser.parse_args(arguments)
+    figures = []
+    for name in wanted.only.upper().split(","):
+        for figure in ALL[name](wanted.publisher, wanted.runs):
+            figures.append(figure)
+            sys.stdout.write(figure.line() + "\n")
+            sys.stdout.flush()
+    if wanted.json:
+        wanted.json.write_text(json.dumps([figure.as_facts() for figure in figures], ensure_ascii=False, indent=1))
+    return int(any(figure.verdict == "MISSED" for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

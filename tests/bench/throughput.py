@@ -1,0 +1,110 @@
+"""P1, P3: durable deliveries a second against a bare loop over the same calls, and what the disk is asked for."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from books import application, file_schedule
+from figures import Figure, in_turn, median
+from rig import double, schedule_of, workspace
+
+from adapters._http import LoginHttp, shared_transport
+from adapters.weibo import wire
+from publisher.contract import Reply
+from publisher.delivering import deliver_due
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.rendition import Baseline, DeliveryId, Parcel
+from publisher.store.rows import read_rendition
+
+AT_ONCE = 64
+DEADLINE = timedelta(seconds=20)
+
+
+def p1(_publisher: Sequence[str], runs: int, deliveries: int = 2000) -> list[Figure]:
+    """Measure a burst, each account with a login of its own, and the bare loop over the same calls."""
+    with double() as platform:
+        ours, bare = in_turn(
+            runs,
+            lambda: _measure(deliver_all, deliveries, platform.base_url),
+            lambda: _measure(call_all, deliveries, platform.base_url),
+        )
+    parts = {"deliveries/s": deliveries / ours, "bare calls/s": deliveries / bare}
+    name = "durable deliveries/s / bare loop, SQLite"
+    return [Figure(id="P1", name=name, value=bare / ours, goal=0.75, is_floor=True, parts=parts)]
+
+
+def _measure(contest: Callable[[Path], Coroutine[Any, Any, float]], deliveries: int, base_url: str) -> float:
+    with workspace(deliveries, base_url) as folder:
+        (folder / "schedule.toml").write_text(schedule_of(1, None), "utf-8")
+        asyncio.run(file_schedule(folder))
+        return asyncio.run(contest(folder))
+
+
+async def deliver_all(folder: Path) -> float:
+    """Deliver all that is filed. Returns seconds from the first claim to the last receipt."""
+    async with application(folder, sends=True) as opened:
+        await opened.rounds.ripen()
+        began = time.perf_counter()
+        taken = await deliver_due(opened.outbox, opened.adapters, AT_ONCE, asyncio.Event())
+        seconds = time.perf_counter() - began
+        if await opened.board.counts() != {State.PUBLISHED: taken}:
+            raise AssertionError(await opened.board.counts())
+        return seconds
+
+
+async def call_all(folder: Path) -> float:
+    """Make the same calls with the same client and connection policy, and nothing else. Returns seconds."""
+    async with AsyncExitStack() as stack, application(folder, sends=False) as opened:
+        ready = []
+        for parcel in parcels_of(folder):
+            account = opened.settings.accounts[parcel.account]
+            http = LoginHttp(
+                deadline=DEADLINE, monotonic=time.monotonic, failpoint=_pass, allow=bool, transport=shared_transport()
+            )
+            stack.push_async_callback(http.close)
+            text = parcel.rendition.text
+            call = wire.encode_share(account.base_url or "", account.identity, text, account.public_ip, None)
+            ready.append((http, call, parcel))
+        waiting = iter(ready)
+
+        async def call_on() -> None:
+            for http, call, parcel in waiting:
+                answer = await http.create(call, parcel)
+                if not isinstance(answer, Reply) or answer.status != 200:
+                    raise AssertionError(answer)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(call_on() for _ in range(AT_ONCE)))
+        return time.perf_counter() - began
+
+
+def parcels_of(folder: Path) -> list[Parcel]:
+    """Give what would be sent, outside the books."""
+    now = datetime.now(UTC)
+    with sqlite3.connect(folder / "var" / "publisher.db") as connection:
+        rows = connection.execute("SELECT account, body FROM rendition").fetchall()
+    connection.close()
+    return [
+        Parcel(
+            delivery=DeliveryId(number),
+            attempt=1,
+            account=AccountId(account),
+            rendition=read_rendition(body),
+            images=(),
+            baseline=Baseline(newest_id=None, since=now),
+            intended_at=now,
+            start_by=time.monotonic() + 600,
+        )
+        for number, (account, body) in enumerate(rows)
+    ]
+
+
+def _pass(_name: str) -> None:
+    return

@@ -1,0 +1,202 @@
+"""The whole of publisher on a workspace of its own, against the simulator, both as they run in real life."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from publisher.simulator import serve
+
+PLATFORMS = ("weibo", "wechat", "tieba")
+LIMITS = """
+[limits.{platform}]
+gap = "0.05s"
+per_hour = 1000
+per_day = 10000
+deadline = "1.5s"
+lease = "2s"
+settle = "3s"
+look_first = "0.4s"
+retry_first = "0.2s"
+clock_margin = "1s"
+"""
+ACCOUNT = """
+[[account]]
+id = "{city}-{platform}"
+platform = "{platform}"
+identity = "{city}-{platform}"
+region = "{code}"
+secret = "{city}-{platform}"
+base_url = "{url}"
+"""
+EXTRA = {
+    "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
+    "wechat": "",
+    "tieba": 'forum = "示例"\naccept_risk = true\n',
+}
+REGION = """
+[region.{code}]
+name = "{name}"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips/{city}"
+"""
+CITIES = {"110000": ("beijing", "北京"), "310000": ("shanghai", "上海")}
+
+
+def secret_of(platform: str, identity: str) -> dict[str, str]:
+    """Give credentials that the simulator takes for the identity's own."""
+    return {
+        "weibo": {"app_key": "1", "app_secret": "2", "access_token": identity},
+        "wechat": {"app_id": identity, "app_secret": "2"},
+        "tieba": {"BDUSS": identity, "STOKEN": "2"},
+    }[platform]
+
+
+@dataclass(slots=True)
+class Simulator:
+    """A running simulator, and how to speak to its control endpoints."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> list[dict]:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as reply:  # noqa: S310 # loopback
+            return json.load(reply)
+
+    def post(self, path: str, body: dict) -> dict:
+        request = urllib.request.Request(  # noqa: S310 # loopback
+            f"{self.url}{path}", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 # loopback
+            return json.load(reply)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """Run a simulator on a free port, in a thread with a loop of its own."""
+    ready, ports = threading.Event(), []
+    loop = asyncio.new_event_loop()
+
+    def announce(port: int) -> None:
+        ports.append(port)
+        ready.set()
+
+    task = loop.create_task(serve("127.0.0.1", 0, None, on_ready=announce))
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(20)
+    yield Simulator(ports[0])
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join(20)
+
+
+@dataclass(slots=True)
+class Workspace:
+    """A workspace of two cities on three platforms, and the programs that work on it."""
+
+    folder: Path
+    simulator: Simulator
+    environment: dict[str, str] = field(default_factory=dict)
+    daemons: list[subprocess.Popen] = field(default_factory=list)
+
+    def write_settings(self) -> None:
+        """Write publisher.toml and the secrets of all accounts."""
+        parts = ['environment = "drill"\nsecrets_dir = "secrets"\n']
+        parts += [LIMITS.format(platform=platform) for platform in PLATFORMS]
+        (self.folder / "secrets").mkdir()
+        (self.folder / "media").mkdir()
+        for code, (city, name) in CITIES.items():
+            parts.append(REGION.format(code=code, city=city, name=name))
+            for platform in PLATFORMS:
+                identity = f"{city}-{platform}"
+                facts = {"city": city, "platform": platform, "code": code, "url": self.simulator.url}
+                parts.append(ACCOUNT.format(**facts) + EXTRA[platform])
+                (self.folder / "secrets" / identity).write_text(json.dumps(secret_of(platform, identity)))
+        (self.folder / "publisher.toml").write_text("".join(parts), encoding="utf-8")
+
+    def write_schedule(self, text: str) -> None:
+        """Put a schedule in place at one stroke, as an editor does."""
+        fresh = self.folder / "schedule.toml.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.folder / "schedule.toml")
+
+    def publisher(self, *arguments: str, check: int | None = 0) -> str:
+        """Run a command to its end; its exit code must be `check` unless that is None."""
+        done = subprocess.run(
+            [sys.executable, "-m", "publisher", "-C", str(self.folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, **self.environment},
+        )
+        assert check is None or done.returncode == check, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        """Start the daemon."""
+        with (self.folder / "log.jsonl").open("a") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", "publisher", "-C", str(self.folder), "run", *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment, **environment},
+            )
+        self.daemons.append(daemon)
+        return daemon
+
+    def status(self, *arguments: str) -> dict:
+        return json.loads(self.publisher("status", "--json", *arguments))
+
+    def states(self) -> dict[str, str]:
+        return {f"{item['post']}@{item['account']}": item["state"] for item in self.status()["deliveries"]}
+
+    def log(self) -> str:
+        return (self.folder / "log.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, simulator: Simulator) -> Iterator[Workspace]:
+    """Give a workspace whose platforms are the simulator."""
+    made = Workspace(tmp_path / "workspace", simulator)
+    made.folder.mkdir()
+    made.write_settings()
+    yield made
+    for daemon in made.daemons:
+        daemon.kill()
+        daemon.wait()
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Give a function that looks at a condition until it holds, and fails after a while."""
+
+    def wait(condition: Callable[[], object], seconds: float = 30) -> None:
+        pause = threading.Event()
+        for _ in range(int(seconds / 0.1)):
+            if condition():
+                return
+            pause.wait(0.1)
+        raise AssertionError("it did not come to pass in time")
+
+    return wait

@@ -1,0 +1,190 @@
+"""The daemon as it runs in real life: real processes, real files, the simulator behind real sockets."""
+
+import hashlib
+import json
+import signal
+import struct
+import zlib
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from publisher.rendering import shipped_templates
+
+POST = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗"
+at = {at}
+to = ["all"]
+{extra}
+body = "接到**退款**电话，请先挂断。"
+[post.data]
+summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+"""
+
+
+def post(name, at='"asap"', extra=""):
+    return POST.format(id=name, at=at, extra=extra)
+
+
+def png(shade):
+    """Make a small picture."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    rows = b"".join(b"\x00" + bytes([shade, 20, 200] * 300) for _ in range(200))
+    header = struct.pack(">IIBBBBB", 300, 200, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
+    """One run publishes on each account, each with a post of its own, and ends with 0."""
+    workspace.write_schedule(post("p"))
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert set(workspace.states().values()) == {"published"}
+    made = [item["account"] for item in simulator.get("/_sim/posts")]
+    assert sorted(made) == sorted(set(made))
+    assert len(made) == 6
+
+
+def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
+    """Text, article and pictures that the platform received are those that the preview named, by hash."""
+    picture = png(90)
+    (workspace.folder / "media" / "warn.png").write_bytes(picture)
+    images = 'images = [{ file = "media/warn.png", alt = "示意图" }]'
+    workspace.write_schedule(post("plain") + post("pictured", extra=images))
+    shown = {
+        (name, item["account"]): item
+        for name in ("plain", "pictured")
+        for item in json.loads(workspace.publisher("preview", name, "--json"))["renditions"]
+    }
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    by_url = {item["url"]: item for item in simulator.get("/_sim/posts")}
+    covers = shipped_templates() / "warning" / "cover.png"
+    for delivery in workspace.status()["deliveries"]:
+        item = shown[delivery["post"], delivery["account"]]
+        arrived = by_url[delivery["url"]]
+        if delivery["post"] == "plain":
+            received = arrived["html"] if delivery["platform"] == "wechat" else arrived["text"]
+            assert sha256(received) == item["sha256"]
+        if delivery["post"] == "pictured":
+            assert hashlib.sha256(picture).hexdigest() in arrived["images"]
+        if delivery["platform"] == "wechat" and delivery["post"] == "plain":
+            assert arrived["images"][0] == hashlib.sha256(covers.read_bytes()).hexdigest()
+        assert {image["sha256"] for image in item["pictures"]} == set(arrived["images"])
+
+
+def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_until):
+    """`check` names all five at their places; the running daemon goes on with the last good version."""
+    good = post("first") + post("second", at=in_seconds(15))
+    workspace.write_schedule(good)
+    workspace.start()
+    wait_until(lambda: len(simulator.get("/_sim/posts")) >= 6)
+    bad = (
+        post("first")
+        + post("second", at='"tomorrow"')
+        + post("second").replace('["all"]', '["nowhere"]')
+        + post("fourth", extra="colour = 1").replace('kind = "warning"', 'kind = "rumour"')
+    )
+    workspace.write_schedule(bad)
+    found = json.loads(workspace.publisher("check", "--json", check=1))["problems"]
+    errors = {(item["path"], item["code"]): (item["line"], item["column"]) for item in found}
+    lines = bad.splitlines()
+    assert {path for path, _code in errors} >= {
+        "post[1].at",
+        "post[2].id",
+        "post[2].to[0]",
+        "post[3].kind",
+        "post[3].colour",
+    }
+    for (path, _code), (line, column) in errors.items():
+        key = path.partition(".")[2].partition("[")[0]
+        assert key in lines[line - 1][: column + len(key)], (path, line, column)
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 12)
+    assert any(alert["code"] == "reload_refused" for alert in workspace.status()["alerts"])
+
+
+def in_seconds(seconds):
+    """Write an instant so many seconds from now as staff do, without offset."""
+    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until):
+    """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
+    simulator.post(
+        "/_sim/faults",
+        {
+            "platform": "weibo",
+            "endpoint": "/2/statuses/share.json",
+            "nth": [1],
+            "fault": {"kind": "delay", "seconds": 1},
+        },
+    )
+    workspace.write_schedule(post("p"))
+    daemon = workspace.start()
+    wait_until(lambda: any(entry["kind"] == "recv" for entry in simulator.get("/_sim/log")))
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(30) == 0
+    assert "sending" not in workspace.states().values()
+
+
+def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
+    """It ends with 3 and names the first one's process; the first goes on."""
+    workspace.write_schedule(post("p"))
+    first = workspace.start()
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 6)
+    second = workspace.start()
+    assert second.wait(30) == 3
+    assert str(first.pid) in workspace.log()
+    assert first.poll() is None
+
+
+def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
+    """Where every first reply is lost, each account still ends with one post, and it is adopted."""
+    for platform, endpoint in (
+        ("weibo", "/2/statuses/share.json"),
+        ("wechat", "/cgi-bin/freepublish/submit"),
+        ("tieba", "/c/c/thread/add_pc"),
+    ):
+        for city in ("beijing", "shanghai"):
+            simulator.post(
+                "/_sim/faults",
+                {
+                    "platform": platform,
+                    "account": f"{city}-{platform}",
+                    "endpoint": endpoint,
+                    "nth": [1],
+                    "fault": {"kind": "drop_after"},
+                },
+            )
+    give_history(simulator)
+    workspace.write_schedule(post("p"))
+    assert workspace.start("--once").wait(90) == 0, workspace.log()
+    assert set(workspace.states().values()) == {"published"}
+    acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
+    assert len([entry for entry in acts if entry["endpoint"]]) == 6
+
+
+def give_history(simulator):
+    """Let each account have an older post, so that a list can prove something."""
+    simulator.post("/_sim/clock", {"shift": -3600})
+    for city in ("beijing", "shanghai"):
+        for platform in ("weibo", "wechat", "tieba"):
+            body = {
+                "platform": platform,
+                "account": f"{city}-{platform}",
+                "text": "大家好，欢迎关注。",
+                "title": "欢迎关注",
+            }
+            simulator.post("/_sim/posts", body)
+    simulator.post("/_sim/clock", {"shift": 3600})
