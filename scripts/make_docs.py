@@ -57,8 +57,8 @@ POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard err
 | 3 | refused for safety | 为安全起见拒绝 |
 | 4 | no such post, account or delivery | 没有这条内容、账号或任务 |"""
 CODES_HEAD = """\
-What each adapter takes a platform's code for when it answers the call that may have created a post. The source and the
-date of its last reading stand on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
+What each adapter takes a platform's code for when it answers the call that may have created a post. The date of the
+source's last reading stands on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
 the delivery becomes `unknown`, and the account is read back. The words are those that staff see."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
@@ -127,7 +127,7 @@ def _command_section(name: str) -> Iterator[str]:
         top = click.Context(root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path()))
         context = click.Context(command, info_name=name, parent=top)
         yield f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
-        yield " ".join(filter(None, (_say(lang, command.help or ""), _hint(lang, command.help or ""))))
+        yield f"**{_say(lang, command.help or '')}** {_hint(lang, command.help or '')}".strip()
     shared = {param.name for param in shared_options()}
     options = [param for param in command.params if isinstance(param, click.Option) and param.name not in shared]
     if options:
@@ -150,10 +150,10 @@ def codes_page() -> str:
 def _code_table(platform: str) -> str:
     codes: Mapping[int, Any] = import_module(f"adapters.{platform}.codes").CODES
     rows = (
-        [str(code), str(line.kind), *(_say(lang, f"{platform}_{code}") for lang in LANGS)]
+        [str(code), str(line.kind), *(_say(lang, f"{platform}_{code}") for lang in LANGS), line.source]
         for code, line in sorted(codes.items())
     )
-    return _table(["code", "taken as", "说明", "meaning"], rows)
+    return _table(["code", "taken as", "说明", "meaning", "source"], rows)
 
 
 def holds() -> str:
@@ -170,7 +170,8 @@ def settings() -> str:
 def _setting_lines(table: Mapping[str, Any], inner: Mapping[str, Any], where: str) -> Iterator[list[str]]:
     for key, entry in table["properties"].items():
         nested, name = _nested(entry, where, key)
-        default = "" if nested or "default" not in entry else f"`{_toml(entry['default'])}`"
+        given = None if nested else entry.get("default")
+        default = "" if given is None else f"`{_toml(given)}`"
         yield [f"`{name}`", _type_of(entry), default, entry.get("description", "")]
         if nested:
             yield from _setting_lines(inner[nested], inner, f"{name}.")
@@ -193,7 +194,7 @@ def _type_of(entry: Mapping[str, Any]) -> str:
 
 
 def _toml(value: object) -> str:
-    return {None: "—", True: "true", False: "false"}.get(value, f"{value}") if not value else f"{value}"  # type: ignore[call-overload,no-any-return]
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def templates() -> str:

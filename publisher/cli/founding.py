@@ -1,23 +1,15 @@
 """`init`: a workspace that passes its own check."""
 
-import json
-from collections.abc import Mapping
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import click
 
 from publisher.cli.demo.drill import Drill, drill_files
+from publisher.cli.groundwork import found_workspace, workspace_files
 from publisher.cli.regions import read_regions
 from publisher.cli.shape import command
 from publisher.cli.terminal import Terminal
-from publisher.cli.trouble import FailedError
-from publisher.schedule import schedule_schema
 
-SAMPLES = files("publisher.cli") / "workspace"
-FOLDERS = ("templates", "media", "var")
-PRIVATE_FOLDER = "secrets"
 DRILL_REGIONS = 3
 DRILL_ADDRESS = "http://127.0.0.1:8710"
 """Where `publisher simulate` listens unless told otherwise."""
@@ -27,49 +19,9 @@ DRILL_ADDRESS = "http://127.0.0.1:8710"
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--demo", "is_drill", is_flag=True, help="opt_demo")
 def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> int:
-    files_of = workspace_files()
+    files = workspace_files()
     if is_drill:
-        drill = Drill(regions=read_regions()[:DRILL_REGIONS], address=DRILL_ADDRESS)
-        files_of = {**files_of, **drill_files(drill)}
-    found_workspace(folder, files_of)
+        files |= drill_files(Drill(regions=read_regions()[:DRILL_REGIONS], address=DRILL_ADDRESS))
+    found_workspace(folder, files)
     terminal.say("drill_made" if is_drill else "workspace_made", folder=folder)
     return 0
-
-
-def workspace_files() -> dict[str, bytes]:
-    """Give the files of a new workspace by their path inside it."""
-    media = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES / "media").iterdir()}
-    schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
-    return {
-        "publisher.toml": (SAMPLES / "publisher.toml").read_bytes(),
-        "schedule.toml": shipped_schedule().read_bytes(),
-        "schedule.schema.json": schema.encode(),
-        "templates/README.md": (SAMPLES / "templates-README.md").read_bytes(),
-        ".gitignore": (SAMPLES / "gitignore").read_bytes(),
-        **media,
-    }
-
-
-def shipped_schedule() -> Traversable:
-    """Find the schedule that comes with the program: inside the package, or beside it in a source tree."""
-    package = files("publisher")
-    packaged = package / "_workspace" / "schedule.toml"
-    return packaged if packaged.is_file() else Path(str(package)).parent / "schedule.toml"
-
-
-def found_workspace(folder: Path, files_of: Mapping[str, bytes]) -> None:
-    """Write a workspace. Raises FailedError, and writes nothing, when anything is in the way."""
-    taken = [name for name in files_of if (folder / name).exists() or (folder / name).is_symlink()]
-    taken += [name for name in FOLDERS if (folder / name).exists() and not (folder / name).is_dir()]
-    if taken or (folder.exists() and not folder.is_dir()):
-        raise FailedError("in_the_way", folder=folder, names="、".join(sorted(taken)) or folder)
-    for name in FOLDERS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, data in files_of.items():
-        path = folder / name
-        is_private = path.parent.name == PRIVATE_FOLDER
-        path.parent.mkdir(exist_ok=True, mode=0o700 if is_private else 0o777)
-        with path.open("xb") as file:
-            if is_private:
-                path.chmod(0o600)
-            file.write(data)

@@ -17,7 +17,7 @@ from publisher.schedule.desk import Desk, Directory
 from publisher.schedule.entries import read_entry
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.schedule.rules import Link, double_ids, id_of, instant, link_flaws
-from publisher.tomlfile import Flaw, Limits, TomlFile, check, parse_toml, read_toml
+from publisher.tomlfile import Flaw, Limits, Loc, TomlFile, check, parse_toml, read_toml
 
 FILE = "schedule.toml"
 SCHEDULE_LIMITS = Limits(size=4 * 2**20)
@@ -41,14 +41,18 @@ def with_places(problems: Sequence[Problem], *, text: str, file: str = FILE) -> 
         return []
     toml = parse_toml(text, file, Limits(size=len(text) or 1), ScheduleError)
     index_of = {table["id"]: index for index, table in enumerate(toml.data.get("post", []))}
-    return [_with_place(problem, toml, index_of) for problem in problems]
+    locs = [_loc_of(problem, index_of) for problem in problems]
+    places = iter(toml.places(loc for loc in locs if loc is not None))
+    return [
+        problem if loc is None else replace(problem, place=next(places))
+        for problem, loc in zip(problems, locs, strict=True)
+    ]
 
 
-def _with_place(problem: Problem, toml: TomlFile, index_of: Mapping[str, int]) -> Problem:
+def _loc_of(problem: Problem, index_of: Mapping[str, int]) -> Loc | None:
+    """Say where to look for the place of a problem, None where it has one or names no post."""
     index = index_of.get(problem.facts.get("post", ""))
-    if index is None or problem.place is not None:
-        return problem
-    return replace(problem, place=toml.place(("post", index, problem.facts.get("key", "id"))))
+    return None if index is None or problem.place is not None else ("post", index, problem.facts.get("key", "id"))
 
 
 def _schedule(toml: TomlFile, desk: Desk) -> Schedule:

@@ -52,8 +52,13 @@ class TomlFile:
 
     def place(self, loc: Loc) -> Place:
         """Give the place of one value."""
-        line, column = Locator(self.text, self.data).locate(loc)
-        return Place(file=self.file, line=line, column=column, path=dotted(loc))
+        return self.places([loc])[0]
+
+    def places(self, locs: Iterable[Loc]) -> list[Place]:
+        """Give the places of values."""
+        locator = Locator(self.text, self.data)
+        found = [(loc, *locator.locate(loc)) for loc in locs]
+        return [Place(file=self.file, line=line, column=column, path=dotted(loc)) for loc, line, column in found]
 
     def _problem(self, flaw: Flaw, locator: Locator) -> Problem:
         line, column = locator.locate(flaw.loc, at_key=flaw.at_key)

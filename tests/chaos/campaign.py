@@ -25,6 +25,10 @@ from workspace import Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
+SMALL_SHARE = 0.3
+COMPLETE = 100
+"""Kills from which on every failpoint must have struck."""
+FEWEST = 40
 WAVES = 4
 MOMENT = "at a random moment"
 MOST_TOLD = 40
@@ -55,7 +59,7 @@ class Campaign:
     began_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> Verdict:
-        deck = Deck(self.dice)
+        deck = Deck(self.dice, share=1.0 if self.kills >= LARGE else SMALL_SHARE)
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             for kill in self._opening(wave):
@@ -64,8 +68,8 @@ class Campaign:
                 self._order()
             while self.spent < self.kills and self._has_work(wave):
                 kill = deck.deal()
-                if not self._kill(kill) and kill.point:
-                    deck.put_back(kill.point)
+                if not self._kill(kill):
+                    deck.put_back(kill)
         return self._settle()
 
     @property
@@ -135,14 +139,15 @@ class Campaign:
 
     def _settle(self) -> Verdict:
         """Let a last daemon finish, and judge."""
-        daemon = self.publisher.start()
-        until = time.monotonic() + SETTLE_SECONDS
-        status = self.publisher.status()
-        while not is_settled(self.task, status) and time.monotonic() < until:
-            time.sleep(GLANCE)
-            status = self.publisher.status()
-        self.publisher.stop(daemon)
-        return judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status())
+        with self.publisher.running():
+            until = time.monotonic() + SETTLE_SECONDS
+            while not is_settled(self.task, self.publisher.status()) and time.monotonic() < until:
+                time.sleep(GLANCE)
+        verdict = judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status())
+        verdict.wrong += [f"the daemon told of an error: {told}" for told in self.publisher.complaints()]
+        if self.kills >= COMPLETE:
+            verdict.wrong += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
+        return verdict
 
 
 def main() -> int:
@@ -151,7 +156,11 @@ def main() -> int:
         click.echo("chaos: PostgreSQL is not available yet; use --database sqlite", err=True)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
-    violations = _run(options, folder)
+    try:
+        violations = _run(options, folder)
+    except DaemonError as error:
+        click.echo(f"BROKEN     {error}\nevidence   {folder}")
+        return 1
     for violation in violations[:MOST_TOLD]:
         click.echo(f"VIOLATION  {violation}")
     if violations and not options.expect_violation:
@@ -170,7 +179,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lost", type=float, default=0.05, help="share of creating calls whose reply is lost")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break this rule on purpose")
     parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.deliveries < FEWEST or options.kills < 0:
+        parser.error(f"at least {FEWEST} deliveries and no negative number of kills")
+    return options
 
 
 def _run(options: argparse.Namespace, folder: Path) -> list[str]:
@@ -188,11 +200,9 @@ def _run(options: argparse.Namespace, folder: Path) -> list[str]:
         )
         verdict = campaign.run()
         _tell(options, campaign, verdict)
-    except DaemonError as error:
-        return [str(error)]
     finally:
         platforms.close()
-    return verdict.doubles if options.expect_violation else [*verdict.violations, *publisher.complaints()]
+    return verdict.doubles if options.expect_violation else verdict.violations
 
 
 def _tell(options: argparse.Namespace, campaign: Campaign, verdict: Verdict) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from publisher import delivering
+from publisher.cli import main
 from publisher.contract import Adapter
 from publisher.domain import events, lifecycle
 from publisher.domain.account import AccountId
@@ -84,6 +85,4 @@ MUTANTS = {
 
 if __name__ == "__main__":
     MUTANTS[sys.argv.pop(1)]()
-    from stand_in import main
-
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -1,5 +1,6 @@
 """publisher as its operator has it: a daemon that is started and killed, and commands."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from typing import Any
 from kills import Kill
 
 HERE = Path(__file__).parent
-PUBLISHER = (sys.executable, str(HERE / "stand_in.py"))
+PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
 BEGUN = b'"recovered"'
 """The daemon's first word in its log, once the database is its own."""
 START_SECONDS = 60.0
-PATIENCE = 5.0
+PATIENCE = 4.0
 """Seconds of work after which a failpoint counts as not reached."""
 GLANCE = 0.02
 
@@ -70,11 +71,17 @@ class Publisher:
                 env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
             )
 
-    def stop(self, daemon: subprocess.Popen[bytes]) -> None:
-        """Ask the daemon to stop; it must do so in order."""
-        daemon.terminate()
-        if daemon.wait(timeout=START_SECONDS) != 0:
-            raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Let a daemon run without harm; at the end it is asked to stop, and must do so in order."""
+        daemon = self.start()
+        try:
+            yield
+            daemon.terminate()
+            if daemon.wait(timeout=START_SECONDS) != 0:
+                raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
+        finally:
+            daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self._say("status", "--json"))["deliveries"]

@@ -176,11 +176,11 @@ def _take(slots: deque[str], size: int) -> tuple[str, ...]:
 
 def _make_special(entries: list[Entry], waves: int) -> None:
     """One post of the first wave will be withdrawn, and one of the last follows one of the first."""
-    first = [entry for entry in entries if entry.wave == 0]
-    entries[-1].wave = waves - 1
-    entries[-1].follows = first[0].id
-    entries[-1].accounts = first[0].accounts[: len(entries[-1].accounts)]
-    first[-1].withdrawn = True
+    last = entries[-1]
+    original, *others = sorted((entry for entry in entries[:-1] if entry.wave == 0), key=lambda one: -len(one.accounts))
+    last.wave, last.follows = waves - 1, original.id
+    last.accounts = original.accounts[: len(last.accounts)]
+    others[-1].withdrawn = True
 
 
 def _settings(accounts: Sequence[Account], base_url: str) -> str:

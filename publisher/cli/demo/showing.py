@@ -20,7 +20,7 @@ from publisher.cli.demo.drill import TIMEZONE, Drill, drill_files
 from publisher.cli.demo.play import Play
 from publisher.cli.demo.theatre import Theatre
 from publisher.cli.demo.timetable import Timetable, brought_forward
-from publisher.cli.founding import found_workspace, workspace_files
+from publisher.cli.groundwork import found_workspace, workspace_files
 from publisher.cli.narrating import Narrator
 from publisher.cli.regions import read_regions
 from publisher.cli.shape import Number, command

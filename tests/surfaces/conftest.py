@@ -1,0 +1,77 @@
+"""Workspaces for the command line."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publisher.cli import answer
+from publisher.cli.demo.drill import Drill, drill_files
+from publisher.cli.groundwork import found_workspace, workspace_files
+from publisher.cli.regions import read_regions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give a function that runs a command in this process."""
+    monkeypatch.delenv("PUBLISHER_LANG", raising=False)
+
+    def running(*arguments: str | Path) -> Said:
+        capsys.readouterr()
+        code = answer([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(code=code, out=captured.out, err=captured.err)
+
+    return running
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Give a new live workspace as `init` makes it."""
+    found_workspace(tmp_path / "workspace", workspace_files())
+    return tmp_path / "workspace"
+
+
+def make_drill(folder: Path, address: str) -> Path:
+    """Make a drill workspace of one region, with an empty schedule."""
+    files = {**workspace_files(), **drill_files(Drill(regions=read_regions()[:1], address=address))}
+    found_workspace(folder, {**files, "schedule.toml": b"# nothing yet\npost = []\n"})
+    return folder
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Path:
+    """Give a drill workspace whose platforms nobody serves."""
+    return make_drill(tmp_path / "drill", "http://127.0.0.1:9")
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    """Give the address of a simulator that runs for this file's tests."""
+    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        process.terminate()
+        assert process.wait(10) == 0

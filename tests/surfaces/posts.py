@@ -1,0 +1,31 @@
+"""Posts for the command line's tests."""
+
+from pathlib import Path
+
+WARNING = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗"
+{when}
+to = {to}
+[post.data]
+summary = "正规退款原路退回，不用转账"
+signs = ["来电能准确说出您的订单"]
+advice = ["先挂断，再到购物平台内核实"]
+"""
+
+
+def warning(name: str = "refund", when: str = "at = 2027-01-05T09:00:00", to: str = '["all"]') -> str:
+    """Give the text of one warning."""
+    return WARNING.format(id=name, when=when, to=to)
+
+
+def write_schedule(workspace: Path, *posts: str) -> Path:
+    """Put a schedule of these posts into a workspace."""
+    file = workspace / "schedule.toml"
+    file.write_text("".join(posts) or "post = []\n", "utf-8")
+    return file

@@ -1,0 +1,161 @@
+"""`init`, `check` and `preview`: nothing is sent, everything is said."""
+
+import hashlib
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from posts import warning, write_schedule
+
+HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
+LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
+
+
+def loaded(*arguments):
+    """Give which heavy libraries a command loads."""
+    code = f"import sys; from publisher.cli import answer; answer({list(map(str, arguments))!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name for name in HEAVY if name in done.stdout.split()}
+
+
+def test_a_new_workspace_passes_its_own_check(run, tmp_path):
+    """What init writes is valid as it stands, and every post of it reaches somebody."""
+    assert run("init", tmp_path / "w").code == 0
+    checked = run("-C", tmp_path / "w", "check", "--json")
+    assert checked.code == 0
+    assert checked.json == {"ok": True, "problems": []}
+
+
+def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
+    """init --demo writes a valid drill, and its secrets can be read by their owner only."""
+    assert run("init", "--demo", tmp_path / "w").code == 0
+    assert run("check", "-C", tmp_path / "w").code == 0
+    secrets = list((tmp_path / "w" / "secrets").iterdir())
+    assert secrets
+    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+
+def test_init_overwrites_nothing(run, tmp_path):
+    """With anything in the way init names it, exits 1 and writes nothing at all."""
+    (tmp_path / "schedule.toml").write_text("mine", "utf-8")
+    refused = run("init", tmp_path)
+    assert refused.code == 1
+    assert "schedule.toml" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["schedule.toml"]
+    assert (tmp_path / "schedule.toml").read_text("utf-8") == "mine"
+
+
+def test_check_lists_all_problems_in_order(run, workspace):
+    """Settings, schedule and final texts are judged in one go; each problem has its line, column and key."""
+    broken = warning("two").replace('level = "orange"', 'levle = "orange"')
+    write_schedule(workspace, warning("one", to='["nobody"]'), broken)
+    found = run("-C", workspace, "check")
+    assert found.code == 1
+    heads = [line for line in found.out.splitlines() if not line.startswith("    ")]
+    assert len(heads) == 2
+    assert all(LINE.match(line) for line in heads)
+    assert "schedule.toml:10:7: post[0].to[0]: " in heads[0]
+    assert "schedule.toml:20:1: post[1].levle: " in heads[1]
+    assert any(line.startswith("    ") for line in found.out.splitlines())
+
+
+def test_check_tells_settings_and_syntax_errors_together(run, workspace):
+    """A broken publisher.toml does not hide a broken schedule.toml."""
+    (workspace / "publisher.toml").write_text('environment = "drll"\n', "utf-8")
+    write_schedule(workspace, "[[post]\n")
+    files = {problem["file"].rpartition("/")[2] for problem in run("-C", workspace, "check", "--json").json["problems"]}
+    assert files == {"publisher.toml", "schedule.toml"}
+
+
+def test_check_judges_the_final_text(run, workspace):
+    """A text over a platform's limit is an error at the post that makes it."""
+    write_schedule(workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30))
+    problems = run("-C", workspace, "check", "--json").json["problems"]
+    assert "weibo_text_too_long" in {problem["code"] for problem in problems}
+    assert {problem["line"] for problem in problems} == {3}
+    assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
+
+
+def test_check_goes_on_behind_a_broken_template(run, workspace):
+    """A template that does not compile is told together with what is wrong in the schedule."""
+    folder = workspace / "templates" / "own"
+    folder.mkdir()
+    (folder / "weibo.txt").write_text("{% if %}", "utf-8")
+    write_schedule(workspace, warning(to='["nobody"]'))
+    codes = {problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]}
+    assert codes == {"template_syntax", "unknown_recipient"}
+
+
+def test_a_past_time_is_an_error_only_for_a_post_that_the_books_do_not_know(run, workspace):
+    """Without a database a past time is a warning; with one it is an error, unless the post is known."""
+    write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
+    checked = run("-C", workspace, "check", "--json")
+    assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
+    books = sqlite3.connect(workspace / "var" / "publisher.db")
+    books.execute("CREATE TABLE post (id TEXT)")
+    books.commit()
+    assert run("-C", workspace, "check").code == 1
+    books.execute("INSERT INTO post VALUES ('old')")
+    books.commit()
+    books.close()
+    assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": []}
+
+
+def test_json_is_alone_on_standard_output(run, workspace):
+    """With --json standard output is one document; the summary goes to standard error."""
+    checked = run("--lang", "en", "-C", workspace, "check", "--json")
+    assert checked.json["ok"]
+    assert "Passed" in checked.err
+
+
+def test_a_missing_workspace_is_told_in_words(run, tmp_path):
+    """Where there is no publisher.toml the file is named, and the exit code is 1."""
+    told = run("-C", tmp_path, "status")
+    assert told.code == 1
+    assert "publisher.toml" in told.err
+
+
+def test_commands_load_only_what_they_need(workspace):
+    """Help loads no library to speak of; check does without the database and the network."""
+    assert loaded("--help") == set()
+    assert loaded("check", "--help") <= {"jinja2"}
+    assert loaded("-C", workspace, "check") == {"jinja2"}
+
+
+def test_preview_shows_the_very_bytes(run, workspace):
+    """The hash that preview names is the hash of the text between its rules."""
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
+    text = shown.split("─" * 60 + "\n")[1].removesuffix("\n")
+    assert re.search(r"SHA-256：([0-9a-f]{64})", shown)[1] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_preview_as_json_has_every_account(run, workspace):
+    """The document names for each account its text, length, limit, marker and pictures."""
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["renditions"]
+    assert [item["platform"] for item in shown] == ["weibo", "wechat", "weibo", "wechat"]
+    for item in shown:
+        assert item["length"] <= item["limit"]
+        assert item["sha256"] == hashlib.sha256(item["text"].encode()).hexdigest()
+        assert item["marker"] in item["text"]
+        assert item["pictures"][0]["alt"]
+
+
+def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
+    """The page escapes what staff wrote, frames articles without rights, and loads nothing from elsewhere."""
+    write_schedule(workspace, warning().replace("警惕“退款客服”诈骗", "警惕 <b>诈骗</b>"))
+    run("-C", workspace, "preview", "refund", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<b>" not in page
+    assert page.count("<iframe sandbox ") == 2
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["nothing"], 4), (["refund-scam-2027-01", "--account", "no-one"], 4), (["open-day-2027-01"], 0)],
+)
+def test_preview_of_what_is_not_there(run, workspace, arguments, code):
+    """An unknown post or account exits 4."""
+    assert run("-C", workspace, "preview", *arguments).code == code
