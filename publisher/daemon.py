@@ -5,7 +5,8 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,7 +39,18 @@ GRACE = 25.0
 WORTH_WAITING = timedelta(minutes=1)
 """How long a single run waits for a login that rests between two posts."""
 KEEPER = Actor(role=Role.KEEPER, name="keeper")
+REST = timedelta(seconds=1)
+"""How long a file must have lain still before it is read: a half-written one may be valid by accident."""
 UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What tells one state of a file from the next."""
+
+    changed_at: datetime
+    size: int
+    number: int
 
 
 @dataclass(slots=True)
@@ -51,6 +63,8 @@ class Daemon:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     read_version: str | None = None
+    has_read: bool = False
+    read_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def deliver(self) -> None:
@@ -72,27 +86,43 @@ class Daemon:
         """File what has come within reach, from the version of the schedule that is in force now."""
         text = await self.application.registry.schedule_text()
         version = sha256(text.encode()).hexdigest() if text is not None else None
-        if version != self.read_version:
-            self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
-            self.read_version = version
-        if self.schedule is not None:
-            await plan_ahead(self.application.planner, self.schedule)
+        try:
+            if version != self.read_version:
+                self.read_version = version
+                self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
+            if self.schedule is not None:
+                await plan_ahead(self.application.planner, self.schedule)
+        except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
+            await self._refuse(error)
 
     async def read_schedule(self) -> None:
         """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
-        file = str(self.schedule_file)
-        try:
-            toml = await asyncio.to_thread(read_toml, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
-            if toml.text == await self.application.registry.schedule_text():
-                return
-            filed = await reload(self.application.planner, toml.text, file)
-        except InputError as error:
-            reason = "\n".join(self.messages.tell(problem) for problem in error.problems)
-        except RefusedError as error:
-            reason = self.messages.say(error.code, **error.facts)
-        else:
-            log.info("schedule_accepted", filed=filed)
+        mark = await asyncio.to_thread(_mark_of, self.schedule_file)
+        if self.has_read and mark == self.read_mark:
             return
+        if mark is not None:
+            await self.application.world.sleep_until(mark.changed_at + REST)
+            if await asyncio.to_thread(_mark_of, self.schedule_file) != mark:
+                return
+        self.has_read, self.read_mark = True, mark
+        try:
+            await self._put_in_force()
+        except (InputError, RefusedError) as error:
+            await self._refuse(error)
+
+    async def _put_in_force(self) -> None:
+        toml = await asyncio.to_thread(read_toml, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
+        if toml.text == await self.application.registry.schedule_text():
+            await self.application.registry.confirm()
+            return
+        filed = await reload(self.application.planner, toml.text, str(self.schedule_file))
+        log.info("schedule_accepted", filed=filed)
+
+    async def _refuse(self, error: InputError | RefusedError) -> None:
+        if isinstance(error, InputError):
+            reason = "\n".join(self.messages.tell(problem) for problem in error.problems)
+        else:
+            reason = self.messages.say(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
         await self.application.registry.refuse(reason)
 
@@ -131,6 +161,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.deliver, 0.5),
         (daemon.look, 1.0),
         (daemon.retract, 1.0),
+        (daemon.read_schedule, 20.0),
         (daemon.plan, 20.0),
         (daemon.sign, 5.0),
     ]
@@ -145,7 +176,7 @@ async def _run_on(daemon: Daemon) -> int:
             misfire_grace_time=60,
         )
     scheduler.start()
-    watch = asyncio.create_task(_watch(daemon))
+    watch = asyncio.create_task(_safely(partial(_watch, daemon)))
     await daemon.stopping.wait()
     log.info("stopping")
     scheduler.shutdown(wait=False)
@@ -171,7 +202,7 @@ async def _safely(verb: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _watch(daemon: Daemon) -> None:
-    """Read the schedule again when its file has changed and come to rest."""
+    """Read the schedule again when its file has changed; where watching fails, the beat still reads it."""
     folder = daemon.schedule_file.parent
     async for changes in awatch(folder, recursive=False, stop_event=daemon.stopping, debounce=600):
         if any(Path(path).name == daemon.schedule_file.name for _change, path in changes):
@@ -201,6 +232,15 @@ async def _is_settled(daemon: Daemon) -> bool:
         return False
     next_at = await daemon.application.outbox.next_claim()
     return next_at is None or next_at > daemon.application.world.now() + WORTH_WAITING
+
+
+def _mark_of(file: Path) -> Mark | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
+    return Mark(changed_at=changed_at, size=found.st_size, number=found.st_ino)
 
 
 def _stop_on_signals(daemon: Daemon) -> None:

@@ -10,30 +10,32 @@ from publisher.domain.delivery import Lease
 from publisher.domain.outcome import Outcome
 from publisher.domain.rendition import Parcel
 from publisher.guard import guarded
-from publisher.store.outbox import Declined, Outbox
+from publisher.store.intents import Declined
+from publisher.store.outbox import Outbox
 from publisher.telemetry import log
 
-LOOK_ROUND = 1.0
-"""Seconds after which new claims are looked for although no call has come back."""
+REFILL, REST = 0.02, 0.25
+"""Seconds until more is claimed: soon when there was more to claim than room, later when all that may go was taken."""
 
 
 async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, stopping: asyncio.Event) -> int:
     """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops. Returns how many.
 
-    Calls that have begun are always waited for: only their own deadline ends them.
+    Calls that have begun are always waited for: only their own deadline ends them. One that could not be written down
+    stays announced, and becomes a doubt when its lease ends; the others are not concerned.
     """
     calls: set[asyncio.Task[None]] = set()
     taken = 0
     while True:
-        if not stopping.is_set() and len(calls) < most:
-            leases = await outbox.claim(most - len(calls))
-            calls |= {asyncio.create_task(deliver(lease, outbox, adapters, stopping)) for lease in leases}
-            taken += len(leases)
+        room = most - len(calls)
+        leases = await outbox.claim(room) if room and not stopping.is_set() else ()
+        calls |= {asyncio.create_task(deliver(lease, outbox, adapters, stopping)) for lease in leases}
+        taken += len(leases)
         if not calls:
             return taken
-        done, calls = await asyncio.wait(calls, timeout=LOOK_ROUND, return_when=asyncio.FIRST_COMPLETED)
-        for call_done in done:
-            call_done.result()
+        done, calls = await asyncio.wait(calls, timeout=REFILL if len(leases) == room else REST)
+        for failed in (task for task in done if task.exception() is not None):
+            log.error("delivery_failed", exc_info=failed.exception())
 
 
 async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event) -> None:

@@ -62,8 +62,9 @@ source's last reading stands on each line of the adapter's `codes.py`. **A code 
 the delivery becomes `unknown`, and the account is read back. The words are those that staff see."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
-        "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉", "next": "〈下次时间〉",
-        "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号", "url": "〈网址〉",
+        "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉",
+        "next": "〈下次时间〉", "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号",
+        "url": "〈网址〉",
     },
     "en": {
         "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "marker": "NUMBER", "next": "the next look",
@@ -102,7 +103,7 @@ def _state_section(state: State) -> Iterator[str]:
     yield from _in_words(f"state_{state}")
     lines = sorted((event.__name__, rule) for (source, event), rule in TRANSITIONS.items() if source is state)
     if not lines:
-        yield "An end: nothing leads out of it. To send again, a person orders a new occurrence."
+        yield "An end: nothing leads out of it."
         return
     yield _table(["event", "leads to", "brought by"], (_transition(*line) for line in lines))
 

@@ -13,10 +13,10 @@ import click
 
 from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal, shown_path
-from publisher.cli.trouble import in_order, place_of, told
+from publisher.cli.trouble import in_order, told
 from publisher.domain.errors import InputError, ScheduleError
 from publisher.domain.post import Post, Schedule
-from publisher.domain.problem import Problem, Severity
+from publisher.domain.problem import Place, Problem, Severity
 from publisher.messages import Messages
 from publisher.rendering import shipped_templates
 from publisher.schedule import (
@@ -64,7 +64,8 @@ class Report:
 @json_option
 def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     report = inspect(terminal, (file or terminal.workspace / "schedule.toml").absolute())
-    problems = in_order(report.problems)
+    whole = Place(file=str(terminal.workspace.absolute() / "publisher.toml"))
+    problems = in_order(replace(problem, place=problem.place or whole) for problem in report.problems)
     if as_json:
         terminal.show(
             {"ok": not report.errors, "problems": [as_facts(problem, terminal.messages) for problem in problems]}
@@ -147,12 +148,12 @@ def _progress(terminal: Terminal, posts: Sequence[Post]) -> Iterator[Iterator[Po
 
 def as_facts(problem: Problem, messages: Messages) -> dict[str, Any]:
     """Give a problem for machines."""
-    place = place_of(problem)
+    place = problem.place
     return {
-        "file": shown_path(place.file),
-        "line": place.line,
-        "column": place.column,
-        "path": place.path,
+        "file": shown_path(place.file) if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "path": place.path if place else None,
         "severity": problem.severity.value,
         "code": problem.code,
         "message": messages.say(problem.code, **problem.facts),

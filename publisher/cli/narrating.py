@@ -32,6 +32,8 @@ class Narrator:
             return self.messages.say("reason_none")
         if reason in frozenset(HoldReason):
             return self.messages.say(f"hold_{reason}")
+        if f"reason_{reason}" in entries:
+            return self.messages.say(f"reason_{reason}")
         if reason not in entries and _PLATFORM_CODE.fullmatch(reason):
             return self.messages.say("reason_unlisted", code=reason)
         return self.messages.say(reason)

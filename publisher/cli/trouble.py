@@ -15,8 +15,6 @@ from publisher.vault import SecretError
 FAILED, WRONG_USAGE, REFUSED, NO_SUCH = 1, 2, 3, 4
 JUST_FAILED = frozenset({"large_removal"})
 """Refusals that a word from the user lifts: nothing is unsafe about them."""
-WHOLE_FILE = "publisher.toml"
-"""Where problems without a place come from: the settings as a whole."""
 
 
 class FailedError(PublisherError):
@@ -59,7 +57,7 @@ def explain_usage(error: click.UsageError, terminal: Terminal) -> int:
         return WRONG_USAGE
     if error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
-        terminal.note("see_help", command=error.ctx.command_path)
+    terminal.note("see_help", command=error.ctx.command_path if error.ctx else "publisher")
     terminal.note("usage_error", message=_usage_words(error, terminal.messages))
     return WRONG_USAGE
 
@@ -105,25 +103,24 @@ def told(problems: Iterable[Problem], messages: Messages) -> str:
     """Write problems one a line, sorted by place, each with its hint on a line of its own."""
     lines = []
     for problem in in_order(problems):
-        place = place_of(problem)
-        path = f" {place.path}:" if place.path else ""
-        message = messages.say(problem.code, **problem.facts)
         mark = "" if problem.is_error else messages.say("warning_mark")
-        lines.append(f"{shown_path(place.file)}:{place.line}:{place.column}:{path} {mark}{message}")
+        lines.append(f"{_spot(problem.place)}{mark}{messages.say(problem.code, **problem.facts)}")
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
     return "\n".join(lines)
 
 
+def _spot(place: Place | None) -> str:
+    if place is None:
+        return ""
+    path = f"{place.path}: " if place.path else ""
+    return f"{shown_path(place.file)}:{place.line}:{place.column}: {path}"
+
+
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Sort problems as they stand in the files."""
-    return sorted(problems, key=lambda problem: (_position(place_of(problem)), problem.code))
+    return sorted(problems, key=lambda problem: (_position(problem.place), problem.code))
 
 
-def place_of(problem: Problem) -> Place:
-    """Give a problem's place; one that has none concerns the settings as a whole."""
-    return problem.place or Place(file=WHOLE_FILE)
-
-
-def _position(place: Place) -> tuple[str, int, int]:
-    return shown_path(place.file), place.line, place.column
+def _position(place: Place | None) -> tuple[str, int, int]:
+    return (shown_path(place.file), place.line, place.column) if place else ("", 0, 0)

@@ -48,16 +48,14 @@ class PostEntry(Table):
         strict=False, description="类型：warning 预警、update 续报、all-clear 解除、bulletin 通报、correction 更正"
     )
     template: Line = Field(description="模板名称，即 templates/ 下的文件夹名")
-    author: Line = Field(description="撰稿人；撰稿人不能审批自己的稿件")
+    author: Line = Field(description="撰稿人")
     follows: Identifier | None = Field(default=None, description="所跟进的原稿编号；续报、解除、更正必填")
     level: Annotated[Level, Field(strict=False)] | None = Field(
         default=None, description="预警级别：red 红、orange 橙、yellow 黄、blue 蓝"
     )
     title: Annotated[Line, Field(max_length=TITLE_LIMIT)] = Field(description="标题，一行")
     body: str = Field(default="", description="正文，可用 Markdown，可省略")
-    at: At | None = Field(
-        default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：审批通过后立即发布一次'
-    )
+    at: At | None = Field(default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次')
     cron: Line | None = Field(default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一')
     since: Moment | None = Field(default=None, alias="from", description="重复发布从何时开始；只与 cron 连用")
     until: Moment | None = Field(default=None, description="重复发布到何时为止；只与 cron 连用")
@@ -71,7 +69,7 @@ class PostEntry(Table):
     max_late: Duration = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
-    urgent: bool = Field(default=False, description="紧急：优先发布，可用预留额度；在微信上以群发方式发布")
+    urgent: bool = Field(default=False, description="紧急：优先发布，可用预留额度；在微信上不推送给关注者")
     images: list[ImageEntry] = Field(default_factory=list, description="配图")
     text: dict[str, Words] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")

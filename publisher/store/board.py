@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.delivery import ENDED, Attempt, Delivery, Look, State
 from publisher.domain.post import PostId
 from publisher.store.books import Books
 from publisher.store.ledger import subject_of
@@ -25,6 +26,9 @@ from publisher.store.rows import (
     to_delivery,
     to_look,
 )
+
+REMEMBERED = timedelta(days=7)
+"""How long an alert about what cannot be mended any more is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +112,10 @@ class Board:
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
 
     async def alerts(self) -> Sequence[Alert]:
-        """Give the alerts that are not cleared, newest first."""
-        query = select(ALERT).where(ALERT.c.cleared_at.is_(None)).order_by(ALERT.c.id.desc())
+        """Give the alerts that still matter, newest first: not cleared, and about an end only for a while."""
+        recent = ALERT.c.at >= self.books.world.now() - REMEMBERED
+        ended = or_(*(ALERT.c.code.startswith(f"{state}.") for state in ENDED))
+        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), or_(recent, ~ended)).order_by(ALERT.c.id.desc())
         return [
             Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
             for row in await self._rows(query)
@@ -141,9 +147,8 @@ class Board:
             entries=[_entry(row) for row in entries],
         )
 
-    async def _rows(self, query: object) -> Sequence[RowMapping]:
-        async with self.books.database.reading() as connection:
-            return (await connection.execute(query)).mappings().all()  # type: ignore[call-overload,no-any-return] # any select
+    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        return await self.books.database.read(lambda connection: connection.execute(query).mappings().all())
 
 
 def _entry(row: RowMapping) -> Entry:

@@ -1,10 +1,12 @@
 """What every room of the store works with: the database, the terms of each account, and how a delivery is changed."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State, WorkerId
@@ -13,12 +15,24 @@ from publisher.domain.lifecycle import advance
 from publisher.domain.patience import Patience
 from publisher.domain.terms import Terms
 from publisher.store.engine import Database, Unit
-from publisher.store.ledger import OvertakenError, subject_of, write_alert, write_audit
+from publisher.store.ledger import OvertakenError, clear_alerts, entry, subject_of, write_alert, write_entries
 from publisher.store.rows import DELIVERY, changed_columns
 from publisher.world import World
 
 TOLD = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States whose entry is an alert."""
+PASSING = frozenset({State.HELD, State.SUBMITTED, State.RETRACTING})
+"""States whose alerts are over once they are left."""
+REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A delivery as it was read, what happens to it, and the end of its lease, if it has one then."""
+
+    before: Delivery
+    event: Event
+    lease_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,38 +52,60 @@ class Books:
         terms = self.terms.get(account)
         return terms.patience if terms else Patience()
 
-    async def change(
+    def change(
         self, unit: Unit, before: Delivery, event: Event, by: Actor, *, lease_until: datetime | None = None
     ) -> Delivery:
-        """Bring an event to a delivery; write what `advance()` returned, its audit entry and its alert.
+        """Bring an event to a delivery, as `change_all` does."""
+        return self.change_all(unit, [Change(before=before, event=event, lease_until=lease_until)], by)[0]
 
-        Raises IllegalStepError where the table has no such step, OvertakenError when the row has moved on.
+    def change_all(self, unit: Unit, changes: Sequence[Change], by: Actor) -> list[Delivery]:
+        """Bring each delivery its event; write what `advance()` returned, the audit entries and the alerts.
+
+        Raises IllegalStepError where the table has no such step, OvertakenError when a row has moved on.
         """
         now = self.world.now()
-        after = advance(before, event, by=by, now=now, patience=self.patience(before.account))
-        columns = {**changed_columns(before, after), "lease_until": lease_until}
-        done = await unit.connection.execute(
-            update(DELIVERY).where(DELIVERY.c.id == before.id, DELIVERY.c.version == before.version).values(columns)
-        )
-        if done.rowcount != 1:
-            raise OvertakenError(before.id)
-        await self.world.failpoint("audit.before_append")
-        detail = {
-            "version": after.version,
-            "attempt": after.attempts,
-            "epoch": after.epoch,
-            "reason": after.reason,
-        }
-        await write_audit(
-            unit,
-            now,
-            by,
-            event=type(event).__name__,
-            subject=subject_of(after),
-            before=before.state,
-            after=after.state,
-            detail=detail,
-        )
-        if after.state in TOLD and before.state is not after.state:
-            await write_alert(unit, now, f"{after.state}.{after.reason}", after, {"reason": after.reason or ""})
-        return after
+        afters = [
+            advance(change.before, change.event, by=by, now=now, patience=self.patience(change.before.account))
+            for change in changes
+        ]
+        _write_rows(unit, changes, afters)
+        for _ in changes:
+            self.world.die_here("audit.before_append")
+        write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
+        for change, after in zip(changes, afters, strict=True):
+            _tell(unit, change.before, after, now)
+        return afters
+
+
+def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery]) -> None:
+    """Write the columns that differ, in one statement for all rows of which the same ones do."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for change, after in zip(changes, afters, strict=True):
+        columns = changed_columns(change.before, after)
+        row = {"its_id": after.id, "its_version": change.before.version, "lease_until": change.lease_until, **columns}
+        alike[tuple(columns)].append(row)
+    for rows in alike.values():
+        if unit.connection.execute(REWRITE, rows).rowcount != len(rows):
+            raise OvertakenError(sorted(row["its_id"] for row in rows))
+
+
+def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
+    detail = {"version": after.version, "attempt": after.attempts, "epoch": after.epoch, "reason": after.reason}
+    return entry(
+        after.updated_at,
+        by,
+        event=type(change.event).__name__,
+        subject=subject_of(after),
+        before=change.before.state,
+        after=after.state,
+        detail=detail,
+    )
+
+
+def _tell(unit: Unit, before: Delivery, after: Delivery, now: datetime) -> None:
+    if before.state is after.state:
+        return
+    if before.state in PASSING:
+        clear_alerts(unit, subject_of(after), now)
+    if after.state in TOLD:
+        write_alert(unit, now, f"{after.state}.{after.reason}", after, {"reason": after.reason or ""})

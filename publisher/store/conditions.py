@@ -2,10 +2,18 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, literal, or_
+from sqlalchemy import ColumnElement, String, case, exists, literal, literal_column, or_
 
 from publisher.domain.delivery import State
+from publisher.domain.post import ONCE
 from publisher.store.rows import DELIVERY, PAUSE
+
+
+def stands(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether a delivery is in one of these states, spelled out: a bound value would hide which index fits."""
+    spelled = [literal_column(f"'{state.value}'", String) for state in states]
+    state: ColumnElement[str] = row.c.state
+    return state == spelled[0] if len(spelled) == 1 else state.in_(spelled)
 
 
 def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -26,11 +34,12 @@ def original_is_live(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table
     live = exists().where(
         original.c.post == row.c.follows,
         original.c.account == row.c.account,
-        original.c.state == State.PUBLISHED.value,
+        stands(original, State.PUBLISHED),
     )
     return or_(row.c.follows.is_(None), live)
 
 
 def subject_column() -> ColumnElement[str]:
-    """Name a one-off delivery as the audit does."""
-    return DELIVERY.c.post.concat(literal("@")).concat(DELIVERY.c.account)
+    """Name a delivery as the audit does."""
+    instant = case((DELIVERY.c.label == ONCE, ""), else_=literal("#").concat(DELIVERY.c.label))
+    return DELIVERY.c.post.concat(instant).concat(literal("@")).concat(DELIVERY.c.account)

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from publisher.store.journal import Intent, Journal
 from publisher.world import World
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 BUSY_SECONDS = 10.0
@@ -26,28 +27,30 @@ MOST_AT_ONCE = 64
 class Unit:
     """One transaction in the making: its connection, and the intents to journal once it is committed."""
 
-    connection: AsyncConnection
+    connection: Connection
     intents: list[Intent] = field(default_factory=list)
 
 
-Operation = Callable[[Unit], Awaitable[Any]]
+Work = Callable[[Unit, Sequence[Any]], Sequence[Any]]
+"""Does the same to several things in one transaction; gives one result for each, in order."""
 
 
 @dataclass(slots=True)
 class _Order:
-    operation: Operation
+    work: Work
+    thing: Any
     result: asyncio.Future[Any]
 
 
-def open_engine(url: str) -> AsyncEngine:
+def open_engine(url: str) -> Engine:
     """Open a database by its URL; SQLite is set to survive a power cut, and its writers to begin as writers."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": BUSY_SECONDS})
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_async_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -75,31 +78,38 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class Database:
-    """Reads as you like; writes go through one task that commits what has gathered together.
+    """Reads as you like; writes go through one thread that commits what has gathered together.
 
-    An operation is run inside a transaction that others may share. When one of a group fails, the group is rolled
-    back and each is run again alone, so an operation must change nothing but the database.
+    An operation is plain code inside a transaction that others may share: it cannot wait for anything but the
+    database. When one of a group fails, the group is rolled back and each is run again alone, so an operation must
+    change nothing but the database.
     """
 
-    def __init__(self, engine: AsyncEngine, world: World, journal: Journal | None = None) -> None:
+    def __init__(self, engine: Engine, world: World, journal: Journal | None = None) -> None:
         self.engine = engine
         self.world = world
         self.journal = journal
         self._orders: asyncio.Queue[_Order] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._writer: asyncio.Task[None] | None = None
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection for reading."""
-        async with self.engine.connect() as raw:
-            connection = await raw.execution_options(reads_only=True)
-            yield connection
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query that changes nothing."""
+        return await asyncio.to_thread(self._read, query)
 
-    async def write(self, operation: Callable[["Unit"], Awaitable[T]]) -> T:
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as raw:
+            return query(raw.execution_options(reads_only=True))
+
+    async def write(self, operation: Callable[[Unit], T]) -> T:
         """Run an operation and return once it is committed and its intents are journalled."""
+        return await self.write_together(lambda unit, _things: [operation(unit)], None)
+
+    async def write_together(self, work: Callable[[Unit, Sequence[S]], Sequence[T]], thing: S) -> T:
+        """Like `write`, for work that costs less when many things have it done at once."""
         if self._writer is None:
             self._writer = asyncio.create_task(self._run())
-        order = _Order(operation, asyncio.get_running_loop().create_future())
+        order = _Order(work, thing, asyncio.get_running_loop().create_future())
         self._orders.put_nowait(order)
         result: T = await order.result
         return result
@@ -111,52 +121,65 @@ class Database:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
+        self._thread.shutdown()
         if self.journal is not None:
             self.journal.close()
-        await self.engine.dispose()
+        self.engine.dispose()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             orders = [await self._orders.get()]
             while len(orders) < MOST_AT_ONCE and not self._orders.empty():
                 orders.append(self._orders.get_nowait())
-            await self._commit(orders)
-            for _ in orders:
+            answers = await loop.run_in_executor(self._thread, self._commit, orders)
+            for order, answer in answers:
+                _answer(order, answer)
                 self._orders.task_done()
 
-    async def _commit(self, orders: list[_Order]) -> None:
+    def _commit(self, orders: Sequence[_Order]) -> list[tuple[_Order, Any]]:
+        """Give each order's result, or the error that it ended with."""
         try:
-            results, units = await self._transact(orders)
+            answers, intents = self._transact(orders)
         except Exception as error:  # noqa: BLE001 # whatever it was, it goes to those who ordered
-            if len(orders) > 1:
-                for order in orders:
-                    await self._commit([order])
-            else:
-                _answer(orders[0], error)
-            return
-        trouble = await self._journal([intent for unit in units for intent in unit.intents])
-        for order, result, unit in zip(orders, results, units, strict=True):
-            _answer(order, trouble if unit.intents and trouble else result)
+            if len(orders) == 1:
+                return [(orders[0], error)]
+            return [answer for order in orders for answer in self._commit([order])]
+        trouble = self._announce(intents)
+        return [(order, trouble if announces and trouble else result) for order, result, announces in answers]
 
-    async def _transact(self, orders: list[_Order]) -> tuple[list[Any], list[Unit]]:
-        async with self.engine.begin() as connection:
-            units = [Unit(connection) for _ in orders]
-            results = [await order.operation(unit) for order, unit in zip(orders, units, strict=True)]
-            if any(unit.intents for unit in units):
-                await self.world.failpoint("intent.before_commit")
-        return results, units
+    def _transact(self, orders: Sequence[_Order]) -> tuple[list[tuple[_Order, Any, bool]], list[Intent]]:
+        """Give each order's result, and whether it hangs on an intent that is still to be journalled."""
+        answers: list[tuple[_Order, Any, bool]] = []
+        intents: list[Intent] = []
+        with self.engine.begin() as connection:
+            for work, alike in _by_work(orders).items():
+                unit = Unit(connection)
+                results = work(unit, [order.thing for order in alike])
+                answers += ((order, result, bool(unit.intents)) for order, result in zip(alike, results, strict=True))
+                intents += unit.intents
+            if intents:
+                self.world.die_here("intent.before_commit")
+        return answers, intents
 
-    async def _journal(self, intents: list[Intent]) -> OSError | None:
+    def _announce(self, intents: Sequence[Intent]) -> OSError | None:
         """Journal what is committed; when the disk refuses, those intents are in doubt and no call may start."""
         if not intents or self.journal is None:
             return None
-        await self.world.failpoint("intent.after_commit")
+        self.world.die_here("intent.after_commit")
         try:
-            await self.journal.append(intents)
+            self.journal.append(intents)
         except OSError as error:
             return error
-        await self.world.failpoint("journal.after_append")
+        self.world.die_here("journal.after_append")
         return None
+
+
+def _by_work(orders: Sequence[_Order]) -> Mapping[Work, list[_Order]]:
+    alike: dict[Work, list[_Order]] = {}
+    for order in orders:
+        alike.setdefault(order.work, []).append(order)
+    return alike
 
 
 def _answer(order: _Order, result: object) -> None:

@@ -3,7 +3,6 @@
 A line that the database does not know proves that the database is older than what was done.
 """
 
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -33,11 +32,8 @@ class Journal:
         self._file = path.open("ab")
         self._end_torn_line(path)
 
-    async def append(self, intents: Sequence[Intent]) -> None:
+    def append(self, intents: Sequence[Intent]) -> None:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
-        await asyncio.to_thread(self._append, intents)
-
-    def _append(self, intents: Sequence[Intent]) -> None:
         lines = "".join(json.dumps(asdict(intent), separators=(",", ":")) + "\n" for intent in intents)
         self._file.write(lines.encode())
         self._file.flush()

@@ -1,11 +1,11 @@
 """How a delivery changes: what `advance()` returned, the audit entry and the alert, in one transaction."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping, func, insert, literal, select, update
+from sqlalchemy import RowMapping, bindparam, func, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
@@ -14,19 +14,33 @@ from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
-from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, PAUSE
+from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, PAUSE, Answer, write_answer
 
 A = TypeVar("A", bound=Outcome | Finding)
+
+
+WRITE_ENTRY = insert(AUDIT)
+
+
+READ = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
+_OWNERS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
+    tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("named", expanding=True)),
+    DELIVERY.c.remote_id.is_not(None),
+)
+_END = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.delivery == bindparam("its_delivery"), ATTEMPT.c.epoch == bindparam("its_epoch"))
+    .values(ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)))
+)
 
 
 class OvertakenError(PublisherError):
     """The row changed between reading and writing: somebody else was first, and nothing was done."""
 
 
-async def read_row(unit: Unit, delivery: DeliveryId) -> RowMapping:
+def read_row(unit: Unit, delivery: DeliveryId) -> RowMapping:
     """Read a delivery's row inside the transaction."""
-    result = await unit.connection.execute(select(DELIVERY).where(DELIVERY.c.id == delivery))
-    return result.mappings().one()
+    return unit.connection.execute(READ, {"deliveries": [delivery]}).mappings().one()
 
 
 def subject_of(delivery: Delivery) -> str:
@@ -35,8 +49,7 @@ def subject_of(delivery: Delivery) -> str:
     return f"{delivery.key.post}{label}@{delivery.account}"
 
 
-async def write_audit(  # noqa: PLR0913 # an entry has that many parts
-    unit: Unit,
+def entry(  # noqa: PLR0913 # an entry has that many parts
     at: datetime,
     by: Actor,
     *,
@@ -45,67 +58,95 @@ async def write_audit(  # noqa: PLR0913 # an entry has that many parts
     before: str | None = None,
     after: str | None = None,
     detail: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Give an audit entry as its columns."""
+    return {
+        "at": at,
+        "role": by.role.value,
+        "name": by.name,
+        "event": event,
+        "subject": subject,
+        "before": before,
+        "after": after,
+        "detail": json.dumps(detail or {}, ensure_ascii=False),
+    }
+
+
+def write_entries(unit: Unit, entries: Sequence[Mapping[str, object]]) -> None:
+    if entries:
+        unit.connection.execute(WRITE_ENTRY, entries)
+
+
+def write_audit(  # noqa: PLR0913 # an entry has that many parts
+    unit: Unit,
+    at: datetime,
+    by: Actor,
+    *,
+    event: str,
+    subject: str,
+    detail: Mapping[str, object] | None = None,
 ) -> None:
-    await unit.connection.execute(
-        insert(AUDIT).values(
-            at=at,
-            role=by.role.value,
-            name=by.name,
-            event=event,
-            subject=subject,
-            before=before,
-            after=after,
-            detail=json.dumps(detail or {}, ensure_ascii=False),
-        )
-    )
+    write_entries(unit, [entry(at, by, event=event, subject=subject, detail=detail)])
 
 
-async def write_alert(
+def write_alert(
     unit: Unit, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
 ) -> None:
     told = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
-    await tell(unit, at, code, subject_of(delivery), told)
+    tell(unit, at, code, subject_of(delivery), told)
 
 
-async def tell(unit: Unit, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
+def tell(unit: Unit, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
     """Write an alert about any subject."""
-    await unit.connection.execute(
+    unit.connection.execute(
         insert(ALERT).values(at=at, code=code, subject=subject, facts=json.dumps(facts, ensure_ascii=False))
     )
 
 
-async def pause_account(unit: Unit, account: AccountId, *, at: datetime, by: Actor, reason: str) -> None:
+def clear_alerts(unit: Unit, subject: str, at: datetime) -> None:
+    """Close the alerts about a subject: what they told of is over."""
+    unit.connection.execute(
+        update(ALERT).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)).values(cleared_at=at)
+    )
+
+
+def pause_account(unit: Unit, account: AccountId, *, at: datetime, by: Actor, reason: str) -> None:
     """Stop an account until a person resumes it."""
     scope = f"account:{account}"
-    standing = await unit.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
+    standing = unit.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
     if standing.first() is not None:
         return
-    await unit.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
-    await write_audit(unit, at, by, event="Paused", subject=scope, detail={"reason": reason})
-    await tell(unit, at, "account_paused", scope, {"account": account, "reason": reason})
+    unit.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
+    write_audit(unit, at, by, event="Paused", subject=scope, detail={"reason": reason})
+    tell(unit, at, "account_paused", scope, {"account": account, "reason": reason})
 
 
-async def owned_elsewhere(unit: Unit, delivery: Delivery, answer: A) -> A | Unknown:
+def owned_elsewhere(unit: Unit, answers: Sequence[tuple[Delivery, A]]) -> list[A | Unknown]:
     """No id belongs to two deliveries: a receipt that names another's id proves nothing about ours."""
-    if not isinstance(answer, Published):
-        return answer
-    owner = await unit.connection.execute(
-        select(DELIVERY.c.id).where(
-            DELIVERY.c.account == delivery.account,
-            DELIVERY.c.remote_id == answer.receipt.remote_id,
-            DELIVERY.c.id != delivery.id,
-        )
-    )
-    return answer if owner.first() is None else Unknown(reason="id_owned_by_another")
+    named = [(item.account, answer.receipt.remote_id) for item, answer in answers if isinstance(answer, Published)]
+    rows = unit.connection.execute(_OWNERS, {"named": named}) if named else ()
+    owners = {(row.account, row.remote_id): row.id for row in rows}
+    return [
+        Unknown(reason="id_owned_by_another")
+        if isinstance(answer, Published)
+        and owners.get((delivery.account, answer.receipt.remote_id), delivery.id) != delivery.id
+        else answer
+        for delivery, answer in answers
+    ]
 
 
-async def end_attempt(
-    unit: Unit, delivery: DeliveryId, epoch: int, at: datetime, answer: Mapping[str, str] | None
-) -> None:
-    """Write down that an attempt is over, and how, where that is known; its first end counts."""
-    values: dict[str, object] = {"ended_at": func.coalesce(ATTEMPT.c.ended_at, literal(at, ATTEMPT.c.ended_at.type))}
-    if answer is not None:
-        values |= {"outcome": answer["kind"], "detail": answer["detail"]}
-    await unit.connection.execute(
-        update(ATTEMPT).where(ATTEMPT.c.delivery == delivery, ATTEMPT.c.epoch == epoch).values(values)
-    )
+def end_attempts(unit: Unit, at: datetime, ended: Sequence[tuple[DeliveryId, int, Answer | None]]) -> None:
+    """Write down that attempts are over, and how, where that is known; the first end of each counts.
+
+    An attempt is named by its delivery and its epoch.
+    """
+    told, untold = [], []
+    for delivery, epoch, answer in ended:
+        row = {"its_delivery": delivery, "its_epoch": epoch, "end": at}
+        if answer is None:
+            untold.append(row)
+        else:
+            written = write_answer(answer)
+            told.append({**row, "outcome": written["kind"], "detail": written["detail"]})
+    for rows in filter(None, (told, untold)):
+        unit.connection.execute(_END, rows)

@@ -25,20 +25,19 @@ class LoginNotes:
 
     async def recall(self, key: str) -> str | None:
         """Give what was noted under a key, or None."""
-        async with self.database.reading() as connection:
-            query = select(NOTE.c.value).where(NOTE.c.login == self.login, NOTE.c.key == key)
-            value: str | None = (await connection.execute(query)).scalar_one_or_none()
-            return value
+        query = select(NOTE.c.value).where(NOTE.c.login == self.login, NOTE.c.key == key)
+        value: str | None = await self.database.read(lambda connection: connection.scalar(query))
+        return value
 
     async def remember(self, key: str, value: str) -> None:
         """Note a value; it is on disk when this returns."""
 
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             row = (NOTE.c.login == self.login, NOTE.c.key == key)
             values = {"value": value, "at": self.database.world.now()}
-            done = await unit.connection.execute(update(NOTE).where(*row).values(values))
+            done = unit.connection.execute(update(NOTE).where(*row).values(values))
             if done.rowcount == 0:
-                await unit.connection.execute(insert(NOTE).values(login=self.login, key=key, **values))
+                unit.connection.execute(insert(NOTE).values(login=self.login, key=key, **values))
 
         await self.database.write(operation)
 

@@ -12,9 +12,9 @@ from publisher.domain.events import Actor, RetractOrdered
 from publisher.domain.post import PostId
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.ledger import pause_account, write_audit
+from publisher.store.ledger import clear_alerts, pause_account, write_audit
 from publisher.store.registry import withdraw_where
-from publisher.store.rows import ALERT, DELIVERY, PAUSE, POST, WORKER, to_delivery
+from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, to_delivery
 
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
@@ -29,32 +29,30 @@ class Orders:
     async def pause(self, scope: str, by: Actor, reason: str) -> None:
         """Let no call start in a scope: `all`, `platform:P`, `account:A` or `post:P`."""
 
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             now = self.books.world.now()
-            await unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-            await unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
-            await write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": reason})
+            unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+            unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
+            write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": reason})
 
         await self.books.database.write(operation)
 
     async def stop_account(self, account: AccountId, by: Actor, reason: str) -> None:
         """Pause an account that cannot work, with an alert; nothing happens when it is paused already."""
 
-        async def operation(unit: Unit) -> None:
-            await pause_account(unit, account, at=self.books.world.now(), by=by, reason=reason)
+        def operation(unit: Unit) -> None:
+            pause_account(unit, account, at=self.books.world.now(), by=by, reason=reason)
 
         await self.books.database.write(operation)
 
     async def resume(self, scope: str, by: Actor) -> bool:
         """Lift a pause and clear its alert. Returns whether there was one."""
 
-        async def operation(unit: Unit) -> bool:
+        def operation(unit: Unit) -> bool:
             now = self.books.world.now()
-            done = await unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-            await unit.connection.execute(
-                update(ALERT).where(ALERT.c.subject == scope, ALERT.c.cleared_at.is_(None)).values(cleared_at=now)
-            )
-            await write_audit(unit, now, by, event="Resumed", subject=scope)
+            done = unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+            clear_alerts(unit, scope, now)
+            write_audit(unit, now, by, event="Resumed", subject=scope)
             return bool(done.rowcount)
 
         return await self.books.database.write(operation)
@@ -62,11 +60,11 @@ class Orders:
     async def withdraw(self, post: PostId, by: Actor, reason: str) -> int:
         """Cancel all of a post that is not live, now and later. Returns how many deliveries it concerned."""
 
-        async def operation(unit: Unit) -> int:
-            await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
+        def operation(unit: Unit) -> int:
+            unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             detail = {"reason": reason}
-            await write_audit(unit, self.books.world.now(), by, event="Withdrawn", subject=post, detail=detail)
-            return await withdraw_where(self.books, unit, {"post": post}, by, reason="withdrawn")
+            write_audit(unit, self.books.world.now(), by, event="Withdrawn", subject=post, detail=detail)
+            return withdraw_where(self.books, unit, {"post": post}, by, reason="withdrawn")
 
         return await self.books.database.write(operation)
 
@@ -74,20 +72,20 @@ class Orders:
         """Order down what is live or may be, and cancel the rest. Returns what is to be taken down."""
         target = {"post": post} | ({"account": account} if account else {})
 
-        async def operation(unit: Unit) -> list[Delivery]:
+        def operation(unit: Unit) -> list[Delivery]:
             if account is None:
-                await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
+                unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             now = self.books.world.now()
-            await write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
+            write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-            rows = await unit.connection.execute(
+            rows = unit.connection.execute(
                 select(DELIVERY).where(*conditions, DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]))
             )
             ordered = [
-                await self.books.change(unit, to_delivery(row), RetractOrdered(reason=reason), by)
+                self.books.change(unit, to_delivery(row), RetractOrdered(reason=reason), by)
                 for row in rows.mappings().all()
             ]
-            await withdraw_where(self.books, unit, target, by, reason="withdrawn")
+            withdraw_where(self.books, unit, target, by, reason="withdrawn")
             return ordered
 
         return await self.books.database.write(operation)
@@ -95,14 +93,14 @@ class Orders:
     async def send_now(self, post: PostId, by: Actor) -> int:
         """Make a filed one-off post due at once. Returns how many deliveries it concerned."""
 
-        async def operation(unit: Unit) -> int:
+        def operation(unit: Unit) -> int:
             now = self.books.world.now()
-            done = await unit.connection.execute(
+            done = unit.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
                 .values(due_at=now, next_at=now, updated_at=now, version=DELIVERY.c.version + 1)
             )
-            await write_audit(unit, now, by, event="SentNow", subject=post)
+            write_audit(unit, now, by, event="SentNow", subject=post)
             return done.rowcount
 
         return await self.books.database.write(operation)
@@ -110,8 +108,8 @@ class Orders:
     async def record(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
         """Write down who gave an order that other rooms carry out."""
 
-        async def operation(unit: Unit) -> None:
-            await write_audit(unit, self.books.world.now(), by, event=event, subject=subject, detail=detail)
+        def operation(unit: Unit) -> None:
+            write_audit(unit, self.books.world.now(), by, event=event, subject=subject, detail=detail)
 
         await self.books.database.write(operation)
 
@@ -126,23 +124,23 @@ class Orders:
     async def leave(self) -> None:
         """Write down that this daemon has stopped in order."""
 
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             now = self.books.world.now()
-            await unit.connection.execute(
+            unit.connection.execute(
                 update(WORKER).where(WORKER.c.id == self.books.worker).values(stopped_at=now, beat_at=now)
             )
 
         await self.books.database.write(operation)
 
     async def _sign(self, *, started: bool) -> None:
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             now = self.books.world.now()
             values: dict[str, object] = {"beat_at": now, "stopped_at": None}
             if started:
                 values |= {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
-            done = await unit.connection.execute(update(WORKER).where(WORKER.c.id == self.books.worker).values(values))
+            done = unit.connection.execute(update(WORKER).where(WORKER.c.id == self.books.worker).values(values))
             if done.rowcount == 0:
                 row = {"id": self.books.worker, "host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
-                await unit.connection.execute(insert(WORKER).values({**row, **values}))
+                unit.connection.execute(insert(WORKER).values({**row, **values}))
 
         await self.books.database.write(operation)

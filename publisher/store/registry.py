@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import RowMapping, Table, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Table, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WAITING, State
 from publisher.domain.events import Actor, Revised, Role, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
 from publisher.domain.post import ONCE, Post, PostId
-from publisher.domain.rendition import Rendition, Revision
+from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.ledger import tell, write_audit
+from publisher.store.ledger import clear_alerts, tell, write_audit
 from publisher.store.rows import (
     ALERT,
     ATTEMPT,
@@ -75,16 +75,15 @@ class Registry:
 
     async def schedule_text(self) -> str | None:
         """Give the schedule in force, or None before the first."""
-        async with self.books.database.reading() as connection:
-            newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-            text: str | None = (await connection.execute(newest)).scalar_one_or_none()
-            return text
+        newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
+        text: str | None = await self.books.database.read(lambda connection: connection.scalar(newest))
+        return text
 
     async def post(self, post: PostId) -> Post | None:
         """Give a post as last accepted."""
-        async with self.books.database.reading() as connection:
-            body = (await connection.execute(select(POST.c.body).where(POST.c.id == post))).scalar_one_or_none()
-            return read_post(body) if body else None
+        query = select(POST.c.body).where(POST.c.id == post)
+        body: str | None = await self.books.database.read(lambda connection: connection.scalar(query))
+        return read_post(body) if body else None
 
     async def known(self) -> Known:
         """Give what the books hold, for comparison with a schedule."""
@@ -94,9 +93,12 @@ class Registry:
         ]
         open_states = [state.value for state in WAITING]
         relevant = or_(DELIVERY.c.label == ONCE, DELIVERY.c.due_at >= recent, DELIVERY.c.state.in_(open_states))
-        async with self.books.database.reading() as connection:
-            posts = (await connection.execute(select(POST))).mappings().all()
-            rows = (await connection.execute(select(*columns).where(relevant))).mappings().all()
+
+        def read(connection: Connection) -> tuple[Sequence[RowMapping], Sequence[RowMapping]]:
+            posts = connection.execute(select(POST)).mappings().all()
+            return posts, connection.execute(select(*columns).where(relevant)).mappings().all()
+
+        posts, rows = await self.books.database.read(read)
         filed: dict[str, dict[str, list[RowMapping]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             filed[row["post"]][row["label"]].append(row)
@@ -114,17 +116,17 @@ class Registry:
     async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
         """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing."""
 
-        async def operation(unit: Unit) -> int:
+        def operation(unit: Unit) -> int:
             now = self.books.world.now()
-            await self._write_version(unit, acceptance, now, by)
-            await _write_media(unit, acceptance.media)
+            self._write_version(unit, acceptance, now, by)
+            _write_media(unit, acceptance.media)
             filed = 0
             for draft in acceptance.drafts:
-                await _write_renditions(unit, draft.revision)
-                filed += await (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
-            await self.books.world.failpoint("plan.after_insert")
-            await self._drop(unit, acceptance.plan)
-            await self.books.world.failpoint("reload.before_commit")
+                _write_renditions(unit, draft.revision)
+                filed += (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
+            self.books.world.die_here("plan.after_insert")
+            self._drop(unit, acceptance.plan)
+            self.books.world.die_here("reload.before_commit")
             return filed
 
         return await self.books.database.write(operation)
@@ -132,56 +134,65 @@ class Registry:
     async def refuse(self, reason: str) -> None:
         """Tell, once for each reason, that a new version of the schedule was refused."""
 
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             standing = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
-            told = [json.loads(row.facts)["reason"] for row in await unit.connection.execute(standing)]
+            told = [json.loads(row.facts)["reason"] for row in unit.connection.execute(standing)]
             if reason not in told:
-                await _clear_refusals(unit, self.books.world.now())
+                clear_alerts(unit, "schedule", self.books.world.now())
                 facts = {"reason": reason}
-                await tell(unit, self.books.world.now(), "reload_refused", "schedule", facts)
+                tell(unit, self.books.world.now(), "reload_refused", "schedule", facts)
+
+        await self.books.database.write(operation)
+
+    async def confirm(self) -> None:
+        """Take back what `refuse` told: the file says again what is in force."""
+
+        def operation(unit: Unit) -> None:
+            clear_alerts(unit, "schedule", self.books.world.now())
 
         await self.books.database.write(operation)
 
     async def enrol(self) -> None:
         """Give every login of the settings its row."""
 
-        async def operation(unit: Unit) -> None:
+        def operation(unit: Unit) -> None:
             logins = {terms.account.login for terms in self.books.terms.values()}
-            known = {row.id for row in await unit.connection.execute(select(LOGIN.c.id))}
+            known = {row.id for row in unit.connection.execute(select(LOGIN.c.id))}
             new = [{"id": login, "rests_until": EPOCH, "routine_until": EPOCH} for login in sorted(logins - known)]
             if new:
-                await unit.connection.execute(insert(LOGIN), new)
+                unit.connection.execute(insert(LOGIN), new)
 
         await self.books.database.write(operation)
 
-    async def _write_version(self, unit: Unit, acceptance: Acceptance, now: datetime, by: Actor) -> None:
+    def _write_version(self, unit: Unit, acceptance: Acceptance, now: datetime, by: Actor) -> None:
         if acceptance.text is not None:
             digest = sha256(acceptance.text.encode()).hexdigest()
-            await unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
-            await write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
-            await _clear_refusals(unit, now)
-        held = {row["id"]: row for row in (await unit.connection.execute(select(POST))).mappings()}
+            unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
+            write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
+            clear_alerts(unit, "schedule", now)
+        held = {row["id"]: row for row in (unit.connection.execute(select(POST))).mappings()}
         for post in acceptance.posts:
-            await _write_post(unit, post, held.get(post.id), now, is_scheduled=acceptance.is_scheduled)
+            _write_post(unit, post, held.get(post.id), now, is_scheduled=acceptance.is_scheduled)
 
-    async def _file(self, unit: Unit, draft: Draft, now: datetime) -> int:
+    def _file(self, unit: Unit, draft: Draft, now: datetime) -> int:
         filing = draft.filing
         key = filing.occurrence.key
-        held = await unit.connection.execute(
+        held = unit.connection.execute(
             select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
         )
         known = {row.account for row in held}
         new = [rendition for rendition in draft.revision.renditions if rendition.account not in known]
-        rows = [_delivery_row(draft, rendition, self.books.terms, now) for rendition in new]
+        revision = draft.revision.id
+        rows = [_delivery_row(draft, revision, rendition, self.books.terms, now) for rendition in new]
         if rows:
-            await unit.connection.execute(insert(DELIVERY), rows)
-            await unit.connection.execute(insert(AUDIT), [_filed_entry(row, now) for row in rows])
+            unit.connection.execute(insert(DELIVERY), rows)
+            unit.connection.execute(insert(AUDIT), [_filed_entry(row, now) for row in rows])
         return len(rows)
 
-    async def _revise(self, unit: Unit, draft: Draft, now: datetime) -> int:  # noqa: ARG002 # same face as _file
+    def _revise(self, unit: Unit, draft: Draft, now: datetime) -> int:  # noqa: ARG002 # same face as _file
         filing = draft.filing
         key, occurrence = filing.occurrence.key, filing.occurrence
-        started = await unit.connection.execute(
+        started = unit.connection.execute(
             select(ATTEMPT.c.id)
             .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
             .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
@@ -189,7 +200,7 @@ class Registry:
         )
         has_started = started.first() is not None
         for rendition in draft.revision.renditions:
-            rows = await unit.connection.execute(
+            rows = unit.connection.execute(
                 select(DELIVERY).where(
                     DELIVERY.c.post == key.post,
                     DELIVERY.c.label == key.label,
@@ -206,25 +217,25 @@ class Registry:
                     is_urgent=filing.post.is_urgent,
                     has_started=has_started,
                 )
-                after = await self.books.change(unit, delivery, event, PLANNER)
+                after = self.books.change(unit, delivery, event, PLANNER)
                 if after.state is not State.HELD:
-                    await _mark_revised(unit, draft, rendition)
+                    _mark_revised(unit, draft, rendition)
         return 0
 
-    async def _drop(self, unit: Unit, plan: Plan) -> None:
+    def _drop(self, unit: Unit, plan: Plan) -> None:
         for post in plan.dropped:
-            await withdraw_where(self.books, unit, {"post": post}, PLANNER, reason="removed_from_schedule")
-            await unit.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
+            withdraw_where(self.books, unit, {"post": post}, PLANNER, reason="removed_from_schedule")
+            unit.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
         for untargeted in plan.untargeted:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "label": untargeted.key.label, "account": account}
-                await withdraw_where(self.books, unit, target, PLANNER, reason="target_removed")
+                withdraw_where(self.books, unit, target, PLANNER, reason="target_removed")
 
 
-async def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
+def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
     """Withdraw every delivery that matches and is not settled. Returns how many."""
     conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-    rows = await unit.connection.execute(
+    rows = unit.connection.execute(
         select(DELIVERY).where(
             *conditions,
             DELIVERY.c.state.in_([state.value for state in STOPPABLE]),
@@ -233,14 +244,8 @@ async def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by
     )
     deliveries = [to_delivery(row) for row in rows.mappings()]
     for delivery in deliveries:
-        await books.change(unit, delivery, Withdrawn(reason=reason), by)
+        books.change(unit, delivery, Withdrawn(reason=reason), by)
     return len(deliveries)
-
-
-async def _clear_refusals(unit: Unit, now: datetime) -> None:
-    await unit.connection.execute(
-        update(ALERT).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None)).values(cleared_at=now)
-    )
 
 
 def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
@@ -256,7 +261,7 @@ def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
 
 
 def _delivery_row(
-    draft: Draft, rendition: Rendition, terms: Mapping[AccountId, Terms], now: datetime
+    draft: Draft, revision: Fingerprint, rendition: Rendition, terms: Mapping[AccountId, Terms], now: datetime
 ) -> dict[str, object]:
     post, occurrence = draft.filing.post, draft.filing.occurrence
     return {
@@ -267,7 +272,7 @@ def _delivery_row(
         "login": terms[rendition.account].account.login,
         "state": State.PENDING.value,
         "version": 1,
-        "revision": draft.revision.id,
+        "revision": revision,
         "definition": draft.revision.definition,
         "rendition": rendition.fingerprint,
         "planned_at": occurrence.due_at,
@@ -294,9 +299,9 @@ def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     }
 
 
-async def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
+def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
     key = draft.filing.occurrence.key
-    await unit.connection.execute(
+    unit.connection.execute(
         update(DELIVERY)
         .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label, DELIVERY.c.account == rendition.account)
         .values(
@@ -308,42 +313,43 @@ async def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
     )
 
 
-async def _write_post(unit: Unit, post: Post, held: RowMapping | None, now: datetime, *, is_scheduled: bool) -> None:
+def _write_post(unit: Unit, post: Post, held: RowMapping | None, now: datetime, *, is_scheduled: bool) -> None:
     body = write_post(post)
     if held is None:
         row = {"id": post.id, "definition": post.definition, "body": body, "in_force_since": now}
-        await unit.connection.execute(insert(POST).values(**row, is_scheduled=is_scheduled, is_withdrawn=False))
+        unit.connection.execute(insert(POST).values(**row, is_scheduled=is_scheduled, is_withdrawn=False))
         return
     if held["body"] == body and held["is_scheduled"] == is_scheduled:
         return
     values: dict[str, object] = {"definition": post.definition, "body": body, "is_scheduled": is_scheduled}
     if read_post(held["body"]).timing != post.timing:
         values["in_force_since"] = now
-    await unit.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
+    unit.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
 
 
-async def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]]) -> None:
+def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]]) -> None:
     for digest, (media_type, data) in media.items():
         row = {"sha256": digest, "media_type": media_type, "data": data}
-        await _insert_missing(unit, MEDIA, "sha256", [row])
+        _insert_missing(unit, MEDIA, "sha256", [row])
 
 
-async def _write_renditions(unit: Unit, revision: Revision) -> None:
+def _write_renditions(unit: Unit, revision: Revision) -> None:
+    name = revision.id
     rows = [
         {
             "fingerprint": rendition.fingerprint,
-            "revision": revision.id,
+            "revision": name,
             "account": rendition.account,
             "body": write_rendition(rendition),
         }
         for rendition in revision.renditions
     ]
-    await _insert_missing(unit, RENDITION, "fingerprint", rows)
+    _insert_missing(unit, RENDITION, "fingerprint", rows)
 
 
-async def _insert_missing(unit: Unit, table: Table, key: str, rows: Sequence[Mapping[str, object]]) -> None:
+def _insert_missing(unit: Unit, table: Table, key: str, rows: Sequence[Mapping[str, object]]) -> None:
     wanted = [row[key] for row in rows]
-    held = {row[0] for row in await unit.connection.execute(select(table.c[key]).where(table.c[key].in_(wanted)))}
+    held = {row[0] for row in unit.connection.execute(select(table.c[key]).where(table.c[key].in_(wanted)))}
     new = [dict(row) for row in rows if row[key] not in held]
     if new:
-        await unit.connection.execute(insert(table), new)
+        unit.connection.execute(insert(table), new)

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from publisher.domain.delivery import ENDED, Delivery, State
 from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
 from publisher.domain.outcome import HoldReason
-from publisher.store.books import Books
-from publisher.store.conditions import subject_column
+from publisher.store.books import Books, Change
+from publisher.store.conditions import stands, subject_column
 from publisher.store.engine import Unit
-from publisher.store.ledger import end_attempt, write_alert
+from publisher.store.ledger import end_attempts, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
 
 HORIZON = timedelta(seconds=2)
@@ -29,22 +29,22 @@ class Rounds:
     async def ripen(self) -> int:
         """Make due what has come of age. Returns how many."""
         now = self.books.world.now()
-        soon = and_(DELIVERY.c.state == State.PENDING.value, DELIVERY.c.next_at <= now + HORIZON)
-        over = and_(DELIVERY.c.state == State.RETRY_WAIT.value, DELIVERY.c.next_at <= now)
+        soon = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= now + HORIZON)
+        over = and_(stands(DELIVERY, State.RETRY_WAIT), DELIVERY.c.next_at <= now)
         return await self._each(or_(soon, over), lambda _: Ripened())
 
     async def expire(self) -> int:
         """End what waits past its expiry. Returns how many."""
-        waiting = [State.PENDING.value, State.DUE.value, State.RETRY_WAIT.value]
-        passed = and_(DELIVERY.c.state.in_(waiting), DELIVERY.c.expires_at <= self.books.world.now())
+        waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
+        passed = and_(waiting, DELIVERY.c.expires_at <= self.books.world.now())
         return await self._each(passed, lambda _: ExpiryPassed())
 
     async def lapse(self, *, all_leases: bool = False) -> int:
         """End leases that ran out; all of them when nobody can still hold one. Returns how many."""
         now = self.books.world.now()
-        held = DELIVERY.c.state.in_([State.CLAIMED.value, State.SENDING.value])
+        held = stands(DELIVERY, State.CLAIMED, State.SENDING)
         over = held if all_leases else and_(held, DELIVERY.c.lease_until <= now)
-        return await self._each(over, lambda _: LeaseLapsed(), end_attempts=True)
+        return await self._each(over, lambda _: LeaseLapsed(), ends_attempts=True)
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""
@@ -54,13 +54,13 @@ class Rounds:
             original.c.account == DELIVERY.c.account,
             original.c.state.not_in([state.value for state in ENDED]),
         )
-        orphaned = and_(DELIVERY.c.state == State.DUE.value, DELIVERY.c.follows.is_not(None), ~hopeful)
+        orphaned = and_(stands(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~hopeful)
         return await self._each(orphaned, lambda _: Withdrawn(reason="original_not_live"), alert="original_not_live")
 
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many."""
         now = self.books.world.now()
-        asked = DELIVERY.c.state.in_([State.SUBMITTED.value, State.UNKNOWN.value])
+        asked = stands(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 
         def verdict(delivery: Delivery) -> Event | None:
             patience = self.books.patience(delivery.account)
@@ -74,17 +74,17 @@ class Rounds:
         return await self._each(asked, verdict)
 
     async def _warn_of_reviews(self, now: datetime) -> None:
-        async def operation(unit: Unit) -> None:
-            rows = await unit.connection.execute(
+        def operation(unit: Unit) -> None:
+            rows = unit.connection.execute(
                 select(DELIVERY).where(
-                    DELIVERY.c.state == State.SUBMITTED.value,
+                    stands(DELIVERY, State.SUBMITTED),
                     ~exists().where(ALERT.c.code == "review_slow", ALERT.c.subject == subject_column()),
                 )
             )
             for delivery in [to_delivery(row) for row in rows.mappings()]:
                 since = delivery.submitted_at or now
                 if now >= since + self.books.patience(delivery.account).review_alert:
-                    await write_alert(unit, now, "review_slow", delivery)
+                    write_alert(unit, now, "review_slow", delivery)
 
         await self.books.database.write(operation)
 
@@ -93,27 +93,28 @@ class Rounds:
         condition: ColumnElement[bool],
         event_for: Callable[[Delivery], Event | None],
         *,
-        end_attempts: bool = False,
+        ends_attempts: bool = False,
         alert: str | None = None,
     ) -> int:
         """Bring the keeper's event to every delivery that meets the condition, in groups."""
         last, changed = 0, 0
         while True:
 
-            async def operation(unit: Unit, after: int = last) -> tuple[int, int]:
+            def operation(unit: Unit, after: int = last) -> tuple[int, int]:
+                now = self.books.world.now()
                 query = select(DELIVERY).where(condition, DELIVERY.c.id > after).order_by(DELIVERY.c.id).limit(GROUP)
-                rows = (await unit.connection.execute(query)).mappings().all()
-                count = 0
-                for delivery in map(to_delivery, rows):
-                    if (event := event_for(delivery)) is None:
-                        continue
-                    if end_attempts:
-                        await end_attempt(unit, delivery.id, delivery.epoch, self.books.world.now(), None)
-                    ended = await self.books.change(unit, delivery, event, KEEPER)
+                found = [to_delivery(row) for row in unit.connection.execute(query).mappings()]
+                changes = [
+                    Change(before=delivery, event=event)
+                    for delivery in found
+                    if (event := event_for(delivery)) is not None
+                ]
+                if ends_attempts:
+                    end_attempts(unit, now, [(change.before.id, change.before.epoch, None) for change in changes])
+                for ended in self.books.change_all(unit, changes, KEEPER):
                     if alert:
-                        await write_alert(unit, self.books.world.now(), alert, ended)
-                    count += 1
-                return count, rows[-1]["id"] if len(rows) == GROUP else 0
+                        write_alert(unit, now, alert, ended)
+                return len(changes), found[-1].id if len(found) == GROUP else 0
 
             count, last = await self.books.database.write(operation)
             changed += count

@@ -90,6 +90,7 @@ class LoginRow(SQLModel, table=True):
     """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent."""
 
     __tablename__: ClassVar[str] = "login"
+    __table_args__ = (Index("longest_rested", "rests_until"),)
     id: str = Field(primary_key=True)
     rests_until: datetime = Field(sa_type=Instant)
     routine_until: datetime = Field(sa_type=Instant)

@@ -57,12 +57,14 @@ class Connection(asyncio.Protocol):
             return
         login = head.lower().partition(b"oauth2 ")[2].partition(b"\r\n")[0].decode()
         number = self.calls.begin(self.began_at, login)
-        body = json.dumps({
-            "created_at": datetime.now(UTC).astimezone(BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
-            "id": number,
-            "idstr": str(number),
-            "user": {"id": int(login), "idstr": login},
-        }).encode()
+        body = json.dumps(
+            {
+                "created_at": datetime.now(UTC).astimezone(BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
+                "id": number,
+                "idstr": str(number),
+                "user": {"id": int(login), "idstr": login},
+            }
+        ).encode()
         if self.delay:
             asyncio.get_running_loop().call_later(self.delay, self._end, login, body)
         else:
@@ -86,7 +88,9 @@ def _length(head: bytes) -> int:
 async def serve(delay: float) -> None:
     """Serve on a free port of this machine."""
     calls = Calls()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(calls, delay), "127.0.0.1", 0, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(calls, delay), "127.0.0.1", 0, backlog=4096
+    )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ from commands import p10
 from figures import Figure
 from rig import PUBLISHER
 from throughput import p1
+
+from publisher.telemetry import set_up
 
 Measure = Callable[[Sequence[str], int], list[Figure]]
 ALL: Mapping[str, Measure] = {"P1": p1, "P10": p10}
@@ -24,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=5, help="runs of each contestant; medians are told")
     parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
     wanted = parser.parse_args(arguments)
+    set_up(Path(os.devnull).open("w", encoding="utf-8"))  # the log is written, and nobody reads it
     figures = []
     for name in wanted.only.upper().split(","):
         for figure in ALL[name](wanted.publisher, wanted.runs):

@@ -25,7 +25,6 @@ from workspace import Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
-SMALL_SHARE = 0.3
 COMPLETE = 100
 """Kills from which on every failpoint must have struck."""
 FEWEST = 40
@@ -33,7 +32,7 @@ WAVES = 4
 MOMENT = "at a random moment"
 MOST_TOLD = 40
 AFTERWORK = 20.0
-FIRST_GUESS = 4.0
+FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
 SETTLE_SECONDS = 240.0
@@ -59,7 +58,7 @@ class Campaign:
     began_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> Verdict:
-        deck = Deck(self.dice, share=1.0 if self.kills >= LARGE else SMALL_SHARE)
+        deck = Deck(self.dice, is_brief=self.kills < LARGE)
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             for kill in self._opening(wave):
@@ -141,6 +140,7 @@ class Campaign:
         """Let a last daemon finish, and judge."""
         with self.publisher.running():
             until = time.monotonic() + SETTLE_SECONDS
+            time.sleep(GLANCE)
             while not is_settled(self.task, self.publisher.status()) and time.monotonic() < until:
                 time.sleep(GLANCE)
         verdict = judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status())

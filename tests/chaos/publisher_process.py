@@ -36,6 +36,7 @@ class Publisher:
     folder: Path
     mutant: str | None = None
     starts: int = 0
+    mark: int = 0
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,23 +46,21 @@ class Publisher:
         """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached."""
         daemon = self.start(kill.switch)
         patience = PATIENCE if kill.point else kill.after
-        begun_at, mark = None, self.log.stat().st_size
-        started_at = time.monotonic()
-        while daemon.poll() is None:
-            now = time.monotonic()
-            if begun_at is None and self._has_begun(mark):
-                begun_at = now
-            if now > (begun_at + patience if begun_at else started_at + START_SECONDS):
-                daemon.kill()
-                break
-            time.sleep(GLANCE)
-        is_reached = daemon.poll() is not None and kill.point is not None
+        self._await_begin(daemon)
+        try:
+            daemon.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            is_reached = False
+        else:
+            is_reached = True
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
         return is_reached
 
     def start(self, failpoints: str = "") -> subprocess.Popen[bytes]:
         self.starts += 1
+        self.mark = self.log.stat().st_size if self.log.exists() else 0
         head = (sys.executable, str(HERE / "mutants.py"), self.mutant) if self.mutant else PUBLISHER
         with self.log.open("ab") as told:
             return subprocess.Popen(
@@ -76,6 +75,7 @@ class Publisher:
         """Let a daemon run without harm; at the end it is asked to stop, and must do so in order."""
         daemon = self.start()
         try:
+            self._await_begin(daemon)
             yield
             daemon.terminate()
             if daemon.wait(timeout=START_SECONDS) != 0:
@@ -123,10 +123,15 @@ class Publisher:
             raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
-    def _has_begun(self, mark: int) -> bool:
-        with self.log.open("rb") as told:
-            told.seek(mark)
-            return BEGUN in told.read()
+    def _await_begin(self, daemon: subprocess.Popen[bytes]) -> None:
+        """Wait until a daemon that was just started works, or is dead."""
+        until = time.monotonic() + START_SECONDS
+        while daemon.poll() is None and time.monotonic() < until:
+            with self.log.open("rb") as told:
+                told.seek(self.mark)
+                if BEGUN in told.read():
+                    return
+            time.sleep(GLANCE)
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-2000:]

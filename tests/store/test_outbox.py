@@ -26,9 +26,9 @@ from publisher.domain.rendition import Parcel
 from publisher.reconciling import RECONCILER
 from publisher.reviewing import person
 from publisher.store.board import Board
+from publisher.store.intents import Declined
 from publisher.store.journal import newest_intents
 from publisher.store.orders import Orders
-from publisher.store.outbox import Declined
 from publisher.store.rows import ATTEMPT, AUDIT
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
@@ -67,8 +67,7 @@ async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed
     await file_posts(desk.registry, post_of("p", ["a"], START))
     lease, parcel = await intended(desk)
     assert isinstance(parcel, Parcel)
-    async with desk.books.database.reading() as connection:
-        attempt = (await connection.execute(select(ATTEMPT))).mappings().one()
+    attempt = await desk.books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
     assert (attempt["delivery"], attempt["number"], attempt["epoch"]) == (lease.delivery, 1, lease.epoch)
     assert attempt["rendition"] == parcel.rendition.fingerprint
     [line] = newest_intents(tmp_path / "intents.jsonl")
@@ -81,10 +80,9 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
     await file_posts(desk.registry, post_of("p", ["a"], START))
     lease, _parcel = await intended(desk)
     await desk.outbox.settle(lease, Published(receipt=receipt()))
-    async with desk.books.database.reading() as connection:
-        rows = await connection.execute(select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id))
-        steps = [(row["event"], row["after"]) for row in rows.mappings()]
-    assert steps == [
+    entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
+    rows = await desk.books.database.read(lambda connection: connection.execute(entries).mappings().all())
+    assert [(row["event"], row["after"]) for row in rows] == [
         ("Filed", "pending"),
         ("Ripened", "due"),
         ("Claimed", "claimed"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, event, select
+from sqlalchemy import event, select
 from sqlmodel import SQLModel
 
 from publisher.domain.errors import RefusedError
@@ -26,7 +26,7 @@ INTENT = Intent(delivery=7, attempt=1, epoch=1, rendition="f", at="2026-11-25T01
 async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path):
     """A migrated database has exactly what the row classes describe."""
     await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    engine = create_engine(open_engine(database_url).url.set(drivername=_sync_driver(database_url)))
+    engine = open_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         differences = compare_metadata(context, SQLModel.metadata)
@@ -35,10 +35,6 @@ async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path
     unseen = {"due_by_login"}  # an index on an expression cannot be compared, only found
     assert [item for item in differences if getattr(item[1], "name", "") not in unseen] == []
     assert unseen <= names
-
-
-def _sync_driver(url):
-    return "sqlite" if url.startswith("sqlite") else "postgresql+psycopg"
 
 
 def _indexes(connection):
@@ -55,7 +51,7 @@ async def test_f85_a_database_older_than_its_journal_is_refused(database_url, tm
     journal = tmp_path / "intents.jsonl"
     await prepare(database_url, "drill", journal, StillWorld())
     writer = Journal(journal)
-    await writer.append([INTENT])
+    writer.append([INTENT])
     writer.close()
     with pytest.raises(RefusedError) as refused:
         await prepare(database_url, "drill", journal, StillWorld())
@@ -67,7 +63,7 @@ async def test_a_torn_journal_line_announces_nothing(tmp_path):
     journal = tmp_path / "intents.jsonl"
     journal.write_text('{"delivery":1,"att', encoding="utf-8")
     writer = Journal(journal)
-    await writer.append([INTENT])
+    writer.append([INTENT])
     writer.close()
     assert newest_intents(journal) == [INTENT]
 
@@ -108,10 +104,10 @@ async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
     engine = open_engine(url)
-    async with engine.connect() as connection:
-        mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
-        synchronous = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar_one()
-    await engine.dispose()
+    with engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    engine.dispose()
     assert (mode, synchronous) == ("wal", 2)
 
 
@@ -147,9 +143,9 @@ async def open_database(tmp_path):
 
 
 def note(key):
-    async def operation(unit):
+    def operation(unit):
         row = {"login": "l", "key": key, "value": key, "at": StillWorld().now()}
-        await unit.connection.execute(NOTE.insert().values(row))
+        unit.connection.execute(NOTE.insert().values(row))
         return key
 
     return operation
@@ -161,7 +157,7 @@ async def test_writes_that_gather_share_one_commit(tmp_path):
     database = await open_database(tmp_path)
     commits = []
 
-    event.listen(database.engine.sync_engine, "commit", lambda _connection: commits.append(1))
+    event.listen(database.engine, "commit", lambda _connection: commits.append(1))
     done = await asyncio.gather(*(database.write(note(str(number))) for number in range(60)))
     assert done == [str(number) for number in range(60)]
     assert len(commits) <= 3
@@ -176,8 +172,7 @@ async def test_one_failed_write_does_not_take_its_neighbours_along(tmp_path):
     results = await asyncio.gather(*(database.write(note(key)) for key in ("a", "taken", "b")), return_exceptions=True)
     assert [results[0], results[2]] == ["a", "b"]
     assert isinstance(results[1], Exception)
-    async with database.reading() as connection:
-        keys = {row.key for row in await connection.execute(select(NOTE.c.key))}
+    keys = await database.read(lambda connection: set(connection.scalars(select(NOTE.c.key))))
     assert keys == {"a", "b", "taken"}
     await database.close()
 
@@ -185,7 +180,7 @@ async def test_one_failed_write_does_not_take_its_neighbours_along(tmp_path):
 class FullDisk(Journal):
     """A journal whose disk is full."""
 
-    async def append(self, intents):
+    def append(self, intents):
         raise OSError(28, "No space left on device")
 
 
@@ -196,7 +191,7 @@ async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
     database.journal.close()
     database.journal = FullDisk(tmp_path / "other.jsonl")
 
-    async def announce(unit):
+    def announce(unit):
         unit.intents.append(INTENT)
 
     results = await asyncio.gather(database.write(announce), database.write(note("a")), return_exceptions=True)

@@ -1,6 +1,7 @@
 """Workspaces for the command line."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -54,9 +55,10 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def make_drill(folder: Path, address: str) -> Path:
-    """Make a drill workspace of one region, with an empty schedule."""
+    """Make a drill workspace of one region, with an empty schedule and no pause between two posts."""
     files = {**workspace_files(), **drill_files(Drill(regions=read_regions()[:1], address=address))}
-    found_workspace(folder, {**files, "schedule.toml": b"# nothing yet\npost = []\n"})
+    settings = re.sub(rb'gap = "\w+"', b'gap = "0s"', files["publisher.toml"])
+    found_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
     return folder
 
 

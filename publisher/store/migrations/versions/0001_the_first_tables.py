@@ -179,6 +179,9 @@ def upgrade() -> None:
         sa.Column("routine_until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("login", schema=None) as batch_op:
+        batch_op.create_index("longest_rested", ["rests_until"], unique=False)
+
     op.create_table(
         "look",
         sa.Column("id", sa.Integer(), nullable=False),

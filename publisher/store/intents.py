@@ -1,0 +1,203 @@
+"""Intents, several at a time: what the guards ask is read together, and what follows is written together."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import RowMapping, and_, bindparam, func, insert, select, update
+
+from publisher.domain.account import AccountId, LoginId
+from publisher.domain.delivery import Attempt, Delivery, Lease, State
+from publisher.domain.events import Actor, Event, ExpiryPassed, IntentWritten, Released, Role, Stopped
+from publisher.domain.outcome import HoldReason
+from publisher.domain.quota import DAY
+from publisher.domain.rendition import DeliveryId, Parcel
+from publisher.store.books import Books, Change
+from publisher.store.conditions import is_paused, original_is_live, stands
+from publisher.store.engine import Unit
+from publisher.store.journal import Intent
+from publisher.store.parcels import make_parcel, newest_id
+from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
+
+DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
+LATER = timedelta(seconds=5)
+"""How soon a delivery that a pause or an open doubt keeps back is tried again."""
+
+_FACTS = (
+    select(
+        DELIVERY,
+        RENDITION.c.body,
+        LOGIN.c.rests_until,
+        LOGIN.c.routine_until,
+        and_(~is_paused(DELIVERY), original_is_live(DELIVERY)).label("may_go"),
+        newest_id(DELIVERY.c.account).label("newest_id"),
+    )
+    .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
+    .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+    .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
+)
+_DOUBTS = (
+    select(ATTEMPT.c.account, func.min(ATTEMPT.c.id).label("oldest"))
+    .join(DELIVERY, and_(DELIVERY.c.id == ATTEMPT.c.delivery, DELIVERY.c.attempts == ATTEMPT.c.number))
+    .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING))
+    .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
+    .group_by(ATTEMPT.c.account)
+    .subquery()
+)
+_SINCE_DOUBT = (
+    select(ATTEMPT.c.account, func.count().label("number"))
+    .join(_DOUBTS, and_(_DOUBTS.c.account == ATTEMPT.c.account, ATTEMPT.c.id > _DOUBTS.c.oldest))
+    .group_by(ATTEMPT.c.account)
+)
+_RECENT = (
+    select(ATTEMPT.c.login, ATTEMPT.c.intended_at)
+    .where(ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
+    .order_by(ATTEMPT.c.intended_at.desc())
+)
+_REST = update(LOGIN).where(LOGIN.c.id == bindparam("its_id"))
+_WRITE_ATTEMPT = insert(ATTEMPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """No call may start now; `guard` names what said no."""
+
+    guard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A delivery that every guard lets go, the attempt it gets, and what the call is made with."""
+
+    delivery: Delivery
+    attempt: Attempt
+    parcel: Parcel
+
+
+def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
+    """Write an intent for each lease whose guards all agree; give the others back, or end what is too late."""
+    rows = unit.connection.execute(_FACTS, {"deliveries": [lease.delivery for lease in leases]}).mappings()
+    facts = {row["id"]: row for row in rows}
+    since_doubt = _since_doubt(books, unit, [lease.account for lease in leases])
+    answers: dict[DeliveryId, Parcel | Declined] = {}
+    stopped: list[Change] = []
+    ready: list[_Ready] = []
+    for lease in leases:
+        row = facts[lease.delivery]
+        delivery = to_delivery(row)
+        if delivery.state is not State.CLAIMED or delivery.epoch != lease.epoch:
+            answers[lease.delivery] = Declined(guard="overtaken")
+        elif refused := _guard(books, delivery, row, since_doubt.get(delivery.account, 0)):
+            guard, event = refused
+            stopped.append(Change(before=delivery, event=event))
+            answers[lease.delivery] = Declined(guard=guard)
+        elif prepared := _prepare(books, unit, delivery, row):
+            ready.append(prepared)
+            answers[lease.delivery] = prepared.parcel
+        else:
+            stopped.append(Change(before=delivery, event=Stopped(reason=HoldReason.IMAGE_MISSING)))
+            answers[lease.delivery] = Declined(guard="image_missing")
+    books.change_all(unit, stopped, DELIVERER)
+    _write_intents(books, unit, ready)
+    return [answers[lease.delivery] for lease in leases]
+
+
+def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Mapping[AccountId, int]:
+    """Count the attempts since the oldest open doubt, for accounts of which only so many posts can be read."""
+    asked = [account for account in accounts if books.terms[account].traits.readable is not None]
+    if not asked:
+        return {}
+    return {row.account: row.number for row in unit.connection.execute(_SINCE_DOUBT, {"accounts": asked})}
+
+
+def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) -> tuple[str, Event] | None:
+    """Give the first guard that says no, and what follows; None when the call may start."""
+    now = books.world.now()
+    readable = books.terms[delivery.account].traits.readable
+    if now >= delivery.expires_at:
+        return "expired", ExpiryPassed()
+    if now < delivery.due_at:
+        return "not_due", Released(until=delivery.due_at)
+    if not row["may_go"]:
+        return "paused", Released(until=now + LATER)
+    if readable is not None and since_doubt >= readable - 2:  # one more could push the doubt off what can be read
+        return "doubt_open", Released(until=now + LATER)
+    allowed = row["rests_until"] if delivery.is_urgent else max(row["rests_until"], row["routine_until"])
+    if now < allowed:
+        return "quota", Released(until=allowed)
+    return None
+
+
+def _prepare(books: Books, unit: Unit, delivery: Delivery, row: RowMapping) -> _Ready | None:
+    """Make ready what is left to be written; None when a picture's bytes are gone."""
+    now = books.world.now()
+    attempt = Attempt(
+        number=delivery.attempts + 1,
+        epoch=delivery.epoch,
+        intended_at=now,
+        ended_at=None,
+        since=now - books.patience(delivery.account).clock_margin,
+    )
+    parcel = make_parcel(books, unit.connection, delivery, attempt, row)
+    return _Ready(delivery=delivery, attempt=attempt, parcel=parcel) if parcel else None
+
+
+def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
+    if not ready:
+        return
+    changes = [
+        Change(
+            before=item.delivery,
+            event=IntentWritten(),
+            lease_until=item.attempt.intended_at + books.patience(item.delivery.account).lease,
+        )
+        for item in ready
+    ]
+    books.change_all(unit, changes, DELIVERER)
+    unit.connection.execute(_WRITE_ATTEMPT, [_attempt_row(books, item) for item in ready])
+    _let_rest(books, unit, [item.delivery for item in ready])
+    unit.intents += [
+        Intent(
+            delivery=item.delivery.id,
+            attempt=item.attempt.number,
+            epoch=item.attempt.epoch,
+            rendition=item.delivery.rendition,
+            at=item.attempt.intended_at.isoformat(),
+        )
+        for item in ready
+    ]
+
+
+def _attempt_row(books: Books, item: _Ready) -> dict[str, object]:
+    delivery, attempt = item.delivery, item.attempt
+    return {
+        "delivery": delivery.id,
+        "number": attempt.number,
+        "epoch": attempt.epoch,
+        "login": delivery.login,
+        "account": delivery.account,
+        "worker": books.worker,
+        "rendition": delivery.rendition,
+        "newest_id": item.parcel.baseline.newest_id,
+        "since": attempt.since,
+        "intended_at": attempt.intended_at,
+    }
+
+
+def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
+    """Set when each login may speak next, by its quota."""
+    now = books.world.now()
+    quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
+    sent: dict[LoginId, list[datetime]] = defaultdict(list)
+    for row in unit.connection.execute(_RECENT, {"logins": list(quotas), "since": now - DAY}):
+        sent[row.login].append(row.intended_at)
+    rests = [
+        {
+            "its_id": login,
+            "rests_until": quota.next_allowed(sent[login], now, is_urgent=True),
+            "routine_until": quota.next_allowed(sent[login], now, is_urgent=False),
+        }
+        for login, quota in quotas.items()
+    ]
+    unit.connection.execute(_REST, rests)
