@@ -1,18 +1,17 @@
 """schedule + what is known -> filed deliveries."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.plan import Filing, Known, Plan, Window, plan
-from publisher.domain.post import ONCE, At, Post, PostId, Schedule, occurrence_of
+from publisher.domain.post import ONCE, At, Post, Schedule, occurrence_of
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Revision
-from publisher.rendering.press import Press, Proof
+from publisher.rendering.press import Press
 from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
 from publisher.store.registry import REMEMBERED, Acceptance, Draft, Registry
 
@@ -43,7 +42,9 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     """
     world = planner.registry.books.world
     known = await planner.registry.known()
-    schedule = await asyncio.to_thread(read, planner, text, file, known)
+    schedule = await asyncio.to_thread(parse_schedule, text, file=file, desk=_desk(planner, known))
+    posts = await _with_originals(planner, schedule.posts)
+    await asyncio.to_thread(_prove, planner, schedule, posts, known, text, file)
     await world.failpoint("reload.after_read")
     changes = compare(planner, schedule, known)
     if changes.problems:
@@ -67,25 +68,36 @@ async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
     Raises ScheduleError in the latter case.
     """
     text = await planner.registry.schedule_text()
-    return parse_schedule(text, file=file, desk=planner.desk) if text is not None else None
+    if text is None:
+        return None
+    desk = _desk(planner, await planner.registry.known())
+    return await asyncio.to_thread(parse_schedule, text, file=file, desk=desk)
 
 
-def read(planner: Planner, text: str, file: str, known: Known) -> Schedule:
-    """Read a schedule and prove all its words. Raises ScheduleError with every Problem at once."""
-    schedule = parse_schedule(text, file=file, desk=planner.desk)
+def _desk(planner: Planner, known: Known) -> Desk:
+    """A post may follow one that has left the schedule, if the books know it."""
+    return replace(planner.desk, known_posts=frozenset(known))
+
+
+async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
+    """Add to these posts the ones they follow that have left the schedule, from the books."""
+    ids = {post.id for post in posts}
+    missing = sorted({post.follows for post in posts if post.follows is not None} - ids)
+    found = [await planner.registry.post(post_id) for post_id in missing]
+    return [*posts, *(post for post in found if post is not None)]
+
+
+def _prove(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: Known, text: str, file: str) -> None:
+    """Raise ScheduleError, with every Problem, unless all words of a schedule can be sent in time."""
     now, zone = planner.now, planner.desk.timezone
     late = [problem for problem in past_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known]
-    proofs = prove_all(planner.press, schedule.posts, now, zone)
-    problems = [*late, *(problem for proof in proofs.values() for problem in proof.problems)]
+    by_id = {post.id: post for post in posts}
+    proofs = [
+        planner.press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in schedule.posts
+    ]
+    problems = [*late, *(problem for proof in proofs for problem in proof.problems)]
     if any(problem.is_error for problem in problems):
         raise ScheduleError(with_places(problems, text=text, file=file))
-    return schedule
-
-
-def prove_all(press: Press, posts: Sequence[Post], now: datetime, zone: ZoneInfo) -> Mapping[PostId, Proof]:
-    """Render the next occurrence of every post for each of its accounts."""
-    by_id = {post.id: post for post in posts}
-    return {post.id: press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in posts}
 
 
 def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
@@ -118,7 +130,8 @@ def _guard_removal(changes: Plan, known: Known, accept: int | None) -> None:
 
 
 async def _accept(planner: Planner, schedule: Schedule, changes: Plan, text: str | None) -> int:
-    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, changes.filings, schedule.posts)
+    known = await _with_originals(planner, schedule.posts)
+    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, changes.filings, known)
     if problems:
         raise ScheduleError(problems)
     posts = schedule.posts if text is not None else ()
@@ -176,7 +189,8 @@ async def send_again(planner: Planner, post: Post, account: AccountId, posts: Se
 
 
 async def _file_one(planner: Planner, filing: Filing, posts: Sequence[Post], new: Sequence[Post]) -> int:
-    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, [filing], [*posts, filing.post])
+    known = await _with_originals(planner, [*posts, filing.post])
+    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, [filing], known)
     if problems:
         raise ScheduleError(problems)
     changes = Plan(filings=(filing,))

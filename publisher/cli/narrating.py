@@ -42,6 +42,8 @@ class Narrator:
         """Put an alert into words; `held.captcha` and the like are a state and a reason."""
         state, separator, reason = alert.code.partition(".")
         told = self.reason(reason if separator else alert.facts.get("reason"))
+        if said := alert.facts.get("said"):
+            told = f"{told} ({said})"
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": told}
         named = f"alert_{state}"
         return self.messages.say(named if named in self.messages.entries else alert.code, **facts)

@@ -103,7 +103,8 @@ class Parcel:
     """What an adapter is handed: one committed attempt, ready to go.
 
     `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first
-    byte may leave. `owned_ids` are remote ids that belong to other deliveries. `images` go with `rendition.pictures`.
+    byte may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other
+    deliveries; whoever reads a platform needs them, whoever publishes does not, and then there are none.
     """
 
     delivery: DeliveryId

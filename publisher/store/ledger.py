@@ -110,15 +110,17 @@ def clear_alerts(unit: Unit, subject: str, at: datetime) -> None:
     )
 
 
-def pause_account(unit: Unit, account: AccountId, *, at: datetime, by: Actor, reason: str) -> None:
-    """Stop an account until a person resumes it."""
+def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words
+    unit: Unit, account: AccountId, *, at: datetime, by: Actor, reason: str, said: str = ""
+) -> None:
+    """Stop an account until a person resumes it. `said` is the platform's own words."""
     scope = f"account:{account}"
     standing = unit.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
     if standing.first() is not None:
         return
     unit.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
     write_audit(unit, at, by, event="Paused", subject=scope, detail={"reason": reason})
-    tell(unit, at, "account_paused", scope, {"account": account, "reason": reason})
+    tell(unit, at, "account_paused", scope, {"account": account, "reason": reason, "said": said})
 
 
 def owned_elsewhere(unit: Unit, answers: Sequence[tuple[Delivery, A]]) -> list[A | Unknown]:

@@ -231,7 +231,7 @@ class Outbox:
         """What an outcome means for the account and the login, beyond this delivery."""
         match outcome:
             case Blocked():
-                pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
+                pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.code, said=outcome.reason)
             case CredentialExpired() if after.state is State.HELD:
                 for account, terms in self.books.terms.items():
                     if terms.account.login == after.login:

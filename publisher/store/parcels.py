@@ -43,10 +43,10 @@ def make_parcel(
     `facts` hold the delivery's `body`, which is its rendition, and the `newest_id` known on its account.
     """
     parcel = _parcel(books, delivery, attempt, facts["newest_id"], facts["body"])
+    if not parcel.rendition.pictures:
+        return parcel
     images = _images(connection, [picture.sha256 for picture in parcel.rendition.pictures])
-    if images is None:
-        return None
-    return replace(parcel, images=images, owned_ids=_owned_ids(connection, delivery))
+    return replace(parcel, images=images) if images is not None else None
 
 
 def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | None, body: str) -> Parcel:
@@ -64,8 +64,6 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
 
 
 def _images(connection: Connection, hashes: Sequence[str]) -> tuple[bytes, ...] | None:
-    if not hashes:
-        return ()
     rows = connection.execute(select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes)))
     stored = {row.sha256: row.data for row in rows}
     return tuple(stored[sha256] for sha256 in hashes) if set(hashes) <= set(stored) else None

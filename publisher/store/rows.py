@@ -75,25 +75,29 @@ def _receipt(row: RowMapping) -> Receipt | None:
     return Receipt(remote_id=row["remote_id"], url=row["url"], live_at=row["live_at"], is_by_word=row["is_by_word"])
 
 
-def to_columns(delivery: Delivery) -> dict[str, Any]:
-    """Write what may change of a delivery, flat."""
-    receipt = delivery.receipt
+def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
+    """Give the columns in which two versions of a delivery differ."""
+    changed: dict[str, Any] = {
+        name: value for name in _PLAIN if (value := getattr(after, name)) != getattr(before, name)
+    }
+    if after.state is not before.state:
+        changed["state"] = after.state.value
+    if after.rendition != before.rendition:
+        changed["rendition"] = after.rendition
+    if after.receipt != before.receipt:
+        changed |= _receipt_columns(after.receipt)
+    if after.ticket != before.ticket:
+        changed["ticket"] = after.ticket.number if after.ticket else None
+    return changed
+
+
+def _receipt_columns(receipt: Receipt | None) -> dict[str, Any]:
     return {
-        **{name: getattr(delivery, name) for name in _PLAIN},
-        "state": delivery.state.value,
-        "rendition": delivery.rendition,
         "remote_id": receipt.remote_id if receipt else None,
         "url": receipt.url if receipt else None,
         "live_at": receipt.live_at if receipt else None,
         "is_by_word": receipt.is_by_word if receipt else False,
-        "ticket": delivery.ticket.number if delivery.ticket else None,
     }
-
-
-def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
-    """Give only the columns in which two versions of a delivery differ."""
-    old = to_columns(before)
-    return {name: value for name, value in to_columns(after).items() if value != old[name]}
 
 
 def to_attempt(row: RowMapping) -> Attempt:

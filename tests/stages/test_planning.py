@@ -255,3 +255,13 @@ async def test_a_withdrawn_post_is_not_filed_again(planner):
         await orders.withdraw(PostId(post), person("li"), "mistake")
     await reload(planner, text + "\n", "schedule.toml")
     assert {item.state for item in await deliveries(planner)} == {State.CANCELLED}
+
+
+async def test_a_follow_up_may_outlive_its_originals_entry(planner):
+    """An original that was published and has left the file can still be followed, by its title."""
+    await reload(planner, entry("p"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    follow = entry("clear", title="预警解除").replace('kind = "warning"', 'kind = "all-clear"\nfollows = "p"')
+    text = follow.replace('template = "warning"', 'template = "all-clear"')
+    assert await reload(planner, text, "schedule.toml") == 2
+    assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
