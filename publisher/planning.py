@@ -44,7 +44,9 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     known = await planner.registry.known()
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, desk=_desk(planner, known))
     posts = await _with_originals(planner, schedule.posts)
-    await asyncio.to_thread(_prove, planner, schedule, posts, known, text, file)
+    problems = await asyncio.to_thread(_problems_of, planner, schedule, posts, known)
+    if any(problem.is_error for problem in problems):
+        raise ScheduleError(with_places(problems, text=text, file=file))
     await world.failpoint("reload.after_read")
     changes = compare(planner, schedule, known)
     if changes.problems:
@@ -87,17 +89,15 @@ async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[P
     return [*posts, *(post for post in found if post is not None)]
 
 
-def _prove(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: Known, text: str, file: str) -> None:
-    """Raise ScheduleError, with every Problem, unless all words of a schedule can be sent in time."""
+def _problems_of(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: Known) -> list[Problem]:
+    """Tell all that keeps a schedule's words from being sent in time. `posts` holds what they may follow as well."""
     now, zone = planner.now, planner.desk.timezone
     late = [problem for problem in past_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known]
     by_id = {post.id: post for post in posts}
     proofs = [
         planner.press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in schedule.posts
     ]
-    problems = [*late, *(problem for proof in proofs for problem in proof.problems)]
-    if any(problem.is_error for problem in problems):
-        raise ScheduleError(with_places(problems, text=text, file=file))
+    return [*late, *(problem for proof in proofs for problem in proof.problems)]
 
 
 def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
