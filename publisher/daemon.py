@@ -157,20 +157,22 @@ async def run(settings: Settings, world: World, *, once: bool = False, ready: Ca
 async def _run_on(daemon: Daemon) -> int:
     scheduler = AsyncIOScheduler(timezone="UTC")
     beats = [
-        (daemon.keep, 1.0),
-        (daemon.deliver, 0.5),
-        (daemon.look, 1.0),
-        (daemon.retract, 1.0),
-        (daemon.read_schedule, 20.0),
-        (daemon.plan, 20.0),
-        (daemon.sign, 5.0),
-    ]
-    for verb, seconds in beats:
+        (daemon.keep, 0.0, 1.0),
+        (daemon.deliver, 0.1, 0.5),
+        (daemon.look, 1.0, 1.0),
+        (daemon.retract, 1.0, 1.0),
+        (daemon.read_schedule, 20.0, 20.0),
+        (daemon.plan, 20.0, 20.0),
+        (daemon.sign, 5.0, 5.0),
+    ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
+    now = datetime.now(UTC)
+    for verb, first, seconds in beats:
         scheduler.add_job(
             _beat,
             "interval",
             args=(daemon, verb),
             seconds=seconds,
+            next_run_time=now + timedelta(seconds=first),
             coalesce=True,
             max_instances=1,
             misfire_grace_time=60,

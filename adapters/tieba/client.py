@@ -34,6 +34,7 @@ from .traits import TRAITS
 
 MOST_PAGES = 10
 _FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
+_NO_CONNECTION = frozenset({"dns_failed", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed"})
 _SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
@@ -73,11 +74,8 @@ class TiebaAdapter:
         """Look for a thread as anybody sees it. A plain thread number reads that thread: live, or gone."""
         trace = reading.read_ticket(ticket)
         if isinstance(trace, str):
-            page = await self._page(trace, None)
-            return Published(receipt=page) if isinstance(page, Receipt) else page
-        finding = await (self._unnumbered(trace) if trace.tid is None else self._numbered(trace, trace.tid))
-        await self.kit.failpoint("submitted.after_poll")
-        return finding
+            return await self._page(trace, None)
+        return await (self._unnumbered(trace) if trace.tid is None else self._numbered(trace, trace.tid))
 
     async def find(self, parcel: Parcel) -> Finding:
         return await self._look(reading.trace_of(parcel))
@@ -115,13 +113,9 @@ class TiebaAdapter:
 
     async def _numbered(self, trace: reading.Trace, tid: str) -> Finding:
         page = await self._page(tid, trace.marker)
-        match page:
-            case Receipt():
-                return Published(receipt=page, has_seen_text=True)
-            case Gone():  # nobody sees it: in review, hidden, or removed; which of them cannot be told
-                return Missing(back_to=trace.baseline.since)
-            case Unknown():
-                return page
+        if isinstance(page, Gone):  # nobody sees it: in review, hidden, or removed; which of them cannot be told
+            return Missing(back_to=trace.baseline.since)
+        return page
 
     async def _unnumbered(self, trace: reading.Trace) -> Finding:
         """Look for a thread in review under no number yet, and keep its number once the account's list shows it."""
@@ -134,7 +128,7 @@ class TiebaAdapter:
             return seen
         return Submitted(ticket=found.ticket, look_again_at=self.kit.now() + wire.REVIEWED_AFTER)
 
-    async def _page(self, tid: str, marker: Marker | None) -> Receipt | Gone | Unknown:
+    async def _page(self, tid: str, marker: Marker | None) -> Published | Gone | Unknown:
         reply = await self.kit.http.ask(wire.encode_page(self._web, tid))
         asked = reading.Asked(tid=tid, marker=marker, identity=self.account.identity)
         return reading.decode_page(reply, asked, self.kit.now())
@@ -199,7 +193,9 @@ class TiebaAdapter:
 
 def _unprepared(outcome: Outcome) -> Outcome:
     """Judge what failed before the creating call: a doubt there is none, as nothing was created."""
-    return NotSent(reason="tieba_not_prepared") if isinstance(outcome, Unknown) else outcome
+    if not isinstance(outcome, Unknown):
+        return outcome
+    return NotSent(reason=outcome.reason if outcome.reason in _NO_CONNECTION else "tieba_not_prepared")
 
 
 def _removed(reply: Reply | NotSent | Unknown) -> Removal:

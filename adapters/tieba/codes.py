@@ -65,7 +65,7 @@ CODES: Mapping[int, Code] = {
     7001: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
     100023: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
     110000: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    110001: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
+    110001: Code(Kind.DOUBT, _2026, "2026-11-24"),
     110004: Code(Kind.DOUBT, _2026, "2026-11-24"),
     210009: Code(Kind.DOUBT, _2026, "2026-11-24"),
     220011: Code(Kind.REFUSED, _2026, "2026-11-24"),

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from publisher.contract import Reply
-from publisher.domain.outcome import Finding, Gone, Lookalike, Missing, Receipt, Submitted, Ticket, Unknown
+from publisher.domain.outcome import Finding, Gone, Lookalike, Missing, Published, Receipt, Submitted, Ticket, Unknown
 from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
 
 from .codes import GONE, name
@@ -141,8 +141,8 @@ def judge(listing: Listing, trace: Trace, fid: int, now: datetime) -> Finding:
     return Missing(back_to=trace.baseline.since)
 
 
-def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Receipt | Gone | Unknown:
-    """Read whether anybody can see the thread. Gone is only what the platform says in so many words."""
+def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Published | Gone | Unknown:
+    """Read whether anybody can see the thread, and our words in it. Gone is only what the platform says outright."""
     body = read_body(reply)
     if not isinstance(body, Mapping):
         return Unknown(reason=body.reason)
@@ -159,17 +159,20 @@ def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Receipt 
     if not _is_by(thread, asked.identity) or not _is_by(floor, asked.identity):
         return Unknown(reason="tieba_wrong_account")
     at = as_moment(thread.get("create_time")) or as_moment(floor.get("time")) or now
-    return Receipt(remote_id=asked.tid, url=url_of(asked.tid), live_at=at)
+    receipt = Receipt(remote_id=asked.tid, url=url_of(asked.tid), live_at=at)
+    return Published(receipt=receipt, has_seen_text=_shows_marker(thread, floor, asked.marker))
 
 
 def _is_the_one(thread: Json, floor: Json, asked: Asked) -> bool:
     """Whether a page shows the thread asked for: by its number, or where it names none, by the marker."""
     places = ((thread, "id"), (thread, "tid"), (floor, "tid"))
     numbers = {str(place[key]) for place, key in places if place.get(key)}
-    if numbers:
-        return numbers == {asked.tid}
+    return numbers == {asked.tid} if numbers else _shows_marker(thread, floor, asked.marker)
+
+
+def _shows_marker(thread: Json, floor: Json, marker: Marker | None) -> bool:
     texts = (str(thread.get("title", "")), _text(floor.get("content")))
-    return asked.marker is not None and any(asked.marker.is_in(text) for text in texts)
+    return marker is not None and any(marker.is_in(text) for text in texts)
 
 
 def _text(pieces: object) -> str:

@@ -161,14 +161,11 @@ def judge_create(trouble: Trouble, now: datetime) -> NotDone:
 
 
 def judge_ask(trouble: Trouble, now: datetime) -> NotDone:
-    """Say what trouble means before the creating call: nothing was made, so it may be tried again."""
-    match trouble:
-        case Refused(code=code, message=message) if code == BUSY_CODE:
-            return Busy(code=word_for(code), reason=message)
-        case Unreadable(reason=reason):
-            return NotSent(reason=reason)
-        case _:
-            return judge_create(trouble, now)
+    """Say what trouble means before the creating call: nothing was made, so where it is a doubt it is tried again."""
+    if isinstance(trouble, Refused) and trouble.code == BUSY_CODE:
+        return Busy(code=word_for(trouble.code), reason=trouble.message)
+    outcome = judge_create(trouble, now)
+    return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
 
 
 def reason_of(outcome: NotDone) -> str:

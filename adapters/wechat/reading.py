@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Unknown
@@ -13,6 +13,8 @@ from .wire import Article, Page
 
 PAGES_AT_LEAST = 3
 """So much is always read, where there is so much: the list's order is documented nowhere."""
+_GRACE = timedelta(seconds=1)
+"""Articles carry whole seconds; the baseline carries fractions of one."""
 MOST_PAGES = 25
 """A quarter of the day's budget for this call; a longer look would starve the others."""
 
@@ -48,11 +50,17 @@ class _Reading:
         return all(len(seen) == self.items == page.total for page in self.pages)
 
     def is_past(self, instant: datetime) -> bool:
-        """Whether it goes back past an instant for sure: in falling order so far, with a whole page before it."""
+        """Whether it goes back past an instant for sure: in falling order so far, with a whole page before it.
+
+        A list whose length changes, or that gives an item twice, moved between two pages: something may be missing.
+        """
         last = self.pages[-1].articles
+        names = [name for page in self.pages for name in page.ids]
+        stood_still = len({page.total for page in self.pages}) == 1 and len(set(names)) == len(names)
         falling = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
         return (
             len(self.pages) >= PAGES_AT_LEAST
+            and stood_still
             and falling
             and bool(last)
             and all(article.updated_at < instant for article in last)
@@ -87,25 +95,30 @@ def _whole(reading: _Reading, baseline: Baseline) -> Shelf | Failed:
 def recognise(parcel: Parcel, articles: Sequence[Article]) -> Published | Gone | Lookalike | None:
     """Find the parcel's post among published articles: by its marker, never among what others own.
 
-    Without a marker, what says the same and is newer than the attempt is a person's matter.
+    A person's matter is what carries the marker but stood there before the attempt, and what says the same without it.
     """
     free = [article for article in articles if article.id not in parcel.owned_ids]
-    ours = [article for article in free if carries(article, parcel.marker)]
+    marked = [article for article in free if carries(article, parcel.marker)]
+    ours = [article for article in marked if not _is_old(article, parcel.baseline)]
     for article in ours:
         if not article.is_deleted:
             receipt = Receipt(remote_id=article.id, url=article.url, live_at=article.updated_at)
             return Published(receipt=receipt)
     if ours:
         return Gone()
-    for article in free:
-        if _looks_like(article, parcel):
-            return Lookalike(remote_id=article.id, url=article.url)
+    for article in marked or [article for article in free if _looks_like(article, parcel)]:
+        return Lookalike(remote_id=article.id, url=article.url)
     return None
 
 
 def carries(article: Article, marker: Marker) -> bool:
     """Whether an article or draft carries a marker, in its link, title or digest."""
     return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
+
+
+def _is_old(article: Article, baseline: Baseline) -> bool:
+    """Whether an article stood on the account before the call."""
+    return article.id == baseline.newest_id or article.updated_at <= baseline.since - _GRACE
 
 
 def _looks_like(article: Article, parcel: Parcel) -> bool:

@@ -50,11 +50,11 @@ class SignIn:
 
     async def token(self) -> str | Failed:
         """Give the token in force, fetching one where there is none."""
-        return self._other_app() or await self.kit.tokens.current() or await self._replace(None)
+        return self._no_right() or await self.kit.tokens.current() or await self._replace(None)
 
     async def prove(self) -> Failed | None:
         """Ask WeChat whether the login works; None when it does. The token in force stays in force."""
-        fetched = self._other_app() or await self.fetch()
+        fetched = self._no_right() or await self.fetch()
         return fetched if isinstance(fetched, Failed) else None
 
     async def renew(self, refused: str) -> str | Failed:
@@ -66,23 +66,21 @@ class SignIn:
 
     async def fetch(self, *, is_forced: bool = False) -> Token | Failed:
         """Ask for the token that is in force on WeChat's side; a forced one ends all others at once."""
-        secret = self.kit.secret()
-        call = encode_token(self.base, self._app_id, secret["app_secret"], is_forced=is_forced)
+        call = encode_token(self.base, self.account.identity, self.kit.secret()["app_secret"], is_forced=is_forced)
         asked_at = self.kit.now()
         grant = self._read(await self.kit.http.ask(call), decode_token)
         if isinstance(grant, Failed):
             return grant
         return Token(value=grant.token, ends_at=asked_at + grant.lasts)
 
-    def _other_app(self) -> Failed | None:
-        """Refuse to speak with the credentials of another account."""
-        if self._app_id == self.account.identity:
-            return None
-        return Failed(outcome=Blocked(code="wechat_other_app", reason="app_id", hold=HoldReason.WRONG_ACCOUNT))
-
-    @property
-    def _app_id(self) -> str:
-        return self.kit.secret()["app_id"]
+    def _no_right(self) -> Failed | None:
+        """Refuse to speak without credentials, or with those of another account."""
+        secret = self.kit.secret()
+        if not secret.get("app_id") or not secret.get("app_secret"):
+            return Failed(outcome=CredentialExpired(reason="wechat_no_token"))
+        if secret["app_id"] != self.account.identity:
+            return Failed(outcome=Blocked(code="wechat_other_app", reason="app_id", hold=HoldReason.WRONG_ACCOUNT))
+        return None
 
     async def _replace(self, refused: str | None, recent: Sequence[float] = ()) -> str | Failed:
         """Let the book replace the token; only a renewal that we had to fetch ourselves counts as one."""

@@ -59,9 +59,7 @@ class WeiboAdapter:
         """Look for the post of a ticket. A plain post number reads that post: live, or gone."""
         trace = read_ticket(ticket)
         if isinstance(trace, Trace):
-            finding = await self._look(trace)
-            await self.kit.failpoint("submitted.after_poll")
-            return finding
+            return await self._look(trace)
         token = self._token()
         if token is None:
             return Unknown(reason=_NO_TOKEN)

@@ -61,7 +61,7 @@ def judge(timeline: Timeline, trace: Trace, uid: str) -> Finding:
     ours = [item for item in marked if not _is_old(item, trace.baseline)]
     if ours:
         first = min(ours, key=lambda item: int(item.id))
-        return Published(receipt=receipt(first.id, uid, first.at), has_seen_text=True)
+        return Published(receipt=receipt(first.id, uid, first.at), has_seen_text=trace.marker.is_in(first.texts[0]))
     alike = marked or [item for item in foreign if _is_alike(item, trace)]
     if alike:
         found = receipt(alike[0].id, uid, alike[0].at)

@@ -15,15 +15,15 @@ from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import in_order, told
 from publisher.domain.errors import InputError, ScheduleError
-from publisher.domain.post import Post, Schedule
+from publisher.domain.post import Post, PostId, Schedule
 from publisher.domain.problem import Place, Problem, Severity
 from publisher.messages import Messages
 from publisher.rendering import shipped_templates
 from publisher.schedule import (
     SCHEDULE_LIMITS,
     desk_for,
+    examine_schedule,
     next_occurrence,
-    parse_schedule,
     past_posts,
     warnings_of,
     with_places,
@@ -81,7 +81,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
 def inspect(terminal: Terminal, file: Path) -> Report:
     """Look at the settings, the templates, the schedule, and every final text of every post."""
     report = Report()
-    settings = studio = toml = schedule = None
+    settings = studio = toml = None
     with report.collecting():
         settings = asyncio.run(load_settings(terminal.workspace))
     with report.collecting():
@@ -91,19 +91,24 @@ def inspect(terminal: Terminal, file: Path) -> Report:
             studio = build_studio(settings)
     if settings is not None and toml is not None:
         with report.collecting():
-            schedule = _parsed(toml, settings, studio)
-            report.posts = len(schedule.posts)
-            report.problems += with_places(_remarks(schedule, settings), text=toml.text, file=toml.file)
-    if studio is not None and toml is not None and schedule is not None:
-        found = _proofread(terminal, studio, schedule, report)
-        report.problems += with_places(found, text=toml.text, file=toml.file)
+            _inspect_posts(terminal, toml, settings, studio, report)
     return report
 
 
-def _parsed(toml: TomlFile, settings: Settings, studio: Studio | None) -> Schedule:
-    """Read the schedule; where a template is broken, the names of their folders must do."""
+def _inspect_posts(
+    terminal: Terminal, toml: TomlFile, settings: Settings, studio: Studio | None, report: Report
+) -> None:
+    """Look at every post. Where one is broken, the final texts of the others are judged all the same."""
+    known = known_posts(settings.database)
     names = studio.press.templates.names if studio else _folder_names(settings)
-    return parse_schedule(toml.text, file=toml.file, desk=desk_for(settings, templates=names))
+    desk = desk_for(settings, templates=names, known_posts=known or frozenset())
+    schedule, problems = examine_schedule(toml, desk)
+    report.posts = len(schedule.posts)
+    report.problems += problems
+    found = _remarks(schedule, settings, known)
+    if studio is not None:
+        found += _proofread(terminal, studio, schedule, report)
+    report.problems += with_places(found, text=toml.text, file=toml.file)
 
 
 def _folder_names(settings: Settings) -> Collection[str]:
@@ -111,10 +116,9 @@ def _folder_names(settings: Settings) -> Collection[str]:
     return {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
 
 
-def _remarks(schedule: Schedule, settings: Settings) -> list[Problem]:
+def _remarks(schedule: Schedule, settings: Settings, known: Collection[PostId] | None) -> list[Problem]:
     """Say what is not wrong in the text itself: times that have passed, posts for nobody, unknown holidays."""
     now = datetime.now(settings.timezone)
-    known = known_posts(settings.database)
     late = [problem for problem in past_posts(schedule, now) if problem.facts["post"] not in (known or ())]
     if known is None:
         late = [replace(problem, severity=Severity.WARNING) for problem in late]

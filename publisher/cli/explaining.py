@@ -1,6 +1,7 @@
 """`why`: what happened, what happens next, and who must act where."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -19,6 +20,8 @@ from publisher.store.board import Board, Entry, Story
 
 _READERS = frozenset({"reconciler", "retractor"})
 """Roles whose entries tell what a read showed, not what a call was answered."""
+_STEP = re.compile(r"(?<=[；;])\s*(?=\d\. )")
+"""Where the next of several numbered steps begins."""
 _ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow"})
 
 
@@ -58,7 +61,14 @@ def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: N
     if delivery.verified_at:
         yield say("why_verified", at=narrator.time(delivery.verified_at))
     yield say("why_past")
-    since = [entry for entry in orders if story.entries and entry.at >= story.entries[0].at]
+    told = {(entry.event, entry.name, entry.detail.get("reason")) for entry in story.entries}
+    since = [
+        entry
+        for entry in orders
+        if story.entries
+        and entry.at >= story.entries[0].at
+        and (entry.event, entry.name, entry.detail.get("reason")) not in told
+    ]
     yield from _past(sorted([*story.entries, *since], key=lambda entry: entry.at), narrator)
     if story.looks:
         yield say("why_looks", number=len(story.looks), at=narrator.time(story.looks[-1].at))
@@ -92,7 +102,7 @@ def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterat
     messages, facts = narrator.messages, facts_of(delivery, narrator)
     marker = marker_for(delivery.key, delivery.account).code
     if delivery.state is State.HELD:
-        yield messages.hint(f"hold_{delivery.reason}", **facts, marker=marker)
+        yield from _STEP.split(messages.hint(f"hold_{delivery.reason}", **facts, marker=marker))
     else:
         yield messages.hint(f"state_{delivery.state.value}", **facts)
     if delivery.state in WAITING | {State.HELD}:

@@ -93,6 +93,11 @@ async def snapshot_of(board: Board, post: PostId | None = None) -> Snapshot:
     )
 
 
+async def is_running(board: Board) -> bool:
+    """Whether a daemon gave a sign of life just now."""
+    return Snapshot(now=board.books.world.now(), worker=await board.worker()).is_running
+
+
 def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
     """Give a snapshot for machines."""
     rows = [_row(delivery, narrator) for delivery in snapshot.deliveries]

@@ -7,6 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.domain.delivery import Delivery, State
+from publisher.domain.events import Role
 from publisher.domain.outcome import HoldReason
 from publisher.domain.post import ONCE
 from publisher.messages import Messages
@@ -67,7 +68,7 @@ class Narrator:
             code,
             scope=self.scope(pause.scope),
             argument=argument_of(pause.scope),
-            by=pause.by,
+            by=self.messages.say("by_itself") if pause.by in frozenset(Role) else pause.by,
             at=self.time(pause.at),
             reason=self.reason(pause.reason),
         )

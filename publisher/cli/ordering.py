@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from publisher.cli.looking import is_running
 from publisher.cli.shape import Said, by_option, command, reason_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import books_of, settings_of
@@ -38,12 +39,11 @@ async def _withdraw(terminal: Terminal, post: PostId, by: str, reason: str) -> i
 @by_option
 @reason_option
 def retract(terminal: Terminal, post: str, account: str | None, by: str, reason: str) -> int:
-    number = asyncio.run(_retract(terminal, PostId(post), AccountId(account) if account else None, (by, reason)))
-    terminal.say("retract_done" if number else "retract_nothing", post=post, number=number)
+    asyncio.run(_retract(terminal, PostId(post), AccountId(account) if account else None, (by, reason)))
     return 0
 
 
-async def _retract(terminal: Terminal, post: PostId, account: AccountId | None, order: tuple[str, str]) -> int:
+async def _retract(terminal: Terminal, post: PostId, account: AccountId | None, order: tuple[str, str]) -> None:
     by, reason = order
     async with books_of(await settings_of(terminal)) as books:
         board = Board(books)
@@ -51,4 +51,8 @@ async def _retract(terminal: Terminal, post: PostId, account: AccountId | None, 
             raise NoSuchError("post", post)
         if account is not None and not await board.deliveries(post, account):
             raise NoSuchError("delivery", f"{post}@{account}")
-        return len(await Orders(books).retract(post, account, person(by), reason))
+        number = len(await Orders(books).retract(post, account, person(by), reason))
+        runs = await is_running(board)
+    terminal.say("retract_done" if number else "retract_nothing", post=post, number=number)
+    if number and not runs:
+        terminal.note("no_daemon_hint")

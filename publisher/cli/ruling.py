@@ -4,13 +4,15 @@ import asyncio
 
 import click
 
+from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator, covering
 from publisher.cli.shape import OneOf, Said, WordedUsageError, by_option, command, reason_option
 from publisher.cli.target import Target, TargetType, deliveries_of
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
-from publisher.cli.workplace import application_of, books_of, settings_of
-from publisher.domain.delivery import Delivery, State
+from publisher.cli.workplace import books_of, settings_of
+from publisher.cli.workshop import application_of
+from publisher.domain.delivery import OPEN, Delivery, State
 from publisher.domain.errors import NoSuchError
 from publisher.domain.post import Post
 from publisher.planning import send_again
@@ -55,12 +57,14 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
         by, reason = order["by"] or "", order["reason"] or ""
         outbox = Outbox(books)
         after = await apply_ruling(outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"])
-        pauses = covering(await board.pauses(), after)
+        pauses, runs = covering(await board.pauses(), after), await is_running(board)
     code = "ruled_live_by_word" if order["second"] else f"ruled_{ruling.value}"
     terminal.say(code, subject=narrator.subject(after), **order)
     if ruling is Ruling.RESEND:
         for pause in pauses:
             click.echo(narrator.pause("still_paused", pause), err=True)
+    if after.state in OPEN and not runs:
+        terminal.note("no_daemon_hint")
 
 
 @command("resend")
@@ -85,7 +89,10 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
         posts = await _posts_behind(application.registry, old)
         await send_again(application.planner, posts[0], old.account, posts)
         await application.orders.record("ResendOrdered", subject, person(by), {"reason": reason})
+        runs = await is_running(application.board)
     terminal.say("resend_done", post=old.key.post, account=old.account)
+    if not runs:
+        terminal.note("no_daemon_hint")
 
 
 async def _posts_behind(registry: Registry, delivery: Delivery) -> list[Post]:

@@ -11,7 +11,8 @@ from publisher.cli.looking import snapshot_of
 from publisher.cli.shape import Number, Said, WordedUsageError, by_option, command
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
-from publisher.cli.workplace import application_of, schedule_file, settings_of
+from publisher.cli.workplace import schedule_file, settings_of
+from publisher.cli.workshop import application_of
 from publisher.domain.errors import NoSuchError, ScheduleError
 from publisher.domain.post import At, Post, PostId
 from publisher.planning import file_ahead, send_again, send_now

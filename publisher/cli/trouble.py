@@ -1,7 +1,7 @@
 """From trouble to words and an exit code: 1 something failed, 2 wrong usage, 3 refused for safety, 4 no such thing."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -13,8 +13,8 @@ from publisher.messages import Messages
 from publisher.vault import SecretError
 
 FAILED, WRONG_USAGE, REFUSED, NO_SUCH = 1, 2, 3, 4
-JUST_FAILED = frozenset({"large_removal"})
-"""Refusals that a word from the user lifts: nothing is unsafe about them."""
+JUST_FAILED = frozenset({"large_removal", "not_held"})
+"""Refusals about which nothing is unsafe: another word from the user, or none, is all it takes."""
 
 
 class FailedError(PublisherError):
@@ -37,7 +37,7 @@ def explain(error: PublisherError | OSError, terminal: Terminal) -> int:
             _tell(terminal, f"no_such_{error.what}", name=error.name)
             return NO_SUCH
         case RefusedError():
-            _tell(terminal, error.code, **error.facts)
+            _tell(terminal, error.code, **_in_words(error.facts, messages))
             return FAILED if error.code in JUST_FAILED else REFUSED
         case FailedError() | SecretError():
             _tell(terminal, error.code, **error.facts)
@@ -91,6 +91,11 @@ def _system_words(error: OSError, messages: Messages) -> str:
     """Put the errors that people meet into words; the rest in the system's own."""
     code = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
     return messages.say(code) if code in messages.entries else error.strerror or type(error).__name__
+
+
+def _in_words(facts: Mapping[str, str], messages: Messages) -> dict[str, str]:
+    """Put a delivery's state into words."""
+    return {name: messages.say(f"state_{fact}") if name == "state" else fact for name, fact in facts.items()}
 
 
 def _tell(terminal: Terminal, code: str, /, **facts: object) -> None:

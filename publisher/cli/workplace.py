@@ -12,7 +12,7 @@ from publisher.cli.trouble import FailedError
 from publisher.settings import Settings, load_settings
 from publisher.store.books import Books
 from publisher.store.engine import sqlite_file
-from publisher.wiring.application import Application, open_application, open_books
+from publisher.wiring.books import open_books
 from publisher.world import World
 
 
@@ -30,21 +30,14 @@ def has_books(settings: Settings) -> bool:
 @contextlib.asynccontextmanager
 async def books_of(settings: Settings) -> AsyncIterator[Books]:
     """Open the books for looking and for orders. Raises FailedError when the database does not answer."""
-    with _database_trouble():
+    with database_trouble():
         async with open_books(settings, World()) as books:
             yield books
 
 
-@contextlib.asynccontextmanager
-async def application_of(settings: Settings) -> AsyncIterator[Application]:
-    """Open the books together with templates and planning. Raises FailedError when the database does not answer."""
-    with _database_trouble():
-        async with open_application(settings, World(), sends=False) as application:
-            yield application
-
-
 @contextlib.contextmanager
-def _database_trouble() -> Iterator[None]:
+def database_trouble() -> Iterator[None]:
+    """Say in words that the database does not answer. Raises FailedError."""
     try:
         yield
     except DBAPIError as error:

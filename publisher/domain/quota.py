@@ -33,6 +33,11 @@ class Quota:
                 allowed = max(allowed, sent[usable - 1] + window)
         return allowed
 
+    @property
+    def roomy(self) -> int:
+        """How many calls can never fill a window, whoever makes them."""
+        return min(most - self.kept_back(most) for most in (self.per_hour, self.per_day))
+
     def kept_back(self, most: int) -> int:
         """How many of `most` calls only urgent posts may use; at least one is always left for the others."""
         return min(ceil(most * self.reserve), most - 1)

@@ -11,11 +11,16 @@ from publisher.domain.errors import InputError
 from publisher.domain.post import ONCE, Occurrence, OccurrenceKey, Post, PostId
 from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Picture, Rendition, marker_for
+from publisher.rendering.body import body_text
 from publisher.rendering.composing import Original, render
 from publisher.rendering.pictures import read_picture
 from publisher.rendering.templates import Templates
 
 NOWHERE: Mapping[str, str] = {}
+_PARTS: Mapping[str, str] = {
+    "title": "title", "picture": "images", "cover": "images", "summary": "", "text": "", "content": "",
+}  # fmt: skip
+"""Parts that adapters' codes name, and the keys they come from; several may make up a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +50,13 @@ class Press:
         accounts: Iterable[AccountId],
         posts: Mapping[PostId, Post],
     ) -> Proof:
-        """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id."""
-        try:
-            pictures, media = self._pictures(post)
-        except InputError as error:
-            return Proof(problems=tuple(_named(problem, post) for problem in error.problems))
+        """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id.
+
+        A post whose pictures cannot be had has no renditions; its words are judged all the same.
+        """
+        pictures, media, problems = self._pictures(post)
+        is_whole = not problems
         renditions: list[Rendition] = []
-        problems: list[Problem] = []
         for account in accounts:
             try:
                 rendition = self._render(post, occurrence, self.accounts[account], pictures, posts)
@@ -61,10 +66,10 @@ class Press:
             renditions.append(rendition)
             media |= self._cover(rendition, media)
             found = self.adapters[account].check(rendition)
-            problems += (_named(problem, post, account) for problem in found)
+            problems += (_named(_keyed(problem, post, rendition), post, account) for problem in found)
             if post.is_urgent and not self.adapters[account].traits.notifies:
                 problems.append(_silent(post, rendition))
-        return Proof(renditions=tuple(renditions), media=media, problems=_once_each(problems))
+        return Proof(renditions=tuple(renditions) if is_whole else (), media=media, problems=_once_each(problems))
 
     def _render(
         self,
@@ -91,11 +96,22 @@ class Press:
             original=original,
         )
 
-    def _pictures(self, post: Post) -> tuple[list[Picture], dict[str, tuple[str, bytes]]]:
-        read = [read_picture(self.workspace / item.file, item.alt) for item in post.illustrations]
-        return [picture for picture, _data in read], {
-            picture.sha256: (picture.media_type, data) for picture, data in read
-        }
+    def _pictures(self, post: Post) -> tuple[list[Picture], dict[str, tuple[str, bytes]], list[Problem]]:
+        """Read the pictures of a post; what is wrong with one is told where the post names it."""
+        pictures: list[Picture] = []
+        media: dict[str, tuple[str, bytes]] = {}
+        problems: list[Problem] = []
+        for number, item in enumerate(post.illustrations):
+            try:
+                picture, data = read_picture(self.workspace / item.file, item.alt)
+            except InputError as error:
+                facts = {"file": item.file, "key": f"images.{number}.file"}
+                named = (replace(each, place=None, facts={**each.facts, **facts}) for each in error.problems)
+                problems += (_named(problem, post) for problem in named)
+                continue
+            pictures.append(picture)
+            media[picture.sha256] = (picture.media_type, data)
+        return pictures, media, problems
 
     def _cover(self, rendition: Rendition, media: Mapping[str, object]) -> Mapping[str, tuple[str, bytes]]:
         missing = [picture for picture in rendition.pictures if picture.sha256 not in media]
@@ -109,6 +125,27 @@ class Press:
 def _named(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
     facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
     return replace(problem, facts=facts)
+
+
+def _keyed(problem: Problem, post: Post, rendition: Rendition) -> Problem:
+    """Name the key of the post that a platform's objection is about; its code names the part: weibo_text_too_long."""
+    part = next((key for name, key in _PARTS.items() if f"_{name}" in problem.code), None)
+    if part is None:
+        return problem
+    key = part or _longest(post, rendition, rendition.summary if "_summary" in problem.code else rendition.text)
+    return replace(problem, facts={"key": key, **problem.facts})
+
+
+def _longest(post: Post, rendition: Rendition, shown: str) -> str:
+    """Find the key of the longest of the words that staff wrote and that are shown: shortening starts there."""
+    shown = shown.replace("\r\n", "\n")
+    written = {f"text.{platform}": words for platform, words in post.words.items() if platform == rendition.platform}
+    written |= {f"data.{key}": words for key, words in post.data.items() if isinstance(words, str)}
+    lengths = {key: len(words) for key, words in written.items() if words.strip() in shown}
+    body = body_text(post.body)
+    if body and (body in shown or (rendition.summary and "<" in shown)):
+        lengths["body"] = len(body)
+    return max(lengths, key=lengths.__getitem__, default="id")
 
 
 def _silent(post: Post, rendition: Rendition) -> Problem:

@@ -1,7 +1,7 @@
 """schedule.toml: what staff write, read as a whole or refused as a whole."""
 
 from publisher.schedule.desk import Desk, desk_for
-from publisher.schedule.loading import SCHEDULE_LIMITS, load_schedule, parse_schedule, with_places
+from publisher.schedule.loading import SCHEDULE_LIMITS, examine_schedule, load_schedule, parse_schedule, with_places
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.times import cron_moments, next_occurrence
 from publisher.schedule.warning import past_posts, warnings_of
@@ -11,6 +11,7 @@ __all__ = [
     "Desk",
     "cron_moments",
     "desk_for",
+    "examine_schedule",
     "load_schedule",
     "next_occurrence",
     "parse_schedule",

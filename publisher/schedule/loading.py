@@ -21,6 +21,10 @@ from publisher.tomlfile import Flaw, Limits, Loc, TomlFile, check, parse_toml, r
 
 FILE = "schedule.toml"
 SCHEDULE_LIMITS = Limits(size=4 * 2**20)
+_APART = frozenset({"author", "level", "at", "from", "until", "days", "expires", "max_late", "urgent"})
+"""Keys without which the words of a post can still be judged."""
+_SPARING = frozenset({"unknown_key", "approved_in_file", "unknown_recipient", "unknown_platform", "unknown_region"})
+"""Mistakes that are simply left out when the words are judged."""
 _ENOUGH = 2000
 """Flaws after which reading on only costs time; far more than are shown."""
 
@@ -35,12 +39,21 @@ def parse_schedule(text: str, *, file: str = FILE, desk: Desk, limits: Limits = 
     return _schedule(parse_toml(text, file, limits, ScheduleError), desk)
 
 
+def examine_schedule(toml: TomlFile, desk: Desk) -> tuple[Schedule, Sequence[Problem]]:
+    """Give the posts of a file whose final words can be judged, and every Problem.
+
+    Nothing may be sent of a file with a Problem: its posts are there to find what else is wrong.
+    """
+    posts, flaws = _read(toml, desk)
+    return Schedule(posts=posts), toml.problems(flaws)
+
+
 def with_places(problems: Sequence[Problem], *, text: str, file: str = FILE) -> list[Problem]:
-    """Find in an accepted text the lines of problems that name a `post`, and maybe a `key` of it, in their facts."""
+    """Find the lines of problems that name a `post`, and maybe a `key` of it such as `data.summary`, in their facts."""
     if not problems:
         return []
     toml = parse_toml(text, file, Limits(size=len(text) or 1), ScheduleError)
-    index_of = {table["id"]: index for index, table in enumerate(toml.data.get("post", []))}
+    index_of = _first_of(_tables(toml.data)[0])
     locs = [_loc_of(problem, index_of) for problem in problems]
     places = iter(toml.places(loc for loc in locs if loc is not None))
     return [
@@ -52,12 +65,24 @@ def with_places(problems: Sequence[Problem], *, text: str, file: str = FILE) -> 
 def _loc_of(problem: Problem, index_of: Mapping[str, int]) -> Loc | None:
     """Say where to look for the place of a problem, None where it has one or names no post."""
     index = index_of.get(problem.facts.get("post", ""))
-    return None if index is None or problem.place is not None else ("post", index, problem.facts.get("key", "id"))
+    if index is None or problem.place is not None:
+        return None
+    keys = problem.facts.get("key", "id").split(".")
+    return ("post", index, *(int(key) if key.isdecimal() else key for key in keys))
 
 
 def _schedule(toml: TomlFile, desk: Desk) -> Schedule:
+    posts, flaws = _read(toml, desk)
+    if flaws:
+        raise ScheduleError(toml.problems(flaws))
+    return Schedule(posts=posts)
+
+
+def _read(toml: TomlFile, desk: Desk) -> tuple[tuple[Post, ...], list[Flaw]]:
+    """Read every post; give those whose words no flaw touches, of two with one id the first, and all flaws."""
     tables, flaws = _tables(toml.data)
     directory = Directory(desk)
+    first_of = _first_of(tables)
     reader = _Reader(timezone=desk.timezone, directory=directory)
     posts: list[Post] = []
     links: list[Link] = []
@@ -68,15 +93,24 @@ def _schedule(toml: TomlFile, desk: Desk) -> Schedule:
             break
         if entry.follows is not None:
             links.append(Link(index=index, post=id_of(table) or "", follows=entry.follows))
-        if not flaws:
-            posts.append(reader.post(entry))
-    first_of = {name: index for index in reversed(range(len(tables))) if (name := id_of(tables[index])) is not None}
+        if all(map(_spares_words, own_flaws)) and first_of.get(entry.id) == index:
+            post = reader.post(entry)
+            posts += [post] if post.accounts or not own_flaws else []
     if len(first_of) < len(tables):
         flaws += double_ids(first_of, tables)
     flaws += link_flaws(links, first_of, desk.known_posts)
-    if flaws:
-        raise ScheduleError(toml.problems(flaws))
-    return Schedule(posts=tuple(posts))
+    return tuple(posts), flaws
+
+
+def _spares_words(flaw: Flaw) -> bool:
+    """Whether a post's final words can be judged in spite of a flaw."""
+    key = flaw.loc[2] if len(flaw.loc) > len(("post", 0)) else ""
+    return flaw.code in _SPARING or key in _APART
+
+
+def _first_of(tables: Sequence[object]) -> dict[str, int]:
+    """Say where each id stands first."""
+    return {name: index for index in reversed(range(len(tables))) if (name := id_of(tables[index])) is not None}
 
 
 def _tables(data: Mapping[str, Any]) -> tuple[Sequence[object], list[Flaw]]:

@@ -13,8 +13,8 @@ from publisher.tomlfile import Flaw, Loc
 
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-SOON = timedelta(days=8)
-"""How far ahead a repeating post is looked at to prove its words."""
+AHEAD = timedelta(days=400)
+"""How far ahead a repeating post's next occurrence is looked for."""
 
 
 def cron_flaw(text: str, loc: Loc) -> Flaw | None:
@@ -36,11 +36,11 @@ def cron_moments(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> li
 
 
 def next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
-    """Give the occurrence that a preview shows: the only one, or a repeating post's next."""
+    """Give the occurrence that a preview shows: the only one, or a repeating post's next; now where none is near."""
     if isinstance(post.timing, At):
         return occurrence_of(post, ONCE, post.timing.when or now)
-    moments = cron_moments(post, now, now + SOON, tz)
-    moment = moments[0] if moments else now
+    start = max(now, post.timing.since or now)
+    moment = next(_moments(post.timing, start, start + AHEAD, tz), now)
     return occurrence_of(post, moment.isoformat(), moment)
 
 

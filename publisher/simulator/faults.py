@@ -81,6 +81,10 @@ class Rule:
         return {"id": self.id, **self.spec, "seen": self.seen, "fired": self.fired}
 
 
+def _is_number(code: object) -> bool:
+    return str(code).removeprefix("-").isdecimal()
+
+
 class Rules:
     """The rules in force; each call asks once."""
 
@@ -95,6 +99,8 @@ class Rules:
             raise ValueError("fault.kind must be one of " + ", ".join(sorted(KINDS)))
         if fault["kind"] == "rewrite" and fault.get("how", "spaces") not in HOW:
             raise ValueError("fault.how must be one of " + ", ".join(HOW))
+        if fault["kind"] == "api_error" and not _is_number(fault.get("code")):
+            raise ValueError("fault.code must be the number of an error")
         rule = Rule(f"f{next(self._numbers)}", dict(spec), fault)
         self.rules.append(rule)
         return rule.id

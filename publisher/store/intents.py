@@ -1,6 +1,5 @@
 """Intents, several at a time: what the guards ask is read together, and what follows is written together."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
 from publisher.domain.events import Actor, Event, ExpiryPassed, IntentWritten, Released, Role, Stopped
 from publisher.domain.outcome import HoldReason
-from publisher.domain.quota import DAY
+from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import Books, Change
 from publisher.store.conditions import is_paused, original_is_live, stands
@@ -50,11 +49,13 @@ _SINCE_DOUBT = (
     .join(_DOUBTS, and_(_DOUBTS.c.account == ATTEMPT.c.account, ATTEMPT.c.id > _DOUBTS.c.oldest))
     .group_by(ATTEMPT.c.account)
 )
-_RECENT = (
-    select(ATTEMPT.c.login, ATTEMPT.c.intended_at)
-    .where(ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
-    .order_by(ATTEMPT.c.intended_at.desc())
+_LAST_DAY = (ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
+_COUNTS = (
+    select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
+    .where(*_LAST_DAY)
+    .group_by(ATTEMPT.c.login)
 )
+_RECENT = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
 _REST = update(LOGIN).where(LOGIN.c.id == bindparam("its_id"))
 _WRITE_ATTEMPT = insert(ATTEMPT)
 
@@ -185,13 +186,22 @@ def _attempt_row(books: Books, item: _Ready) -> dict[str, object]:
     }
 
 
+def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping[LoginId, Sequence[datetime]]:
+    """Give each login's attempts of the last day, newest first; only the newest where no window can be full yet."""
+    day = {"since": now - DAY}
+    counts = unit.connection.execute(_COUNTS, {**day, "logins": list(quotas)}).all()
+    crowded = [row.login for row in counts if row.number >= quotas[row.login].roomy]
+    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
+    for row in unit.connection.execute(_RECENT, {**day, "logins": crowded}) if crowded else ():
+        sent.setdefault(row.login, []).append(row.intended_at)
+    return sent
+
+
 def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
     """Set when each login may speak next, by its quota."""
     now = books.world.now()
     quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
-    sent: dict[LoginId, list[datetime]] = defaultdict(list)
-    for row in unit.connection.execute(_RECENT, {"logins": list(quotas), "since": now - DAY}):
-        sent[row.login].append(row.intended_at)
+    sent = _sent(unit, quotas, now)
     rests = [
         {
             "its_id": login,

@@ -44,7 +44,9 @@ class Journal:
 
     def _end_torn_line(self, path: Path) -> None:
         """A death in the middle of a line leaves it torn; its call never started. Begin the next on a fresh line."""
-        tail = path.read_bytes()[-1:]
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 1))
+            tail = file.read()
         if tail not in {b"", b"\n"}:
             self._file.write(b"\n")
             self._file.flush()

@@ -1,14 +1,12 @@
 """From a key's path to its line and column. Costs time, so it is asked only when there is something to tell."""
 
-import json
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from parse_errors.source_map import Entry, SourceMap
 
+from publisher.tomlfile.checking import Loc
 from publisher.tomlfile.guards import QUOTED
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*'")
@@ -33,11 +31,10 @@ class _Chunk:
 
 
 class Locator:
-    """Finds values in one text. The text must be valid TOML, and `data` what it says."""
+    """Finds values in one text. The text must be valid TOML."""
 
-    def __init__(self, text: str, data: Mapping[str, Any]) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
-        self._data = data
         self._chunks = _chunks(text)
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
         self._elements: dict[str, list[int]] = {}
@@ -45,30 +42,19 @@ class Locator:
             if chunk.opens:
                 self._elements.setdefault(chunk.path[0], []).append(number)
 
-    def locate(self, loc: tuple[str | int, ...], *, at_key: bool = False) -> tuple[int, int]:
+    def locate(self, loc: Loc, *, at_key: bool = False) -> tuple[int, int]:
         """Give line and column of a value, or of its key; of what encloses it when it is not there."""
         if not loc:
             return 1, 1
         excerpt, first, pointer = self._excerpt(loc)
         offset = first
         if len(excerpt) <= _MOST_EXCERPT:
-            entry = _nearest(SourceMap(excerpt, "toml"), pointer)
-            offset += self._position(entry, excerpt, loc, at_key=at_key)
+            entry, rest = _nearest(SourceMap(excerpt, "toml"), pointer)
+            offset += _position(entry, rest, excerpt, at_key=at_key)
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
-    def _position(self, entry: Entry, excerpt: str, loc: tuple[str | int, ...], *, at_key: bool) -> int:
-        if at_key and entry.key_start is not None:
-            return entry.key_start.position
-        start, end = entry.value_start.position, entry.value_end.position
-        value = _value_at(self._data, loc)
-        if not isinstance(value, str) or excerpt[start : start + 1] not in {"[", "{"}:
-            return start + _blanks(excerpt[start:end])
-        spellings = (json.dumps(value, ensure_ascii=False), f"'{value}'")
-        found = [spot for spelling in spellings if (spot := excerpt.find(spelling, start, end)) >= 0]
-        return min(found, default=start + _blanks(excerpt[start:end]))
-
-    def _excerpt(self, loc: tuple[str | int, ...]) -> tuple[str, int, tuple[str | int, ...]]:
+    def _excerpt(self, loc: Loc) -> tuple[str, int, Loc]:
         """Cut out what can hold the value, since the source map's cost grows with the square of the tables."""
         name, index = str(loc[0]), loc[1] if len(loc) > 1 else 0
         elements = self._elements.get(name, [])
@@ -78,7 +64,7 @@ class Locator:
         pointer = (name, 0, *loc[2:]) if len(loc) > 1 else loc
         return *self._kept(range(elements[index], after), loc), pointer
 
-    def _kept(self, numbers: range, loc: tuple[str | int, ...]) -> tuple[str, int]:
+    def _kept(self, numbers: range, loc: Loc) -> tuple[str, int]:
         """Keep the chunks about a path, from the first of them on; the others become blank."""
         names = tuple(part for part in loc if isinstance(part, str))
         own = [number for number in numbers if self._chunks[number].is_about(names)] or [0]
@@ -93,7 +79,7 @@ class Locator:
         return self._chunks[number + 1].start if number + 1 < len(self._chunks) else len(self._text)
 
 
-def dotted(loc: tuple[str | int, ...]) -> str:
+def dotted(loc: Loc) -> str:
     """Write a path as people do: `post[0].text.weibo`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
@@ -103,13 +89,78 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
-def _nearest(source: SourceMap, pointer: tuple[str | int, ...]) -> Entry:
-    """Give the entry of a value, or of what encloses it."""
-    entry = None
-    while entry is None:
-        entry = source.locate("".join(f"/{_escape(str(part))}" for part in pointer))
-        pointer = pointer[:-1]
-    return entry
+def _nearest(source: SourceMap, pointer: Loc) -> tuple[Entry, Loc]:
+    """Give the entry of a value, or of what encloses it, and the rest of the way.
+
+    The map gives all that is inside a list the list's own entry, so the way to a member is always a part of the rest.
+    """
+    entries = [
+        source.locate("".join(f"/{_escape(str(part))}" for part in pointer[:n])) for n in range(len(pointer) + 1)
+    ]
+    length = max(n for n, entry in enumerate(entries) if entry is not None)
+    entry = entries[length]
+    while entry and entry.key_start and length and _is_same(entry, entries[length - 1]):
+        length -= 1
+    if entry is None:
+        raise LookupError(pointer)
+    return entry, pointer[length:]
+
+
+def _is_same(entry: Entry, other: Entry | None) -> bool:
+    return other is not None and (entry.value_start, entry.key_start) == (other.value_start, other.key_start)
+
+
+def _position(entry: Entry, rest: Loc, excerpt: str, *, at_key: bool) -> int:
+    if at_key and not rest and entry.key_start is not None:
+        return entry.key_start.position
+    start, end = entry.value_start.position, entry.value_end.position
+    start += len(excerpt[start:end]) - len(excerpt[start:end].lstrip())
+    return _descend(excerpt, start, rest, at_key=at_key)
+
+
+def _descend(text: str, offset: int, rest: Loc, *, at_key: bool) -> int:
+    """Go on where the source map ends, into lists and inline tables; stop where the way is not written."""
+    bare = _veiled(text) if rest else text
+    for number, part in enumerate(rest, start=1):
+        found = _parts(bare, offset)
+        if bare[offset] == "[" and isinstance(part, int) and part < len(found):
+            offset = found[part]
+            continue
+        keys = {text[start : _sign(bare, start)].strip(" \t\"'"): start for start in found if bare[offset] == "{"}
+        if part not in keys:
+            break
+        offset = keys[str(part)]
+        if at_key and number == len(rest):
+            break
+        offset = _solid(bare, _sign(bare, offset) + 1)
+    return offset
+
+
+def _parts(bare: str, offset: int) -> list[int]:
+    """Give where the members of a list or inline table begin."""
+    level = 0
+    starts = [_solid(bare, offset + 1)]
+    for found in re.finditer(r"[\[\]{},]", bare[offset:]):
+        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if level == 0:
+            break
+        if level == 1 and found[0] == ",":
+            starts.append(_solid(bare, offset + found.end()))
+    return starts
+
+
+def _veiled(text: str) -> str:
+    """Blank comments, and hide what stands in texts."""
+    return QUOTED.sub(lambda found: (" " if found[0].startswith("#") else "x") * len(found[0]), text)
+
+
+def _sign(bare: str, start: int) -> int:
+    return bare.find("=", start)
+
+
+def _solid(bare: str, start: int) -> int:
+    """Give the next position that is not blank."""
+    return start + len(bare[start:]) - len(bare[start:].lstrip())
 
 
 def _chunks(text: str) -> list[_Chunk]:
@@ -120,23 +171,6 @@ def _chunks(text: str) -> list[_Chunk]:
             is_element = len(path) == 1 and header.lstrip().startswith("[[")
             chunks.append(_Chunk(start=found.start(), path=path, opens=is_element))
     return chunks
-
-
-def _value_at(data: object, loc: tuple[str | int, ...]) -> object:
-    for part in loc:
-        is_there = part in data if isinstance(data, Mapping) else isinstance(part, int) and part < _length(data)
-        if not is_there:
-            return None
-        data = data[part]  # type: ignore[index]  # it is there
-    return data
-
-
-def _length(data: object) -> int:
-    return len(data) if isinstance(data, list) else 0
-
-
-def _blanks(text: str) -> int:
-    return len(text) - len(text.lstrip())
 
 
 def _escape(part: str) -> str:

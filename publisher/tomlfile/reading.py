@@ -42,7 +42,7 @@ class TomlFile:
     def problems(self, flaws: Iterable[Flaw]) -> tuple[Problem, ...]:
         """Give each flaw its line and column, in the file's order; beyond the first 200 only their number."""
         flaws = list(flaws)
-        locator = Locator(self.text, self.data)
+        locator = Locator(self.text)
         found = [self._problem(flaw, locator) for flaw in flaws[:MOST_PROBLEMS]]
         found.sort(key=lambda problem: (problem.place.line, problem.place.column) if problem.place else (0, 0))
         if len(flaws) > MOST_PROBLEMS:
@@ -56,7 +56,7 @@ class TomlFile:
 
     def places(self, locs: Iterable[Loc]) -> list[Place]:
         """Give the places of values."""
-        locator = Locator(self.text, self.data)
+        locator = Locator(self.text)
         found = [(loc, *locator.locate(loc)) for loc in locs]
         return [Place(file=self.file, line=line, column=column, path=dotted(loc)) for loc, line, column in found]
 

@@ -2,33 +2,28 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters._http import LoginHttp, shared_transport
+from adapters._http import LoginHttp, shared_transport, warm_up
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
-from publisher.domain.delivery import WorkerId
-from publisher.domain.terms import Terms
 from publisher.planning import Planner
 from publisher.schedule import desk_for
 from publisher.settings import Environment, Settings
 from publisher.store.board import Board
 from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal
 from publisher.store.notes import LoginNotes, LoginTokens
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.setup import prepare
 from publisher.vault import SecretError, read_secret
-from publisher.wiring.studio import Studio, build_studio, factories, terms_of
+from publisher.wiring.books import open_with
+from publisher.wiring.studio import Studio, build_studio
+from publisher.wiring.terms import factories
 from publisher.world import World
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -57,41 +52,13 @@ async def open_application(settings: Settings, world: World, *, sends: bool) -> 
     """
     studio = await asyncio.to_thread(build_studio, settings)
     async with contextlib.AsyncExitStack() as stack:
-        books = await stack.enter_async_context(_open(settings, world, studio.terms, sends=sends))
+        books = await stack.enter_async_context(open_with(settings, world, studio.terms, sends=sends))
         application = _assemble(studio, books)
         if sends:
+            await warm_up()
             application = replace(application, adapters=_live_adapters(studio, books, stack))
         await application.registry.enrol()
         yield application
-
-
-@contextlib.asynccontextmanager
-async def open_books(settings: Settings, world: World) -> AsyncIterator[Books]:
-    """Open the books alone: no broken template may keep a person from looking, or from stopping a post.
-
-    Raises SettingsError, or RefusedError where the database must not be used.
-    """
-    terms = await asyncio.to_thread(terms_of, settings)
-    async with _open(settings, world, terms, sends=False) as books:
-        yield books
-
-
-@contextlib.asynccontextmanager
-async def _open(
-    settings: Settings, world: World, terms: Mapping[AccountId, Terms], *, sends: bool
-) -> AsyncIterator[Books]:
-    journal = journal_path(settings)
-    await prepare(settings.database, settings.environment.value, journal, world)
-    database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
-    try:
-        yield Books(database=database, terms=terms, worker=WorkerId(socket.gethostname()))
-    finally:
-        await database.close()
-
-
-def journal_path(settings: Settings) -> Path:
-    """Give the place of the intent journal, which is never inside the database."""
-    return settings.workspace / "var" / "intents.jsonl"
 
 
 def _assemble(studio: Studio, books: Books) -> Application:

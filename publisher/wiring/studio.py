@@ -1,25 +1,14 @@
 """The light half: what reads, checks and previews. It opens no database and no connection."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from importlib import import_module
-from importlib.metadata import entry_points
 
-from adapters import BUILT_IN
-from publisher.contract import Adapter, AdapterFactory, AdapterKit, Call, Reply, Token
-from publisher.domain.account import Account, AccountId, Mode, Platform
-from publisher.domain.errors import PublisherError, SettingsError
-from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.patience import Patience
-from publisher.domain.problem import Problem
-from publisher.domain.rendition import Parcel
+from publisher.domain.account import AccountId
 from publisher.domain.terms import Terms
 from publisher.rendering import load_templates, shipped_templates
 from publisher.rendering.press import Press
-from publisher.settings import LimitSettings, Settings, overlay
-
-GROUP = "publisher.adapters"
+from publisher.settings import Settings
+from publisher.wiring.terms import judges_of, speaking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,125 +20,18 @@ class Studio:
     terms: Mapping[AccountId, Terms]
 
 
-def factories(platforms: frozenset[Platform]) -> Mapping[Platform, AdapterFactory]:
-    """Load the adapters of these platforms: ours, then those installed beside us.
-
-    Raises SettingsError when a platform has no adapter, or two of them.
-    """
-    installed: dict[str, str] = {entry.name: entry.value for entry in entry_points(group=GROUP)}
-    problems = [Problem(code="adapter_twice", facts={"platform": name}) for name in installed if name in BUILT_IN]
-    known = {**installed, **BUILT_IN}
-    problems += [
-        Problem(code="adapter_missing", facts={"platform": name}) for name in sorted(platforms) if name not in known
-    ]
-    if problems:
-        raise SettingsError(problems)
-    return {platform: _load(known[platform]) for platform in sorted(platforms)}
-
-
-def _load(path: str) -> AdapterFactory:
-    module, _, name = path.partition(":")
-    factory: AdapterFactory = getattr(import_module(module), name)
-    return factory
-
-
 def build_studio(settings: Settings) -> Studio:
     """Build what reads, checks and previews.
 
     Raises SettingsError or TemplateError with every Problem.
     """
-    accounts = _speaking(settings)
-    terms, adapters = _prepare(accounts, settings)
+    terms, adapters = judges_of(settings)
     press = Press(
         templates=load_templates([settings.workspace / "templates", shipped_templates()]),
         timezone=settings.timezone,
         workspace=settings.workspace,
-        accounts=accounts,
+        accounts=speaking(settings),
         adapters=adapters,
         regions=settings.regions,
     )
     return Studio(settings=settings, press=press, terms=terms)
-
-
-def terms_of(settings: Settings) -> Mapping[AccountId, Terms]:
-    """Give every account's terms, for work on the books that needs no template. Raises SettingsError."""
-    return _prepare(_speaking(settings), settings)[0]
-
-
-def _speaking(settings: Settings) -> Mapping[AccountId, Account]:
-    return {key: account for key, account in settings.accounts.items() if account.mode is Mode.API}
-
-
-def _prepare(
-    accounts: Mapping[AccountId, Account], settings: Settings
-) -> tuple[Mapping[AccountId, Terms], Mapping[AccountId, Adapter]]:
-    known = factories(frozenset(account.platform for account in accounts.values()))
-    adapters = {key: known[account.platform].create(account, _paper_kit()) for key, account in accounts.items()}
-    terms = {
-        key: _terms(account, known[account.platform], adapters[key], settings) for key, account in accounts.items()
-    }
-    _check_order({account.platform: terms[key].patience for key, account in accounts.items()})
-    return terms, adapters
-
-
-def _terms(account: Account, factory: AdapterFactory, adapter: Adapter, settings: Settings) -> Terms:
-    limits = settings.limits.get(account.platform, LimitSettings())
-    quota, patience = overlay(factory.defaults.quota, factory.defaults.patience, limits)
-    return Terms(account=account, traits=adapter.traits, quota=quota, patience=patience)
-
-
-def _check_order(patience: Mapping[Platform, Patience]) -> None:
-    problems = [
-        Problem(code="waits_disordered", facts={"platform": platform})
-        for platform, waits in patience.items()
-        if not waits.is_ordered
-    ]
-    if problems:
-        raise SettingsError(problems)
-
-
-def _paper_kit() -> AdapterKit:
-    """Equip an adapter that only judges renditions; whatever else it tries is a bug."""
-    return AdapterKit(
-        http=_NoHttp(), secret=_no_secret, tokens=_NoTokens(), notes=_NoNotes(), now=_no_clock, failpoint=_nothing
-    )
-
-
-class StudioError(PublisherError):
-    """Something that only judges words tried to reach the world."""
-
-
-class _NoHttp:
-    async def ask(self, call: Call) -> Reply | NotSent | Unknown:
-        raise StudioError(call.url)
-
-    async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        raise StudioError(call.url, parcel.delivery)
-
-
-class _NoTokens:
-    async def current(self) -> str | None:
-        raise StudioError
-
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
-        raise StudioError(stale is None, fetch)
-
-
-class _NoNotes:
-    async def recall(self, key: str) -> str | None:
-        raise StudioError(key)
-
-    async def remember(self, key: str, value: str) -> None:
-        raise StudioError(key, value)
-
-
-def _no_secret() -> Mapping[str, str]:
-    raise StudioError
-
-
-def _no_clock() -> datetime:
-    raise StudioError
-
-
-async def _nothing(_name: str) -> None:
-    raise StudioError

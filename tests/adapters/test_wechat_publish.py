@@ -60,6 +60,14 @@ def _expected(code):
     }[meaning.kind]
 
 
+def _expected_before(code):
+    """Before the submission nothing can be in doubt, and a busy system is only busy."""
+    if code == -1:
+        return Busy(code="wechat_-1", reason="said the platform")
+    expected = _expected(code) if code in CODES else Unknown(reason=f"wechat_{code}")
+    return NotSent(reason=expected.reason) if isinstance(expected, Unknown) else expected
+
+
 async def test_an_article_is_submitted(scene):
     """Pictures, draft and one submission lead to a ticket that names both and is looked at soon."""
     outcome = await scene.adapter.publish(parcel())
@@ -134,12 +142,11 @@ async def test_each_code_on_the_submission(scene, code):
     assert len(scene.asked("freepublish/submit")) == 1
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code != 40007 and code not in CREDENTIALS])
+@pytest.mark.parametrize("code", [code for code in (*CODES, 99999) if code not in CREDENTIALS])
 async def test_each_code_on_the_draft(scene, code):
-    """A refused draft means the same, but a busy system is only busy: nothing was submitted."""
+    """A refused draft means the same, but there is never a doubt: nothing was submitted."""
     scene.answers("draft/add", error(code))
-    expected = Busy(code="wechat_-1", reason="said the platform") if code == -1 else _expected(code)
-    assert await scene.adapter.publish(parcel()) == expected
+    assert await scene.adapter.publish(parcel()) == _expected_before(code)
     assert not scene.asked("freepublish/submit")
 
 
@@ -345,8 +352,7 @@ async def test_each_code_on_the_sign_in(scene, code):
     """F43 F50: a refused sign-in means what the table says, and nothing is drafted."""
     scene.tokens = Tokens()
     scene.answers("stable_token", error(code))
-    outcome = await scene.adapter.publish(parcel())
-    assert outcome == (Busy(code="wechat_-1", reason="said the platform") if code == -1 else _expected(code))
+    assert await scene.adapter.publish(parcel()) == _expected_before(code)
     assert not scene.asked("draft/add")
 
 
@@ -365,6 +371,16 @@ async def test_credentials_of_another_account_are_not_used(scene):
     outcome = await scene.adapter.publish(parcel())
     assert isinstance(outcome, Blocked)
     assert outcome.hold is HoldReason.WRONG_ACCOUNT
+    assert not scene.router.calls
+
+
+@pytest.mark.parametrize("missing", ["app_id", "app_secret"])
+async def test_a_secret_that_lacks_a_part(scene, missing):
+    """F43: an incomplete secret is a sign-in that does not work, told before any call."""
+    del scene.secret[missing]
+    scene.tokens = Tokens(None)
+    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.probe() == CredentialExpired(reason="wechat_no_token")
     assert not scene.router.calls
 
 

@@ -135,6 +135,13 @@ async def test_what_others_own_is_not_adopted(scene):
     assert await scene.adapter.find(parcel(owned_ids=frozenset({"A1"}))) == Missing(back_to=SINCE)
 
 
+@pytest.mark.parametrize("changes", [{}, {"is_deleted": True}])
+async def test_the_marker_on_an_older_article_goes_to_a_person(scene, changes):
+    """F55: an article from before the attempt cannot be this attempt's, though it carries the marker."""
+    scene.answers("freepublish/batchget", page(item("A1", at=OLD, **changes)))
+    assert await scene.adapter.find(parcel()) == Lookalike(remote_id="A1", url=RECEIPT.url)
+
+
 async def test_our_post_was_deleted(scene):
     """F48: a deleted article that carries the marker is gone; a live one beside it counts more."""
     scene.answers(
@@ -221,6 +228,14 @@ async def test_a_long_list_is_read_back_past_the_baseline(scene):
     scene.answers("freepublish/batchget", *_pages(stamps))
     assert await scene.adapter.find(parcel()) == Missing(back_to=stamps[59])
     assert len(scene.asked("freepublish/batchget")) == 3
+
+
+async def test_a_long_list_that_moves_proves_nothing(scene):
+    """F53: where the list grew or shrank between two pages, an article may have slipped through."""
+    stamps = [OLD - timedelta(hours=number) for number in range(100)]
+    first, *rest = _pages(stamps)
+    scene.answers("freepublish/batchget", {**first, "total_count": 101}, *rest)
+    assert await scene.adapter.find(parcel()) == Unknown(reason="wechat_list_incomplete")
 
 
 async def test_a_list_out_of_order_is_read_whole(scene):

@@ -65,6 +65,8 @@ def test_golden_pair(name):
     golden = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
     call, decode = CALLS[name]
     assert _as_data(call) == golden["call"]
+    if call.content is not None:  # the bytes, the order of the keys included
+        assert call.content == json.dumps(golden["call"]["json"], ensure_ascii=False, separators=(",", ":")).encode()
     assert _plain(decode(_reply(golden["reply"]))) == golden["means"]
 
 

@@ -1,7 +1,6 @@
 """P1, P3: durable deliveries a second against a bare loop over the same calls, and what the disk is asked for."""
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from books import application, file_schedule
-from figures import Figure, in_turn, median
+from figures import Figure, in_turn
 from rig import double, schedule_of, workspace
 
 from adapters._http import LoginHttp, shared_transport

@@ -1,6 +1,7 @@
 """Where and when the daemon dies, all of it chosen by the seed."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
@@ -9,24 +10,24 @@ RELOAD_POINTS = ("reload.after_read", "plan.after_insert", "reload.before_commit
 RETRACT_POINTS = ("retract.before_call", "retract.after_call")
 FIRST_START = "migrate.mid"
 COMMON_POINTS = {
-    "claim.after_commit": 6,
-    "token.after_refresh": 12,
-    "media.after_upload": 6,
-    "step.after_commit": 12,
-    "intent.before_commit": 8,
-    "intent.after_commit": 8,
-    "journal.after_append": 8,
-    "http.after_connect": 20,
-    "http.mid_body": 20,
-    "http.after_body": 20,
-    "http.after_reply": 20,
-    "outcome.before_commit": 20,
-    "outcome.after_commit": 20,
-    "submitted.after_poll": 12,
-    "reconcile.before_read": 12,
-    "reconcile.after_read": 12,
-    "reconcile.before_commit": 12,
-    "audit.before_append": 80,
+    "claim.after_commit": 3,
+    "token.after_refresh": 6,
+    "media.after_upload": 3,
+    "step.after_commit": 6,
+    "intent.before_commit": 4,
+    "intent.after_commit": 4,
+    "journal.after_append": 4,
+    "http.after_connect": 10,
+    "http.mid_body": 10,
+    "http.after_body": 10,
+    "http.after_reply": 10,
+    "outcome.before_commit": 10,
+    "outcome.after_commit": 10,
+    "submitted.after_poll": 6,
+    "reconcile.before_read": 6,
+    "reconcile.after_read": 6,
+    "reconcile.before_commit": 6,
+    "audit.before_append": 40,
 }
 """The failpoints that ordinary work passes, and the latest passing at which one may strike."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
@@ -35,10 +36,10 @@ SOONEST, LATEST = 0.2, 3.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
-CALM_SHARE = 0.3
-CALM = 5.0
-"""So long some lives last at least: time to answer a proven absence once. Without them each post in doubt would be hit
-a second time, and then a person has to decide."""
+CALM_AFTER = 0.6
+CALM = 4.0
+"""So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
+done once. Without it each post in doubt would be hit a second time, and then a person has to decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +57,31 @@ class Kill:
 
 @dataclass(slots=True)
 class Deck:
-    """Deals deaths. A failpoint that was not reached is dealt again, at an earlier passing.
+    """Deals deaths. A failpoint that was not reached is dealt again, at its first passing.
 
     `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm.
     """
 
     dice: Random
     is_brief: bool = False
+    points: Sequence[str] = tuple(COMMON_POINTS)
+    _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
 
     def deal(self) -> Kill:
-        fate = self.dice.random()
-        if fate < MOMENT_SHARE + (0.0 if self.is_brief else CALM_SHARE):
-            calm = CALM if fate >= MOMENT_SHARE else 0.0
-            return Kill(after=calm + self.dice.uniform(SOONEST, LATEST))
+        self._last = self._deal()
+        return self._last
+
+    def _deal(self) -> Kill:
+        if self._last.point and not self.is_brief and self.dice.random() < CALM_AFTER:
+            return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST))
+        if self.dice.random() < MOMENT_SHARE:
+            return Kill(after=self.dice.uniform(SOONEST, LATEST))
         if self._again and self.dice.random() < 0.5:
             return self._again.popleft()
         if not self._round:
-            points = list(COMMON_POINTS)
+            points = list(self.points)
             self.dice.shuffle(points)
             self._round.extend(points)
         point = self._round.popleft()
@@ -82,4 +89,4 @@ class Deck:
 
     def put_back(self, kill: Kill) -> None:
         if kill.point in COMMON_POINTS:
-            self._again.append(replace(kill, nth=max(1, kill.nth // 3)))
+            self._again.append(replace(kill, nth=1))

@@ -17,9 +17,8 @@ from publisher.domain.outcome import Missing
 from publisher.domain.rendition import Parcel
 from publisher.store import outbox as books
 from publisher.store.engine import Unit
-from publisher.store.ledger import read_row
-from publisher.store.outbox import Declined, Outbox
-from publisher.store.rows import to_delivery
+from publisher.store.intents import Declined
+from publisher.store.outbox import Outbox
 
 
 class PeekedError(Exception):
@@ -31,11 +30,8 @@ class PeekedError(Exception):
 
 
 async def _peek(outbox: Outbox, lease: Lease) -> Parcel | Declined:
-    async def operation(unit: Unit) -> None:
-        delivery = to_delivery(await read_row(unit, lease.delivery))
-        if delivery.state is not State.CLAIMED or delivery.epoch != lease.epoch:
-            raise PeekedError(Declined(guard="overtaken"))
-        raise PeekedError(await outbox._write_intent(unit, delivery))
+    def operation(unit: Unit) -> None:
+        raise PeekedError(outbox._announce(unit, [lease])[0])
 
     try:
         await outbox.books.database.write(operation)

@@ -14,7 +14,7 @@ PLATFORMS = ("weibo", "wechat", "tieba")
 MOST_REGIONS = 50
 PER_REGION = 20
 """Deliveries that a region is worth, so that a small campaign has few accounts with several posts each."""
-TIEBA_SHARE = 0.05
+TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
 SMALLEST, LARGEST = 4, 12
 """Accounts of one post."""
@@ -104,7 +104,8 @@ class Workspace:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
-        Image.new("RGB", (320, 200), (20, 60, 120)).save(self.folder / "media" / "picture.png")
+        for entry in self.entries:
+            Image.new("RGB", (320, 200), (20, 60, entry.number % 256)).save(self.folder / "media" / f"{entry.id}.png")
         (self.folder / "publisher.toml").write_text(_settings(self.accounts.values(), base_url), "utf-8")
 
     def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
@@ -217,5 +218,5 @@ def _table(entry: Entry) -> str:
     }
     table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
     due = f"at = {entry.due:%Y-%m-%dT%H:%M:%S}Z\n" if entry.due else ""
-    image = 'images = [{ file = "media/picture.png", alt = "退款诈骗的步骤" }]\n' if entry.pictured else ""
+    image = f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n' if entry.pictured else ""
     return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'

@@ -15,6 +15,7 @@ from publisher.domain.post import At, Cron, Kind, Level, Schedule
 from publisher.domain.problem import Problem, Severity
 from publisher.schedule import (
     SCHEDULE_LIMITS,
+    examine_schedule,
     load_schedule,
     parse_schedule,
     past_posts,
@@ -22,7 +23,7 @@ from publisher.schedule import (
     warnings_of,
     with_places,
 )
-from publisher.tomlfile import Limits
+from publisher.tomlfile import Limits, parse_toml
 from tests.schedule.desks import DESK, ZONE, post, told
 
 FULL = '''[[post]]
@@ -241,7 +242,15 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"to": "to = []"}, (8, 6, "post[0].to", "blank")),
         ({"to": 'to = ["region:999999"]'}, (8, 7, "post[0].to[0]", "unknown_region")),
         ({"to": 'to = ["platform:web"]'}, (8, 7, "post[0].to[0]", "unknown_platform")),
-        ({"x": 'images = [{ file = "media/a.png" }]'}, (9, 10, "post[0].images[0].alt", "missing_key")),
+        ({"x": 'images = [{ file = "media/a.png" }]'}, (9, 11, "post[0].images[0].alt", "missing_key")),
+        (
+            {
+                "x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n  { alt = "x", file = "media/b", fiel = 1 }]'
+            },
+            (11, 34, "post[0].images[1].fiel", "unknown_key"),
+        ),
+        ({"x": 'images = [\n{ alt = "x", file = 7 }]'}, (10, 21, "post[0].images[0].file", "wrong_type")),
+        ({"to": 'to = ["all",\n "all",\n 7]'}, (10, 2, "post[0].to[2]", "wrong_type")),
         ({"x": "[post.text]\nweibo = ''"}, (10, 9, "post[0].text.weibo", "blank")),
         ({"x": 'follows = "scam-1"'}, (9, 11, "post[0].follows", "follows_itself")),
         ({"x": 'follows = "older-pst"'}, (9, 11, "post[0].follows", "follows_unknown")),
@@ -387,6 +396,32 @@ def test_silence_is_warned_of() -> None:
         ("no_holiday_data", Severity.WARNING),
         ("no_holiday_data", Severity.WARNING),
     ]
+
+
+def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
+    """What can be judged of a broken file are the posts whose words no mistake touches; every mistake is told."""
+    text = (
+        post(id='id = "sound"')
+        + post(id='id = "late"', at='at = "2026-11-25"', x="urgnt = true")
+        + post(id='id = "nobody"', to='to = ["nobody"]')
+        + post(id='id = "sound"')
+        + post(id='id = "untitled"', title="title = 7")
+        + post(id='id = "never"', at='cron = "0 99 * * *"')
+    )
+    schedule, problems = examine_schedule(parse_toml(text, "s.toml", SCHEDULE_LIMITS), DESK)
+    assert [found.id for found in schedule.posts] == ["sound", "late"]
+    assert told(ScheduleError(problems)) == told(refusal(text))
+
+
+def test_a_key_inside_a_table_has_its_place() -> None:
+    """A problem may name a key below the post's own, in a table or a list."""
+    text = post(x='images = [{ file = "media/a.png", alt = "x" }]\n[post.data]\nsummary = "…"')
+    keys = ("data.summary", "images.0.alt", "images.1.alt")
+    problems = [Problem(code="x", facts={"post": "scam-1", "key": key}) for key in keys]
+    places = [problem.place for problem in with_places(problems, text=text)]
+    assert [place and (place.line, place.column) for place in places] == [(11, 11), (9, 41), (9, 10)]
+    assert places[1] is not None
+    assert places[1].path == "post[0].images[0].alt"
 
 
 async def test_a_file_is_loaded_from_disk(tmp_path: Path) -> None:

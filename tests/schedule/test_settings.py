@@ -180,7 +180,7 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ("[limits.weibo]\nper_hour = 9\nper_day = 8", (2, 12, "limits.weibo.per_hour", "hour_over_day")),
         ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
         ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
-        ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 10, "groups.north[1]", "double_member")),
+        ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 15, "groups.north[1]", "double_member")),
         ('[groups]\nw = ["w"]\n' + WEIBO, (2, 1, "groups.w", "bad_group_name")),
         ('[groups]\nall = ["w"]\n' + WEIBO, (2, 1, "groups.all", "bad_group_name")),
         (WEIBO + 'region = "1"', (7, 10, "account[0].region", "unknown_region")),

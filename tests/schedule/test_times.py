@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.domain.post import Cron, Post
-from publisher.schedule import cron_moments, parse_schedule
+from publisher.schedule import cron_moments, next_occurrence, parse_schedule
 from publisher.schedule.times import is_working_day, missing_years
 from tests.schedule.desks import DESK, ZONE, post
 
@@ -89,6 +89,15 @@ def test_a_one_off_has_no_instants_of_its_own() -> None:
     """Only repeating posts have instants to work out."""
     (once,) = parse_schedule(post(), desk=DESK).posts
     assert cron_moments(once, MONDAY, MONDAY + timedelta(days=700), ZONE) == []
+
+
+def test_a_post_that_begins_later_is_previewed_at_its_first_time() -> None:
+    """The next occurrence is the one that will be sent, however far ahead it begins; now when there is none."""
+    later = repeating("0 9 * * mon", "from = 2027-06-01T00:00:00")
+    assert next_occurrence(later, MONDAY, ZONE).due_at == datetime(2027, 6, 7, 1, tzinfo=UTC)
+    assert next_occurrence(later, MONDAY, ZONE).key.label == "2027-06-07T01:00:00+00:00"
+    over = repeating("0 9 * * mon", "until = 2020-06-01T00:00:00")
+    assert next_occurrence(over, MONDAY, ZONE).due_at == MONDAY
 
 
 def test_an_hour_that_is_skipped_still_comes_once() -> None:

@@ -23,9 +23,8 @@ def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again():
 
 def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late():
     """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it."""
-    done = campaign(
-        "--seed", "3", "--deliveries", "40", "--kills", "5", "--mutant", "intent-after-call", "--expect-violation"
-    )
+    small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
+    done = campaign(*small, "--mutant", "intent-after-call", "--expect-violation")
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
 
 

@@ -72,12 +72,32 @@ def test_check_tells_settings_and_syntax_errors_together(run, workspace):
 
 
 def test_check_judges_the_final_text(run, workspace):
-    """A text over a platform's limit is an error at the post that makes it."""
+    """A text over a platform's limit is an error at the words that make it too long."""
     write_schedule(workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30))
     problems = run("-C", workspace, "check", "--json").json["problems"]
     assert "weibo_text_too_long" in {problem["code"] for problem in problems}
-    assert {problem["line"] for problem in problems} == {3}
+    assert {(problem["line"], problem["column"], problem["path"]) for problem in problems} == {
+        (12, 11, "post[0].data.summary")
+    }
     assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
+
+
+def test_check_names_mistakes_of_every_sort_in_one_go(run, workspace):
+    """What is wrong with the file does not hide what is wrong with the final texts, in the same post or another."""
+    first = warning("one", to='["all", "nobody"]').replace('level = "orange"', 'levle = "orange"')
+    first = first.replace("正规退款原路退回", "正规退款原路退回" * 30)
+    pictured = warning("two").replace(
+        "[post.data]", 'images = [\n  { file = "media/none.png", alt = "图" },\n]\n[post.data]'
+    )
+    write_schedule(workspace, first, pictured, warning("two"))
+    problems = run("-C", workspace, "check", "--json").json["problems"]
+    assert {(problem["line"], problem["path"], problem["code"]) for problem in problems} >= {
+        (7, "post[0].levle", "unknown_key"),
+        (10, "post[0].to[1]", "unknown_recipient"),
+        (12, "post[0].data.summary", "weibo_text_too_long"),
+        (26, "post[1].images[0].file", "picture_missing"),
+        (34, "post[2].id", "double_id"),
+    }
 
 
 def test_check_goes_on_behind_a_broken_template(run, workspace):

@@ -125,11 +125,11 @@ def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
 
 
 def test_rulings_end_where_they_say(run, sent, deliver):
-    """not-live fails it; a second ruling finds nothing held and exits 3."""
+    """not-live fails it; a second ruling finds nothing held and exits 1."""
     deliver(CAPTCHA)
     assert run("-C", sent, "rule", "refund@beijing-weibo", "not-live", *BY).code == 0
     assert state_of(run, sent) == "failed"
-    assert run("-C", sent, "rule", "refund@beijing-weibo", "cancel", *BY).code == 3
+    assert run("-C", sent, "rule", "refund@beijing-weibo", "cancel", *BY).code == 1
 
 
 def test_live_by_word_takes_two_people(run, sent, deliver):
@@ -241,7 +241,7 @@ def test_a_bad_file_is_refused_with_its_places(run, drill, tmp_path):
     file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
     refused = run("-C", drill, "send", file, "--by", "王")
     assert refused.code == 1
-    assert re.search(r"night\.toml:3:\d+: post\[0\]\.id: ", refused.err)
+    assert re.search(r"night\.toml:12:11: post\[0\]\.data\.summary: ", refused.err)
     assert run("-C", drill, "status", "--json").json["deliveries"] == []
 
 

@@ -287,7 +287,16 @@ async def test_chance_is_replayable(sim):
     assert set(runs[0]) == {200, 400}
 
 
-@pytest.mark.parametrize("rule", [{"fault": {"kind": "nonsense"}}, {}, {"fault": {"kind": "rewrite", "how": "?"}}])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"fault": {"kind": "nonsense"}},
+        {},
+        {"fault": {"kind": "rewrite", "how": "?"}},
+        {"fault": {"kind": "api_error"}},
+        {"fault": {"kind": "api_error", "code": "soon"}},
+    ],
+)
 async def test_a_wrong_rule_is_refused(sim, rule):
     """A rule that says nothing known is a 400 with its reason."""
     answer = await sim.post("/_sim/faults", json=rule)

@@ -62,7 +62,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("delivery", "number"),
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
-        batch_op.create_index("attempts_by_account", ["account", "intended_at"], unique=False)
+        batch_op.create_index("attempts_by_account", ["account", "id"], unique=False)
         batch_op.create_index("attempts_by_login", ["login", "intended_at"], unique=False)
 
     op.create_table(
@@ -127,6 +127,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("post", "label", "account"),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "doubtful_by_account",
+            ["account"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('sending', 'unknown', 'retracting')"),
+            postgresql_where=sa.text("state IN ('sending', 'unknown', 'retracting')"),
+        )
         batch_op.create_index(
             "due_by_login",
             ["login", sa.text("is_urgent DESC"), "due_at", "id"],

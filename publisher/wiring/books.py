@@ -1,0 +1,48 @@
+"""The books alone: for looking, and for orders that need neither templates nor a platform."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import WorkerId
+from publisher.domain.terms import Terms
+from publisher.settings import Settings
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.setup import prepare
+from publisher.wiring.terms import terms_of
+from publisher.world import World
+
+
+@contextlib.asynccontextmanager
+async def open_books(settings: Settings, world: World) -> AsyncIterator[Books]:
+    """Open the books alone: no broken template may keep a person from looking, or from stopping a post.
+
+    Raises SettingsError, or RefusedError where the database must not be used.
+    """
+    terms = await asyncio.to_thread(terms_of, settings)
+    async with open_with(settings, world, terms, sends=False) as books:
+        yield books
+
+
+@contextlib.asynccontextmanager
+async def open_with(
+    settings: Settings, world: World, terms: Mapping[AccountId, Terms], *, sends: bool
+) -> AsyncIterator[Books]:
+    """Open the books under terms that are known already; `sends` gives them their journal."""
+    journal = journal_path(settings)
+    await prepare(settings.database, settings.environment.value, journal, world)
+    database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
+    try:
+        yield Books(database=database, terms=terms, worker=WorkerId(socket.gethostname()))
+    finally:
+        await database.close()
+
+
+def journal_path(settings: Settings) -> Path:
+    """Give the place of the intent journal, which is never inside the database."""
+    return settings.workspace / "var" / "intents.jsonl"
