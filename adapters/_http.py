@@ -139,7 +139,8 @@ def _nothing(_name: str = "") -> None:
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
-    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone.
+    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
+    `may_go` right before a creating call: whether people still want it.
     `failpoint` marks the places where a creating call may die. Without a `transport` it makes its own; `close` ends it.
     """
 
@@ -147,6 +148,7 @@ class LoginHttp:
     monotonic: Callable[[], float]
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
+    may_go: Callable[[Parcel], Awaitable[bool]] | None = None
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -171,6 +173,8 @@ class LoginHttp:
             if self.monotonic() > parcel.start_by:
                 raise _LeaseOverError
 
+        if self.may_go is not None and not await self.may_go(parcel):
+            return NotSent(reason="stopped")
         progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
         answer = await self._call(call, progress, CREATE_CAP)
         if isinstance(answer, Reply):

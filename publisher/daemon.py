@@ -41,7 +41,7 @@ WORTH_WAITING = timedelta(minutes=1)
 KEEPER = Actor(role=Role.KEEPER, name="keeper")
 REST = timedelta(seconds=1)
 """How long a file must have lain still before it is read: a half-written one may be valid by accident."""
-UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +88,9 @@ class Daemon:
         version = sha256(text.encode()).hexdigest() if text is not None else None
         try:
             if version != self.read_version:
-                self.read_version = version
+                self.schedule = None  # an old version must never be planned from once there is a newer one
                 self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
+                self.read_version = version
             if self.schedule is not None:
                 await plan_ahead(self.application.planner, self.schedule)
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
@@ -101,13 +102,15 @@ class Daemon:
         if self.has_read and mark == self.read_mark:
             return
         if mark is not None:
-            await self.application.world.sleep_until(mark.changed_at + REST)
+            world = self.application.world
+            await world.sleep_until(min(mark.changed_at, world.now()) + REST)
             if await asyncio.to_thread(_mark_of, self.schedule_file) != mark:
                 return
         self.has_read, self.read_mark = True, mark
         try:
             await self._put_in_force()
         except (InputError, RefusedError) as error:
+            self.has_read = False  # what was missing, such as a picture, may come without the file changing again
             await self._refuse(error)
 
     async def _put_in_force(self) -> None:
@@ -214,7 +217,7 @@ async def _watch(daemon: Daemon) -> None:
 
 async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
-    told = len(await daemon.application.board.alerts())
+    began_at = daemon.application.world.now()
     while not daemon.stopping.is_set():
         await daemon.look()
         await daemon.retract()
@@ -224,7 +227,7 @@ async def _run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stopping.wait(), timeout=0.5)
-    return int(len(await daemon.application.board.alerts()) > told)
+    return int(any(alert.at >= began_at for alert in await daemon.application.board.alerts()))
 
 
 async def _is_settled(daemon: Daemon) -> bool:
@@ -232,7 +235,7 @@ async def _is_settled(daemon: Daemon) -> bool:
     counts = await daemon.application.board.counts()
     if any(counts.get(state) for state in UNSETTLED):
         return False
-    next_at = await daemon.application.outbox.next_claim()
+    next_at = await daemon.application.outbox.next_move()
     return next_at is None or next_at > daemon.application.world.now() + WORTH_WAITING
 
 

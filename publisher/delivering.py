@@ -25,6 +25,20 @@ async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
     stays announced, and becomes a doubt when its lease ends; the others are not concerned.
     """
     calls: set[asyncio.Task[None]] = set()
+    try:
+        return await _deliver_all(outbox, adapters, most, stopping, calls)
+    finally:
+        if calls:  # claiming failed; what has begun is still waited for
+            await asyncio.wait(calls)
+
+
+async def _deliver_all(
+    outbox: Outbox,
+    adapters: Mapping[AccountId, Adapter],
+    most: int,
+    stopping: asyncio.Event,
+    calls: set[asyncio.Task[None]],
+) -> int:
     taken = 0
     while True:
         room = most - len(calls)
@@ -33,15 +47,17 @@ async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
         taken += len(leases)
         if not calls:
             return taken
-        done, calls = await asyncio.wait(calls, timeout=REFILL if len(leases) == room else REST)
+        done, _running = await asyncio.wait(calls, timeout=REFILL if len(leases) == room else REST)
         for failed in (task for task in done if task.exception() is not None):
             log.error("delivery_failed", exc_info=failed.exception())
+        calls -= done
 
 
 async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event) -> None:
     """Carry one lease to its end: wait for the instant, announce, call once, write down what came of it."""
     await outbox.books.world.sleep_until(lease.due_at)
     if stopping.is_set():
+        await outbox.release(lease)
         return
     match await outbox.intend(lease):
         case Declined(guard=guard):

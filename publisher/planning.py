@@ -1,20 +1,26 @@
 """schedule + what is known -> filed deliveries."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import RefusedError, ScheduleError
-from publisher.domain.plan import Filing, Known, Plan, Window, plan
+from publisher.domain.plan import Filing, Known, KnownPost, Plan, Window, plan
 from publisher.domain.post import ONCE, At, Post, Schedule, occurrence_of
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Revision
 from publisher.rendering.press import Press
 from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
+from publisher.store.engine import OvertakenError
 from publisher.store.registry import REMEMBERED, Acceptance, Draft, Registry
 
+Drafted = tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]
+"""Filings with their final words, the bytes of their pictures by hash, and what speaks against the rest."""
+MOST_ROUNDS = 3
+"""How often a reload begins anew because another one was faster."""
 FEW = 3
 SHARE = 0.2
 """A reload may drop this many open posts, or this share of them, without being asked."""
@@ -40,7 +46,15 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     Raises ScheduleError with every Problem, or RefusedError `large_removal` when so many posts would vanish that a
     person must say their number in `accept`.
     """
+    for _ in range(MOST_ROUNDS):
+        with contextlib.suppress(OvertakenError):  # another version came into force while this one was being proved
+            return await _reload(planner, text, file, accept)
+    raise RefusedError("reload_overtaken")
+
+
+async def _reload(planner: Planner, text: str, file: str, accept: int | None) -> int:
     world = planner.registry.books.world
+    based_on = await planner.registry.version()
     known = await planner.registry.known()
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, desk=_desk(planner, known))
     posts = await _with_originals(planner, schedule.posts)
@@ -52,22 +66,40 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     if changes.problems:
         raise ScheduleError(with_places(changes.problems, text=text, file=file))
     _guard_removal(changes, known, accept)
-    return await _accept(planner, schedule, changes, text)
+    drafts, media, problems = await _draft_all(planner, changes.filings, schedule.posts)
+    if problems:
+        raise ScheduleError(with_places(problems, text=text, file=file))
+    return await planner.registry.accept(
+        Acceptance(plan=changes, drafts=drafts, posts=schedule.posts, media=media, text=text, based_on=based_on)
+    )
 
 
 async def plan_ahead(planner: Planner, schedule: Schedule) -> int:
-    """File what has come within reach of the schedule in force. Returns how many deliveries are new."""
+    """File what has come within reach of the schedule in force. Returns how many deliveries are new.
+
+    Nothing is cancelled here because it is not named: only a reload does that. Raises ScheduleError, when all else is
+    filed, for posts whose words cannot be sent any more.
+    """
+    based_on = await planner.registry.version()
     known = await planner.registry.known()
-    changes = compare(planner, schedule, known)
-    if not (changes.filings or changes.untargeted or changes.dropped):
+    found = compare(planner, schedule, known)
+    ours = tuple(item for item in found.untargeted if set(item.accounts) <= set(planner.desk.accounts))
+    changes = Plan(filings=found.filings, untargeted=ours)
+    if not (changes.filings or changes.untargeted):
         return 0
-    return await _accept(planner, schedule, changes, None)
+    drafts, media, problems = await _draft_all(planner, changes.filings, schedule.posts)
+    with contextlib.suppress(OvertakenError):  # a newer version is in force; the next round plans from that one
+        filed = await planner.registry.accept(Acceptance(plan=changes, drafts=drafts, media=media, based_on=based_on))
+        if problems:
+            raise ScheduleError(problems)
+        return filed
+    return 0
 
 
 async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
-    """Read the last accepted schedule; None before the first, or when the settings have changed so much that it fails.
+    """Read the last accepted schedule; None before the first.
 
-    Raises ScheduleError in the latter case.
+    Raises ScheduleError when settings or templates have changed so much that it cannot be read any more.
     """
     text = await planner.registry.schedule_text()
     if text is None:
@@ -120,34 +152,36 @@ def _since(post: Post, known: Known, now: datetime) -> datetime:
 def _guard_removal(changes: Plan, known: Known, accept: int | None) -> None:
     """A file cut short at a table border reads as a valid, shorter one: ask before many posts vanish."""
     open_posts = [
-        post_id
-        for post_id, books in known.items()
-        if books.is_scheduled and any(held.open_accounts for held in books.occurrences.values())
+        post_id for post_id, books in known.items() if books.is_scheduled and not books.is_withdrawn and _is_open(books)
     ]
     vanishing = [post_id for post_id in changes.dropped if post_id in open_posts]
     if len(vanishing) > max(FEW, SHARE * len(open_posts)) and accept != len(vanishing):
         raise RefusedError("large_removal", number=str(len(vanishing)), posts="、".join(sorted(vanishing)[:20]))
 
 
-async def _accept(planner: Planner, schedule: Schedule, changes: Plan, text: str | None) -> int:
-    known = await _with_originals(planner, schedule.posts)
-    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, changes.filings, known)
-    if problems:
-        raise ScheduleError(problems)
-    posts = schedule.posts if text is not None else ()
-    return await planner.registry.accept(Acceptance(plan=changes, drafts=drafts, posts=posts, media=media, text=text))
+def _is_open(books: KnownPost) -> bool:
+    """Whether something of a post is still to come: filed and waiting, not filed yet, or repeating."""
+    occurrences = books.occurrences
+    return not occurrences or set(occurrences) != {ONCE} or any(held.open_accounts for held in occurrences.values())
 
 
-def _draft(
-    press: Press, filings: Iterable[Filing], posts: Sequence[Post]
-) -> tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]:
+async def _draft_all(planner: Planner, filings: Sequence[Filing], posts: Sequence[Post]) -> Drafted:
+    known = await _with_originals(planner, posts)
+    return await asyncio.to_thread(_draft, planner.press, filings, known)
+
+
+def _draft(press: Press, filings: Sequence[Filing], posts: Sequence[Post]) -> Drafted:
+    """Render filings; one with an error gives no draft, only its problems."""
     by_id = {post.id: post for post in posts}
     drafts: list[Draft] = []
     media: dict[str, tuple[str, bytes]] = {}
     problems: list[Problem] = []
     for filing in filings:
         proof = press.prove(filing.post, filing.occurrence, filing.accounts, by_id)
-        problems += (problem for problem in proof.problems if problem.is_error)
+        errors = [problem for problem in proof.problems if problem.is_error]
+        problems += errors
+        if errors:
+            continue
         media |= proof.media
         revision = Revision(
             occurrence=filing.occurrence.key, definition=filing.post.definition, renditions=proof.renditions
@@ -189,8 +223,7 @@ async def send_again(planner: Planner, post: Post, account: AccountId, posts: Se
 
 
 async def _file_one(planner: Planner, filing: Filing, posts: Sequence[Post], new: Sequence[Post]) -> int:
-    known = await _with_originals(planner, [*posts, filing.post])
-    drafts, media, problems = await asyncio.to_thread(_draft, planner.press, [filing], known)
+    drafts, media, problems = await _draft_all(planner, [filing], [*posts, filing.post])
     if problems:
         raise ScheduleError(problems)
     changes = Plan(filings=(filing,))

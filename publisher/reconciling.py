@@ -19,7 +19,10 @@ RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 async def reconcile_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Take the reads that are due, and write down what they show. Returns how many."""
     doubts = await outbox.doubts([State.UNKNOWN, State.SUBMITTED], most)
-    await asyncio.gather(*(reconcile(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts))
+    reads = (reconcile(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
+    for failed in await asyncio.gather(*reads, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("look_failed", exc_info=failed)
     return len(doubts)
 
 

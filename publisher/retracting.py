@@ -18,7 +18,10 @@ RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
 async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Go on with the retractions whose time has come. Returns how many."""
     doubts = await outbox.doubts([State.RETRACTING], most)
-    await asyncio.gather(*(_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts))
+    reads = (_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
+    for failed in await asyncio.gather(*reads, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("retraction_failed", exc_info=failed)
     return len(doubts)
 
 
@@ -39,9 +42,10 @@ async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
 
 
 async def _take_down(doubt: Doubt, adapter: Adapter) -> Finding | Removal:
-    """Take down what we know to be live; else first find out what is."""
-    if doubt.delivery.receipt is not None:
-        return await adapter.retract(doubt.delivery.receipt)
+    """Take down what we know to be live; else, or where we have only people's word, first find out what is."""
+    receipt = doubt.delivery.receipt
+    if receipt is not None and not receipt.is_by_word:
+        return await adapter.retract(receipt)
     if doubt.delivery.ticket is not None:
         finding = await adapter.follow_up(doubt.delivery.ticket)
     elif doubt.parcel is not None:

@@ -39,20 +39,21 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     """Decide what becomes of a held delivery.
 
     `live` without a second person only makes publisher look again, at `url` too; with one it counts by word. Raises
-    RefusedError when the delivery is not held, or the second person is the first.
+    RefusedError when the delivery is not held, when there was never a call that could be looked for, or when the
+    second person is the first.
     """
     if delivery.state is not State.HELD:
         raise RefusedError("not_held", state=delivery.state.value)
+    if ruling is Ruling.LIVE and second is None and not delivery.attempts:
+        raise RefusedError("never_sent", state=delivery.state.value)
     if second is not None and second == by:
         raise RefusedError("same_person", by=by)
-    return await outbox.apply(delivery.id, _ruled(outbox, ruling, reason, url, second), person(by))
-
-
-def _ruled(outbox: Outbox, ruling: Ruling, reason: str, url: str | None, second: str | None) -> Ruled:
     if ruling is not Ruling.LIVE:
-        return Ruled(to=_TO[ruling], reason=reason)
-    if second is None:
-        return Ruled(to=State.UNKNOWN, reason=reason, url=url)
-    now = outbox.books.world.now()
-    receipt = Receipt(remote_id=url or "", url=url or "", live_at=now, is_by_word=True)
-    return Ruled(to=State.PUBLISHED, reason=f"{reason} ({second})", url=url, receipt=receipt)
+        ruled = Ruled(to=_TO[ruling], reason=reason)
+    elif second is None:
+        ruled = Ruled(to=State.UNKNOWN, reason=reason, url=url)
+    else:
+        now = outbox.books.world.now()
+        receipt = Receipt(remote_id=f"by-word-{delivery.id}", url=url or "", live_at=now, is_by_word=True)
+        ruled = Ruled(to=State.PUBLISHED, reason=f"{reason} ({second})", url=url, receipt=receipt)
+    return await outbox.apply(delivery.id, ruled, person(by))

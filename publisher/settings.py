@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from publisher.domain.account import Account, AccountId, Mode, Platform, RegionCode
 from publisher.domain.errors import SettingsError
@@ -88,11 +90,23 @@ class Settings:
     lang: Literal["zh_CN", "en"] = "zh_CN"
 
 
+def _read_secret_name(value: object) -> str:
+    """Take the name of a secret. What else stands there may be the secret itself, and is repeated nowhere."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", value):
+        raise PydanticCustomError("not_a_secret_name", "")
+    return value
+
+
+SecretName = Annotated[
+    str, PlainValidator(_read_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
+]
+
+
 class AccountEntry(Table):
     id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
     platform: Line = Field(description="平台：weibo、wechat、tieba，或已安装的其他适配器的名称")
     identity: Line = Field(description="平台上的身份：微博 uid、公众号 AppID、贴吧 portrait 或用户名")
-    secret: Identifier = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
+    secret: SecretName = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
     region: Line | None = Field(default=None, description="所属地区的代码，须在 [region.代码] 中写明")
     mode: Literal["api", "assisted", "off"] = Field(default="api", description="api 自动发布；off 停用")
     forum: Line | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")

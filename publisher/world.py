@@ -63,8 +63,8 @@ class World:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Give seconds of a clock that never jumps and runs on while the process is frozen."""
-        return time.monotonic()
+        """Give seconds of a clock that never jumps and runs on while the process is frozen or the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
     async def sleep_until(self, instant: datetime) -> None:
         """Wait for an instant; return at once when it has passed."""

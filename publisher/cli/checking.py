@@ -126,9 +126,13 @@ def _remarks(schedule: Schedule, settings: Settings, known: Collection[PostId] |
 
 
 def _proofread(terminal: Terminal, studio: Studio, schedule: Schedule, report: Report) -> list[Problem]:
-    """Render the next occurrence of every post for each of its accounts."""
+    """Render the next occurrence of every post for each of its accounts.
+
+    For an original that is broken, or known to the books only, the post that follows it stands in.
+    """
     now = datetime.now(UTC)
-    by_id = {post.id: post for post in schedule.posts}
+    by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
+    by_id |= {post.id: post for post in schedule.posts}
     problems: list[Problem] = []
     with _progress(terminal, schedule.posts) as posts:
         for post in posts:
@@ -136,6 +140,7 @@ def _proofread(terminal: Terminal, studio: Studio, schedule: Schedule, report: R
             proof = studio.press.prove(post, occurrence, post.accounts, by_id)
             report.renditions += len(proof.renditions)
             problems += proof.problems
+    problems = list({(found.code, found.place, *sorted(found.facts.items())): found for found in problems}.values())
     report.accounts = len({account for post in schedule.posts for account in post.accounts})
     return problems
 

@@ -89,6 +89,8 @@ def _ripened(delivery: Delivery, _event: Ripened, _moment: Moment) -> Delivery:
 
 
 def _revised(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
+    if event.rendition == delivery.rendition and (event.has_started or delivery.attempts):
+        return replace(delivery, expires_at=event.expires_at, max_late=event.max_late, is_urgent=event.is_urgent)
     if event.has_started or delivery.attempts:
         return _held(delivery, HoldReason.EDITED)
     return replace(
@@ -287,7 +289,8 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
     match event.to:
         case State.DUE | State.RETRY_WAIT:
             was_resent = ruled.was_resent or ruled.doubt_since is not None
-            return _back_to_waiting(replace(ruled, was_resent=was_resent, ticket=None), State.DUE, None, moment)
+            released = replace(ruled, was_resent=was_resent, was_claimed=True, ticket=None)
+            return _back_to_waiting(released, State.DUE, None, moment)
         case State.UNKNOWN | State.SUBMITTED | State.RETRACTING:
             return _asked_again(ruled, event.to, moment)
         case State.PUBLISHED:
@@ -350,8 +353,8 @@ def _table() -> Mapping[tuple[State, type], Rule]:
     back = {s.RETRY_WAIT, s.CANCELLED}
     rows: list[tuple[set[State] | frozenset[State], type, set[State] | frozenset[State], set[Role], Step]] = [
         ({s.PENDING, s.RETRY_WAIT}, Ripened, {s.DUE}, keeper, _ripened),
-        ({s.PENDING, s.DUE, s.CLAIMED}, Revised, {s.PENDING, s.HELD}, planner, _revised),
-        ({s.RETRY_WAIT}, Revised, {s.HELD}, planner, _revised),
+        *(({state}, Revised, {state, s.PENDING, s.HELD}, planner, _revised) for state in (s.PENDING, s.DUE, s.CLAIMED)),
+        ({s.RETRY_WAIT}, Revised, {s.RETRY_WAIT, s.HELD}, planner, _revised),
         ({s.DUE}, Claimed, {s.CLAIMED}, deliverer, _claimed),
         ({s.CLAIMED}, IntentWritten, {s.SENDING}, deliverer, _intended),
         ({s.CLAIMED}, Released, {s.DUE, s.CANCELLED}, deliverer, _released),

@@ -13,7 +13,8 @@ from publisher.domain.problem import Problem
 class KnownOccurrence:
     """What the books hold of an occurrence. `has_started`: some delivery of it has had an attempt.
 
-    `open_accounts` are those whose delivery could still be changed without touching a call.
+    `open_accounts` are those whose delivery could still be changed without touching a call, `dropped_accounts` those
+    whose delivery was cancelled because the schedule did not name it any more.
     """
 
     due_at: datetime
@@ -21,6 +22,7 @@ class KnownOccurrence:
     accounts: frozenset[AccountId]
     has_started: bool
     open_accounts: frozenset[AccountId]
+    dropped_accounts: frozenset[AccountId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,9 @@ def plan(schedule: Schedule, known: Known, window: Window, moments: Moments) -> 
             if held.due_at != occurrence.due_at and (held.has_started or not held.open_accounts):
                 problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
                 continue
+            if occurrence.due_at > window.now and held.dropped_accounts & set(post.accounts):
+                problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))
+                continue
             filings += _changes(post, occurrence, held, window)
             lost = tuple(sorted(held.open_accounts - set(post.accounts)))
             untargeted += [Untargeted(key=occurrence.key, accounts=lost)] if lost else []
@@ -144,13 +149,14 @@ def _struck_out(post: Post, books: KnownPost, window: Window, moments: Sequence[
     return [
         Untargeted(key=OccurrenceKey(post=post.id, label=label), accounts=tuple(sorted(held.open_accounts)))
         for label, held in books.occurrences.items()
-        if held.open_accounts and held.due_at > window.now and label not in kept
+        if held.open_accounts and window.now < held.due_at <= window.until and label not in kept
     ]
 
 
 def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: Window) -> list[Filing]:
-    """An account that joins a repeating post hears from the next instant on, not of those that passed."""
-    is_past = isinstance(post.timing, Cron) and occurrence.due_at < window.now
+    """An account that joins a post hears of what is still to come, not of what has passed."""
+    latest = occurrence.due_at if isinstance(post.timing, Cron) else occurrence.due_at + post.max_late
+    is_past = latest < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in held.accounts)
     kept = tuple(account for account in post.accounts if account in held.open_accounts)
     changes = []

@@ -18,7 +18,7 @@ from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
 from publisher.rendering.body import body_html, body_text, finish_html, tidy, visible_text
 from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, HugeError
-from publisher.rendering.templates import Templates
+from publisher.rendering.templates import Sample, Templates
 
 NEAR: Final = 60
 """Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
@@ -92,7 +92,8 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
         original=original,
     )
     if not region.get("tip_line"):
-        raise TemplateError([task.refuse("rendition_region_without_tip_line", region=account.region or "")])
+        facts = {"account": account.id, "region": account.region or ""}
+        raise TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
     marker = marker_for(occurrence.key, account.id)
     link = link_for(account, region, marker)
     variables = _variables(task, marker, link)
@@ -136,12 +137,22 @@ def _page(post: Post, account: Account, templates: Templates) -> jinja2.Template
     page = templates.page(post.template, account.platform)
     if page is None:
         raise TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
-    lacking = [(key, use) for key, use in sample.needs.items() if key not in post.data]
-    if lacking:
-        raise TemplateError(
-            [_problem(post, account, "template_data_missing", key=key, use=use) for key, use in lacking]
-        )
+    if problems := _data_problems(post, account, sample):
+        raise TemplateError(problems)
     return page
+
+
+def _data_problems(post: Post, account: Account, sample: Sample) -> list[Problem]:
+    """Name the data that a post lacks, and what is not of the kind that its template takes."""
+    lacking = [
+        _problem(post, account, "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
+        for name in sample.lacking(post.data)
+    ]
+    misfits = [
+        _problem(post, account, "template_data_wrong", key=f"data.{name}", name=name, example=example)
+        for name, example in sample.misfits(post.data).items()
+    ]
+    return [*lacking, *misfits]
 
 
 def _variables(task: _Task, marker: Marker, link: str | None) -> dict[str, object]:
@@ -230,8 +241,10 @@ def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
     seen = visible_text(rendition.text) if is_article else rendition.text
     tip_line = task.region["tip_line"]
     problems = []
-    if not _carries(seen if is_article else seen[:NEAR], marker):
+    if not _carries(seen, marker):
         problems.append(task.refuse("rendition_without_marker", limit=str(NEAR)))
+    elif not is_article and not _carries(seen[:NEAR], marker):
+        problems.append(_problem(task.post, task.account, "rendition_marker_late", key="title", limit=str(NEAR)))
     if is_article and not _carries(rendition.link or "", marker):
         problems.append(task.refuse("rendition_without_marked_link"))
     if tip_line not in seen:

@@ -1,5 +1,6 @@
 """Templates are read, checked and compiled once, before anything is rendered with them."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,41 @@ class Sample:
     original: str | None = None
     cover: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
+
+    def lacking(self, data: Mapping[str, object]) -> list[str]:
+        """Give the needed keys that are missing or blank."""
+        return [key for key in self.needs if not str(data.get(key, "")).strip()]
+
+    def misfits(self, data: Mapping[str, object]) -> dict[str, str]:
+        """Give the keys whose values are not of the sample's kind, with the sample as it would be written."""
+        shown = {key: value for key, value in self.data.items() if key in data}
+        return {key: _written(value) for key, value in shown.items() if not _is_like(data[key], value)}
+
+
+_SAMPLE_KEYS: Final = {
+    name: dict if name in {"needs", "offers", "data"} else str for name in Sample.__dataclass_fields__
+}
+
+
+def _is_like(value: object, sample: object) -> bool:
+    match sample:
+        case dict():
+            return isinstance(value, dict) and all(key in value and _is_like(value[key], sample[key]) for key in sample)
+        case [first, *_]:
+            return isinstance(value, list) and all(_is_like(item, first) for item in value)
+        case _:
+            return type(value) is type(sample)
+
+
+def _written(sample: object) -> str:
+    """Write a sample in TOML, of a list its first member."""
+    match sample:
+        case dict():
+            return f"{{ {', '.join(f'{key} = {_written(value)}' for key, value in sample.items())} }}"
+        case [first, *_]:
+            return f"[{_written(first)}]"
+        case _:
+            return json.dumps(sample, ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +194,14 @@ def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], prob
     file = f"{name}/sample.toml"
     try:
         table: dict[str, Any] = tomllib.loads(texts.get(file, ""))
-        return Sample(**table)
     except tomllib.TOMLDecodeError as error:
         spot = _SPOT.search(str(error))
         line = int(spot[1]) if spot else 1
         problems.append(_problem("template_sample_broken", files[file], line=line, reason=str(error)))
-    except TypeError as error:
-        problems.append(_problem("template_sample_broken", files[file], reason=str(error)))
-    return Sample()
+        return Sample()
+    odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
+    problems += (_problem("template_sample_key", files[file], name=key) for key in odd)
+    return Sample(**{key: value for key, value in table.items() if key not in odd})
 
 
 def _cover(name: str, alt: str, files: Mapping[str, Path], problems: list[Problem]) -> tuple[Picture, bytes] | None:

@@ -10,12 +10,12 @@ from sqlalchemy import bindparam, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State, WorkerId
-from publisher.domain.events import Actor, Event
+from publisher.domain.events import Actor, Event, Role
 from publisher.domain.lifecycle import advance
 from publisher.domain.patience import Patience
 from publisher.domain.terms import Terms
-from publisher.store.engine import Database, Unit
-from publisher.store.ledger import OvertakenError, clear_alerts, entry, subject_of, write_alert, write_entries
+from publisher.store.engine import Database, OvertakenError, Unit
+from publisher.store.ledger import clear_alerts, entry, subject_of, write_alert, write_entries
 from publisher.store.rows import DELIVERY, changed_columns
 from publisher.world import World
 
@@ -73,7 +73,7 @@ class Books:
             self.world.die_here("audit.before_append")
         write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
         for change, after in zip(changes, afters, strict=True):
-            _tell(unit, change.before, after, now)
+            _tell(unit, change.before, after, by)
         return afters
 
 
@@ -82,7 +82,9 @@ def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for change, after in zip(changes, afters, strict=True):
         columns = changed_columns(change.before, after)
-        row = {"its_id": after.id, "its_version": change.before.version, "lease_until": change.lease_until, **columns}
+        if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
+            columns["lease_until"] = change.lease_until
+        row = {"its_id": after.id, "its_version": change.before.version, **columns}
         alike[tuple(columns)].append(row)
     for rows in alike.values():
         if unit.connection.execute(REWRITE, rows).rowcount != len(rows):
@@ -102,10 +104,22 @@ def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
     )
 
 
-def _tell(unit: Unit, before: Delivery, after: Delivery, now: datetime) -> None:
+def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:
+    """Clear the alerts that a step ends, and write the one that it begins."""
     if before.state is after.state:
         return
     if before.state in PASSING:
-        clear_alerts(unit, subject_of(after), now)
-    if after.state in TOLD:
-        write_alert(unit, now, f"{after.state}.{after.reason}", after, {"reason": after.reason or ""})
+        clear_alerts(unit, subject_of(after), after.updated_at)
+    code = _alert_code(after, by)
+    if code is not None:
+        write_alert(unit, after.updated_at, code, after, {"reason": after.reason or ""})
+
+
+def _alert_code(after: Delivery, by: Actor) -> str | None:
+    if after.state in TOLD and by.role is not Role.PERSON:
+        return f"{after.state}.{after.reason}"
+    if after.state is State.RETRACTING:
+        return "retracting"
+    if after.state is State.PUBLISHED and after.is_withdrawn:
+        return "live_though_withdrawn"
+    return None

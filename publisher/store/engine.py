@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
+from publisher.domain.errors import PublisherError
 from publisher.store.journal import Intent, Journal
 from publisher.world import World
 
@@ -19,8 +20,14 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 BUSY_SECONDS = 10.0
+MOST_REPEATS = 3
+"""How often a lone operation is run again because somebody else changed its row first."""
 MOST_AT_ONCE = 64
 """How many operations share a commit at most: more would let the first of a burst wait for the last."""
+
+
+class OvertakenError(PublisherError):
+    """The row changed between reading and writing: somebody else was first, and nothing was done."""
 
 
 @dataclass(slots=True)
@@ -137,14 +144,16 @@ class Database:
                 _answer(order, answer)
                 self._orders.task_done()
 
-    def _commit(self, orders: Sequence[_Order]) -> list[tuple[_Order, Any]]:
+    def _commit(self, orders: Sequence[_Order], repeats: int = MOST_REPEATS) -> list[tuple[_Order, Any]]:
         """Give each order's result, or the error that it ended with."""
         try:
             answers, intents = self._transact(orders)
         except Exception as error:  # noqa: BLE001 # whatever it was, it goes to those who ordered
-            if len(orders) == 1:
-                return [(orders[0], error)]
-            return [answer for order in orders for answer in self._commit([order])]
+            if len(orders) > 1:
+                return [answer for order in orders for answer in self._commit([order])]
+            if isinstance(error, OvertakenError) and repeats:
+                return self._commit(orders, repeats - 1)
+            return [(orders[0], error)]
         trouble = self._announce(intents)
         return [(order, trouble if announces and trouble else result) for order, result, announces in answers]
 
@@ -162,16 +171,16 @@ class Database:
                 self.world.die_here("intent.before_commit")
         return answers, intents
 
-    def _announce(self, intents: Sequence[Intent]) -> OSError | None:
+    def _announce(self, intents: Sequence[Intent]) -> Exception | None:
         """Journal what is committed; when the disk refuses, those intents are in doubt and no call may start."""
         if not intents or self.journal is None:
             return None
-        self.world.die_here("intent.after_commit")
         try:
+            self.world.die_here("intent.after_commit")
             self.journal.append(intents)
-        except OSError as error:
+            self.world.die_here("journal.after_append")
+        except (OSError, PublisherError) as error:
             return error
-        self.world.die_here("journal.after_append")
         return None
 
 

@@ -9,19 +9,15 @@ from sqlalchemy import RowMapping, bindparam, func, insert, select, tuple_, upda
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.errors import PublisherError
 from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
-from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, PAUSE, Answer, write_answer
+from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, PAUSE, STAMP, Answer, write_answer
 
 A = TypeVar("A", bound=Outcome | Finding)
 
-
 WRITE_ENTRY = insert(AUDIT)
-
-
 READ = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 _OWNERS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
     tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("named", expanding=True)),
@@ -32,10 +28,6 @@ _END = (
     .where(ATTEMPT.c.delivery == bindparam("its_delivery"), ATTEMPT.c.epoch == bindparam("its_epoch"))
     .values(ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)))
 )
-
-
-class OvertakenError(PublisherError):
-    """The row changed between reading and writing: somebody else was first, and nothing was done."""
 
 
 def read_row(unit: Unit, delivery: DeliveryId) -> RowMapping:
@@ -101,6 +93,11 @@ def tell(unit: Unit, at: datetime, code: str, subject: str, facts: Mapping[str, 
     unit.connection.execute(
         insert(ALERT).values(at=at, code=code, subject=subject, facts=json.dumps(facts, ensure_ascii=False))
     )
+
+
+def take_turn(unit: Unit) -> None:
+    """Let planning and people's orders change the plan one after the other, on whichever host they run."""
+    unit.connection.execute(select(STAMP.c.key).where(STAMP.c.key == "environment").with_for_update())
 
 
 def clear_alerts(unit: Unit, subject: str, at: datetime) -> None:

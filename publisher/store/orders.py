@@ -12,7 +12,7 @@ from publisher.domain.events import Actor, RetractOrdered
 from publisher.domain.post import PostId
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.ledger import clear_alerts, pause_account, write_audit
+from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.registry import withdraw_where
 from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, to_delivery
 
@@ -61,6 +61,7 @@ class Orders:
         """Cancel all of a post that is not live, now and later. Returns how many deliveries it concerned."""
 
         def operation(unit: Unit) -> int:
+            take_turn(unit)
             unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             detail = {"reason": reason}
             write_audit(unit, self.books.world.now(), by, event="Withdrawn", subject=post, detail=detail)
@@ -73,6 +74,7 @@ class Orders:
         target = {"post": post} | ({"account": account} if account else {})
 
         def operation(unit: Unit) -> list[Delivery]:
+            take_turn(unit)
             if account is None:
                 unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             now = self.books.world.now()

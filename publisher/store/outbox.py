@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     exists,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -29,6 +30,7 @@ from publisher.domain.events import (
     Claimed,
     Event,
     ExpiryPassed,
+    Released,
     Stopped,
 )
 from publisher.domain.outcome import (
@@ -74,6 +76,8 @@ from publisher.store.rows import (
 )
 
 TLS_FAILURES = 3
+LONGEST_REST = timedelta(days=1)
+"""A platform that asks for more is asked again after this."""
 
 
 def _may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -151,7 +155,7 @@ class Outbox:
         return self._take(unit, [to_delivery(row) for row in rows], now)
 
     def _take(self, unit: Unit, deliveries: Sequence[Delivery], now: datetime) -> list[Lease]:
-        changes = [self._taking(delivery, now) for delivery in deliveries]
+        changes = [self._taking(delivery, now) for delivery in deliveries if delivery.state is State.DUE]
         return [
             Lease(
                 delivery=after.id,
@@ -172,8 +176,8 @@ class Outbox:
         until = max(now, delivery.due_at) + self.books.patience(delivery.account).lease
         return Change(before=delivery, event=Claimed(), lease_until=until)
 
-    async def next_claim(self) -> datetime | None:
-        """Give the instant at which the next due delivery may be claimed, or None when nothing due may go."""
+    async def next_move(self) -> datetime | None:
+        """Give the instant at which something due may next go, or a retry or retraction go on; None for never."""
         rests = case((DELIVERY.c.is_urgent, LOGIN.c.rests_until), else_=LOGIN.c.routine_until)
         query = (
             select(DELIVERY.c.next_at, LOGIN.c.rests_until, rests.label("routine_until"))
@@ -181,8 +185,10 @@ class Outbox:
             .where(_may_start(DELIVERY))
         )
         facts = {"accounts": list(self.books.terms)}
+        waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
         ready = [max(filter(None, (row.next_at, row.rests_until, row.routine_until))) for row in rows]
+        ready += filter(None, await self.books.database.read(lambda connection: connection.scalars(waits).all()))
         return min(ready, default=None)
 
     async def intend(self, lease: Lease) -> Parcel | Declined:
@@ -191,6 +197,29 @@ class Outbox:
 
     def _announce(self, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
         return announce(self.books, unit, leases)
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back unused; nothing happens when it is not ours any more."""
+
+        def operation(unit: Unit) -> None:
+            delivery = to_delivery(read_row(unit, lease.delivery))
+            if delivery.state is State.CLAIMED and delivery.epoch == lease.epoch:
+                self.books.change(unit, delivery, Released(), DELIVERER)
+
+        await self.books.database.write(operation)
+
+    async def may_go_on(self, parcel: Parcel) -> bool:
+        """Whether nobody has stopped a call since its intent was written: no pause, no order, no expiry."""
+        query = select(DELIVERY.c.id).where(
+            DELIVERY.c.id == parcel.delivery,
+            DELIVERY.c.attempts == parcel.attempt,
+            DELIVERY.c.expires_at > self.books.world.now(),
+            DELIVERY.c.is_withdrawn.is_(False),
+            DELIVERY.c.is_retract_ordered.is_(False),
+            stands(DELIVERY, State.SENDING),
+            ~is_paused(DELIVERY),
+        )
+        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
@@ -239,10 +268,7 @@ class Outbox:
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
             case RateLimited():
-                until = after.next_at or now
-                unit.connection.execute(
-                    update(LOGIN).where(LOGIN.c.id == after.login).values(rests_until=until, routine_until=until)
-                )
+                _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
             case _:
                 pass
 
@@ -290,7 +316,7 @@ class Outbox:
         """Turn a finding into an event: absence takes several, and an address given by a person must be seen."""
         if isinstance(finding, Published):
             return owned_elsewhere(unit, [(delivery, finding)])[0]
-        if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing | Unknown):
+        if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)
         if not isinstance(finding, Missing):
             return finding
@@ -321,6 +347,15 @@ class Outbox:
             return self.books.change(unit, before, event, by)
 
         return await self.books.database.write(operation)
+
+
+def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
+    """Let a login rest at least until then; a longer rest that it has already is kept."""
+    rests = {
+        column.name: case((column > until, column), else_=literal(until, column.type))
+        for column in (LOGIN.c.rests_until, LOGIN.c.routine_until)
+    }
+    unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login).values(rests))
 
 
 def _is_in_time(delivery: Delivery, lease: Lease) -> bool:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, RowMapping, Table, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Table, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import WAITING, State
+from publisher.domain.delivery import WAITING, Delivery, State
 from publisher.domain.events import Actor, Revised, Role, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
 from publisher.domain.post import ONCE, Post, PostId
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
-from publisher.store.engine import Unit
-from publisher.store.ledger import clear_alerts, tell, write_audit
+from publisher.store.engine import OvertakenError, Unit
+from publisher.store.ledger import clear_alerts, take_turn, tell, write_audit
 from publisher.store.rows import (
     ALERT,
     ATTEMPT,
@@ -39,6 +39,9 @@ from publisher.store.tables import EPOCH
 PLANNER = Actor(role=Role.PLANNER, name="planner")
 REMEMBERED = timedelta(days=40)
 """How far back the occurrences of repeating posts are compared with the schedule."""
+NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
+DROPPED = ("removed_from_schedule", "target_removed")
+"""Why the planner cancels."""
 STOPPABLE = [*WAITING, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD]
 """Where a withdrawal still does, or is remembered to do, something."""
 
@@ -55,8 +58,9 @@ class Draft:
 class Acceptance:
     """All that one planning round writes, together or not at all.
 
-    `text` is the schedule's, when it is a new version; `posts` are those whose entry changed; `media` holds picture
-    bytes with their type, by hash. `is_scheduled` is False for posts sent from outside the schedule.
+    `text` is the schedule's, when it is a new version; `posts` are its posts; `media` holds picture bytes with their
+    type, by hash. `is_scheduled` is False for posts sent from outside the schedule. `based_on` is the version that
+    the plan was made from, where it was made from one.
     """
 
     plan: Plan
@@ -65,6 +69,7 @@ class Acceptance:
     media: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     text: str | None = None
     is_scheduled: bool = True
+    based_on: int | None = None
 
 
 class Registry:
@@ -72,6 +77,10 @@ class Registry:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+
+    async def version(self) -> int:
+        """Give the number of the schedule in force, 0 before the first."""
+        return await self.books.database.read(lambda connection: connection.scalar(NEWEST) or 0)
 
     async def schedule_text(self) -> str | None:
         """Give the schedule in force, or None before the first."""
@@ -89,7 +98,8 @@ class Registry:
         """Give what the books hold, for comparison with a schedule."""
         recent = self.books.world.now() - REMEMBERED
         columns = [
-            DELIVERY.c[name] for name in ("post", "label", "account", "state", "planned_at", "definition", "attempts")
+            DELIVERY.c[name]
+            for name in ("post", "label", "account", "state", "planned_at", "definition", "attempts", "reason")
         ]
         open_states = [state.value for state in WAITING]
         relevant = or_(DELIVERY.c.label == ONCE, DELIVERY.c.due_at >= recent, DELIVERY.c.state.in_(open_states))
@@ -114,14 +124,23 @@ class Registry:
         }
 
     async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
-        """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing."""
+        """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing.
+
+        Raises OvertakenError when another version of the schedule came into force since the plan was made.
+        """
 
         def operation(unit: Unit) -> int:
             now = self.books.world.now()
+            take_turn(unit)
+            if acceptance.based_on is not None and acceptance.based_on != unit.connection.scalar(NEWEST):
+                raise OvertakenError(acceptance.based_on)
             self._write_version(unit, acceptance, now, by)
             _write_media(unit, acceptance.media)
             filed = 0
+            withdrawn = set(unit.connection.scalars(select(POST.c.id).where(POST.c.is_withdrawn)))
             for draft in acceptance.drafts:
+                if draft.filing.post.id in withdrawn:
+                    continue
                 _write_renditions(unit, draft.revision)
                 filed += (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
             self.books.world.die_here("plan.after_insert")
@@ -218,18 +237,17 @@ class Registry:
                     has_started=has_started,
                 )
                 after = self.books.change(unit, delivery, event, PLANNER)
-                if after.state is not State.HELD:
-                    _mark_revised(unit, draft, rendition)
+                _mark_revised(unit, draft, after)
         return 0
 
     def _drop(self, unit: Unit, plan: Plan) -> None:
         for post in plan.dropped:
-            withdraw_where(self.books, unit, {"post": post}, PLANNER, reason="removed_from_schedule")
+            withdraw_where(self.books, unit, {"post": post}, PLANNER, reason=DROPPED[0])
             unit.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
         for untargeted in plan.untargeted:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "label": untargeted.key.label, "account": account}
-                withdraw_where(self.books, unit, target, PLANNER, reason="target_removed")
+                withdraw_where(self.books, unit, target, PLANNER, reason=DROPPED[1])
 
 
 def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
@@ -257,6 +275,7 @@ def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
         accounts=frozenset(AccountId(row["account"]) for row in rows),
         has_started=any(row["attempts"] for row in rows),
         open_accounts=frozenset(AccountId(row["account"]) for row in waiting),
+        dropped_accounts=frozenset(AccountId(row["account"]) for row in rows if row["reason"] in DROPPED),
     )
 
 
@@ -299,18 +318,16 @@ def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     }
 
 
-def _mark_revised(unit: Unit, draft: Draft, rendition: Rendition) -> None:
-    key = draft.filing.occurrence.key
-    unit.connection.execute(
-        update(DELIVERY)
-        .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label, DELIVERY.c.account == rendition.account)
-        .values(
-            revision=draft.revision.id,
-            definition=draft.revision.definition,
-            planned_at=draft.filing.occurrence.due_at,
-            follows=draft.filing.post.follows,
-        )
-    )
+def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery) -> None:
+    """Note which wording a delivery was compared with; one held for the edit keeps its own words."""
+    values: dict[str, object] = {
+        "definition": draft.revision.definition,
+        "planned_at": draft.filing.occurrence.due_at,
+        "follows": draft.filing.post.follows,
+    }
+    if delivery.state is not State.HELD:
+        values["revision"] = draft.revision.id
+    unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
 
 
 def _write_post(unit: Unit, post: Post, held: RowMapping | None, now: datetime, *, is_scheduled: bool) -> None:

@@ -55,7 +55,9 @@ class Rounds:
             original.c.state.not_in([state.value for state in ENDED]),
         )
         orphaned = and_(stands(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~hopeful)
-        return await self._each(orphaned, lambda _: Withdrawn(reason="original_not_live"), alert="original_not_live")
+        return await self._each(
+            orphaned, lambda _: Withdrawn(reason="original_not_live"), alert="cancelled.original_not_live"
+        )
 
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many."""

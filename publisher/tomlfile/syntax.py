@@ -120,7 +120,12 @@ def _twice(text: str, offset: int, code: str) -> Trouble | None:
         return None
     line = text[text.rfind("\n", 0, offset) + 1 : offset]
     if line.lstrip().startswith("["):
-        return Trouble(code="double_table", offset=offset - len(line.lstrip()), facts={"key": line.strip("[] \t")})
+        key = line.strip("[] \t")
+        if line.lstrip().startswith("[[") and (
+            single := re.search(rf"^[ \t]*\[{re.escape(key)}\]", text, re.MULTILINE)
+        ):
+            return Trouble(code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key})
+        return Trouble(code="double_table", offset=offset - len(line.lstrip()), facts={"key": key})
     sign = max(blank(text[:offset]).rfind("="), 0)
     start = text.rfind("\n", 0, sign) + 1
     before = re.split(r"[{,]", text[start:sign])[-1]

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
 from adapters._http import LoginHttp, shared_transport, warm_up
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.rendition import Parcel
 from publisher.planning import Planner
 from publisher.schedule import desk_for
 from publisher.settings import Environment, Settings
@@ -20,12 +22,15 @@ from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
+from publisher.telemetry import log
 from publisher.vault import SecretError, read_secret
 from publisher.wiring.books import open_with
 from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import factories
 from publisher.world import World
 
+FRESH = timedelta(milliseconds=500)
+"""For so long after its intent a call may start unasked: no stop takes effect sooner."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -89,6 +94,7 @@ def _live_adapters(studio: Studio, books: Books, stack: contextlib.AsyncExitStac
                 monotonic=books.world.monotonic,
                 failpoint=books.world.die_here,
                 allow=_allowed_hosts(account, studio.settings),
+                may_go=partial(_may_go, Outbox(books)),
                 transport=shared_transport(),
             )
             stack.push_async_callback(http.close)
@@ -100,12 +106,27 @@ def _live_adapters(studio: Studio, books: Books, stack: contextlib.AsyncExitStac
 def _kit(account: Account, settings: Settings, books: Books, http: LoginHttp) -> AdapterKit:
     return AdapterKit(
         http=http,
-        secret=partial(read_secret, account.secret, secrets_dir=settings.secrets_dir),
+        secret=partial(_secret, account, settings),
         tokens=LoginTokens(now=books.world.now),
         notes=LoginNotes(database=books.database, login=account.login),
         now=books.world.now,
         failpoint=books.world.failpoint,
     )
+
+
+def _secret(account: Account, settings: Settings) -> Mapping[str, str]:
+    """Give a login's credentials; without them the adapter says that it cannot sign in."""
+    try:
+        return read_secret(account.secret, secrets_dir=settings.secrets_dir)
+    except SecretError as error:
+        log.error("secret_unreadable", account=account.id, code=error.code)
+        return {}
+
+
+async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:
+    """Ask the books once more before a call whose preparation took so long that people may have stopped it."""
+    world = outbox.books.world
+    return world.now() - parcel.intended_at < FRESH or await outbox.may_go_on(parcel)
 
 
 def _allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:

@@ -14,6 +14,7 @@ from instant import p5
 from rendering import p9
 from rig import PUBLISHER
 from scale import p4, p12, p13
+from syncing import p3
 from throughput import p1
 
 from publisher.telemetry import set_up
@@ -21,6 +22,7 @@ from publisher.telemetry import set_up
 Measure = Callable[[Sequence[str], int], list[Figure]]
 ALL: Mapping[str, Measure] = {
     "P1": p1,
+    "P3": p3,
     "P4": p4,
     "P5": p5,
     "P9": p9,

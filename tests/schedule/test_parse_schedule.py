@@ -244,10 +244,8 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"to": 'to = ["platform:web"]'}, (8, 7, "post[0].to[0]", "unknown_platform")),
         ({"x": 'images = [{ file = "media/a.png" }]'}, (9, 11, "post[0].images[0].alt", "missing_key")),
         (
-            {
-                "x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n  { alt = "x", file = "media/b", fiel = 1 }]'
-            },
-            (11, 34, "post[0].images[1].fiel", "unknown_key"),
+            {"x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n { alt = "x", file = "media/b", no = 1 }]'},
+            (11, 33, "post[0].images[1].no", "unknown_key"),
         ),
         ({"x": 'images = [\n{ alt = "x", file = 7 }]'}, (10, 21, "post[0].images[0].file", "wrong_type")),
         ({"to": 'to = ["all",\n "all",\n 7]'}, (10, 2, "post[0].to[2]", "wrong_type")),

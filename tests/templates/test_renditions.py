@@ -154,12 +154,12 @@ def test_body_is_worked_out_once(shipped):
 def test_text_without_marker_is_refused(written):
     """A text that hides its number behind sixty characters, or has none, is refused."""
     templates = written({"late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377", "none/weibo.txt": "12377"})
-    for name in ("late", "none"):
+    for name, code in (("late", "rendition_marker_late"), ("none", "rendition_without_marker")):
         with pytest.raises(TemplateError) as caught:
             render_for("weibo", post_of(name), templates)
-        assert codes(caught) == ["rendition_without_marker"]
+        assert codes(caught) == [code]
         (problem,) = caught.value.problems
-        assert problem.place.file.endswith(f"{name}/weibo.txt")
+        assert problem.facts["key"] == "title" if name == "late" else problem.place.file.endswith("none/weibo.txt")
         assert (problem.facts["post"], problem.facts["account"]) == ("refund", "beijing-weibo")
 
 

@@ -186,11 +186,32 @@ def test_platform_without_page_is_told(written):
     assert [problem.code for problem in caught.value.problems] == ["template_without_page"]
 
 
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"summary": " "}, "data.summary"),
+        ({"summary": 7}, "data.summary"),
+        ({"advice": "先挂断"}, "data.advice"),
+        ({"advice": [7]}, "data.advice"),
+        ({"figures": [{"name": "案件"}]}, "data.figures"),
+        ({"figures": {"name": "案件", "value": "7"}}, "data.figures"),
+    ],
+)
+def test_data_of_another_kind_is_refused(shipped, data, key):
+    """Data that is not of the sample's kind is refused before it is printed, say, letter by letter."""
+    with pytest.raises(TemplateError) as caught:
+        render_for("tieba", post_of("bulletin", data={"summary": "要点", **data}), shipped)
+    (problem,) = caught.value.problems
+    assert problem.facts["key"] == key
+    assert problem.code == ("template_data_missing" if data == {"summary": " "} else "template_data_wrong")
+
+
 def test_missing_data_is_told_with_its_use(shipped):
     """A post that lacks a needed key is told which, and what it is for."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
-    assert [problem.facts["key"] for problem in caught.value.problems] == ["wrong", "right"]
+    assert [problem.facts["name"] for problem in caught.value.problems] == ["wrong", "right"]
+    assert [problem.facts["key"] for problem in caught.value.problems] == ["data.wrong", "data.right"]
     assert all(problem.facts["use"] for problem in caught.value.problems)
 
 
