@@ -1,21 +1,27 @@
 """From the text of a schedule to filed deliveries, with the shipped templates and the real adapters' limits."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from PIL import Image
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.outcome import Published, Receipt
+from publisher.domain.plan import Plan
 from publisher.domain.post import PostId
-from publisher.planning import Planner, plan_ahead, reload, schedule_in_force, send_again, send_now
-from publisher.reviewing import person
+from publisher.domain.rendition import Revision
+from publisher.planning import Planner, compare, plan_ahead, reload, schedule_in_force, send_again, send_now
+from publisher.reviewing import Ruling, person, rule
 from publisher.schedule import desk_for, parse_schedule
 from publisher.settings import parse_settings
 from publisher.store.board import Board
+from publisher.store.engine import OvertakenError
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
+from publisher.store.registry import Acceptance, Draft
 from publisher.store.rounds import Rounds
 from publisher.testing.fakes import START
 from publisher.wiring.studio import build_studio
@@ -265,3 +271,84 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     text = follow.replace('template = "warning"', 'template = "all-clear"')
     assert await reload(planner, text, "schedule.toml") == 2
     assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
+
+
+async def test_a_filing_never_overtakes_a_withdrawal(planner):
+    """A round that was planned before a post was withdrawn files nothing of it."""
+    await reload(planner, cron("daily", "0 12 * * *"), "schedule.toml")
+    schedule = await schedule_in_force(planner, "schedule.toml")
+    known = await planner.registry.known()
+    later = replace(planner, days_ahead=4)
+    changes = compare(later, schedule, known)
+    proof = planner.press.prove(schedule.posts[0], changes.filings[0].occurrence, ["a", "b"], {})
+    revision = Revision(occurrence=changes.filings[0].occurrence.key, definition="x", renditions=proof.renditions)
+    await Orders(planner.registry.books).withdraw(PostId("daily"), person("li"), "mistake")
+    drafts = [Draft(filing=changes.filings[0], revision=revision)]
+    assert await planner.registry.accept(Acceptance(plan=Plan(), drafts=drafts)) == 0
+
+
+async def test_a_round_planned_from_an_older_version_is_not_written(planner):
+    """When another schedule has come into force meanwhile, nothing of the older plan is done."""
+    await reload(planner, entry("p"), "schedule.toml")
+    based_on = await planner.registry.version()
+    await reload(planner, entry("p") + entry("q"), "schedule.toml")
+    with pytest.raises(OvertakenError):
+        await planner.registry.accept(Acceptance(plan=Plan(dropped=(PostId("p"),)), based_on=based_on))
+    assert {item.state for item in await deliveries(planner, post=PostId("p"))} == {State.PENDING}
+
+
+async def test_planning_ahead_never_drops_what_a_newer_file_named(planner):
+    """Only a reload takes posts out; a beat with an older schedule in mind cancels nothing."""
+    await reload(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
+    older = await schedule_in_force(planner, "schedule.toml")
+    both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
+    await reload(planner, both, "schedule.toml")
+    await plan_ahead(planner, older)
+    assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
+
+
+async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_filed(planner, tmp_path):
+    """A picture that is gone stops its own post, with a problem; another one is filed all the same."""
+    (tmp_path / "media").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "media" / "x.png")
+    images = 'images = [{ file = "media/x.png", alt = "x" }]'
+    pictured = cron("daily", "0 12 * * *").replace("[post.data]", f"{images}\n[post.data]")
+    await reload(planner, pictured + cron("other", "0 12 * * *"), "schedule.toml")
+    (tmp_path / "media" / "x.png").unlink()
+    schedule = await schedule_in_force(planner, "schedule.toml")
+    with pytest.raises(ScheduleError):
+        await plan_ahead(replace(planner, days_ahead=3), schedule)
+    filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
+    assert filed == {"daily": 4, "other": 6}
+
+
+async def test_what_was_taken_out_does_not_come_back_in_silence(planner):
+    """A post restored after its deliveries were cancelled is refused, with the advice to give it a new id."""
+    text = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
+    await reload(planner, text, "schedule.toml")
+    await reload(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
+    with pytest.raises(ScheduleError) as refused:
+        await reload(planner, text, "schedule.toml")
+    assert [problem.code for problem in refused.value.problems] == ["restored_after_removal"]
+
+
+async def test_a_delivery_held_for_an_edit_and_ruled_to_go_is_not_held_again(planner):
+    """After a person has decided for the old words, the same edit does not stop it once more."""
+    await reload(planner, entry("p"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    await reload(planner, entry("p", title="新的标题"), "schedule.toml")
+    [held] = await deliveries(planner, account=AccountId("b"))
+    _rounds, outbox = rooms(planner)
+    await rule(outbox, held, Ruling.RESEND, by="li", reason="old words are fine")
+    await plan_ahead(planner, await schedule_in_force(planner, "schedule.toml"))
+    [after] = await deliveries(planner, account=AccountId("b"))
+    assert after.state is State.DUE
+
+
+async def test_only_a_change_of_words_counts_as_an_edit_after_the_start(planner):
+    """A longer life for what is still to go out holds nothing."""
+    await reload(planner, entry("p"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    await reload(planner, entry("p", extra='max_late = "3h"'), "schedule.toml")
+    [after] = await deliveries(planner, account=AccountId("b"))
+    assert (after.state, after.max_late) == (State.CLAIMED, timedelta(hours=3))

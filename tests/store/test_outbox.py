@@ -13,6 +13,7 @@ from publisher.domain.events import Actor, RetractOrdered, Role
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
+    Gone,
     Missing,
     NotSent,
     Published,
@@ -24,6 +25,7 @@ from publisher.domain.post import PostId
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel
 from publisher.reconciling import RECONCILER
+from publisher.retracting import RETRACTOR
 from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.intents import Declined
@@ -390,3 +392,76 @@ async def test_only_a_person_orders_a_retraction(open_desk, role):
     await desk.outbox.settle(lease, Published(receipt=receipt()))
     with pytest.raises(IllegalStepError):
         await desk.outbox.apply(lease.delivery, RetractOrdered(reason="x"), Actor(role=role, name="x"))
+
+
+async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, world):
+    """A worker that dies after a withdrawal was noted leaves a doubt, not a login blocked for ever."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await intended(desk)
+    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
+    world.pass_time(timedelta(minutes=2))
+    assert await desk.rounds.lapse() == 1
+    assert (await only(desk)).state is State.UNKNOWN
+
+
+async def test_a_rate_limit_never_shortens_a_rest(open_desk, world):
+    """A login that rests for its quota rests on when the platform names a sooner time, or none."""
+    quota = Quota(gap=timedelta(hours=1), per_hour=10, per_day=10)
+    desk = await open_desk(terms_of("a", quota=quota))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, RateLimited(code="429", until=None))
+    world.pass_time(timedelta(minutes=30))
+    await desk.rounds.ripen()
+    assert await desk.outbox.claim(10) == []
+
+
+async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
+    """A pause, a retraction or an expiry that comes while a call is prepared forbids it."""
+    desk = await open_desk(terms_of("a"), terms_of("b"), terms_of("c"))
+    for account in ("a", "b", "c"):
+        expires_at = START + timedelta(seconds=20) if account == "c" else None
+        await file_posts(desk.registry, post_of(f"p{account}", [account], START, expires_at=expires_at))
+    await desk.rounds.ripen()
+    parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
+    assert [await desk.outbox.may_go_on(parcel) for parcel in parcels] == [True, True, True]
+    orders = Orders(desk.books)
+    await orders.pause("account:a", person("li"), "drill")
+    await orders.retract(PostId("pb"), None, person("li"), "wrong")
+    world.pass_time(timedelta(seconds=21))
+    assert [await desk.outbox.may_go_on(parcel) for parcel in parcels] == [False, False, False]
+
+
+async def test_what_is_live_though_withdrawn_is_told(open_desk):
+    """People are asked whether to take it down."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    assert "live_though_withdrawn" in [alert.code for alert in await Board(desk.books).alerts()]
+
+
+async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
+    """The alert stands from the order to the confirmation."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong")
+    assert [alert.code for alert in await Board(desk.books).alerts()] == ["retracting"]
+    [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
+    await desk.outbox.learn(doubt, Gone(), RETRACTOR, START)
+    assert await Board(desk.books).alerts() == []
+
+
+async def test_a_lease_given_back_counts_no_death(open_desk):
+    """An orderly stop leaves the delivery due, whole."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    await desk.outbox.release(lease)
+    delivery = await only(desk)
+    assert (delivery.state, delivery.deaths) == (State.DUE, 0)
