@@ -212,9 +212,12 @@ async def file_ahead(planner: Planner, post: Post, posts: Sequence[Post]) -> int
 async def send_again(planner: Planner, post: Post, account: AccountId, posts: Sequence[Post]) -> int:
     """File a new occurrence of a post, due now, for one account. Returns how many deliveries are new.
 
-    Raises ScheduleError when its words cannot be sent, or the post's own expiry has passed.
+    Raises ScheduleError when its words cannot be sent, or the post's own expiry has passed; RefusedError when it was
+    withdrawn, or the account has it already, or still may get it.
     """
     now = planner.now
+    if hindrance := await planner.registry.why_not_again(post, account):
+        raise RefusedError(hindrance, post=post.id, account=account)
     if post.expires_at is not None and post.expires_at <= now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
     occurrence = occurrence_of(post, now.isoformat(), now)

@@ -10,10 +10,10 @@ from hashlib import sha256
 from sqlalchemy import Connection, RowMapping, Table, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import WAITING, Delivery, State
+from publisher.domain.delivery import OPEN, WAITING, Delivery, State
 from publisher.domain.events import Actor, Revised, Role, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
-from publisher.domain.post import ONCE, Post, PostId
+from publisher.domain.post import ONCE, At, Post, PostId
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
@@ -93,6 +93,22 @@ class Registry:
         query = select(POST.c.body).where(POST.c.id == post)
         body: str | None = await self.books.database.read(lambda connection: connection.scalar(query))
         return read_post(body) if body else None
+
+    async def why_not_again(self, post: Post, account: AccountId) -> str | None:
+        """Say what forbids a new occurrence: a withdrawal, a delivery still open, or a one-off that is live already."""
+        hindrances = {State.PUBLISHED} if isinstance(post.timing, At) else set()
+        states = [state.value for state in OPEN | hindrances]
+        mine = select(DELIVERY.c.id).where(
+            DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
+        )
+        withdrawn = select(POST.c.id).where(POST.c.id == post.id, POST.c.is_withdrawn)
+
+        def read(connection: Connection) -> str | None:
+            if connection.scalar(withdrawn) is not None:
+                return "resend_withdrawn"
+            return "resend_not_needed" if connection.scalar(mine) is not None else None
+
+        return await self.books.database.read(read)
 
     async def known(self) -> Known:
         """Give what the books hold, for comparison with a schedule."""

@@ -251,6 +251,14 @@ def test_f95_loopback_has_several_names(host: str) -> None:
     assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]  # ids are plain texts at run time
 
 
+@pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])
+def test_i19_a_secret_in_the_place_of_its_name_is_not_repeated(secret: str) -> None:
+    """Who writes the secret itself where its name belongs is told so, without its words."""
+    (problem,) = refusal(WECHAT.replace('secret = "x"', f"secret = {secret}")).problems
+    assert problem.code == "not_a_secret_name"
+    assert "canary" not in repr(problem)
+
+
 def test_an_installed_adapter_brings_its_platform() -> None:
     """A platform beyond the built-in ones is allowed where an adapter for it is installed."""
     text = WECHAT.replace('"wechat"', '"douyin"')

@@ -352,3 +352,19 @@ async def test_only_a_change_of_words_counts_as_an_edit_after_the_start(planner)
     await reload(planner, entry("p", extra='max_late = "3h"'), "schedule.toml")
     [after] = await deliveries(planner, account=AccountId("b"))
     assert (after.state, after.max_late) == (State.CLAIMED, timedelta(hours=3))
+
+
+async def test_i1_a_second_resend_is_refused(planner, world):
+    """While one new occurrence is open, or once it is live, another would double the post."""
+    await reload(planner, entry("p"), "schedule.toml")
+    world.pass_time(timedelta(hours=1))
+    rounds, outbox = rooms(planner)
+    await rounds.ripen()
+    await outbox.claim(10)
+    post = await planner.registry.post(PostId("p"))
+    assert await send_again(planner, post, AccountId("a"), []) == 1
+    for _ in ("open", "live"):
+        with pytest.raises(RefusedError) as refused:
+            await send_again(planner, post, AccountId("a"), [])
+        assert refused.value.code == "resend_not_needed"
+        await publish(planner, AccountId("a"))

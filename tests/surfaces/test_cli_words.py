@@ -62,7 +62,13 @@ def test_the_lists_are_not_empty():
     """The searches above still find what the core writes."""
     assert {"Paused", "Filed", "Withdrawn", "Evidence"} <= RECORDED
     assert {"withdrawn", "original_not_live", "timeout", "id_owned_by_another"} <= REASONS
-    assert {"account_paused", "cancelled.original_not_live", "review_slow", "retract_refused", "reload_refused"} <= ALERTS
+    assert {
+        "account_paused",
+        "cancelled.original_not_live",
+        "review_slow",
+        "retract_refused",
+        "reload_refused",
+    } <= ALERTS
 
 
 @pytest.mark.parametrize("state", State)

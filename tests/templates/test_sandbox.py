@@ -221,7 +221,8 @@ def test_missing_data_is_told_with_its_use(shipped):
         ("own/weibo.txt", "{{ marker }}\n中文".encode("gbk"), "template_not_utf8", 2),
         ("own/weibo.txt", b"x" * 70_000, "template_too_big", 1),
         ("own/sample.toml", b"about = 'x'\nbroken\n", "template_sample_broken", 2),
-        ("own/sample.toml", b"unheard = 1", "template_sample_broken", 1),
+        ("own/sample.toml", b"unheard = 1", "template_sample_key", 1),
+        ("own/sample.toml", b"needs = ['summary']", "template_sample_key", 1),
         ("own/cover.png", b"not a picture", "picture_unknown_type", 1),
     ],
 )
