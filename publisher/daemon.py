@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -60,9 +59,10 @@ class Daemon:
     application: Application
     schedule_file: Path
     messages: Messages
+    began_at: datetime
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
-    read_version: str | None = None
+    read_version: int | None = None
     has_read: bool = False
     read_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
@@ -84,8 +84,7 @@ class Daemon:
 
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
-        text = await self.application.registry.schedule_text()
-        version = sha256(text.encode()).hexdigest() if text is not None else None
+        version = await self.application.registry.version()
         try:
             if version != self.read_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
@@ -140,7 +139,7 @@ async def run(settings: Settings, world: World, *, once: bool = False, ready: Ca
         if occupation := occupy(settings.database):
             stack.callback(occupation.end)
         async with open_application(settings, world, sends=True) as application:
-            daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang))
+            daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
             if occupation is not None:
                 lapsed = await settle_the_dead(application.rounds)
                 log.info("recovered", leases=lapsed)
@@ -165,7 +164,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.look, 1.0, 1.0),
         (daemon.retract, 1.0, 1.0),
         (daemon.read_schedule, 20.0, 20.0),
-        (daemon.plan, 20.0, 20.0),
+        (daemon.plan, 20.0, 60.0),
         (daemon.sign, 5.0, 5.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
@@ -217,7 +216,6 @@ async def _watch(daemon: Daemon) -> None:
 
 async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
-    began_at = daemon.application.world.now()
     while not daemon.stopping.is_set():
         await daemon.look()
         await daemon.retract()
@@ -227,7 +225,7 @@ async def _run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stopping.wait(), timeout=0.5)
-    return int(any(alert.at >= began_at for alert in await daemon.application.board.alerts()))
+    return int(any(alert.at >= daemon.began_at for alert in await daemon.application.board.alerts()))
 
 
 async def _is_settled(daemon: Daemon) -> bool:

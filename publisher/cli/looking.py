@@ -1,6 +1,7 @@
 """`status`: where everything stands."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from publisher.cli.narrating import Narrator
 from publisher.cli.shape import Said, command, json_option
 from publisher.cli.terminal import Terminal
+from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchError
@@ -25,8 +23,6 @@ from publisher.store.board import Alert, Board, Pause, Worker
 
 ALIVE = timedelta(seconds=15)
 """A daemon signs every few seconds; one that is silent for longer does not run."""
-WIDE = 200
-"""Columns of a table that nobody watches: nothing is cut."""
 STYLES: Mapping[State, str] = {
     State.PUBLISHED: "green",
     State.HELD: "bold yellow",
@@ -160,10 +156,7 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
     if not snapshot.deliveries:
         terminal.say("nothing_filed")
     else:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=WIDE)
-        console.print(table_of(snapshot.deliveries, narrator))
+        _show(snapshot.deliveries, narrator)
         terminal.say("counts_line", total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
     if snapshot.alerts:
         terminal.say("alerts_title")
@@ -171,21 +164,35 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
         click.echo(f"  {narrator.time(alert.at)}  {narrator.alert(alert)}")
 
 
-def table_of(deliveries: Sequence[Delivery], narrator: Narrator) -> Table:
-    """Lay deliveries out as a table."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more"):
-        table.add_column(narrator.messages.say(column), overflow="fold")
-    for delivery in deliveries:
-        table.add_row(
-            Text(delivery.key.post),
-            Text(delivery.account),
-            Text(narrator.state(delivery.state), style=STYLES.get(delivery.state, "")),
-            narrator.time(delivery.due_at),
-            str(delivery.attempts or ""),
-            Text(_remark(delivery, narrator)),
-        )
-    return table
+def rows_of(deliveries: Sequence[Delivery], narrator: Narrator) -> list[tuple[str, ...]]:
+    """Lay deliveries out in columns, under a heading."""
+    columns = ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more")
+    heading = tuple(narrator.messages.say(column) for column in columns)
+    return [
+        heading,
+        *(
+            (
+                delivery.key.post,
+                delivery.account,
+                narrator.state(delivery.state),
+                narrator.time(delivery.due_at),
+                str(delivery.attempts or ""),
+                _remark(delivery, narrator),
+            )
+            for delivery in deliveries
+        ),
+    ]
+
+
+def _show(deliveries: Sequence[Delivery], narrator: Narrator) -> None:
+    """Show a table to a person, plain columns to a program."""
+    rows = rows_of(deliveries, narrator)
+    if sys.stdout.isatty():
+        from publisher.cli.table import show_table  # noqa: PLC0415 # loading rich takes longer than all else here
+
+        show_table(rows, [STYLES.get(delivery.state, "") for delivery in deliveries])
+    else:
+        click.echo("\n".join(in_columns(rows)))
 
 
 def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:

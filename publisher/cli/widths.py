@@ -15,6 +15,14 @@ def width_of(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
+def in_columns(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
+    """Line up cells of the same column, by terminal columns."""
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell + " " * (width - width_of(cell) + gap) for cell, width in zip(row, widths, strict=True))
+        yield "".join(cells).rstrip()
+
+
 def wrapped(text: str, width: int) -> Iterator[str]:
     """Break a text into lines of at most `width` columns, between words or between Chinese letters."""
     line = ""

@@ -46,7 +46,7 @@ ALERTS = {
     "expired.expired",
     "expired.too_late",
     "removed.removed_on_platform",
-    *re.findall(r'alert="(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+    *re.findall(r'alert="([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'write_alert\(unit, [^,]+, "(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'tell\(unit, [^"]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
 }
