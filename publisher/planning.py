@@ -190,46 +190,48 @@ def _draft(press: Press, filings: Sequence[Filing], posts: Sequence[Post]) -> Dr
     return drafts, media, problems
 
 
-async def send_now(planner: Planner, post: Post, posts: Sequence[Post]) -> int:
-    """File a post from outside the schedule, due now. Returns how many deliveries are new.
+async def send_now(planner: Planner, posts: Sequence[Post]) -> int:
+    """File posts from outside the schedule, due now, all or none. Returns how many deliveries are new.
 
-    Raises ScheduleError when its words cannot be sent.
+    Raises ScheduleError when their words cannot be sent.
     """
-    draft = Filing(post=post, occurrence=occurrence_of(post, ONCE, planner.now), accounts=post.accounts, is_new=True)
-    return await _file_one(planner, draft, posts, [post])
+    filings = [
+        Filing(post=post, occurrence=occurrence_of(post, ONCE, planner.now), accounts=post.accounts, is_new=True)
+        for post in posts
+    ]
+    return await _file(planner, filings, posts)
 
 
-async def file_ahead(planner: Planner, post: Post, posts: Sequence[Post]) -> int:
+async def file_ahead(planner: Planner, post: Post) -> int:
     """File a scheduled one-off post before its time comes within reach. Returns how many deliveries are new.
 
     Raises ScheduleError when its words cannot be sent.
     """
     occurrence = next_occurrence(post, planner.now, planner.desk.timezone)
-    filing = Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
-    return await _file_one(planner, filing, posts, [])
+    return await _file(planner, [Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)])
 
 
-async def send_again(planner: Planner, post: Post, account: AccountId, posts: Sequence[Post]) -> int:
-    """File a new occurrence of a post, due now, for one account. Returns how many deliveries are new.
+async def send_again(planner: Planner, post: Post, accounts: Sequence[AccountId]) -> int:
+    """File one new occurrence of a post, due now, for these accounts. Returns how many deliveries are new.
 
     Raises ScheduleError when its words cannot be sent, or the post's own expiry has passed; RefusedError when it was
-    withdrawn, or the account has it already, or still may get it.
+    withdrawn, or one of the accounts has it already, or still may get it.
     """
     now = planner.now
-    if hindrance := await planner.registry.why_not_again(post, account):
-        raise RefusedError(hindrance, post=post.id, account=account)
+    for account in accounts:
+        if hindrance := await planner.registry.why_not_again(post, account):
+            raise RefusedError(hindrance, post=post.id, account=account)
     if post.expires_at is not None and post.expires_at <= now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
     occurrence = occurrence_of(post, now.isoformat(), now)
-    filing = Filing(post=post, occurrence=occurrence, accounts=(account,), is_new=True)
-    return await _file_one(planner, filing, posts, [])
+    filing = Filing(post=post, occurrence=occurrence, accounts=tuple(accounts), is_new=True)
+    return await _file(planner, [filing])
 
 
-async def _file_one(planner: Planner, filing: Filing, posts: Sequence[Post], new: Sequence[Post]) -> int:
-    drafts, media, problems = await _draft_all(planner, [filing], [*posts, filing.post])
+async def _file(planner: Planner, filings: Sequence[Filing], new: Sequence[Post] = ()) -> int:
+    drafts, media, problems = await _draft_all(planner, filings, [filing.post for filing in filings])
     if problems:
         raise ScheduleError(problems)
-    changes = Plan(filings=(filing,))
     return await planner.registry.accept(
-        Acceptance(plan=changes, drafts=drafts, posts=new, media=media, is_scheduled=False)
+        Acceptance(plan=Plan(filings=tuple(filings)), drafts=drafts, posts=new, media=media, is_scheduled=False)
     )

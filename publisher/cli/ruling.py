@@ -14,14 +14,12 @@ from publisher.cli.workplace import books_of, settings_of
 from publisher.cli.workshop import application_of
 from publisher.domain.delivery import OPEN, Delivery, State
 from publisher.domain.errors import NoSuchError
-from publisher.domain.post import Post
 from publisher.planning import send_again
 from publisher.reviewing import Ruling, person
 from publisher.reviewing import rule as apply_ruling
 from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
 
 ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 """What may be sent again as a new occurrence."""
@@ -86,22 +84,15 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
             raise FailedError("resend_not_ended", subject=subject, state=narrator.state(old.state))
         if old.account not in application.adapters:
             raise NoSuchError("account", old.account)
-        posts = await _posts_behind(application.registry, old)
-        await send_again(application.planner, posts[0], old.account, posts)
+        post = await application.registry.post(old.key.post)
+        if post is None:
+            raise NoSuchError("post", old.key.post)
+        await send_again(application.planner, post, [old.account])
         await application.orders.record("ResendOrdered", subject, person(by), {"reason": reason})
         runs = await is_running(application.board)
     terminal.say("resend_done", post=old.key.post, account=old.account)
     if not runs:
         terminal.note("no_daemon_hint")
-
-
-async def _posts_behind(registry: Registry, delivery: Delivery) -> list[Post]:
-    """Give the post of a delivery as last accepted, then the one that it follows, if any."""
-    post = await registry.post(delivery.key.post)
-    if post is None:
-        raise NoSuchError("post", delivery.key.post)
-    original = await registry.post(post.follows) if post.follows else None
-    return [post, *([original] if original else [])]
 
 
 async def _one(board: Board, target: Target, settings: Settings, states: frozenset[State]) -> Delivery:

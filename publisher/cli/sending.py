@@ -1,7 +1,6 @@
 """`send` and `reload`: the schedule, sooner than by itself."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import schedule_file, settings_of
 from publisher.cli.workshop import application_of
 from publisher.domain.errors import NoSuchError, ScheduleError
-from publisher.domain.post import At, Post, PostId
+from publisher.domain.post import At, PostId
 from publisher.planning import file_ahead, send_again, send_now
 from publisher.planning import reload as put_in_force
 from publisher.reviewing import person
@@ -61,14 +60,13 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
             raise FailedError("send_known", post=post.id)
         if not post.accounts:
             raise FailedError("send_no_accounts", post=post.id)
-    sent = {}
+    try:
+        await send_now(application.planner, posts)
+    except ScheduleError as error:
+        raise ScheduleError(with_places(error.problems, text=toml.text, file=toml.file)) from error
     for post in posts:
-        try:
-            sent[post.id] = await send_now(application.planner, post, [*posts, *await _original(application, post)])
-        except ScheduleError as error:
-            raise ScheduleError(with_places(error.problems, text=toml.text, file=toml.file)) from error
         await application.orders.record("SentNow", post.id, person(by), {"file": file.name})
-    return sent
+    return {post.id: len(post.accounts) for post in posts}
 
 
 async def _send_post(application: Application, post_id: PostId, by: str) -> int:
@@ -85,27 +83,15 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     post = replace(post, accounts=tuple(account for account in post.accounts if account in application.adapters))
     if not post.accounts:
         raise FailedError("send_no_accounts", post=post_id)
-    originals = await _original(application, post)
     if not isinstance(post.timing, At):
-        return await _send_repeating(application, post, originals, by)
+        await application.orders.record("SentNow", post.id, person(by), {})
+        return await send_again(application.planner, post, post.accounts)
     if not known[post_id].occurrences:
-        await file_ahead(application.planner, post, originals)
+        await file_ahead(application.planner, post)
     number = await application.orders.send_now(post_id, person(by))
     if not number:
         raise FailedError("send_nothing", post=post_id)
     return number
-
-
-async def _send_repeating(application: Application, post: Post, originals: Sequence[Post], by: str) -> int:
-    """File an occurrence of its own for each account: the regular ones stay where they are."""
-    await application.orders.record("SentNow", post.id, person(by), {})
-    filed = [await send_again(application.planner, post, account, originals) for account in post.accounts]
-    return sum(filed)
-
-
-async def _original(application: Application, post: Post) -> Sequence[Post]:
-    original = await application.registry.post(post.follows) if post.follows else None
-    return [original] if original else []
 
 
 @command("reload")

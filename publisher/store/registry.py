@@ -95,12 +95,13 @@ class Registry:
         return read_post(body) if body else None
 
     async def why_not_again(self, post: Post, account: AccountId) -> str | None:
-        """Say what forbids a new occurrence: a withdrawal, a delivery still open, or a one-off that is live already."""
-        hindrances = {State.PUBLISHED} if isinstance(post.timing, At) else set()
-        states = [state.value for state in OPEN | hindrances]
+        """Say what forbids a new occurrence: a withdrawal, a delivery under way, or a one-off that is live already."""
+        states = [state.value for state in (OPEN | {State.PUBLISHED} if isinstance(post.timing, At) else OPEN)]
         mine = select(DELIVERY.c.id).where(
             DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
         )
+        if not isinstance(post.timing, At):  # its later instants are no hindrance
+            mine = mine.where(DELIVERY.c.due_at <= self.books.world.now())
         withdrawn = select(POST.c.id).where(POST.c.id == post.id, POST.c.is_withdrawn)
 
         def read(connection: Connection) -> str | None:

@@ -233,7 +233,7 @@ async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner
     """`send` files it now, and a later reload does not take it for removed."""
     await reload(planner, entry("p"), "schedule.toml")
     [post] = parse_schedule(entry("red"), desk=planner.desk).posts
-    assert await send_now(planner, post, []) == 2
+    assert await send_now(planner, [post]) == 2
     await reload(planner, entry("p") + entry("q"), "schedule.toml")
     assert {item.state for item in await deliveries(planner, post=PostId("red"))} == {State.PENDING}
 
@@ -246,7 +246,7 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     await rounds.ripen()
     await outbox.claim(10)
     post = await planner.registry.post(PostId("p"))
-    assert await send_again(planner, post, AccountId("a"), []) == 1
+    assert await send_again(planner, post, [AccountId("a")]) == 1
     old, new = await deliveries(planner, account=AccountId("a"))
     assert (old.state, new.state, old.rendition != new.rendition) == (State.EXPIRED, State.PENDING, True)
 
@@ -362,9 +362,18 @@ async def test_i1_a_second_resend_is_refused(planner, world):
     await rounds.ripen()
     await outbox.claim(10)
     post = await planner.registry.post(PostId("p"))
-    assert await send_again(planner, post, AccountId("a"), []) == 1
+    assert await send_again(planner, post, [AccountId("a")]) == 1
     for _ in ("open", "live"):
         with pytest.raises(RefusedError) as refused:
-            await send_again(planner, post, AccountId("a"), [])
+            await send_again(planner, post, [AccountId("a")])
         assert refused.value.code == "resend_not_needed"
         await publish(planner, AccountId("a"))
+
+
+async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planner):
+    """Instants still to come are no hindrance; all accounts get the one new occurrence together."""
+    await reload(planner, cron("daily", "0 12 * * *"), "schedule.toml")
+    post = await planner.registry.post(PostId("daily"))
+    assert await send_again(planner, post, post.accounts) == 2
+    with pytest.raises(RefusedError):
+        await send_again(planner, post, post.accounts)
