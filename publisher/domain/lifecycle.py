@@ -5,6 +5,7 @@ decides. The diagram in the docs is drawn from it.
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -345,69 +346,73 @@ def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, m
     return replace(delivery, state=state, next_at=wait)
 
 
-def _table() -> Mapping[tuple[State, type], Rule]:
-    s = State
-    planner, keeper, deliverer = {Role.PLANNER}, {Role.KEEPER}, {Role.DELIVERER}
-    reconciler, retractor, person = {Role.RECONCILER}, {Role.RETRACTOR}, {Role.PERSON}
-    stages = planner | keeper | deliverer | reconciler | retractor
-    back = {s.RETRY_WAIT, s.CANCELLED}
-    rows: list[tuple[set[State] | frozenset[State], type, set[State] | frozenset[State], set[Role], Step]] = [
-        ({s.PENDING, s.RETRY_WAIT}, Ripened, {s.DUE}, keeper, _ripened),
-        *(({state}, Revised, {state, s.PENDING, s.HELD}, planner, _revised) for state in (s.PENDING, s.DUE, s.CLAIMED)),
-        ({s.RETRY_WAIT}, Revised, {s.RETRY_WAIT, s.HELD}, planner, _revised),
-        ({s.DUE}, Claimed, {s.CLAIMED}, deliverer, _claimed),
-        ({s.CLAIMED}, IntentWritten, {s.SENDING}, deliverer, _intended),
-        ({s.CLAIMED}, Released, {s.DUE, s.CANCELLED}, deliverer, _released),
-        ({s.CLAIMED}, LeaseLapsed, {s.DUE, s.CANCELLED, s.HELD}, keeper, _claim_lapsed),
-        (WAITING, Withdrawn, {s.CANCELLED}, planner | keeper | person, _cancelled),
-        (WAITING, ExpiryPassed, {s.EXPIRED}, keeper | deliverer, _expired),
-        (WAITING, Stopped, {s.HELD}, stages, _stopped),
-        ({s.SENDING}, Published, {s.PUBLISHED, s.RETRACTING}, deliverer, _live),
-        ({s.SENDING}, Submitted, {s.SUBMITTED, s.RETRACTING}, deliverer, _in_review),
-        ({s.SENDING}, Rejected, {s.FAILED}, deliverer, _refused),
-        ({s.SENDING}, RateLimited, back, deliverer, _rate_limited),
-        ({s.SENDING}, Busy, back, deliverer, _busy),
-        ({s.SENDING}, NotSent, back, deliverer, _not_sent),
-        ({s.SENDING}, CredentialExpired, back | {s.HELD}, deliverer, _sign_in_refused),
-        ({s.SENDING}, Blocked, {s.HELD}, deliverer, _blocked),
-        ({s.SENDING}, Unknown, {s.UNKNOWN, s.RETRACTING}, deliverer, _outcome_unknown),
-        ({s.SENDING}, LeaseLapsed, {s.UNKNOWN, s.RETRACTING}, keeper, _call_lapsed),
-        *(
-            ({state}, Withdrawn, {state}, planner | person, _remember_withdrawal)
-            for state in (s.SENDING, s.SUBMITTED, s.UNKNOWN, s.HELD)
-        ),
-        ({s.SENDING}, RetractOrdered, {s.SENDING}, person, _remember_retraction),
-        ({s.SUBMITTED, s.UNKNOWN}, Published, {s.PUBLISHED}, reconciler, _live),
-        ({s.UNKNOWN, s.SUBMITTED}, Submitted, {s.SUBMITTED}, reconciler, _in_review),
-        ({s.SUBMITTED, s.UNKNOWN}, Rejected, {s.FAILED}, reconciler, _refused),
-        ({s.SUBMITTED}, Unknown, {s.SUBMITTED}, reconciler, _look_again),
-        ({s.SUBMITTED}, Missing, {s.SUBMITTED}, reconciler, _look_again),
-        ({s.SUBMITTED}, AbsenceShown, {s.SUBMITTED}, reconciler, _look_again),
-        ({s.SUBMITTED, s.UNKNOWN}, Gone, {s.REMOVED}, reconciler, _disappeared),
-        ({s.UNKNOWN}, Unknown, {s.UNKNOWN}, reconciler, _look_again),
-        ({s.UNKNOWN}, Missing, {s.UNKNOWN}, reconciler, _look_again),
-        ({s.UNKNOWN}, AbsenceShown, {s.DUE, s.EXPIRED, s.CANCELLED, s.HELD}, reconciler, _absent),
-        ({s.SUBMITTED, s.UNKNOWN}, Lookalike, {s.HELD}, reconciler, _lookalike),
-        ({s.SUBMITTED, s.UNKNOWN}, Stopped, {s.HELD}, reconciler | keeper, _stopped),
-        ({s.HELD}, Ruled, frozenset(State) - {s.PENDING, s.CLAIMED, s.SENDING}, person, _ruled),
-        ({s.PUBLISHED, s.SUBMITTED}, RetractOrdered, {s.RETRACTING}, person, _retract),
-        ({s.UNKNOWN, s.HELD}, RetractOrdered, {s.RETRACTING, s.CANCELLED}, person, _retract),
-        ({s.PUBLISHED}, Gone, {s.REMOVED}, reconciler, _disappeared),
-        ({s.RETRACTING}, Gone, {s.RETRACTED}, retractor, _retracted),
-        ({s.RETRACTING}, AbsenceShown, {s.RETRACTED, s.RETRACTING}, retractor, _nothing_to_retract),
-        ({s.RETRACTING}, Published, {s.RETRACTING}, retractor, _live),
-        ({s.RETRACTING}, Submitted, {s.RETRACTING}, retractor, _in_review),
-        ({s.RETRACTING}, Unknown, {s.RETRACTING}, retractor, _look_again),
-        ({s.RETRACTING}, Missing, {s.RETRACTING}, retractor, _look_again),
-        ({s.RETRACTING}, Rejected, {s.RETRACTING, s.RETRACTED}, retractor, _refused_retracting),
-        ({s.RETRACTING}, Lookalike, {s.HELD}, retractor, _lookalike),
-    ]
-    return {
-        (state, event): Rule(to=frozenset(to), who=frozenset(who), step=step)
-        for states, event, to, who, step in rows
-        for state in states
-    }
+Row = tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step]
+"""From any of these states, a kind of event leads to one of those, if one of these brings it."""
 
+_S = State
+_PLANNER, _KEEPER, _DELIVERER = {Role.PLANNER}, {Role.KEEPER}, {Role.DELIVERER}
+_RECONCILER, _RETRACTOR, _PERSON = {Role.RECONCILER}, {Role.RETRACTOR}, {Role.PERSON}
+_STAGES = set(Role) - _PERSON
+_BACK = {_S.RETRY_WAIT, _S.CANCELLED}
 
-TRANSITIONS = _table()
+_ROWS: tuple[Row, ...] = (
+    ({_S.PENDING, _S.RETRY_WAIT}, Ripened, {_S.DUE}, _KEEPER, _ripened),
+    *(
+        ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, _revised)
+        for state in (_S.PENDING, _S.DUE, _S.CLAIMED)
+    ),
+    ({_S.RETRY_WAIT}, Revised, {_S.RETRY_WAIT, _S.HELD}, _PLANNER, _revised),
+    ({_S.DUE}, Claimed, {_S.CLAIMED}, _DELIVERER, _claimed),
+    ({_S.CLAIMED}, IntentWritten, {_S.SENDING}, _DELIVERER, _intended),
+    ({_S.CLAIMED}, Released, {_S.DUE, _S.CANCELLED}, _DELIVERER, _released),
+    ({_S.CLAIMED}, LeaseLapsed, {_S.DUE, _S.CANCELLED, _S.HELD}, _KEEPER, _claim_lapsed),
+    (WAITING, Withdrawn, {_S.CANCELLED}, _PLANNER | _KEEPER | _PERSON, _cancelled),
+    (WAITING, ExpiryPassed, {_S.EXPIRED}, _KEEPER | _DELIVERER, _expired),
+    (WAITING, Stopped, {_S.HELD}, _STAGES, _stopped),
+    ({_S.SENDING}, Published, {_S.PUBLISHED, _S.RETRACTING}, _DELIVERER, _live),
+    ({_S.SENDING}, Submitted, {_S.SUBMITTED, _S.RETRACTING}, _DELIVERER, _in_review),
+    ({_S.SENDING}, Rejected, {_S.FAILED}, _DELIVERER, _refused),
+    ({_S.SENDING}, RateLimited, _BACK, _DELIVERER, _rate_limited),
+    ({_S.SENDING}, Busy, _BACK, _DELIVERER, _busy),
+    ({_S.SENDING}, NotSent, _BACK, _DELIVERER, _not_sent),
+    ({_S.SENDING}, CredentialExpired, _BACK | {_S.HELD}, _DELIVERER, _sign_in_refused),
+    ({_S.SENDING}, Blocked, {_S.HELD}, _DELIVERER, _blocked),
+    ({_S.SENDING}, Unknown, {_S.UNKNOWN, _S.RETRACTING}, _DELIVERER, _outcome_unknown),
+    ({_S.SENDING}, LeaseLapsed, {_S.UNKNOWN, _S.RETRACTING}, _KEEPER, _call_lapsed),
+    *(
+        ({state}, Withdrawn, {state}, _PLANNER | _PERSON, _remember_withdrawal)
+        for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN, _S.HELD)
+    ),
+    ({_S.SENDING}, RetractOrdered, {_S.SENDING}, _PERSON, _remember_retraction),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Published, {_S.PUBLISHED}, _RECONCILER, _live),
+    ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, _in_review),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED}, _RECONCILER, _refused),
+    ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, _look_again),
+    ({_S.SUBMITTED}, Missing, {_S.SUBMITTED}, _RECONCILER, _look_again),
+    ({_S.SUBMITTED}, AbsenceShown, {_S.SUBMITTED}, _RECONCILER, _look_again),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Gone, {_S.REMOVED}, _RECONCILER, _disappeared),
+    ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, _look_again),
+    ({_S.UNKNOWN}, Missing, {_S.UNKNOWN}, _RECONCILER, _look_again),
+    ({_S.UNKNOWN}, AbsenceShown, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, _absent),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Lookalike, {_S.HELD}, _RECONCILER, _lookalike),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Stopped, {_S.HELD}, _RECONCILER | _KEEPER, _stopped),
+    ({_S.HELD}, Ruled, frozenset(State) - {_S.PENDING, _S.CLAIMED, _S.SENDING}, _PERSON, _ruled),
+    ({_S.PUBLISHED, _S.SUBMITTED}, RetractOrdered, {_S.RETRACTING}, _PERSON, _retract),
+    ({_S.UNKNOWN, _S.HELD}, RetractOrdered, {_S.RETRACTING, _S.CANCELLED}, _PERSON, _retract),
+    ({_S.PUBLISHED}, Gone, {_S.REMOVED}, _RECONCILER, _disappeared),
+    ({_S.RETRACTING}, Gone, {_S.RETRACTED}, _RETRACTOR, _retracted),
+    ({_S.RETRACTING}, AbsenceShown, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, _nothing_to_retract),
+    ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, _live),
+    ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, _in_review),
+    ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, _look_again),
+    ({_S.RETRACTING}, Missing, {_S.RETRACTING}, _RETRACTOR, _look_again),
+    ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, _refused_retracting),
+    ({_S.RETRACTING}, Lookalike, {_S.HELD}, _RETRACTOR, _lookalike),
+)
+
+TRANSITIONS: Mapping[tuple[State, type], Rule] = {
+    (state, event): Rule(to=frozenset(to), who=frozenset(who), step=step)
+    for states, event, to, who, step in _ROWS
+    for state in states
+}
 """Every legal step; ended states have no line, so they never revert."""
