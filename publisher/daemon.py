@@ -15,7 +15,6 @@ from watchfiles import awatch
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
-from publisher.domain.events import Actor, Role
 from publisher.domain.post import Schedule
 from publisher.keeping import keep, settle_the_dead
 from publisher.messages import Messages
@@ -24,6 +23,7 @@ from publisher.reconciling import reconcile_due
 from publisher.retracting import retract_due
 from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
+from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
 from publisher.telemetry import log
 from publisher.tomlfile import read_toml
@@ -37,7 +37,6 @@ GRACE = 25.0
 """Seconds that calls in flight are given to end after a stop is asked for."""
 WORTH_WAITING = timedelta(minutes=1)
 """How long a single run waits for a login that rests between two posts."""
-KEEPER = Actor(role=Role.KEEPER, name="keeper")
 REST = timedelta(seconds=1)
 """How long a file must have lain still before it is read: a half-written one may be valid by accident."""
 UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
