@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import cache
 
 import anyio.lowlevel
+import httpcore
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_random_exponential
@@ -44,18 +45,6 @@ class _BodyTooLargeError(Exception):
     """The reply's body is larger than the cap."""
 
 
-def shared_transport() -> httpx.AsyncBaseTransport:
-    """Make the transport that all calls of one login share.
-
-    Every call gets a fresh connection: a kept one may be dead without our knowing, and would turn a harmless refusal
-    into a doubt. Certificates are always verified, with one context for all logins (1.3 MB each otherwise).
-    """
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=limits, http2=False, retries=0)
-
-
 async def warm_up() -> None:
     """Load what the first call would load: a fifth of a second that a post due by then need not wait."""
     await anyio.lowlevel.checkpoint()
@@ -64,6 +53,98 @@ async def warm_up() -> None:
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """One connection's bytes. Errors stay asyncio's own: they say best what happened."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._writer.write(buffer)
+        await self._writer.drain()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def aclose(self) -> None:
+        self._writer.transport.abort()  # all was said and heard, or nothing more will be listened to
+
+
+class _Network(httpcore.AsyncNetworkBackend):
+    """Connects through asyncio alone: a burst of first bytes leaves twice as soon as through httpcore's own way."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(*await asyncio.open_connection(host, port))
+
+
+class _Body(httpx.AsyncByteStream):
+    """A reply's body; closing it closes the connection that it came by."""
+
+    def __init__(self, reply: httpcore.Response, connection: httpcore.AsyncHTTPConnection) -> None:
+        self._reply = reply
+        self._connection = connection
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._reply.aiter_stream():
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()
+        await self._connection.aclose()
+
+
+class FreshConnections(httpx.AsyncBaseTransport):
+    """A connection for each call, and no pool.
+
+    A kept connection may be dead without our knowing, and would turn a harmless refusal into a doubt. Certificates are
+    always verified, with one context for all logins (1.3 MB each otherwise).
+    """
+
+    def __init__(self) -> None:
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls(), network_backend=_Network())
+        reply = await connection.handle_async_request(
+            httpcore.Request(
+                request.method,
+                url,
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply, connection))
 
 
 @dataclass(slots=True)
@@ -115,7 +196,7 @@ def _why_lost(error: Exception) -> str:
     match error:
         case TimeoutError() | httpx.TimeoutException():
             return "timeout"
-        case httpx.RemoteProtocolError():
+        case httpx.RemoteProtocolError() | httpcore.RemoteProtocolError():
             return "reply_cut"
         case _BodyTooLargeError():
             return "body_too_large"
@@ -141,7 +222,7 @@ class LoginHttp:
 
     `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
     `may_go` right before a creating call: whether people still want it.
-    `failpoint` marks the places where a creating call may die. Without a `transport` it makes its own; `close` ends it.
+    `failpoint` marks the places where a creating call may die.
     """
 
     deadline: timedelta
@@ -149,7 +230,7 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
-    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+    transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -183,11 +264,6 @@ class LoginHttp:
             return Unknown(reason="redirected")
         return answer
 
-    async def close(self) -> None:
-        """Let go of all connections."""
-        if self.transport is not None:
-            await self.transport.aclose()
-
     async def _ask_once(self, call: Call) -> Reply | Trouble:
         return await self._call(call, _Progress(before_first_byte=_nothing, failpoint=_nothing), ASK_CAP)
 
@@ -200,12 +276,10 @@ class LoginHttp:
                 progress.before_first_byte()
                 progress.was_handed_over = True
                 return await self._send(request, cap)
-        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, OSError) as error:
+        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
             return progress.blame(error)
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
-        if self.transport is None:
-            self.transport = shared_transport()
         async with _closing(await self.transport.handle_async_request(request)) as response:
             body = await _read(response, cap)
         if response.headers.get("content-encoding", "identity") != "identity":

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -48,13 +49,20 @@ def read_secret(
     paths = [Path(folder) / name for folder in (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir) if folder]
     for path in paths:
         if path.is_file():
-            return _fields(_text(path, name), name, str(path))
+            found = path.stat()
+            return _read_file(path, name, (found.st_mtime_ns, found.st_size, found.st_ino))
     raise SecretError("secret_missing", name, (variable, *map(str, paths)))
 
 
 def variable_of(name: str) -> str:
     """Name the environment variable of a secret."""
     return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")
+
+
+@lru_cache(maxsize=1024)
+def _read_file(path: Path, name: str, _mark: tuple[int, ...]) -> Mapping[str, str]:
+    """Read a secret once for each state of its file: every call of a burst asks for its own."""
+    return _fields(_text(path, name), name, str(path))
 
 
 def _text(path: Path, name: str) -> str:

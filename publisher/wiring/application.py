@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from adapters._http import LoginHttp, shared_transport, warm_up
+from adapters._http import LoginHttp, warm_up
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.rendition import Parcel
@@ -56,12 +56,11 @@ async def open_application(settings: Settings, world: World, *, sends: bool) -> 
     Raises SettingsError, TemplateError, or RefusedError where the database must not be used.
     """
     studio = await asyncio.to_thread(build_studio, settings)
-    async with contextlib.AsyncExitStack() as stack:
-        books = await stack.enter_async_context(open_with(settings, world, studio.terms, sends=sends))
+    async with open_with(settings, world, studio.terms, sends=sends) as books:
         application = _assemble(studio, books)
         if sends:
             await warm_up()
-            application = replace(application, adapters=_live_adapters(studio, books, stack))
+            application = replace(application, adapters=_live_adapters(studio, books))
         await application.registry.enrol()
         yield application
 
@@ -82,7 +81,7 @@ def _assemble(studio: Studio, books: Books) -> Application:
     )
 
 
-def _live_adapters(studio: Studio, books: Books, stack: contextlib.AsyncExitStack) -> Mapping[AccountId, Adapter]:
+def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
     known = factories(frozenset(terms.account.platform for terms in studio.terms.values()))
     kits: dict[LoginId, AdapterKit] = {}
     adapters = {}
@@ -95,9 +94,7 @@ def _live_adapters(studio: Studio, books: Books, stack: contextlib.AsyncExitStac
                 failpoint=books.world.die_here,
                 allow=_allowed_hosts(account, studio.settings),
                 may_go=partial(_may_go, Outbox(books)),
-                transport=shared_transport(),
             )
-            stack.push_async_callback(http.close)
             kits[account.login] = _kit(account, studio.settings, books, http)
         adapters[key] = known[account.platform].create(account, kits[account.login])
     return adapters

@@ -278,7 +278,6 @@ async def test_each_create_has_its_own_connection_and_no_memory():
         http = http_for()
         for _ in range(2):
             await http.create(post(platform.url, cookies={"BDUSS": "mine", "STOKEN": "too"}), PARCEL)
-        await http.close()
     assert platform.connections == 2
     for request in platform.received:
         assert b"\r\ncookie: BDUSS=mine; STOKEN=too\r\n" in request

@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from books import application, file_schedule
 from figures import Figure, in_turn
 from rig import double, schedule_of, workspace
 
-from adapters._http import LoginHttp, shared_transport
+from adapters._http import LoginHttp
 from adapters.weibo import wire
 from publisher.contract import Reply
 from publisher.delivering import deliver_due
@@ -63,13 +62,10 @@ async def deliver_all(folder: Path) -> float:
 
 async def call_all(folder: Path) -> float:
     """Make the same calls with the same client and connection policy, and nothing else. Returns seconds."""
-    async with AsyncExitStack() as stack, application(folder, sends=False) as opened:
+    async with application(folder, sends=False) as opened:
         https = {}
         for name in opened.settings.accounts:
-            https[name] = LoginHttp(
-                deadline=DEADLINE, monotonic=time.monotonic, failpoint=_pass, allow=bool, transport=shared_transport()
-            )
-            stack.push_async_callback(https[name].close)
+            https[name] = LoginHttp(deadline=DEADLINE, monotonic=time.monotonic, failpoint=_pass, allow=bool)
         ready = []
         for parcel in parcels_of(folder):
             account = opened.settings.accounts[parcel.account]
