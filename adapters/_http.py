@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 
-import anyio.lowlevel
 import httpcore
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay
@@ -43,11 +42,6 @@ class _LeaseOverError(Exception):
 
 class _BodyTooLargeError(Exception):
     """The reply's body is larger than the cap."""
-
-
-async def warm_up() -> None:
-    """Load what the first call would load: a fifth of a second that a post due by then need not wait."""
-    await anyio.lowlevel.checkpoint()
 
 
 @cache
@@ -123,7 +117,8 @@ class FreshConnections(httpx.AsyncBaseTransport):
     always verified, with one context for all logins (1.3 MB each otherwise).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self._network = network or _Network()
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
 
@@ -134,7 +129,7 @@ class FreshConnections(httpx.AsyncBaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls(), network_backend=_Network())
+        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls(), network_backend=self._network)
         reply = await connection.handle_async_request(
             httpcore.Request(
                 request.method,
@@ -145,6 +140,15 @@ class FreshConnections(httpx.AsyncBaseTransport):
             )
         )
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply, connection))
+
+
+async def warm_up() -> None:
+    """Make a call that goes nowhere: it loads what the first one would load while a post is waiting."""
+    rehearsal = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+    call = httpx.Request("POST", "http://localhost/", data={"status": "…"})
+    reply = await FreshConnections(rehearsal).handle_async_request(call)
+    await reply.aread()
+    await reply.aclose()
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ from publisher.tomlfile import read_toml
 from publisher.wiring.application import Application, open_application, unreadable_secrets
 from publisher.world import World
 
-AT_ONCE = 200
+AT_ONCE = 300
 """Calls in flight at most; a login never has more than one."""
 READS_AT_ONCE = 50
 GRACE = 25.0

@@ -22,8 +22,11 @@ T = TypeVar("T")
 BUSY_SECONDS = 10.0
 MOST_REPEATS = 3
 """How often a lone operation is run again because somebody else changed its row first."""
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 80
 """How many operations share a commit at most: more would let the first of a burst wait for the last."""
+TURNS = 5
+"""For so many turns of the loop the next commit waits. That is what a call needs to connect and to say its first word,
+which the next group's transaction would hold up."""
 
 
 class OvertakenError(PublisherError):
@@ -143,6 +146,8 @@ class Database:
             for order, answer in answers:
                 _answer(order, answer)
                 self._orders.task_done()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     def _commit(self, orders: Sequence[_Order], repeats: int = MOST_REPEATS) -> list[tuple[_Order, Any]]:
         """Give each order's result, or the error that it ended with."""
