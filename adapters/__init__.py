@@ -6,5 +6,6 @@ BUILT_IN: Mapping[str, str] = {
     "weibo": "adapters.weibo:WEIBO",
     "wechat": "adapters.wechat:WECHAT",
     "tieba": "adapters.tieba:TIEBA",
+    "webhook": "adapters.webhook:WEBHOOK",
 }
 """Platform name -> where its AdapterFactory stands, as `module:attribute`."""

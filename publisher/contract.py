@@ -6,7 +6,18 @@ from datetime import datetime
 from typing import Protocol
 
 from publisher.domain.account import Account, Traits
-from publisher.domain.outcome import Finding, Health, NotSent, Outcome, Receipt, Removal, Ticket, Unknown
+from publisher.domain.outcome import (
+    Finding,
+    Health,
+    NotSent,
+    Outcome,
+    Reach,
+    Receipt,
+    Removal,
+    Sighting,
+    Ticket,
+    Unknown,
+)
 from publisher.domain.patience import Patience
 from publisher.domain.problem import Problem
 from publisher.domain.quota import Quota
@@ -136,6 +147,14 @@ class Adapter(Protocol):
         """Read whether the login works."""
         ...
 
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+        """Read how far these live posts have come, by their remote ids; one that the platform leaves out is missing."""
+        ...
+
+    async def recent(self) -> Sequence[Sighting] | Unknown:
+        """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
@@ -143,6 +162,20 @@ class Defaults:
 
     quota: Quota
     patience: Patience
+
+
+class SignIn(Protocol):
+    """How a person signs a login in with a browser. A factory whose platform works like that has one as `sign_in`."""
+
+    def address(self, account: Account, secret: Mapping[str, str], state: str) -> str:
+        """Give the page where the account's keeper consents; `state` comes back with the answer."""
+        ...
+
+    async def exchange(
+        self, account: Account, secret: Mapping[str, str], answer: str, http: Http
+    ) -> Mapping[str, str] | Problem:
+        """Change the answer, a code or the whole address it came in, for the secret to be kept from now on."""
+        ...
 
 
 class AdapterFactory(Protocol):

@@ -14,9 +14,11 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from watchfiles import awatch
 
 from publisher.delivering import deliver_due
+from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
+from publisher.domain.task import task_of
 from publisher.keeping import keep, settle_the_dead
 from publisher.messages import Messages
 from publisher.planning import plan_ahead, reload, schedule_in_force
@@ -28,12 +30,15 @@ from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
 from publisher.telemetry import log
 from publisher.tomlfile import read_toml
+from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
 from publisher.world import World
 
 AT_ONCE = 300
 """Calls in flight at most; a login never has more than one."""
 READS_AT_ONCE = 50
+WATCHED_AT_ONCE = 10
+"""Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
 GRACE = 25.0
 """Seconds that calls in flight are given to end after a stop is asked for."""
 WORTH_WAITING = timedelta(minutes=1)
@@ -75,6 +80,12 @@ class Daemon:
 
     async def retract(self) -> None:
         await retract_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)
+
+    async def watch(self) -> None:
+        await watch_due(self.application.watches, self.application.adapters, WATCHED_AT_ONCE)
+
+    async def probe(self) -> None:
+        await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
 
     async def keep(self) -> None:
         await keep(self.application.rounds)
@@ -144,7 +155,8 @@ async def run(settings: Settings, world: World, *, once: bool = False, ready: Ca
                 lapsed = await settle_the_dead(application.rounds)
                 log.info("recovered", leases=lapsed)
             await application.orders.announce()
-            for account, error in unreadable_secrets(settings).items():
+            by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
+            for account, error in unreadable_secrets(settings, by_hand).items():
                 await application.orders.stop_account(account, KEEPER, error.code)
             _stop_on_signals(daemon)
             await daemon.read_schedule()
@@ -173,6 +185,8 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.read_schedule, 20.0, 20.0),
         (daemon.plan, 20.0, 60.0),
         (daemon.sign, 5.0, 5.0),
+        (daemon.probe, 5.0, 30.0),
+        (daemon.watch, 30.0, 15.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
     for verb, first, seconds in beats:
@@ -232,13 +246,13 @@ async def _run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stopping.wait(), timeout=0.5)
-    return int(any(alert.at >= daemon.began_at for alert in await daemon.application.board.alerts()))
+    alerts = await daemon.application.board.alerts()
+    return int(any(alert.at >= daemon.began_at and alert.code != "task_waiting" for alert in alerts))
 
 
 async def _is_settled(daemon: Daemon) -> bool:
-    """Whether nothing is in doubt, and nothing due may go within the next minute."""
-    counts = await daemon.application.board.counts()
-    if any(counts.get(state) for state in UNSETTLED):
+    """Whether nothing is in doubt but what people have in hand, and nothing due may go within the next minute."""
+    if any(not task_of(item.ticket) for item in await daemon.application.board.deliveries(states=UNSETTLED)):
         return False
     next_at = await daemon.application.outbox.next_move()
     return next_at is None or next_at > daemon.application.world.now() + WORTH_WAITING

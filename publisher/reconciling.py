@@ -9,6 +9,7 @@ from publisher.domain.delivery import State
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Unknown
 from publisher.domain.rendition import Parcel
+from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
 from publisher.telemetry import log
@@ -49,7 +50,7 @@ async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
 async def read(doubt: Doubt, adapter: Adapter) -> Finding:
     """Read what became of a delivery: by its ticket where the platform gave one, else in the account's list."""
     delivery = doubt.delivery
-    if delivery.ticket is not None and delivery.state is State.SUBMITTED:
+    if delivery.ticket is not None and delivery.state is State.SUBMITTED and task_of(delivery.ticket) is None:
         return await adapter.follow_up(delivery.ticket)
     return await look(adapter, doubt.parcel) if doubt.parcel else Unknown(reason="nothing_sent")
 

@@ -8,6 +8,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Gone, Rejected, Removal
+from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
 from publisher.telemetry import log
@@ -46,7 +47,7 @@ async def _take_down(doubt: Doubt, adapter: Adapter) -> Finding | Removal:
     receipt = doubt.delivery.receipt
     if receipt is not None and not receipt.is_by_word:
         return await adapter.retract(receipt)
-    if doubt.delivery.ticket is not None:
+    if doubt.delivery.ticket is not None and task_of(doubt.delivery.ticket) is None:
         finding = await adapter.follow_up(doubt.delivery.ticket)
     elif doubt.parcel is not None:
         finding = await adapter.find(doubt.parcel)

@@ -6,7 +6,9 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor, Role, Ruled
 from publisher.domain.outcome import Receipt
+from publisher.domain.task import task_of
 from publisher.store.outbox import Outbox
+from publisher.store.tasks import Tasks
 
 
 class Ruling(StrEnum):
@@ -36,13 +38,14 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     url: str | None = None,
     second: str | None = None,
 ) -> Delivery:
-    """Decide what becomes of a held delivery.
+    """Decide what becomes of a held delivery, or of a task in a person's hands, which is taken back by it.
 
     `live` without a second person only makes publisher look again, at `url` too; with one it counts by word. Raises
     RefusedError when the delivery is not held, when there was never a call that could be looked for, or when the
     second person is the first.
     """
-    if delivery.state is not State.HELD:
+    is_task = task_of(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
+    if delivery.state is not State.HELD and not is_task:
         raise RefusedError("not_held", state=delivery.state.value)
     if ruling is Ruling.LIVE and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
@@ -56,4 +59,6 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
         now = outbox.books.world.now()
         receipt = Receipt(remote_id=f"by-word-{delivery.id}", url=url or "", live_at=now, is_by_word=True)
         ruled = Ruled(to=State.PUBLISHED, reason=f"{reason} ({second})", url=url, receipt=receipt)
+    if is_task:
+        return await Tasks(outbox.books).take_back(delivery.id, ruled, person(by))
     return await outbox.apply(delivery.id, ruled, person(by))

@@ -37,7 +37,9 @@ from publisher.tomlfile import (
 )
 
 FILE = "publisher.toml"
-BUILT_IN: frozenset[str] = frozenset({"weibo", "wechat", "tieba"})
+BUILT_IN: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
+WEIBO_PROFILES = ("share", "update", "biz")
+"""The sets of calls that Weibo grants; a profile of another platform is its adapter's own matter."""
 SETTINGS_LIMITS = Limits(size=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
 MARKER_BLANK = "{marker}"
@@ -104,16 +106,21 @@ SecretName = Annotated[
 
 class AccountEntry(Table):
     id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
-    platform: Line = Field(description="平台：weibo、wechat、tieba，或已安装的其他适配器的名称")
+    platform: Line = Field(description="平台：weibo、wechat、tieba、webhook，或已安装的其他适配器的名称")
     identity: Line = Field(description="平台上的身份：微博 uid、公众号 AppID、贴吧 portrait 或用户名")
     secret: SecretName = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
     region: Line | None = Field(default=None, description="所属地区的代码，须在 [region.代码] 中写明")
-    mode: Literal["api", "assisted", "off"] = Field(default="api", description="api 自动发布；off 停用")
+    mode: Literal["api", "assisted", "off"] = Field(
+        default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
+    )
     forum: Line | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")
     accept_risk: bool = Field(default=False, description="贴吧没有官方发帖接口；自动发布须由运营方确认风险")
     safe_link: Line | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
     base_url: Line | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
     public_ip: Line | None = Field(default=None, description="本账号对外的公网 IP；默认用全局的 public_ip")
+    profile: Line | None = Field(default=None, description="平台授予本登录的接口：微博为 share（默认）、update、biz")
+    exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的帖子就告警")
+    options: dict[str, Line] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
 
 
 Positive = Annotated[int, Field(ge=1)]
@@ -231,6 +238,9 @@ def _account(item: AccountEntry, file: SettingsFile) -> Account:
         base_url=item.base_url.rstrip("/") if item.base_url else None,
         public_ip=item.public_ip or file.public_ip,
         has_accepted_risk=item.accept_risk,
+        profile=item.profile,
+        is_exclusive=item.exclusive,
+        options=item.options,
     )
 
 
@@ -293,20 +303,36 @@ def _account_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[F
 
 def _mode_flaws(item: AccountEntry, index: int) -> Iterator[Flaw]:
     facts = {"account": item.id}
-    if item.mode == "assisted":
-        yield Flaw(loc=("account", index, "mode"), code="assisted_not_available", facts=facts)
     if item.forum and item.platform in BUILT_IN - {"tieba"}:
         yield Flaw(loc=("account", index, "forum"), code="forum_only_on_tieba", facts=facts, at_key=True)
     if item.safe_link is not None and not _is_safe_link(item.safe_link):
         yield Flaw(loc=("account", index, "safe_link"), code="bad_safe_link", facts=facts)
-    if item.mode != "api":
-        return
-    if item.platform == "tieba" and not item.forum:
+    if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
+        choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
+        yield Flaw(loc=("account", index, "profile"), code="weibo_profile_unknown", facts={**facts, **choices})
+    if item.mode != "off" and item.platform == "tieba" and not item.forum:
         yield Flaw(loc=("account", index, "forum"), code="forum_missing", facts=facts)
-    if item.platform == "tieba" and not item.accept_risk:
-        yield Flaw(loc=("account", index, "accept_risk"), code="risk_not_accepted", facts=facts)
-    if item.platform == "weibo" and item.safe_link is None:
-        yield Flaw(loc=("account", index, "safe_link"), code="safe_link_missing", facts=facts)
+    if item.mode == "api":
+        platform, profile = Platform(item.platform), item.profile
+        for key, code in _lacks(platform, profile, has_accepted_risk=item.accept_risk, safe_link=item.safe_link):
+            yield Flaw(loc=("account", index, key), code=code, facts=facts)
+
+
+def why_not_api(account: Account) -> str | None:
+    """Give the code of what the settings of an account lack for automatic posting; None where nothing is missing."""
+    lacks = _lacks(
+        account.platform, account.profile, has_accepted_risk=account.has_accepted_risk, safe_link=account.safe_link
+    )
+    return next((code for _key, code in lacks), None)
+
+
+def _lacks(
+    platform: Platform, profile: str | None, *, has_accepted_risk: bool, safe_link: str | None
+) -> Iterator[tuple[str, str]]:
+    if platform == "tieba" and not has_accepted_risk:
+        yield "accept_risk", "risk_not_accepted"
+    if platform == "weibo" and profile in {None, "share"} and safe_link is None:
+        yield "safe_link", "safe_link_missing"
 
 
 def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[Flaw]:

@@ -1,15 +1,18 @@
 """What Tieba would refuse in a rendition. Pure."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from publisher.domain.account import Account
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Picture, Rendition
 
-from .traits import TRAITS
+from .traits import TRAITS, forum_id
 
 PICTURE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
 PICTURE_BYTES = 10 * 1024 * 1024
+_MARK = re.compile(r"#\([^()]*\)")
+"""What the platform takes for an emoticon, a mention, a picture or a link (official app; read 2026-11-24)."""
 
 
 def problems_of(rendition: Rendition, account: Account) -> Sequence[Problem]:
@@ -20,13 +23,16 @@ def problems_of(rendition: Rendition, account: Account) -> Sequence[Problem]:
 def _account(account: Account) -> Iterator[Problem]:
     if not account.forum:
         yield Problem(code="tieba_no_forum_set", facts={"account": account.id})
+    if "forum_id" in account.options and forum_id(account) is None:
+        yield Problem(code="tieba_forum_id", facts={"value": account.options["forum_id"]})
     if not account.has_accepted_risk:
         yield Problem(code="tieba_risk_not_accepted", facts={"account": account.id})
 
 
 def _words(rendition: Rendition) -> Iterator[Problem]:
     shortest, longest = TRAITS.title_limits
-    length = TRAITS.measure(rendition.title.strip())
+    title = rendition.title.strip()
+    length = len(title) if len(title) < shortest else TRAITS.measure(title)  # either way the less favourable count
     if not shortest <= length <= longest:
         facts = {"length": str(length), "shortest": str(shortest), "longest": str(longest)}
         yield Problem(code="tieba_title_length", facts=facts)
@@ -37,6 +43,8 @@ def _words(rendition: Rendition) -> Iterator[Problem]:
         yield Problem(code="tieba_text_empty")
     if any(bracket in rendition.title + rendition.text for bracket in "<>"):
         yield Problem(code="tieba_angle_brackets")
+    if mark := _MARK.search(rendition.text):
+        yield Problem(code="tieba_mark", facts={"mark": mark.group()})
 
 
 def _pictures(pictures: Sequence[Picture]) -> Iterator[Problem]:

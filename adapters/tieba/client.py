@@ -16,10 +16,12 @@ from publisher.domain.outcome import (
     NotSent,
     Outcome,
     Published,
+    Reach,
     Ready,
     Receipt,
     Rejected,
     Removal,
+    Sighting,
     Submitted,
     Ticket,
     Unknown,
@@ -27,10 +29,11 @@ from publisher.domain.outcome import (
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Marker, Parcel, Rendition
 
-from . import reading, wire
+from . import reach, reading, wire
 from .checking import problems_of
 from .codes import CODES, GONE, Kind, name
-from .traits import TRAITS
+from .standing import decode_standing, encode_standing
+from .traits import TRAITS, forum_id
 
 MOST_PAGES = 10
 _FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
@@ -57,11 +60,11 @@ class TiebaAdapter:
         tbs = await self._session()
         if not isinstance(tbs, str):
             return _unprepared(tbs)
-        fid = await self._forum()
-        if isinstance(fid, Unknown):
+        trouble, fid = await self._standing(), await self._forum()
+        if trouble is not None:
+            return trouble
+        if not isinstance(fid, int):
             return _unprepared(fid)
-        if fid == 0:
-            return self._no_forum()
         marks = await self._upload(parcel, tbs)
         if not isinstance(marks, list):
             return _unprepared(marks)
@@ -85,8 +88,8 @@ class TiebaAdapter:
         if not isinstance(tbs, str):
             return Unknown(reason=tbs.reason)
         fid = await self._forum()
-        if isinstance(fid, Unknown):
-            return fid
+        if not isinstance(fid, int):
+            return _unreadable(fid)
         thread = (receipt.remote_id, self._name, fid)
         call = wire.encode_delete(self._app, self.kit.secret().get("BDUSS", ""), tbs, thread)
         return _removed(await self.kit.http.ask(call))
@@ -95,10 +98,30 @@ class TiebaAdapter:
         tbs = await self._session()
         if not isinstance(tbs, str):
             return tbs
+        trouble, fid = await self._standing(), await self._forum()
+        if trouble is not None:
+            return trouble
+        return Ready() if isinstance(fid, int) else fid
+
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+        """Read threads one by one, as anybody sees them, the first few of them; trouble ends it."""
+        figures: dict[str, Reach] = {}
+        for receipt in receipts[: reach.MOST_MEASURED]:
+            asked = reading.Asked(tid=receipt.remote_id, marker=None, identity=self.account.identity)
+            reply = await self.kit.http.ask(wire.encode_page(self._web, receipt.remote_id))
+            found = reach.decode_reach(reply, asked)
+            if isinstance(found, Reach):
+                figures[receipt.remote_id] = found
+            elif isinstance(found, Unknown) and found.reason not in reach.OF_ONE_THREAD:
+                return figures or found
+        return figures
+
+    async def recent(self) -> Sequence[Sighting] | Unknown:
         fid = await self._forum()
-        if isinstance(fid, Unknown):
-            return fid
-        return Ready() if fid else self._no_forum()
+        if not isinstance(fid, int):
+            return _unreadable(fid)
+        page = await self._threads(1)
+        return page if isinstance(page, Unknown) else reach.sightings(page, fid)
 
     def _opened(self, answer: Reply | NotSent | Unknown, parcel: Parcel) -> Outcome:
         if not isinstance(answer, Reply):
@@ -135,12 +158,11 @@ class TiebaAdapter:
 
     async def _look(self, trace: reading.Trace) -> Finding:
         fid = await self._forum()
-        if isinstance(fid, Unknown):
-            return fid
+        if not isinstance(fid, int):
+            return _unreadable(fid)
         pages: list[reading.Listing] = []
         for number in range(1, MOST_PAGES + 1):
-            call = wire.encode_own_threads(self._web, self._cookies(), self.account.identity, number)
-            page = reading.decode_own_threads(await self.kit.http.ask(call), self.account.identity)
+            page = await self._threads(number)
             if isinstance(page, Unknown):
                 return page
             pages.append(page)
@@ -148,13 +170,32 @@ class TiebaAdapter:
                 break
         return reading.judge(reading.joined(pages), trace, fid, self.kit.now())
 
+    async def _threads(self, number: int) -> reading.Listing | Unknown:
+        """Read one page of the account's own list."""
+        call = wire.encode_own_threads(self._web, self._cookies(), self.account.identity, number)
+        return reading.decode_own_threads(await self.kit.http.ask(call), self.account.identity)
+
     async def _session(self) -> str | CredentialExpired | Unknown:
         if not self.kit.secret().get("BDUSS"):
             return CredentialExpired(reason="tieba_no_session")
         return wire.decode_session(await self.kit.http.ask(wire.encode_session(self._web, self._cookies())))
 
-    async def _forum(self) -> int | Unknown:
-        return wire.decode_forum(await self.kit.http.ask(wire.encode_forum(self._web, self._name)))
+    async def _standing(self) -> Blocked | None:
+        """Ask whether anything stands against the account; what cannot be read does not keep a post back."""
+        reply = await self.kit.http.ask(encode_standing(self._web, self._cookies()))
+        return decode_standing(reply, self.account.identity)
+
+    async def _forum(self) -> int | Blocked | Unknown:
+        """Look the forum's number up; the one that the operator gave steps in where no answer can be read."""
+        found = wire.decode_forum(await self.kit.http.ask(wire.encode_forum(self._web, self._name)))
+        given = forum_id(self.account)
+        if isinstance(found, Unknown):
+            return given or found
+        if found == 0:
+            return Blocked(code="tieba_no_forum", reason=self._name, hold=HoldReason.PERMISSION)
+        if given not in (None, found):
+            return Blocked(code="tieba_forum_differs", reason=str(found), hold=HoldReason.PERMISSION)
+        return found
 
     async def _upload(self, parcel: Parcel, tbs: str) -> list[str] | Outcome:
         """Upload the pictures and give their marks; an upload that leads to no thread is harmless."""
@@ -170,9 +211,6 @@ class TiebaAdapter:
             await self.kit.failpoint("media.after_upload")
             marks.append(f"#(pic,{number},{picture.width},{picture.height})")
         return marks
-
-    def _no_forum(self) -> Blocked:
-        return Blocked(code="tieba_no_forum", reason=self._name, hold=HoldReason.PERMISSION)
 
     def _cookies(self) -> Mapping[str, str]:
         secret = self.kit.secret()
@@ -196,6 +234,11 @@ def _unprepared(outcome: Outcome) -> Outcome:
     if not isinstance(outcome, Unknown):
         return outcome
     return NotSent(reason=outcome.reason if outcome.reason in _NO_CONNECTION else "tieba_not_prepared")
+
+
+def _unreadable(forum: Blocked | Unknown) -> Unknown:
+    """Say why nothing can be read or taken down without the forum's number."""
+    return Unknown(reason=forum.code) if isinstance(forum, Blocked) else forum
 
 
 def _removed(reply: Reply | NotSent | Unknown) -> Removal:

@@ -31,9 +31,14 @@ class Code:
     read: str
 
 
-_APP = "official app's constants"
-_2026 = "clients of the 2026 PC site"
-_OLD = "lists of the former site"
+_APP = "n0099/open-tbclient, constants of the official app"
+_2026 = "hakrelin/manga_uploader, notes on the 2026 PC site"
+_OLD = "tianmingxiang/TieBaRobot, list of the former site"
+_HASTE = "MoeNetwork/wmzz_post, issue 11"
+_LOGIN = "iikira/BaiduPCS-Go, issues 183 and 470"
+_SILENT = "hwdemtv/TiebaMecha, test of a banned account"
+_READS = "zombie110year/tiebamd"
+_CLEANING = "lc4t/clean-baidutieba, issue 2"
 
 CODES: Mapping[int, Code] = {
     1: Code(Kind.SIGN_IN, _OLD, "2026-11-24"),
@@ -65,11 +70,11 @@ CODES: Mapping[int, Code] = {
     7001: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
     100023: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
     110000: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    110001: Code(Kind.DOUBT, _2026, "2026-11-24"),
+    110001: Code(Kind.DOUBT, _LOGIN, "2026-11-24"),
     110004: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    210009: Code(Kind.DOUBT, _2026, "2026-11-24"),
+    210009: Code(Kind.DOUBT, _CLEANING, "2026-11-24"),
     220011: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    220012: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
+    220012: Code(Kind.ACCOUNT, _SILENT, "2026-11-24"),
     220015: Code(Kind.REFUSED, _APP, "2026-11-24"),
     220034: Code(Kind.SLOW, _2026, "2026-11-24"),
     224010: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
@@ -89,6 +94,10 @@ CODES: Mapping[int, Code] = {
     230705: Code(Kind.CLOSED, _2026, "2026-11-24"),
     230808: Code(Kind.REFUSED, _2026, "2026-11-24"),
     230809: Code(Kind.REFUSED, _2026, "2026-11-24"),
+    230810: Code(Kind.REFUSED, _2026, "2026-11-24"),
+    230811: Code(Kind.REFUSED, _2026, "2026-11-24"),
+    230812: Code(Kind.REFUSED, _2026, "2026-11-24"),
+    230813: Code(Kind.REFUSED, _2026, "2026-11-24"),
     230814: Code(Kind.REFUSED, _2026, "2026-11-24"),
     230815: Code(Kind.REFUSED, _2026, "2026-11-24"),
     230871: Code(Kind.SLOW, _2026, "2026-11-24"),
@@ -102,7 +111,7 @@ CODES: Mapping[int, Code] = {
     232001: Code(Kind.REFUSED, _2026, "2026-11-24"),
     232007: Code(Kind.REFUSED, _2026, "2026-11-24"),
     238010: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    239103: Code(Kind.SLOW, _2026, "2026-11-24"),
+    239103: Code(Kind.SLOW, _READS, "2026-11-24"),
     260005: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
     300000: Code(Kind.DOUBT, _2026, "2026-11-24"),
     340001: Code(Kind.PERMISSION, _2026, "2026-11-24"),
@@ -125,8 +134,9 @@ CODES: Mapping[int, Code] = {
     3250013: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
     3250021: Code(Kind.CAPTCHA, _APP, "2026-11-24"),
     3250023: Code(Kind.CAPTCHA, _APP, "2026-11-24"),
-    3250026: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
+    3250026: Code(Kind.ACCOUNT, _HASTE, "2026-11-24"),
     3300001: Code(Kind.REFUSED, _2026, "2026-11-24"),
+    3300003: Code(Kind.REFUSED, _2026, "2026-11-24"),
 }
 
 GONE = frozenset({273, 230273})

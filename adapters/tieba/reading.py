@@ -16,7 +16,7 @@ from publisher.domain.outcome import Finding, Gone, Lookalike, Missing, Publishe
 from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
 
 from .codes import GONE, name
-from .wire import WEB, Json, Trouble, as_moment, as_number, code_of, read_body
+from .wire import WEB, Json, Trouble, as_moment, as_number, code_of, part, read_body
 
 _GRACE = timedelta(seconds=1)
 """Threads carry whole seconds; the baseline carries fractions of one."""
@@ -35,13 +35,14 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thread of the account's own list."""
+    """One thread of the account's own list. `is_shown` says that nothing in it marks the thread as hidden or gone."""
 
     tid: str
     fid: int
     at: datetime
     title: str
     abstract: str
+    is_shown: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,17 @@ def judge(listing: Listing, trace: Trace, fid: int, now: datetime) -> Finding:
 
 def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Published | Gone | Unknown:
     """Read whether anybody can see the thread, and our words in it. Gone is only what the platform says outright."""
+    body = read_page(reply, asked)
+    if not isinstance(body, Mapping):
+        return body
+    thread, floor = part(body, "thread"), part(body, "first_floor")
+    at = as_moment(thread.get("create_time")) or as_moment(floor.get("time")) or now
+    receipt = Receipt(remote_id=asked.tid, url=url_of(asked.tid), live_at=at)
+    return Published(receipt=receipt, has_seen_text=_shows_marker(thread, floor, asked.marker))
+
+
+def read_page(reply: Reply | Trouble, asked: Asked) -> Json | Gone | Unknown:
+    """Give the page of the thread that was asked for, if it is that one and of the account."""
     body = read_body(reply)
     if not isinstance(body, Mapping):
         return Unknown(reason=body.reason)
@@ -151,16 +163,14 @@ def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Publishe
         return Gone()
     if code != 0:
         return Unknown(reason="bad_reply" if code is None else name(code))
-    thread, floor = _parts(body)
+    thread, floor = part(body, "thread"), part(body, "first_floor")
     if as_number(thread.get("is_deleted")) == 1:
         return Gone()
     if not _is_the_one(thread, floor, asked):
         return Unknown(reason="tieba_other_page")
     if not _is_by(thread, asked.identity) or not _is_by(floor, asked.identity):
         return Unknown(reason="tieba_wrong_account")
-    at = as_moment(thread.get("create_time")) or as_moment(floor.get("time")) or now
-    receipt = Receipt(remote_id=asked.tid, url=url_of(asked.tid), live_at=at)
-    return Published(receipt=receipt, has_seen_text=_shows_marker(thread, floor, asked.marker))
+    return body
 
 
 def _is_the_one(thread: Json, floor: Json, asked: Asked) -> bool:
@@ -186,14 +196,9 @@ def url_of(tid: str) -> str:
     return f"{WEB}/p/{tid}"
 
 
-def _parts(body: Json) -> tuple[dict[str, Any], dict[str, Any]]:
-    thread, floor = body.get("thread"), body.get("first_floor")
-    return (thread if isinstance(thread, dict) else {}, floor if isinstance(floor, dict) else {})
-
-
 def _item(entry: object, identity: str) -> Item | Unknown:
     info = entry.get("thread_info") if isinstance(entry, dict) else None
-    if not isinstance(info, dict):
+    if not isinstance(entry, dict) or not isinstance(info, dict):
         return Unknown(reason="bad_reply")
     tid, fid = as_number(info.get("tid")) or as_number(info.get("id")), as_number(info.get("fid"))
     at, title = as_moment(info.get("create_time")), str(info.get("title", ""))
@@ -201,7 +206,8 @@ def _item(entry: object, identity: str) -> Item | Unknown:
         return Unknown(reason="tieba_no_id")
     if not _is_by(info, identity):
         return Unknown(reason="tieba_wrong_account")
-    return Item(tid=str(tid), fid=fid, at=at, title=title, abstract=_text(info.get("abstract")))
+    is_shown = not any(as_number(mark) == 1 for mark in (entry.get("private"), info.get("is_deleted")))
+    return Item(tid=str(tid), fid=fid, at=at, title=title, abstract=_text(info.get("abstract")), is_shown=is_shown)
 
 
 def _is_by(part: Mapping[str, Any], identity: str) -> bool:

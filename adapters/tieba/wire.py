@@ -168,8 +168,8 @@ def decode_forum(reply: Reply | Trouble) -> int | Unknown:
         return Unknown(reason=body.reason)
     if (code := code_of(body)) != 0:
         return Unknown(reason="bad_reply" if code is None else name(code))
-    number = as_number(_part(body, "data").get("fid"))
-    return Unknown(reason="bad_reply") if number is None else number
+    number = as_number(part(body, "data").get("fid"))
+    return Unknown(reason="bad_reply") if number is None or number < 0 else number
 
 
 def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
@@ -177,6 +177,8 @@ def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
     body = read_body(reply)
     if isinstance(body, CredentialExpired | Unknown):
         return body
+    if wants_captcha(body):
+        return Blocked(code="tieba_captcha", reason=words_of(body), hold=HoldReason.CAPTCHA)
     code = code_of(body)
     if code:
         return refusal(code, body, None, now)
@@ -187,6 +189,7 @@ def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
 def decode_thread(reply: Reply, unseen: Ticket, now: datetime) -> Outcome | tuple[Literal["opened"], str]:
     """Read the answer to the creating call: a refusal, a doubt, or the new thread's number.
 
+    A refusal that names a thread contradicts itself and is a doubt: the thread may stand.
     `unseen` is the ticket of a thread that is in review under no number yet.
     """
     if reply.status >= 500:
@@ -196,14 +199,15 @@ def decode_thread(reply: Reply, unseen: Ticket, now: datetime) -> Outcome | tupl
         return RateLimited(code="tieba_429", until=now + _SLOW)
     if isinstance(body, CredentialExpired | Unknown):
         return Unknown(reason=body.reason)
+    code, tid = code_of(body), as_number(body.get("tid")) or as_number(part(body, "data").get("tid"))
+    if tid and (wants_captcha(body) or not (code is None or is_taken(code))):
+        return Unknown(reason="tieba_refused_with_id")
     if wants_captcha(body):
         return Blocked(code="tieba_captcha", reason=words_of(body), hold=HoldReason.CAPTCHA)
-    code = code_of(body)
     if code is None:
         return Unknown(reason="bad_reply")
-    if code:
+    if code and not tid:
         return refusal(code, body, unseen, now)
-    tid = as_number(body.get("tid")) or as_number(_part(body, "data").get("tid"))
     return ("opened", str(tid)) if tid else Unknown(reason="tieba_no_id")
 
 
@@ -230,6 +234,11 @@ def refusal(code: int, body: Json, unseen: Ticket | None, now: datetime) -> Outc
             return Unknown(reason=name(code))
 
 
+def is_taken(code: int) -> bool:
+    """Whether a number says that the thread was taken, shown or still in review."""
+    return code == 0 or (code in CODES and CODES[code].kind is Kind.IN_REVIEW)
+
+
 def read_body(reply: Reply | Trouble) -> Json | CredentialExpired | Unknown:
     """Give the JSON object of an answer. Bodies are UTF-8 whatever the header says; a way to the sign-in page tells."""
     if not isinstance(reply, Reply):
@@ -247,21 +256,21 @@ def read_body(reply: Reply | Trouble) -> Json | CredentialExpired | Unknown:
 
 def code_of(body: Json) -> int | None:
     """Give the number of an answer: `error_code`, at the top or under `data`, else the long one, else the short one."""
-    candidates = (body.get("error_code"), _part(body, "data").get("error_code"), body.get("err_code"), body.get("no"))
+    candidates = (body.get("error_code"), part(body, "data").get("error_code"), body.get("err_code"), body.get("no"))
     return next((code for value in candidates if (code := as_number(value)) is not None), None)
 
 
 def wants_captcha(body: Json) -> bool:
     """Whether a captcha is wanted. Only `need_vcode` says so; its neighbours stand in ordinary refusals too."""
-    data = _part(body, "data")
-    places = (body, _part(body, "info"), _part(body, "vcode"), data, _part(data, "info"), _part(data, "vcode"))
+    data = part(body, "data")
+    places = (body, part(body, "info"), part(body, "vcode"), data, part(data, "info"), part(data, "vcode"))
     return any(as_number(place.get("need_vcode")) == 1 for place in places)
 
 
 def words_of(body: Json) -> str:
     """Give the platform's own words, with the words of ours that it did not like."""
     text = str(body.get("error_msg") or body.get("error") or "")
-    hits = _part(body, "info").get("confilter_hitwords")
+    hits = part(body, "info").get("confilter_hitwords")
     found = "、".join(str(hit) for hit in hits) if isinstance(hits, list) else ""
     return "：".join(part for part in (text, found) if part)[:200]
 
@@ -282,7 +291,7 @@ def as_moment(value: object) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds and 0 < seconds <= _LAST else None
 
 
-def _part(body: Json, key: str) -> Json:
+def part(body: Json, key: str) -> Json:
     """Give an object inside an answer; it may come as a list, as null, or not at all."""
     part = body.get(key)
     return part if isinstance(part, dict) else {}

@@ -1,4 +1,4 @@
-"""WeChat Official Accounts: articles published without a notification, by draft and submission."""
+"""WeChat Official Accounts: articles by draft, published without a notification or, where urgent, mass-sent."""
 
 from dataclasses import dataclass
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from publisher.domain.account import Account
 from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Rendition
 
@@ -15,10 +16,12 @@ from .traits import (
     LINK_BYTES,
     PICTURE_BYTES,
     PICTURE_TYPES,
+    PROFILES,
     SUMMARY_LIMIT,
     TITLE_ADVISED,
     TITLE_LIMIT,
     TRAITS,
+    profile_of,
 )
 from .wire import pictures_in, put_addresses
 
@@ -27,6 +30,9 @@ FORBIDDEN = frozenset({
     "select", "button", "video", "audio",
 })  # fmt: skip
 """Tags that WeChat removes or refuses (draft/add: scripts are removed; the rest as converters avoid them)."""
+LOST_ATTRIBUTES = frozenset({"class", "id"})
+LOST_STYLES = frozenset({"position", "transform", "animation", "font-family"})
+"""What the editor drops without a word, or readers' phones ignore (converters' common advice, read 2026-11-24)."""
 HOST = "mp.weixin.qq.com"
 """The one host to which an article may link."""
 PICTURE_HOST = "mmbiz.qpic.cn"
@@ -36,6 +42,7 @@ PICTURE_HOST = "mmbiz.qpic.cn"
 @dataclass(slots=True)
 class _Findings:
     tags: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
 
@@ -50,10 +57,24 @@ class _Scanner(HTMLParser):
         if tag in FORBIDDEN:
             self.findings.tags.add(tag)
         self.findings.tags.update(name for name in values if name.startswith("on"))
+        self.findings.lost.update(LOST_ATTRIBUTES & values.keys())
+        self.findings.lost.update(LOST_STYLES & _properties(values.get("style", "")))
         if tag == "a" and "href" in values:
             self.findings.links.append(values["href"])
         if tag == "img":
             self.findings.pictures.append(values.get("src", ""))
+
+
+def setting_problems(account: Account) -> tuple[Problem, ...]:
+    """Tell what is wrong with an account's profile or options."""
+    problems = []
+    profile, tag = profile_of(account), account.options.get("tag_id")
+    if profile not in PROFILES:
+        facts = {"profile": profile, "known": ", ".join(PROFILES)}
+        problems.append(Problem(code="wechat_profile_unknown", facts=facts))
+    if tag is not None and not (tag.isascii() and tag.isdigit()):
+        problems.append(Problem(code="wechat_tag_invalid", facts={"tag": tag}))
+    return tuple(problems)
 
 
 def problems_of(rendition: Rendition) -> tuple[Problem, ...]:
@@ -114,6 +135,10 @@ def _html(rendition: Rendition) -> list[Problem]:
     ]
     return [
         *(Problem(code="wechat_forbidden_tag", facts={"tag": tag}) for tag in sorted(findings.tags)),
+        *(
+            Problem(code="wechat_style_lost", severity=Severity.WARNING, facts={"name": name})
+            for name in sorted(findings.lost)
+        ),
         *(Problem(code="wechat_foreign_link", facts={"link": link}) for link in findings.links if _host(link) != HOST),
         *(Problem(code="wechat_foreign_picture", facts={"address": address}) for address in foreign),
         *(Problem(code="wechat_picture_unknown", facts={"sha256": name}) for name in shown if name not in known),
@@ -139,6 +164,11 @@ def _fit(what: str, media_type: str, types: frozenset[str], size: int, most: int
     if size > most:
         problems.append(Problem(code=f"{what}_too_large", facts={"size": str(size), "limit": str(most)}))
     return problems
+
+
+def _properties(style: str) -> set[str]:
+    """Give the names of the properties that a style attribute sets."""
+    return {declaration.partition(":")[0].strip().lower() for declaration in style.split(";")}
 
 
 def _scan(text: str) -> _Findings:

@@ -1,7 +1,6 @@
 """What each of WeChat's error codes means for a call: one line per code.
 
-A code that is not listed is a doubt. Codes of mass sending, comments' moderation and component logins that our calls
-cannot meet are left out.
+A code that is not listed is a doubt.
 """
 
 from dataclasses import dataclass
@@ -29,7 +28,9 @@ DRAFT = "developers.weixin.qq.com, draft/add and draft/get, and staff answers on
 SUBMIT = "developers.weixin.qq.com, Publish, codes of freepublish/submit"
 PUBLISH = "developers.weixin.qq.com, Publish, note of July 2025 on unverified accounts"
 LIMITS = "developers.weixin.qq.com, API_Call_Limits; the reset at midnight in Beijing is our reading"
-MASS_SEND = "developers.weixin.qq.com, Batch_Sends: a repeated message id, so that a copy may be out"
+MASS_SEND = "developers.weixin.qq.com, Batch_Sends and sendall, and users' reports"
+PUSH_SPEED = "developers.weixin.qq.com, speed of mass sends"
+QUOTA = "developers.weixin.qq.com, get_api_quota and clear_quota"
 COMMENTS = "developers.weixin.qq.com, Image_Comments_Management_Interface"
 WECHATPY = "wechatpy 2.0.0a26, constants"
 MCP_PUBLISHER = "wechat-mcp-publisher 0.2.1, error table"
@@ -68,6 +69,7 @@ CODES = {
     -1: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
     40001: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
     40002: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
+    40003: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
     40004: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40005: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40006: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
@@ -77,12 +79,18 @@ CODES = {
     40012: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40013: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
     40014: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
+    40031: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
+    40032: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
     40033: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40035: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40038: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
+    40059: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
+    40060: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
+    40066: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
     40097: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40113: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40125: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
+    40130: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
     40137: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     40164: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
     40243: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
@@ -106,18 +114,27 @@ CODES = {
     45008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     45009: Meaning(kind=Kind.RATE_LIMITED, source=LIMITS, seen="2026-11-24"),
     45011: Meaning(kind=Kind.BUSY, source=LIMITS, seen="2026-11-24"),
+    45028: Meaning(kind=Kind.RATE_LIMITED, source=MASS_SEND, seen="2026-11-24"),
     45065: Meaning(kind=Kind.DUPLICATE, source=MASS_SEND, seen="2026-11-24"),
+    45066: Meaning(kind=Kind.BUSY, source=MASS_SEND, seen="2026-11-24"),
+    45067: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
+    45083: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
+    45084: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
+    45085: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
     45102: Meaning(kind=Kind.RATE_LIMITED, source=RETURN_CODES, seen="2026-11-24", wait=timedelta(hours=2)),
     45103: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     45106: Meaning(kind=Kind.REJECTED, source=COMMENTS, seen="2026-11-24"),
     45110: Meaning(kind=Kind.REJECTED, source=DRAFT, seen="2026-11-24"),
+    45159: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
     45166: Meaning(kind=Kind.REJECTED, source=WECHATPY, seen="2026-11-24"),
     45501: Meaning(kind=Kind.RATE_LIMITED, source=RETURN_CODES, seen="2026-11-24", wait=timedelta(hours=2)),
     46001: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
     47001: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     47002: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     48001: Meaning(kind=Kind.BLOCKED, source=PUBLISH, seen="2026-11-24", hold=HoldReason.PERMISSION),
+    48003: Meaning(kind=Kind.BLOCKED, source=MASS_SEND, seen="2026-11-24", hold=HoldReason.PERMISSION),
     48004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
+    48006: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
     48008: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
     50001: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
     50002: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
@@ -134,8 +151,13 @@ CODES = {
     53600: Meaning(kind=Kind.UNKNOWN, source=WECHATPY, seen="2026-11-24"),
     61004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
     61007: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
+    76021: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
+    76022: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
     87014: Meaning(kind=Kind.REJECTED, source=MCP_PUBLISHER, seen="2026-11-24"),
     88000: Meaning(kind=Kind.REJECTED, source=COMMENTS, seen="2026-11-24"),
+    88001: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
+    88002: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
+    88008: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
     89501: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
     89503: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
     89506: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
@@ -143,7 +165,7 @@ CODES = {
     200001: Meaning(kind=Kind.REJECTED, source=MCP_PUBLISHER, seen="2026-11-24"),
 }
 # fmt: on
-"""Those listed as unknown may each stand for a submission that was taken."""
+"""Those listed as unknown may each stand for a call that was taken, or belong to calls that we never make."""
 
 NotDone = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
 """What may be said when nothing is known to be live."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Unknown
+from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Sighting, Unknown
 from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
 
+from .mass import read_mass_id
 from .sign_in import Failed
 from .wire import Article, Page
 
@@ -84,8 +85,11 @@ async def read_back(page_from: Callable[[int], Awaitable[Page | Failed]], baseli
 
 def _whole(reading: _Reading, baseline: Baseline) -> Shelf | Failed:
     articles = reading.articles
-    has_baseline = baseline.newest_id is None or any(
-        article.id == baseline.newest_id or article.updated_at < baseline.since for article in articles
+    newest_id = baseline.newest_id
+    has_baseline = (
+        newest_id is None
+        or read_mass_id(newest_id) is not None  # such a one is in no list
+        or any(article.id == newest_id or article.updated_at < baseline.since for article in articles)
     )
     if not reading.is_whole or not has_baseline:
         return Failed(outcome=Unknown(reason="wechat_list_incomplete"))
@@ -114,6 +118,20 @@ def recognise(parcel: Parcel, articles: Sequence[Article]) -> Published | Gone |
 def carries(article: Article, marker: Marker) -> bool:
     """Whether an article or draft carries a marker, in its link, title or digest."""
     return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
+
+
+def in_sight(articles: Sequence[Article]) -> tuple[Sighting, ...]:
+    """Give what still stands of some published articles, newest first, each id once. Lists leave the content out."""
+    standing = {item.id: item for item in reversed(articles) if not item.is_deleted}
+    return tuple(
+        Sighting(
+            remote_id=item.id,
+            url=item.url,
+            live_at=item.updated_at,
+            text=f"{item.title}\n{item.digest}\n{item.link}",
+        )
+        for item in sorted(standing.values(), key=lambda item: item.updated_at, reverse=True)
+    )
 
 
 def _is_old(article: Article, baseline: Baseline) -> bool:

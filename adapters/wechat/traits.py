@@ -5,10 +5,11 @@ delete 10 a day), freepublish/submit and freepublish/batchget. How long a submis
 lags is stated nowhere: five minutes each is our margin over what users report.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from publisher.contract import Defaults
-from publisher.domain.account import Traits
+from publisher.domain.account import Account, Traits
 from publisher.domain.patience import Patience
 from publisher.domain.quota import Quota
 
@@ -27,6 +28,10 @@ ADDRESS_LENGTH = 160
 COVER_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
 PICTURE_TYPES = frozenset({"image/png", "image/jpeg"})
 
+PUBLISH, MASS = "publish", "mass"
+"""What an account may do: publish without a notification, or mass-send what is urgent as well."""
+PROFILES = (PUBLISH, MASS)
+
 TRAITS = Traits(
     measure=len,
     text_limit=CONTENT_LIMIT,
@@ -38,8 +43,13 @@ TRAITS = Traits(
     may_resend=True,
     notifies=False,
     is_article=True,
+    reach_after=timedelta(hours=32),
+    watch_every=timedelta(hours=2),
 )
-"""A second call is allowed because it would submit the same draft, and a draft can be submitted once."""
+"""A second call is allowed because it would submit the same draft, and a draft can be submitted once.
+
+Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, looks included.
+"""
 
 DEFAULTS = Defaults(
     quota=Quota(gap=timedelta(seconds=30), per_hour=30, per_day=80),
@@ -50,3 +60,22 @@ DEFAULTS = Defaults(
         look_first=timedelta(seconds=60),
     ),
 )
+
+
+def profile_of(account: Account) -> str:
+    return account.profile or PUBLISH
+
+
+def pushes(account: Account) -> bool:
+    """Whether urgent posts of an account are mass sends."""
+    return profile_of(account) == MASS
+
+
+def tag_of(account: Account) -> int | None:
+    """Give the tag whose followers receive mass sends, None meaning all. Raises ValueError where it is no number."""
+    tag = account.options.get("tag_id")
+    return None if tag is None else int(tag)
+
+
+def traits_of(account: Account) -> Traits:
+    return replace(TRAITS, notifies=pushes(account))

@@ -124,37 +124,37 @@ def encode_draft_add(base: str, token: str, rendition: Rendition, content: str, 
         "need_open_comment": 0,
         "only_fans_can_comment": 0,
     }
-    return replace(_post(base, "draft/add", token, {"articles": [article]}), is_repeatable=False)
+    return replace(post_json(base, "draft/add", token, {"articles": [article]}), is_repeatable=False)
 
 
 def encode_draft_get(base: str, token: str, draft: str) -> Call:
-    return _post(base, "draft/get", token, {"media_id": draft})
+    return post_json(base, "draft/get", token, {"media_id": draft})
 
 
 def encode_drafts(base: str, token: str, offset: int) -> Call:
-    return _post(base, "draft/batchget", token, {"offset": offset, "count": PAGE, "no_content": 1})
+    return post_json(base, "draft/batchget", token, {"offset": offset, "count": PAGE, "no_content": 1})
 
 
 def encode_submit(base: str, token: str, draft: str) -> Call:
     """Make a draft public. The one call that creates."""
-    return _post(base, "freepublish/submit", token, {"media_id": draft})
+    return post_json(base, "freepublish/submit", token, {"media_id": draft})
 
 
 def encode_job(base: str, token: str, publish_id: str) -> Call:
-    return _post(base, "freepublish/get", token, {"publish_id": publish_id})
+    return post_json(base, "freepublish/get", token, {"publish_id": publish_id})
 
 
 def encode_published(base: str, token: str, offset: int) -> Call:
-    return _post(base, "freepublish/batchget", token, {"offset": offset, "count": PAGE, "no_content": 1})
+    return post_json(base, "freepublish/batchget", token, {"offset": offset, "count": PAGE, "no_content": 1})
 
 
 def encode_article(base: str, token: str, article_id: str) -> Call:
-    return _post(base, "freepublish/getarticle", token, {"article_id": article_id})
+    return post_json(base, "freepublish/getarticle", token, {"article_id": article_id})
 
 
 def encode_delete(base: str, token: str, article_id: str) -> Call:
     """Delete all of an article. Index 0 means all; it cannot be undone."""
-    return _post(base, "freepublish/delete", token, {"article_id": article_id, "index": 0})
+    return post_json(base, "freepublish/delete", token, {"article_id": article_id, "index": 0})
 
 
 def pictures_in(content: str) -> tuple[str, ...]:
@@ -169,46 +169,46 @@ def put_addresses(content: str, addresses: Mapping[str, str]) -> str:
 
 def decode_done(reply: Reply) -> bool | Trouble:
     """Read an answer that says no more than that it worked."""
-    return _read(reply, lambda _: True)
+    return read_answer(reply, lambda _: True)
 
 
 def decode_token(reply: Reply) -> Grant | Trouble:
-    return _read(
+    return read_answer(
         reply,
-        lambda answer: Grant(token=_text(answer, "access_token"), lasts=timedelta(seconds=int(answer["expires_in"]))),
+        lambda answer: Grant(token=text_of(answer, "access_token"), lasts=timedelta(seconds=int(answer["expires_in"]))),
     )
 
 
 def decode_media_id(reply: Reply) -> str | Trouble:
     """Read the id of a stored cover or of a new draft."""
-    return _read(reply, lambda answer: _text(answer, "media_id"))
+    return read_answer(reply, lambda answer: text_of(answer, "media_id"))
 
 
 def decode_picture(reply: Reply) -> str | Trouble:
     """Read the address of a stored picture."""
-    return _read(reply, lambda answer: _text(answer, "url"))
+    return read_answer(reply, lambda answer: text_of(answer, "url"))
 
 
 def decode_submit(reply: Reply) -> str | Trouble:
     """Read the number under which the submission is worked on."""
-    return _read(reply, lambda answer: _text(answer, "publish_id"))
+    return read_answer(reply, lambda answer: text_of(answer, "publish_id"))
 
 
 def decode_job(reply: Reply) -> Job | Trouble:
-    return _read(reply, _job)
+    return read_answer(reply, _job)
 
 
 def decode_articles(reply: Reply) -> tuple[Article, ...] | Trouble:
     """Read the articles of one draft, or of one published id; at least one."""
-    return _read(reply, _standing)
+    return read_answer(reply, _standing)
 
 
 def decode_drafts(reply: Reply) -> Page | Trouble:
-    return _read(reply, lambda answer: _page(answer, "media_id"))
+    return read_answer(reply, lambda answer: _page(answer, "media_id"))
 
 
 def decode_published(reply: Reply) -> Page | Trouble:
-    return _read(reply, lambda answer: _page(answer, "article_id"))
+    return read_answer(reply, lambda answer: _page(answer, "article_id"))
 
 
 def retry_at(header: str | None, now: datetime) -> datetime | None:
@@ -225,10 +225,11 @@ def retry_at(header: str | None, now: datetime) -> datetime | None:
     return aware if aware > now else None
 
 
-def _post(base: str, path: str, token: str, body: Mapping[str, object]) -> Call:
+def post_json(base: str, path: str, token: str, body: Mapping[str, object], *, under: str = "cgi-bin") -> Call:
+    """Make a call whose body is JSON, as all but the uploads are."""
     return Call(
         method="POST",
-        url=f"{base}/cgi-bin/{path}",
+        url=f"{base}/{under}/{path}",
         query={"access_token": token},
         content=_json(body),
         headers=_JSON_HEADERS,
@@ -244,7 +245,8 @@ def _upload(picture: Picture, data: bytes) -> Upload:
     return Upload(name="media", filename=f"{picture.sha256[:16]}.{ending}", media_type=picture.media_type, data=data)
 
 
-def _read(reply: Reply, pick: Callable[[Mapping[str, Any]], T]) -> T | Trouble:
+def read_answer(reply: Reply, pick: Callable[[Mapping[str, Any]], T]) -> T | Trouble:
+    """Read an answer by `pick`, which may raise what a missing or odd field raises; anything else is trouble."""
     if reply.status == 429:
         return Limited(retry_after=reply.headers.get("retry-after"))
     if reply.status != 200:
@@ -261,7 +263,7 @@ def _read(reply: Reply, pick: Callable[[Mapping[str, Any]], T]) -> T | Trouble:
         return Unreadable(reason="wechat_incomplete")
 
 
-def _text(answer: Mapping[str, Any], key: str) -> str:
+def text_of(answer: Mapping[str, Any], key: str) -> str:
     """Give an id or address as text. Raises KeyError or ValueError where there is none."""
     value = answer[key]
     if isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0):
@@ -274,8 +276,8 @@ def _job(answer: Mapping[str, Any]) -> Job:
     items = answer.get("article_detail", {}).get("item", []) if status == 0 else []
     return Job(
         status=status,
-        article_id=_text(answer, "article_id") if status == 0 else None,
-        url=_text(items[0], "article_url") if status == 0 else None,
+        article_id=text_of(answer, "article_id") if status == 0 else None,
+        url=text_of(items[0], "article_url") if status == 0 else None,
     )
 
 
@@ -290,11 +292,11 @@ def _page(answer: Mapping[str, Any], name: str) -> Page:
     items = answer.get("item") or []
     return Page(
         total=int(answer["total_count"]),
-        ids=tuple(_text(item, name) for item in items),
+        ids=tuple(text_of(item, name) for item in items),
         articles=tuple(
             article
             for item in items
-            for article in _articles(_text(item, name), item["content"], item.get("update_time"))
+            for article in _articles(text_of(item, name), item["content"], item.get("update_time"))
         ),
     )
 

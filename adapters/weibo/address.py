@@ -1,5 +1,6 @@
 """What the number of a Weibo post says: its address, and the second at which it was made. Pure."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from publisher.domain.outcome import Receipt
@@ -9,10 +10,21 @@ _EPOCH = 515_483_463
 """Seconds between 1970 and the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
 _LAST = 253_402_300_799
 """The last second of the year 9999."""
+_ARTICLE = "#article"
 
 
 def receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
     return Receipt(remote_id=remote_id, url=f"https://weibo.com/{uid}/{short_id(remote_id)}", live_at=at)
+
+
+def article_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
+    """Give the receipt of a post that leads to an article; its address says so, for whoever takes it down."""
+    found = receipt(remote_id, uid, at)
+    return replace(found, url=f"{found.url}{_ARTICLE}")
+
+
+def leads_to_article(receipt: Receipt) -> bool:
+    return receipt.url.endswith(_ARTICLE)
 
 
 def short_id(mid: str) -> str:

@@ -35,6 +35,7 @@ class Code:
 _WIKI = "wiki Error_code"
 _CLIENTS = "clients in use"
 _OAUTH = "wiki OAuth2 error codes"
+_ARTICLE = "wiki Toutiao/api"
 
 CODES: Mapping[int, Code] = {
     10001: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
@@ -60,6 +61,9 @@ CODES: Mapping[int, Code] = {
     10023: Code(Kind.NEXT_HOUR, _WIKI, "2026-11-24"),
     10024: Code(Kind.NEXT_HOUR, _WIKI, "2026-11-24"),
     10025: Code(Kind.BUSY, _CLIENTS, "2026-11-24"),
+    11001: Code(Kind.REST, _ARTICLE, "2026-11-25"),
+    11002: Code(Kind.DOUBT, _ARTICLE, "2026-11-25"),
+    11003: Code(Kind.DOUBT, _ARTICLE, "2026-11-25"),
     20001: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     20002: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     20003: Code(Kind.ACCOUNT, _WIKI, "2026-11-24"),
@@ -84,6 +88,7 @@ CODES: Mapping[int, Code] = {
     20032: Code(Kind.ACCEPTED, _WIKI, "2026-11-24"),
     20033: Code(Kind.SIGN_IN, _CLIENTS, "2026-11-24"),
     20049: Code(Kind.REFUSED, _CLIENTS, "2026-11-24"),
+    20101: Code(Kind.DOUBT, _WIKI, "2026-11-25"),
     20102: Code(Kind.ACCOUNT, _WIKI, "2026-11-24"),
     20104: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     20109: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
@@ -93,6 +98,15 @@ CODES: Mapping[int, Code] = {
     21301: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
     21302: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
     21303: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
+    21305: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21306: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21307: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21308: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21309: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21310: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21311: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21312: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21313: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
     21314: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
     21315: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
     21316: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
@@ -113,12 +127,14 @@ CODES: Mapping[int, Code] = {
     21332: Code(Kind.SIGN_IN, _CLIENTS, "2026-11-24"),
     21337: Code(Kind.PERMISSION, _CLIENTS, "2026-11-24"),
     21405: Code(Kind.DOUBT, _CLIENTS, "2026-11-24"),
+    21501: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
+    21504: Code(Kind.PERMISSION, _WIKI, "2026-11-25"),
     21602: Code(Kind.REFUSED, _WIKI, "2026-11-24"),
     23201: Code(Kind.DOUBT, _CLIENTS, "2026-11-24"),
 }
 
 NO_SUCH_POST = 20101
-"""Met when taking a post down that is gone already, and when reading one that is not there."""
+"""Says "gone" when taking down and when reading; as an answer to a creating call it says nothing."""
 BAD_PARAMETER = 10017
 """Means a missing link, or, with `appkey` in its text, that no safe domain is approved for the app."""
 

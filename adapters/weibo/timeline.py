@@ -1,7 +1,7 @@
 """What a list of own posts proves about one parcel. Pure.
 
-An ordinary app is shown its five newest posts and no more, so a list that does not reach back to the baseline proves
-nothing by what it lacks.
+An ordinary app is shown its five newest posts and no more, a business one a hundred, so a list that does not reach back
+to the baseline proves nothing by what it lacks.
 """
 
 import json
@@ -13,10 +13,9 @@ from itertools import pairwise
 from publisher.domain.outcome import Finding, Lookalike, Missing, Published, Ticket, Unknown
 from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
 
-from .address import receipt
-from .wire import Item, Timeline
+from .address import article_receipt, receipt
+from .reading import Item, Timeline
 
-READABLE = 5
 _GRACE = timedelta(seconds=1)
 """Posts carry whole seconds; the baseline carries fractions of one."""
 
@@ -29,18 +28,23 @@ class Trace:
     baseline: Baseline
     owned_ids: frozenset[str] = frozenset()
     text: str | None = None
+    is_article: bool = False
 
 
-def trace_of(parcel: Parcel) -> Trace:
-    return Trace(marker=parcel.marker, baseline=parcel.baseline, owned_ids=parcel.owned_ids, text=parcel.rendition.text)
+def trace_of(parcel: Parcel, text: str, *, is_article: bool) -> Trace:
+    """Give what a look needs; `text` is what was said in the list's post."""
+    return Trace(
+        marker=parcel.marker, baseline=parcel.baseline, owned_ids=parcel.owned_ids, text=text, is_article=is_article
+    )
 
 
-def write_ticket(parcel: Parcel) -> Ticket:
+def write_ticket(parcel: Parcel, *, is_article: bool) -> Ticket:
     """Write down all that a later look needs, as the platform gives no number for a post that is not visible yet."""
     facts = {
         "marker": parcel.marker.code,
         "newest_id": parcel.baseline.newest_id,
         "since": parcel.baseline.since.isoformat(),
+        **({"article": True} if is_article else {}),
     }
     return Ticket(number=json.dumps(facts, separators=(",", ":")))
 
@@ -51,22 +55,23 @@ def read_ticket(ticket: Ticket) -> Trace | str:
         return ticket.number
     facts = json.loads(ticket.number)
     baseline = Baseline(newest_id=facts["newest_id"], since=datetime.fromisoformat(facts["since"]))
-    return Trace(marker=Marker(code=facts["marker"]), baseline=baseline)
+    return Trace(marker=Marker(code=facts["marker"]), baseline=baseline, is_article=facts.get("article", False))
 
 
-def judge(timeline: Timeline, trace: Trace, uid: str) -> Finding:
-    """Say what a list shows of the post: it, something like it, its absence, or nothing certain."""
+def judge(timeline: Timeline, trace: Trace, uid: str, readable: int) -> Finding:
+    """Say what a list of at most `readable` posts shows of ours: it, its like, its absence, or nothing certain."""
     foreign = [item for item in timeline.items if item.id not in trace.owned_ids]
     marked = [item for item in foreign if any(trace.marker.is_in(text) for text in item.texts)]
     ours = [item for item in marked if not _is_old(item, trace.baseline)]
     if ours:
         first = min(ours, key=lambda item: int(item.id))
-        return Published(receipt=receipt(first.id, uid, first.at), has_seen_text=trace.marker.is_in(first.texts[0]))
+        found = article_receipt if trace.is_article else receipt
+        return Published(receipt=found(first.id, uid, first.at), has_seen_text=trace.marker.is_in(first.texts[0]))
     alike = marked or [item for item in foreign if _is_alike(item, trace)]
     if alike:
-        found = receipt(alike[0].id, uid, alike[0].at)
-        return Lookalike(remote_id=found.remote_id, url=found.url)
-    if not _reaches_back(timeline, trace.baseline):
+        likeness = receipt(alike[0].id, uid, alike[0].at)
+        return Lookalike(remote_id=likeness.remote_id, url=likeness.url)
+    if not _reaches_back(timeline, trace.baseline, readable):
         return Unknown(reason="weibo_list_too_short")
     return Missing(back_to=trace.baseline.since)
 
@@ -87,7 +92,7 @@ def _is_old(item: Item, baseline: Baseline) -> bool:
     return item.at <= baseline.since - _GRACE
 
 
-def _reaches_back(timeline: Timeline, baseline: Baseline) -> bool:
+def _reaches_back(timeline: Timeline, baseline: Baseline, readable: int) -> bool:
     """Whether nothing newer than the baseline can be missing from a list.
 
     Its end must be older than the baseline and its order newest first, else posts may have fallen out in between; the
@@ -97,7 +102,7 @@ def _reaches_back(timeline: Timeline, baseline: Baseline) -> bool:
     items = timeline.items
     if not items or not _is_newest_first(items[1:]):
         return False
-    is_whole = len(items) < READABLE and timeline.total == len(items)
+    is_whole = len(items) < readable and timeline.total == len(items)
     return is_whole or _is_old(items[-1], baseline)
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 import click
 
 from publisher.cli.looking import Snapshot, snapshot_of
-from publisher.cli.narrating import Narrator, covering, facts_of
+from publisher.cli.narrating import Narrator, covering, facts_of, task_code
 from publisher.cli.shape import command
 from publisher.cli.target import Target, TargetType, deliveries_of
 from publisher.cli.terminal import Terminal
@@ -51,7 +51,7 @@ async def _explain(terminal: Terminal, target: Target) -> Sequence[str]:
 def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: Narrator) -> Iterator[str]:
     """Tell one delivery, line by line."""
     delivery, say = story.delivery, narrator.messages.say
-    yield say("why_head", subject=narrator.subject(delivery), state=narrator.state(delivery.state))
+    yield say("why_head", subject=narrator.subject(delivery), state=narrator.standing(delivery))
     due, expires = narrator.time(delivery.due_at), narrator.time(delivery.expires_at)
     yield say("why_times", due=due, expires=expires, attempts=delivery.attempts)
     if delivery.reason:
@@ -104,10 +104,11 @@ def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterat
     if delivery.state is State.HELD:
         yield from _STEP.split(messages.hint(f"hold_{delivery.reason}", **facts, marker=marker))
     else:
-        yield messages.hint(f"state_{delivery.state.value}", **facts)
+        yield messages.hint(task_code(delivery) or f"state_{delivery.state.value}", **facts)
     if delivery.state in WAITING | {State.HELD}:
         for pause in covering(snapshot.pauses, delivery):
             yield narrator.pause("why_paused", pause)
+        yield from (narrator.mode("why_mode", order) for order in snapshot.modes if order.account == delivery.account)
     if delivery.state in WAITING and delivery.follows:
         yield messages.say("why_follows", follows=delivery.follows)
     if delivery.is_retract_ordered and delivery.state in {State.SENDING, State.SUBMITTED, State.UNKNOWN}:

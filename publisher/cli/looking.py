@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.narrating import Narrator
+from publisher.cli.narrating import Narrator, task_code
 from publisher.cli.shape import Said, command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
@@ -20,6 +20,7 @@ from publisher.domain.errors import NoSuchError
 from publisher.domain.post import PostId
 from publisher.settings import Settings
 from publisher.store.board import Alert, Board, Pause, Worker
+from publisher.store.modes import Modes, OrderedMode
 
 ALIVE = timedelta(seconds=15)
 """A daemon signs every few seconds; one that is silent for longer does not run."""
@@ -43,6 +44,7 @@ class Snapshot:
     pauses: Sequence[Pause] = ()
     deliveries: Sequence[Delivery] = ()
     alerts: Sequence[Alert] = ()
+    modes: Sequence[OrderedMode] = ()
 
     @property
     def is_running(self) -> bool:
@@ -86,6 +88,7 @@ async def snapshot_of(board: Board, post: PostId | None = None) -> Snapshot:
         pauses=await board.pauses(),
         deliveries=await board.deliveries(post),
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+        modes=await Modes(board.books).ordered(),
     )
 
 
@@ -123,6 +126,16 @@ def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
             }
             for alert in snapshot.alerts
         ],
+        "modes": [
+            {
+                "account": order.account,
+                "mode": order.mode.value,
+                "at": narrator.iso(order.at),
+                "by": order.by,
+                "reason": order.reason,
+            }
+            for order in snapshot.modes
+        ],
     }
 
 
@@ -134,7 +147,7 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
         "account": delivery.account,
         "platform": delivery.platform,
         "state": delivery.state.value,
-        "reason": delivery.reason,
+        "reason": task_code(delivery) or delivery.reason,
         "attempts": delivery.attempts,
         "remote_id": receipt.remote_id if receipt else None,
         "url": receipt.url if receipt else None,
@@ -153,6 +166,8 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
         terminal.say("daemon_stopped")
     for pause in snapshot.pauses:
         click.echo(narrator.pause("paused_line", pause))
+    for order in snapshot.modes:
+        click.echo(narrator.mode("mode_line", order))
     if not snapshot.deliveries:
         terminal.say("nothing_filed")
     else:
@@ -174,7 +189,7 @@ def rows_of(deliveries: Sequence[Delivery], narrator: Narrator) -> list[tuple[st
             (
                 delivery.key.post,
                 delivery.account,
-                narrator.state(delivery.state),
+                narrator.standing(delivery),
                 narrator.time(delivery.due_at),
                 str(delivery.attempts or ""),
                 _remark(delivery, narrator),

@@ -10,10 +10,13 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import Role
 from publisher.domain.outcome import HoldReason
 from publisher.domain.post import ONCE
+from publisher.domain.task import task_of
 from publisher.messages import Messages
+from publisher.settings import BUILT_IN
 from publisher.store.board import Alert, Pause
+from publisher.store.modes import OrderedMode
 
-_PLATFORM_CODE = re.compile(r"(?:weibo|wechat|tieba)_-?\w+")
+_PLATFORM_CODE = re.compile(rf"(?:{'|'.join(sorted(BUILT_IN))})_-?\w+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,10 @@ class Narrator:
 
     def state(self, state: State) -> str:
         return self.messages.say(f"state_{state.value}")
+
+    def standing(self, delivery: Delivery) -> str:
+        """Say where a delivery stands; one in a person's hands is not in the platform's."""
+        return self.messages.say(task_code(delivery) or f"state_{delivery.state.value}")
 
     def reason(self, reason: str | None) -> str:
         """Put a reason into words. What a person wrote is no code and stays as it is."""
@@ -57,6 +64,11 @@ class Narrator:
         """Say where a person signs in."""
         code = f"place_{platform}"
         return self.messages.say(code if code in self.messages.entries else "place_other")
+
+    def mode(self, code: str, order: OrderedMode) -> str:
+        """Put a mode ordered at run time into the words of `code`."""
+        facts = {"account": order.account, "by": order.by, "at": self.time(order.at), "reason": order.reason}
+        return self.messages.say(code, mode=self.messages.say(f"mode_{order.mode}"), **facts)
 
     def scope(self, scope: str) -> str:
         kind, _, name = scope.partition(":")
@@ -91,6 +103,14 @@ class Narrator:
         occurrence = self.occurrence(delivery)
         instant = "" if occurrence == ONCE else f"#{occurrence}"
         return f"{delivery.key.post}{instant}@{delivery.account}"
+
+
+def task_code(delivery: Delivery) -> str | None:
+    """Give the code of where a task in a person's hands stands; None for what is none."""
+    task = task_of(delivery.ticket)
+    if task is None or delivery.state is not State.SUBMITTED:
+        return None
+    return "task_checking" if task.done_at else "task_open"
 
 
 def argument_of(scope: str) -> str:

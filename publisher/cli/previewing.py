@@ -81,7 +81,7 @@ def prove(terminal: Terminal, post_id: PostId, only: AccountId | None) -> Previe
     posts = {post.id: post for post in parse_schedule(toml.text, file=toml.file, desk=desk).posts}
     if (post := posts.get(post_id)) is None:
         raise NoSuchError("post", post_id)
-    if only is not None and only not in studio.terms:
+    if only is not None and only not in studio.press.accounts:
         raise NoSuchError("account", only)
     if only is not None and only not in post.accounts:
         raise NoSuchError("delivery", f"{post_id}@{only}")
@@ -104,10 +104,11 @@ def digest_of(text: str) -> str:
 
 def _print(terminal: Terminal, rendition: Rendition, shown: Preview) -> None:
     traits = shown.traits[rendition.account]
+    named = f"platform_{rendition.platform}"
     terminal.say(
         "preview_head",
         account=rendition.account,
-        platform=terminal.words(f"platform_{rendition.platform}"),
+        platform=terminal.words(named) if named in terminal.messages.entries else rendition.platform,
         title=rendition.title,
         marker=rendition.marker.code,
         due=f"{shown.due:%Y-%m-%d %H:%M}",

@@ -1,6 +1,7 @@
 """`rule` and `resend`: what people decide about single deliveries."""
 
 import asyncio
+from collections.abc import Callable
 
 import click
 
@@ -14,6 +15,7 @@ from publisher.cli.workplace import books_of, settings_of
 from publisher.cli.workshop import application_of
 from publisher.domain.delivery import OPEN, Delivery, State
 from publisher.domain.errors import NoSuchError
+from publisher.domain.task import task_of
 from publisher.planning import send_again
 from publisher.reviewing import Ruling, person
 from publisher.reviewing import rule as apply_ruling
@@ -51,7 +53,7 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     async with books_of(settings) as books:
         board = Board(books)
-        held = await _one(board, target, settings, frozenset({State.HELD}))
+        held = await _one(board, target, settings, _can_be_ruled)
         by, reason = order["by"] or "", order["reason"] or ""
         outbox = Outbox(books)
         after = await apply_ruling(outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"])
@@ -78,11 +80,11 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
     settings = await settings_of(terminal)
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     async with application_of(settings) as application:
-        old = await _one(application.board, target, settings, ENDED_BADLY)
+        old = await _one(application.board, target, settings, lambda delivery: delivery.state in ENDED_BADLY)
         subject = narrator.subject(old)
         if old.state not in ENDED_BADLY:
             raise FailedError("resend_not_ended", subject=subject, state=narrator.state(old.state))
-        if old.account not in application.adapters:
+        if old.account not in application.planner.press.accounts:
             raise NoSuchError("account", old.account)
         post = await application.registry.post(old.key.post)
         if post is None:
@@ -95,7 +97,11 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
         terminal.note("no_daemon_hint")
 
 
-async def _one(board: Board, target: Target, settings: Settings, states: frozenset[State]) -> Delivery:
-    """Give the one delivery that is meant: the newest in these states, where the target names no instant."""
-    found = await deliveries_of(board, target, settings.timezone, lambda delivery: delivery.state in states)
+async def _one(board: Board, target: Target, settings: Settings, wanted: Callable[[Delivery], bool]) -> Delivery:
+    """Give the one delivery that is meant: the newest wanted one, where the target names no instant."""
+    found = await deliveries_of(board, target, settings.timezone, wanted)
     return found[0]
+
+
+def _can_be_ruled(delivery: Delivery) -> bool:
+    return delivery.state is State.HELD or (delivery.state in OPEN and task_of(delivery.ticket) is not None)

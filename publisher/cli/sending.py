@@ -80,7 +80,9 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
         raise NoSuchError("post", post_id)
     if known[post_id].is_withdrawn:
         raise FailedError("send_withdrawn", post=post_id)
-    post = replace(post, accounts=tuple(account for account in post.accounts if account in application.adapters))
+    post = replace(
+        post, accounts=tuple(account for account in post.accounts if account in application.planner.press.accounts)
+    )
     if not post.accounts:
         raise FailedError("send_no_accounts", post=post_id)
     if not isinstance(post.timing, At):

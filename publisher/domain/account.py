@@ -1,7 +1,7 @@
 """Who speaks where, and what a platform lets them say."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
@@ -14,12 +14,17 @@ RegionCode = NewType("RegionCode", str)
 
 class Mode(StrEnum):
     API = "api"
+    ASSISTED = "assisted"
     OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One identity speaking in one place; for Tieba, in one forum."""
+    """One identity speaking in one place; for Tieba, in one forum.
+
+    `profile` names the set of calls that the platform has granted the login. On an exclusive account nobody posts but
+    publisher. `options` are an adapter's own, for platforms that need more than all share.
+    """
 
     id: AccountId
     platform: Platform
@@ -32,6 +37,9 @@ class Account:
     base_url: str | None = None
     public_ip: str | None = None
     has_accepted_risk: bool = False
+    profile: str | None = None
+    is_exclusive: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def login(self) -> LoginId:
@@ -46,6 +54,8 @@ class Traits:
     `measure` counts text as the platform does. `server_delay` is the longest a call may act after its reply was
     lost, `listing_lag` the longest until a list shows the post. `readable` is how many of the newest posts a list
     gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
+    `reach_after` is how long after going live the first figures of reach are worth a read, `watch_every` how often
+    the account's list may be read to see that what is live still stands.
     `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence.
     """
 
@@ -59,3 +69,5 @@ class Traits:
     may_resend: bool
     is_article: bool = False
     notifies: bool = True
+    reach_after: timedelta = timedelta(hours=1)
+    watch_every: timedelta = timedelta(hours=1)

@@ -1,6 +1,6 @@
 """What a platform told us: outcomes of a call, findings of a read, the fate of a removal, the health of a login."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -21,6 +21,8 @@ class HoldReason(StrEnum):
     ABSENT_TWICE = "absent_twice"
     NOT_SEEN = "not_seen"
     REVIEW = "review"
+    TASK_UNDONE = "task_undone"
+    TASK_TAKEN_BACK = "task_taken_back"
     POISON = "poison"
     FOREIGN_STATE = "foreign_state"
 
@@ -132,6 +134,26 @@ class Lookalike:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
     """The post is not live any more, by the platform's own word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How far a live post has come; None where the platform does not tell."""
+
+    reads: int | None = None
+    reposts: int | None = None
+    comments: int | None = None
+    likes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A live post as its account's own list shows it, whoever made it."""
+
+    remote_id: str
+    url: str
+    live_at: datetime
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ DeliveryId = NewType("DeliveryId", int)
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _LINK = re.compile(r"https?://[^\s<>\"'，。；！？、）】]+", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]+>")
+_MORE = "全文"
+"""What stands at the end of an excerpt whose rest the platform offers."""
 _TELLING = 60
 """How many folded characters at the start of a text tell it from another."""
 
@@ -105,6 +108,7 @@ class Parcel:
     `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first
     byte may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other
     deliveries; whoever reads a platform needs them, whoever publishes does not, and then there are none.
+    `is_urgent` chooses the louder way where a platform has two. With `is_by_hand` a person posts it: no call is made.
     """
 
     delivery: DeliveryId
@@ -116,6 +120,8 @@ class Parcel:
     intended_at: datetime
     start_by: float
     owned_ids: frozenset[str] = frozenset()
+    is_urgent: bool = False
+    is_by_hand: bool = False
 
     @property
     def marker(self) -> Marker:
@@ -132,6 +138,20 @@ def is_alike(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool
     """Whether two posts say the same but for links and the marker: grounds to ask a person, never to adopt."""
     left, right = (_telling(parts, marker) for parts in (ours, theirs))
     return bool(left) and left == right
+
+
+def says_our_words(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
+    """Whether a post says our words: all of them, or as far as a list shows it, which is an excerpt of some length.
+
+    The last of `ours` is the text. Tags, links and the marker count for nothing.
+    """
+    whole, text, shown = (_words(" ".join(parts), marker) for parts in (ours, ours[-1:], (theirs,)))
+    is_excerpt = len(shown) >= min(_TELLING, len(text)) and shown.removesuffix(_MORE) in whole
+    return bool(text) and (text in shown or is_excerpt)
+
+
+def _words(text: str, marker: Marker) -> str:
+    return _fold(_LINK.sub("", _TAG.sub("", text))).replace(_fold(marker.code), "")
 
 
 def _telling(parts: Sequence[str], marker: Marker) -> str:

@@ -54,6 +54,12 @@ def body_text(markdown: str) -> str:
     return tidy("".join(_text_of(token) for token in _tokens(markdown)))
 
 
+def text_html(text: str) -> str:
+    """Set plain text as HTML: a paragraph for each block of lines."""
+    blocks = (escape(block, quote=False).replace("\n", "<br>") for block in text.split("\n\n"))
+    return "".join(f'<p class="text">{block}</p>' for block in blocks)
+
+
 def tidy(text: str) -> str:
     """Drop spaces at the ends of lines, and all but one of several empty lines."""
     text = text.strip()

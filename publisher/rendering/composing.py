@@ -16,9 +16,9 @@ from publisher.domain.errors import TemplateError
 from publisher.domain.post import Occurrence, Post
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
-from publisher.rendering.body import body_html, body_text, finish_html, tidy, visible_text
+from publisher.rendering.body import body_html, body_text, finish_html, text_html, tidy, visible_text
 from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, HugeError
-from publisher.rendering.templates import Sample, Templates
+from publisher.rendering.templates import PLAIN, Sample, Templates
 
 NEAR: Final = 60
 """Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
@@ -102,7 +102,7 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
         variables["body_html"] = Markup(body_html(post.body, templates.stylesheet))  # noqa: S704 # sanitised
         variables["pictures"] = [_shown(picture) for picture in pictures]
     source = _run(task, variables)
-    text = finish_html(source, templates.stylesheet) if traits.is_article else _lines(source, account.platform)
+    text = _article(task, source) if traits.is_article else _lines(source, account.platform)
     rendition = Rendition(
         account=account.id,
         platform=account.platform,
@@ -211,6 +211,12 @@ def _line_of(error: Exception, templates: Templates) -> Place | None:
     """Find the innermost template line that an error passed through."""
     places = [Place(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
     return next((place for place in reversed(places) if templates.has_file(place.file)), None)
+
+
+def _article(task: _Task, source: str) -> str:
+    """Set an article; a platform without a page of its own gets the words of the plain page, paragraph by paragraph."""
+    is_plain = (task.page.name or "").endswith(PLAIN)
+    return finish_html(text_html(tidy(source)) if is_plain else source, task.templates.stylesheet)
 
 
 def _lines(source: str, platform: Platform) -> str:

@@ -23,7 +23,8 @@ SHARED: Final = "_shared"
 """The folder of parts that templates include; it is no template itself."""
 STYLESHEET: Final = f"{SHARED}/article.css"
 MAX_FILE: Final = 64 * 1024
-_PAGES: Final = (".txt", ".html")
+PLAIN: Final = ".txt"
+_PAGES: Final = (PLAIN, ".html")
 _SPOT: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 

@@ -49,6 +49,8 @@ class Call:
     number: int = 0
     body_sha256: str = ""
     post_id: str | None = None
+    peer: str = ""
+    """The caller's address."""
 
     def __post_init__(self) -> None:
         self.body_sha256 = hashlib.sha256(self.body).hexdigest()

@@ -145,6 +145,13 @@ class Control:
             setattr(settings, name, value)
         return _reply(asdict(settings))
 
+    async def callbacks(self, request: Request) -> Response:
+        wanted = await _read(request)
+        side = self.sides.get(str(wanted.get("platform") or "wechat"))
+        if side is None or side.listen is None:
+            return _wrong("this platform tells nobody of events")
+        return await self._done(await side.listen(wanted))
+
     async def reset(self, _request: Request) -> Response:
         self.world.reset()
         return await self._done({"ok": True})
@@ -202,6 +209,7 @@ def control_routes(world: World, sides: Mapping[str, Side]) -> list[Route]:
         ("POST", "/_sim/review", control.review),
         ("GET", "/_sim/settings", control.settings),
         ("POST", "/_sim/settings", control.settings),
+        ("POST", "/_sim/callbacks", control.callbacks),
         ("POST", "/_sim/reset", control.reset),
     ]
     return [Route(path, _told(handler), methods=[method]) for method, path, handler in table]

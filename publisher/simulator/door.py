@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -10,7 +11,7 @@ from .call import JSON_TYPE, Answer, Call, read_form
 from .faults import REFUSALS, Fault
 from .log import to_json
 from .side import Side
-from .wire import Wire, headers_of, read_body
+from .wire import Wire, headers_of, peer_of, read_body
 from .world import World
 
 PREFIXES = {
@@ -46,7 +47,7 @@ class Door:
         if body is None:
             return
         query = read_form(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
-        call = Call(side.name, path, scope["method"], headers_of(scope), query, body)
+        call = Call(side.name, path, scope["method"], headers_of(scope), query, body, peer=peer_of(scope))
         await self._attend(call, side, wire)
 
     async def _attend(self, call: Call, side: Side, wire: Wire) -> None:
@@ -141,16 +142,19 @@ Spoiler = Callable[[Answer, Fault, Call, Side], Answer]
 
 
 def _bad_json(answer: Answer, _fault: Fault, _call: Call, _side: Side) -> Answer:
-    return Answer(answer.body[: max(len(answer.body) - 1, 0)] + b',"', answer.status, answer.type)
+    return replace(answer, body=answer.body[: max(len(answer.body) - 1, 0)] + b',"')
 
 
 def _no_id(answer: Answer, _fault: Fault, _call: Call, side: Side) -> Answer:
+    if answer.body[:1] not in (b"{", b"["):  # no JSON: a page, or the side has left the ids out itself
+        return answer
     return Answer(to_json(_without(json.loads(answer.body), side.id_keys)), answer.status, answer.type)
 
 
 def _without(value: object, keys: frozenset[str]) -> object:
+    """At the top and in Tieba's `data`, where ids may stand as well."""
     if isinstance(value, dict):
-        return {key: each for key, each in value.items() if key not in keys}
+        return {key: _without(each, keys) if key == "data" else each for key, each in value.items() if key not in keys}
     return value
 
 
@@ -158,7 +162,7 @@ def _wrong_account(answer: Answer, fault: Fault, call: Call, _side: Side) -> Ans
     """The same answer in another account's name: `to`, or the identity with its last character changed."""
     own = call.account
     other = str(fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2")))
-    return Answer(answer.body.replace(own.encode(), other.encode()) if own else answer.body, answer.status, answer.type)
+    return replace(answer, body=answer.body.replace(own.encode(), other.encode())) if own else answer
 
 
 SPOILERS: dict[str, Spoiler] = {"bad_json": _bad_json, "no_id": _no_id, "wrong_account": _wrong_account}

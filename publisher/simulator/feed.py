@@ -13,9 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .tieba.threads import PICTURE_MARK
+from .tieba.floors import floors_of
+from .tieba.forums import floor_id
+from .tieba.marks import PICTURE_MARK
 from .wechat.html import clean
 from .wechat.ids import PICTURE
+from .weibo.reach import reach_of
 from .words import words_of
 from .world import Account, Post, World
 
@@ -104,7 +107,7 @@ class Pages:
         return self._page("index.html", viewer, sides=sides, refresh=REFRESH)
 
     def _row(self, account: Account, viewer: Viewer) -> dict[str, Any]:
-        posts = self.world.of(account.platform, account.identity)
+        posts = self._posts(account)
         last = posts[-1] if posts else None
         return {
             **face(account),
@@ -114,6 +117,11 @@ class Pages:
             "last": (last.title or last.text) if last else "",
             "when": viewer.when(last.created) if last else "",
         }
+
+    def _posts(self, account: Account) -> list[Post]:
+        """What stands on an account's page: floors stand under their threads."""
+        posts = self.world.of(account.platform, account.identity)
+        return [post for post in posts if "thread" not in post.extra] if account.platform == "tieba" else posts
 
     async def feed(self, request: Request) -> Response:
         self.world.tick()
@@ -127,7 +135,7 @@ class Pages:
         return self._list(request, account, viewer)
 
     def _list(self, request: Request, account: Account, viewer: Viewer) -> Response:
-        posts = self.world.of(account.platform, account.identity)[::-1]
+        posts = self._posts(account)[::-1]
         try:
             page = max(1, int(request.query_params.get("page", "1")))
         except ValueError:
@@ -153,20 +161,29 @@ class Pages:
             "post": self._shown(post, account, viewer),
             "back": viewer.link(path_of(account)),
         }
-        if post.platform == "wechat":
+        if "articles" in post.extra:
             articles = [_article(each, viewer) for each in post.extra["articles"]]
             cover = self._cover(post)
             return self._page("article.html", viewer, articles=articles, cover=cover, **facts)
         if post.platform == "tieba":
-            return self._page("thread.html", viewer, **facts)
+            return self._page("thread.html", viewer, floors=self._floors(post, account, viewer), **facts)
         return self._page(
             "weibo.html", viewer, posts=[facts["post"]], total=len(self.world.of("weibo", post.account)), **facts
         )
 
+    def _floors(self, thread: Post, account: Account, viewer: Viewer) -> list[dict[str, Any]]:
+        """The thread's floors in their order, each with its answers, those taken down included."""
+        said = [(each, self._shown(each, account, viewer)) for each in floors_of(self.world, thread.id)]
+        floors = [(floor_id(thread.id), self._shown(thread, account, viewer))]
+        floors += [(each.id, shown) for each, shown in said if "under" not in each.extra]
+        under = [(each.extra["under"], shown) for each, shown in said if "under" in each.extra]
+        return [{**shown, "answers": [each for floor, each in under if floor == pid]} for pid, shown in floors]
+
     def _cover(self, post: Post) -> str:
         """The cover, unless the text shows the same picture anyway."""
         cover = post.images[0] if post.images else ""
-        return "" if cover in post.html else cover
+        is_shown = any(cover in _pictures(article) for article in post.extra["articles"])
+        return "" if is_shown or cover in post.html else cover
 
     def _shown(self, post: Post, account: Account, viewer: Viewer) -> dict[str, Any]:
         moment = datetime.fromtimestamp(post.created, BEIJING)
@@ -178,14 +195,24 @@ class Pages:
             "pieces": self._pieces(post),
             "images": post.images,
             "state": post.state,
-            "note": "" if post.state == "live" else viewer.words[post.state],
+            "note": self._note(post, viewer),
+            "author": face(self.world.account(post.platform, post.account)),
+            "is_opener": post.account == account.identity,
+            "floor": viewer.words["floor"].format(post.extra.get("floor", 1)),
+            "replies": sum(1 for each in floors_of(self.world, post.id) if self.world.is_listed(each)),
             "forum": post.extra.get("forum", ""),
-            "source": viewer.words["by_hand" if post.extra.get("by_hand") else "app"],
+            "source": post.extra.get("source") or viewer.words["by_hand" if post.extra.get("by_hand") else "app"],
+            "reach": reach_of(post, self.world.now()) if post.state == "live" else None,
             "when": viewer.when(post.created),
             "day": f"{moment:%Y-%m-%d}",
             "full": f"{moment:%Y-%m-%d %H:%M}",
             "iso": moment.isoformat(timespec="seconds"),
         }
+
+    def _note(self, post: Post, viewer: Viewer) -> str:
+        if post.state == "live":
+            return viewer.words["hidden"] if post.extra.get("hidden") else ""
+        return viewer.words[post.state]
 
     def _pieces(self, post: Post) -> list[dict[str, str]]:
         if post.platform == "weibo":
@@ -235,15 +262,29 @@ def _cut(piece: dict[str, str], link: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _article(article: Mapping[str, Any], viewer: Viewer) -> dict[str, Any]:
-    html = clean(str(article.get("content") or ""))
-    body = viewer.words["refused_link"] if html is None else _own_html(html)
     source = str(article.get("content_source_url") or "")
     return {
         "title": article.get("title"),
+        "pictures": _pictures(article),
+        "removed": article.get("is_deleted", False),
         "author": article.get("author"),
-        "body": body,
+        "body": _body(article, viewer),
         "source_url": source if source.startswith(("http://", "https://")) else "",
     }
+
+
+def _body(article: Mapping[str, Any], viewer: Viewer) -> "Cleaned | str":
+    content = str(article.get("content") or "")
+    if article.get("article_type") == "newspic":
+        return content
+    html = clean(content)
+    return viewer.words["refused_link"] if html is None else _own_html(html)
+
+
+def _pictures(article: Mapping[str, Any]) -> list[str]:
+    """The pictures that stand by themselves: those of a text in HTML are in it, or its cover."""
+    is_text = article.get("article_type") == "news"
+    return [] if is_text else list(article.get("pictures") or [])
 
 
 def _own_html(html: str) -> "Cleaned":

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 from .app import create_app
+from .certificate import make_certificate
 
 BACKLOG = 2048
 
@@ -30,11 +33,52 @@ class Server(uvicorn.Server):
         self._on_started()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsDoor:
+    """Where to serve the same world over TLS as well; `on_ready` is told the port and the certificate's file."""
+
+    host: str
+    port: int
+    on_ready: Callable[[int, Path], None] | None = None
+
+
 async def serve(
-    host: str, port: int, state_dir: Path | None = None, on_ready: Callable[[int], None] | None = None
+    host: str,
+    port: int,
+    state_dir: Path | None = None,
+    on_ready: Callable[[int], None] | None = None,
+    *,
+    tls: TlsDoor | None = None,
 ) -> None:
-    """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` is told which."""
-    await serve_app(create_app(state_dir), host, port, on_ready)
+    """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` is told which.
+
+    The certificate for `tls` is made anew, in the state's folder if there is one; CertificateError when it cannot be.
+    """
+    app = create_app(state_dir)
+    if tls is None:
+        await serve_app(app, host, port, on_ready)
+        return
+    with tempfile.TemporaryDirectory() as passing:
+        certificate = await asyncio.to_thread(make_certificate, state_dir or Path(passing), tls.host)
+        await _serve_both(app, (host, port, on_ready), tls, certificate)
+
+
+async def _serve_both(
+    app: Starlette, plain: tuple[str, int, Callable[[int], None] | None], tls: TlsDoor, certificate: tuple[Path, Path]
+) -> None:
+    """Both addresses are taken before either serves; when one of the two ends, so does the other."""
+
+    def ready(port: int) -> None:
+        if tls.on_ready:
+            tls.on_ready(port, certificate[0])
+
+    with (
+        contextlib.closing(_listen(*plain[:2])) as front,
+        contextlib.closing(_listen(tls.host, tls.port)) as back,
+    ):
+        async with asyncio.TaskGroup() as servers:
+            servers.create_task(_serve_on(app, front, plain[2]))
+            servers.create_task(_serve_on(app, back, ready, certificate))
 
 
 async def serve_app(
@@ -46,7 +90,15 @@ async def serve_app(
     certificate: tuple[Path, Path] | None = None,
 ) -> None:
     """Serve an application that exists; with a certificate and its key over TLS. One may be served twice, both ways."""
-    listener = _listen(host, port)
+    await _serve_on(app, _listen(host, port), on_ready, certificate)
+
+
+async def _serve_on(
+    app: Starlette,
+    listener: socket.socket,
+    on_ready: Callable[[int], None] | None,
+    certificate: tuple[Path, Path] | None = None,
+) -> None:
     chain, key = certificate or (None, None)
     config = uvicorn.Config(
         app,

@@ -1,6 +1,6 @@
 """What each platform hands to the front door and to the control endpoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,3 +33,5 @@ class Side:
     """Made-up credentials of an identity, the same each time, in the secret's shape."""
     late_success: frozenset[str] = frozenset()
     """Codes that mean: done, but you cannot see it yet."""
+    listen: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None
+    """Take an address that wants to be told of events; ValueError says why it is not taken."""

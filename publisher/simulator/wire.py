@@ -99,3 +99,9 @@ async def read_body(receive: Receive) -> bytes | None:
 
 def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def peer_of(scope: Scope) -> str:
+    """The address that the request came from; empty where there is none to tell."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

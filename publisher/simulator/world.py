@@ -68,14 +68,88 @@ class Settings:
     """Publish calls per user and clock hour; 0 for no limit. The real figure is 30."""
     weibo_per_day: int = 0
     """All calls per user and day; 0 for no limit. The real figure is 100."""
+    weibo_per_ip: int = 0
+    """All calls from one address per clock hour; 0 for no limit. The real figure is 15,000."""
+    weibo_grants: dict[str, list[str]] = field(default_factory=dict)
+    """What an account may beyond `share`, by identity or "*": update, advanced, biz, long_text, article, media."""
+    weibo_app: Literal["own", "reviewed", "test"] = "own"
+    """How long new tokens live: five years, thirty days, or one day with the app's own account only."""
+    weibo_redirects: dict[str, str] = field(default_factory=dict)
+    """By app key: the page registered for the way back; an app without an entry may name any."""
+    weibo_consent: Literal["page", "allow", "deny"] = "page"
+    """Whether a person answers on the page, or the answer is given at once."""
+    weibo_gap: float = 0
+    """Seconds between two posts of an account, else 20016; 0 for no limit."""
+    weibo_similarity: float = 0
+    """From which likeness (up to 1) to the last text 20017 is answered; 0 for never."""
+    weibo_duplicate_normalise: bool = False
+    """Whether links, topic marks and white space are left aside when texts are compared."""
+    weibo_words: dict[str, int] = field(default_factory=dict)
+    """Words that are refused, each with its code: 20018, 20020, 20021, 21602."""
+    weibo_long_limit: int = 2000
+    weibo_listing_delay: float = 0
+    """Seconds until a post can be seen."""
+    weibo_short_links: bool = True
+    weibo_error_code: Literal["number", "text"] = "number"
     wechat_consume: Literal["accept", "finish"] = "accept"
     """When a submitted draft leaves the draft box; the platform does not say."""
     wechat_review_seconds: float = 0.3
     wechat_title_limit: int = 64
     wechat_daily: dict[str, int] = field(default_factory=dict)
     """Calls per path and Beijing day, then 45009; empty for no limit."""
+    wechat_quotas: Literal["off", "platform"] = "off"
+    """Whether the platform's own figures hold for paths that `wechat_daily` does not name."""
+    wechat_per_minute: dict[str, int] = field(default_factory=dict)
+    """Calls per path and minute, then 45011; empty for no limit."""
+    wechat_addresses: list[str] = field(default_factory=list)
+    """Addresses that may ask for tokens, others get 40164; empty: all may."""
+    wechat_kind: Literal["service", "subscription"] = "service"
+    wechat_verified: bool = True
+    """Without it, publishing, mass sends and statistics are 48001."""
+    wechat_comments: bool = True
+    """Without it, an article open to comments is 88000."""
+    wechat_words: dict[str, int] = field(default_factory=dict)
+    """Words that are refused in drafts, each with its code: 87014, 200001."""
+    wechat_followers: int = 1000
+    wechat_mass_per_day: int = 0
+    """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit. The real figure is 1."""
+    wechat_mass_per_month: int = 0
+    """What a follower of a service account receives in a month; 0 for no limit. The real figure is 4."""
+    wechat_mass_confirm: bool = False
+    """Whether an administrator must confirm what goes to all followers, within half an hour."""
+    wechat_mass_first: Literal["key", "draft"] = "key"
+    """Which of `clientmsgid` and draft is looked at first; the platform does not say."""
+    wechat_callback_seconds: float = 5
+    """How long an answer to an event may take, before it is told again."""
+    wechat_ids: Literal["own", "text", "numbers"] = "own"
+    """Whether numbers of jobs come as they should, as text, or as numbers."""
+    wechat_type: Literal["json", "text"] = "json"
+    """What the header says; the body is JSON either way."""
+    wechat_slashes: Literal["plain", "escaped"] = "plain"
+    wechat_old_statistics: bool = True
+    """Whether the statistics calls that the platform has given up still answer."""
+    wechat_is_delay: bool = False
+    """Whether statistics of yesterday are late."""
     tieba_deleted_code: int = 273
     tieba_sign: bool = True
+    tieba_standing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By account: block_stat (with `forum` for one forum only), hide_stat, vcode_stat, days_tofree, level."""
+    tieba_forums: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: closed, read_only, followers_only, levels (three at least), blacklist (accounts)."""
+    tieba_closed_threads: list[str] = field(default_factory=list)
+    tieba_words: list[str] = field(default_factory=list)
+    """Words that are refused."""
+    tieba_gap: float = 0
+    """Seconds between two threads or floors of an account; 0 for no limit, as for the next three."""
+    tieba_upload_gap: float = 0
+    tieba_deletes_per_day: int = 0
+    tieba_tbs_seconds: float = 0
+    """After which a token is stale."""
+    tieba_types: Literal["own", "text", "numbers"] = "own"
+    """Whether JSON's numbers come as they should, all as text, or texts of digits as numbers."""
+    tieba_ids_in: Literal["top", "data"] = "top"
+    tieba_charset: Literal["utf-8", "gbk"] = "utf-8"
+    """What the header says; the body is UTF-8 either way."""
 
 
 class World:
@@ -213,7 +287,7 @@ class World:
                 post.state, post.review = "review", {"due": due, "verdict": verdict, "status": fault.get("status")}
 
     def _await_listing(self, post: Post) -> None:
-        if post.state != "live":
+        if post.state != "live" or post.extra.get("hidden"):
             return
         if post.listed_from <= self.now():
             self.note("visible", post)
@@ -260,7 +334,7 @@ class World:
         return self.by_account.get((platform, account), [])
 
     def is_listed(self, post: Post) -> bool:
-        return post.state == "live" and post.listed_from <= self.now()
+        return post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
 
     def listing(self, call: Call, posts: Iterable[Post]) -> list[Post]:
         """What a list call may show of these posts, by the faults of that call."""

@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy import bindparam, update
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, State, WorkerId
 from publisher.domain.events import Actor, Event, Role
 from publisher.domain.lifecycle import advance
+from publisher.domain.outcome import Submitted
 from publisher.domain.patience import Patience
+from publisher.domain.task import task_of, waits_of_tasks
 from publisher.domain.terms import Terms
 from publisher.store.engine import Database, OvertakenError, Unit
 from publisher.store.ledger import clear_alerts, entry, subject_of, write_alert, write_entries
@@ -47,10 +49,20 @@ class Books:
     def world(self) -> World:
         return self.database.world
 
+    @property
+    def speaking(self) -> list[AccountId]:
+        """Name the accounts that the settings do not switch off."""
+        return [key for key, terms in self.terms.items() if terms.account.mode is not Mode.OFF]
+
     def patience(self, account: AccountId) -> Patience:
         """Give an account's waits; those of no platform in particular when the account is not in the settings."""
         terms = self.terms.get(account)
         return terms.patience if terms else Patience()
+
+    def _waits(self, change: Change) -> Patience:
+        patience, event = self.patience(change.before.account), change.event
+        is_task = isinstance(event, Submitted) and task_of(event.ticket) is not None
+        return waits_of_tasks(patience) if is_task else patience
 
     def change(
         self, unit: Unit, before: Delivery, event: Event, by: Actor, *, lease_until: datetime | None = None
@@ -65,8 +77,7 @@ class Books:
         """
         now = self.world.now()
         afters = [
-            advance(change.before, change.event, by=by, now=now, patience=self.patience(change.before.account))
-            for change in changes
+            advance(change.before, change.event, by=by, now=now, patience=self._waits(change)) for change in changes
         ]
         _write_rows(unit, changes, afters)
         for _ in changes:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, case, exists, literal, literal_column, or_
+from sqlalchemy import ColumnElement, ScalarSelect, String, case, exists, literal, literal_column, or_, select
 
+from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE
-from publisher.store.rows import DELIVERY, PAUSE
+from publisher.store.rows import DELIVERY, MODE, PAUSE
 
 
 def stands(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -26,6 +27,16 @@ def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an 
             PAUSE.c.scope == literal("post:").concat(row.c.post),
         )
     )
+
+
+def is_off(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether people have switched the delivery's account off at run time."""
+    return exists().where(MODE.c.account == row.c.account, MODE.c.mode == Mode.OFF.value)
+
+
+def ordered_mode(row: Any) -> ScalarSelect[str | None]:  # noqa: ANN401 # a table or an alias of it
+    """Give the mode that people ordered for the delivery's account at run time, if any."""
+    return select(MODE.c.mode).where(MODE.c.account == row.c.account).scalar_subquery()
 
 
 def original_is_live(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it

@@ -1,19 +1,19 @@
 """Intents, several at a time: what the guards ask is read together, and what follows is written together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import RowMapping, and_, bindparam, func, insert, select, update
 
-from publisher.domain.account import AccountId, LoginId
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
 from publisher.domain.events import Actor, Event, ExpiryPassed, IntentWritten, Released, Role, Stopped
 from publisher.domain.outcome import HoldReason
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, original_is_live, stands
+from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
 from publisher.store.parcels import make_parcel, newest_id
@@ -29,7 +29,8 @@ _FACTS = (
         RENDITION.c.body,
         LOGIN.c.rests_until,
         LOGIN.c.routine_until,
-        and_(~is_paused(DELIVERY), original_is_live(DELIVERY)).label("may_go"),
+        and_(~is_paused(DELIVERY), ~is_off(DELIVERY), original_is_live(DELIVERY)).label("may_go"),
+        ordered_mode(DELIVERY).label("mode"),
         newest_id(DELIVERY.c.account).label("newest_id"),
     )
     .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
@@ -141,6 +142,8 @@ def _prepare(books: Books, unit: Unit, delivery: Delivery, row: RowMapping) -> _
         since=now - books.patience(delivery.account).clock_margin,
     )
     parcel = make_parcel(books, unit.connection, delivery, attempt, row)
+    if parcel and Mode(row["mode"] or books.terms[delivery.account].account.mode) is Mode.ASSISTED:
+        parcel = replace(parcel, is_by_hand=True)
     return _Ready(delivery=delivery, attempt=attempt, parcel=parcel) if parcel else None
 
 
@@ -157,7 +160,7 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
     ]
     books.change_all(unit, changes, DELIVERER)
     unit.connection.execute(_WRITE_ATTEMPT, [_attempt_row(books, item) for item in ready])
-    _let_rest(books, unit, [item.delivery for item in ready])
+    _let_rest(books, unit, [item.delivery for item in ready if not item.parcel.is_by_hand])
     unit.intents += [
         Intent(
             delivery=item.delivery.id,
@@ -199,6 +202,8 @@ def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping
 
 def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
     """Set when each login may speak next, by its quota."""
+    if not deliveries:
+        return
     now = books.world.now()
     quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
     sent = _sent(unit, quotas, now)

@@ -13,7 +13,7 @@ from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
-from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, PAUSE, STAMP, Answer, write_answer
+from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
 
 A = TypeVar("A", bound=Outcome | Finding)
 
@@ -88,6 +88,15 @@ def write_alert(
     tell(unit, at, code, subject_of(delivery), told)
 
 
+def tell_once(unit: Unit, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None) -> None:
+    """Write an alert unless the same one about this delivery stands open."""
+    standing = select(ALERT.c.id).where(
+        ALERT.c.code == code, ALERT.c.subject == subject_of(delivery), ALERT.c.cleared_at.is_(None)
+    )
+    if unit.connection.execute(standing).first() is None:
+        write_alert(unit, at, code, delivery, facts)
+
+
 def tell(unit: Unit, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
     """Write an alert about any subject."""
     unit.connection.execute(
@@ -149,3 +158,10 @@ def end_attempts(unit: Unit, at: datetime, ended: Sequence[tuple[DeliveryId, int
             told.append({**row, "outcome": written["kind"], "detail": written["detail"]})
     for rows in filter(None, (told, untold)):
         unit.connection.execute(_END, rows)
+
+
+def write_look(unit: Unit, delivery: DeliveryId, attempt: int, at: datetime, finding: Finding) -> None:
+    """Store one read: the evidence for whatever follows from it."""
+    answer = write_answer(finding)
+    row = {"delivery": delivery, "attempt": attempt, "at": at, "finding": answer["kind"], "detail": answer["detail"]}
+    unit.connection.execute(insert(LOOK).values(row))

@@ -14,7 +14,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
-    insert,
+    func,
     literal,
     or_,
     select,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from publisher.domain.absence import shows_absence
-from publisher.domain.account import LoginId
+from publisher.domain.account import LoginId, Mode
 from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
 from publisher.domain.events import (
     AbsenceShown,
@@ -48,8 +48,9 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.rendition import DeliveryId, Parcel
+from publisher.domain.task import Task, task_of
 from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, original_is_live, stands
+from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
 from publisher.store.engine import Unit
 from publisher.store.intents import DELIVERER, Declined, announce
 from publisher.store.ledger import (
@@ -59,8 +60,10 @@ from publisher.store.ledger import (
     pause_account,
     read_row,
     subject_of,
+    tell_once,
     write_alert,
     write_audit,
+    write_look,
 )
 from publisher.store.parcels import last_parcel
 from publisher.store.rows import (
@@ -85,6 +88,7 @@ def _may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an
         stands(row, State.DUE),
         row.c.account.in_(bindparam("accounts", expanding=True)),
         ~is_paused(row),
+        ~is_off(row),
         original_is_live(row),
     )
 
@@ -146,7 +150,7 @@ class Outbox:
                 "now": now,
                 "room": limit - len(wanted),
                 "logins": list(wanted),
-                "accounts": list(self.books.terms),
+                "accounts": self.books.speaking,
             }
             wanted |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
         if not wanted:
@@ -184,7 +188,7 @@ class Outbox:
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(_may_start(DELIVERY))
         )
-        facts = {"accounts": list(self.books.terms)}
+        facts = {"accounts": self.books.speaking}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
         ready = [max(filter(None, (row.next_at, row.rests_until, row.routine_until))) for row in rows]
@@ -209,7 +213,8 @@ class Outbox:
         await self.books.database.write(operation)
 
     async def may_go_on(self, parcel: Parcel) -> bool:
-        """Whether nobody has stopped a call since its intent was written: no pause, no order, no expiry."""
+        """Whether nobody has stopped a call since its intent was written: no pause, no order, no mode, no expiry."""
+        settled = self.books.terms[parcel.account].account.mode.value
         query = select(DELIVERY.c.id).where(
             DELIVERY.c.id == parcel.delivery,
             DELIVERY.c.attempts == parcel.attempt,
@@ -218,6 +223,7 @@ class Outbox:
             DELIVERY.c.is_retract_ordered.is_(False),
             stands(DELIVERY, State.SENDING),
             ~is_paused(DELIVERY),
+            func.coalesce(ordered_mode(DELIVERY), settled) == Mode.API.value,
         )
         return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
 
@@ -254,7 +260,7 @@ class Outbox:
         number = select(ATTEMPT.c.number).where(ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch)
         attempt = (unit.connection.execute(number)).scalar_one_or_none()
         if attempt is not None and isinstance(outcome, Published | Submitted):
-            _write_look(unit, delivery.id, attempt, now, outcome)
+            write_look(unit, delivery.id, attempt, now, outcome)
 
     def _consequences(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
         """What an outcome means for the account and the login, beyond this delivery."""
@@ -267,6 +273,8 @@ class Outbox:
                         pause_account(unit, account, at=now, by=DELIVERER, reason=outcome.reason)
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
+            case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
+                write_alert(unit, now, "task_waiting", after)
             case RateLimited():
                 _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
             case _:
@@ -300,7 +308,7 @@ class Outbox:
         def operation(unit: Unit) -> Delivery:
             now = self.books.world.now()
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
-            _write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
+            write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
             event = self._conclude(unit, delivery, finding)
@@ -318,6 +326,8 @@ class Outbox:
             return owned_elsewhere(unit, [(delivery, finding)])[0]
         if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)
+        if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
+            return self._follow_task(unit, delivery, task, finding)
         if not isinstance(finding, Missing):
             return finding
         attempts = unit.connection.execute(
@@ -330,6 +340,19 @@ class Outbox:
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
+
+    def _follow_task(self, unit: Unit, delivery: Delivery, task: Task, finding: Finding) -> Finding:
+        """Go on with a task that was not seen done; tell people, once, when it should have been seen."""
+        if not isinstance(finding, Missing | Unknown):
+            return finding
+        now, patience = self.books.world.now(), self.books.patience(delivery.account)
+        if task.is_overdue(patience, now):
+            facts = {"url": task.url or "", "by": task.by or ""}
+            if isinstance(finding, Unknown):
+                tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": finding.reason})
+            else:
+                tell_once(unit, now, "task_not_seen", delivery, facts)
+        return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
     def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
         looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
@@ -360,9 +383,3 @@ def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
 
 def _is_in_time(delivery: Delivery, lease: Lease) -> bool:
     return delivery.state is State.SENDING and delivery.epoch == lease.epoch
-
-
-def _write_look(unit: Unit, delivery: DeliveryId, attempt: int, at: datetime, finding: Finding) -> None:
-    answer = write_answer(finding)
-    row = {"delivery": delivery, "attempt": attempt, "at": at, "finding": answer["kind"], "detail": answer["detail"]}
-    unit.connection.execute(insert(LOOK).values(row))

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, bind
 
 from publisher.domain.delivery import Attempt, Delivery, State
 from publisher.domain.rendition import Baseline, Parcel
+from publisher.domain.task import task_of
 from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.rows import ATTEMPT, DELIVERY, MEDIA, RENDITION, read_rendition, to_attempt
@@ -32,7 +33,8 @@ def last_parcel(books: Books, connection: Connection, delivery: Delivery) -> Par
         return None
     bodies = connection.execute(select(RENDITION.c.body).where(RENDITION.c.fingerprint == delivery.rendition))
     parcel = _parcel(books, delivery, to_attempt(row), row["newest_id"], bodies.scalar_one())
-    return replace(parcel, owned_ids=_owned_ids(connection, delivery))
+    is_by_hand = task_of(delivery.ticket) is not None
+    return replace(parcel, owned_ids=_owned_ids(connection, delivery), is_by_hand=is_by_hand)
 
 
 def make_parcel(
@@ -60,6 +62,7 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
         baseline=Baseline(newest_id=newest, since=attempt.since),
         intended_at=attempt.intended_at,
         start_by=books.world.monotonic() + (patience.lease - patience.deadline).total_seconds(),
+        is_urgent=delivery.is_urgent,
     )
 
 

@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from publisher.domain.delivery import ENDED, Delivery, State
 from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
 from publisher.domain.outcome import HoldReason
+from publisher.domain.task import reminder_due, task_of, why_hold
 from publisher.store.books import Books, Change
 from publisher.store.conditions import stands, subject_column
 from publisher.store.engine import Unit
-from publisher.store.ledger import end_attempts, write_alert
+from publisher.store.ledger import end_attempts, tell_once, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
 
 HORIZON = timedelta(seconds=2)
@@ -66,6 +67,9 @@ class Rounds:
 
         def verdict(delivery: Delivery) -> Event | None:
             patience = self.books.patience(delivery.account)
+            if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
+                reason = why_hold(task, delivery, patience, now)
+                return Stopped(reason=reason) if reason else None
             if delivery.state is State.SUBMITTED:
                 since = delivery.submitted_at or now
                 return Stopped(reason=HoldReason.REVIEW) if now >= since + patience.review_hold else None
@@ -73,6 +77,7 @@ class Rounds:
             return Stopped(reason=HoldReason.CANNOT_CHECK) if now >= since + patience.blind_hold else None
 
         await self._warn_of_reviews(now)
+        await self._remind(now)
         return await self._each(asked, verdict)
 
     async def _warn_of_reviews(self, now: datetime) -> None:
@@ -84,9 +89,24 @@ class Rounds:
                 )
             )
             for delivery in [to_delivery(row) for row in rows.mappings()]:
+                if task_of(delivery.ticket):
+                    continue
                 since = delivery.submitted_at or now
                 if now >= since + self.books.patience(delivery.account).review_alert:
                     write_alert(unit, now, "review_slow", delivery)
+
+        await self.books.database.write(operation)
+
+    async def _remind(self, now: datetime) -> None:
+        """Call open tasks to mind, each twice."""
+
+        def operation(unit: Unit) -> None:
+            rows = unit.connection.execute(select(DELIVERY).where(stands(DELIVERY, State.SUBMITTED)))
+            for delivery in [to_delivery(row) for row in rows.mappings()]:
+                task = task_of(delivery.ticket)
+                reminder = reminder_due(task, delivery.expires_at, now) if task else None
+                if reminder and not delivery.is_withdrawn:
+                    tell_once(unit, now, reminder.value, delivery)
 
         await self.books.database.write(operation)
 

@@ -35,9 +35,14 @@ POST = table_of(tables.PostRow)
 SCHEDULE = table_of(tables.ScheduleRow)
 AUDIT = table_of(tables.AuditRow)
 ALERT = table_of(tables.AlertRow)
+MODE = table_of(tables.ModeRow)
 NOTE = table_of(tables.NoteRow)
 STAMP = table_of(tables.StampRow)
 WORKER = table_of(tables.WorkerRow)
+WATCH = table_of(tables.WatchRow)
+SIGHTING = table_of(tables.SightingRow)
+REACH = table_of(tables.ReachRow)
+HEALTH = table_of(tables.HealthRow)
 
 _PLAIN = (
     "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",

@@ -262,6 +262,17 @@ class PauseRow(SQLModel, table=True):
     reason: str
 
 
+class ModeRow(SQLModel, table=True):
+    """What people ordered at run time instead of an account's mode in the settings."""
+
+    __tablename__: ClassVar[str] = "account_mode"
+    account: str = Field(primary_key=True)
+    mode: str
+    at: datetime = Field(sa_type=Instant)
+    by: str
+    reason: str
+
+
 class NoteRow(SQLModel, table=True):
     """What adapters remember across restarts: uploads made, steps done. Never a secret."""
 
@@ -282,3 +293,50 @@ class WorkerRow(SQLModel, table=True):
     started_at: datetime = Field(sa_type=Instant)
     beat_at: datetime = Field(sa_type=Instant)
     stopped_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class WatchRow(SQLModel, table=True):
+    """When each account is read next. `began_at`: what was on it then is history."""
+
+    __tablename__: ClassVar[str] = "watch"
+    account: str = Field(primary_key=True)
+    next_at: datetime = Field(sa_type=Instant)
+    began_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class SightingRow(SQLModel, table=True):
+    """Posts seen on an account that no delivery owns. `is_history`: they were there before we came."""
+
+    __tablename__: ClassVar[str] = "sighting"
+    account: str = Field(primary_key=True)
+    remote_id: str = Field(primary_key=True)
+    url: str
+    live_at: datetime = Field(sa_type=Instant)
+    seen_at: datetime = Field(sa_type=Instant)
+    is_history: bool
+
+
+class ReachRow(SQLModel, table=True):
+    """How far a live post had come at an instant; what the platform does not tell is NULL."""
+
+    __tablename__: ClassVar[str] = "reach"
+    __table_args__ = (Index("reach_by_delivery", "delivery", "at"),)
+    id: int | None = Field(default=None, primary_key=True)
+    delivery: int
+    at: datetime = Field(sa_type=Instant)
+    reads: int | None = None
+    reposts: int | None = None
+    comments: int | None = None
+    likes: int | None = None
+
+
+class HealthRow(SQLModel, table=True):
+    """What the last probe of a login said, and when the next one comes."""
+
+    __tablename__: ClassVar[str] = "health"
+    login: str = Field(primary_key=True)
+    next_at: datetime = Field(sa_type=Instant)
+    at: datetime | None = Field(default=None, sa_type=Instant)
+    kind: str | None = None
+    reason: str | None = None
+    until: datetime | None = Field(default=None, sa_type=Instant)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,9 +14,11 @@ from publisher.domain.outcome import (
     Missing,
     Outcome,
     Published,
+    Reach,
     Ready,
     Receipt,
     Removal,
+    Sighting,
     Ticket,
     Unknown,
 )
@@ -75,6 +77,9 @@ class FakeAdapter:
     script: deque[Outcome | Callable[[Parcel], Outcome]] = field(default_factory=deque)
     findings: deque[Finding] = field(default_factory=deque)
     calls: list[Parcel] = field(default_factory=list)
+    live_since: dict[str, datetime] = field(default_factory=dict)
+    strangers: list[Sighting] = field(default_factory=list)
+    reads: int = 1
 
     def check(self, rendition: Rendition) -> Sequence[Problem]:  # noqa: ARG002 # everything is welcome here
         return ()
@@ -83,6 +88,7 @@ class FakeAdapter:
         """Make the post exist."""
         remote_id = str(len(self.posts) + 1)
         self.posts[remote_id] = parcel
+        self.live_since[remote_id] = self.now()
         return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", live_at=self.now())
 
     def lose_reply(self, parcel: Parcel) -> Outcome:
@@ -119,3 +125,18 @@ class FakeAdapter:
 
     async def probe(self) -> Health:
         return Ready()
+
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+        return {item.remote_id: Reach(reads=self.reads) for item in receipts if item.remote_id in self.posts}
+
+    async def recent(self) -> Sequence[Sighting] | Unknown:
+        ours = [
+            Sighting(
+                remote_id=key,
+                url=f"https://fake.example/{key}",
+                live_at=self.live_since.get(key, START),
+                text=held.rendition.text,
+            )
+            for key, held in self.posts.items()
+        ]
+        return sorted([*ours, *self.strangers], key=lambda item: item.live_at, reverse=True)

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
 from adapters._http import LoginHttp, warm_up
+from adapters.assisted import AssistedAdapter
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.rendition import Parcel
@@ -17,13 +18,16 @@ from publisher.schedule import desk_for
 from publisher.settings import Environment, Settings
 from publisher.store.board import Board
 from publisher.store.books import Books
+from publisher.store.checkups import Checkups
+from publisher.store.modes import Modes
 from publisher.store.notes import LoginNotes, LoginTokens
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
+from publisher.store.watches import Watches
 from publisher.telemetry import log
-from publisher.vault import SecretError, read_secret
+from publisher.vault import SecretError, Vault, read_secret
 from publisher.wiring.books import open_with
 from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import factories
@@ -45,6 +49,9 @@ class Application:
     registry: Registry
     orders: Orders
     board: Board
+    modes: Modes
+    watches: Watches
+    checkups: Checkups
     planner: Planner
     adapters: Mapping[AccountId, Adapter]
 
@@ -76,6 +83,9 @@ def _assemble(studio: Studio, books: Books) -> Application:
         registry=registry,
         orders=Orders(books),
         board=Board(books),
+        modes=Modes(books),
+        watches=Watches(books),
+        checkups=Checkups(books),
         planner=Planner(registry=registry, press=studio.press, desk=desk, days_ahead=settings.days_ahead),
         adapters=studio.press.adapters,
     )
@@ -84,7 +94,7 @@ def _assemble(studio: Studio, books: Books) -> Application:
 def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
     known = factories(frozenset(terms.account.platform for terms in studio.terms.values()))
     kits: dict[LoginId, AdapterKit] = {}
-    adapters = {}
+    adapters: dict[AccountId, Adapter] = {}
     for key, terms in studio.terms.items():
         account = terms.account
         if account.login not in kits:
@@ -92,11 +102,12 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 deadline=terms.patience.deadline,
                 monotonic=books.world.monotonic,
                 failpoint=books.world.die_here,
-                allow=_allowed_hosts(account, studio.settings),
+                allow=allowed_hosts(account, studio.settings),
                 may_go=partial(_may_go, Outbox(books)),
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
-        adapters[key] = known[account.platform].create(account, kits[account.login])
+        own = known[account.platform].create(account, kits[account.login])
+        adapters[key] = AssistedAdapter(own=own, now=books.world.now)
     return adapters
 
 
@@ -114,7 +125,7 @@ def _kit(account: Account, settings: Settings, books: Books, http: LoginHttp) ->
 def _secret(account: Account, settings: Settings) -> Mapping[str, str]:
     """Give a login's credentials; without them the adapter says that it cannot sign in."""
     try:
-        return read_secret(account.secret, secrets_dir=settings.secrets_dir)
+        return read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault_of(settings))
     except SecretError as error:
         log.error("secret_unreadable", account=account.id, code=error.code)
         return {}
@@ -126,7 +137,7 @@ async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:
     return world.now() - parcel.intended_at < FRESH or await outbox.may_go_on(parcel)
 
 
-def _allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:
+def allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:
     """A drill reaches nothing but this machine; an account with an address of its own, nothing but that."""
     if settings.environment is Environment.DRILL:
         return LOOPBACK.__contains__
@@ -135,14 +146,22 @@ def _allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool
     return bool
 
 
-def unreadable_secrets(settings: Settings) -> Mapping[AccountId, SecretError]:
-    """Name the accounts that cannot sign in because their secret is not to be had."""
+def vault_of(settings: Settings) -> Vault:
+    """Give the workspace's encrypted store."""
+    return Vault(folder=settings.workspace / "var")
+
+
+def unreadable_secrets(settings: Settings, by_hand: Collection[AccountId] = ()) -> Mapping[AccountId, SecretError]:
+    """Name the accounts that cannot sign in because their secret is not to be had, where they must.
+
+    An account that people post on needs none, whether the settings say so or it is named in `by_hand`.
+    """
     missing: dict[AccountId, SecretError] = {}
     for key, account in settings.accounts.items():
-        if account.mode is not Mode.API:
+        if account.mode is not Mode.API or key in by_hand:
             continue
         try:
-            read_secret(account.secret, secrets_dir=settings.secrets_dir)
+            read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault_of(settings))
         except SecretError as error:
             missing[key] = error
     return missing

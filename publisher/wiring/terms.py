@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from adapters import BUILT_IN
+from adapters.assisted import HandJudge
 from publisher.contract import Adapter, AdapterFactory, AdapterKit, Call, Reply, Token
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import PublisherError, SettingsError
@@ -47,20 +48,28 @@ def terms_of(settings: Settings) -> Mapping[AccountId, Terms]:
 
 
 def speaking(settings: Settings) -> Mapping[AccountId, Account]:
-    """Give the accounts that publisher itself publishes on."""
-    return {key: account for key, account in settings.accounts.items() if account.mode is Mode.API}
+    """Give the accounts that posts are planned for, whoever posts them."""
+    return {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
 
 
 def judges_of(settings: Settings) -> tuple[Mapping[AccountId, Terms], Mapping[AccountId, Adapter]]:
-    """Give every account's terms, and an adapter that only judges renditions for it. Raises SettingsError."""
-    accounts = speaking(settings)
+    """Give every account's terms, and an adapter that only judges renditions for it. Raises SettingsError.
+
+    Accounts that are off have theirs too: what was sent before is still read to its end.
+    """
+    accounts = settings.accounts
     known = factories(frozenset(account.platform for account in accounts.values()))
-    adapters = {key: known[account.platform].create(account, _paper_kit()) for key, account in accounts.items()}
+    adapters = {key: _judge(account, known[account.platform]) for key, account in accounts.items()}
     terms = {
         key: _terms(account, known[account.platform], adapters[key], settings) for key, account in accounts.items()
     }
     _check_order({account.platform: terms[key].patience for key, account in accounts.items()})
     return terms, adapters
+
+
+def _judge(account: Account, factory: AdapterFactory) -> Adapter:
+    own = factory.create(account, _paper_kit())
+    return HandJudge(own=own, now=_no_clock) if account.mode is Mode.ASSISTED else own
 
 
 def _terms(account: Account, factory: AdapterFactory, adapter: Adapter, settings: Settings) -> Terms:

@@ -122,6 +122,10 @@ class DeathError(Exception):
     """The process died at a failpoint."""
 
 
+def _full(path: str) -> str:
+    return path if path.startswith("datacube/") else f"cgi-bin/{path}"
+
+
 async def _at_once(_seconds: float) -> None:
     return
 
@@ -137,11 +141,18 @@ class Scene:
     now: datetime = NOW
     dies_at: str | None = None
     passed: list[str] = field(default_factory=list)
+    profile: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def adapter(self) -> Adapter:
         account = Account(
-            id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="wechat-beijing"
+            id=AccountId("beijing-wechat"),
+            platform=Platform("wechat"),
+            identity=APP_ID,
+            secret="wechat-beijing",
+            profile=self.profile,
+            options=self.options,
         )
         return WECHAT.create(account, self._kit())
 
@@ -155,7 +166,7 @@ class Scene:
                 raise answer
             return answer
 
-        self.router.post(url__startswith=f"{BASE}/cgi-bin/{path}").mock(side_effect=reply)
+        self.router.post(url__startswith=f"{BASE}/{_full(path)}").mock(side_effect=reply)
 
     def works(self) -> None:
         """Let all calls of a publishing succeed."""
@@ -167,10 +178,11 @@ class Scene:
         self.answers("draft/batchget", page())
         self.answers("freepublish/submit", {"errcode": 0, "errmsg": "ok", "publish_id": 2650100001})
         self.answers("freepublish/batchget", page())
+        self.answers("message/mass/sendall", {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001})
 
     def asked(self, path: str) -> list[httpx.Request]:
         """Give the requests that a path received."""
-        return [call.request for call in self.router.calls if call.request.url.path == f"/cgi-bin/{path}"]
+        return [call.request for call in self.router.calls if call.request.url.path == f"/{_full(path)}"]
 
     def bodies(self, path: str) -> list[dict[str, object]]:
         return [json.loads(request.content) for request in self.asked(path)]

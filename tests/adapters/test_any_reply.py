@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from adapters.tieba import reading
 from adapters.tieba import wire as tieba
 from adapters.tieba.client import _removed
+from adapters.weibo import reading as weibo
+from adapters.weibo import sign_in as weibo_sign_in
 from adapters.weibo import timeline
-from adapters.weibo import wire as weibo
+from adapters.weibo import wire as weibo_wire
 from publisher.contract import Reply
 from publisher.domain.outcome import Missing, Published, Ticket
 from publisher.domain.rendition import Baseline, Marker
@@ -81,14 +83,18 @@ MARKER = Marker(code="K7QM-4R2T")
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
     """No JSON, well-meant or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
-    outcome = weibo.decode_share(reply, "1404376560", Ticket(number="x"), NOW)
+    outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(number="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
+    assert not isinstance(weibo_wire.decode_article(reply, Ticket(number="x"), NOW), Published)
+    weibo_wire.decode_picture(reply, NOW)
+    weibo_sign_in.decode_grant(reply)
+    weibo.decode_counts(reply, ["1"])
     weibo.decode_show(reply, "1404376560")
     weibo.decode_destroy(reply, "1")
     weibo.decode_token_info(reply, "1404376560", "1", NOW)
     listed = weibo.decode_timeline(reply, "1404376560")
     if isinstance(listed, weibo.Timeline):
-        timeline.judge(listed, timeline.Trace(marker=MARKER, baseline=BASELINE), "1404376560")
+        timeline.judge(listed, timeline.Trace(marker=MARKER, baseline=BASELINE), "1404376560", 5)
 
 
 @given(REPLIES)

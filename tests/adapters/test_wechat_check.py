@@ -24,6 +24,10 @@ OWN_WORDS = [
     "wechat_refused_2",
     "wechat_refused_3",
     "wechat_refused_4",
+    "wechat_mass_failed",
+    "wechat_profile_unknown",
+    "wechat_tag_invalid",
+    "wechat_style_lost",
     "wechat_http_429",
     "wechat_http_error",
     "wechat_unreadable",
@@ -79,6 +83,22 @@ def test_each_limit(changes, code):
         told = Messages(lang).tell(problem)
         assert code not in told
         assert "{" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('<p class="a" id="b">a</p>', ["class", "id"]),
+        ('<p style="color:red;POSITION : absolute">a</p>', ["position"]),
+        ('<p style="font-family:serif;font-size:17px">a</p><p style="font-family:serif">b</p>', ["font-family"]),
+        ('<p style="color:red">a</p><p style>b</p>', []),
+    ],
+)
+def test_what_wechat_drops_is_a_warning(text, names):
+    """What would silently be lost from an article's looks is told before anyone approves it, each thing once."""
+    problems = Scene().adapter.check(article(text=text))
+    assert [problem.facts["name"] for problem in problems] == names
+    assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
 
 
 @pytest.mark.parametrize(

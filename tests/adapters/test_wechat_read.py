@@ -24,7 +24,7 @@ from publisher.domain.outcome import (
 from publisher.domain.rendition import Baseline
 from tests.adapters.fakes_wechat import LINK, NOW, SINCE, Scene, Tokens, error, item, other, page, parcel
 
-TICKET = Ticket(number=json.dumps({"publish_id": "9", "draft": "DRAFT", "looks": 1}))
+TICKET = Ticket(number=json.dumps({"name": "9", "delivery": 7, "looks": 1}))
 RECEIPT = Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", live_at=NOW)
 OLD = NOW - timedelta(days=1)
 
@@ -64,7 +64,7 @@ async def test_a_submission_still_at_work_is_read_less_and_less(scene):
         assert isinstance(finding, Submitted)
         pauses.append(finding.look_again_at - NOW)
         ticket = finding.ticket
-    assert json.loads(ticket.number) == {"publish_id": "9", "draft": "DRAFT", "looks": 6}
+    assert json.loads(ticket.number) == {"name": "9", "delivery": 7, "looks": 6}
     assert pauses == sorted(pauses)
     assert pauses[-1] == timedelta(minutes=30)
 
@@ -100,7 +100,14 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
     assert await scene.adapter.follow_up(TICKET) == Unknown(reason=reason)
 
 
-@pytest.mark.parametrize("number", ["", "[]", "{}", '{"publish_id":"9","draft":"D","looks":"x"}'])
+async def test_a_ticket_of_an_earlier_version(scene):
+    """A submission whose ticket was written before an upgrade is followed all the same."""
+    scene.answers("freepublish/get", {"publish_id": "9", "publish_status": 3})
+    ticket = Ticket(number='{"publish_id":"9","draft":"D","looks":1}')
+    assert await scene.adapter.follow_up(ticket) == Rejected(code="wechat_refused_3", reason="9")
+
+
+@pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"looks":"x"}'])
 async def test_a_ticket_that_is_not_ours(scene, number):
     """A ticket that cannot be read is a doubt, not an error, and no call is made."""
     assert await scene.adapter.follow_up(Ticket(number=number)) == Unknown(reason="wechat_bad_ticket")

@@ -17,18 +17,20 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Rejected,
     Submitted,
     Unknown,
 )
-from publisher.domain.rendition import Baseline
+from publisher.domain.rendition import Baseline, DeliveryId
 from publisher.simulator import create_app
 from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, parcel
 
 HOST = "http://127.0.0.1:8710"
 SUBMIT = "/cgi-bin/freepublish/submit"
 LIST = "/cgi-bin/freepublish/batchget"
+SEND = "/cgi-bin/message/mass/sendall"
 
 
 @dataclass
@@ -40,6 +42,8 @@ class Stage:
     secret: dict[str, str]
     tokens: Tokens = field(default_factory=lambda: Tokens(None))
     notebook: Notebook = field(default_factory=Notebook)
+    profile: str | None = None
+    days_on: int = 0
 
     @property
     def adapter(self) -> Adapter:
@@ -59,7 +63,7 @@ class Stage:
             secret=lambda: self.secret,
             tokens=self.tokens,
             notes=self.notebook,
-            now=lambda: datetime.now(UTC),
+            now=lambda: datetime.now(UTC) + timedelta(days=self.days_on),
             failpoint=nothing,
         )
         account = Account(
@@ -68,6 +72,7 @@ class Stage:
             identity=APP_ID,
             secret="w",
             base_url=HOST,
+            profile=self.profile,
         )
         return WECHAT.create(account, kit)
 
@@ -228,3 +233,78 @@ async def test_a_list_in_another_order_f53(stage):
     assert isinstance(await stage.adapter.find(now_parcel()), Published)
     await stage.spoil(LIST, times=9, kind="reorder")
     assert isinstance(await stage.adapter.find(now_parcel()), Published)
+
+
+async def test_from_mass_send_to_retraction(stage):
+    """An urgent post goes out to all followers, is known by its number, and its page is taken down."""
+    stage.profile = "mass"
+    outcome = await stage.adapter.publish(now_parcel(is_urgent=True))
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Submitted)
+    await stage.pass_time(61)
+    live = await stage.adapter.follow_up(outcome.ticket)
+    assert isinstance(live, Published)
+    assert isinstance(await stage.adapter.find(now_parcel(is_urgent=True)), Published)
+    [post] = await stage.posts()
+    assert live.receipt.remote_id == f"mass-{post['id']}-{post['extra']['publish_id']}"
+    assert post["extra"]["mass"]["sent"] == 1000
+    assert await stage.adapter.retract(live.receipt) == Gone()
+    assert await stage.adapter.retract(live.receipt) == Gone()
+    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
+
+
+async def test_a_lost_reply_of_a_mass_send_f24(stage):
+    """F24: where the draft still stands, a repeat under the same key is told the first number; nobody hears twice."""
+    stage.profile = "mass"
+    await stage.control.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600})
+    await stage.spoil(SEND, kind="status", code=504, acts=True)
+    assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Unknown)
+    await stage.control.post("/_sim/settings", json={"wechat_consume": "accept"})
+    second = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
+    assert not isinstance(second, Submitted)
+    await stage.pass_time(61)
+    third = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
+    assert isinstance(third, Submitted)
+    [post] = await stage.posts()
+    assert f"mass-{post['id']}" in third.ticket.number
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"wechat_kind": "subscription", "wechat_mass_per_day": 1}, RateLimited),
+        ({"wechat_verified": False}, Blocked),
+    ],
+)
+async def test_a_mass_send_too_many_f44(stage, settings, expected):
+    """F44: a second mass send of the day waits for the next; an account without the right waits for a person."""
+    stage.profile = "mass"
+    assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Submitted)
+    await stage.control.post("/_sim/settings", json=settings)
+    other = now_parcel(is_urgent=True, delivery=DeliveryId(8))
+    assert isinstance(await stage.adapter.publish(other), expected)
+    assert len(await stage.posts()) == 1
+
+
+async def test_an_unlisted_address_f50(stage):
+    """F50: where the account's list of addresses does not name ours, a person is told, and nothing is made."""
+    await stage.control.post("/_sim/settings", json={"wechat_addresses": ["192.0.2.7"]})
+    assert isinstance(await stage.adapter.probe(), Blocked)
+    assert isinstance(await stage.adapter.publish(now_parcel()), Blocked)
+    assert await stage.posts() == []
+
+
+async def test_how_far_articles_came(stage):
+    """Reach of a publication and of a mass send is read in the days after."""
+    stage.profile = "mass"
+    outcomes = [await stage.adapter.publish(now_parcel())]
+    outcomes.append(await stage.adapter.publish(now_parcel(is_urgent=True, delivery=DeliveryId(8))))
+    await stage.pass_time(61)
+    receipts = [(await stage.adapter.follow_up(outcome.ticket)).receipt for outcome in outcomes]
+    assert await stage.adapter.measure_reach(receipts) == {}
+    stage.days_on = 3
+    stage.tokens = Tokens(None)
+    await stage.pass_time(timedelta(days=3).total_seconds())
+    told = await stage.adapter.measure_reach(receipts)
+    assert set(told) == {receipt.remote_id for receipt in receipts}
+    assert all(reach.reads > 0 for reach in told.values())

@@ -3,16 +3,38 @@
 import base64
 import json
 from dataclasses import asdict, is_dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters.wechat import wire
+from adapters.wechat import mass, reach, wire
 from publisher.contract import Reply
 from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, NOW, article, picture
 
+FIELDS = (
+    "errcode", "msg_id", "msg_data_id", "msg_status", "list", "msgid", "detail_list", "stat_date", "read_user"
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["²", "45065", 45065]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    max_leaves=20,
+)
+REPLIES = st.builds(
+    Reply,
+    status=st.sampled_from([200, 429, 502]),
+    headers=st.just({}),
+    body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40),
+)
 GOLDEN = Path(__file__).parent / "golden" / "wechat"
+MASS = mass.MassId(msg_id="3147400001", data_id="2455800001")
 CALLS = {
     "stable_token": (wire.encode_token(BASE, "wx1", "s3cret", is_forced=False), wire.decode_token),
     "add_material": (wire.encode_cover(BASE, "T1", picture(COVER), COVER), wire.decode_media_id),
@@ -28,6 +50,11 @@ CALLS = {
     "freepublish_batchget": (wire.encode_published(BASE, "T1", 0), wire.decode_published),
     "freepublish_getarticle": (wire.encode_article(BASE, "T1", "A1"), wire.decode_articles),
     "freepublish_delete": (wire.encode_delete(BASE, "T1", "A1"), wire.decode_done),
+    "mass_sendall": (mass.encode_mass_send(BASE, "T1", "DRAFT", None, "key"), mass.decode_mass_send),
+    "mass_sendall_tag": (mass.encode_mass_send(BASE, "T1", "DRAFT", 2, "key"), mass.decode_mass_send),
+    "mass_get": (mass.encode_mass_status(BASE, "T1", MASS), mass.decode_mass_status),
+    "mass_delete": (mass.encode_mass_delete(BASE, "T1", MASS), wire.decode_done),
+    "getarticletotaldetail": (reach.encode_reach(BASE, "T1", date(2026, 11, 24)), reach.decode_reach),
 }
 
 
@@ -117,6 +144,14 @@ def test_numbers_may_be_text():
     assert wire.decode_submit(_reply({"publish_id": "2650100001"})) == "2650100001"
     assert wire.decode_submit(_reply({"publish_id": 2650100001, "errcode": "0"})) == "2650100001"
     assert wire.decode_submit(_reply({"errcode": "45009"})) == wire.Refused(code=45009, message="")
+
+
+@given(REPLIES)
+def test_no_answer_makes_a_decoder_raise(reply):
+    """F31: no JSON, well-meant or not, makes a decoder of mass sends or figures raise."""
+    mass.decode_mass_send(reply)
+    mass.decode_mass_status(reply)
+    reach.decode_reach(reply)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,10 @@ import pytest
 
 from adapters.weibo import WEIBO
 from adapters.weibo.address import made_at, short_id
-from adapters.weibo.codes import CODES, Kind, name
 from adapters.weibo.wire import next_full_hour
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.outcome import (
     Blocked,
-    Busy,
     CredentialExpired,
     Gone,
     HoldReason,
@@ -150,37 +148,6 @@ def _receipt():
     from adapters.weibo.address import receipt  # noqa: PLC0415
 
     return receipt(POST_ID, UID, MADE)
-
-
-EXPECTED = {
-    Kind.REFUSED: Rejected,
-    Kind.NEXT_HOUR: RateLimited,
-    Kind.REST: RateLimited,
-    Kind.BUSY: Busy,
-    Kind.SIGN_IN: CredentialExpired,
-    Kind.ACCOUNT: Blocked,
-    Kind.PERMISSION: Blocked,
-    Kind.CAPTCHA: Blocked,
-    Kind.ACCEPTED: Submitted,
-    Kind.DUPLICATE: Unknown,
-    Kind.DOUBT: Unknown,
-}
-
-
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("spelling", [int, str])
-async def test_each_code_of_the_table_f34(weibo, parcel, code, spelling):
-    """F34: a listed code, as number or text, gives the outcome of its line, and has words in both languages."""
-    adapter, desk = weibo
-    desk.router.post(SHARE).respond(400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"})
-    outcome = await adapter.publish(parcel)
-    assert isinstance(outcome, EXPECTED[CODES[code].kind])
-    if isinstance(outcome, Blocked):
-        assert outcome.hold.value == CODES[code].kind.value
-    if isinstance(outcome, Unknown):
-        assert outcome.is_duplicate == (CODES[code].kind is Kind.DUPLICATE)
-    assert set(catalogue()[name(code)]) >= {"zh_CN", "en"}
-    assert len(desk.requests) == 1
 
 
 async def test_unlisted_code_is_a_doubt_f34(weibo, parcel):
@@ -491,6 +458,10 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
         "weibo_text_too_long": replace(good, text="雨" * 130 + f" {LINK}"),
         "weibo_no_safe_link": replace(good, text="没有链接"),
         "weibo_link_not_apart": replace(good, text=f"见{LINK}详情"),
+        "weibo_link_not_ascii": replace(good, text=f"见{LINK}/通报", link=f"{LINK}/通报"),
+        "weibo_link_elsewhere": replace(
+            good, text="见https://www.example.gov.cn/x", link="https://www.example.gov.cn/x"
+        ),
         "weibo_too_many_pictures": replace(good, pictures=(picture, picture)),
         "weibo_picture_type": replace(good, pictures=(replace(picture, media_type="image/bmp"),)),
         "weibo_picture_size": replace(good, pictures=(replace(picture, size=5 * 1024 * 1024),)),
@@ -539,5 +510,5 @@ def test_ticket_is_json_without_words_of_the_post(parcel):
     """A ticket holds what a later look needs, and nothing of the text."""
     from adapters.weibo.timeline import write_ticket  # noqa: PLC0415
 
-    facts = json.loads(write_ticket(parcel).number)
+    facts = json.loads(write_ticket(parcel, is_article=False).number)
     assert set(facts) == {"marker", "newest_id", "since"}

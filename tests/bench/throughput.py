@@ -14,6 +14,7 @@ from rig import double, schedule_of, workspace
 
 from adapters._http import LoginHttp
 from adapters.weibo import wire
+from adapters.weibo.profiles import SHARE
 from publisher.contract import Reply
 from publisher.delivering import deliver_due
 from publisher.domain.account import AccountId
@@ -70,7 +71,9 @@ async def call_all(folder: Path) -> float:
         for parcel in parcels_of(folder):
             account = opened.settings.accounts[parcel.account]
             text = parcel.rendition.text
-            call = wire.encode_share(account.base_url or "", account.identity, text, account.public_ip, None)
+            site = wire.Site(profile=SHARE, base_url=account.base_url, token=account.identity)
+            words = wire.Words(text=text, note="", address=account.public_ip)
+            call = wire.encode_share(site, words, None)
             ready.append((https[parcel.account], call, parcel))
         waiting = iter(ready)
 

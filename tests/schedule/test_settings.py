@@ -20,6 +20,7 @@ from publisher.settings import (
     overlay,
     parse_settings,
     settings_schema,
+    why_not_api,
 )
 from tests.schedule.desks import told
 
@@ -187,10 +188,11 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         (WEIBO + "identify = 1", (7, 1, "account[0].identify", "unknown_key")),
         (WEIBO.replace('"1"', "1"), (4, 12, "account[0].identity", "wrong_type")),
         (WEIBO.replace('"weibo"', '"webo"'), (3, 12, "account[0].platform", "unknown_platform")),
-        (WEIBO + 'mode = "assisted"', (7, 8, "account[0].mode", "assisted_not_available")),
+        (TIEBA + 'mode = "assisted"', (1, 1, "account[0].forum", "forum_missing")),
         (WEIBO.replace("{marker}", "x"), (6, 13, "account[0].safe_link", "bad_safe_link")),
         (WEIBO.replace("https", "ftp"), (6, 13, "account[0].safe_link", "bad_safe_link")),
         (WEIBO.replace("safe_link", "#"), (1, 1, "account[0].safe_link", "safe_link_missing")),
+        (WEIBO + 'profile = "sahre"', (7, 11, "account[0].profile", "weibo_profile_unknown")),
         (WEIBO + 'forum = "a"', (7, 1, "account[0].forum", "forum_only_on_tieba")),
         (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
         (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
@@ -226,6 +228,21 @@ def test_an_account_that_is_off_needs_no_permission() -> None:
     """A Tieba account without forum and a Weibo account without link are fine while they are off."""
     found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("safe_link", "#") + 'mode = "off"\n')
     assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
+
+
+def test_an_account_that_people_post_on_needs_no_permission() -> None:
+    """Neither Tieba's accepted risk nor Weibo's safe link; without them automatic posting is not to be had."""
+    text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("safe_link", "#") + 'mode = "assisted"\n'
+    found = read(text)
+    assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
+    assert [why_not_api(account) for account in found.accounts.values()] == ["risk_not_accepted", "safe_link_missing"]
+
+
+@pytest.mark.parametrize("profile", ["update", "biz"])
+def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
+    """Only the call of an ordinary Weibo app demands a link; a profile of another platform is its adapter's matter."""
+    found = read(WEIBO.replace("safe_link", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
+    assert [account.profile for account in found.accounts.values()] == [profile, "any"]
 
 
 @pytest.mark.parametrize(

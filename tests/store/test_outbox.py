@@ -128,6 +128,19 @@ async def test_urgent_posts_overtake(open_desk):
     assert lease.delivery == (await only(desk, post=PostId("red"))).id
 
 
+@pytest.mark.parametrize("is_urgent", [True, False])
+async def test_a_parcel_says_whether_it_is_urgent(open_desk, is_urgent):
+    """An adapter learns from its parcel which of two ways to take, when it sends and when it looks again."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START, is_urgent=is_urgent))
+    lease, parcel = await intended(desk)
+    assert parcel.is_urgent is is_urgent
+    await desk.outbox.settle(lease, Unknown(reason="timeout"))
+    desk.books.world.pass_time(timedelta(hours=1))
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
+    assert doubt.parcel.is_urgent is is_urgent
+
+
 async def test_nothing_is_announced_before_its_instant(open_desk, world):
     """A delivery made ready early is given back when its worker does not wait for the instant."""
     desk = await open_desk()

@@ -82,6 +82,11 @@ class Simulator:
         with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 # loopback
             return json.load(reply)
 
+    def delete(self, path: str) -> None:
+        request = urllib.request.Request(f"{self.url}{path}", method="DELETE")  # noqa: S310 # loopback
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 # loopback
+            pass
+
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:

@@ -53,7 +53,14 @@ def state_of(run, drill, position=-1):
 def test_status_before_anything_makes_no_database(run, drill):
     """Looking at a workspace that never ran shows an empty table and leaves no file behind."""
     shown = run("-C", drill, "status", "--json").json
-    assert shown == {"daemon": {"running": False}, "paused": [], "deliveries": [], "missed": [], "alerts": []}
+    assert shown == {
+        "daemon": {"running": False},
+        "paused": [],
+        "deliveries": [],
+        "missed": [],
+        "alerts": [],
+        "modes": [],
+    }
     assert list((drill / "var").iterdir()) == []
 
 
@@ -61,7 +68,7 @@ def test_status_has_the_promised_shape(run, sent, deliver):
     """Every delivery has the promised keys; times have the workspace's offset; one-offs say `once`."""
     deliver(PUBLISHED)
     shown = run("-C", sent, "status", "refund", "--json").json
-    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts"]
+    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes"]
     row = shown["deliveries"][0]
     assert set(row) == {
         "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",

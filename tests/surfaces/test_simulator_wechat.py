@@ -9,9 +9,8 @@ import pytest
 
 from publisher.simulator import create_app
 from publisher.simulator.wechat.html import clean
+from tests.surfaces.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
-JPEG = b"\xff\xd8\xff" + b"0" * 64
 PATIENCE = 5
 
 
@@ -22,49 +21,9 @@ async def sim():
         yield client
 
 
-async def stable(sim, *, force=False, **more):
-    body = {"grant_type": "client_credential", "appid": "wx1", "secret": "s", **more}
-    return (await sim.post("/cgi-bin/stable_token", json=body | ({"force_refresh": True} if force else {}))).json()
-
-
 @pytest.fixture
 async def token(sim):
     return (await stable(sim))["access_token"]
-
-
-async def call(sim, token, path, body=None, **query):
-    content = json.dumps(body or {}, ensure_ascii=False).encode()
-    return (await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, content=content)).json()
-
-
-async def upload(sim, token, path, data=PNG, name="a.png", **query):
-    files = {"media": (name, data, "image/png")}
-    return await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, files=files)
-
-
-async def cover(sim, token):
-    return (await upload(sim, token, "material/add_material", type="image")).json()["media_id"]
-
-
-async def article(sim, token, **changes):
-    thumb = await cover(sim, token)
-    return {"title": "警惕退款诈骗", "content": "<p>正文</p>", "thumb_media_id": thumb, **changes}
-
-
-async def draft(sim, token, **changes):
-    return (await call(sim, token, "draft/add", {"articles": [await article(sim, token, **changes)]}))["media_id"]
-
-
-async def submit(sim, token, name):
-    return await call(sim, token, "freepublish/submit", {"media_id": name})
-
-
-async def posts(sim):
-    return (await sim.get("/_sim/posts")).json()
-
-
-async def shift(sim, seconds):
-    await sim.post("/_sim/clock", json={"shift": seconds})
 
 
 async def test_a_stable_token_is_the_same_until_its_end_nears(sim):

@@ -71,7 +71,7 @@ def test_every_post_fits_every_platform(shipped, entry, region):
     assert len(wechat.title) <= 32
     assert 0 < len(wechat.summary) <= 120
     assert len(wechat.pictures) == max(1, len(entry.get("images", [])))
-    assert [*weibo_problems(weibo), *wechat_problems(wechat)] == []
+    assert [*weibo_problems(weibo, account_of("weibo")), *wechat_problems(wechat)] == []
     assert tieba_problems(tieba, account_of("tieba", forum=region["forum"], has_accepted_risk=True)) == ()
 
 

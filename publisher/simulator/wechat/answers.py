@@ -2,26 +2,33 @@
 
 import hashlib
 import time
+from datetime import timedelta, timezone
 
 from publisher.simulator.call import Answer, Call
 
 OK = {"errcode": 0, "errmsg": "ok"}
+BEIJING = timezone(timedelta(hours=8))
 
 TEXTS = {
     -1: "system error",
     40001: "invalid credential, access_token is invalid or not latest",
     40002: "invalid grant_type",
+    40003: "invalid openid",
     40004: "invalid media type",
     40005: "invalid file type",
     40007: "invalid media_id",
+    40008: "invalid message type",
     40009: "invalid image size",
     40012: "invalid thumb size",
     40013: "invalid appid",
     40014: "invalid access_token",
     40035: "invalid parameter",
+    40059: "invalid msg id",
+    40060: "invalid article idx",
     40066: "invalid url",
     40125: "invalid appsecret",
-    40164: "invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist",
+    40130: "invalid openid list size, at least two openid",
+    40164: "invalid ip {peer} ipv6 ::ffff:{peer}, not in whitelist",
     41001: "access_token missing",
     41002: "appid missing",
     41004: "appsecret missing",
@@ -41,11 +48,21 @@ TEXTS = {
     45011: "api minute-quota reach limit, must slower, retry next minute",
     45028: "has no masssend quota",
     45065: "clientmsgid exist",
+    45066: "same clientmsgid retry too fast",
+    45067: "clientmsgid size out of limit",
+    45083: "mass speed out of range",
+    45084: "mass speed missing",
+    45103: "api unsupported",
     45110: "author size out of limit",
+    45157: "invalid tag name",
+    45159: "invalid tag_id",
     45166: "invalid content",
     47001: "data format error",
     48001: "api unauthorized",
     48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
+    48006: "forbid to clear quota because of reaching the limit",
+    53401: "the draft cannot be changed in this state",
+    53402: "cover cannot be cropped",
     53500: "publish is banned",
     53501: "publish too frequently",
     53502: "invalid publish_id",
@@ -53,14 +70,19 @@ TEXTS = {
     53504: "must be published in the console",
     53505: "must be saved in the console first",
     53600: "invalid article_id",
+    61500: "date format error",
+    61501: "date range error",
+    76021: "cgi_path not found",
     87014: "risky content",
     88000: "without comment privilege",
     89503: "the ip must be confirmed by the administrator",
+    200001: "content violates the platform's rules",
 }
 
 
-def refuse(call: Call, code: int, message: str | None = None) -> Answer:
+def refuse(call: Call, code: int, message: str | None = None, **more: object) -> Answer:
     """The error body as seen in answers: `… rid: 8hex-8hex-8hex`, its first group the second in hexadecimal."""
     digest = hashlib.sha256(f"{call.number}/{call.endpoint}".encode()).hexdigest()
-    text = TEXTS.get(code, "system error") if message is None else message
-    return Answer.of({"errcode": code, "errmsg": f"{text} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"})
+    text = TEXTS.get(code, "system error").format(peer=call.peer or "127.0.0.1") if message is None else message
+    told = f"{text} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
+    return Answer.of({"errcode": code, "errmsg": told, **more})

@@ -26,3 +26,14 @@ def article_url(app_id: str, publish_id: int, index: int) -> str:
     biz = base64.b64encode(str(3_000_000_000 + zlib.crc32(app_id.encode())).encode()).decode()
     sn = hashlib.md5(f"{app_id}/{publish_id}/{index}".encode(), usedforsecurity=False).hexdigest()
     return f"http://mp.weixin.qq.com/s?__biz={biz}&mid={publish_id}&idx={index}&sn={sn}"
+
+
+def open_id(app_id: str, number: int) -> str:
+    """A follower's name before one account: 28 characters, the first an `o`."""
+    digest = hashlib.sha256(f"{app_id}/follower/{number}".encode()).digest()
+    return "o" + base64.urlsafe_b64encode(digest).decode()[:27]
+
+
+def original_id(app_id: str) -> str:
+    """The account's own name in events."""
+    return "gh_" + hashlib.sha256(app_id.encode()).hexdigest()[:12]

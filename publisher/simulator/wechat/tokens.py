@@ -1,27 +1,30 @@
 """Access tokens (developers.weixin.qq.com, getStableAccessToken and Get_access_token)."""
 
 import secrets
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import World
 
 from .answers import refuse
+from .quotas import DAY, Quotas
 
 LIFE = 7200
 OVERLAP = 300
 """An old token lives on that long beside its successor."""
 BETWEEN_FORCED = 30
-BEIJING = timezone(timedelta(hours=8))
+FORCED_PER_DAY = 20
+FOR_VERIFIED = ("/cgi-bin/freepublish/", "/cgi-bin/message/mass/", "/datacube/")
+Handler = Callable[[Call], Answer]
 
 
 class Tokens:
     """`stable_token` and `token` are two isolated kinds; only the second replaces on each call."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, quotas: Quotas) -> None:
         self.world = world
+        self._quotas = quotas
 
     def who(self, call: Call) -> str:
         if call.endpoint == "/cgi-bin/stable_token":
@@ -31,8 +34,11 @@ class Tokens:
         found = self.world.get("wechat_tokens", call.query.get("access_token", ""))
         return str(found["app_id"]) if found else ""
 
-    def refusal(self, call: Call, method: str = "POST") -> Answer | None:
-        """What is checked before any business call: the verb, the token, the day's quota."""
+    def behind(self, handler: Handler, method: str = "POST") -> Handler:
+        """The handler behind what is checked before any business call: the verb, the token, the right, the quota."""
+        return lambda call: self._refusal(call, method) or handler(call)
+
+    def _refusal(self, call: Call, method: str) -> Answer | None:
         if call.method != method:
             return refuse(call, 43002)
         token = call.query.get("access_token", "")
@@ -43,17 +49,9 @@ class Tokens:
             return refuse(call, 40001)
         if self.world.now() >= found["dies_at"]:
             return refuse(call, 42001)
-        return self._over_quota(call)
-
-    def _over_quota(self, call: Call) -> Answer | None:
-        limit = self.world.settings.wechat_daily.get(call.endpoint)
-        if limit is None:
-            return None
-        day = datetime.fromtimestamp(self.world.now(), BEIJING).strftime("%Y-%m-%d")
-        used = self.world.used["wechat", call.account, call.endpoint, day] = (
-            self.world.used["wechat", call.account, call.endpoint, day] + 1
-        )
-        return refuse(call, 45009) if used > limit else None
+        if not self.world.settings.wechat_verified and call.endpoint.startswith(FOR_VERIFIED):
+            return refuse(call, 48001)
+        return self._quotas.refusal(call)
 
     def expire(self, call: Call) -> None:
         """Every token of the caller dies at once."""
@@ -66,9 +64,7 @@ class Tokens:
             return refuse(call, 43002)
         if wanted is None:
             return refuse(call, 47001)
-        return self._unwelcome(call, wanted) or self._answer(
-            self._stable(call.account, force=bool(wanted.get("force_refresh")))
-        )
+        return self._unwelcome(call, wanted) or self._stable(call, force=wanted.get("force_refresh") is True)
 
     def plain(self, call: Call) -> Answer:
         unwelcome = self._unwelcome(call, call.query)
@@ -89,16 +85,22 @@ class Tokens:
         if not self.world.settings.open and ("wechat", call.account) not in self.world.accounts:
             return refuse(call, 40013)
         known = self.world.account("wechat", call.account).secret.get("app_secret")
-        return refuse(call, 40125) if known and known != wanted["secret"] else None
+        if known and known != wanted["secret"]:
+            return refuse(call, 40125)
+        listed = self.world.settings.wechat_addresses
+        return refuse(call, 40164) if listed and call.peer not in listed else self._quotas.refusal(call)
 
-    def _stable(self, app_id: str, *, force: bool) -> dict[str, Any]:
-        now, current = self.world.now(), self._current(app_id, "stable")
+    def _stable(self, call: Call, *, force: bool) -> Answer:
+        """Force the old one out; what comes too soon after it was made refreshes nothing and counts nothing."""
+        now, current = self.world.now(), self._current(call.account, "stable")
         if current and force and now - current["made_at"] >= BETWEEN_FORCED:
+            if self._quotas.count(call.account, "force_refresh", DAY) > FORCED_PER_DAY:
+                return refuse(call, 45009)
             self._kill(current)
             current = None
         if current and current["dies_at"] - now > OVERLAP:
-            return current
-        return self._issue(app_id, "stable")
+            return self._answer(current)
+        return self._answer(self._issue(call.account, "stable"))
 
     def _current(self, app_id: str, kind: str) -> dict[str, Any] | None:
         pointer = self.world.get("wechat_current", f"{kind}/{app_id}")

@@ -1,79 +1,40 @@
-"""Weibo's shapes: statuses, users, errors (open.weibo.com wiki 2/statuses/share, Error_code)."""
+"""Weibo's shapes: statuses, users, pictures, errors (open.weibo.com wiki 2/statuses/share, Error_code)."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import Account, Post
 
+from .codes import ARTICLE_CODES, TEXTS, status_of
 from .ids import uid_number
+from .reach import reach_of
 
 BEIJING = timezone(timedelta(hours=8))
-FORBIDDEN = 403
-BAD_REQUEST = 400
-
-TEXTS = {
-    10001: "System error",
-    10002: "Service unavailable",
-    10003: "Remote service error",
-    10004: "IP limit",
-    10005: "Permission denied, need a high level appkey",
-    10006: "Source paramter (appkey) is missing",
-    10008: "Param error, see doc for more info",
-    10009: "Too many pending tasks, system is busy",
-    10010: "Job expired",
-    10011: "RPC error",
-    10012: "Illegal request",
-    10013: "Invalid weibo user",
-    10014: "Insufficient app permissions!",
-    10016: "Miss required parameter ({}), see doc for more info",
-    10017: "text not find domain!",
-    10018: "Request body length over limit",
-    10020: "Request api not found",
-    10021: "HTTP method is not suported for this request",
-    10022: "IP requests out of rate limit",
-    10023: "User requests out of rate limit!",
-    10024: "User requests for ({}) out of rate limit!",
-    20003: "User does not exists",
-    20005: "Unsupported image type, only suport JPG, GIF, PNG",
-    20006: "Image size too large",
-    20007: "Does multipart has image",
-    20008: "Content is null",
-    20012: "Text too long, please input text less than 140 characters",
-    20015: "Account or ip or app is illgal, can not continue",
-    20016: "Out of limit",
-    20017: "Repeat content",
-    20018: "Contain illegal website",
-    20019: "repeat content!",
-    20020: "Contain advertising",
-    20021: "Content is illegal",
-    20022: "Your ip's behave in a comic boisterous or unruly manner",
-    20031: "Test and verify",
-    20032: "Update success, while server slow now, please wait 1-2 minutes",
-    20101: "Target weibo does not exist",
-    20102: "Not your own weibo",
-    20111: "Repeated weibo text",
-    21314: "Token used",
-    21315: "Token expired",
-    21316: "Token revoked",
-    21317: "Token rejected",
-    21319: "Accessor was revoked",
-    21321: "Applications over the unaudited use restrictions",
-    21327: "expired_token",
-    21332: "invalid_access_token",
-    21602: "Contains forbid world",
-}
-
-
-def status_of(code: int) -> int:
-    """403 for missing permission, rate limits and dead tokens, else 400; the platform itself is not consistent."""
-    forbidden = code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
-    return FORBIDDEN if forbidden else BAD_REQUEST
+ARTICLE = "/proxy/article/publish.json"
+SIGN_IN = "/oauth2/"
+BY_HAND, BY_APP = "微博网页版", "平安发布"
 
 
 def refuse(call: Call, code: int, detail: str = "", message: str | None = None) -> Answer:
+    """An error in the shape of the endpoint: OAuth says more, the article call has an envelope of its own."""
     text = TEXTS.get(code, "System error").format(detail) if message is None else message
+    if call.endpoint == ARTICLE and code in ARTICLE_CODES:
+        return Answer.of({"code": str(code), "msg": text, "data": ""})
+    if call.endpoint.startswith(SIGN_IN):
+        return _refuse_sign_in(call, code, message)
     return Answer.of({"request": call.endpoint, "error_code": code, "error": text}, status_of(code))
+
+
+def _refuse_sign_in(call: Call, code: int, description: str | None) -> Answer:
+    facts = {
+        "error": TEXTS.get(code, "System error").format(""),
+        "error_code": code,
+        "request": call.endpoint,
+        "error_uri": call.endpoint,
+    }
+    return Answer.of(facts | ({"error_description": description} if description else {}), status_of(code))
 
 
 def moment(unix: float) -> str:
@@ -91,19 +52,26 @@ def user(account: Account) -> dict[str, Any]:
     }
 
 
-def pictures(images: list[str]) -> dict[str, Any]:
+def picture_sizes(name: str) -> dict[str, str]:
+    """The addresses of one picture, as a status and a stored picture name them."""
+    sizes = {"thumbnail": "thumbnail", "bmiddle": "bmiddle", "original": "large"}
+    return {f"{size}_pic": f"http://ww2.sinaimg.cn/{folder}/{name}.jpg" for size, folder in sizes.items()}
+
+
+def pictures(images: Sequence[str]) -> dict[str, Any]:
     if not images:
         return {"pic_urls": []}
-    sizes = {f"{name}_pic": f"http://ww2.sinaimg.cn/{name}/{images[0]}.jpg" for name in ("thumbnail", "bmiddle")}
-    return {
-        **sizes,
-        "original_pic": f"http://ww2.sinaimg.cn/large/{images[0]}.jpg",
-        "pic_urls": [{"thumbnail_pic": f"http://ww2.sinaimg.cn/thumbnail/{each}.jpg"} for each in images],
-    }
+    urls = [{"thumbnail_pic": picture_sizes(each)["thumbnail_pic"]} for each in images]
+    return {**picture_sizes(images[0]), "pic_urls": urls}
 
 
-def status(post: Post, account: Account, *, trim_user: bool = False) -> dict[str, Any]:
-    source = "微博网页版" if post.extra.get("by_hand") else "平安发布"
+def source_of(post: Post) -> str:
+    return str(post.extra.get("source") or (BY_HAND if post.extra.get("by_hand") else BY_APP))
+
+
+def status(post: Post, account: Account, now: float, *, trim_user: bool = False) -> dict[str, Any]:
+    """A status as it stands now; what was sent along unseen (`annotations`) comes back with it."""
+    extra, reach = post.extra, reach_of(post, now)
     owner = user(account)
     return {
         "created_at": moment(post.created),
@@ -112,19 +80,20 @@ def status(post: Post, account: Account, *, trim_user: bool = False) -> dict[str
         "mid": post.id,
         "text": post.text,
         "textLength": len(post.text),
-        "source": f'<a href="https://pub.example.gov.cn" rel="nofollow">{source}</a>',
+        "source": f'<a href="https://pub.example.gov.cn" rel="nofollow">{source_of(post)}</a>',
         "favorited": False,
         "truncated": False,
         "in_reply_to_status_id": "",
         "in_reply_to_user_id": "",
         "in_reply_to_screen_name": "",
         **pictures(post.images),
-        "geo": None,
-        "reposts_count": 0,
-        "comments_count": 0,
-        "attitudes_count": 0,
-        "isLongText": False,
-        "visible": {"type": 0, "list_id": 0},
-        "url_objects": post.extra.get("url_objects", []),
+        "geo": extra.get("geo"),
+        "reposts_count": reach.reposts,
+        "comments_count": reach.comments,
+        "attitudes_count": reach.likes,
+        "isLongText": bool(extra.get("long")),
+        "visible": {"type": extra.get("visible", 0), "list_id": extra.get("list_id", 0)},
+        "url_objects": extra.get("url_objects", []),
+        **({"annotations": extra["annotations"]} if "annotations" in extra else {}),
         "user": {"id": owner["id"], "idstr": owner["idstr"]} if trim_user else owner,
     }

@@ -1,15 +1,24 @@
-"""Reading back, counting, taking down (open.weibo.com wiki 2/statuses/user_timeline, show, destroy, count)."""
+"""Reading back and taking down (open.weibo.com wiki 2/statuses/user_timeline, show, destroy; C/2/statuses/…/biz)."""
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
 
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import Post, World
 
-from .answers import BEIJING, refuse, status
+from .answers import refuse, status
 from .sign_in import SignIn
 
-DEFAULT_COUNT = 20
-MOST_COUNTED = 100
+DEFAULT_COUNT, DEFAULT_IDS = 20, 50
+MOST_LISTED = 100
+FEATURES: dict[str, Callable[[Post], bool]] = {
+    "2": lambda post: bool(post.images),
+    "3": lambda _post: False,
+    "4": lambda _post: False,
+    "7": lambda post: not post.images,
+    "8": lambda _post: False,
+}
+"""Pictures, video, music, text only, reposts; every other number leaves the list as it is."""
+MISSING, GONE, NOT_OWN, PRIVATE = 10016, 20101, 20102, 20112
 
 
 class Reading:
@@ -20,99 +29,80 @@ class Reading:
     def timeline(self, call: Call) -> Answer:
         """The caller's own posts, whatever uid is asked for; an ordinary app sees the newest few only."""
         refusal = self._sign_in.refusal(call, "GET")
+        return refusal or self._statuses(call, self.world.settings.weibo_timeline_cap)
+
+    def business_timeline(self, call: Call) -> Answer:
+        refusal = self._sign_in.refusal(call, "GET", "biz")
+        return refusal or self._statuses(call, None)
+
+    def ids(self, call: Call) -> Answer:
+        """The numbers alone; whether the cap holds for them too is not known, here it does."""
+        refusal = self._sign_in.refusal(call, "GET")
         if refusal:
             return refusal
+        posts = self._own(call)
+        chosen, older = self._page(call, posts[: self.world.settings.weibo_timeline_cap], DEFAULT_IDS)
+        return _listing([post.id for post in chosen], older, len(posts))
+
+    def _statuses(self, call: Call, cap: int | None) -> Answer:
+        posts = self._own(call)
+        chosen, older = self._page(call, posts[:cap], DEFAULT_COUNT)
+        account, trim = self.world.account("weibo", call.account), call.value("trim_user") == "1"
+        now = self.world.now()
+        return _listing([status(post, account, now, trim_user=trim) for post in chosen], older, len(posts))
+
+    def _own(self, call: Call) -> list[Post]:
+        """What the list is cut from, newest first; posts for the author's own eyes are among them."""
         posts = [post for post in reversed(self.world.of("weibo", call.account)) if post.state == "live"]
         if call.value("base_app") == "1":
             posts = [post for post in posts if not post.extra.get("by_hand")]
-        shown = self.world.listing(call, posts)
-        chosen = self._page(call, shown[: self.world.settings.weibo_timeline_cap])
-        account = self.world.account("weibo", call.account)
-        trim = call.value("trim_user") == "1"
-        return Answer.of(
-            {
-                "statuses": [status(post, account, trim_user=trim) for post in chosen],
-                "previous_cursor": 0,
-                "next_cursor": 0,
-                "total_number": len(shown),
-            }
-        )
+        if wanted := FEATURES.get(call.value("feature") or ""):
+            posts = [post for post in posts if wanted(post)]
+        return self.world.listing(call, posts)
 
-    def _page(self, call: Call, posts: list[Post]) -> list[Post]:
+    def _page(self, call: Call, posts: list[Post], default: int) -> tuple[list[Post], int]:
+        """The posts asked for, and the number of the next older one, or 0."""
         since, until = call.number_of("since_id", 0), call.number_of("max_id", 0)
         wanted = [post for post in posts if int(post.id) > since and (not until or int(post.id) <= until)]
-        count = max(1, min(call.number_of("count", DEFAULT_COUNT), 100))
+        count = max(1, min(call.number_of("count", default), MOST_LISTED))
         start = (max(1, call.number_of("page", 1)) - 1) * count
-        return wanted[start : start + count]
+        older = wanted[start + count : start + count + 1]
+        return wanted[start : start + count], int(older[0].id) if older else 0
 
     def _found(self, call: Call) -> Post | None:
         post = self.world.posts.get(call.value("id") or "")
         return post if post and post.platform == "weibo" and post.state in ("live", "review") else None
 
     def show(self, call: Call) -> Answer:
-        refusal = self._sign_in.refusal(call, "GET")
+        refusal = self._sign_in.refusal(call, "GET") or _without_id(call)
         if refusal:
             return refusal
         post = self._found(call)
-        if post is None or not self.world.is_listed(post):
-            return refuse(call, 20101)
-        return Answer.of(status(post, self.world.account("weibo", post.account)))
+        if post is None or post.state != "live" or not self.world.listing(call, [post]):
+            return refuse(call, GONE)
+        if post.extra.get("hidden") and post.account != call.account:
+            return refuse(call, PRIVATE)
+        return Answer.of(status(post, self.world.account("weibo", post.account), self.world.now()))
 
     def destroy(self, call: Call) -> Answer:
-        refusal = self._sign_in.refusal(call, "POST")
-        if refusal:
-            return refusal
+        return self._sign_in.refusal(call, "POST") or _without_id(call) or self._destroy(call)
+
+    def business_destroy(self, call: Call) -> Answer:
+        return self._sign_in.refusal(call, "POST", "biz") or _without_id(call) or self._destroy(call)
+
+    def _destroy(self, call: Call) -> Answer:
         post = self._found(call)
         if post is None:
-            return refuse(call, 20101)
+            return refuse(call, GONE)
         if post.account != call.account:
-            return refuse(call, 20102)
+            return refuse(call, NOT_OWN)
         self.world.remove(post, "owner", call)
-        return Answer.of(status(post, self.world.account("weibo", call.account)))
+        return Answer.of(status(post, self.world.account("weibo", call.account), self.world.now()))
 
-    def counts(self, call: Call) -> Answer:
-        """One entry per post that stands; unknown and deleted ones are left out without a word."""
-        refusal = self._sign_in.refusal(call, "GET")
-        if refusal:
-            return refusal
-        ids = [each.strip() for each in (call.value("ids") or "").split(",") if each.strip()]
-        if not ids:
-            return refuse(call, 10016, "ids")
-        if len(ids) > MOST_COUNTED:
-            return refuse(call, 10008)
-        found = (self.world.posts.get(each) for each in ids)
-        return Answer.of(
-            [
-                {"id": int(post.id), "comments": 0, "reposts": 0, "attitudes": 0}
-                for post in found
-                if post and post.platform == "weibo" and self.world.is_listed(post)
-            ]
-        )
 
-    def rate_limit(self, call: Call) -> Answer:
-        """What is left of the user's calls; asking costs none."""
-        if not call.account:
-            return refuse(call, 21332 if self._sign_in.token(call) else 10006)
-        settings = self.world.settings
-        now = datetime.fromtimestamp(self.world.now(), BEIJING)
-        reset = (now + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
-        hourly, daily = settings.weibo_per_hour or 30, settings.weibo_per_day or 100
-        return Answer.of(
-            {
-                "ip_limit": 15000,
-                "limit_time_unit": "HOURS",
-                "remaining_ip_hits": 15000,
-                "remaining_user_hits": max(0, daily - self._sign_in.used(call.account, "day")),
-                "reset_time": reset.strftime("%Y-%m-%d %H:%M:%S"),
-                "reset_time_in_seconds": int((reset - now).total_seconds()),
-                "user_limit": daily,
-                "api_rate_limits": [
-                    {
-                        "api": "/statuses/share",
-                        "limit": hourly,
-                        "limit_time_unit": "HOURS",
-                        "remaining_hits": max(0, hourly - self._sign_in.used(call.account, "hour")),
-                    }
-                ],
-            }
-        )
+def _without_id(call: Call) -> Answer | None:
+    return None if call.value("id") else refuse(call, MISSING, "id")
+
+
+def _listing(entries: list[object], older: int, total: int) -> Answer:
+    return Answer.of({"statuses": entries, "previous_cursor": 0, "next_cursor": older, "total_number": total})

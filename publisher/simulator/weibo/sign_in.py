@@ -1,21 +1,25 @@
-"""Whose token it is, and how often it has been used (open.weibo.com wiki OAuth2, Rate-limiting)."""
-
-from datetime import datetime
+"""Whose token it is, what it may, and how often it may (open.weibo.com wiki OAuth2, Error_code)."""
 
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import World
 
-from .answers import BEIJING, refuse
-from .ids import uid_number
+from .answers import refuse
+from .quotas import EVERYBODY, Quotas
+from .tokens import Token, Tokens
 
-FIVE_YEARS = 157_679_999
-"""Life of a token whose user is the app's own developer."""
 SCHEME = "oauth2 "
+UNKNOWN = 21332
+NO_TOKEN = 10006
+NOT_GRANTED = 10014
 
 
 class SignIn:
-    def __init__(self, world: World) -> None:
+    """Checks in the order: verb, token, grant, rate."""
+
+    def __init__(self, world: World, tokens: Tokens, quotas: Quotas) -> None:
         self.world = world
+        self._tokens = tokens
+        self._quotas = quotas
 
     def token(self, call: Call) -> str:
         """From body, query, or the header `Authorization: OAuth2 TOKEN`: real clients use each."""
@@ -25,57 +29,40 @@ class SignIn:
         return call.value("access_token") or ""
 
     def who(self, call: Call) -> str:
-        return self.world.identify("weibo", self.token(call))
+        if call.endpoint == "/oauth2/access_token":
+            return self._tokens.code_owner(call.value("code") or "")
+        if call.endpoint == "/oauth2/authorize":
+            return call.form.get("other") or call.form.get("account") or ""
+        return self._tokens.owner(self.token(call))
 
-    def refusal(self, call: Call, method: str) -> Answer | None:
+    def refusal(self, call: Call, method: str, grant: str = "", *, is_publishing: bool = False) -> Answer | None:
         """The checks that come before any parameter is read."""
-        if call.method != method:
+        token = self.judged(call, method)
+        if isinstance(token, Answer):
+            return token
+        self.world.account("weibo", call.account)
+        if grant and not self.has(call.account, grant):
+            return refuse(call, NOT_GRANTED)
+        return self._quotas.refusal(call, is_publishing=is_publishing)
+
+    def judged(self, call: Call, *methods: str) -> Answer | Token:
+        """The call's token if it is good, else what is wrong with the call."""
+        if call.method not in methods:
             return refuse(call, 10021)
         if not self.token(call):
-            return refuse(call, 10006)
-        if not call.account:
-            return refuse(call, 21332)
-        self.world.account("weibo", call.account)
-        return self._over_limit(call, publishing=call.endpoint.endswith("/share.json"))
+            return refuse(call, NO_TOKEN)
+        token = self._tokens.find(self.token(call))
+        if token is None:
+            return refuse(call, UNKNOWN)
+        trouble = token.trouble(self.world.now())
+        return token if trouble is None else refuse(call, trouble)
 
-    def _over_limit(self, call: Call, *, publishing: bool) -> Answer | None:
-        settings = self.world.settings
-        if not settings.weibo_per_hour and not settings.weibo_per_day:
-            return None
-        if settings.weibo_per_day and self.used(call.account, "day") >= settings.weibo_per_day:
-            return refuse(call, 10023)
-        if publishing and settings.weibo_per_hour and self.used(call.account, "hour") >= settings.weibo_per_hour:
-            return refuse(call, 10024, "/statuses/share")
-        self.world.used["weibo", call.account, "day", self._window("day")] += 1
-        if publishing:
-            self.world.used["weibo", call.account, "hour", self._window("hour")] += 1
-        return None
+    def has(self, account: str, grant: str) -> bool:
+        """Whether the platform granted an account a set of calls: an ordinary app has none."""
+        grants = self.world.settings.weibo_grants
+        return grant in grants.get(account, ()) or grant in grants.get(EVERYBODY, ())
 
-    def used(self, account: str, unit: str) -> int:
-        return self.world.used["weibo", account, unit, self._window(unit)]
-
-    def _window(self, unit: str) -> str:
-        """Fixed windows on Beijing's clock."""
-        moment = datetime.fromtimestamp(self.world.now(), BEIJING)
-        return moment.strftime("%Y-%m-%d" if unit == "day" else "%Y-%m-%d %H")
-
-    def token_info(self, call: Call) -> Answer:
-        if call.method != "POST":
-            return refuse(call, 10021)
-        if not call.account:
-            return refuse(call, 21332 if self.token(call) else 10006)
-        account = self.world.account("weibo", call.account)
-        info = self.world.get("weibo_tokens", call.account)
-        if info is None:
-            info = {"create_at": int(self.world.now())}
-            self.world.put("weibo_tokens", call.account, info)
-        left = info["create_at"] + FIVE_YEARS - int(self.world.now())
-        return Answer.of(
-            {
-                "uid": uid_number(call.account) if call.account.isdigit() else call.account,
-                "appkey": account.secret.get("app_key", "1352222456"),
-                "scope": None,
-                "create_at": info["create_at"],
-                "expire_in": left,
-            }
-        )
+    def rate_limit(self, call: Call) -> Answer:
+        """What is left of the user's calls; asking costs none."""
+        token = self.judged(call, "GET")
+        return token if isinstance(token, Answer) else Answer.of(self._quotas.status(token.account))

@@ -1,42 +1,28 @@
-"""Where secrets come from. They are read when needed, handed on, and never written, logged or shown."""
+"""Reading a secret from wherever the operator keeps it."""
 
 import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from publisher.domain.errors import PublisherError
+from publisher.vault.errors import SecretError
+from publisher.vault.store import Vault
 
 _SIZE_LIMIT = 64 * 1024
 """In bytes; a platform's credentials are a few hundred."""
 
 
-class SecretError(PublisherError):
-    """A secret cannot be had. `code` says why, `places` where it was looked for; its content is never in here."""
-
-    def __init__(
-        self,
-        code: Literal["secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name"],
-        name: str,
-        places: tuple[str, ...],
-    ) -> None:
-        super().__init__(f"{code} {name}: {', '.join(places)}")
-        self.code = code
-        self.name = name
-        self.places = places
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """Give what the message needs."""
-        return {"name": self.name, "places": ", ".join(self.places)}
-
-
 def read_secret(
-    name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
+    name: str,
+    *,
+    secrets_dir: Path | None = None,
+    vault: Vault | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Mapping[str, str]:
-    """Give a secret's fields, from the first place that has it: environment, systemd's credentials, `secrets_dir`.
+    """Give a secret's fields, from the first place that has it.
+
+    These are the environment, systemd's credentials, `secrets_dir`, and the encrypted store.
 
     Raises SecretError.
     """
@@ -51,7 +37,10 @@ def read_secret(
         if path.is_file():
             found = path.stat()
             return _read_file(path, name, (found.st_mtime_ns, found.st_size, found.st_ino))
-    raise SecretError("secret_missing", name, (variable, *map(str, paths)))
+    if vault is not None and (fields := vault.read(name)) is not None:
+        return fields
+    places = (*map(str, paths), *([str(vault.file)] if vault else []))
+    raise SecretError("secret_missing", name, (variable, *places))
 
 
 def variable_of(name: str) -> str:
@@ -78,13 +67,13 @@ def _text(path: Path, name: str) -> str:
 
 
 def _fields(text: str, name: str, place: str) -> Mapping[str, str]:
-    fields = _parsed(text)
+    fields = parse_fields(text)
     if fields is None:
         raise SecretError("secret_not_json", name, (place,))
     return fields
 
 
-def _parsed(text: str) -> Mapping[str, str] | None:
+def parse_fields(text: str) -> Mapping[str, str] | None:
     """Read a JSON object of texts. The parser's own error would carry the content along, so it ends here."""
     try:
         value = json.loads(text)

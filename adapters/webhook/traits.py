@@ -1,0 +1,39 @@
+"""What a receiver must take at least, and how long its truth takes to show (docs/adapters.md, webhook)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from publisher.contract import Defaults
+from publisher.domain.account import Account, Traits
+from publisher.domain.patience import Patience
+from publisher.domain.quota import Quota
+
+ARTICLE = "article"
+"""The value of the option `form` with which texts are articles in HTML."""
+
+TRAITS = Traits(
+    measure=len,
+    text_limit=20_000,
+    title_limits=(1, 200),
+    picture_limit=9,
+    server_delay=timedelta(minutes=1),
+    listing_lag=timedelta(seconds=10),
+    readable=None,
+    may_resend=True,
+)
+"""A second call is harmless: it carries the same key, and the receiver answers with the post that stands."""
+
+DEFAULTS = Defaults(
+    quota=Quota(gap=timedelta(seconds=1), per_hour=600, per_day=5000),
+    patience=Patience(
+        deadline=timedelta(seconds=20),
+        lease=timedelta(seconds=40),
+        settle=timedelta(minutes=2),
+        look_first=timedelta(seconds=15),
+    ),
+)
+
+
+def traits_of(account: Account) -> Traits:
+    """Give an account's traits: a receiver says which form its texts have."""
+    return replace(TRAITS, is_article=account.options.get("form") == ARTICLE)

@@ -1,0 +1,131 @@
+"""`accounts` and `doctor`: how the logins are, from the books and asked right now."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from publisher.cli.narrating import Narrator
+from publisher.cli.shape import command, json_option
+from publisher.cli.terminal import Terminal
+from publisher.cli.widths import in_columns
+from publisher.cli.workplace import books_of, database_trouble, has_books, settings_of
+from publisher.domain.account import Account
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.guard import guarded
+from publisher.settings import Settings
+from publisher.store.checkups import Checkup, Checkups
+from publisher.wiring.application import open_application
+from publisher.wiring.terms import terms_of
+from publisher.world import World
+
+NONE = "—"
+PATIENCE = timedelta(seconds=30)
+AT_ONCE = 10
+
+
+@command("accounts")
+@json_option
+def accounts(terminal: Terminal, *, as_json: bool) -> int:
+    settings, checkups = asyncio.run(_read(terminal))
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    now = datetime.now(settings.timezone)
+    if as_json:
+        terminal.show({"accounts": [_as_document(checkup, narrator, now) for checkup in checkups]})
+    else:
+        click.echo("\n".join(in_columns(_rows(checkups, narrator, now))))
+    return 0
+
+
+async def _read(terminal: Terminal) -> tuple[Settings, Sequence[Checkup]]:
+    settings = await settings_of(terminal)
+    if not has_books(settings):
+        terms = await asyncio.to_thread(terms_of, settings)
+        return settings, [Checkup(account=item.account, quota_left=item.quota.per_day) for item in terms.values()]
+    async with books_of(settings) as books:
+        return settings, await Checkups(books).all()
+
+
+def _as_document(checkup: Checkup, narrator: Narrator, now: datetime) -> dict[str, Any]:
+    return {
+        "account": checkup.account.id,
+        "platform": checkup.account.platform,
+        "mode": checkup.account.mode.value,
+        "health": type(checkup.health).__name__ if checkup.health else None,
+        "checked": narrator.iso(checkup.at),
+        "days_left": _days_left(checkup.health, now),
+        "quota_left": checkup.quota_left,
+        "days_since_verified": (now - checkup.verified_at).days if checkup.verified_at else None,
+    }
+
+
+def _rows(checkups: Sequence[Checkup], narrator: Narrator, now: datetime) -> list[tuple[str, ...]]:
+    names = ("account", "platform", "health", "days_left", "quota_left", "last_verified")
+    rows = [tuple(narrator.messages.say(f"column_{name}") for name in names)]
+    for checkup in checkups:
+        left = _days_left(checkup.health, now)
+        rows.append(
+            (
+                checkup.account.id,
+                narrator.platform(checkup.account.platform),
+                health_words(checkup.health, narrator),
+                NONE if left is None else narrator.messages.say("days", days=left),
+                str(checkup.quota_left),
+                narrator.time(checkup.verified_at) if checkup.verified_at else NONE,
+            )
+        )
+    return rows
+
+
+def _days_left(health: Health | None, now: datetime) -> int | None:
+    return (health.until - now).days if isinstance(health, Ready) and health.until else None
+
+
+def health_words(health: Health | None, narrator: Narrator) -> str:
+    """Put a probe's answer into words."""
+    match health:
+        case None:
+            return narrator.messages.say("health_never")
+        case Ready():
+            return narrator.messages.say("health_ready")
+        case CredentialExpired(reason=reason):
+            return narrator.messages.say("health_expired", reason=narrator.reason(reason))
+        case Blocked(code=reason):
+            return narrator.messages.say("health_blocked", reason=narrator.reason(reason))
+        case Unknown(reason=reason):
+            return narrator.messages.say("health_unknown", reason=narrator.reason(reason))
+
+
+@command("doctor")
+def doctor(terminal: Terminal) -> int:
+    settings, found = asyncio.run(_examine(terminal))
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    ill = {account: health for account, health in found.items() if not isinstance(health, Ready)}
+    for key, health in ill.items():
+        account = settings.accounts[key]
+        platform = narrator.platform(account.platform)
+        terminal.say("doctor_line", account=key, platform=platform, health=health_words(health, narrator))
+        terminal.say("doctor_act", place=narrator.place(account.platform))
+    if not ill:
+        terminal.say("doctor_fine", number=len(found))
+    return int(bool(ill))
+
+
+async def _examine(terminal: Terminal) -> tuple[Settings, Mapping[Any, Health]]:
+    """Probe every login, a few at a time, and write down what each said."""
+    settings = await settings_of(terminal)
+    with database_trouble():
+        async with open_application(settings, World(), sends=True) as application:
+            speakers = {terms.account.login: terms.account for terms in application.outbox.books.terms.values()}
+            gate = asyncio.Semaphore(AT_ONCE)
+
+            async def probe(account: Account) -> Health:
+                async with gate:
+                    health = await guarded(application.adapters[account.id].probe(), PATIENCE)
+                    await application.checkups.write(account, health)
+                    return health
+
+            answers = await asyncio.gather(*map(probe, speakers.values()))
+            return settings, dict(zip((account.id for account in speakers.values()), answers, strict=True))

@@ -1,0 +1,66 @@
+"""A certificate of the simulator's own, for clients that speak TLS to the platforms' fixed hosts."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+CHAIN, KEY = "simulator.crt", "simulator.key"
+HOSTS = (
+    "localhost",
+    "api.weibo.com",
+    "c.api.weibo.com",
+    "upload.api.weibo.com",
+    "api.weixin.qq.com",
+    "tieba.baidu.com",
+    "tiebac.baidu.com",
+)
+ADDRESSES = ("127.0.0.1", "::1")
+DAYS = "30"
+LONGEST = 30
+"""Seconds that the making may take."""
+
+
+class CertificateError(Exception):
+    """No certificate could be made; `reason` is `missing` without the openssl program, else `failed`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """Make a self-signed certificate and its key, by the openssl program; the key is for this user's eyes only."""
+    program = shutil.which("openssl")
+    if program is None:
+        raise CertificateError("missing")
+    chain, key = folder / CHAIN, folder / KEY
+    key.unlink(missing_ok=True)
+    key.touch(mode=0o600)
+    try:
+        subprocess.run(  # noqa: S603 # a fixed program, and no word of anybody else's
+            [program, *_wishes(host), "-keyout", str(key), "-out", str(chain)],
+            check=True,
+            capture_output=True,
+            timeout=LONGEST,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CertificateError("failed") from error
+    return chain, key
+
+
+def _wishes(host: str) -> Sequence[str]:
+    names = [f"DNS:{name}" for name in HOSTS] + [f"IP:{address}" for address in ADDRESSES]
+    if host not in (*HOSTS, *ADDRESSES):
+        names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", DAYS)
+    return ("req", "-x509", *kind, "-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

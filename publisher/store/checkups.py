@@ -1,0 +1,148 @@
+"""How the logins are: what their last probe said, what is left to them, and what people must be told of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from publisher.domain.account import Account, AccountId
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.domain.quota import DAY
+from publisher.store.books import Books
+from publisher.store.engine import Unit
+from publisher.store.ledger import clear_alerts, tell
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, HEALTH
+
+PACE = timedelta(hours=6)
+"""How often each login is probed."""
+WARNINGS = (1, 3, 7, 14)
+"""At so many days before credentials end people are told, and told again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """One account: what its login's last probe said and when, how many posts are left today, and what was verified."""
+
+    account: Account
+    quota_left: int
+    at: datetime | None = None
+    health: Health | None = None
+    verified_at: datetime | None = None
+
+
+class Checkups:
+    """The books of logins. Every method is one transaction."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    async def take(self, limit: int) -> Sequence[Account]:
+        """Take the logins whose probe is due, each by one of its accounts; it comes again after a while."""
+        return await self.books.database.write(lambda unit: self._take(unit, limit))
+
+    def _take(self, unit: Unit, limit: int) -> list[Account]:
+        now = self.books.world.now()
+        known = {row.login: row.next_at for row in unit.connection.execute(select(HEALTH.c.login, HEALTH.c.next_at))}
+        speakers = {terms.account.login: terms.account for terms in self.books.terms.values()}
+        due = {login: account for login, account in speakers.items() if known.get(login, now) <= now}
+        taken = list(due.items())[:limit]
+        for login, _account in taken:
+            if login in known:
+                unit.connection.execute(update(HEALTH).where(HEALTH.c.login == login).values(next_at=now + PACE))
+            else:
+                unit.connection.execute(insert(HEALTH).values(login=login, next_at=now + PACE))
+        return [account for _login, account in taken]
+
+    async def write(self, account: Account, health: Health) -> None:
+        """Write down what a probe said, and tell people what they must act on, once until it changes."""
+        await self.books.database.write(lambda unit: self._write(unit, account, health))
+
+    def _write(self, unit: Unit, account: Account, health: Health) -> None:
+        now = self.books.world.now()
+        values = {"at": now, "kind": type(health).__name__, "reason": _reason(health), "until": _until(health)}
+        done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
+        if not done.rowcount:
+            unit.connection.execute(insert(HEALTH).values(login=account.login, next_at=now + PACE, **values))
+        if isinstance(health, Unknown):
+            return  # nothing was learnt; what was told before still stands
+        self._tell(unit, f"login:{account.login}", account.id, _alert(health, now))
+
+    def _tell(self, unit: Unit, subject: str, account: AccountId, told: tuple[str, Mapping[str, str]] | None) -> None:
+        """Let one alert at most stand about a login, and leave one alone that says the same."""
+        now = self.books.world.now()
+        row = unit.connection.execute(
+            select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+        ).first()
+        facts = {"account": account, **told[1]} if told else {}
+        if told is not None and row is not None and (row.code, json.loads(row.facts)) == (told[0], facts):
+            return
+        clear_alerts(unit, subject, now)
+        if told is not None:
+            tell(unit, now, told[0], subject, facts)
+
+    async def all(self) -> Sequence[Checkup]:
+        """Give every account's standing, in the order of the settings."""
+        return await self.books.database.read(self._all)
+
+    def _all(self, connection: Connection) -> list[Checkup]:
+        since = self.books.world.now() - DAY
+        rows = {row.login: row for row in connection.execute(select(HEALTH))}
+        sent = (
+            select(ATTEMPT.c.login, func.count().label("number"))
+            .where(ATTEMPT.c.intended_at > since)
+            .group_by(ATTEMPT.c.login)
+        )
+        seen = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)
+        spent = {row.login: row.number for row in connection.execute(sent)}
+        verified = {row.account: row.at for row in connection.execute(seen)}
+        return [
+            Checkup(
+                account=terms.account,
+                at=row.at if row else None,
+                health=_health(row.kind, row.reason, row.until) if row and row.kind else None,
+                quota_left=max(0, terms.quota.per_day - spent.get(terms.account.login, 0)),
+                verified_at=verified.get(terms.account.id),
+            )
+            for terms in self.books.terms.values()
+            for row in [rows.get(terms.account.login)]
+        ]
+
+
+def _alert(health: Health, now: datetime) -> tuple[str, Mapping[str, str]] | None:
+    """Give the code and the facts of what people must be told, if anything."""
+    match health:
+        case CredentialExpired(reason=reason):
+            return "sign_in_refused", {"reason": reason}
+        case Blocked(code=code, reason=said):
+            return "account_blocked", {"reason": code, "said": said}
+        case Ready(until=datetime() as until):
+            days = next((most for most in WARNINGS if until - now <= timedelta(days=most)), None)
+            return None if days is None else ("credentials_end", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
+        case _:
+            return None
+
+
+def _reason(health: Health) -> str | None:
+    match health:
+        case CredentialExpired(reason=reason) | Unknown(reason=reason) | Blocked(code=reason):
+            return reason
+        case _:
+            return None
+
+
+def _until(health: Health) -> datetime | None:
+    return health.until if isinstance(health, Ready) else None
+
+
+def _health(kind: str, reason: str | None, until: datetime | None) -> Health:
+    match kind:
+        case "Ready":
+            return Ready(until=until)
+        case "CredentialExpired":
+            return CredentialExpired(reason=reason or "")
+        case "Blocked":
+            return Blocked(code=reason or "", reason="")
+        case _:
+            return Unknown(reason=reason or "")

@@ -1,0 +1,213 @@
+"""What is live, read again: which account's turn it is, what stands there, and how far it has come."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.events import Actor, Role
+from publisher.domain.outcome import Finding, Gone, Missing, Reach, Sighting
+from publisher.domain.post import PostId
+from publisher.domain.reach import OLDEST, is_worth_reading
+from publisher.domain.rendition import DeliveryId, marker_for
+from publisher.store.books import Books
+from publisher.store.conditions import stands
+from publisher.store.engine import Unit
+from publisher.store.ledger import clear_alerts, read_row, tell, write_look
+from publisher.store.outbox import Doubt
+from publisher.store.parcels import last_parcel
+from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, REACH, SIGHTING, WATCH, to_attempt, to_delivery, to_look
+
+WATCHER = Actor(role=Role.RECONCILER, name="watcher")
+LOOKS_NEEDED = 2
+"""How many complete reads in a row must miss a live post before it counts as taken down by others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One reading of one delivery's reach."""
+
+    delivery: Delivery
+    at: datetime
+    reach: Reach
+
+
+class Watches:
+    """The books of what is live. Every method is one transaction."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    async def take(self, limit: int) -> Sequence[AccountId]:
+        """Take the accounts whose turn has come; each comes again after its platform's interval."""
+        return await self.books.database.write(lambda unit: self._take(unit, limit))
+
+    def _take(self, unit: Unit, limit: int) -> list[AccountId]:
+        now = self.books.world.now()
+        known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
+        due = [account for account in self.books.terms if known.get(account, now) <= now][:limit]
+        for account in due:
+            turn = {"next_at": now + self.books.terms[account].traits.watch_every}
+            if account in known:
+                unit.connection.execute(update(WATCH).where(WATCH.c.account == account).values(turn))
+            else:
+                unit.connection.execute(insert(WATCH).values(account=account, **turn))
+        return due
+
+    async def worth_reading(self, account: AccountId) -> Sequence[Delivery]:
+        """Give the live posts of an account whose reach should be read now."""
+        now = self.books.world.now()
+        first_after = self.books.terms[account].traits.reach_after
+        last = select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
+        query = select(DELIVERY, last.label("read_at")).where(*_live_on(account, now - OLDEST))
+        rows = await self.books.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [to_delivery(row) for row in rows if is_worth_reading(row["live_at"], row["read_at"], now, first_after)]
+
+    async def write_reach(self, readings: Mapping[DeliveryId, Reach]) -> None:
+        """Add one point to each series."""
+        now = self.books.world.now()
+        rows = [
+            {
+                "delivery": delivery,
+                "at": now,
+                "reads": reach.reads,
+                "reposts": reach.reposts,
+                "comments": reach.comments,
+                "likes": reach.likes,
+            }
+            for delivery, reach in readings.items()
+        ]
+        if rows:
+            await self.books.database.write(lambda unit: unit.connection.execute(insert(REACH), rows))
+
+    async def series(self, post: PostId | None = None) -> Sequence[Reading]:
+        """Give all readings, or those of one post, oldest first."""
+        query = select(DELIVERY, *(REACH.c[name].label(f"its_{name}") for name in _POINT)).join(
+            REACH, REACH.c.delivery == DELIVERY.c.id
+        )
+        if post is not None:
+            query = query.where(DELIVERY.c.post == post)
+        query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
+        rows = await self.books.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_reading(row) for row in rows]
+
+    async def compare(self, account: AccountId, seen: Sequence[Sighting]) -> Sequence[Doubt]:
+        """Store what a read of the account showed; give our own live posts that should be on it and are not.
+
+        The first read makes history of whatever nobody here sent. Later, such a post is told of: in red where the
+        account is ours alone. What may be a post of ours whose outcome is open is not judged yet.
+        """
+        return await self.books.database.write(lambda unit: self._compare(unit, account, seen))
+
+    def _compare(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> list[Doubt]:
+        maybe_ours = _maybe_ours(unit, account)
+        self._note_strangers(unit, account, [item for item in seen if not maybe_ours(item)])
+        if not seen:
+            return []
+        since = min(item.live_at for item in seen)
+        ids = {item.remote_id for item in seen}
+        rows = unit.connection.execute(select(DELIVERY).where(*_live_on(account, since))).mappings()
+        missed = [to_delivery(row) for row in rows if row["remote_id"] not in ids and row["live_at"] > since]
+        return [Doubt(delivery=item, parcel=last_parcel(self.books, unit.connection, item)) for item in missed]
+
+    def _note_strangers(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> None:
+        now = self.books.world.now()
+        began_at = unit.connection.execute(select(WATCH.c.began_at).where(WATCH.c.account == account)).scalar()
+        strangers = [item for item in seen if item.remote_id not in _known_ids(unit, account)]
+        rows = [
+            {
+                "account": account,
+                "remote_id": item.remote_id,
+                "url": item.url,
+                "live_at": item.live_at,
+                "seen_at": now,
+                "is_history": began_at is None,
+            }
+            for item in strangers
+        ]
+        if rows:
+            unit.connection.execute(insert(SIGHTING), rows)
+        if began_at is None:
+            unit.connection.execute(update(WATCH).where(WATCH.c.account == account).values(began_at=now))
+        elif strangers:
+            self._tell_of(unit, account, strangers, now)
+
+    def _tell_of(self, unit: Unit, account: AccountId, strangers: Sequence[Sighting], now: datetime) -> None:
+        """Write one alert for all of them; on an account that people post on too, the last such notice is enough."""
+        subject = f"account:{account}"
+        facts = {"account": account, "number": str(len(strangers)), "url": strangers[0].url}
+        if self.books.terms[account].account.is_exclusive:
+            tell(unit, now, "unexplained_post", subject, facts)
+            return
+        clear_alerts(unit, f"{subject}/by-hand", now)
+        tell(unit, now, "post_by_hand", f"{subject}/by-hand", facts)
+
+    async def confirm_missing(self, doubt: Doubt, finding: Finding, asked_at: datetime) -> Delivery:
+        """Store one more read for a live post that was not on the list; it counts as removed after several."""
+
+        def operation(unit: Unit) -> Delivery:
+            delivery = to_delivery(read_row(unit, doubt.delivery.id))
+            write_look(unit, delivery.id, delivery.attempts, asked_at, finding)
+            if delivery.state is not State.PUBLISHED or delivery.version != doubt.delivery.version:
+                return delivery
+            if isinstance(finding, Gone) or self._is_missed(unit, delivery):
+                return self.books.change(unit, delivery, Gone(), WATCHER)
+            return delivery
+
+        return await self.books.database.write(operation)
+
+    def _is_missed(self, unit: Unit, delivery: Delivery) -> bool:
+        """Whether the newest reads, taken far enough apart, all came back past the post and did not show it."""
+        attempts = unit.connection.execute(
+            select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+        )
+        attempt = to_attempt(attempts.mappings().one())
+        rows = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
+        newest = [to_look(row) for row in rows.mappings()][-LOOKS_NEEDED:]
+        lag = self.books.terms[delivery.account].traits.listing_lag
+        live_at = delivery.receipt.live_at if delivery.receipt else attempt.intended_at
+        return (
+            len(newest) == LOOKS_NEEDED
+            and all(isinstance(look.finding, Missing) and look.finding.back_to <= attempt.since for look in newest)
+            and newest[0].at > live_at + lag
+            and newest[-1].at > newest[0].at + lag
+        )
+
+
+_POINT = ("at", "reads", "reposts", "comments", "likes")
+
+
+def _maybe_ours(unit: Unit, account: AccountId) -> Callable[[Sighting], bool]:
+    """Make the question whether a sighting may be what an open delivery of ours left there."""
+    rows = unit.connection.execute(
+        select(DELIVERY, ATTEMPT.c.since)
+        .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+        .where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_(None))
+        .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
+    ).mappings()
+    found = [(to_delivery(row), row["since"]) for row in rows]
+    codes = [marker_for(delivery.key, account).code for delivery, _since in found]
+    since = min((since for delivery, since in found if delivery.state is not State.HELD), default=None)
+
+    def maybe_ours(item: Sighting) -> bool:
+        return any(code in item.text for code in codes) or (since is not None and item.live_at >= since)
+
+    return maybe_ours
+
+
+def _live_on(account: AccountId, since: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (DELIVERY.c.account == account, DELIVERY.c.live_at >= since, stands(DELIVERY, State.PUBLISHED))
+
+
+def _known_ids(unit: Unit, account: AccountId) -> frozenset[str]:
+    ours = select(DELIVERY.c.remote_id).where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_not(None))
+    theirs = select(SIGHTING.c.remote_id).where(SIGHTING.c.account == account)
+    return frozenset(unit.connection.scalars(ours.union(theirs)))
+
+
+def _reading(row: RowMapping) -> Reading:
+    point = {name: row[f"its_{name}"] for name in _POINT}
+    return Reading(delivery=to_delivery(row), at=point.pop("at"), reach=Reach(**point))

@@ -1,0 +1,83 @@
+"""The ways in which a platform misbehaves towards a creating call, and what may be said of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+UNLISTED = 999_999
+"""A code that no platform has, so that no table lists it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    kind: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = (f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping))
+        return "-".join([self.kind, *told])
+
+
+def _fault(kind: str, **facts: object) -> Fault:
+    return Fault(kind=kind, facts=facts)
+
+
+DOUBTS = (
+    _fault("drop_before"),
+    _fault("drop_after"),
+    _fault("act_late", seconds=30),
+    _fault("truncate"),
+    _fault("html"),
+    _fault("html", acts=True),
+    _fault("bad_json"),
+    _fault("no_id"),
+    *(_fault("status", code=code, acts=acts) for code in (500, 502, 503, 504) for acts in (False, True)),
+    _fault("status", code=200, acts=True),
+    _fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
+    _fault("status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}),
+    _fault("api_error", code=UNLISTED),
+    _fault("api_error", code=UNLISTED, acts=True),
+)
+"""After these nobody can tell whether a post was made: the one true answer is Unknown."""
+
+LATE = (
+    _fault("delay", seconds=1.5),
+    _fault("delay", seconds=1.5, when="before"),
+    _fault("drip", bytes_per_second=10),
+)
+"""The reply comes after the deadline."""
+
+TOLD = (
+    _fault("status", code=429),
+    _fault("status", code=429, headers={"retry-after": "120"}),
+    _fault("captcha"),
+    _fault("expire_token"),
+    _fault("duplicate"),
+    _fault("duplicate", acts=True),
+    _fault("wrong_account"),
+    _fault("review", seconds=30),
+    _fault("review", seconds=30, verdict="refuse"),
+    _fault("list_late", seconds=60),
+)
+"""After these the platform has said something; what it means is for the adapter's table."""
+
+REWRITINGS = ("spaces", "emoji", "tail", "punctuation", "width")
+
+UNREADABLE = (
+    _fault("drop_before"),
+    _fault("html"),
+    _fault("bad_json"),
+    _fault("truncate"),
+    _fault("no_id"),
+    _fault("status", code=503),
+    _fault("status", code=404),
+    _fault("api_error", code=UNLISTED),
+    _fault("expire_token"),
+    _fault("captcha"),
+    _fault("wrong_account"),
+    _fault("empty_list"),
+    _fault("reorder"),
+)
+"""Lists that do not show what stands there."""
+
+SILENT = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
+"""Reads that bring nothing."""

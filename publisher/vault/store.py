@@ -1,0 +1,194 @@
+"""The encrypted store of secrets: one file, sealed with a key that stands elsewhere."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from publisher.vault.errors import SecretError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+
+KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
+KEY_NAME = "vault-key"
+"""The key's file in `$CREDENTIALS_DIRECTORY`; without one it stands beside the store."""
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The store of one workspace, in `folder`.
+
+    Every secret is sealed together with its own name: one that was moved under another's name is refused. A key is a
+    line; the first one seals, all of them open.
+    """
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def names(self) -> Sequence[str]:
+        """Name what is stored. Raises SecretError when the file is damaged."""
+        return sorted(self._sealed())
+
+    def read(self, name: str) -> Mapping[str, str] | None:
+        """Open a secret; None when there is none of this name. Raises SecretError."""
+        sealed = self._sealed().get(name)
+        return None if sealed is None else self._open(name, sealed, self._keys())
+
+    def write(self, name: str, fields: Mapping[str, str]) -> None:
+        """Seal a secret, in place of an earlier one of that name. Raises SecretError."""
+        with self._alone():
+            keys = self._keys(makes_one=True)
+            self._save({**self._sealed(), name: _seal(name, fields, self._box(keys))})
+
+    def remove(self, name: str) -> bool:
+        """Forget a secret. Returns whether there was one."""
+        with self._alone():
+            sealed = dict(self._sealed())
+            is_known = sealed.pop(name, None) is not None
+            self._save(sealed)
+            return is_known
+
+    def rotate(self) -> int:
+        """Seal everything anew with a new key; a death in between leaves all of it readable. Returns how many.
+
+        A key that the operator gives is theirs to change: put the new one in a line before the old one, and rotate.
+        """
+        from cryptography.fernet import Fernet  # noqa: PLC0415 # loading it costs every other command a moment
+
+        with self._alone():
+            keys = self._keys()
+            if self._given_keys() is None:
+                keys = (Fernet.generate_key().decode(), *keys)
+                _write(self._key_file, "\n".join(keys))
+            box = self._box(keys[:1])
+            sealed = self._sealed().items()
+            resealed = {name: _seal(name, self._open(name, token, keys), box) for name, token in sealed}
+            self._save(resealed)
+            if self._given_keys() is None:
+                _write(self._key_file, keys[0])
+            return len(resealed)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "vault.json"
+
+    @property
+    def _key_file(self) -> Path:
+        return self.folder / KEY_NAME
+
+    @property
+    def key_place(self) -> str:
+        """Say where the key comes from."""
+        if KEY_VARIABLE in self.environment:
+            return KEY_VARIABLE
+        return str(self._credential or self._key_file)
+
+    @property
+    def _credential(self) -> Path | None:
+        folder = self.environment.get("CREDENTIALS_DIRECTORY")
+        file = Path(folder) / KEY_NAME if folder else None
+        return file if file is not None and file.is_file() else None
+
+    def _given_keys(self) -> str | None:
+        """Give the key that the operator supplies, if any."""
+        if (given := self.environment.get(KEY_VARIABLE)) is not None:
+            return given
+        return self._credential.read_text("ascii", "replace") if self._credential else None
+
+    def _keys(self, *, makes_one: bool = False) -> tuple[str, ...]:
+        text = self._given_keys()
+        if text is None and self._key_file.is_file():
+            text = self._key_file.read_text("ascii", "replace")
+        if text is None and makes_one and not self._sealed():
+            from cryptography.fernet import Fernet  # noqa: PLC0415 # as above
+
+            text = Fernet.generate_key().decode()
+            _write(self._key_file, text)
+        keys = tuple(filter(None, map(str.strip, (text or "").splitlines())))
+        if not keys:
+            raise SecretError("vault_key_missing", "*", (KEY_VARIABLE, str(self._key_file)))
+        return keys
+
+    def _box(self, keys: tuple[str, ...]) -> "MultiFernet":
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # as above
+
+        try:
+            return MultiFernet([Fernet(key) for key in keys])
+        except ValueError:
+            raise SecretError("vault_key_bad", "*", (self.key_place,)) from None
+
+    def _open(self, name: str, sealed: str, keys: tuple[str, ...]) -> Mapping[str, str]:
+        content = _unseal(sealed, self._box(keys))
+        if content is None:
+            raise SecretError("vault_locked", name, (self.key_place,))
+        if content["name"] != name:
+            raise SecretError("vault_damaged", name, (str(self.file),))
+        fields: Mapping[str, str] = content["fields"]
+        return fields
+
+    def _sealed(self) -> Mapping[str, str]:
+        if not self.file.is_file():
+            return {}
+        found = self.file.stat()
+        sealed = _load(self.file, (found.st_mtime_ns, found.st_size, found.st_ino))
+        if sealed is None:
+            raise SecretError("vault_damaged", "*", (str(self.file),))
+        return sealed
+
+    def _save(self, sealed: Mapping[str, str]) -> None:
+        _write(self.file, json.dumps(dict(sealed), indent=1))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time change the store."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "vault.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+@lru_cache(maxsize=4)
+def _load(file: Path, _mark: tuple[int, ...]) -> Mapping[str, str] | None:
+    """Read the store once for each state of its file: every call of a burst asks for its own secret."""
+    try:
+        sealed = json.loads(file.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    is_store = isinstance(sealed, dict) and all(isinstance(token, str) for token in sealed.values())
+    return sealed if is_store else None
+
+
+def _seal(name: str, fields: Mapping[str, str], box: "MultiFernet") -> str:
+    return box.encrypt(json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()).decode()
+
+
+def _unseal(sealed: str, box: "MultiFernet") -> dict[str, Any] | None:
+    """Give the name and the fields; None when no key fits."""
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415 # loading it costs every other command a moment
+
+    try:
+        content: dict[str, Any] = json.loads(box.decrypt(sealed.encode()))
+    except InvalidToken:
+        return None
+    return content
+
+
+def _write(file: Path, text: str) -> None:
+    """Put a private file in place, whole or not at all."""
+    fresh = file.with_name(file.name + ".new")
+    with open(fresh, "w", encoding="ascii", opener=_private) as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(file)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)

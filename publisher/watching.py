@@ -1,0 +1,74 @@
+"""What is live is read again: whether it still stands, what else is there, how far it came; and logins are probed."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from publisher.contract import Adapter
+from publisher.domain.account import Account, AccountId
+from publisher.domain.delivery import Delivery
+from publisher.domain.outcome import Unknown
+from publisher.guard import guarded
+from publisher.store.checkups import Checkups
+from publisher.store.outbox import Doubt
+from publisher.store.watches import Watches
+from publisher.telemetry import log
+
+
+async def watch_due(watches: Watches, adapters: Mapping[AccountId, Adapter], most: int) -> int:
+    """Read the accounts whose turn has come. Returns how many."""
+    accounts = await watches.take(most)
+    reads = (_watch(account, watches, adapters[account]) for account in accounts)
+    for failed in await asyncio.gather(*reads, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("watch_failed", exc_info=failed)
+    return len(accounts)
+
+
+async def _watch(account: AccountId, watches: Watches, adapter: Adapter) -> None:
+    most = watches.books.patience(account).lease
+    seen = await guarded(adapter.recent(), most)
+    if isinstance(seen, Unknown):
+        log.info("watch_unreadable", account=account, reason=seen.reason)
+    else:
+        for doubt in await watches.compare(account, seen):
+            await _look_again(doubt, watches, adapter)
+    await _measure(await watches.worth_reading(account), watches, adapter)
+
+
+async def _look_again(doubt: Doubt, watches: Watches, adapter: Adapter) -> None:
+    """Look for a live post that its account's list does not show; one look alone proves nothing."""
+    if doubt.parcel is None:
+        return
+    asked_at = watches.books.world.now()
+    finding = await guarded(adapter.find(doubt.parcel), watches.books.patience(doubt.delivery.account).lease)
+    after = await watches.confirm_missing(doubt, finding, asked_at)
+    log.info("missed", post=after.key.post, account=after.account, finding=type(finding).__name__, state=after.state)
+
+
+async def _measure(live: Sequence[Delivery], watches: Watches, adapter: Adapter) -> None:
+    receipts = {item.id: item.receipt for item in live if item.receipt is not None}
+    if not receipts:
+        return
+    most = watches.books.patience(live[0].account).lease
+    reach = await guarded(adapter.measure_reach(list(receipts.values())), most)
+    if isinstance(reach, Unknown):
+        log.info("reach_unreadable", account=live[0].account, reason=reach.reason)
+        return
+    told = {item: reach[receipt.remote_id] for item, receipt in receipts.items() if receipt.remote_id in reach}
+    await watches.write_reach(told)
+
+
+async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], most: int) -> int:
+    """Ask the logins whose turn has come whether they still work. Returns how many."""
+    accounts = await checkups.take(most)
+    probes = (_probe(account, checkups, adapters[account.id]) for account in accounts)
+    for failed in await asyncio.gather(*probes, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("probe_failed", exc_info=failed)
+    return len(accounts)
+
+
+async def _probe(account: Account, checkups: Checkups, adapter: Adapter) -> None:
+    health = await guarded(adapter.probe(), checkups.books.patience(account.id).lease)
+    await checkups.write(account, health)
+    log.info("probed", account=account.id, health=type(health).__name__)

@@ -1,0 +1,121 @@
+"""The simulator as the conformance kit's double: a real server, steered by its control endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from publisher.simulator import create_app
+from publisher.simulator.server import serve_app
+from publisher.testing.conformance import Spot, Standing
+
+ENDPOINTS = {
+    "weibo": {
+        Spot.CREATE: "/2/statuses/share.json",
+        Spot.LIST: "/2/statuses/user_timeline.json",
+        Spot.RETRACT: "/2/statuses/destroy.json",
+        Spot.PROBE: "/oauth2/get_token_info",
+    },
+    "weibo update": {Spot.CREATE: "/2/statuses/upload.json"},
+    "weibo biz": {
+        Spot.CREATE: "/2/statuses/upload_url_text/biz.json",
+        Spot.LIST: "/2/statuses/user_timeline/biz.json",
+        Spot.RETRACT: "/2/statuses/destroy/biz.json",
+    },
+    "wechat": {
+        Spot.CREATE: "/cgi-bin/freepublish/submit",
+        Spot.LIST: "/cgi-bin/freepublish/batchget",
+        Spot.RETRACT: "/cgi-bin/freepublish/delete",
+        Spot.PROBE: "/cgi-bin/stable_token",
+    },
+    "tieba": {
+        Spot.CREATE: "/c/c/thread/add_pc",
+        Spot.LIST: "/c/u/feed/myThread",
+        Spot.RETRACT: "/c/c/bawu/delthread",
+        Spot.PROBE: "/dc/common/tbs",
+    },
+}
+
+StandIns = Mapping[tuple[Spot, str], dict[str, Any] | None]
+
+
+@dataclass
+class Simulated:
+    """One account of one platform in the simulator.
+
+    `stand_ins` are faults that mean the same to this platform; None where it knows nothing of the sort.
+    """
+
+    base_url: str
+    platform: str
+    identity: str
+    control: httpx.AsyncClient
+    stand_ins: StandIns = field(default_factory=dict)
+    way: str = ""
+
+    @property
+    def endpoints(self) -> Mapping[Spot, str]:
+        """Give the platform's calls, those of its other way of publishing where one is meant."""
+        return ENDPOINTS[self.platform] | ENDPOINTS.get(f"{self.platform} {self.way}", {})
+
+    async def posts(self) -> list[Standing]:
+        params = {"account": self.identity, "platform": self.platform}
+        found = (await self.control.get("/_sim/posts", params=params)).json()
+        return [
+            Standing(remote_id=post["id"], is_live=post["state"] == "live", text=f"{post['title']}\n{post['text']}")
+            for post in found
+        ]
+
+    async def spoil(self, spot: Spot, kind: str, **facts: object) -> bool:
+        fault = self.stand_ins.get((spot, kind), {"kind": kind, **facts})
+        if fault is None:
+            return False
+        endpoint = self.endpoints.get(spot, "*")
+        rule = {"platform": self.platform, "account": "*", "endpoint": endpoint, "fault": fault}
+        return (await self.control.post("/_sim/faults", json=rule)).is_success
+
+    async def heal(self) -> None:
+        await self.control.delete("/_sim/faults")
+
+    async def remove(self, remote_id: str) -> None:
+        await self.control.delete(f"/_sim/posts/{remote_id}")
+
+    async def post_by_hand(self, title: str, text: str) -> str:
+        wanted = {"platform": self.platform, "account": self.identity, "title": title, "text": text}
+        return (await self.control.post("/_sim/posts", json=wanted)).json()["id"]
+
+    async def pass_time(self, duration: timedelta) -> None:
+        await self.control.post("/_sim/clock", json={"shift": duration.total_seconds()})
+
+
+@asynccontextmanager
+async def simulated(
+    platform: str,
+    identity: str,
+    stand_ins: StandIns | None = None,
+    *,
+    way: str = "",
+    settings: Mapping[str, Any] | None = None,
+    **account: Any,
+) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
+    """Serve an empty simulator with one account on it."""
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    app = create_app()
+    server = asyncio.create_task(serve_app(app, "127.0.0.1", 0, port.set_result))
+    base_url = f"http://127.0.0.1:{await port}"
+    try:
+        async with httpx.AsyncClient(base_url=base_url, transport=httpx.ASGITransport(app=app)) as control:
+            wanted = {"platform": platform, "account": identity, **account}
+            secret = (await control.post("/_sim/accounts", json=wanted)).json()
+            await control.post("/_sim/settings", json=dict(settings or {}))
+            yield Simulated(base_url, platform, identity, control, stand_ins or {}, way), secret
+    finally:
+        for _ in range(2):  # the second ends the server's wait for those who are still being answered
+            server.cancel()
+            await asyncio.sleep(0)
+        with suppress(asyncio.CancelledError):
+            await server

@@ -1,0 +1,126 @@
+"""Every adapter keeps the rules that can be shown by running it against its platform's double."""
+
+from dataclasses import replace
+
+from adapters.tieba import TIEBA
+from adapters.webhook import WEBHOOK
+from adapters.wechat import WECHAT
+from adapters.weibo import WEIBO
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.rendition import Picture, Rendition
+from publisher.testing.conformance import AdapterConformance, Spot
+from tests.adapters.receiver import ACCOUNT, receiving
+from tests.adapters.simulated import simulated
+
+PNG = b"\x89PNG\r\n\x1a\n-picture-"
+PICTURE = Picture(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+TITLE = "警惕“退款客服”诈骗"
+WORDS = "近期有人冒充电商客服，以退款为由诱导群众转账。举报平台：12377"
+
+
+class TestWeibo(AdapterConformance):
+    """Weibo, over the simulator."""
+
+    factory = WEIBO
+    account = Account(
+        id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity="1404376560", secret="w",
+        public_ip="203.0.113.7",
+    )  # fmt: skip
+    images = (PNG,)
+    public = frozenset({"app_key"})
+
+    @staticmethod
+    def rendition(marker):
+        link = f"https://police.example/t?n={marker.code}"
+        text = f"【{TITLE}】〔{marker.code}〕{WORDS} {link}"
+        return Rendition(
+            account=AccountId("beijing-weibo"), platform=Platform("weibo"), marker=marker, title=TITLE, text=text,
+            link=link, pictures=(PICTURE,),
+        )  # fmt: skip
+
+    def double(self):
+        return simulated("weibo", "1404376560", name="平安发布")
+
+
+class TestWeiboUpdate(TestWeibo):
+    """Weibo by the calls that need a permission: a picture goes along with the words."""
+
+    account = replace(TestWeibo.account, profile="update")
+
+    def double(self):
+        granted = {"weibo_grants": {"1404376560": ["update"]}}
+        return simulated("weibo", "1404376560", way="update", settings=granted, name="平安发布")
+
+
+class TestWeiboBiz(TestWeibo):
+    """Weibo by the business calls: pictures are stored before the post."""
+
+    account = replace(TestWeibo.account, profile="biz")
+    crowd = 120
+
+    def double(self):
+        granted = {"weibo_grants": {"1404376560": ["biz"]}}
+        return simulated("weibo", "1404376560", way="biz", settings=granted, name="平安发布")
+
+
+class TestWeChat(AdapterConformance):
+    """WeChat, over the simulator."""
+
+    factory = WECHAT
+    account = Account(
+        id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity="wx0123456789abcdef", secret="w"
+    )
+    images = (PNG,)
+    public = frozenset({"app_id"})
+
+    @staticmethod
+    def rendition(marker):
+        return Rendition(
+            account=AccountId("beijing-wechat"), platform=Platform("wechat"), marker=marker, title=TITLE,
+            text=f"<p>{WORDS}〔{marker.code}〕</p>", summary=f"{WORDS[:40]}",
+            link=f"https://police.example/t?n={marker.code}", pictures=(PICTURE,),
+        )  # fmt: skip
+
+    def double(self):
+        refused = {(Spot.PROBE, "expire_token"): {"kind": "api_error", "code": 40125}}
+        return simulated("wechat", "wx0123456789abcdef", refused, name="平安发布")
+
+
+class TestTieba(AdapterConformance):
+    """Tieba, over the simulator."""
+
+    factory = TIEBA
+    account = Account(
+        id=AccountId("beijing-tieba"), platform=Platform("tieba"), identity="tb.1.beijing", secret="t", forum="天气",
+        has_accepted_risk=True,
+    )  # fmt: skip
+    images = (PNG,)
+
+    @staticmethod
+    def rendition(marker):
+        return Rendition(
+            account=AccountId("beijing-tieba"), platform=Platform("tieba"), marker=marker, title=TITLE,
+            text=f"预警提示｜通报编号 {marker.code}\r\n{WORDS}", pictures=(PICTURE,),
+        )  # fmt: skip
+
+    def double(self):
+        none = {(Spot.CREATE, "duplicate"): None}  # no code of Tieba's is known to mean that
+        return simulated("tieba", "tb.1.beijing", none, name="平安发布", forums=["天气"])
+
+
+class TestWebhook(AdapterConformance):
+    """The webhook, over a receiver on a raw socket."""
+
+    factory = WEBHOOK
+    account = Account(id=AccountId("site"), platform=Platform("webhook"), identity=ACCOUNT, secret="h")
+    images = (PNG,)
+
+    @staticmethod
+    def rendition(marker):
+        return Rendition(
+            account=AccountId("site"), platform=Platform("webhook"), marker=marker, title=TITLE,
+            text=f"预警提示｜通报编号 {marker.code}\n{WORDS}", pictures=(PICTURE,),
+        )  # fmt: skip
+
+    def double(self):
+        return receiving()

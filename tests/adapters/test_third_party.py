@@ -1,0 +1,117 @@
+"""An adapter from another package, from its installation to a live post: the core knows nothing of its platform."""
+
+import asyncio
+import json
+import sys
+
+from publisher.delivering import deliver_due
+from publisher.domain.account import AccountId
+from publisher.planning import reload
+from publisher.settings import load_settings
+from publisher.testing.fakes import StillWorld
+from publisher.wiring.application import open_application
+from tests.adapters.receiver import ACCOUNT, receiving
+
+PACKAGE = """
+from dataclasses import dataclass, replace
+
+from publisher.contract import Defaults
+from publisher.testing.builders import PATIENCE, QUOTA
+from publisher.testing.fakes import TRAITS, FakeAdapter
+
+POSTS = {}
+
+
+@dataclass(frozen=True)
+class Factory:
+    defaults = Defaults(quota=QUOTA, patience=PATIENCE)
+
+    def create(self, account, kit):
+        traits = replace(TRAITS, text_limit=20_000, is_article=account.options.get("form") == "article")
+        return FakeAdapter(now=kit.now, traits=traits, posts=POSTS)
+
+
+CITY = Factory()
+"""
+SETTINGS = """
+environment = "drill"
+secrets_dir = "secrets"
+[limits.citysite]
+per_hour = 100
+[region.110000]
+name = "北京"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+"""
+SCHEDULE = """
+[[post]]
+id = "p"
+kind = "warning"
+template = "warning"
+author = "zhang"
+title = "警惕退款诈骗"
+at = "asap"
+to = ["platform:citysite", "hook"]
+[post.data]
+summary = "退款不用转账"
+[post.text]
+citysite = "本市居民请注意"
+"""
+
+
+def account(name: str, platform: str, base_url: str, more: str = "") -> str:
+    return f"""
+[[account]]
+id = "{name}"
+platform = "{platform}"
+identity = "{ACCOUNT if platform == "webhook" else name}"
+region = "110000"
+secret = "s"
+base_url = "{base_url}"
+{more}
+"""
+
+
+def install(folder) -> None:
+    """Put a package there, as an installer would."""
+    (folder / "city_site.py").write_text(PACKAGE)
+    facts = folder / "city_site-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: city-site\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[publisher.adapters]\ncitysite = city_site:CITY\n")
+
+
+async def test_a_post_goes_out_through_an_adapter_of_another_package(tmp_path, monkeypatch):
+    """Installed, named in publisher.toml, addressed as a platform: its words go out, as text and as an article."""
+    packages, workspace = tmp_path / "site-packages", tmp_path / "workspace"
+    (workspace / "secrets").mkdir(parents=True)
+    packages.mkdir()
+    install(packages)
+    monkeypatch.syspath_prepend(packages)
+    async with receiving() as (receiver, secret):
+        (workspace / "secrets" / "s").write_text(json.dumps(secret))
+        accounts = (
+            account("text", "citysite", receiver.base_url),
+            account("article", "citysite", receiver.base_url, 'options = { form = "article" }'),
+            account("hook", "webhook", receiver.base_url),
+        )
+        (workspace / "publisher.toml").write_text(SETTINGS + "".join(accounts))
+        settings = await load_settings(workspace)
+        world = StillWorld(clock=receiver.now())
+        async with open_application(settings, world, sends=True) as application:
+            assert await reload(application.planner, SCHEDULE, "schedule.toml") == 3
+            await application.rounds.ripen()
+            assert await deliver_due(application.outbox, application.adapters, 8, asyncio.Event()) == 3
+            filed = await application.board.deliveries()
+            assert {(item.account, item.state) for item in filed} == {
+                (AccountId(name), "published") for name in ("text", "article", "hook")
+            }
+        posts = sys.modules.pop("city_site").POSTS.values()
+        words = {parcel.account: parcel.rendition.text for parcel in posts}
+        assert words["text"].startswith("预警提示｜通报编号 ")
+        assert "\n\n本市居民请注意。" in words["text"]
+        assert words["article"].startswith('<p style="')
+        assert "本市居民请注意。</p>" in words["article"]
+        [made] = await receiver.posts()
+        assert "退款不用转账" in made.text

@@ -1,0 +1,111 @@
+"""Every line of Tieba's table of numbers, against a second table that was written apart from the first."""
+
+import re
+from datetime import date, timedelta
+
+import pytest
+
+from adapters.tieba.codes import CODES, GONE, name
+from publisher.domain.outcome import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    Gone,
+    HoldReason,
+    RateLimited,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.messages import catalogue
+from tests.adapters.fakes_tieba import ADD, DELETE, RECEIPT, TEXT, TITLE, UPLOAD, desk_for
+
+DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "doubt", "refused", "busy", "sign_in", "review"
+ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
+SLOW, CLOSED = timedelta(minutes=10), timedelta(hours=1)
+
+EXPECTED = {
+    **dict.fromkeys([1, 4, 265, 2101, 100023, 230004, 230265, 260005], SIGN_IN),
+    **dict.fromkeys([5, 6, 38, 39, 40, 257, 4011, 224011, 3250012, 3250021, 3250023], CAPTCHA),
+    **dict.fromkeys([227001, 3250026, 224010, 4010, 7001, 238010], ACCOUNT),
+    **dict.fromkeys([8, 9, 12, 220012, 13, 230013, 340016, 230889], ACCOUNT),
+    **dict.fromkeys([3250001, 3250002, 3250003, 3250004, 3250013], ACCOUNT),
+    **dict.fromkeys([400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006], PERMISSION),
+    **dict.fromkeys([706, 230277, 230278, 230901, 271, 273, 230273], PERMISSION),
+    **dict.fromkeys([34, 220034, 230871, 239103], SLOW),
+    230705: CLOSED,
+    2230204: BUSY,
+    **dict.fromkeys([220015, 2000, 232000, 232001, 232007, 2007, 230962, 230963], REFUSED),
+    **dict.fromkeys([230020, 220011, 230046, 230902, *range(230808, 230816), 230961, 3300001, 3300003], REFUSED),
+    **dict.fromkeys([2230201, 2230211], REFUSED),
+    230008: REVIEW,
+    **dict.fromkeys([110001, 210009, 101, 300000, 1130032, 110000, 110004, 1990043, 2260001], DOUBT),
+}
+
+
+def expected_outcome(code, now):
+    match EXPECTED[code]:
+        case HoldReason() as hold:
+            return Blocked(code=name(code), reason="words", hold=hold)
+        case timedelta() as wait:
+            return RateLimited(code=name(code), until=now + wait)
+        case "doubt":
+            return Unknown(reason=name(code))
+        case "sign_in":
+            return CredentialExpired(reason=name(code))
+        case "busy":
+            return Busy(code=name(code), reason="words")
+        case "refused":
+            return Rejected(code=name(code), reason="words")
+    return None
+
+
+def test_both_tables_name_the_same_numbers():
+    """A number that has no line in the second table is tested by nobody, and so fails here."""
+    assert set(CODES) == set(EXPECTED)
+    assert set(CODES) >= GONE
+
+
+@pytest.mark.parametrize("spell", [int, str])
+@pytest.mark.parametrize("code", sorted(CODES))
+async def test_each_number_of_the_table_f34(bench, parcel_of, code, spell):
+    """F34: a listed number, as number or text, gives the outcome of its line after one creating call, and has words."""
+    adapter, desk = desk_for(bench)
+    desk.router.post(ADD).respond(200, json={"error_code": spell(code), "error_msg": "words", "info": []})
+    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE))
+    expected = expected_outcome(code, desk.now)
+    if expected is None:
+        assert isinstance(outcome, Submitted)
+        assert outcome.look_again_at == desk.now + timedelta(minutes=5)
+    else:
+        assert outcome == expected
+    assert [request.url.path for request in desk.requests].count("/c/c/thread/add_pc") == 1
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_each_line_says_who_says_so_and_what_to_do(code):
+    """Each line has a source, the day it was read, and words with a hint in both languages."""
+    assert CODES[code].source
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read)
+    assert date.fromisoformat(CODES[code].read)
+    entry = catalogue()[name(code)]
+    assert set(entry) >= {"zh_CN", "en", "hint"}
+    assert set(entry["hint"]) >= {"zh_CN", "en"}
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+async def test_a_picture_that_is_not_stored_leaves_no_doubt_f19_f75(bench, parcel_of, picture, code):
+    """F19, F75: whatever a number means, before the creating call it is never a doubt: nothing was made."""
+    adapter, desk = desk_for(bench)
+    desk.router.post(UPLOAD).respond(200, json={"error_code": code})
+    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    assert not isinstance(outcome, Unknown | Submitted)
+    assert "/c/c/thread/add_pc" not in [request.url.path for request in desk.requests]
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+async def test_a_removal_is_claimed_by_no_other_number_f78(bench, code):
+    """F78: of all numbers, only those of a thread that is not there say that it is gone."""
+    adapter, desk = desk_for(bench)
+    desk.router.post(DELETE).respond(200, json={"error_code": code})
+    assert isinstance(await adapter.retract(RECEIPT), Gone) == (code in GONE)

@@ -1,0 +1,244 @@
+"""The adapter over the simulated Tieba: both sides were written apart from each other."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.tieba import TIEBA
+from publisher.contract import Adapter, AdapterKit
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import (
+    Blocked,
+    Gone,
+    HoldReason,
+    Missing,
+    NotSent,
+    Published,
+    RateLimited,
+    Reach,
+    Ready,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.domain.rendition import Baseline
+from publisher.simulator import create_app
+from tests.adapters.conftest import Notes, NoTokens
+
+HOST = "http://127.0.0.1:8710"
+ME = "tb.1.beijing"
+ADD, FORUM = "/c/c/thread/add_pc", "/f/commit/share/fnameShareApi"
+
+
+@dataclass
+class Stage:
+    """One account on a simulated Tieba."""
+
+    control: httpx.AsyncClient
+    transport: httpx.ASGITransport
+    secret: dict[str, str]
+    account: Account = field(
+        default_factory=lambda: Account(
+            id=AccountId("beijing-tieba"),
+            platform=Platform("tieba"),
+            identity=ME,
+            secret="t",
+            base_url=HOST,
+            forum="天气",
+            has_accepted_risk=True,
+        )
+    )
+
+    @property
+    def adapter(self) -> Adapter:
+        async def nothing(_what: object) -> None:
+            return
+
+        http = LoginHttp(
+            transport=self.transport,
+            deadline=timedelta(seconds=5),
+            monotonic=lambda: 0.0,
+            failpoint=lambda _name: None,
+            allow=lambda host: host == "127.0.0.1",
+            sleep=nothing,
+        )
+        kit = AdapterKit(
+            http=http,
+            secret=lambda: self.secret,
+            tokens=NoTokens(),
+            notes=Notes(),
+            now=lambda: datetime.now(UTC),
+            failpoint=nothing,
+        )
+        return TIEBA.create(self.account, kit)
+
+    async def spoil(self, endpoint, times=1, **fault):
+        rule = {"platform": "tieba", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
+        (await self.control.post("/_sim/faults", json=rule)).raise_for_status()
+
+    async def settings(self, **changes):
+        (await self.control.post("/_sim/settings", json=changes)).raise_for_status()
+
+    async def posts(self):
+        return (await self.control.get("/_sim/posts", params={"account": ME})).json()
+
+
+@pytest.fixture
+async def stage():
+    transport = httpx.ASGITransport(app=create_app())
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
+        wanted = {"platform": "tieba", "account": ME, "name": "平安发布", "forums": ["天气"]}
+        secret = (await control.post("/_sim/accounts", json=wanted)).json()
+        yield Stage(control, transport, secret)
+
+
+@pytest.fixture
+def parcel(parcel_of, picture):
+    since = datetime.now(UTC) - timedelta(minutes=2)
+    return parcel_of(
+        "tieba",
+        text="〔K7QM-4R2T〕\r\n不转账，不透露验证码。",
+        pictures=(picture,),
+        baseline=Baseline(newest_id=None, since=since),
+    )
+
+
+async def test_from_probe_to_reach_and_retraction(stage, parcel):
+    """A thread with its picture is seen by anybody, listed, measured, and taken down, twice without harm."""
+    adapter = stage.adapter
+    assert await adapter.probe() == Ready()
+    taken = await adapter.publish(parcel)
+    assert isinstance(taken, Submitted)
+    seen = await adapter.follow_up(taken.ticket)
+    assert isinstance(seen, Published)
+    assert seen.has_seen_text
+    assert [sighting.remote_id for sighting in await adapter.recent()] == [seen.receipt.remote_id]
+    figures = {seen.receipt.remote_id: Reach(reads=0, reposts=0, comments=0, likes=0)}
+    assert await adapter.measure_reach([seen.receipt]) == figures
+    [made] = await stage.posts()
+    assert len(made["images"]) == 1
+    assert await adapter.retract(seen.receipt) == Gone()
+    assert await adapter.retract(seen.receipt) == Gone()
+    assert await adapter.measure_reach([seen.receipt]) == {}
+    assert await adapter.recent() == []
+
+
+@pytest.mark.parametrize("types", ["own", "text", "numbers"])
+@pytest.mark.parametrize("ids_in", ["top", "data"])
+@pytest.mark.parametrize("charset", ["utf-8", "gbk"])
+async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset):
+    """Numbers as text, ids under data, a header that says GBK: all is read as what it means."""
+    await stage.settings(tieba_types=types, tieba_ids_in=ids_in, tieba_charset=charset)
+    adapter = stage.adapter
+    taken = await adapter.publish(parcel)
+    assert isinstance(taken, Submitted)
+    seen = await adapter.follow_up(taken.ticket)
+    assert isinstance(seen, Published)
+    assert isinstance(await adapter.find(parcel), Submitted)
+    assert [sighting.remote_id for sighting in await adapter.recent()] == [seen.receipt.remote_id]
+    assert seen.receipt.remote_id in await adapter.measure_reach([seen.receipt])
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        ({"block_stat": 2}, ("tieba_220012", HoldReason.ACCOUNT)),
+        ({"block_stat": 3, "forum": "天气"}, ("tieba_3250004", HoldReason.ACCOUNT)),
+        ({"vcode_stat": 1}, ("tieba_captcha", HoldReason.CAPTCHA)),
+    ],
+)
+async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
+    """F49: a banned account, and one that owes a captcha, is held for a person, and nothing is made."""
+    await stage.settings(tieba_standing={ME: standing})
+    outcome = await stage.adapter.publish(parcel)
+    assert isinstance(outcome, Blocked)
+    assert (outcome.code, outcome.hold) == expected
+    assert await stage.posts() == []
+
+
+async def test_hidden_from_everybody_f47(stage, parcel):
+    """F47: a thread that the platform hides is taken, and then never called published nor denied."""
+    await stage.settings(tieba_standing={ME: {"hide_stat": 1}})
+    outcome = await stage.adapter.publish(parcel)
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Missing)
+    found = await stage.adapter.find(parcel)
+    assert isinstance(found, Submitted)
+    assert isinstance(await stage.adapter.follow_up(found.ticket), Missing)
+    assert await stage.adapter.recent() == []
+
+
+@pytest.mark.parametrize(
+    ("forum", "code"),
+    [
+        ({"closed": True}, "tieba_no_forum"),
+        ({"blacklist": [ME]}, "tieba_400013"),
+        ({"followers_only": True}, "tieba_340012"),
+    ],
+)
+async def test_a_forum_that_does_not_take_it(stage, parcel, forum, code):
+    """A forum that is closed, or closed to this account, is for a person to see to."""
+    await stage.settings(tieba_forums={"天气": forum})
+    outcome = await stage.adapter.publish(parcel)
+    assert (type(outcome), outcome.code, outcome.hold) == (Blocked, code, HoldReason.PERMISSION)
+
+
+async def test_a_forum_that_may_only_be_read(stage, parcel):
+    """A forum that is read-only for now is tried again later."""
+    await stage.settings(tieba_forums={"天气": {"read_only": True}})
+    assert isinstance(await stage.adapter.publish(parcel), RateLimited)
+
+
+async def test_words_that_are_not_liked(stage, parcel):
+    """Refused words are named."""
+    await stage.settings(tieba_words=["验证码"])
+    outcome = await stage.adapter.publish(parcel)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == "tieba_220015"
+    assert "验证码" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "code": 504, "acts": True},
+        {"kind": "bad_json"},
+        {"kind": "no_id"},
+    ],
+)
+async def test_lost_reply_is_settled_by_reading_f24(stage, parcel, fault):
+    """F24: after a reply that says nothing, the account's list and anybody's view end the doubt."""
+    await stage.spoil(ADD, **fault)
+    assert isinstance(await stage.adapter.publish(parcel), Unknown)
+    found = await stage.adapter.find(parcel)
+    assert isinstance(found, Submitted)
+    seen = await stage.adapter.follow_up(found.ticket)
+    assert isinstance(seen, Published)
+    assert [post["id"] for post in await stage.posts()] == [seen.receipt.remote_id]
+
+
+async def test_review_then_shown_f46(stage, parcel):
+    """F46: what is in review is seen by nobody, and published once the review lets it pass."""
+    await stage.spoil(ADD, kind="review", verdict="hold", seconds=3600)
+    taken = await stage.adapter.publish(parcel)
+    assert isinstance(taken, Submitted)
+    assert isinstance(await stage.adapter.follow_up(taken.ticket), Missing)
+    [made] = await stage.posts()
+    wanted = {"account": ME, "post_id": made["id"], "verdict": "pass"}
+    (await stage.control.post("/_sim/review", json=wanted)).raise_for_status()
+    assert isinstance(await stage.adapter.follow_up(taken.ticket), Published)
+
+
+async def test_a_forum_that_cannot_be_looked_up(stage, parcel):
+    """With the forum's number set, a thread goes out though the look-up fails; without, nothing is sent."""
+    found = await stage.control.get(FORUM, params={"fname": "天气", "ie": "utf-8"})
+    await stage.spoil(FORUM, times=9, kind="html")
+    assert isinstance(await stage.adapter.publish(parcel), NotSent)
+    assert await stage.posts() == []
+    number = str(found.json()["data"]["fid"])
+    stage.account = replace(stage.account, options={"forum_id": number})
+    assert isinstance(await stage.adapter.publish(parcel), Submitted)
+    assert len(await stage.posts()) == 1

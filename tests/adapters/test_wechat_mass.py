@@ -1,0 +1,294 @@
+"""Mass sends on WeChat: one key, one call, read by its number, its page taken down."""
+
+import json
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from adapters.wechat.mass import MassId, read_mass_id
+from publisher.domain.outcome import (
+    Blocked,
+    CredentialExpired,
+    Gone,
+    HoldReason,
+    Missing,
+    NotSent,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.rendition import Baseline
+from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, error, other, page, parcel
+
+SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
+NAME = "mass-3147400001-2455800001"
+TICKET = Ticket(number=json.dumps({"name": NAME, "delivery": 7, "looks": 0}))
+RECEIPT = Receipt(remote_id=NAME, url="", live_at=NOW)
+
+
+@pytest.fixture
+def scene():
+    made = Scene(profile="mass")
+    made.works()
+    return made
+
+
+def _status(word):
+    return {"msg_id": 3147400001, "msg_status": word}
+
+
+def _urgent(**changes):
+    return parcel(is_urgent=True, **changes)
+
+
+async def test_an_urgent_post_is_a_mass_send(scene):
+    """The draft goes to all followers in one call under a key, and is followed by the number that came back."""
+    outcome = await scene.adapter.publish(_urgent())
+    assert isinstance(outcome, Submitted)
+    assert json.loads(outcome.ticket.number) == {"name": NAME, "delivery": 7, "looks": 0}
+    assert outcome.look_again_at == NOW + timedelta(seconds=15)
+    [body] = scene.bodies(SEND)
+    assert body["filter"] == {"is_to_all": True}
+    assert body["mpnews"] == {"media_id": "DRAFT"}
+    assert len(body["clientmsgid"]) == 32
+    assert not scene.asked("freepublish/submit")
+
+
+async def test_a_tag_narrows_the_mass_send(scene):
+    """Where the account names a tag, only its followers receive the mass send."""
+    scene.options = {"tag_id": "2"}
+    assert isinstance(await scene.adapter.publish(_urgent()), Submitted)
+    assert scene.bodies(SEND)[0]["filter"] == {"is_to_all": False, "tag_id": 2}
+
+
+@pytest.mark.parametrize(("profile", "is_urgent"), [("mass", False), ("publish", True), (None, True)])
+async def test_nobody_is_notified_unasked(scene, profile, is_urgent):
+    """What is not urgent, or an account without the right to mass-send, is published without a notification."""
+    scene.profile = profile
+    assert isinstance(await scene.adapter.publish(parcel(is_urgent=is_urgent)), Submitted)
+    assert len(scene.asked("freepublish/submit")) == 1
+    assert not scene.asked(SEND)
+
+
+@pytest.mark.parametrize(("profile", "notifies"), [("mass", True), ("publish", False), (None, False)])
+def test_an_account_says_whether_it_notifies(scene, profile, notifies):
+    """Followers are told of an urgent post only where the profile allows mass sends, and the traits say so."""
+    scene.profile = profile
+    assert scene.adapter.traits.notifies is notifies
+
+
+@pytest.mark.parametrize(
+    ("profile", "options", "code"),
+    [
+        ("share", {}, "wechat_profile_unknown"),
+        ("mass", {"tag_id": "beijing"}, "wechat_tag_invalid"),
+        ("mass", {"tag_id": "²"}, "wechat_tag_invalid"),
+        ("mass", {"tag_id": ""}, "wechat_tag_invalid"),
+    ],
+)
+async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, options, code):
+    """A profile or tag that means nothing is told by the check, and nothing is sent with it."""
+    scene.profile, scene.options = profile, options
+    assert [problem.code for problem in scene.adapter.check(article())] == [code]
+    outcome = await scene.adapter.publish(_urgent())
+    assert outcome == Blocked(code=code, reason="beijing-wechat", hold=HoldReason.PERMISSION)
+    assert not scene.router.calls
+
+
+async def test_the_key_is_noted_before_the_call(scene):
+    """A repeat within WeChat's memory goes under the first attempt's key, whatever became of it."""
+    scene.answers(SEND, httpx.ReadTimeout("late"))
+    assert await scene.adapter.publish(_urgent()) == Unknown(reason="timeout")
+    scene.now = NOW + timedelta(hours=22)
+    await scene.adapter.publish(_urgent(attempt=2))
+    first, second = scene.bodies(SEND)
+    assert first["clientmsgid"] == second["clientmsgid"]
+    assert json.loads(scene.notebook.notes["mass:7"])["key"] == first["clientmsgid"]
+
+
+async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
+    """After 23 hours a new key is made: what protects from a second mass send then is the draft that still stands."""
+    scene.answers(SEND, error(45028))
+    await scene.adapter.publish(_urgent())
+    scene.now = NOW + timedelta(hours=23)
+    await scene.adapter.publish(_urgent(attempt=2))
+    first, second = scene.bodies(SEND)
+    assert first["clientmsgid"] != second["clientmsgid"]
+
+
+async def test_deliveries_have_different_keys(scene):
+    """Two deliveries never share a key, or the second would be taken for the first."""
+    await scene.adapter.publish(_urgent())
+    await scene.adapter.publish(_urgent(delivery=8))
+    assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 2
+
+
+async def test_a_known_key_leads_to_the_first_mass_send_f37(scene):
+    """F37: where WeChat knows the key and names the first mass send, that one is followed."""
+    scene.answers(SEND, error(45065) | {"msg_id": 3147400002})
+    outcome = await scene.adapter.publish(_urgent())
+    assert isinstance(outcome, Submitted)
+    assert json.loads(outcome.ticket.number)["name"] == "mass-3147400002"
+
+
+@pytest.mark.parametrize("more", [{}, {"msg_id": 0}, {"msg_id": "soon"}, {"msg_id": "²"}, {"msg_id": None}])
+async def test_a_known_key_without_a_number_is_a_doubt_f37(scene, more):
+    """F37: where WeChat knows the key but names no mass send, a copy may be live, and nothing is sent again."""
+    scene.answers(SEND, error(45065) | more)
+    assert await scene.adapter.publish(_urgent()) == Unknown(reason="wechat_45065", is_duplicate=True)
+
+
+async def test_a_quota_that_is_used_up(scene):
+    """Without mass sends left, the login rests until midnight in Beijing; the post is not published in silence."""
+    scene.answers(SEND, error(45028))
+    outcome = await scene.adapter.publish(_urgent())
+    assert isinstance(outcome, RateLimited)
+    assert not scene.asked("freepublish/submit")
+
+
+async def test_a_refusal_of_a_second_mass_send_is_a_doubt_f25(scene):
+    """F25: refused on a second attempt, the first one may be live after all."""
+    scene.answers(SEND, error(45159))
+    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_45159")
+
+
+async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
+    """F24: a draft that left the box was sent; no second call follows."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers("draft/get", error(40007))
+    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
+    assert not scene.asked(SEND)
+
+
+async def test_a_token_refused_on_the_mass_send_f40(scene):
+    """F40: the token is renewed, and the next attempt sends the same draft under the same key."""
+    scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
+    scene.answers(SEND, error(42001), {"errcode": 0, "msg_id": 1})
+    assert await scene.adapter.publish(_urgent()) == CredentialExpired(reason="wechat_42001")
+    assert isinstance(await scene.adapter.publish(_urgent(attempt=2)), Submitted)
+    assert [request.url.params["access_token"] for request in scene.asked(SEND)] == ["T1", "T2"]
+    assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (httpx.ConnectError("refused"), NotSent(reason="connect_failed")),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="wechat_http_error")),
+        (httpx.Response(200, text='{"errcode":0,"msg_'), Unknown(reason="wechat_unreadable")),
+        ({"errcode": 0, "errmsg": "ok"}, Unknown(reason="wechat_incomplete")),
+        ({"errcode": 0, "msg_id": "soon"}, Unknown(reason="wechat_incomplete")),
+        (error(99999), Unknown(reason="wechat_99999")),
+    ],
+)
+async def test_no_guess_after_the_mass_send(scene, answer, outcome):
+    """F24 F28 F30 F31 F33: without a complete answer a mass send is a doubt, and is made exactly once."""
+    scene.answers(SEND, answer)
+    assert await scene.adapter.publish(_urgent()) == outcome
+    assert len(scene.asked(SEND)) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "finding"),
+    [
+        ("SEND_SUCCESS", Published(receipt=RECEIPT)),
+        ("SEND_FAIL", Rejected(code="wechat_mass_failed", reason="3147400001")),
+        ("DELETE", Gone()),
+        ("SEND_LATER", Unknown(reason="wechat_unknown_status")),
+    ],
+)
+async def test_what_became_of_a_mass_send(scene, word, finding):
+    """F45 F46 F48: each status of a mass send says what it says, and an unknown one nothing."""
+    scene.answers(STATUS, _status(word))
+    assert await scene.adapter.follow_up(TICKET) == finding
+    assert scene.bodies(STATUS) == [{"msg_id": "3147400001"}]
+
+
+async def test_a_mass_send_at_work_is_read_less_and_less_f47(scene):
+    """F47: a mass send that still goes out, or waits for the administrator, stays submitted, with growing pauses."""
+    scene.answers(STATUS, _status("SENDING"))
+    first = await scene.adapter.follow_up(TICKET)
+    assert isinstance(first, Submitted)
+    second = await scene.adapter.follow_up(first.ticket)
+    assert isinstance(second, Submitted)
+    assert first.look_again_at < second.look_again_at
+
+
+@pytest.mark.parametrize("answer", [error(40059), error(45009), httpx.Response(502), {"msg_id": 1}])
+async def test_a_status_that_cannot_be_read_f52(scene, answer):
+    """F52: a status that cannot be read decides nothing."""
+    scene.answers(STATUS, answer)
+    assert isinstance(await scene.adapter.follow_up(TICKET), Unknown)
+
+
+async def test_a_live_mass_send_is_found_by_its_number(scene):
+    """No list shows a mass send: a look for one that was live asks for its status, and never calls it missing."""
+    scene.answers(STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE"))
+    await scene.adapter.follow_up(TICKET)
+    assert await scene.adapter.find(_urgent()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find(_urgent()) == Gone()
+    assert not scene.asked("freepublish/batchget")
+
+
+async def test_a_lost_answer_of_a_mass_send_f24(scene):
+    """F24: with the draft gone from the box the mass send may be live, which no list can tell; so it stays a doubt."""
+    scene.answers(SEND, httpx.ReadTimeout("late"))
+    await scene.adapter.publish(_urgent())
+    assert await scene.adapter.find(_urgent()) == Missing(back_to=SINCE)  # the draft still stands
+    scene.answers("draft/get", error(40007))
+    assert await scene.adapter.find(_urgent()) == Unknown(reason="draft_consumed")
+
+
+async def test_a_mass_send_is_no_baseline_of_the_list(scene):
+    """F52: that the newest post is a mass send, which no list shows, makes the list of articles no less complete."""
+    scene.answers("freepublish/batchget", page(other("A2")))
+    looked_for = parcel(baseline=Baseline(newest_id=NAME, since=SINCE))
+    assert await scene.adapter.find(looked_for) == Missing(back_to=SINCE)
+
+
+async def test_a_mass_send_is_taken_down(scene):
+    """A mass send is deleted whole, and counts as gone when its status says so."""
+    scene.answers(STATUS, _status("SEND_SUCCESS"), _status("DELETE"))
+    scene.answers(DELETE, {"errcode": 0, "errmsg": "ok"})
+    assert await scene.adapter.retract(RECEIPT) == Gone()
+    assert scene.bodies(DELETE) == [{"msg_id": 3147400001, "article_idx": 0}]
+    assert await scene.adapter.retract(RECEIPT) == Gone()
+    assert len(scene.asked(DELETE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "after", "removal"),
+    [
+        ({"errcode": 0}, "SEND_SUCCESS", Unknown(reason="wechat_still_live")),
+        (error(40060), "DELETE", Gone()),
+        (error(40060), "SEND_SUCCESS", Unknown(reason="wechat_still_live")),
+        (error(40059), "SEND_SUCCESS", Unknown(reason="wechat_40059")),
+        (error(48001), "SEND_SUCCESS", Unknown(reason="wechat_48001")),
+        (error(40035), "SEND_SUCCESS", Rejected(code="wechat_40035", reason="said the platform")),
+        ({"errcode": 0}, "STRANGE", Unknown(reason="wechat_unknown_status")),
+    ],
+)
+async def test_a_removal_is_told_as_it_is(scene, answer, after, removal):
+    """What counts is the status after the deletion, not the answer to it."""
+    scene.answers(STATUS, _status("SEND_SUCCESS"), _status(after))
+    scene.answers(DELETE, answer)
+    assert await scene.adapter.retract(RECEIPT) == removal
+
+
+@pytest.mark.parametrize("mass", [MassId(msg_id="1"), MassId(msg_id="1", data_id="2")])
+def test_names_are_read_as_they_are_spelled(mass):
+    """A mass send's remote id leads back to it."""
+    assert read_mass_id(mass.remote_id) == mass
+
+
+@pytest.mark.parametrize(
+    "remote_id", ["", "A1", "mass", "mass-", "mass-x", "mass-1-2-3", "mass-²", "2650100001", "by-word-7"]
+)
+def test_other_ids_are_no_mass_sends(remote_id):
+    """An article's id, or anything else, is never taken for a mass send."""
+    assert read_mass_id(remote_id) is None

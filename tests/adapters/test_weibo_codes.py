@@ -1,0 +1,186 @@
+"""Every line of Weibo's table of codes, against a second table that was written apart from the first."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from adapters.weibo import WEIBO
+from adapters.weibo.codes import CODES, name
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    RateLimited,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.messages import catalogue
+
+SHARE = "https://api.weibo.com/2/statuses/share.json"
+NEXT_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
+DOUBT, DUPLICATE, REFUSED, BUSY, SIGN_IN, SHOWN_LATER = (
+    "doubt",
+    "duplicate",
+    "refused",
+    "busy",
+    "sign_in",
+    "shown_later",
+)
+ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
+
+EXPECTED = {
+    10001: DOUBT,
+    10002: BUSY,
+    10003: DOUBT,
+    10004: ACCOUNT,
+    10005: PERMISSION,
+    10006: SIGN_IN,
+    10007: PERMISSION,
+    10008: PERMISSION,
+    10009: BUSY,
+    10010: DOUBT,
+    10011: DOUBT,
+    10012: PERMISSION,
+    10013: ACCOUNT,
+    10014: PERMISSION,
+    10016: PERMISSION,
+    10017: REFUSED,
+    10018: REFUSED,
+    10020: PERMISSION,
+    10021: PERMISSION,
+    10022: NEXT_HOUR,
+    10023: NEXT_HOUR,
+    10024: NEXT_HOUR,
+    10025: BUSY,
+    11001: timedelta(hours=1),
+    11002: DOUBT,
+    11003: DOUBT,
+    20001: PERMISSION,
+    20002: PERMISSION,
+    20003: ACCOUNT,
+    20005: REFUSED,
+    20006: REFUSED,
+    20007: PERMISSION,
+    20008: REFUSED,
+    20009: PERMISSION,
+    20012: REFUSED,
+    20013: REFUSED,
+    20014: BUSY,
+    20015: ACCOUNT,
+    20016: timedelta(hours=1),
+    20017: DUPLICATE,
+    20018: REFUSED,
+    20019: DUPLICATE,
+    20020: REFUSED,
+    20021: REFUSED,
+    20022: timedelta(hours=1),
+    20023: ACCOUNT,
+    20031: CAPTCHA,
+    20032: SHOWN_LATER,
+    20033: SIGN_IN,
+    20049: REFUSED,
+    20101: DOUBT,
+    20102: ACCOUNT,
+    20104: PERMISSION,
+    20109: PERMISSION,
+    20111: DUPLICATE,
+    20112: PERMISSION,
+    20121: PERMISSION,
+    21301: SIGN_IN,
+    21302: SIGN_IN,
+    21303: SIGN_IN,
+    **dict.fromkeys(range(21305, 21314), PERMISSION),
+    21314: SIGN_IN,
+    21315: SIGN_IN,
+    21316: SIGN_IN,
+    21317: SIGN_IN,
+    21319: SIGN_IN,
+    21320: PERMISSION,
+    21321: PERMISSION,
+    21322: PERMISSION,
+    21323: PERMISSION,
+    21324: PERMISSION,
+    21325: SIGN_IN,
+    21326: PERMISSION,
+    21327: SIGN_IN,
+    21328: PERMISSION,
+    21329: PERMISSION,
+    21330: SIGN_IN,
+    21331: BUSY,
+    21332: SIGN_IN,
+    21337: PERMISSION,
+    21405: DOUBT,
+    21501: PERMISSION,
+    21504: PERMISSION,
+    21602: REFUSED,
+    23201: DOUBT,
+}
+
+ACCOUNT_USED = Account(
+    id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity="1404376560", secret="weibo-beijing"
+)
+
+
+def expected_outcome(code: int, now: datetime):
+    """Spell the outcome that the second table demands."""
+    match EXPECTED[code]:
+        case "doubt":
+            return Unknown(reason=f"weibo_{code}")
+        case "duplicate":
+            return Unknown(reason=f"weibo_{code}", is_duplicate=True)
+        case "refused":
+            return Rejected(code=f"weibo_{code}", reason="words")
+        case "busy":
+            return Busy(code=f"weibo_{code}", reason="words")
+        case "sign_in":
+            return CredentialExpired(reason=f"weibo_{code}")
+        case HoldReason() as hold:
+            return Blocked(code=f"weibo_{code}", reason="words", hold=hold)
+        case datetime() as until:
+            return RateLimited(code=f"weibo_{code}", until=until)
+        case timedelta() as rest:
+            return RateLimited(code=f"weibo_{code}", until=now + rest)
+        case _:
+            return None
+
+
+def test_no_line_of_the_table_is_without_a_test():
+    """A code that is added to the table must be added here, with what it should mean; none here is without a line."""
+    assert set(CODES) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+@pytest.mark.parametrize("spelling", [int, str])
+async def test_each_code_of_the_table_f34(bench, parcel_of, code, spelling):
+    """F34: a listed code, as number or text, gives its outcome after one call, and has source, date and words."""
+    desk = bench({"access_token": "t"})
+    adapter = WEIBO.create(ACCOUNT_USED, desk.kit())
+    desk.router.post(SHARE).respond(400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"})
+    outcome = await adapter.publish(parcel_of("weibo", text="编号K7QM-4R2T"))
+    expected = expected_outcome(code, desk.now)
+    if expected is None:
+        assert isinstance(outcome, Submitted)
+        assert outcome.look_again_at == desk.now + timedelta(minutes=2)
+    else:
+        assert outcome == expected
+    assert set(catalogue()[name(code)]) >= {"zh_CN", "en"}
+    assert CODES[code].source
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read)
+    assert date.fromisoformat(CODES[code].read)
+    assert len(desk.requests) == 1
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+async def test_a_picture_that_is_not_stored_leaves_no_doubt_f19(bench, parcel_of, picture, code):
+    """F19: whatever a code means, before the creating call it is never a doubt: nothing was made."""
+    desk = bench({"access_token": "t"})
+    adapter = WEIBO.create(replace(ACCOUNT_USED, profile="biz"), desk.kit())
+    desk.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(403, json={"error_code": code})
+    outcome = await adapter.publish(parcel_of("weibo", text="编号K7QM-4R2T", pictures=(picture,)))
+    assert not isinstance(outcome, Unknown | Submitted)
+    assert len(desk.requests) == 1

@@ -1,0 +1,303 @@
+"""What each profile of a Weibo login calls, how many pictures it takes, and what it does not demand."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, quote
+
+import httpx
+import pytest
+
+from adapters.weibo import WEIBO
+from adapters.weibo.address import made_at
+from adapters.weibo.profiles import PROFILES
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import (
+    Gone,
+    Lookalike,
+    Missing,
+    NotSent,
+    Published,
+    Receipt,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.settings import WEIBO_PROFILES
+
+UID = "1404376560"
+POST_ID = "5316149214569024"
+LINK = "https://example.gov.cn/n/K7QM-4R2T"
+TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。编号K7QM-4R2T {LINK}"
+API, UPLOAD, BUSINESS = "https://api.weibo.com/2", "https://upload.api.weibo.com/2", "https://c.api.weibo.com/2"
+ARTICLE = "https://api.weibo.com/proxy/article/publish.json"
+COVER = "https://example.gov.cn/cover.png"
+MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
+
+
+@pytest.fixture
+def speaker(bench):
+    """Build an adapter of a profile, and its desk."""
+
+    def make(profile: str | None, **options: str):
+        desk = bench({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
+        account = Account(
+            id=AccountId("beijing-weibo"),
+            platform=Platform("weibo"),
+            identity=UID,
+            secret="weibo-beijing",
+            safe_link="https://example.gov.cn/n/{marker}",
+            public_ip="203.0.113.7",
+            profile=profile,
+            options=options,
+        )
+        return WEIBO.create(account, desk.kit()), desk
+
+    return make
+
+
+def post(text: str, number: str = POST_ID, **more) -> dict:
+    user = {"idstr": UID}
+    return {"created_at": "Tue Nov 24 12:00:31 +0800 2026", "idstr": number, "text": text, "user": user, **more}
+
+
+OLD = post("旧闻", "5316149214500000", created_at="Tue Nov 24 09:00:31 +0800 2026")
+
+
+def form_of(request: httpx.Request) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
+
+
+def test_settings_and_adapter_name_the_same_profiles():
+    """What the settings let through is what the adapter knows; without a word it is `share`."""
+    assert set(WEIBO_PROFILES) == set(PROFILES)
+
+
+@pytest.mark.parametrize(("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)])
+def test_traits_follow_the_profile(speaker, profile, pictures, readable):
+    """How many pictures go along and how far a list reaches is the profile's."""
+    traits = speaker(profile)[0].traits
+    assert (traits.picture_limit, traits.readable, traits.text_limit) == (pictures, readable, 130)
+
+
+async def test_update_golden(speaker, parcel_of, golden, answer):
+    """An app that was granted `update` posts text there, with the marker in a note that stays with the post."""
+    adapter, desk = speaker("update")
+    desk.router.post(f"{API}/statuses/update.json").mock(return_value=answer("weibo/share"))
+    assert isinstance(await adapter.publish(parcel_of("weibo", text=TEXT)), Published)
+    golden("weibo/update", desk.requests[0])
+    assert len(desk.requests) == 1
+
+
+async def test_upload_golden(speaker, parcel_of, picture, golden, answer):
+    """With a picture it is `upload`, at the host that takes pictures; still one call."""
+    adapter, desk = speaker("update")
+    desk.router.post(f"{UPLOAD}/statuses/upload.json").mock(return_value=answer("weibo/share"))
+    assert isinstance(await adapter.publish(parcel_of("weibo", text=TEXT, pictures=(picture,))), Published)
+    golden("weibo/upload", desk.requests[0])
+    assert len(desk.requests) == 1
+
+
+async def test_business_text_is_one_call(speaker, parcel_of, answer):
+    """Without pictures a business login posts by `update`, at the business host."""
+    adapter, desk = speaker("biz")
+    desk.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
+    assert isinstance(await adapter.publish(parcel_of("weibo", text=TEXT)), Published)
+    assert len(desk.requests) == 1
+
+
+def nine(picture):
+    return tuple(replace(picture, sha256=f"{number:064}") for number in range(9))
+
+
+async def test_nine_pictures_are_stored_first_golden(speaker, parcel_of, picture, golden, answer):
+    """Up to nine pictures are stored one by one, and then posted by one creating call that names them in order."""
+    adapter, desk = speaker("biz")
+    stored = [httpx.Response(200, json={"pic_id": f"946308c5jw1dv288whty{number}"}) for number in range(9)]
+    desk.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").mock(side_effect=stored)
+    desk.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(return_value=answer("weibo/share"))
+    outcome = await adapter.publish(parcel_of("weibo", text=TEXT, pictures=nine(picture)))
+    assert isinstance(outcome, Published)
+    golden("weibo/upload_pic", desk.requests[0])
+    golden("weibo/upload_url_text", desk.requests[-1])
+    assert len(desk.requests) == 10
+    assert desk.failpoints == ["media.after_upload"] * 9
+
+
+async def test_stored_pictures_are_not_stored_again_f06(speaker, parcel_of, picture, answer):
+    """F06: an attempt that broke off between pictures goes on where it stopped."""
+    adapter, desk = speaker("biz")
+    upload = desk.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json")
+    desk.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(return_value=answer("weibo/share"))
+    upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "a1"}), httpx.Response(403, html="<html>")])
+    parcel = parcel_of("weibo", text=TEXT, pictures=nine(picture)[:2])
+    assert await adapter.publish(parcel) == NotSent(reason="bad_reply")
+    upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "b2"})])
+    assert isinstance(await adapter.publish(replace(parcel, attempt=2)), Published)
+    assert form_of(desk.requests[-1])["pic_id"] == "a1,b2"
+    assert len(desk.requests) == 4
+
+
+@pytest.mark.parametrize("body", [{"pic_id": ""}, {"pic_id": "a,b"}, {"pic_id": 1}, {}, [1]])
+async def test_a_picture_without_number_stops_the_attempt(speaker, parcel_of, picture, body):
+    """Without a sound number for each picture nothing is created."""
+    adapter, desk = speaker("biz")
+    desk.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").respond(200, json=body)
+    assert await adapter.publish(parcel_of("weibo", text=TEXT, pictures=(picture,))) == NotSent(reason="bad_reply")
+
+
+@pytest.mark.parametrize("profile", ["update", "biz"])
+async def test_only_share_demands_a_link_and_strips_topics(speaker, parcel_of, profile):
+    """Other profiles take topics, and texts without a link; what makes a link unreadable is told all the same."""
+    adapter, _ = speaker(profile)
+    rendition = parcel_of("weibo", text="#防诈骗# 编号K7QM-4R2T").rendition
+    assert adapter.check(rendition) == ()
+    clinging = replace(rendition, text=f"见{LINK}详情", link=LINK)
+    assert [problem.code for problem in adapter.check(clinging)] == ["weibo_link_not_apart"]
+
+
+async def test_long_text_is_for_those_who_were_granted_it(speaker, parcel_of, answer):
+    """A business login with `long_text` may say up to 1900 characters; nobody else may."""
+    words = "编号K7QM-4R2T" + "雨" * 1000
+    rendition = parcel_of("weibo", text=words).rendition
+    for profile, options in (("biz", {}), ("update", {"long_text": "true"}), ("biz", {"long_text": "no"})):
+        assert "weibo_text_too_long" in {item.code for item in speaker(profile, **options)[0].check(rendition)}
+    adapter, desk = speaker("biz", long_text="true")
+    assert adapter.check(rendition) == ()
+    desk.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
+    await adapter.publish(parcel_of("weibo", text=words))
+    await adapter.publish(parcel_of("weibo", text=TEXT))
+    assert [form_of(request).get("is_longtext") for request in desk.requests] == ["1", None]
+
+
+async def test_business_list_goes_deeper_f53(speaker, parcel_of):
+    """F53: a business list holds a hundred posts, so ninety newer ones still prove that ours is absent."""
+    adapter, desk = speaker("biz")
+    newer = [post("别的", str(int(POST_ID) + 99 - number)) for number in range(90)]
+    route = desk.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
+    route.respond(200, json={"statuses": newer, "total_number": 90})
+    parcel = parcel_of("weibo", text=TEXT)
+    assert isinstance(await adapter.find(parcel), Missing)
+    route.respond(200, json={"statuses": newer, "total_number": 900})
+    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    assert "count=100" in str(desk.requests[0].url)
+
+
+async def test_the_note_is_a_marker_f54(speaker, parcel_of):
+    """F54: a post whose words were changed is known by the note that stays with it, but its words were not seen."""
+    adapter, desk = speaker("update")
+    garbled = post("内容已被调整", annotations=[{"type": "publisher", "marker": "K7QM-4R2T"}])
+    desk.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [garbled, OLD]})
+    finding = await adapter.find(parcel_of("weibo", text=TEXT))
+    assert isinstance(finding, Published)
+    assert not finding.has_seen_text
+
+
+async def test_business_removal_is_confirmed_f78(speaker):
+    """F78: a business login takes down by its own call, and its answer is the proof."""
+    adapter, desk = speaker("biz")
+    desk.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(200, json=post(TEXT))
+    assert await adapter.retract(Receipt(remote_id=POST_ID, url="x", live_at=MADE)) == Gone()
+
+
+# --- headline articles ---
+
+LINES = f"【警惕“退款客服”诈骗】〔K7QM-4R2T〕不转账。\n{'详情 <如下>。' * 60}\n{LINK}"
+
+
+def done(**data) -> httpx.Response:
+    return httpx.Response(200, json={"code": "100000", "msg": "", "data": {"mid": POST_ID, **data}})
+
+
+async def test_article_golden(speaker, parcel_of, golden):
+    """Words too long for a post are an article; it counts as published only when its post is seen on the account."""
+    adapter, desk = speaker(None, article_cover=COVER)
+    parcel = parcel_of("weibo", text=LINES, link=LINK)
+    assert adapter.check(parcel.rendition) == ()
+    desk.router.post(ARTICLE).mock(return_value=done())
+    outcome = await adapter.publish(parcel)
+    golden("weibo/article", desk.requests[0])
+    assert isinstance(outcome, Submitted)
+    assert outcome.look_again_at == desk.now + timedelta(minutes=2)
+    form = form_of(desk.requests[0])
+    assert form["text"] == f"【警惕“退款客服”诈骗】〔K7QM-4R2T〕不转账。 {LINK}"
+    assert quote("<p>详情 &lt;如下&gt;。", safe="") in form["content"]
+    timeline = desk.router.get(f"{API}/statuses/user_timeline.json")
+    timeline.respond(200, json={"statuses": [post(form["text"]), OLD]})
+    followed, found = await adapter.follow_up(outcome.ticket), await adapter.find(parcel)
+    assert isinstance(followed, Published)
+    assert followed == found
+
+
+async def test_short_words_stay_a_post(speaker, parcel_of, answer):
+    """Where articles are written, what fits a post is still a post."""
+    adapter, desk = speaker(None, article_cover=COVER)
+    desk.router.post(f"{API}/statuses/share.json").mock(return_value=answer("weibo/share"))
+    assert isinstance(await adapter.publish(parcel_of("weibo", text=TEXT, link=LINK)), Published)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (httpx.Response(200, json={"code": "11003", "msg": "x", "data": ""}), "weibo_11003"),
+        (httpx.Response(200, json={"code": 11002, "msg": "x", "data": ""}), "weibo_11002"),
+        (httpx.Response(200, json={"code": "99999", "msg": "x"}), "weibo_99999"),
+        (httpx.Response(200, json={"data": {}}), "bad_reply"),
+        (httpx.Response(200, html="<html>"), "bad_reply"),
+        (httpx.Response(504), "server_error"),
+    ],
+)
+async def test_article_doubts_f34(speaker, parcel_of, reply, reason):
+    """F34: an article that may have been made halfway is a doubt, as is every answer that says nothing."""
+    adapter, desk = speaker(None, article_cover=COVER)
+    desk.router.post(ARTICLE).mock(return_value=reply)
+    assert await adapter.publish(parcel_of("weibo", text=LINES, link=LINK)) == Unknown(reason=reason)
+    assert len(desk.requests) == 1
+
+
+async def test_what_an_article_cannot_be_f76(speaker, parcel_of, picture):
+    """F76: an article needs a short title, a cover's address, and takes no pictures."""
+    adapter, _ = speaker(None, article_cover=COVER)
+    good = parcel_of("weibo", text=LINES, link=LINK).rendition
+    bad = {
+        "weibo_title_length": replace(good, title="题" * 33),
+        "weibo_too_many_pictures": replace(good, pictures=(picture,)),
+        "weibo_lead_too_long": replace(good, text=f"{'雨' * 1900}〔K7QM-4R2T〕\n{LINK}"),
+        "weibo_text_too_long": replace(good, text=LINES + "\n雨" * 20_000),
+    }
+    for code, rendition in bad.items():
+        assert [problem.code for problem in adapter.check(rendition)] == [code]
+    nowhere = speaker(None, article_cover="cover.png")[0]
+    assert [problem.code for problem in nowhere.check(good)] == ["weibo_article_image"]
+    refused = await adapter.publish(parcel_of("weibo", text=LINES, link=LINK, pictures=(picture,)))
+    assert isinstance(refused, Rejected)
+
+
+async def test_an_article_is_not_gone_with_its_post_f78(speaker, parcel_of):
+    """F78: taking down the post that leads to an article is not enough: a person is told before it counts as done."""
+    adapter, desk = speaker(None, article_cover=COVER)
+    parcel = parcel_of("weibo", text=LINES, link=LINK)
+    timeline = desk.router.get(f"{API}/statuses/user_timeline.json")
+    timeline.respond(200, json={"statuses": [post(LINES.splitlines()[0]), OLD]})
+    finding = await adapter.find(parcel)
+    assert isinstance(finding, Published)
+    gone = httpx.Response(400, json={"error_code": 20101, "error": "x"})
+    desk.router.post(f"{API}/statuses/destroy.json").mock(side_effect=[httpx.Response(200, json=post("x")), gone, gone])
+    stays = Rejected(code="weibo_article_stays", reason=finding.receipt.url)
+    assert await adapter.retract(finding.receipt) == stays
+    desk.now += timedelta(minutes=9)
+    assert await adapter.retract(finding.receipt) == stays
+    desk.now += timedelta(minutes=1)
+    assert await adapter.retract(finding.receipt) == Gone()
+
+
+async def test_an_article_by_hand_is_a_likeness_f56(speaker, parcel_of):
+    """F56: a post like the one that would lead to our article, without the marker, goes to a person."""
+    adapter, desk = speaker(None, article_cover=COVER)
+    by_hand = post("【警惕“退款客服”诈骗】不转账。 http://t.cn/A6abCDeF")
+    desk.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [by_hand, OLD]})
+    assert isinstance(await adapter.find(parcel_of("weibo", text=LINES, link=LINK)), Lookalike)
+
+
+def test_the_old_post_of_these_tests_is_old():
+    """The post that marks the end of a list is older than the call, by its number too."""
+    assert made_at(OLD["idstr"]) < MADE

@@ -1,0 +1,176 @@
+"""The Weibo adapter over the simulated platform, beyond what every adapter is put through there."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.weibo import WEIBO
+from publisher.contract import AdapterKit
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import Blocked, Gone, HoldReason, Published, Reach, Submitted, Unknown
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import Baseline
+from publisher.simulator import create_app
+
+HOST = "http://127.0.0.1:8710"
+UID = "1404376560"
+LINK = "https://example.gov.cn/n/K7QM-4R2T"
+TEXT = f"【警惕“退款客服”诈骗】编号K7QM-4R2T {LINK}"
+
+
+@pytest.fixture
+async def platform(bench):
+    """Give a simulated platform with one account: how to speak there, and how to steer it."""
+    transport = httpx.ASGITransport(app=create_app())
+
+    async def no_wait(_seconds: float) -> None:
+        return
+
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
+        wanted = {"platform": "weibo", "account": UID, "name": "平安发布"}
+        secret = (await control.post("/_sim/accounts", json=wanted)).json()
+
+        def speak(profile: str | None = None, **options: str):
+            spare = bench(secret).kit()
+            http = LoginHttp(
+                transport=transport,
+                deadline=timedelta(seconds=5),
+                monotonic=lambda: 100.0,
+                failpoint=lambda _name: None,
+                allow=lambda host: host == "127.0.0.1",
+                sleep=no_wait,
+            )
+            kit = AdapterKit(
+                http=http,
+                secret=lambda: secret,
+                tokens=spare.tokens,
+                notes=spare.notes,
+                now=lambda: datetime.now(UTC),
+                failpoint=spare.failpoint,
+            )
+            account = Account(
+                id=AccountId("beijing-weibo"),
+                platform=Platform("weibo"),
+                identity=UID,
+                secret="w",
+                base_url=HOST,
+                public_ip="203.0.113.7",
+                profile=profile,
+                options=options,
+            )
+            return WEIBO.create(account, kit)
+
+        yield speak, control
+
+
+def fresh(make, **words):
+    since = datetime.now(UTC) - timedelta(minutes=2)
+    return make("weibo", baseline=Baseline(newest_id=None, since=since), **words)
+
+
+async def test_reach_of_what_is_live_only(platform, parcel_of):
+    """A live post is counted, one that was taken down is left out."""
+    speak, _ = platform
+    adapter = speak()
+    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    assert isinstance(published, Published)
+    figures = await adapter.measure_reach([published.receipt])
+    assert not isinstance(figures, Unknown)
+    reach = figures[published.receipt.remote_id]
+    assert isinstance(reach, Reach)
+    assert None not in {reach.reposts, reach.comments, reach.likes}
+    assert await adapter.retract(published.receipt) == Gone()
+    assert await adapter.measure_reach([published.receipt]) == {}
+
+
+async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of):
+    """The account's newest posts are seen, whoever made them, with the addresses that a reader would use."""
+    speak, control = platform
+    adapter = speak()
+    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    assert isinstance(published, Published)
+    await control.post("/_sim/posts", json={"platform": "weibo", "account": UID, "text": "人工发布"})
+    sightings = await adapter.recent()
+    assert not isinstance(sightings, Unknown)
+    assert [item.text[:4] for item in sightings] == ["人工发布", "【警惕“"]
+    assert sightings[1].url == published.receipt.url
+
+
+@pytest.mark.parametrize(("profile", "pictures"), [("update", 0), ("update", 1), ("biz", 0), ("biz", 9)])
+async def test_granted_profiles_publish_and_find(platform, parcel_of, picture, profile, pictures):
+    """With its grant a profile publishes, finds its own post again, counts it, and takes it down."""
+    speak, control = platform
+    await control.post("/_sim/settings", json={"weibo_grants": {UID: ["update", "biz"]}})
+    adapter = speak(profile)
+    parcel = fresh(parcel_of, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures)
+    published = await adapter.publish(parcel)
+    assert isinstance(published, Published)
+    found = await adapter.find(parcel)
+    assert isinstance(found, Published)
+    assert found.receipt == published.receipt
+    (post,) = (await control.get("/_sim/posts")).json()
+    assert (post["id"], len(post["images"])) == (published.receipt.remote_id, pictures)
+    figures = await adapter.measure_reach([published.receipt])
+    assert not isinstance(figures, Unknown)
+    assert list(figures) == [published.receipt.remote_id]
+    assert await adapter.retract(published.receipt) == Gone()
+
+
+async def test_an_ordinary_app_is_blocked(platform, parcel_of):
+    """Without its grant a profile's call is a matter of permission, and nothing is made."""
+    speak, control = platform
+    blocked = await speak("update").publish(fresh(parcel_of, text="编号K7QM-4R2T"))
+    assert isinstance(blocked, Blocked)
+    assert (blocked.code, blocked.hold) == ("weibo_10014", HoldReason.PERMISSION)
+    assert (await control.get("/_sim/posts")).json() == []
+
+
+async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, parcel_of):
+    """Long words go out as an article, which is live once its post is seen."""
+    speak, control = platform
+    await control.post("/_sim/settings", json={"weibo_grants": {UID: ["article"]}})
+    adapter = speak(None, article_cover="https://example.gov.cn/cover.png")
+    parcel = fresh(parcel_of, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK)
+    submitted = await adapter.publish(parcel)
+    assert isinstance(submitted, Submitted)
+    found = await adapter.follow_up(submitted.ticket)
+    assert isinstance(found, Published)
+    (post,) = (await control.get("/_sim/posts")).json()
+    assert found.receipt.remote_id == post["id"]
+    assert "<p>" + "正规退款原路退回。" * 40 + "</p>" in post["html"]
+
+
+async def test_a_person_signs_the_account_in(platform):
+    """The address leads to the page, the page's answer becomes a token, and the token is this account's."""
+    speak, control = platform
+    adapter = speak()
+    address = WEIBO.sign_in.address(adapter.account, adapter.kit.secret(), "n0nce")
+    assert "平安发布" in (await control.get(address)).text
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    answer = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "allow"})
+    kept = await WEIBO.sign_in.exchange(
+        adapter.account, adapter.kit.secret(), answer.headers["location"], adapter.kit.http
+    )
+    assert not isinstance(kept, Problem)
+    assert kept["access_token"] != adapter.kit.secret()["access_token"]
+    refused = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "deny"})
+    problem = await WEIBO.sign_in.exchange(
+        adapter.account, adapter.kit.secret(), refused.headers["location"], adapter.kit.http
+    )
+    assert problem == Problem(code="weibo_21330")
+
+
+async def test_reach_grows(platform, parcel_of):
+    """An hour later more have seen the post than when it was new."""
+    speak, control = platform
+    adapter = speak()
+    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    assert isinstance(published, Published)
+    await control.post("/_sim/clock", json={"shift": 3600})
+    figures = await adapter.measure_reach([published.receipt])
+    assert not isinstance(figures, Unknown)
+    reach = figures[published.receipt.remote_id]
+    assert (reach.likes or 0) > (reach.reposts or 0) > (reach.comments or 0) > 0

@@ -1,0 +1,123 @@
+"""Weibo's side of the simulator before a client that others wrote, which knows nothing of us."""
+
+import asyncio
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from publisher.simulator import serve
+
+PATIENCE = 60
+SCRIPT = Path(__file__).with_name("with_weibo.py")
+UID, LINK = "1404376560", "https://example.gov.cn/n/K7QM-4R2T"
+TEXTS = [f"【暴雨红色预警】请勿外出 {LINK}", f"#防汛#【更新】预警解除 {LINK}"]
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+SHARE = "/2/statuses/share.json"
+
+
+@pytest.fixture(scope="module")
+def python(environment):
+    """Give the Python that has the client; where it cannot be had, that is found out once."""
+    return environment("weibo-0.2.2", ["weibo==0.2.2"])
+
+
+@pytest.fixture
+async def control():
+    ready = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve("127.0.0.1", 0, None, ready.set_result))
+    port = await asyncio.wait_for(ready, PATIENCE)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        yield http
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.fixture
+async def secret(control):
+    """Give the credentials of an account whose app has one page to come back to, in a world that is as real."""
+    account = {"platform": "weibo", "account": UID, "name": "示例发布"}
+    secret = (await control.post("/_sim/accounts", json=account)).json()
+    switches = {
+        "open": False,
+        "weibo_consent": "allow",
+        "weibo_redirects": {secret["app_key"]: "https://pub.example.gov.cn/cb"},
+        "weibo_rip": "strict",
+        "weibo_safe_domains": ["example.gov.cn"],
+        "weibo_per_hour": 30,
+        "weibo_per_day": 100,
+    }
+    assert (await control.post("/_sim/settings", json=switches)).status_code == 200
+    return secret
+
+
+async def run(control, python, **asked):
+    """Let the client do something, and give what it tells."""
+    told = {**asked, "address": str(control.base_url).rstrip("/"), "page": "https://pub.example.gov.cn/cb"}
+    process = await asyncio.create_subprocess_exec(
+        python, SCRIPT, json.dumps(told), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+async def test_weibo_signs_in_publishes_and_takes_down(control, secret, python, tmp_path):
+    """From consent to a token, two posts, one with a picture, the list, the counts, and one post down again."""
+    picture = tmp_path / "card.png"
+    picture.write_bytes(PNG)
+    told = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    plain, shown = told["shared"]
+    assert (told["version"], told["uid"], told["alive"]) == ("0.2.2", UID, True)
+    assert (told["before"], told["after"], told["gone"]) == ([shown, plain], [shown], plain)
+    assert told["counted"] == [int(plain), int(shown)]
+    assert (told["pictures"], told["left"]) == ([0, 1], 28)
+    assert told["texts"][0] == told["texts"][1]
+    assert told["texts"][0].startswith("防汛【更新】预警解除 http://t.cn/")
+    posts = (await control.get("/_sim/posts")).json()
+    assert [(post["id"], post["text"], post["removed"]) for post in posts] == [
+        (plain, TEXTS[0], True),
+        (shown, TEXTS[1], False),
+    ]
+    assert (await control.get(f"/_sim/media/{posts[1]['images'][0]}")).content == PNG
+
+
+async def test_weibo_understands_refusals(control, secret, python, tmp_path):
+    """Each refusal reaches the client as the number and the words that the platform has for it."""
+    picture = tmp_path / "card.png"
+    picture.write_bytes(PNG)
+    told = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    assert told["code_again"] == "21325 invalid_grant"
+    assert told["gone_again"] == "20101 Target weibo does not exist"
+    assert told["same_again"] == "20019 repeat content!"
+    assert told["no_link"] == "10017 text not find domain!"
+    assert told["too_long"] == "20012 Text too long, please input text less than 140 characters"
+    assert told["update"] == "10014 Insufficient app permissions!"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"kind": "api_error", "code": 10024}, "10024 User requests for (/statuses/share) out of rate limit!", 0),
+        (
+            {"kind": "api_error", "code": 20032},
+            "20032 Update success, while server slow now, please wait 1-2 minutes",
+            1,
+        ),
+        ({"kind": "expire_token"}, "21327 expired_token", 0),
+        ({"kind": "captcha"}, "20031 Test and verify", 0),
+        ({"kind": "drop_before"}, "connection", 0),
+        ({"kind": "drop_after"}, "connection", 1),
+    ],
+    ids=["limit", "slow", "expired", "captcha", "lost request", "lost reply"],
+)
+async def test_weibo_meets_faults_f24(control, secret, python, case):
+    """A spoiled share reads as the platform would spell it; after a lost reply the post is there."""
+    fault, trouble, listed = case
+    await control.post("/_sim/faults", json={"platform": "weibo", "endpoint": SHARE, "fault": fault})
+    told = await run(control, python, **secret, do="share", uid=UID, texts=TEXTS)
+    assert told == {"trouble": trouble, "listed": listed}

@@ -1,0 +1,105 @@
+"""Secrets at rest: sealed, bound to their name, opened by the right key alone."""
+
+import json
+import stat
+
+import pytest
+from cryptography.fernet import Fernet
+
+from publisher.vault import SecretError, Vault, read_secret
+from publisher.vault.store import KEY_NAME, KEY_VARIABLE
+
+CANARY = "2.00canaryTOKEN"
+FIELDS = {"app_key": "1", "access_token": CANARY}
+
+
+def vault(folder, **environment):
+    return Vault(folder=folder, environment=environment)
+
+
+def test_a_stored_secret_is_read_back_and_not_there_in_clear(tmp_path):
+    """I19: the file holds no byte of the value, and nobody else may read file or key."""
+    vault(tmp_path).write("weibo-a", FIELDS)
+    assert read_secret("weibo-a", vault=vault(tmp_path), environment={}) == FIELDS
+    for file in tmp_path.iterdir():
+        assert CANARY.encode() not in file.read_bytes()
+    for name in ("vault.json", KEY_NAME):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_the_environment_and_files_come_before_the_store(tmp_path):
+    """A secret of the environment hides the stored one of the same name."""
+    vault(tmp_path).write("a", FIELDS)
+    given = read_secret("a", vault=vault(tmp_path), environment={"PUBLISHER_SECRET_A": '{"x": "1"}'})
+    assert given == {"x": "1"}
+
+
+def test_rotation_keeps_every_secret_and_shuts_the_old_key_out(tmp_path):
+    """After a rotation all secrets open with the new key, and a copy under the old key opens nothing."""
+    vault(tmp_path).write("a", FIELDS)
+    vault(tmp_path).write("b", {"x": "1"})
+    old_key = (tmp_path / KEY_NAME).read_text()
+    assert vault(tmp_path).rotate() == 2
+    assert vault(tmp_path).read("a") == FIELDS
+    with pytest.raises(SecretError) as caught:
+        vault(tmp_path, **{KEY_VARIABLE: old_key}).read("a")
+    assert caught.value.code == "vault_locked"
+    assert CANARY not in str(caught.value)
+
+
+def test_a_death_in_the_middle_of_a_rotation_leaves_all_readable(tmp_path):
+    """While both keys stand in the file, secrets sealed with either are opened."""
+    vault(tmp_path).write("a", FIELDS)
+    key = tmp_path / KEY_NAME
+    key.write_text(Fernet.generate_key().decode() + "\n" + key.read_text())
+    assert vault(tmp_path).read("a") == FIELDS
+
+
+def test_an_operators_key_is_used_and_never_written(tmp_path):
+    """With a key from the environment no key file is made; a new line before it rotates."""
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    vault(tmp_path, **{KEY_VARIABLE: old}).write("a", FIELDS)
+    assert not (tmp_path / KEY_NAME).exists()
+    vault(tmp_path, **{KEY_VARIABLE: f"{new}\n{old}"}).rotate()
+    assert vault(tmp_path, **{KEY_VARIABLE: new}).read("a") == FIELDS
+
+
+def test_a_secret_moved_under_another_name_is_refused(tmp_path):
+    """Whoever can write the file cannot make one account speak with another's login."""
+    vault(tmp_path).write("a", FIELDS)
+    vault(tmp_path).write("b", {"x": "1"})
+    sealed = json.loads((tmp_path / "vault.json").read_text())
+    (tmp_path / "vault.json").write_text(json.dumps({"a": sealed["b"], "b": sealed["a"]}))
+    with pytest.raises(SecretError) as caught:
+        vault(tmp_path).read("a")
+    assert caught.value.code == "vault_damaged"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\x00"])
+def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
+    """A file that is no store is named, and neither read nor overwritten."""
+    vault(tmp_path).write("a", FIELDS)
+    (tmp_path / "vault.json").write_text(content)
+    for act in (lambda: vault(tmp_path).read("a"), lambda: vault(tmp_path).write("b", FIELDS)):
+        with pytest.raises(SecretError) as caught:
+            act()
+        assert caught.value.code == "vault_damaged"
+    assert (tmp_path / "vault.json").read_text() == content
+
+
+def test_without_its_key_a_store_is_not_overwritten(tmp_path):
+    """A lost key is named; no new one is made while something is sealed with the old one."""
+    vault(tmp_path).write("a", FIELDS)
+    (tmp_path / KEY_NAME).unlink()
+    for act in (lambda: vault(tmp_path).read("a"), lambda: vault(tmp_path).write("b", FIELDS)):
+        with pytest.raises(SecretError) as caught:
+            act()
+        assert caught.value.code == "vault_key_missing"
+    assert not (tmp_path / KEY_NAME).exists()
+
+
+def test_a_forgotten_secret_is_gone(tmp_path):
+    """Removing says whether there was one."""
+    vault(tmp_path).write("a", FIELDS)
+    assert [vault(tmp_path).remove("a") for _ in range(2)] == [True, False]
+    assert vault(tmp_path).names() == []

@@ -1,0 +1,86 @@
+"""Logins are probed, and people are told in time, once for each thing they must act on."""
+
+from collections import deque
+from datetime import timedelta
+
+from publisher.domain.outcome import Blocked, CredentialExpired, Ready, Unknown
+from publisher.store.board import Board
+from publisher.store.checkups import PACE, Checkups
+from publisher.testing.builders import terms_of
+from publisher.testing.fakes import START, FakeAdapter
+from publisher.watching import probe_due
+
+
+class Patient(FakeAdapter):
+    """An adapter whose health is scripted."""
+
+    answers: deque
+
+    async def probe(self):
+        return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+
+
+async def surgery(open_desk, *answers, accounts=("a",), login="one"):
+    desk = await open_desk(*(terms_of(name, login=login) for name in accounts))
+    patient = Patient(now=desk.books.world.now)
+    patient.answers = deque(answers)
+    return Checkups(desk.books), dict.fromkeys(desk.books.terms, patient), Board(desk.books)
+
+
+async def told(board):
+    return [(alert.code, alert.facts.get("days")) for alert in await board.alerts()]
+
+
+async def test_each_login_is_probed_once_however_many_accounts_share_it(open_desk, world):
+    """One probe for two accounts of one login, and the next after six hours."""
+    checkups, adapters, _board = await surgery(open_desk, Ready(), accounts=("a", "b"))
+    assert [await probe_due(checkups, adapters, 10) for _ in range(2)] == [1, 0]
+    world.pass_time(PACE)
+    assert await probe_due(checkups, adapters, 10) == 1
+    assert {type(item.health) for item in await checkups.all()} == {Ready}
+
+
+async def test_f43_a_refused_sign_in_is_told_at_once_and_cleared_when_it_works_again(open_desk, world):
+    """F43: one alert however often it is seen; a probe that learns nothing changes nothing."""
+    checkups, adapters, board = await surgery(
+        open_desk,
+        CredentialExpired(reason="weibo_21327"),
+        Unknown(reason="timeout"),
+        CredentialExpired(reason="weibo_21327"),
+        Ready(),
+    )
+    for expected in (1, 1, 1, 0):
+        await probe_due(checkups, adapters, 10)
+        assert len(await board.alerts()) == expected
+        world.pass_time(PACE)
+
+
+async def test_a_blocked_account_is_told_with_the_platforms_own_words(open_desk):
+    """F50: what the platform said goes along."""
+    checkups, adapters, board = await surgery(
+        open_desk, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
+    )
+    await probe_due(checkups, adapters, 10)
+    [alert] = await board.alerts()
+    assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
+
+
+async def test_credentials_that_end_are_told_at_14_7_3_and_1_days(open_desk, world):
+    """Each warning replaces the one before; none comes while there is plenty of time."""
+    checkups, adapters, board = await surgery(open_desk, Ready(until=START + timedelta(days=20)))
+    seen = []
+    for _ in range(20 * 4):
+        await probe_due(checkups, adapters, 10)
+        alerts = await told(board)
+        assert len(alerts) <= 1
+        if alerts and alerts != seen[-1:]:
+            seen += alerts
+        world.pass_time(PACE)
+    assert seen == [("credentials_end", days) for days in ("14", "7", "3", "1")]
+
+
+async def test_quota_left_counts_what_was_sent_today(open_desk):
+    """An account that never sent has all of its day left, and nothing verified."""
+    checkups, _adapters, _board = await surgery(open_desk, Ready())
+    [checkup] = await checkups.all()
+    assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)

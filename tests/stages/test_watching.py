@@ -1,0 +1,140 @@
+"""What is live is read again: reach, posts taken down by others, posts that nobody here sent."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.delivering import deliver_due
+from publisher.domain.delivery import State
+from publisher.domain.outcome import Sighting, Unknown
+from publisher.domain.post import PostId
+from publisher.keeping import keep
+from publisher.store.board import Board
+from publisher.store.watches import Watches
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter
+from publisher.watching import watch_due
+
+HOUR = timedelta(hours=1)
+
+
+async def live(open_desk, *, is_exclusive=False):
+    """Give a desk with one post live on one account, and the platform."""
+    terms = terms_of("a")
+    desk = await open_desk(replace(terms, account=replace(terms.account, is_exclusive=is_exclusive)))
+    fake = FakeAdapter(now=desk.books.world.now)
+    adapters = dict.fromkeys(desk.books.terms, fake)
+    await publish(desk, adapters, "p")
+    return desk, fake, adapters, Watches(desk.books)
+
+
+async def publish(desk, adapters, post):
+    await file_posts(desk.registry, post_of(post, ["a"], desk.books.world.now()))
+    await keep(desk.rounds)
+    await deliver_due(desk.outbox, adapters, 50, asyncio.Event())
+
+
+def stranger(number, at):
+    return Sighting(remote_id=f"s{number}", url=f"https://fake.example/s{number}", live_at=at, text="转发微博")
+
+
+async def codes(desk):
+    return [alert.code for alert in await Board(desk.books).alerts()]
+
+
+async def state(desk, post="p"):
+    [delivery] = await Board(desk.books).deliveries(post=PostId(post))
+    return delivery.state
+
+
+async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
+    """First after the platform's delay, then every three hours on the first day, and never after a month."""
+    _desk, fake, adapters, watches = await live(open_desk)
+    for hour in range(24 * 40):
+        world.pass_time(HOUR)
+        fake.reads = hour
+        await watch_due(watches, adapters, 10)
+    series = await watches.series(PostId("p"))
+    ages = [(reading.at - START) // HOUR for reading in series]
+    assert ages[:9] == [1, 4, 7, 10, 13, 16, 19, 22, 46]
+    assert ages[-1] <= 30 * 24
+    assert [reading.reach.reads for reading in series] == [age - 1 for age in ages]
+    assert {reading.reach.likes for reading in series} == {None}
+
+
+async def test_a_turn_is_taken_once(open_desk):
+    """Two hosts asking at the same time do not both read the account."""
+    _desk, _fake, _adapters, watches = await live(open_desk)
+    taken = await asyncio.gather(watches.take(10), watches.take(10))
+    assert sorted(map(len, taken)) == [0, 1]
+
+
+async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk, world):
+    """F48: one list without it is not believed; two complete looks an interval apart are, and nothing is sent again."""
+    desk, fake, adapters, watches = await live(open_desk)
+    world.pass_time(HOUR)
+    await publish(desk, adapters, "later")
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    del fake.posts["1"]
+    fake.strangers.append(stranger(0, START - HOUR))
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    assert await state(desk) is State.PUBLISHED
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    assert await state(desk) is State.REMOVED
+    assert await state(desk, "later") is State.PUBLISHED
+    assert len(fake.calls) == 2
+    assert any(code.startswith("removed.") for code in await codes(desk))
+
+
+async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
+    """A list that leaves a post out proves nothing while the post itself is found."""
+    desk, fake, adapters, watches = await live(open_desk)
+    fake.strangers.append(stranger(0, START - HOUR))
+    held = fake.posts.pop("1")
+    for _ in range(3):
+        world.pass_time(HOUR)
+        fake.findings.append(Unknown(reason="timeout"))
+        await watch_due(watches, adapters, 10)
+    fake.posts["1"] = held
+    assert await state(desk) is State.PUBLISHED
+
+
+async def test_what_was_there_before_us_is_history(open_desk, world):
+    """The first read of an account tells nobody of old posts."""
+    desk, fake, adapters, watches = await live(open_desk, is_exclusive=True)
+    fake.strangers += [stranger(number, START - number * HOUR) for number in range(20)]
+    for _ in range(3):
+        world.pass_time(HOUR)
+        await watch_due(watches, adapters, 10)
+    assert await codes(desk) == []
+
+
+@pytest.mark.parametrize(("is_exclusive", "code"), [(True, "unexplained_post"), (False, "post_by_hand")])
+async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exclusive, code):
+    """F57, I11: one alert for all that one read shows, red on an account of ours alone; nothing is deleted."""
+    desk, fake, adapters, watches = await live(open_desk, is_exclusive=is_exclusive)
+    await watch_due(watches, adapters, 10)
+    fake.strangers += [stranger(1, START + HOUR / 2), stranger(2, START + HOUR / 3)]
+    for _ in range(3):
+        world.pass_time(HOUR)
+        await watch_due(watches, adapters, 10)
+    [alert] = await Board(desk.books).alerts()
+    assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
+    assert len(fake.strangers) == 2
+
+
+async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):
+    """What may be our own post whose reply was lost is judged only once its outcome is known."""
+    desk, fake, adapters, watches = await live(open_desk, is_exclusive=True)
+    await watch_due(watches, adapters, 10)
+    world.pass_time(HOUR)
+    fake.script.append(fake.lose_reply)
+    await publish(desk, adapters, "doubtful")
+    assert await state(desk, "doubtful") is State.UNKNOWN
+    await watch_due(watches, adapters, 10)
+    assert await codes(desk) == []

@@ -1,0 +1,325 @@
+"""The Weibo side of the simulator: the calls that are granted to few, and what the platform checks in a text."""
+
+import json
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+
+UID = "1404376560"
+LINK = "https://example.gov.cn/n/1"
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
+GRANTS = ["update", "advanced", "biz", "article"]
+ARTICLE = "/proxy/article/publish.json"
+WORDS = {
+    "title": "警惕退款诈骗",
+    "content": "<p>100%+ 正规</p>",
+    "cover": "https://example.gov.cn/c.png",
+    "text": "【警惕】编号K7QM-4R2T",
+}
+GRANTED = {
+    "/2/statuses/update.json": "update",
+    "/2/statuses/upload.json": "update",
+    "/2/statuses/upload_url_text.json": "advanced",
+    "/2/statuses/upload_pic.json": "advanced",
+    "/2/statuses/update/biz.json": "biz",
+    "/2/statuses/upload/biz.json": "biz",
+    "/2/statuses/upload_url_text/biz.json": "biz",
+    "/2/statuses/upload_pic/biz.json": "biz",
+    ARTICLE: "article",
+}
+
+
+@pytest.fixture
+async def sim():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield client
+
+
+@pytest.fixture
+async def granted(sim):
+    """Give a simulator whose one account was granted everything but long texts."""
+    await settings(sim, weibo_grants={UID: GRANTS})
+    return sim
+
+
+async def settings(sim, **values):
+    assert (await sim.post("/_sim/settings", json=values)).status_code == 200
+
+
+async def call(sim, name, picture=None, **form):
+    files = {"pic": ("a.png", picture, "image/png")} if picture else None
+    path = name if name.startswith("/") else f"/2/statuses/{name}.json"
+    return (await sim.post(path, data={"access_token": UID, **form}, files=files)).json()
+
+
+async def code(sim, name, picture=None, **form):
+    return (await call(sim, name, picture, **form)).get("error_code")
+
+
+async def posts(sim):
+    return (await sim.get("/_sim/posts")).json()
+
+
+async def write(sim, **words):
+    """Publish an article; its content is encoded before the form is."""
+    return await call(
+        sim, ARTICLE, **{name: quote(text) if name == "content" else text for name, text in words.items()}
+    )
+
+
+@pytest.mark.parametrize(("path", "grant"), GRANTED.items())
+async def test_an_ordinary_app_may_only_share(sim, path, grant):
+    """Without its grant a call is 10014 before any parameter is read; with it the parameters speak."""
+    refused = await sim.post(path, data={"access_token": UID})
+    assert (refused.status_code, refused.json()["error_code"]) == (403, 10014)
+    await settings(sim, weibo_grants={"*": [grant]})
+    assert (await sim.post(path, data={"access_token": UID})).json().get("error_code") != 10014
+    assert await posts(sim) == []
+
+
+@pytest.mark.parametrize("name", ["update", "update/biz"])
+async def test_update_needs_no_link_and_keeps_topics(granted, name):
+    """Text goes out as it is, and what went along unseen comes back with the status."""
+    note = json.dumps([{"type": "pub", "k": "d1"}])
+    status = await call(granted, name, status="#暴雨预警# 注意", annotations=note, lat="39.9", long="116.4")
+    assert status["text"] == "#暴雨预警# 注意"
+    assert status["annotations"] == [{"type": "pub", "k": "d1"}]
+    assert status["geo"] == {"type": "Point", "coordinates": [39.9, 116.4]}
+    single = await call(granted, name, status="注意", annotations='{"k": 1}')
+    assert single["annotations"] == [{"k": 1}]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({}, 10016),
+        ({"status": " "}, 20008),
+        ({"status": "雨" * 141}, 20012),
+        ({"status": "x", "visible": "4"}, 20121),
+        ({"status": "x", "visible": "3"}, 10016),
+        ({"status": "x", "annotations": "no json"}, 10017),
+        ({"status": "x", "annotations": '"' + "n" * 511 + '"'}, 10017),
+        ({"status": "x", "lat": "91"}, 10017),
+        ({"status": "x", "long": "east"}, 10017),
+    ],
+)
+async def test_each_parameter_has_its_code(granted, form, expected):
+    """What does not fit the page's limits is refused, and nothing is made."""
+    assert await code(granted, "update", **form) == expected
+    assert await posts(granted) == []
+
+
+async def test_only_the_author_sees_a_private_post(granted):
+    """It stands in the author's list, others are told that they may not see it, and readers do not."""
+    mine = (await call(granted, "update", status="x", visible="1"))["idstr"]
+    shown = {"access_token": UID, "id": mine}
+    status = (await granted.get("/2/statuses/show.json", params=shown)).json()
+    assert status["visible"] == {"type": 1, "list_id": 0}
+    other = await granted.get("/2/statuses/show.json", params={**shown, "access_token": "8"})
+    assert other.json()["error_code"] == 20112
+    own = (await granted.get("/2/statuses/user_timeline.json", params={"access_token": UID})).json()
+    assert [each["idstr"] for each in own["statuses"]] == [mine]
+    assert [post["visible"] for post in await posts(granted)] == [False]
+    assert "仅作者可见" in (await granted.get(f"/_sim/feed/weibo/{UID}")).text
+
+
+@pytest.mark.parametrize("name", ["upload", "upload/biz"])
+async def test_upload_needs_its_picture(granted, name):
+    """Without a picture it is 20007, with one the status names it."""
+    assert await code(granted, name, status="x") == 20007
+    assert await code(granted, name, b"BM00", status="x") == 20005
+    status = await call(granted, name, PNG, status="x")
+    assert len(status["pic_urls"]) == 1
+
+
+@pytest.mark.parametrize("suffix", ["", "/biz"])
+async def test_up_to_nine_stored_pictures(granted, suffix):
+    """Stored pictures stand in the post in their order; a tenth, a stranger's or an unknown one is refused."""
+    wanted = [PNG + bytes([n]) for n in range(9)]
+    stored = [await call(granted, f"upload_pic{suffix}", data) for data in wanted]
+    numbers = [each["pic_id"] for each in stored]
+    assert all(numbers[0] in stored[0][f"{size}_pic"] for size in ("thumbnail", "bmiddle", "original"))
+    assert await posts(granted) == []
+    name = f"upload_url_text{suffix}"
+    status = await call(granted, name, status="x", pic_id=",".join(numbers), url="ignored")
+    assert len(status["pic_urls"]) == 9
+    (post,) = await posts(granted)
+    assert [(await granted.get(f"/_sim/media/{each}")).content for each in post["images"]] == wanted
+    assert await code(granted, name, status="y", pic_id=",".join([*numbers, numbers[0]])) == 10017
+    assert await code(granted, name, status="y", pic_id="unknown") == 10017
+    await settings(granted, weibo_grants={"*": GRANTS})
+    assert await code(granted, name, status="y", pic_id=numbers[0], access_token="8") == 10017
+    page = (await granted.get(f"/_sim/feed/weibo/{UID}")).text
+    assert page.count("/_sim/media/") == 9
+
+
+async def test_a_picture_by_its_address(granted):
+    """An address stands for a picture, which the simulator does not fetch; without either it is 10016."""
+    assert await code(granted, "upload_url_text", status="x") == 10016
+    assert await code(granted, "upload_url_text", status="x", url="ftp://a.cn/a.png") == 10017
+    status = await call(granted, "upload_url_text", status="x", url="https://a.cn/a.png")
+    assert len(status["pic_urls"]) == 1
+    (post,) = await posts(granted)
+    assert (await granted.get(f"/_sim/media/{post['images'][0]}")).headers["content-type"] == "image/png"
+
+
+async def test_pictures_to_store_are_checked(granted):
+    """A picture call without a picture, or with one of another type, stores nothing."""
+    assert await code(granted, "upload_pic/biz") == 20007
+    assert await code(granted, "upload_pic/biz", b"RIFF") == 20005
+
+
+async def test_long_texts_are_for_the_entitled(granted):
+    """Over 140 a text must say so and its user be entitled; over the long limit it is 20049."""
+    name = "upload_url_text/biz"
+    long = {"status": "雨" * 1500, "url": "https://a.cn/a.png", "is_longtext": "1"}
+    assert await code(granted, name, **long) == 20012
+    await settings(granted, weibo_grants={UID: [*GRANTS, "long_text"]})
+    assert await code(granted, name, **{**long, "is_longtext": "0"}) == 20012
+    assert await code(granted, name, **{**long, "status": "雨" * 2001}) == 20049
+    assert await code(granted, "upload/biz", PNG, status="雨" * 200, is_longtext="1") == 20012
+    status = await call(granted, name, **long)
+    assert (status["isLongText"], status["text"]) == (True, long["status"])
+
+
+async def test_an_article_and_the_post_that_leads_to_it(granted):
+    """The envelope names both; the post carries the words and the article's address, the page shows the article."""
+    answer = await write(granted, **WORDS)
+    data = answer["data"]
+    assert (answer["code"], answer["msg"]) == ("100000", "")
+    assert data["object_id"] == f"1022:2309404{data['mid']}"
+    assert data["url"] == f"https://weibo.com/ttarticle/p/show?id=2309404{data['mid']}"
+    (post,) = await posts(granted)
+    assert (post["id"], post["title"], post["html"]) == (data["mid"], WORDS["title"], WORDS["content"])
+    listed = await granted.get("/2/statuses/user_timeline.json", params={"access_token": UID})
+    (status,) = listed.json()["statuses"]
+    assert status["text"].startswith(WORDS["text"] + " http://t.cn/")
+    assert status["url_objects"][0]["url_ori"] == data["url"]
+    assert WORDS["title"] in (await granted.get(f"/_sim/feed/weibo/{UID}")).text
+    assert "<p>100%+ 正规</p>" in (await granted.get(f"/_sim/feed/weibo/{UID}?post={data['mid']}")).text
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"title": ""}, "title"),
+        ({"title": "字" * 33}, "title"),
+        ({"content": ""}, "content"),
+        ({"content": "字" * 90_001}, "content"),
+        ({"cover": "c.png"}, "cover"),
+        ({"text": "字" * 1901}, "text"),
+    ],
+)
+async def test_an_articles_parameters_are_named(granted, changed, named):
+    """A wrong parameter is 10008 in the article's own envelope, with HTTP 200 and nothing made."""
+    answer = await write(granted, **(WORDS | changed))
+    assert (answer["code"], answer["msg"], answer["data"]) == ("10008", f"param {named} invalid", "")
+    assert await posts(granted) == []
+
+
+async def test_articles_have_their_own_refusals(granted):
+    """Too soon is 11001 in the envelope; strict rip is a parameter; forbidden words come in the usual body."""
+    await settings(granted, weibo_gap=60, weibo_words={"赌博": 20021})
+    assert (await write(granted, **(WORDS | {"content": "赌博"})))["error_code"] == 20021
+    await write(granted, **WORDS)
+    assert (await write(granted, **WORDS))["code"] == "11001"
+    await settings(granted, weibo_rip="strict")
+    assert (await write(granted, **WORDS))["msg"] == "param rip invalid"
+
+
+@pytest.mark.parametrize(
+    ("fault", "made", "shown"),
+    [
+        ({"kind": "api_error", "code": 11003, "acts": True}, 1, ("code", "11003")),
+        ({"kind": "api_error", "code": 11002}, 0, ("code", "11002")),
+        ({"kind": "api_error", "code": 10024}, 0, ("error_code", 10024)),
+        ({"kind": "no_id"}, 1, ("data", {})),
+        ({"kind": "captcha"}, 0, ("error_code", 20031)),
+        ({"kind": "expire_token"}, 0, ("error_code", 21327)),
+    ],
+)
+async def test_faults_spoil_articles(granted, fault, made, shown):
+    """Errors of the article call keep its envelope, all others the usual body."""
+    await granted.post("/_sim/faults", json={"platform": "weibo", "endpoint": ARTICLE, "fault": fault})
+    answer = await write(granted, **WORDS)
+    assert answer[shown[0]] == shown[1]
+    assert len(await posts(granted)) == made
+
+
+@pytest.mark.parametrize("word", [20018, 20020, 20021, 21602])
+async def test_words_that_are_refused(sim, word):
+    """Each listed word has the code it was listed with."""
+    await settings(sim, weibo_words={"evil.example": word})
+    assert await code(sim, "share", status=f"x {LINK} http://evil.example/") == word
+    assert await code(sim, "share", status=f"x {LINK}") is None
+
+
+async def test_alike_is_not_the_same(sim):
+    """The same words are 20019, similar ones 20017 where the setting says from which likeness."""
+    await settings(sim, weibo_similarity=0.9)
+    text = "警惕退款客服诈骗，正规退款原路退回，请勿转账。"
+    assert await code(sim, "share", status=f"{text} {LINK}") is None
+    assert await code(sim, "share", status=f"{text}！ {LINK}") == 20017
+    assert await code(sim, "share", status=f"{text} {LINK}") == 20019
+    assert await code(sim, "share", status=f"今晚有暴雨 {LINK}") is None
+
+
+async def test_links_can_be_left_aside_when_comparing(sim):
+    """Normalised, texts that differ in links, marks and blanks only are the same."""
+    assert await code(sim, "share", status=f"注意 {LINK}") is None
+    assert await code(sim, "share", status=f"注意 {LINK}2") is None
+    await settings(sim, weibo_duplicate_normalise=True)
+    assert await code(sim, "share", status=f"#注意#\n{LINK}3") == 20019
+
+
+async def test_posting_too_often(sim):
+    """Within the gap a post is 20016, after it the next is taken."""
+    await settings(sim, weibo_gap=60)
+    assert await code(sim, "share", status=f"1 {LINK}") is None
+    assert await code(sim, "share", status=f"2 {LINK}") == 20016
+    await sim.post("/_sim/clock", json={"shift": 61})
+    assert await code(sim, "share", status=f"2 {LINK}") is None
+
+
+async def test_limits_by_address_and_by_call(granted):
+    """10022 is one address's hour, 10024 names the call; business calls count by address only."""
+    await settings(granted, weibo_per_hour=1, weibo_per_day=3)
+    assert await code(granted, "update", status="1") is None
+    refused = await call(granted, "update", status="2")
+    assert (refused["error_code"], refused["error"]) == (
+        10024,
+        "User requests for (/statuses/update) out of rate limit!",
+    )
+    assert await code(granted, "update/biz", status="3") is None
+    assert await code(granted, "update/biz", status="4") is None
+    await settings(granted, weibo_per_ip=1)
+    assert await code(granted, "update/biz", status="5") is None
+    assert await code(granted, "update/biz", status="6", access_token="8") == 10014
+    refused = await granted.post("/2/statuses/update/biz.json", data={"access_token": UID, "status": "6"})
+    assert (refused.status_code, refused.json()["error_code"]) == (403, 10022)
+    await granted.post("/_sim/clock", json={"shift": 3600})
+    assert await code(granted, "update", status="7") is None
+
+
+async def test_a_post_can_take_a_while_to_show(sim):
+    """With a listing delay a good answer comes at once, the list shows the post later."""
+    await settings(sim, weibo_listing_delay=120)
+    mine = (await call(sim, "share", status=f"x {LINK}"))["idstr"]
+    query = {"access_token": UID, "id": mine}
+    assert (await sim.get("/2/statuses/show.json", params=query)).json()["error_code"] == 20101
+    await sim.post("/_sim/clock", json={"shift": 121})
+    assert (await sim.get("/2/statuses/show.json", params=query)).json()["idstr"] == mine
+
+
+async def test_switches_for_what_the_record_leaves_open(sim):
+    """Links can stay as they were sent, and error codes can be text, those of faults as well."""
+    await settings(sim, weibo_short_links=False, weibo_error_code="text")
+    assert (await call(sim, "share", status=f"x {LINK}"))["text"] == f"x {LINK}"
+    assert await code(sim, "share", status="没有链接") == "10017"
+    assert await code(sim, "nothing") == "10020"
+    await sim.post("/_sim/faults", json={"platform": "weibo", "fault": {"kind": "api_error", "code": 10009}})
+    assert await code(sim, "share", status="没有链接") == "10009"

@@ -1,0 +1,121 @@
+"""Calls as Tieba's clients make them, written from what is known of the clients, not from the simulator."""
+
+import hashlib
+from dataclasses import dataclass
+
+import httpx
+
+from tests.surfaces.wire_format import message, read_message
+
+ME, OTHER = "tb.1.abcd", "tb.1.other"
+PC, APP = "36770b1f34c9bbf2e7d1a99d2b82fa9e", "tiebaclient!!!"
+PC_FIELDS = {"subapp_type": "pc", "_client_type": "20"}
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
+FORUM, TITLE, TEXT = "示例", "警惕退款客服诈骗", "第一行\r\n〔2026-118〕第二行"
+SAID = {
+    "/c/c/thread/add": {"content": 19, "fid": 26, "kw": 27, "title": 38, "is_ntitle": 41},
+    "/c/c/post/add": {"content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46},
+}
+CMD = {"/c/c/thread/add": "309730", "/c/c/post/add": "309731"}
+
+
+def signed(fields, salt=PC, **unsent):
+    """Add the signature that a client would."""
+    wanted = {**fields, **unsent}
+    text = "".join(f"{key}={wanted[key]}" for key in sorted(wanted))
+    return {**fields, "sign": hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()}
+
+
+@dataclass
+class Tieba:
+    """One reader or author in front of the simulator."""
+
+    sim: httpx.AsyncClient
+    who: str = ME
+
+    @property
+    def cookies(self):
+        return {"Cookie": f"BDUSS={self.who}; STOKEN=x"} if self.who else {}
+
+    def as_(self, who):
+        return Tieba(self.sim, who)
+
+    async def tbs(self):
+        return (await self.sim.get("/dc/common/tbs", headers=self.cookies)).json()["tbs"]
+
+    async def fid(self, name=FORUM):
+        answer = await self.sim.get("/f/commit/share/fnameShareApi", params={"fname": name, "ie": "utf-8"})
+        return str(answer.json()["data"]["fid"])
+
+    async def place(self):
+        return {"kw": FORUM, "fid": await self.fid(), "tbs": await self.tbs()}
+
+    async def pc(self, path, **fields):
+        """Call the new PC site."""
+        data = signed({**PC_FIELDS, **fields})
+        return (await self.sim.post(path, data=data, headers=self.cookies)).json()
+
+    async def app(self, path, **fields):
+        """Call the app's server with a form."""
+        return (await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))).json()
+
+    async def former(self, path, **fields):
+        """Call the former web site."""
+        return (await self.sim.post(path, data={"ie": "utf-8", **fields}, headers=self.cookies)).json()
+
+    async def message(self, path, cmd, data, part="data"):
+        """Call the app's server with a message; give the fields of its answer by their numbers."""
+        answer = await self.sim.post(
+            path,
+            params={"cmd": cmd},
+            files={part: ("file", message((1, data)), None)},
+            headers={"x_bd_data_type": "protobuf"},
+        )
+        return read_message(answer.content)
+
+    async def say(self, path, **fields):
+        """Write a thread or a floor by a message."""
+        common = message((1, 2), (2, "12.35.1.0"), (10, self.who), (11, await self.tbs()))
+        place = await self.place()
+        numbers = SAID[path]
+        said = [(numbers[name], value) for name, value in {**place, **fields}.items() if name in numbers]
+        return await self.message(path, CMD[path], message((1, common), *said))
+
+    async def thread(self, **changes):
+        """Open a thread on the PC site."""
+        return await self.pc("/c/c/thread/add_pc", **{**await self.place(), "title": TITLE, "content": TEXT, **changes})
+
+    async def reply(self, tid, text="二楼的更正", **changes):
+        """Write a floor on the PC site."""
+        fields = {"tid": tid, "content": text, "quote_id": "", "repostid": "", "sub_post_id": "", **changes}
+        return await self.pc("/c/c/post/add_pc", **{**await self.place(), **fields})
+
+    async def upload(self, data=PNG):
+        """Upload a picture on the PC site; give its number."""
+        fields = {"chunkNo": "1", "isFinish": "1", "width": "40", "height": "30", "tbs": await self.tbs(), **PC_FIELDS}
+        data = {"data": signed(fields, chunk="[object File]"), "files": {"chunk": ("a.png", data, "image/png")}}
+        return (await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)).json()["picId"]
+
+    async def page(self, tid, **changes):
+        """Read a thread on the PC site."""
+        return await self.pc("/c/f/pb/page_pc", **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes})
+
+    async def threads(self, portrait=ME, kind="1"):
+        """Read somebody's list on the PC site."""
+        query = signed({"pn": "1", "rn": "20", "portrait": portrait, "type": kind, "un": "", **PC_FIELDS})
+        answer = await self.sim.get("/c/u/feed/myThread", params=query, headers=self.cookies)
+        return answer.json()["data"]["list"]
+
+    async def settings(self, **changes):
+        assert (await self.sim.post("/_sim/settings", json=changes)).status_code == 200
+
+    async def fault(self, path, **fault):
+        assert "id" in (await self.sim.post("/_sim/faults", json={"endpoint": path, "fault": fault})).json()
+
+    async def posts(self):
+        return (await self.sim.get("/_sim/posts")).json()
+
+
+def floors(page):
+    """The floors of a page by number and text."""
+    return [(each["floor"], each["content"][0]["text"]) for each in page["post_list"]]
