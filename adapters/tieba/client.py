@@ -68,6 +68,10 @@ class TiebaAdapter:
         marks = await self._upload(parcel, tbs)
         if not isinstance(marks, list):
             return _unprepared(marks)
+        if marks:  # uploads take their time, and how long a token lives is not published
+            tbs = await self._session()
+            if not isinstance(tbs, str):
+                return _unprepared(tbs)
         content = "\r\n".join([parcel.rendition.text, *marks])
         thread = wire.Thread(forum=self._name, fid=fid, title=parcel.rendition.title, content=content)
         answer = await self.kit.http.create(wire.encode_thread(self._web, self._cookies(), tbs, thread), parcel)

@@ -12,7 +12,7 @@ from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, database_trouble, has_books, settings_of
-from publisher.domain.account import Account
+from publisher.domain.account import Account, Mode
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
 from publisher.guard import guarded
 from publisher.settings import Settings
@@ -118,7 +118,8 @@ async def _examine(terminal: Terminal) -> tuple[Settings, Mapping[Any, Health]]:
     settings = await settings_of(terminal)
     with database_trouble():
         async with open_application(settings, World(), sends=True) as application:
-            speakers = {terms.account.login: terms.account for terms in application.outbox.books.terms.values()}
+            accounts = [terms.account for terms in application.outbox.books.terms.values()]
+            speakers = {account.login: account for account in accounts if account.mode is Mode.API}
             gate = asyncio.Semaphore(AT_ONCE)
 
             async def probe(account: Account) -> Health:

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .reach import reach_of
 from .tieba.floors import floors_of
 from .tieba.forums import floor_id
 from .tieba.marks import PICTURE_MARK
 from .wechat.html import clean
 from .wechat.ids import PICTURE
-from .weibo.reach import reach_of
 from .words import words_of
 from .world import Account, Post, World
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import Account, AccountId
+from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
 from publisher.domain.quota import DAY
 from publisher.store.books import Books
@@ -45,7 +45,11 @@ class Checkups:
     def _take(self, unit: Unit, limit: int) -> list[Account]:
         now = self.books.world.now()
         known = {row.login: row.next_at for row in unit.connection.execute(select(HEALTH.c.login, HEALTH.c.next_at))}
-        speakers = {terms.account.login: terms.account for terms in self.books.terms.values()}
+        speakers = {
+            terms.account.login: terms.account
+            for terms in self.books.terms.values()
+            if terms.account.mode is Mode.API  # where people post by hand, nobody need be able to sign in
+        }
         due = {login: account for login, account in speakers.items() if known.get(login, now) <= now}
         taken = list(due.items())[:limit]
         for login, _account in taken:

@@ -48,7 +48,7 @@ class Watches:
     def _take(self, unit: Unit, limit: int) -> list[AccountId]:
         now = self.books.world.now()
         known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
-        due = [account for account in self.books.terms if known.get(account, now) <= now][:limit]
+        due = [account for account in self.books.speaking if known.get(account, now) <= now][:limit]
         for account in due:
             turn = {"next_at": now + self.books.terms[account].traits.watch_every}
             if account in known:

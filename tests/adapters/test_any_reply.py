@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.tieba import reading
+from adapters.tieba import reach, reading, standing
 from adapters.tieba import wire as tieba
 from adapters.tieba.client import _removed
 from adapters.weibo import reading as weibo
@@ -60,6 +60,12 @@ KEYS = st.sampled_from(
         "is_login",
         "tbs",
         "picId",
+        "anti",
+        "user",
+        "block_stat",
+        "view_num",
+        "agree",
+        "private",
     ]
 )
 VALUES = st.recursive(
@@ -105,8 +111,12 @@ def test_tieba_decoders_never_raise(reply):
     tieba.decode_upload(reply, NOW)
     tieba.decode_thread(reply, Ticket(number="x"), NOW)
     _removed(reply)
-    reading.decode_page(reply, reading.Asked(tid="1", marker=MARKER, identity="tb.1.x"), NOW)
+    asked = reading.Asked(tid="1", marker=MARKER, identity="tb.1.x")
+    reading.decode_page(reply, asked, NOW)
+    reach.decode_reach(reply, asked)
+    standing.decode_standing(reply, "tb.1.x")
     listed = reading.decode_own_threads(reply, "tb.1.x")
     if isinstance(listed, reading.Listing):
         finding = reading.judge(listed, reading.Trace(marker=MARKER, baseline=BASELINE), 1, NOW)
         assert listed.items or not isinstance(finding, Missing)
+        reach.sightings(listed, 1)

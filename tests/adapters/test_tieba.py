@@ -95,13 +95,14 @@ async def test_thread_golden(tieba, parcel, golden):
 
 
 async def test_thread_with_pictures_golden(tieba, parcel_of, picture, golden, answer):
-    """Pictures are uploaded first; each leaves a mark on a line of its own below the text."""
+    """Pictures are uploaded first, then comes a fresh token; each leaves a mark on a line of its own below the text."""
     adapter, desk = tieba
     desk.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
     desk.router.post(ADD).respond(200, json=opened())
     outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture, picture)))
     golden("tieba/upload", desk.requests[3])
-    golden("tieba/thread_pictures", desk.requests[5])
+    golden("tieba/session", desk.requests[5])
+    golden("tieba/thread_pictures", desk.requests[6])
     assert isinstance(outcome, Submitted)
     assert desk.failpoints == ["media.after_upload", "media.after_upload"]
 
@@ -390,6 +391,17 @@ async def test_a_captcha_wanted_for_a_picture_f49(tieba, parcel_of, picture):
     desk.router.post(UPLOAD).respond(200, json={"error_code": "999999", "info": {"need_vcode": "1"}})
     outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
     assert outcome == Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA)
+
+
+async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, parcel_of, picture, answer):
+    """A session that is over after the uploads keeps the thread from being opened."""
+    adapter, desk = tieba
+    live, over = {"tbs": "x", "is_login": 1}, {"tbs": "x", "is_login": 0}
+    desk.router.get(TBS).mock(side_effect=[httpx.Response(200, json=live), httpx.Response(200, json=over)])
+    desk.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
+    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    assert outcome == CredentialExpired(reason="tieba_not_signed_in")
+    assert ADD not in [str(request.url) for request in desk.requests]
 
 
 async def test_risk_not_accepted_and_no_session(bench, parcel):

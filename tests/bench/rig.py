@@ -102,7 +102,7 @@ def workspace(accounts: int, base_url: str = "http://127.0.0.1:1", limits: str =
         for number in range(accounts):
             uid = FIRST_UID + number
             parts.append(ACCOUNT.format(number=number, uid=uid, base_url=base_url))
-            secret = {"app_key": "1", "app_secret": "drill", "access_token": str(uid)}
+            secret = {"app_key": "1000000000", "app_secret": "drill", "access_token": str(uid)}
             (folder / "secrets" / f"a{number}").write_text(json.dumps(secret), "utf-8")
         (folder / "publisher.toml").write_text("".join(parts), "utf-8")
         yield folder

@@ -60,7 +60,7 @@ class Account:
     def secret(self) -> dict[str, str]:
         match self.platform:
             case "weibo":
-                return {"app_key": "1", "app_secret": "drill", "access_token": self.identity}
+                return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
             case "wechat":
                 return {"app_id": self.identity, "app_secret": "drill"}
             case _:

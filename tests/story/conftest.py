@@ -55,7 +55,7 @@ CITIES = {"110000": ("beijing", "北京"), "310000": ("shanghai", "上海")}
 def secret_of(platform: str, identity: str) -> dict[str, str]:
     """Give credentials that the simulator takes for the identity's own."""
     return {
-        "weibo": {"app_key": "1", "app_secret": "2", "access_token": identity},
+        "weibo": {"app_key": "1000000000", "app_secret": "2", "access_token": identity},
         "wechat": {"app_id": identity, "app_secret": "2"},
         "tieba": {"BDUSS": identity, "STOKEN": "2"},
     }[platform]

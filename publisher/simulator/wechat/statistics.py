@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from publisher.simulator.call import Answer, Call
-from publisher.simulator.weibo.reach import Reach, reach_of
+from publisher.simulator.reach import Reach, reach_of
 from publisher.simulator.world import Post, World
 
 from .answers import BEIJING, refuse

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from publisher.simulator.call import Answer, Call
+from publisher.simulator.reach import reach_of
 from publisher.simulator.world import Account, Post
 
 from .codes import ARTICLE_CODES, TEXTS, status_of
 from .ids import uid_number
-from .reach import reach_of
 
 BEIJING = timezone(timedelta(hours=8))
 ARTICLE = "/proxy/article/publish.json"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from publisher.simulator.call import Answer, Call
+from publisher.simulator.reach import reach_of
 from publisher.simulator.world import Post, World
 
 from .answers import refuse
 from .ids import bid, mid_of
-from .reach import reach_of
 from .sign_in import SignIn
 
 MOST_COUNTED = 100
