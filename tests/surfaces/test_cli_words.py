@@ -116,6 +116,8 @@ def test_every_reason_has_words(narrator, reason):
 def test_every_alert_has_words(narrator, code):
     """Each alert is told in words that name the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
+    if code in {"unexplained_post", "post_by_hand"}:
+        facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     told = narrator.alert(Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts}))
     assert code not in told
     assert "beijing-weibo" in told or code == "reload_refused"
