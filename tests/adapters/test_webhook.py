@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -345,12 +345,12 @@ def test_whatever_is_answered_decoders_give_a_value(status, value):
     """An exception in a decoder would hide what a receiver did."""
     answer = wire.decode(Reply(status=status, headers={}, body=json.dumps(value).encode()), 200, 201, 409)
     if isinstance(answer, wire.Refusal):
-        judge_refusal(answer, NOON)
+        assert not isinstance(judge_refusal(answer, NOON), Published | Submitted)
     elif not isinstance(answer, Unknown):
-        wire.decode_post(answer)
-        wire.decode_recent(answer, "police-site")
-        wire.decode_reach(answer, "police-site", ["1001", MARKER])
-        wire.until_of(answer)
+        assert isinstance(wire.decode_post(answer), wire.Post | Unknown)
+        assert isinstance(wire.decode_recent(answer, "police-site"), list | tuple | Unknown)
+        assert isinstance(wire.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown)
+        assert isinstance(wire.until_of(answer), datetime | None)
 
 
 def test_the_golden_answer_is_json(answer):

@@ -148,10 +148,11 @@ def test_numbers_may_be_text():
 
 @given(REPLIES)
 def test_no_answer_makes_a_decoder_raise(reply):
-    """F31: no JSON, well-meant or not, makes a decoder of mass sends or figures raise."""
-    mass.decode_mass_send(reply)
-    mass.decode_mass_status(reply)
-    reach.decode_reach(reply)
+    """F31: whatever comes, decoders of mass sends and figures give what they promise, and never raise."""
+    trouble = wire.Refused | wire.Limited | wire.Unreadable
+    assert isinstance(mass.decode_mass_send(reply), str | trouble)
+    assert isinstance(mass.decode_mass_status(reply), str | trouble)
+    assert isinstance(reach.decode_reach(reply), dict | trouble)
 
 
 @pytest.mark.parametrize(
