@@ -1,0 +1,150 @@
+"""What a campaign leaves for an independent judge, in the form of docs/checker.md."""
+
+import hashlib
+import json
+import re
+import shutil
+import sqlite3
+import time
+import tomllib
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checker.database import Rows, rows_of_file, rows_of_server
+from workspace import CANARY
+
+if TYPE_CHECKING:
+    from campaign import Campaign
+
+REST_WITHIN = 240.0
+"""Seconds in which everything must have come to rest after it was due; a campaign waits so long."""
+MAX_LATE, LASTS = 1800.0, timedelta(days=1)
+"""What a post that says nothing else gets."""
+WATCH_EVERY = 3600.0
+RESENDS = {"weibo": True, "wechat": True, "tieba": False}
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def save(folder: Path, campaign: "Campaign") -> None:
+    """Write everything that the checker asks for and a campaign knows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = tomllib.loads((campaign.workspace.folder / "publisher.toml").read_text("utf-8"))
+    _write(folder / "posts.json", campaign.platforms.posts())
+    _write(folder / "status.json", campaign.publisher.status())
+    _write(folder / "settings.json", _settings(settings))
+    _write(folder / "plan.json", _plan(campaign))
+    _write_lines(folder / "log.jsonl", campaign.platforms.log())
+    _write_lines(folder / "orders.jsonl", [order for one in campaign.publishers for order in one.orders])
+    database = campaign.publisher.database
+    found = rows_of_server(database) if database else rows_of_file(campaign.workspace.folder / "var" / "publisher.db")
+    _write_rows(folder / "publisher.db", found)
+    _keep_files(folder, campaign)
+
+
+def _write(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
+
+
+def _write_lines(file: Path, lines: Any) -> None:
+    file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+
+
+def _settings(settings: dict[str, Any]) -> dict[str, Any]:
+    limits = {
+        name: {key: _seconds(value) for key, value in table.items()} for name, table in settings["limits"].items()
+    }
+    wanted = ("settle", "gap", "per_hour", "per_day")
+    return {
+        "environment": settings["environment"],
+        "hosts": ["127.0.0.1"],
+        "rest_within": REST_WITHIN,
+        "recover_within": 0,
+        "platforms": {
+            name: {
+                **{key: table[key] for key in wanted},
+                "may_resend": RESENDS[name],
+                "watch_every": WATCH_EVERY,
+            }
+            for name, table in limits.items()
+        },
+        "accounts": [
+            {
+                **{key: account[key] for key in ("id", "platform", "identity")},
+                "login": f"{account['platform']}/{account['secret']}",
+            }
+            for account in settings["account"]
+        ],
+    }
+
+
+def _seconds(value: str | int) -> float:
+    number = re.fullmatch(r"([\d.]+)([smh])", str(value))
+    return float(number[1]) * UNITS[number[2]] if number else float(value)
+
+
+def _plan(campaign: "Campaign") -> dict[str, Any]:
+    now = time.time()
+    written = campaign.workspace.written
+    return {
+        "began_at": now - campaign.seconds,
+        "ended_at": now,
+        "duties": [_duty(campaign, entry, account) for entry in written for account in entry.accounts],
+        "versions": [
+            {
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "duties": [[one.id, "once", name] for one in written if one.wave <= wave for name in one.accounts],
+            }
+            for wave, text in enumerate(campaign.workspace.versions)
+        ],
+    }
+
+
+def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
+    due = entry.due.astimezone(UTC).replace(microsecond=0)
+    return {
+        "post": entry.id,
+        "occurrence": "once",
+        "account": account,
+        "due": due.isoformat(),
+        "expires": (due + LASTS).isoformat(),
+        "max_late": MAX_LATE,
+        "end": campaign.wanted[entry.id, account],
+    }
+
+
+def order(kind: str, asked: float, **target: str) -> dict[str, str]:
+    """Spell what a person has just done, given when it was begun."""
+    return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": "wang", **target}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _write_rows(file: Path, found: Rows) -> None:
+    """Copy what the checker reads, whatever the database was: its server may be gone by then."""
+    file.unlink(missing_ok=True)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for table, rows in found.items():
+            if rows:
+                names = ", ".join(f'"{name}"' for name in rows[0])
+                places = ", ".join("?" for _ in rows[0])
+                connection.execute(f'CREATE TABLE "{table}" ({names})')
+                values = [tuple(row.values()) for row in rows]
+                connection.executemany(f'INSERT INTO "{table}" VALUES ({places})', values)  # noqa: S608 # as read
+
+
+def _keep_files(folder: Path, campaign: "Campaign") -> None:
+    """What the daemons wrote, whatever they died of: in none of it may the accounts' secret stand."""
+    lines = [f"canary: {CANARY}", "path: publisher.db"]
+    for worker in campaign.workspace.folders:
+        kept = folder / worker.name
+        shutil.copytree(worker / "var", kept / "var", dirs_exist_ok=True)
+        shutil.copy(worker / "daemon.log", kept)
+        for name in ("intents.jsonl", "audit-anchors.log"):
+            if (file := worker / "var" / name).exists():
+                shutil.copy(file, folder / f"{file.stem}-{worker.name}{file.suffix}")
+        lines.append(f"path: {worker.name}")
+    (folder / "canaries.txt").write_text("\n".join(lines) + "\n", "utf-8")

@@ -1,0 +1,80 @@
+"""What goes beyond one delivery: I5, I19, I23, I24, I25."""
+
+from collections.abc import Iterator, Sequence
+
+from .history import Attempt, Duty, History, NotJudgedError, Violation
+
+
+def two_people(history: History) -> Iterator[Violation]:
+    """I5: at each intent its words had the approvals that they need, by people who are not their author."""
+    for attempt in history.attempts:
+        delivery = history.deliveries.get(attempt.delivery)
+        duty = history.duty_of(delivery) if delivery else None
+        if delivery and duty and duty.approvals and len(_approvers(history, attempt, duty)) < duty.approvals:
+            what = f"sent with fewer than {duty.approvals} approvals"
+            yield Violation(subject=delivery.subject, what=what, evidence=(attempt.row,))
+
+
+def _approvers(history: History, attempt: Attempt, duty: Duty) -> set[str]:
+    return {
+        approval.by
+        for approval in history.approvals
+        if approval.rendition == attempt.rendition
+        and approval.by != duty.author
+        and approval.at <= attempt.intended
+        and (approval.ended is None or approval.ended > attempt.intended)
+    }
+
+
+def secrets_stay_secret(history: History) -> Iterator[Violation]:
+    """I19: no planted secret stands in any file that was searched, as itself or in a common spelling."""
+    for canary, file in history.leaks:
+        yield Violation(subject=canary, what="a planted secret was found", evidence=(file,))
+
+
+def only_allowed_places(history: History) -> Iterator[Violation]:
+    """I23: the database is stamped with its environment, and connections went to allowed hosts only."""
+    wanted, stamped = history.settings.environment, history.stamp.get("environment")
+    if wanted is not None and stamped != wanted:
+        yield Violation(subject="database", what=f"stamped {stamped}, run as {wanted}", evidence=("stamp:environment",))
+    if "connections" not in history.given:
+        raise NotJudgedError("connections.jsonl is missing: nobody recorded where calls went")
+    for line, connection in enumerate(history.connections, 1):
+        if connection["host"] not in history.settings.hosts:
+            evidence = (f"connections:{line}",)
+            yield Violation(subject=connection["host"], what="a place that is not allowed", evidence=evidence)
+
+
+def bounded(history: History) -> Iterator[Violation]:
+    """I24: nothing that was measured went over its bound."""
+    if not history.settings.bounds:
+        raise NotJudgedError("settings.json names no bounds")
+    for name, most in history.settings.bounds.items():
+        over = [(line, point[name]) for line, point in enumerate(history.metrics, 1) if point.get(name, 0) > most]
+        if not any(name in point for point in history.metrics):
+            raise NotJudgedError(f"metrics.jsonl does not measure {name}")
+        if over:
+            line, value = over[0]
+            yield Violation(subject=name, what=f"{value}, more than {most}", evidence=(f"metrics:{line}",))
+
+
+def replayable(history: History) -> Iterator[Violation]:
+    """I25: a second run under the same seed did the same things in the same order."""
+    if history.replay is None:
+        raise NotJudgedError("there is no second run in replay/")
+    for what, mine, theirs in (
+        ("log", _deeds(history), _deeds(history.replay)),
+        ("audit", _steps(history), _steps(history.replay)),
+    ):
+        if mine != theirs:
+            place = next((n for n, pair in enumerate(zip(mine, theirs, strict=False), 1) if pair[0] != pair[1]), None)
+            line = place or min(len(mine), len(theirs)) + 1
+            yield Violation(subject="replay", what=f"the {what}s part at line {line}", evidence=(f"{what}:{line}",))
+
+
+def _deeds(history: History) -> Sequence[tuple[str, ...]]:
+    return [(entry.kind, entry.platform, entry.account, entry.endpoint or "") for entry in history.log]
+
+
+def _steps(history: History) -> Sequence[tuple[str, ...]]:
+    return [(act.subject, act.event, act.before or "", act.after or "") for act in history.audit]

@@ -1,0 +1,377 @@
+"""What a run left behind, in plain words. Instants are seconds since 1970, of UTC."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+ENDED = frozenset({"retracted", "removed", "failed", "expired", "cancelled"})
+"""States that nothing leads out of."""
+BEFORE_CALL = frozenset({"pending", "due", "claimed", "retry_wait"})
+
+
+class NotJudgedError(Exception):
+    """The artefacts at hand cannot show whether an invariant held; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One thing that must not be: about whom, and where to see it (`log:SEQ`, `table:ID`, `file:LINE`)."""
+
+    subject: str
+    what: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the simulator's log. `call` is the `seq` of the call that it belongs to."""
+
+    seq: int
+    at: float
+    kind: str
+    platform: str
+    account: str
+    endpoint: str | None
+    post_id: str | None
+    status: int | None
+    fault: str | None
+    call: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A post as it stands on a platform. `thread` is set for a floor; `text` is what was received."""
+
+    id: str
+    platform: str
+    account: str
+    created: float
+    text: str
+    title: str
+    html: str
+    images: tuple[str, ...]
+    is_removed: bool
+    is_visible: bool
+    thread: str | None
+    is_rewritten: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    id: int
+    post: str
+    label: str
+    account: str
+    platform: str
+    login: str
+    state: str
+    version: int
+    revision: str
+    rendition: str
+    due: float
+    expires: float
+    max_late: float
+    updated: float
+    next: float | None
+    follows: str | None
+    reason: str | None
+    attempts: int
+    remote_id: str | None
+    is_by_word: bool
+    is_withdrawn: bool
+    is_retract_ordered: bool
+
+    @property
+    def subject(self) -> str:
+        instant = "" if self.label == "once" else f"#{self.label}"
+        return f"{self.post}{instant}@{self.account}"
+
+    @property
+    def row(self) -> str:
+        return f"delivery:{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    id: int
+    delivery: int
+    number: int
+    epoch: int
+    login: str
+    account: str
+    rendition: str
+    since: float
+    intended: float
+    ended: float | None
+    outcome: str | None
+    detail: Mapping[str, Any]
+
+    @property
+    def row(self) -> str:
+        return f"attempt:{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    id: int
+    delivery: int
+    attempt: int
+    at: float
+    finding: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """An entry of the audit. `columns` are all its columns as they stand in the database."""
+
+    id: int
+    at: float
+    role: str
+    name: str
+    event: str
+    subject: str
+    before: str | None
+    after: str | None
+    detail: Mapping[str, Any]
+    columns: Mapping[str, Any]
+
+    @property
+    def row(self) -> str:
+        return f"audit:{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    id: int
+    at: float
+    code: str
+    subject: str
+    cleared: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A rendition as it was frozen. `body` is its whole JSON."""
+
+    fingerprint: str
+    revision: str
+    account: str
+    marker: str
+    title: str
+    text: str
+    pictures: tuple[str, ...]
+    body: Mapping[str, Any]
+
+    @property
+    def has_title_apart(self) -> bool:
+        """Whether the title goes beside the text; a plain Weibo post has it inside its text, if anywhere."""
+        return self.body["platform"] != "weibo" or self.text.lstrip().startswith("<")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """An accepted version of the schedule."""
+
+    id: int
+    at: float
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    account: str
+    remote_id: str
+    is_history: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A line of the journal; `line` is its number, `key` names its delivery where the line does."""
+
+    line: int
+    delivery: int
+    attempt: int
+    epoch: int
+    rendition: str
+    at: float
+    key: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """One thing that was asked for, by whoever made the run. What is None or 0 was not said."""
+
+    post: str
+    occurrence: str
+    account: str
+    due: float | None = None
+    expires: float | None = None
+    max_late: float | None = None
+    end: str | None = None
+    text_sha256: str | None = None
+    images: tuple[str, ...] | None = None
+    author: str | None = None
+    approvals: int = 0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.post, self.occurrence, self.account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A time in which a scope did not work: `all`, `platform:P`, `account:A` or `post:P`."""
+
+    scope: str
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """A version of the schedule that was handed out, and the duties that it must have filed once accepted."""
+
+    sha256: str
+    duties: frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    duties: tuple[Duty, ...] = ()
+    began: float | None = None
+    faults_ended: float | None = None
+    ended: float | None = None
+    outages: tuple[Outage, ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person did: `asked` is when the command began, `at` when it returned."""
+
+    line: int
+    kind: str
+    asked: float
+    at: float
+    scope: str | None
+    post: str | None
+    account: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    rendition: str
+    by: str
+    at: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the settings say of one account. A limit of None is not known."""
+
+    account: str
+    platform: str
+    identity: str
+    login: str
+    gap: float | None
+    per_hour: int | None
+    per_day: int | None
+    settle: float | None
+    may_resend: bool
+    watch_every: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`tolerance` is how far two clocks, and the edges of two processes, may differ."""
+
+    accounts: Mapping[str, Terms] = field(default_factory=dict)
+    environment: str | None = None
+    hosts: frozenset[str] = frozenset()
+    tolerance: float = 0.25
+    rest_within: float | None = None
+    recover_within: float | None = None
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """A run. `given` names the artefacts that were there."""
+
+    given: frozenset[str]
+    log: Sequence[Entry] = ()
+    copies: Mapping[str, Copy] = field(default_factory=dict)
+    deliveries: Mapping[int, Delivery] = field(default_factory=dict)
+    attempts: Sequence[Attempt] = ()
+    looks: Sequence[Look] = ()
+    audit: Sequence[Act] = ()
+    alerts: Sequence[Alert] = ()
+    words: Mapping[str, Words] = field(default_factory=dict)
+    versions: Sequence[Version] = ()
+    media: Mapping[str, str] = field(default_factory=dict)
+    sightings: Sequence[Sighting] = ()
+    stamp: Mapping[str, str] = field(default_factory=dict)
+    journal: Sequence[Intent] = ()
+    plan: Plan = field(default_factory=Plan)
+    orders: Sequence[Order] = ()
+    approvals: Sequence[Approval] = ()
+    status: Sequence[Mapping[str, Any]] = ()
+    settings: Settings = field(default_factory=Settings)
+    timings: Sequence[Mapping[str, Any]] = ()
+    metrics: Sequence[Mapping[str, Any]] = ()
+    connections: Sequence[Mapping[str, Any]] = ()
+    anchors: Sequence[Mapping[str, Any]] = ()
+    leaks: Sequence[tuple[str, str]] = ()
+    """Canaries that were found: how the secret begins, and the file."""
+    replay: "History | None" = None
+
+    @cached_property
+    def by_key(self) -> Mapping[tuple[str, str, str], Delivery]:
+        return {(one.post, one.label, one.account): one for one in self.deliveries.values()}
+
+    @cached_property
+    def by_subject(self) -> Mapping[str, Delivery]:
+        return {one.subject: one for one in self.deliveries.values()}
+
+    @cached_property
+    def attempts_of(self) -> Mapping[int, Sequence[Attempt]]:
+        """Attempts by delivery, in the order of their numbers; those of deliveries that nobody knows left out."""
+        known = [one for one in self.attempts if one.delivery in self.deliveries]
+        return _grouped(sorted(known, key=lambda one: one.number), "delivery")
+
+    @cached_property
+    def looks_of(self) -> Mapping[int, Sequence[Look]]:
+        return _grouped(self.looks, "delivery")
+
+    @cached_property
+    def acts_on(self) -> Mapping[str, Sequence[Act]]:
+        """The audit by subject, in its order."""
+        return _grouped(self.audit, "subject")
+
+    @cached_property
+    def alerts_on(self) -> Mapping[str, Sequence[Alert]]:
+        return _grouped(self.alerts, "subject")
+
+    @cached_property
+    def duties(self) -> Mapping[tuple[str, str, str], Duty]:
+        return {duty.key: duty for duty in self.plan.duties}
+
+    def duty_of(self, delivery: Delivery) -> Duty | None:
+        return self.duties.get((delivery.post, delivery.label, delivery.account))
+
+    def identity_of(self, delivery: Delivery) -> tuple[str, str]:
+        """Give the platform and the account's own name there."""
+        terms = self.settings.accounts.get(delivery.account)
+        return delivery.platform, terms.identity if terms else delivery.account
+
+
+def _grouped(items: Sequence[Any], name: str) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for item in items:
+        groups.setdefault(getattr(item, name), []).append(item)
+    return groups

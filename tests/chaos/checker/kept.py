@@ -1,0 +1,255 @@
+"""What the books must show of themselves: I7, I12, I17, I18, I22."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from .history import ENDED, Act, Attempt, Delivery, History, NotJudgedError, Order, Violation
+from .shaping import seconds
+from .steps import STEPS
+from .tracing import trace_of
+
+CLEAR = frozenset({"NotSent", "RateLimited", "Busy", "CredentialExpired"})
+"""Outcomes after which another call may follow without a look: nothing was made."""
+LOOKS_NEEDED = 2
+PREFIX = b"publisher audit 1\n"
+"""What a hash of the chain begins with."""
+FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
+WRITTEN = {
+    "pause": ("Paused",),
+    "resume": ("Resumed",),
+    "withdraw": ("Withdrawn",),
+    "retract": ("RetractOrdered",),
+    "rule": ("Ruled", "TaskTakenBack"),
+    "resend": ("ResendOrdered",),
+    "send": ("SentNow",),
+}
+"""The audit's events by which an order of each kind must be found."""
+
+
+def not_again_blindly(history: History) -> Iterator[Violation]:
+    """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word."""
+    for key, attempts in history.attempts_of.items():
+        delivery, alone = history.deliveries[key], 0
+        for first, second in pairwise(attempts):
+            if first.outcome in CLEAR or _decided(history, delivery, first, second):
+                continue
+            alone += 1
+            for what in _not_shown(history, delivery, first, second, alone):
+                evidence = (first.row, second.row, *(f"look:{look.id}" for look in history.looks_of.get(key, ())))
+                yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+    for call in trace_of(history).calls:
+        if call.attempt and call.attempt.outcome == "NotSent":
+            subject = history.deliveries[call.attempt.delivery].subject
+            what = "written down as not sent, yet the platform received it"
+            yield Violation(subject=subject, what=what, evidence=(call.attempt.row, call.where))
+
+
+def _decided(history: History, delivery: Delivery, first: Attempt, second: Attempt) -> bool:
+    acts = history.acts_on.get(delivery.subject, ())
+    return any(
+        act.role == "person" and act.event == "Ruled" and first.intended <= act.at <= second.intended for act in acts
+    )
+
+
+def _not_shown(history: History, delivery: Delivery, first: Attempt, second: Attempt, alone: int) -> Iterator[str]:
+    """What the rule of absence lacks between two attempts."""
+    terms = history.settings.accounts.get(delivery.account)
+    if terms is None or terms.settle is None:
+        raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
+    looks = [
+        one
+        for one in history.looks_of.get(delivery.id, ())
+        if one.attempt == first.number and one.at <= second.intended
+    ]
+    complete = [one for one in looks if one.finding == "Missing" and _back_to(one.detail) <= first.since]
+    if not terms.may_resend:
+        yield "sent again where the platform allows none"
+    if alone > 1:
+        yield "sent again a second time"
+    if len(complete) < LOOKS_NEEDED:
+        yield f"sent again after {len(complete)} complete looks"
+    elif first.ended is None or max(one.at for one in complete) <= first.ended + terms.settle:
+        yield "sent again before the settle time was over"
+    if any(one.finding not in {"Missing", "Unknown"} for one in looks):
+        yield "sent again though a look had found something"
+
+
+def _back_to(detail: Mapping[str, str]) -> float:
+    found = seconds(detail.get("back_to"))
+    return float("inf") if found is None else found
+
+
+def legal_steps(history: History) -> Iterator[Violation]:
+    """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends."""
+    for acts in history.acts_on.values():
+        for act in acts:
+            if act.before is None:
+                continue
+            to, who = STEPS.get((act.before, act.event), (frozenset(), frozenset()))
+            if act.before in ENDED:
+                yield _step(act, f"{act.before} was left by {act.event}")
+            elif act.after not in to:
+                yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
+            elif act.role not in who:
+                yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
+    for delivery in history.deliveries.values():
+        yield from _versions(history, delivery)
+
+
+def _step(act: Act, what: str) -> Violation:
+    return Violation(subject=act.subject, what=what, evidence=(act.row,))
+
+
+def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
+    """A person's `send` moves all waiting deliveries of a post on, and is one entry for the post."""
+    acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
+    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "SentNow"]
+    known = [(0, 1), *((act.id, act.detail["version"]) for act in acts), (float("inf"), delivery.version)]
+    for (before, first), (after, second) in pairwise(known):
+        least = 0 if after == float("inf") else 1
+        most = least + sum(before < number < after for number in sent)
+        if not least <= second - first <= most:
+            evidence = (delivery.row, *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")))
+            yield Violation(subject=delivery.subject, what=f"version {first}, then {second}", evidence=evidence)
+
+
+def once_each(history: History) -> Iterator[Violation]:
+    """I17: no instant of a post is filed twice for an account, and none that nobody asked for."""
+    found: dict[tuple[str, str, str], list[Delivery]] = defaultdict(list)
+    for delivery in history.deliveries.values():
+        found[delivery.post, _instant(delivery.label), delivery.account].append(delivery)
+    for (post, instant, account), same in found.items():
+        if len(same) > 1:
+            evidence = tuple(one.row for one in same)
+            yield Violation(
+                subject=f"{post}@{account}", what=f"{instant} was filed {len(same)} times", evidence=evidence
+            )
+    asked = {(duty.post, _instant(duty.occurrence), duty.account) for duty in history.plan.duties}
+    for (post, instant, account), (delivery, *_more) in found.items():
+        if (post, instant, account) not in asked and not _ordered_again(history, delivery):
+            yield Violation(subject=delivery.subject, what="filed, and nobody asked for it", evidence=(delivery.row,))
+
+
+def _instant(label: str) -> str:
+    """The same instant has one spelling; what is no instant stays what it is."""
+    try:
+        return datetime.fromisoformat(label).astimezone(UTC).isoformat()
+    except ValueError:
+        return label
+
+
+def _ordered_again(history: History, delivery: Delivery) -> bool:
+    by_order = any(
+        order.kind in {"resend", "send"} and order.post == delivery.post and order.account in {None, delivery.account}
+        for order in history.orders
+    )
+    events = {"ResendOrdered", "SentNow"}
+    return by_order or any(
+        act.event in events and _is_about(act, delivery.post, delivery.account) for act in history.audit
+    )
+
+
+def _is_about(act: Act, post: str | None, account: str | None) -> bool:
+    """Whether an entry is about a post, as `POST`, `POST@ACCOUNT` or `POST#INSTANT@ACCOUNT`; None means any account."""
+    name, _, place = act.subject.partition("@")
+    return name.split("#")[0] == post and (account is None or place in {"", account})
+
+
+def audit_is_whole(history: History) -> Iterator[Violation]:
+    """I18: each change of state and each order of a person is written once, without a gap; the chain holds."""
+    for delivery in history.deliveries.values():
+        yield from _gaps(delivery, history.acts_on.get(delivery.subject, ()))
+    yield from _unwritten(history)
+    yield from _chain(history)
+
+
+def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
+    state, evidence = None, delivery.row
+    for act in (act for act in acts if act.after is not None):
+        if act.before != state:
+            what = f"{state or 'nothing'}, then an entry from {act.before or 'nothing'}"
+            yield Violation(subject=delivery.subject, what=what, evidence=(evidence, act.row))
+        state, evidence = act.after, act.row
+    if state != delivery.state:
+        what = f"the audit ends in {state or 'nothing'}, the row says {delivery.state}"
+        yield Violation(subject=delivery.subject, what=what, evidence=(evidence, delivery.row))
+
+
+def _unwritten(history: History) -> Iterator[Violation]:
+    used: set[int] = set()
+    for order in history.orders:
+        act = next((act for act in history.audit if act.id not in used and _tells_of(history, act, order)), None)
+        if act is None:
+            evidence = (f"orders:{order.line}",)
+            yield Violation(
+                subject=_target(order), what=f"{order.kind} by {order.by} is not in the audit", evidence=evidence
+            )
+        else:
+            used.add(act.id)
+
+
+def _target(order: Order) -> str:
+    return order.scope or f"{order.post}@{order.account}" if order.account or order.scope else str(order.post)
+
+
+def _tells_of(history: History, act: Act, order: Order) -> bool:
+    slack = history.settings.tolerance
+    is_then = order.asked - slack <= act.at <= order.at + slack
+    is_it = act.subject == order.scope if order.scope else _is_about(act, order.post, order.account)
+    is_so = act.event in WRITTEN.get(order.kind, ()) and act.name == order.by and act.role == "person"
+    return is_so and is_then and is_it
+
+
+def _chain(history: History) -> Iterator[Violation]:
+    """Where entries are bound together, each must fit its number and its forerunner, up to the last anchor."""
+    if not history.audit or "hash" not in history.audit[0].columns:
+        return
+    hashes = {0: history.stamp.get("audit_genesis")}
+    for number, act in enumerate(history.audit, 1):
+        spelled = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
+        found = hashlib.sha256(PREFIX + json.dumps(spelled, separators=(",", ":")).encode()).hexdigest()
+        expected = hashes[number - 1]
+        if act.id != number or found != act.columns["hash"] or expected not in {None, act.columns["previous"]}:
+            yield Violation(subject=act.subject, what=f"the chain breaks at entry {number}", evidence=(act.row,))
+            return
+        hashes[number] = found
+    for line, anchor in enumerate(history.anchors, 1):
+        is_of_this_chain = anchor.get("chain") in {None, hashes[0]}
+        if hashes.get(anchor["sequence"]) != anchor["hash"] or not is_of_this_chain:
+            what = f"entry {anchor['sequence']} is not what was anchored"
+            yield Violation(subject="audit", what=what, evidence=(f"anchors:{line}", f"audit:{anchor['sequence']}"))
+
+
+def all_or_nothing(history: History) -> Iterator[Violation]:
+    """I22: what is filed after each reload is what the versions accepted until then ask for, no less and no more."""
+    if not history.plan.issues:
+        raise NotJudgedError("plan.json does not say which duties belong to which version of the schedule")
+    issues = {one.sha256: one.duties for one in history.plan.issues}
+    filed = _filed(history)
+    asked: set[tuple[str, str, str]] = set()
+    for version in history.versions:
+        evidence = (f"schedule:{version.id}",)
+        if hashlib.sha256(version.text.encode()).hexdigest() != version.sha256 or version.sha256 not in issues:
+            yield Violation(subject="schedule", what="in force is what nobody handed out", evidence=evidence)
+            return
+        asked |= issues[version.sha256]
+        then = {key for key, at in filed.items() if at <= version.at}
+        for key in sorted(asked - then):
+            yield Violation(subject="@".join((key[0], key[2])), what="left out of its version", evidence=evidence)
+    for key in sorted(filed.keys() - asked):
+        if not _ordered_again(history, history.by_key[key]):
+            evidence = (history.by_key[key].row,)
+            yield Violation(subject=history.by_key[key].subject, what="filed without any version", evidence=evidence)
+
+
+def _filed(history: History) -> Mapping[tuple[str, str, str], float]:
+    """When each delivery was filed; at the very end where the audit does not say."""
+    found = {}
+    for key, delivery in history.by_key.items():
+        acts = history.acts_on.get(delivery.subject, ())
+        found[key] = next((act.at for act in acts if act.event == "Filed"), float("inf"))
+    return found

@@ -1,0 +1,286 @@
+"""What was made on the platforms: I1, I3, I4, I8, I11, I13, I21."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from .history import BEFORE_CALL, Copy, Delivery, History, NotJudgedError, Violation, Words
+from .shaping import MICRO, seconds
+from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
+
+STRANGERS = frozenset({"unexplained_post", "post_by_hand"})
+"""Codes of the alerts that explain a post which nobody here made."""
+
+
+def at_most_one(history: History) -> Iterator[Violation]:
+    """I1: for each delivery at most one creation, unless the earlier copy was gone and a person ordered another."""
+    made: dict[int, list[Creation]] = defaultdict(list)
+    for creation in trace_of(history).creations:
+        keys = {owner.id for owner in (creation.by_marker, creation.by_text) if owner}
+        if len(keys) > 1:
+            yield Violation(
+                subject=_subjects(history, keys),
+                what="marker and text of one post belong to two deliveries",
+                evidence=(creation.where, *(f"delivery:{key}" for key in sorted(keys))),
+            )
+        if not creation.is_floor:
+            for key in keys or _by_call(creation):
+                made[key].append(creation)
+    for key, creations in made.items():
+        for earlier, later in pairwise(creations):
+            if not _may_follow(history, history.deliveries[key], earlier, later):
+                subject, count = history.deliveries[key].subject, len(creations)
+                yield Violation(subject=subject, what=f"made {count} times", evidence=(earlier.where, later.where))
+    yield from _doubled_floors(history)
+
+
+def _subjects(history: History, keys: set[int]) -> str:
+    return " and ".join(history.deliveries[key].subject for key in sorted(keys))
+
+
+def _by_call(creation: Creation) -> set[int]:
+    """What carries neither our marker nor our text still came from an attempt's call."""
+    return {creation.call.attempt.delivery} if creation.call and creation.call.attempt else set()
+
+
+def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: Creation) -> bool:
+    gone = [e for e in history.log if e.kind == "removed" and e.post_id == earlier.act.post_id and e.at <= later.act.at]
+    acts = history.acts_on.get(delivery.subject, ())
+    return any(
+        act.role == "person" and act.event == "Ruled" and entry.at <= act.at <= later.act.at
+        for act in acts
+        for entry in gone
+    )
+
+
+def _doubled_floors(history: History) -> Iterator[Violation]:
+    floors: dict[tuple[str, str], list[Creation]] = defaultdict(list)
+    for creation in trace_of(history).creations:
+        if creation.copy and creation.copy.thread:
+            floors[creation.copy.thread, creation.copy.text].append(creation)
+    for (thread, _text), same in floors.items():
+        if len(same) > 1:
+            owner = same[0].owner
+            yield Violation(
+                subject=owner.subject if owner else f"thread {thread}",
+                what=f"one floor was made {len(same)} times",
+                evidence=tuple(creation.where for creation in same),
+            )
+
+
+def intent_before_call(history: History) -> Iterator[Violation]:
+    """I3: each creating call has an attempt committed before it, announced in the journal, for the same delivery."""
+    journal = {(line.rendition, round(line.at * MICRO)) for line in history.journal}
+    trace = trace_of(history)
+    for call in trace.calls:
+        attempt = call.attempt
+        if attempt is None or (call.is_again and call.recv.endpoint not in KEYED):
+            again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
+            yield Violation(subject=_account(call), what=f"a call without an attempt{again}", evidence=(call.where,))
+        elif (attempt.rendition, round(attempt.intended * MICRO)) not in journal:
+            subject = history.deliveries[attempt.delivery].subject
+            yield Violation(subject=subject, what="a call not in the journal", evidence=(call.where, attempt.row))
+    for creation in trace.creations:
+        attempt = creation.call.attempt if creation.call else None
+        if attempt and creation.owner and attempt.delivery != creation.owner.id:
+            subject = creation.owner.subject
+            yield Violation(subject=subject, what="made by another's attempt", evidence=(creation.where, attempt.row))
+    yield from _forgotten(history)
+
+
+def _forgotten(history: History) -> Iterator[Violation]:
+    """What the journal and the attempts tell of that the database does not know, or knows otherwise."""
+    known = {(one.delivery, one.number, one.epoch, one.rendition) for one in history.attempts}
+    recovered = _recovered(history)
+    for line in history.journal:
+        delivery, evidence = (
+            history.deliveries.get(line.delivery),
+            (f"journal:{line.line}", f"delivery:{line.delivery}"),
+        )
+        if (line.rendition, line.at) in recovered:
+            continue
+        if (line.delivery, line.attempt, line.epoch, line.rendition) not in known:
+            what = f"the journal announces attempt {line.attempt}, the database does not know it"
+            yield Violation(subject=f"delivery {line.delivery}", what=what, evidence=evidence)
+        elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
+            yield Violation(subject=delivery.subject, what="another's name in the journal", evidence=evidence)
+    for attempt in history.attempts:
+        if attempt.delivery not in history.deliveries:
+            subject = f"delivery {attempt.delivery}"
+            yield Violation(subject=subject, what="an attempt for what is in no book", evidence=(attempt.row,))
+
+
+def _recovered(history: History) -> set[tuple[str, float | None]]:
+    """The calls that an older database took back from the journal, or told a person that it cannot place."""
+    told = [act.detail for act in history.audit if act.event in {"CallsBroughtBack", "CallUnplaced"}]
+    calls = [call for detail in told for call in detail.get("calls", [detail])]
+    return {(call["rendition"], seconds(call["at"])) for call in calls}
+
+
+def _account(call: Call) -> str:
+    return f"{call.recv.platform} {call.recv.account}"
+
+
+def sent_as_frozen(history: History) -> Iterator[Violation]:
+    """I4: what arrived is what was frozen for that attempt, text and pictures, and what was frozen has not changed."""
+    for frozen in history.words.values():
+        if _fingerprint(frozen.body) != frozen.fingerprint:
+            where = (f"rendition:{frozen.fingerprint}",)
+            yield Violation(subject=frozen.account, what="frozen words do not fit their fingerprint", evidence=where)
+    for name, digest in history.media.items():
+        if name != digest:
+            yield Violation(subject=name, what="kept bytes do not fit their hash", evidence=(f"media:{name}",))
+    for creation in trace_of(history).creations:
+        attempt = creation.call.attempt if creation.call else None
+        words = history.words.get(attempt.rendition) if attempt else None
+        if attempt and words and creation.copy and not creation.is_floor:
+            delivery = history.deliveries[attempt.delivery]
+            for what in _differences(creation, creation.copy, words):
+                evidence = (creation.where, attempt.row, f"rendition:{words.fingerprint}")
+                yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+            yield from _unasked(history, delivery, words, creation)
+
+
+def _differences(creation: Creation, copy: Copy, words: Words) -> Iterator[str]:
+    if not copy.is_rewritten and received_words(copy) != sent_words(words):
+        yield "the text that arrived is not the frozen one"
+    is_by_address = "upload_url_text" in (creation.act.endpoint or "")  # such a picture never reaches us as bytes
+    if not is_by_address and set(copy.images) != set(words.pictures):
+        yield "the pictures that arrived are not the frozen ones"
+
+
+def _unasked(history: History, delivery: Delivery, words: Words, creation: Creation) -> Iterator[Violation]:
+    """What the makers of the run know of the words that they asked for."""
+    duty, evidence = history.duty_of(delivery), (creation.where, f"rendition:{words.fingerprint}")
+    if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
+        yield Violation(subject=delivery.subject, what="not the text that was asked for", evidence=evidence)
+    if duty and duty.images is not None and set(duty.images) != set(words.pictures):
+        yield Violation(subject=delivery.subject, what="not the pictures that were asked for", evidence=evidence)
+
+
+def _fingerprint(body: Mapping[str, Any]) -> str:
+    spelled = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(spelled.encode()).hexdigest()
+
+
+def published_is_true(history: History) -> Iterator[Violation]:
+    """I8: a published row's id was created on its account, carries its marker, and is nobody else's."""
+    marked = {
+        creation.copy.id: creation.owner
+        for creation in trace_of(history).creations
+        if creation.copy and creation.owner and not creation.is_floor
+    }
+    for delivery in history.deliveries.values():
+        if delivery.state != "published" or delivery.is_by_word:
+            continue
+        copy = history.copies.get(delivery.remote_id or "")
+        if copy is None or (copy.platform, copy.account) != history.identity_of(delivery):
+            what = f"published as {delivery.remote_id}, which was not made on this account"
+            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row,))
+        elif marked.get(copy.id, delivery).id != delivery.id:
+            what = f"published as {copy.id}, which is {marked[copy.id].subject}"
+            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, f"posts:{copy.id}"))
+    yield from _shared_ids(history)
+
+
+def _shared_ids(history: History) -> Iterator[Violation]:
+    owned = [(history.identity_of(one), one.remote_id, one) for one in history.deliveries.values() if one.remote_id]
+    counts = Counter((identity, remote_id) for identity, remote_id, _one in owned)
+    for identity, remote_id, delivery in owned:
+        if counts[identity, remote_id] > 1:
+            what = f"{remote_id} belongs to {counts[identity, remote_id]} deliveries"
+            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row,))
+
+
+def live_is_explained(history: History) -> Iterator[Violation]:
+    """I11: each live post belongs to a delivery that says so or is still being asked after, or was told of."""
+    began, ended = history.plan.began, history.plan.ended
+    if began is None or ended is None:
+        raise NotJudgedError("plan.json does not say when the run began and ended")
+    accounts = defaultdict(list)
+    for terms in history.settings.accounts.values():
+        accounts[terms.platform, terms.identity].append(terms)
+    owners = {creation.copy.id: creation.owner for creation in trace_of(history).creations if creation.copy}
+    owned = {(history.identity_of(one), one.remote_id) for one in history.deliveries.values()}
+    for copy in history.copies.values():
+        ours = accounts.get((copy.platform, copy.account), [])
+        if not ours or copy.is_removed or not copy.is_visible or copy.created < began:
+            continue
+        young = ended - copy.created < max(terms.watch_every or 0 for terms in ours)
+        is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
+        if not is_ours and not _is_told(history, copy, young=young):
+            evidence = (f"posts:{copy.id}",)
+            yield Violation(
+                subject=f"{copy.platform} {copy.account}", what="a live post is not explained", evidence=evidence
+            )
+
+
+def _is_open(owner: Delivery | None) -> bool:
+    """Whether what carries a delivery's words may be what its open outcome left there."""
+    return owner is not None and owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
+
+
+def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
+    """Told of by an alert about its account, known as history, or younger than a watch's interval and not ours."""
+    names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
+    seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
+    told = any(alert.code in STRANGERS for name in names for alert in _alerts_about(history, name))
+    is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
+    return any(one.is_history for one in seen) or (bool(seen) and told) or (young and not is_made_here)
+
+
+def _alerts_about(history: History, account: str) -> Sequence[Any]:
+    return [alert for alert in history.alerts if alert.subject.split("/")[0] == f"account:{account}"]
+
+
+def one_sender(history: History) -> Iterator[Violation]:
+    """I13: attempts are numbered 1, 2, 3 under growing epochs, and calls for one delivery never overlap."""
+    for key, attempts in history.attempts_of.items():
+        subject = history.deliveries[key].subject
+        if [one.number for one in attempts] != list(range(1, len(attempts) + 1)):
+            evidence = tuple(one.row for one in attempts)
+            yield Violation(subject=subject, what="attempts are not numbered 1, 2, 3", evidence=evidence)
+        for first, second in pairwise(attempts):
+            if second.epoch <= first.epoch or (first.ended or second.intended) > second.intended:
+                what = "two attempts at once, or under one epoch"
+                yield Violation(subject=subject, what=what, evidence=(first.row, second.row))
+    yield from _overlapping(history)
+
+
+def _overlapping(history: History) -> Iterator[Violation]:
+    calls: dict[int, list[Call]] = defaultdict(list)
+    for call in trace_of(history).calls:
+        if call.attempt:
+            calls[call.attempt.delivery].append(call)
+    for key, made in calls.items():
+        for first, second in pairwise(made):
+            if first.reply and second.recv.seq < first.reply.seq:
+                subject = history.deliveries[key].subject
+                yield Violation(subject=subject, what="two calls at once", evidence=(first.where, second.where))
+
+
+def one_text(history: History) -> Iterator[Violation]:
+    """I21: live copies of one occurrence come from one revision, unless a person ruled otherwise."""
+    live: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
+    for delivery in history.deliveries.values():
+        acts = history.acts_on.get(delivery.subject, ())
+        is_ruled = any(act.event == "Ruled" and act.role == "person" for act in acts)
+        if delivery.remote_id and delivery.state not in BEFORE_CALL and not is_ruled:
+            live[delivery.post, delivery.label].append(delivery)
+    for (post, label), deliveries in live.items():
+        if not set.intersection(*(_revisions(history, one) for one in deliveries)):
+            evidence = tuple(one.row for one in deliveries)
+            yield Violation(subject=f"{post} {label}", what="copies of different revisions are live", evidence=evidence)
+
+
+def _revisions(history: History, delivery: Delivery) -> set[str]:
+    """Give the revision that a delivery was last compared with, and the one under which its words were frozen first.
+
+    An edit of one account's words makes a new revision for all, though the others' words stay what they were.
+    """
+    attempts = history.attempts_of.get(delivery.id, ())
+    words = history.words.get(attempts[-1].rendition if attempts else delivery.rendition)
+    return {delivery.revision, words.revision} if words else {delivery.revision}

@@ -1,0 +1,133 @@
+"""A folder of artefacts -> what stands in it, still as it was written. docs/checker.md names the files."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .database import Rows, rows_of_file, rows_of_server
+
+Table = Mapping[str, Any]
+DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
+JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
+LISTS = ("log", "orders", "approvals", "timings", "metrics", "connections")
+"""Artefacts that are one JSON object a line; the log may also be one JSON array, as the simulator gives it."""
+DOCUMENTS = ("posts", "plan", "settings", "status")
+CANARIES = "canaries.txt"
+REPLAY = "replay"
+SHOWN = 4
+"""So many letters of a found canary are told."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Artefacts:
+    """What a folder holds: None for what is not there."""
+
+    lists: dict[str, Sequence[Table]] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    rows: Rows | None = None
+    journal: Sequence[tuple[int, Table]] | None = None
+    leaks: Sequence[tuple[str, str]] | None = None
+    replay: "Artefacts | None" = None
+
+
+def read_folder(folder: Path) -> Artefacts:
+    """Read what a run left. Raises ValueError naming the file that cannot be understood."""
+    found = Artefacts(rows=_rows(folder), journal=_torn_lines(folder, JOURNALS), leaks=_leaks(folder))
+    for name in LISTS:
+        if (file := folder / f"{name}.jsonl").exists():
+            found.lists[name] = _lines_or_array(file)
+    for name in DOCUMENTS:
+        if (file := folder / f"{name}.json").exists():
+            found.documents[name] = _understood(file, file.read_text("utf-8"))
+    if anchors := _torn_lines(folder, ANCHORS):
+        found.lists["anchors"] = [value for _line, value in anchors]
+    if (folder / REPLAY).is_dir():
+        found.replay = read_folder(folder / REPLAY)
+    return found
+
+
+def _rows(folder: Path) -> Rows | None:
+    if (folder / DATABASE_FILE).exists():
+        return rows_of_file(folder / DATABASE_FILE)
+    if (folder / DATABASE_URL).exists():
+        return rows_of_server((folder / DATABASE_URL).read_text("utf-8").strip())
+    return None
+
+
+def _lines_or_array(file: Path) -> Sequence[Table]:
+    text = file.read_text("utf-8")
+    if text.lstrip().startswith("["):
+        array: Sequence[Table] = _understood(file, text)
+        return array
+    return [_understood(file, line) for line in text.splitlines() if line.strip()]
+
+
+def _understood(file: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _torn_lines(folder: Path, names: str) -> Sequence[tuple[int, Table]] | None:
+    """Give the whole lines of all such files; one that a death has torn was never finished, and counts for nothing."""
+    files = sorted(folder.glob(names))
+    return [line for file in files for line in _whole_lines(file)] if files else None
+
+
+def _whole_lines(file: Path) -> Iterator[tuple[int, Table]]:
+    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield number, value
+
+
+def _leaks(folder: Path) -> Sequence[tuple[str, str]] | None:
+    """Search for planted secrets; None when the list does not name any, or any place."""
+    file = folder / CANARIES
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    canaries = [line.removeprefix("canary:").strip() for line in lines if line.startswith("canary:")]
+    places = [folder / line.removeprefix("path:").strip() for line in lines if line.startswith("path:")]
+    if not canaries or not places:
+        return None
+    for place in places:
+        if not place.exists():
+            raise ValueError(f"{file}: no such path: {place}")
+    spellings = [(canary, spelling) for canary in canaries for spelling in _spellings(canary)]
+    return sorted({(canary[:SHOWN] + "…", str(path)) for path in _files(places) for canary in _in(path, spellings)})
+
+
+def _files(places: Sequence[Path]) -> Iterator[Path]:
+    for place in places:
+        yield from (path for path in [place, *place.rglob("*")] if path.is_file())
+
+
+def _in(path: Path, spellings: Sequence[tuple[str, bytes]]) -> Iterator[str]:
+    data = path.read_bytes()
+    return (canary for canary, spelling in spellings if spelling in data)
+
+
+def _spellings(canary: str) -> set[bytes]:
+    """A secret as itself and as what programs commonly turn it into."""
+    raw = canary.encode()
+    coded = {base64.b64encode(b"\0" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)}
+    return {
+        raw,
+        quote(canary, safe="").encode(),
+        json.dumps(canary)[1:-1].encode(),
+        raw.hex().encode(),
+        canary.encode("utf-16-le"),
+        *(part for part in coded if len(part) >= 8),  # shorter ones stand anywhere by chance
+    }
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

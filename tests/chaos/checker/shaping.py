@@ -1,0 +1,307 @@
+"""What was read -> a History."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from .history import (
+    Act,
+    Alert,
+    Approval,
+    Attempt,
+    Copy,
+    Delivery,
+    Duty,
+    Entry,
+    History,
+    Intent,
+    Issue,
+    Look,
+    Order,
+    Outage,
+    Plan,
+    Settings,
+    Sighting,
+    Terms,
+    Version,
+    Words,
+)
+from .reading import Artefacts
+
+Table = Mapping[str, Any]
+MICRO = 1_000_000
+
+
+def history_of(found: Artefacts) -> History:
+    """Give the run behind the artefacts. Raises ValueError when one has not the shape that it should have."""
+    try:
+        return History(given=_given(found), **_platforms(found), **_books(found), **_words(found))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"an artefact has not the shape that docs/checker.md names: {error!r}") from error
+
+
+def _given(found: Artefacts) -> frozenset[str]:
+    more = {"database": found.rows, "journal": found.journal, "canaries": found.leaks, "replay": found.replay}
+    return frozenset({*found.lists, *found.documents, *(name for name, value in more.items() if value is not None)})
+
+
+def _platforms(found: Artefacts) -> dict[str, Any]:
+    return {
+        "log": [_entry(line) for line in found.lists.get("log", ())],
+        "copies": {line["id"]: _copy(line) for line in found.documents.get("posts", ())},
+    }
+
+
+def _books(found: Artefacts) -> dict[str, Any]:
+    rows = found.rows or {}
+    return {
+        "deliveries": {row["id"]: _delivery(row) for row in rows.get("delivery", ())},
+        "attempts": [_attempt(row) for row in rows.get("attempt", ())],
+        "looks": [_look(row) for row in rows.get("look", ())],
+        "audit": [_act(row) for row in rows.get("audit", ())],
+        "alerts": [_alert(row) for row in rows.get("alert", ())],
+        "words": {row["fingerprint"]: _frozen(row) for row in rows.get("rendition", ())},
+        "versions": [_version(row) for row in rows.get("schedule", ())],
+        "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
+        "sightings": [_sighting(row) for row in rows.get("sighting", ())],
+        "stamp": {row["key"]: row["value"] for row in rows.get("stamp", ())},
+        "journal": [_intent(line, value) for line, value in found.journal or ()],
+    }
+
+
+def _words(found: Artefacts) -> dict[str, Any]:
+    """What the makers of the run say about it."""
+    lists, documents = found.lists, found.documents
+    return {
+        "plan": _plan(documents.get("plan", {})),
+        "settings": _settings(documents.get("settings", {})),
+        "status": _status(documents.get("status", ())),
+        "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
+        "approvals": [_approval(value) for value in lists.get("approvals", ())],
+        **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
+        "leaks": found.leaks or (),
+        "replay": history_of(found.replay) if found.replay else None,
+    }
+
+
+def seconds(value: str | float | None) -> float | None:
+    """Give an instant written as ISO 8601 with its offset, or as seconds since 1970."""
+    if value is None or isinstance(value, int | float):
+        return value
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError(f"an instant without an offset: {value}")
+    return instant.timestamp()
+
+
+def _micro(value: int | None) -> float | None:
+    return None if value is None else value / MICRO
+
+
+def _instant(value: int) -> float:
+    return value / MICRO
+
+
+def _certain(value: str | float) -> float:
+    found = seconds(value)
+    if found is None:
+        raise ValueError("an instant is missing")
+    return found
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    value = json.loads(text) if text else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _entry(line: Table) -> Entry:
+    return Entry(
+        seq=line["seq"],
+        at=line["t"],
+        kind=line["kind"],
+        platform=line["platform"] or "",
+        account=line["account"] or "",
+        endpoint=line.get("endpoint"),
+        post_id=line.get("post_id"),
+        status=line.get("status"),
+        fault=line.get("fault"),
+        call=line.get("call"),
+    )
+
+
+def _copy(line: Table) -> Copy:
+    extra = line.get("extra") or {}
+    return Copy(
+        id=line["id"],
+        platform=line["platform"],
+        account=line["account"],
+        created=_certain(line["created"]),
+        text=line.get("text") or "",
+        title=line.get("title") or "",
+        html=line.get("html") or "",
+        images=tuple(line.get("images") or ()),
+        is_removed=bool(line.get("removed")),
+        is_visible=bool(line.get("visible")),
+        thread=extra.get("thread"),
+        is_rewritten=bool(extra.get("rewritten")),
+    )
+
+
+def _delivery(row: Table) -> Delivery:
+    plain = (
+        "id", "post", "label", "account", "platform", "login", "state", "version", "revision", "rendition", "follows",
+        "reason", "attempts", "remote_id",
+    )  # fmt: skip
+    return Delivery(
+        **{name: row[name] for name in plain},
+        due=_instant(row["due_at"]),
+        expires=_instant(row["expires_at"]),
+        max_late=_instant(row["max_late"]),
+        updated=_instant(row["updated_at"]),
+        next=_micro(row["next_at"]),
+        is_by_word=bool(row["is_by_word"]),
+        is_withdrawn=bool(row["is_withdrawn"]),
+        is_retract_ordered=bool(row["is_retract_ordered"]),
+    )
+
+
+def _attempt(row: Table) -> Attempt:
+    plain = ("id", "delivery", "number", "epoch", "login", "account", "rendition", "outcome")
+    return Attempt(
+        **{name: row[name] for name in plain},
+        since=_instant(row["since"]),
+        intended=_instant(row["intended_at"]),
+        ended=_micro(row["ended_at"]),
+        detail=_json(row["detail"]),
+    )
+
+
+def _look(row: Table) -> Look:
+    plain = {name: row[name] for name in ("id", "delivery", "attempt", "finding")}
+    return Look(**plain, at=_instant(row["at"]), detail=_json(row["detail"]))
+
+
+def _act(row: Table) -> Act:
+    plain = {name: row[name] for name in ("id", "role", "name", "event", "subject", "before", "after")}
+    return Act(**plain, at=_instant(row["at"]), detail=_json(row["detail"]), columns=dict(row))
+
+
+def _alert(row: Table) -> Alert:
+    plain = {name: row[name] for name in ("id", "code", "subject")}
+    return Alert(**plain, at=_instant(row["at"]), cleared=_micro(row["cleared_at"]))
+
+
+def _frozen(row: Table) -> Words:
+    body = _json(row["body"])
+    return Words(
+        fingerprint=row["fingerprint"],
+        revision=row["revision"],
+        account=row["account"],
+        marker=body["marker"]["code"],
+        title=body["title"],
+        text=body["text"],
+        pictures=tuple(picture["sha256"] for picture in body["pictures"]),
+        body=body,
+    )
+
+
+def _version(row: Table) -> Version:
+    return Version(id=row["id"], at=_instant(row["accepted_at"]), sha256=row["sha256"], text=row["text"])
+
+
+def _sighting(row: Table) -> Sighting:
+    return Sighting(account=row["account"], remote_id=row["remote_id"], is_history=bool(row["is_history"]))
+
+
+def _intent(line: int, value: Table) -> Intent:
+    key = (value["post"], value["label"], value["account"]) if value.get("post") else None
+    plain = {name: value[name] for name in ("delivery", "attempt", "epoch", "rendition")}
+    return Intent(line=line, key=key, at=_certain(value["at"]), **plain)
+
+
+def _plan(value: Table) -> Plan:
+    outages = [
+        Outage(scope=one["scope"], begins=_certain(one["from"]), ends=_certain(one["to"]))
+        for one in value.get("outages", ())
+    ]
+    issues = [
+        Issue(sha256=one["sha256"], duties=frozenset((post, label, account) for post, label, account in one["duties"]))
+        for one in value.get("versions", ())
+    ]
+    return Plan(
+        duties=tuple(_duty(one) for one in value.get("duties", ())),
+        began=seconds(value.get("began_at")),
+        faults_ended=seconds(value.get("faults_end_at")),
+        ended=seconds(value.get("ended_at")),
+        outages=tuple(outages),
+        issues=tuple(issues),
+    )
+
+
+def _duty(value: Table) -> Duty:
+    images = value.get("images")
+    return Duty(
+        post=value["post"],
+        occurrence=value["occurrence"],
+        account=value["account"],
+        due=seconds(value.get("due")),
+        expires=seconds(value.get("expires")),
+        max_late=value.get("max_late"),
+        end=value.get("end"),
+        text_sha256=value.get("text_sha256"),
+        images=None if images is None else tuple(images),
+        author=value.get("author"),
+        approvals=value.get("approvals", 0),
+    )
+
+
+def _order(line: int, value: Table) -> Order:
+    at = _certain(value["at"])
+    return Order(
+        line=line,
+        kind=value["kind"],
+        asked=seconds(value.get("asked_at")) or at,
+        at=at,
+        **{name: value.get(name) for name in ("scope", "post", "account")},
+        by=value["by"],
+    )
+
+
+def _approval(value: Table) -> Approval:
+    return Approval(
+        rendition=value["rendition"], by=value["by"], at=_certain(value["at"]), ended=seconds(value.get("ended_at"))
+    )
+
+
+def _status(value: Any) -> Sequence[Table]:
+    """`publisher status --json` whole, or only its deliveries."""
+    rows: Sequence[Table] = value["deliveries"] if isinstance(value, dict) else value
+    return rows
+
+
+def _settings(value: Table) -> Settings:
+    platforms = value.get("platforms", {})
+    accounts = [_terms(one, platforms.get(one["platform"], {})) for one in value.get("accounts", ())]
+    return Settings(
+        accounts={terms.account: terms for terms in accounts},
+        environment=value.get("environment"),
+        hosts=frozenset(value.get("hosts", ())),
+        tolerance=value.get("tolerance", 0.25),
+        rest_within=value.get("rest_within"),
+        recover_within=value.get("recover_within"),
+        bounds=value.get("bounds", {}),
+    )
+
+
+def _terms(value: Table, platform: Table) -> Terms:
+    return Terms(
+        account=value["id"],
+        platform=value["platform"],
+        identity=value["identity"],
+        login=value["login"],
+        **{name: value.get(name, platform.get(name)) for name in ("gap", "per_hour", "per_day", "settle")},
+        may_resend=value.get("may_resend", platform.get("may_resend", True)),
+        watch_every=value.get("watch_every", platform.get("watch_every")),
+    )

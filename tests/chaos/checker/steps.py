@@ -1,0 +1,86 @@
+"""The legal steps of a delivery, written down a second time: from, event, to, and who may bring it."""
+
+TABLE = """
+pending    | ExpiryPassed      | expired                             | deliverer keeper
+pending    | Revised           | pending held                        | planner
+pending    | Ripened           | due                                 | keeper
+pending    | Stopped           | held                                | deliverer keeper planner reconciler retractor
+pending    | Withdrawn         | cancelled                           | keeper person planner
+due        | Claimed           | claimed                             | deliverer
+due        | ExpiryPassed      | expired                             | deliverer keeper
+due        | Revised           | pending due held                    | planner
+due        | Stopped           | held                                | deliverer keeper planner reconciler retractor
+due        | Withdrawn         | cancelled                           | keeper person planner
+retry_wait | ExpiryPassed      | expired                             | deliverer keeper
+retry_wait | Revised           | retry_wait held                     | planner
+retry_wait | Ripened           | due                                 | keeper
+retry_wait | Stopped           | held                                | deliverer keeper planner reconciler retractor
+retry_wait | Withdrawn         | cancelled                           | keeper person planner
+claimed    | ExpiryPassed      | expired                             | deliverer keeper
+claimed    | IntentWritten     | sending                             | deliverer
+claimed    | LeaseLapsed       | due held cancelled                  | keeper
+claimed    | Released          | due cancelled                       | deliverer
+claimed    | Revised           | pending claimed held                | planner
+claimed    | Stopped           | held                                | deliverer keeper planner reconciler retractor
+claimed    | Withdrawn         | cancelled                           | keeper person planner
+sending    | Blocked           | held                                | deliverer
+sending    | Busy              | retry_wait cancelled                | deliverer
+sending    | CredentialExpired | retry_wait held cancelled           | deliverer
+sending    | LeaseLapsed       | unknown retracting                  | keeper
+sending    | NotSent           | retry_wait cancelled                | deliverer
+sending    | Published         | retracting published                | deliverer
+sending    | RateLimited       | retry_wait cancelled                | deliverer
+sending    | Rejected          | failed                              | deliverer
+sending    | RetractOrdered    | sending                             | person
+sending    | Submitted         | submitted retracting                | deliverer
+sending    | Unknown           | unknown retracting                  | deliverer
+sending    | Withdrawn         | sending                             | person planner
+submitted  | AbsenceShown      | submitted                           | reconciler
+submitted  | Gone              | removed                             | reconciler
+submitted  | Lookalike         | held                                | reconciler
+submitted  | Missing           | submitted                           | reconciler
+submitted  | Published         | published                           | reconciler
+submitted  | Rejected          | failed                              | reconciler
+submitted  | RetractOrdered    | retracting                          | person
+submitted  | Stopped           | held                                | keeper reconciler
+submitted  | Submitted         | submitted                           | reconciler
+submitted  | Unknown           | submitted                           | reconciler
+submitted  | Withdrawn         | submitted                           | person planner
+unknown    | AbsenceShown      | due held expired cancelled          | reconciler
+unknown    | Gone              | removed                             | reconciler
+unknown    | Lookalike         | held                                | reconciler
+unknown    | Missing           | unknown                             | reconciler
+unknown    | Published         | published                           | reconciler
+unknown    | Rejected          | failed                              | reconciler
+unknown    | RetractOrdered    | retracting cancelled                | person
+unknown    | Stopped           | held                                | keeper reconciler
+unknown    | Submitted         | submitted                           | reconciler
+unknown    | Unknown           | unknown                             | reconciler
+unknown    | Withdrawn         | unknown                             | person planner
+retracting | AbsenceShown      | retracting retracted                | retractor
+retracting | Gone              | retracted                           | retractor
+retracting | Lookalike         | held                                | retractor
+retracting | Missing           | retracting                          | retractor
+retracting | Published         | retracting                          | retractor
+retracting | Rejected          | retracting retracted                | retractor
+retracting | Submitted         | retracting                          | retractor
+retracting | Unknown           | retracting                          | retractor
+held       | RetractOrdered    | retracting cancelled                | person
+held       | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+held       | Withdrawn         | held                                | person planner
+published  | Gone              | removed                             | reconciler
+published  | RetractOrdered    | retracting                          | person
+"""  # noqa: E501 # a table's row is a line
+
+Step = tuple[str, str]
+"""A state and an event."""
+
+
+def _steps() -> dict[Step, tuple[frozenset[str], frozenset[str]]]:
+    cells = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
+    return {(before, event): (frozenset(to.split()), frozenset(who.split())) for before, event, to, who in cells}
+
+
+STEPS = _steps()
+"""For each state and event: where it may lead, and who may bring it."""
+STATES = frozenset(state for (before, _event), (to, _who) in STEPS.items() for state in (before, *to))

@@ -1,0 +1,207 @@
+"""What must not happen at some time: I6, I14, I15, I16, I20."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from .history import Act, Attempt, Delivery, History, NotJudgedError, Order, Violation
+from .shaping import seconds
+from .tracing import Call, trace_of
+
+HOUR, DAY = 3600.0, 86400.0
+GRACE = 1.0
+"""Seconds within which an order to stop must be felt."""
+MOST_DELAY = 5.0
+"""Seconds by which a fault elsewhere may delay the slowest hundredth."""
+
+
+def only_in_its_window(history: History) -> Iterator[Violation]:
+    """I6: no call before its time or after its expiry; the first claim no later than staff allowed, unless released."""
+    slack = history.settings.tolerance
+    for call, delivery in _calls_with_owner(history):
+        due, expires, _max_late = _window(history, delivery)
+        if call.recv.at < due - slack and not _released(history, delivery, call.recv.at + slack):
+            yield Violation(
+                subject=delivery.subject, what="a call before its time", evidence=(call.where, delivery.row)
+            )
+        if call.recv.at > expires + slack:
+            yield Violation(
+                subject=delivery.subject, what="a call after its expiry", evidence=(call.where, delivery.row)
+            )
+    for delivery in history.deliveries.values():
+        first = _first_claim(history, delivery)
+        due, _expires, max_late = _window(history, delivery)
+        if first and first.at > due + max_late + slack and not _released(history, delivery, first.at):
+            yield Violation(subject=delivery.subject, what="claimed too late", evidence=(first.row, delivery.row))
+
+
+def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
+    for call in trace_of(history).calls:
+        if call.attempt and call.attempt.delivery in history.deliveries:
+            yield call, history.deliveries[call.attempt.delivery]
+
+
+def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
+    """What was asked for, where that is known; else what the books say, as after a person has sent it sooner."""
+    is_hastened = any(act.event == "SentNow" for act in history.acts_on.get(delivery.post, ()))
+    duty = None if is_hastened else history.duty_of(delivery)
+    own = (delivery.due, delivery.expires, delivery.max_late)
+    said = (duty.due, duty.expires, duty.max_late) if duty else (None, None, None)
+    due, expires, max_late = (mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True))
+    return due, expires, max_late
+
+
+def _first_claim(history: History, delivery: Delivery) -> Act | None:
+    acts = history.acts_on.get(delivery.subject, ())
+    return next((act for act in acts if act.event == "Claimed"), None)
+
+
+def _released(history: History, delivery: Delivery, until: float) -> bool:
+    """Whether a person has let it go, or sent it sooner, by then."""
+    acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
+    return any(act.role == "person" and act.event in {"Ruled", "SentNow"} and act.at <= until for act in acts)
+
+
+def pause_holds(history: History) -> Iterator[Violation]:
+    """I14: no call starts in a paused scope later than a second after the pause."""
+    standing = pauses(history)
+    for call, delivery in _calls_with_owner(history):
+        for scope, begins, ends, evidence in standing:
+            late = begins + GRACE + history.settings.tolerance < call.recv.at < ends
+            if late and covers(scope, delivery):
+                what = f"a call while {scope} was paused"
+                yield Violation(subject=delivery.subject, what=what, evidence=(call.where, evidence))
+
+
+def covers(scope: str, delivery: Delivery) -> bool:
+    """Whether a scope, `all`, `platform:P`, `account:A` or `post:P`, holds a delivery."""
+    own = {"all", f"platform:{delivery.platform}", f"account:{delivery.account}", f"post:{delivery.post}"}
+    return scope in own
+
+
+Pause = tuple[str, float, float, str]
+"""Scope, from, to, evidence."""
+
+
+def pauses(history: History) -> Sequence[Pause]:
+    """Give every pause, by the audit and by those who ordered it."""
+    by_people = [order for order in history.orders if order.kind in {"pause", "resume"}]
+    return [*_audited_pauses(history.audit), *_ordered_pauses(by_people)]
+
+
+def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
+    for place, act in enumerate(audit):
+        if act.event == "Paused":
+            later = (one.at for one in audit[place:] if one.event == "Resumed" and one.subject == act.subject)
+            yield act.subject, act.at, next(later, float("inf")), act.row
+
+
+def _ordered_pauses(orders: Sequence[Order]) -> Iterator[Pause]:
+    for place, order in enumerate(orders):
+        if order.kind == "pause" and order.scope:
+            later = (one.asked for one in orders[place:] if one.kind == "resume" and one.scope == order.scope)
+            yield order.scope, order.at, next(later, float("inf")), f"orders:{order.line}"
+
+
+def limits_are_kept(history: History) -> Iterator[Violation]:
+    """I15: no window of an hour or a day holds more calls than a login may make; gaps and rests are kept."""
+    terms = {one.login: one for one in history.settings.accounts.values()}
+    called: dict[str, list[Call]] = defaultdict(list)
+    for call in trace_of(history).calls:
+        if call.attempt and not call.is_again:
+            called[call.attempt.login].append(call)
+    for login, calls in called.items():
+        known = terms.get(login)
+        if known is None:
+            continue
+        for name, window, most in (("hour", HOUR, known.per_hour), ("day", DAY, known.per_day)):
+            yield from _crowded(login, name, window, most, calls)
+        yield from _hurried(history, login, known.gap, calls)
+    yield from _restless(history)
+
+
+def _crowded(login: str, name: str, window: float, most: int | None, calls: Sequence[Call]) -> Iterator[Violation]:
+    """The window is taken a little short: two clocks and a network lie between the books and the platform."""
+    for place, first in enumerate(calls):
+        last = place + (most or 0)
+        if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - GRACE:
+            what = f"more than {most} calls within one {name}"
+            yield Violation(subject=login, what=what, evidence=(first.where, calls[last].where))
+
+
+def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Call]) -> Iterator[Violation]:
+    attempts = sorted(
+        {call.attempt.id: call.attempt for call in calls if call.attempt}.values(), key=lambda a: a.intended
+    )
+    for first, second in pairwise(attempts):
+        if gap and second.intended - first.intended < gap - min(history.settings.tolerance, gap / 10):
+            what = f"two calls within {second.intended - first.intended:.3f} s"
+            yield Violation(subject=login, what=what, evidence=(first.row, second.row))
+
+
+def _restless(history: History) -> Iterator[Violation]:
+    """What the platform asked for, a day at most."""
+    for attempt in history.attempts:
+        until = seconds(attempt.detail.get("until")) if attempt.outcome == "RateLimited" else None
+        if until is None or attempt.ended is None:
+            continue
+        rest = min(until, attempt.ended + DAY)
+        for later in history.attempts:
+            if later.login == attempt.login and attempt.ended < later.intended < rest and _called(history, later):
+                what = "a call before the platform's rest was over"
+                yield Violation(subject=attempt.login, what=what, evidence=(attempt.row, later.row))
+
+
+def _called(history: History, attempt: Attempt) -> bool:
+    return any(call.attempt is attempt for call in trace_of(history).calls)
+
+
+def retract_wins(history: History) -> Iterator[Violation]:
+    """I16: after an order to retract no call starts; what is live is taken down, or shown in red."""
+    ordered = _retractions(history)
+    for call, delivery in _calls_with_owner(history):
+        if delivery.id in ordered and call.recv.at > ordered[delivery.id][0] + GRACE + history.settings.tolerance:
+            evidence = (call.where, ordered[delivery.id][1])
+            yield Violation(subject=delivery.subject, what="a call after its retraction was ordered", evidence=evidence)
+    for creation in trace_of(history).creations:
+        owner, copy = creation.owner, creation.copy
+        if owner and copy and owner.id in ordered and not copy.is_removed and not creation.is_floor:
+            is_red = owner.state in {"retracting", "held"} and any(
+                alert.cleared is None for alert in history.alerts_on.get(owner.subject, ())
+            )
+            if not is_red and copy.is_visible:
+                where = (creation.where, owner.row, ordered[owner.id][1])
+                yield Violation(subject=owner.subject, what="live though retracted, and not in red", evidence=where)
+
+
+def _retractions(history: History) -> dict[int, tuple[float, str]]:
+    """When a retraction was ordered of each delivery that stood then, and where that is written."""
+    found: dict[int, tuple[float, str]] = {}
+    for delivery in history.deliveries.values():
+        acts = history.acts_on.get(delivery.subject, ())
+        told = [(act.at, act.row) for act in acts if act.event == "RetractOrdered"]
+        filed = next((act.at for act in acts if act.event == "Filed"), 0.0)
+        told += [
+            (order.at, f"orders:{order.line}")
+            for order in history.orders
+            if order.kind == "retract" and order.post == delivery.post and order.at >= filed
+            if order.account in {None, delivery.account}
+        ]
+        if told:
+            found[delivery.id] = min(told)
+    return found
+
+
+def faults_stay_local(history: History) -> Iterator[Violation]:
+    """I20: while something else is at fault, the slowest hundredth comes at most five seconds later than in calm."""
+    calm = sorted(one["delay"] for one in history.timings if not one["during_fault"])
+    during = sorted(one["delay"] for one in history.timings if one["during_fault"])
+    if not calm or not during:
+        raise NotJudgedError("timings.jsonl has no delays of both kinds, in calm and during a fault")
+    later = _p99(during) - _p99(calm)
+    if later > MOST_DELAY:
+        yield Violation(subject="healthy accounts", what=f"delayed by {later:.1f} s (p99)", evidence=("timings",))
+
+
+def _p99(values: Sequence[float]) -> float:
+    return values[min(len(values) - 1, int(len(values) * 0.99))]

@@ -1,0 +1,213 @@
+"""What reached the platforms, and which delivery and attempt it belongs to.
+
+A post is known twice over: by the marker that its frozen words name, and by its exact text. The marker is taken from
+the rendition as it was stored; how it is derived is not known here.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from .history import Attempt, Copy, Delivery, Entry, History, Words
+
+CREATING = frozenset(
+    {
+        "/2/statuses/share.json",
+        "/2/statuses/update.json",
+        "/2/statuses/upload.json",
+        "/2/statuses/upload_url_text.json",
+        "/2/statuses/update/biz.json",
+        "/2/statuses/upload/biz.json",
+        "/2/statuses/upload_url_text/biz.json",
+        "/proxy/article/publish.json",
+        "/cgi-bin/freepublish/submit",
+        "/cgi-bin/message/mass/sendall",
+        "/cgi-bin/message/mass/send",
+        "/c/c/thread/add_pc",
+        "/c/c/thread/add",
+        "/f/commit/thread/add",
+    }
+)
+"""Calls that may create a post. A floor of a thread is no post of its own and is known by its thread."""
+KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
+"""Calls with a key of the platform's own: the same attempt may make them again."""
+SOURCE = re.compile(r'\bsrc="[^"]*"')
+PICTURE = re.compile(r"\s*#\(pic,[^)]*\)\s*")
+Identity = tuple[str, str]
+"""A platform, and an account's own name there."""
+Said = tuple[str, str]
+"""A title, where there is one apart, and a text."""
+Markers = Mapping[Identity, Sequence[tuple[str, Delivery]]]
+Texts = Mapping[tuple[Identity, Said], Delivery]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that may create, and the attempt that it was made for. `is_again`: the attempt had made one before."""
+
+    recv: Entry
+    reply: Entry | None
+    act: Entry | None
+    attempt: Attempt | None
+    is_again: bool
+
+    @property
+    def where(self) -> str:
+        return f"log:{self.recv.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """A post that one of our calls made, and whose it is by each of the two keys."""
+
+    act: Entry
+    copy: Copy | None
+    call: Call | None
+    by_marker: Delivery | None
+    by_text: Delivery | None
+
+    @property
+    def owner(self) -> Delivery | None:
+        return self.by_marker or self.by_text
+
+    @property
+    def is_floor(self) -> bool:
+        return self.copy is not None and self.copy.thread is not None
+
+    @property
+    def where(self) -> str:
+        return f"log:{self.act.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    calls: Sequence[Call]
+    creations: Sequence[Creation]
+
+
+_KNOWN: WeakKeyDictionary[History, Trace] = WeakKeyDictionary()
+
+
+def trace_of(history: History) -> Trace:
+    """Follow every creating call and every post of a run; done once for each history."""
+    if history not in _KNOWN:
+        markers, texts = _keys(history)
+        calls = _calls(history, markers)
+        by_seq = {call.recv.seq: call for call in calls}
+        _KNOWN[history] = Trace(calls=calls, creations=_creations(history, by_seq, markers, texts))
+    return _KNOWN[history]
+
+
+def folded(text: str) -> str:
+    """A text without what platforms change: case, width, spaces, brackets."""
+    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+
+
+def sent_words(words: Words) -> Said:
+    """Title and text as a platform should have received them, whatever the addresses of its pictures."""
+    return (words.title if words.has_title_apart else "", _plain(words.text))
+
+
+def received_words(copy: Copy) -> Said:
+    return copy.title, _plain(copy.html or copy.text)
+
+
+def _plain(text: str) -> str:
+    return PICTURE.sub("", SOURCE.sub('src=""', text)).strip()
+
+
+def _calls(history: History, markers: Markers) -> list[Call]:
+    acts = {entry.call: entry for entry in history.log if entry.kind == "act" and entry.post_id and entry.call}
+    replies = {entry.call: entry for entry in history.log if entry.kind == "reply" and entry.call}
+    attempts = _attempts_of(history)
+    used: set[int] = set()
+    calls = []
+    for recv in sorted((entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq):
+        act, reply = acts.get(recv.seq), replies.get(recv.seq)
+        owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
+        under_way = _under_way(recv, attempts[recv.platform, recv.account], history.settings.tolerance)
+        attempt = _best(under_way, used, owner)
+        is_again = attempt is not None and attempt.id in used
+        used |= {attempt.id} if attempt else set()
+        calls.append(Call(recv=recv, reply=reply, act=act, attempt=attempt, is_again=is_again))
+    return calls
+
+
+def _may_create(entry: Entry) -> bool:
+    return entry.kind == "recv" and entry.endpoint in CREATING and bool(entry.account)
+
+
+def _attempts_of(history: History) -> Mapping[Identity, list[Attempt]]:
+    """Attempts by the account's own name on the platform, oldest first."""
+    found: dict[Identity, list[Attempt]] = defaultdict(list)
+    for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
+        if delivery := history.deliveries.get(attempt.delivery):
+            found[history.identity_of(delivery)].append(attempt)
+    return found
+
+
+def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Sequence[Attempt]:
+    """Give the attempts during which the call came; if there are none, those whose edges are near enough."""
+    for slack in (0.0, tolerance):
+        found = [
+            attempt
+            for attempt in attempts
+            if attempt.intended - slack <= recv.at and (attempt.ended is None or recv.at <= attempt.ended + slack)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:
+    """Prefer the attempt for the very delivery that was made, then one that has made no call yet, then the newest."""
+    own = [attempt for attempt in attempts if owner and attempt.delivery == owner.id] or attempts
+    chosen = [attempt for attempt in own if attempt.id not in used] or own
+    return chosen[-1] if chosen else None
+
+
+def _creations(history: History, calls: Mapping[int, Call], markers: Markers, texts: Texts) -> list[Creation]:
+    found = []
+    for act in history.log:
+        if act.kind != "act" or not act.post_id or act.endpoint is None:
+            continue
+        copy = history.copies.get(act.post_id)
+        thread = history.copies.get(copy.thread) if copy and copy.thread else None
+        known_by = thread or copy
+        found.append(
+            Creation(
+                act=act,
+                copy=copy,
+                call=calls.get(act.call or 0),
+                by_marker=_marked(known_by, markers),
+                by_text=_worded(known_by, texts),
+            )
+        )
+    return found
+
+
+def _keys(history: History) -> tuple[Markers, Texts]:
+    """Markers and exact texts of all deliveries, by account: of the words that stand, and of those that were tried."""
+    markers: dict[Identity, list[tuple[str, Delivery]]] = defaultdict(list)
+    texts: dict[tuple[Identity, Said], Delivery] = {}
+    for delivery in history.deliveries.values():
+        tried = {attempt.rendition for attempt in history.attempts_of.get(delivery.id, ())}
+        for fingerprint in {delivery.rendition, *tried} & history.words.keys():
+            words, identity = history.words[fingerprint], history.identity_of(delivery)
+            markers[identity].append((folded(words.marker), delivery))
+            texts[identity, sent_words(words)] = delivery
+    return markers, texts
+
+
+def _marked(copy: Copy | None, markers: Markers) -> Delivery | None:
+    if copy is None:
+        return None
+    text = folded(f"{copy.title} {copy.text} {copy.html}")
+    return next((owner for code, owner in markers.get((copy.platform, copy.account), ()) if code in text), None)
+
+
+def _worded(copy: Copy | None, texts: Texts) -> Delivery | None:
+    return texts.get(((copy.platform, copy.account), received_words(copy))) if copy else None

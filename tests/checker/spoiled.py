@@ -1,0 +1,527 @@
+"""One small spoiling of a good run for each way to break an invariant."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.chaos.checker.reading import Artefacts
+from tests.checker.scene import BEGAN, Row, iso
+from tests.checker.stories import STORIES
+
+Spoil = Callable[[Artefacts], None]
+HOUR = 3600_000_000
+
+
+def told(name: str) -> str:
+    """The id of the post that tells a story in the full run."""
+    return f"post-{list(STORIES).index(name) + 1}"
+
+
+def row_of(run: Artefacts, name: str, table: str = "delivery") -> Row:
+    assert run.rows
+    return next(row for row in run.rows[table] if row["post"] == told(name))
+
+
+def attempts_of(run: Artefacts, name: str) -> list[Row]:
+    assert run.rows
+    return [one for one in run.rows["attempt"] if one["delivery"] == row_of(run, name)["id"]]
+
+
+def acts_on(run: Artefacts, name: str, event: str) -> list[Row]:
+    assert run.rows
+    return [
+        one
+        for one in run.rows["audit"]
+        if one["subject"].startswith((f"{told(name)}@", f"{told(name)}#")) and one["event"] == event
+    ]
+
+
+def copy_of(run: Artefacts, name: str) -> Row:
+    wanted = row_of(run, name)["remote_id"]
+    return next(post for post in run.documents["posts"] if post["id"] == wanted)
+
+
+def duty_of(run: Artefacts, name: str) -> Row:
+    return next(one for one in run.documents["plan"]["duties"] if one["post"] == told(name))
+
+
+def entry_of(run: Artefacts, post: Row, kind: str) -> Row:
+    return next(one for one in run.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
+
+
+def call_of(run: Artefacts, name: str) -> Row:
+    """The call that made what stands."""
+    seq = entry_of(run, copy_of(run, name), "act")["call"]
+    return next(one for one in run.lists["log"] if one["seq"] == seq)
+
+
+def add_entry(run: Artefacts, like: Row, **changes: Any) -> Row:
+    entry = {**like, "seq": len(run.lists["log"]) + 1, **changes}
+    run.lists["log"].append(entry)
+    return entry
+
+
+def again(run: Artefacts, name: str, **changes: Any) -> Row:
+    """Let the platform make it twice in one call."""
+    post = {**copy_of(run, name), "id": "twice", **changes}
+    run.documents["posts"].append(post)
+    add_entry(run, entry_of(run, copy_of(run, name), "act"), post_id="twice")
+    return post
+
+
+def made_twice(run: Artefacts) -> None:
+    again(run, "plain")
+
+
+def made_twice_reworded(run: Artefacts) -> None:
+    """By its text alone it would be another post; the marker tells."""
+    again(run, "rewritten", text=f"转发 {copy_of(run, 'rewritten')['text']}")
+
+
+def made_again_after_a_ruling(run: Artefacts) -> None:
+    """A person's word does not excuse a copy while the first one stands."""
+    again(run, "lookalike to due")
+
+
+def said_as_another(run: Artefacts) -> None:
+    """The words of one delivery carry what is another's marker: the two keys disagree."""
+    mine = row_of(run, "Busy")
+    other = next(one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine)
+    frozen = {one["fingerprint"]: one for one in run.rows["rendition"]}
+    marker = json.loads(frozen[mine["rendition"]]["body"])["marker"]
+    for row, code in ((mine, "0000-0000"), (other, marker["code"])):
+        body = json.loads(frozen[row["rendition"]]["body"])
+        frozen[row["rendition"]]["body"] = json.dumps({**body, "marker": {"code": code}}, ensure_ascii=False)
+
+
+def floor_twice(run: Artefacts) -> None:
+    floor = next((post for post in run.documents["posts"] if post["extra"].get("thread")), None)
+    assert floor, "the run has a thread with floors"
+    run.documents["posts"].append({**floor, "id": "twice"})
+    add_entry(run, entry_of(run, floor, "act"), post_id="twice")
+
+
+def hidden_hold(run: Artefacts) -> None:
+    held = row_of(run, "poison")
+    for alert in run.rows["alert"]:
+        if alert["subject"].startswith(f"{held['post']}@"):
+            alert["cleared_at"] = alert["at"]
+
+
+def left_in_doubt(run: Artefacts) -> None:
+    row_of(run, "found")["state"] = "unknown"
+
+
+def ended_without_reason(run: Artefacts) -> None:
+    row_of(run, "refused")["reason"] = None
+
+
+def never_filed(run: Artefacts) -> None:
+    run.documents["plan"]["duties"].append({**duty_of(run, "plain"), "post": "forgotten"})
+
+
+def shown_otherwise(run: Artefacts) -> None:
+    next(one for one in run.documents["status"] if one["post"] == told("poison"))["state"] = "published"
+
+
+def not_in_the_journal(run: Artefacts) -> None:
+    attempt = attempts_of(run, "found")[0]
+    run.journal = [item for item in run.journal or () if item[1]["delivery"] != attempt["delivery"]]
+
+
+def intended_after_the_call(run: Artefacts) -> None:
+    attempt = attempts_of(run, "found")[0]
+    attempt["intended_at"] += 1_000_000
+
+
+def announced_and_forgotten(run: Artefacts) -> None:
+    attempt = attempts_of(run, "absent twice")[-1]
+    run.rows["attempt"].remove(attempt)
+
+
+def announced_under_another_name(run: Artefacts) -> None:
+    assert run.journal
+    run.journal[0][1].update(post="another", label="once", account=run.rows["delivery"][0]["account"])
+
+
+def attempted_for_nobody(run: Artefacts) -> None:
+    run.rows["attempt"].append({**attempts_of(run, "found")[0], "id": 9999, "delivery": 9999})
+
+
+def brought_back_otherwise(run: Artefacts) -> None:
+    """Only the very calls that the audit says were brought back are excused."""
+    announced_and_forgotten(run)
+    number, detail = len(run.rows["audit"]) + 1, json.dumps({"calls": [{"rendition": "0" * 64, "at": iso(BEGAN)}]})
+    run.rows["audit"].append({**run.rows["audit"][0], "id": number, "event": "CallsBroughtBack", "detail": detail})
+
+
+def called_twice_in_one_attempt(run: Artefacts) -> None:
+    add_entry(run, call_of(run, "found after death"))
+
+
+def arrived_changed(run: Artefacts) -> None:
+    copy_of(run, "Busy")["text"] += "！"
+    copy_of(run, "Busy")["html"] = copy_of(run, "Busy")["html"].replace("编号", "号")
+
+
+def arrived_with_another_picture(run: Artefacts) -> None:
+    copy_of(run, "Busy")["images"] = ["0" * 64]
+
+
+def frozen_words_changed(run: Artefacts) -> None:
+    words = next(one for one in run.rows["rendition"] if one["fingerprint"] == row_of(run, "later")["rendition"])
+    words["body"] = words["body"].replace("诈骗", "骗局")
+
+
+def not_what_was_asked(run: Artefacts) -> None:
+    duty_of(run, "Busy")["text_sha256"] = "0" * 64
+
+
+def kept_picture_changed(run: Artefacts) -> None:
+    run.rows["media"].append({"sha256": "0" * 64, "media_type": "image/png", "data": b"other"})
+
+
+def one_approval_short(run: Artefacts) -> None:
+    run.lists["approvals"].remove(_approval(run))
+
+
+def approved_by_its_author(run: Artefacts) -> None:
+    _approval(run)["by"] = "zhang"
+
+
+def approved_twice_by_one(run: Artefacts) -> None:
+    _approval(run)["by"] = "wang"
+
+
+def approval_taken_back(run: Artefacts) -> None:
+    _approval(run)["ended_at"] = iso(attempts_of(run, "Busy")[0]["intended_at"] / 1e6 - 1)
+
+
+def _approval(run: Artefacts) -> Row:
+    wanted = attempts_of(run, "Busy")[0]["rendition"]
+    return next(one for one in run.lists["approvals"] if one["rendition"] == wanted)
+
+
+def called_too_early(run: Artefacts) -> None:
+    duty_of(run, "Busy")["due"] = iso(call_of(run, "Busy")["t"] + 60)
+
+
+def called_after_expiry(run: Artefacts) -> None:
+    duty_of(run, "Busy")["expires"] = iso(call_of(run, "Busy")["t"] - 1)
+
+
+def claimed_too_late(run: Artefacts) -> None:
+    duty_of(run, "Busy")["max_late"] = -10
+
+
+def sent_again_after_one_look(run: Artefacts) -> None:
+    looks = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]]
+    run.rows["look"].remove(looks[0])
+
+
+def sent_again_before_the_settle_time(run: Artefacts) -> None:
+    run.documents["settings"]["platforms"]["weibo"]["settle"] = 60
+    run.documents["settings"]["platforms"]["wechat"]["settle"] = 60
+
+
+def looked_not_far_back(run: Artefacts) -> None:
+    looks = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]]
+    looks[1]["detail"] = f'{{"back_to": "{iso(looks[1]["at"] / 1e6)}"}}'
+
+
+def sent_again_though_seen(run: Artefacts) -> None:
+    looks = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]]
+    run.rows["look"].append({**looks[1], "id": len(run.rows["look"]) + 1, "finding": "Lookalike", "detail": "{}"})
+
+
+def sent_again_where_none_may(run: Artefacts) -> None:
+    for platform in run.documents["settings"]["platforms"].values():
+        platform["may_resend"] = False
+
+
+def sent_though_written_as_not_sent(run: Artefacts) -> None:
+    attempts_of(run, "found")[0]["outcome"] = "NotSent"
+
+
+def ruled_by_nobody(run: Artefacts) -> None:
+    acts_on(run, "lookalike to due", "Ruled")[0]["event"] = "Evidence"
+
+
+def claims_what_was_not_made(run: Artefacts) -> None:
+    row_of(run, "found")["remote_id"] = "nowhere"
+
+
+def claims_anothers_post(run: Artefacts) -> None:
+    row_of(run, "found")["remote_id"] = copy_of(run, "Busy")["id"]
+
+
+def one_id_twice(run: Artefacts) -> None:
+    mine = row_of(run, "found")
+    theirs = [one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine]
+    next(one for one in theirs if one["remote_id"])["remote_id"] = mine["remote_id"]
+
+
+def lost_without_an_outage(run: Artefacts) -> None:
+    run.documents["plan"]["outages"] = []
+    duty_of(run, "expired")["expires"] = iso(row_of(run, "expired")["expires_at"] / 1e6 + 3600)
+
+
+def failed_without_a_refusal(run: Artefacts) -> None:
+    attempts_of(run, "refused")[0]["outcome"] = "Busy"
+
+
+def held_without_a_rule(run: Artefacts) -> None:
+    row_of(run, "edited")["reason"] = "too_busy"
+
+
+def nobody_told(run: Artefacts) -> None:
+    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{told('refused')}@"))
+    run.rows["alert"].remove(alert)
+
+
+def told_too_late(run: Artefacts) -> None:
+    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{told('expired')}@"))
+    alert["at"] += 61_000_000
+
+
+def a_stranger_on_the_account(run: Artefacts) -> None:
+    began = call_of(run, "plain")["t"]
+    post = {
+        **copy_of(run, "plain"),
+        "id": "stranger",
+        "text": "不明内容",
+        "html": "",
+        "title": "",
+        "created": began - 7200,
+    }
+    run.documents["posts"].append(post)
+    run.documents["plan"]["began_at"] = iso(began - 7300)
+
+
+def cancelled_yet_live(run: Artefacts) -> None:
+    row_of(run, "NotSent").update(state="cancelled", remote_id=None, reason="withdrawn")
+
+
+def no_such_step(run: Artefacts) -> None:
+    acts_on(run, "plain", "Ripened")[0]["event"] = "Published"
+
+
+def brought_by_nobody_allowed(run: Artefacts) -> None:
+    acts_on(run, "plain", "Ripened")[0]["role"] = "planner"
+
+
+def an_end_reverted(run: Artefacts) -> None:
+    acts_on(run, "paused", "Claimed")[0]["before"] = "expired"
+
+
+def a_version_left_out(run: Artefacts) -> None:
+    act = acts_on(run, "paused", "Claimed")[0]
+    act["detail"] = act["detail"].replace('"version": 3', '"version": 4')
+
+
+def number_left_out(run: Artefacts) -> None:
+    attempts_of(run, "absent twice")[-1]["number"] += 1
+
+
+def one_epoch_twice(run: Artefacts) -> None:
+    first, second = attempts_of(run, "signed out")
+    second["epoch"] = first["epoch"]
+
+
+def two_calls_at_once(run: Artefacts) -> None:
+    """The first reply comes only after the second call."""
+    seqs = [
+        one["seq"]
+        for one in run.lists["log"]
+        if one["kind"] == "recv" and one["account"] == _identity(run, "signed out")
+    ]
+    attempts = attempts_of(run, "signed out")
+    mine = [
+        one
+        for one in run.lists["log"]
+        if one["seq"] in seqs and any(a["intended_at"] / 1e6 <= one["t"] <= a["ended_at"] / 1e6 for a in attempts)
+    ]
+    reply = next(one for one in run.lists["log"] if one.get("call") == mine[0]["seq"] and one["kind"] == "reply")
+    reply["seq"] = len(run.lists["log"]) + 1
+
+
+def _identity(run: Artefacts, name: str) -> str:
+    return f"id-{row_of(run, name)['account']}"
+
+
+def called_under_a_pause(run: Artefacts) -> None:
+    """The audit says that the pause stood four seconds longer, and so do those who lifted it."""
+    for act in run.rows["audit"]:
+        if act["event"] == "Resumed":
+            act["at"] += 60_000_000
+    for order in run.lists["orders"]:
+        if order["kind"] == "resume":
+            order.update(asked_at=None, at=iso(call_of(run, "paused")["t"] + 50))
+
+
+def ordered_pause_forgotten(run: Artefacts) -> None:
+    """The order alone is known; the books have forgotten it."""
+    when = iso(call_of(run, "Busy")["t"] - 10)
+    run.lists["orders"].append({"kind": "pause", "at": when, "by": "wang", "scope": f"post:{told('Busy')}"})
+
+
+def over_the_hour(run: Artefacts) -> None:
+    run.documents["settings"]["platforms"]["weibo"]["per_hour"] = 2
+
+
+def over_the_day(run: Artefacts) -> None:
+    run.documents["settings"]["platforms"]["weibo"]["per_day"] = 2
+
+
+def under_the_gap(run: Artefacts) -> None:
+    run.documents["settings"]["platforms"]["weibo"]["gap"] = 60
+
+
+def before_the_rest_was_over(run: Artefacts) -> None:
+    first, second = attempts_of(run, "RateLimited")
+    first["detail"] = f'{{"until": "{iso(second["intended_at"] / 1e6 + 30)}"}}'
+
+
+def called_after_the_retraction(run: Artefacts) -> None:
+    """The order was given before the call, by its own record."""
+    order = next(one for one in run.lists["orders"] if one["kind"] == "retract" and one["post"] == told("retracted"))
+    order.update(at=iso(call_of(run, "retracted")["t"] - 5), asked_at=None)
+    acts_on(run, "retracted", "Filed")[0]["at"] -= HOUR
+
+
+def never_taken_down(run: Artefacts) -> None:
+    copy_of(run, "retracted").update(removed=False, visible=True)
+
+
+def filed_twice(run: Artefacts) -> None:
+    first = next(one for one in run.rows["delivery"] if one["label"] != "once")
+    same = first["label"].replace("+00:00", "").split(".")
+    hours = f"{(int(same[0][11:13]) + 1) % 24:02}"
+    label = f"{same[0][:11]}{hours}{same[0][13:]}{'.' + same[1] if len(same) > 1 else ''}+01:00"
+    run.rows["delivery"].append({**first, "id": len(run.rows["delivery"]) + 1, "label": label, "remote_id": None})
+
+
+def filed_unasked(run: Artefacts) -> None:
+    duties = run.documents["plan"]["duties"]
+    duties.remove(duty_of(run, "later"))
+
+
+def an_entry_lost(run: Artefacts) -> None:
+    run.rows["audit"].remove(acts_on(run, "plain", "Claimed")[0])
+
+
+def last_entry_lost(run: Artefacts) -> None:
+    run.rows["audit"].remove(acts_on(run, "poison", "LeaseLapsed")[-1])
+
+
+def an_order_not_written(run: Artefacts) -> None:
+    run.lists["orders"].append({"kind": "withdraw", "at": iso(1_790_000_100), "by": "chen", "post": told("later")})
+
+
+def an_entry_rewritten(run: Artefacts) -> None:
+    acts_on(run, "plain", "Claimed")[0]["name"] = "somebody"
+
+
+def the_end_cut_off(run: Artefacts) -> None:
+    run.lists["anchors"][0]["sequence"] += 1
+
+
+def another_chain(run: Artefacts) -> None:
+    run.lists["anchors"][0]["chain"] = "0" * 64
+
+
+def a_secret_found(run: Artefacts) -> None:
+    run.leaks = [("cana…", "daemon.log")]
+
+
+def delayed_by_others(run: Artefacts) -> None:
+    for one in run.lists["timings"]:
+        one["delay"] += 6 * one["during_fault"]
+
+
+def two_revisions_live(run: Artefacts) -> None:
+    row = row_of(run, "plain")
+    words = next(one for one in run.rows["rendition"] if one["fingerprint"] == row["rendition"])
+    row["revision"] = words["revision"] = "another"
+
+
+def left_out_of_a_version(run: Artefacts) -> None:
+    acts_on(run, "plain", "Filed")[0]["at"] += 2_000_000
+
+
+def in_force_what_nobody_gave(run: Artefacts) -> None:
+    run.rows["schedule"][0]["text"] += "#"
+
+
+def filed_from_no_version(run: Artefacts) -> None:
+    for issue in run.documents["plan"]["versions"]:
+        issue["duties"] = [key for key in issue["duties"] if key[0] != told("later")]
+
+
+def called_elsewhere(run: Artefacts) -> None:
+    run.lists["connections"].append({"host": "api.weibo.com", "port": 443})
+
+
+def stamped_otherwise(run: Artefacts) -> None:
+    run.rows["stamp"][0]["value"] = "live"
+
+
+def grown_too_large(run: Artefacts) -> None:
+    run.lists["metrics"][-1]["rss"] = 200_000
+
+
+def replayed_otherwise(run: Artefacts) -> None:
+    assert run.replay
+    run.replay.lists["log"].pop()
+
+
+SPOILED: dict[str, tuple[Spoil, ...]] = {
+    "I1": (made_twice, made_twice_reworded, made_again_after_a_ruling, said_as_another, floor_twice),
+    "I2": (hidden_hold, left_in_doubt, ended_without_reason, never_filed, shown_otherwise),
+    "I3": (
+        not_in_the_journal,
+        intended_after_the_call,
+        announced_and_forgotten,
+        announced_under_another_name,
+        attempted_for_nobody,
+        brought_back_otherwise,
+        called_twice_in_one_attempt,
+    ),
+    "I4": (
+        arrived_changed,
+        arrived_with_another_picture,
+        frozen_words_changed,
+        not_what_was_asked,
+        kept_picture_changed,
+    ),
+    "I5": (one_approval_short, approved_by_its_author, approved_twice_by_one, approval_taken_back),
+    "I6": (called_too_early, called_after_expiry, claimed_too_late),
+    "I7": (
+        sent_again_after_one_look,
+        sent_again_before_the_settle_time,
+        looked_not_far_back,
+        sent_again_though_seen,
+        sent_again_where_none_may,
+        sent_though_written_as_not_sent,
+        ruled_by_nobody,
+    ),
+    "I8": (claims_what_was_not_made, claims_anothers_post, one_id_twice),
+    "I9": (lost_without_an_outage, failed_without_a_refusal, held_without_a_rule),
+    "I10": (nobody_told, told_too_late),
+    "I11": (a_stranger_on_the_account, cancelled_yet_live),
+    "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out),
+    "I13": (number_left_out, one_epoch_twice, two_calls_at_once),
+    "I14": (called_under_a_pause, ordered_pause_forgotten),
+    "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),
+    "I16": (called_after_the_retraction, never_taken_down),
+    "I17": (filed_twice, filed_unasked),
+    "I18": (an_entry_lost, last_entry_lost, an_order_not_written, an_entry_rewritten, the_end_cut_off, another_chain),
+    "I19": (a_secret_found,),
+    "I20": (delayed_by_others,),
+    "I21": (two_revisions_live,),
+    "I22": (left_out_of_a_version, in_force_what_nobody_gave, filed_from_no_version),
+    "I23": (called_elsewhere, stamped_otherwise),
+    "I24": (grown_too_large,),
+    "I25": (replayed_otherwise,),
+}
+"""For each invariant, the spoilings that its own check must see."""

@@ -1,0 +1,409 @@
+"""What may rightly become of a delivery: one function for each story, told in the words of the books."""
+
+from collections.abc import Callable
+
+from tests.checker.scene import LEASE, SETTLE, Row, Scene, iso
+
+Story = Callable[[Scene, Row], None]
+
+
+def _live(scene: Scene, row: Row, post: Row, role: str = "deliverer") -> None:
+    scene.step(row, "Published", "published", role, remote_id=post["id"], reason=None)
+
+
+def _start(scene: Scene, row: Row) -> Row:
+    scene.claim(row)
+    return scene.intend(row)
+
+
+def _go(scene: Scene, row: Row) -> Row:
+    """One attempt that succeeds, the platform's own way; gives the post."""
+    attempt = _start(scene, row)
+    post = scene.call(row)
+    if row["platform"] == "weibo":
+        scene.end(attempt, "Published")
+        _live(scene, row, post)
+        return post
+    scene.end(attempt, "Submitted")
+    scene.step(row, "Submitted", "submitted", "deliverer")
+    scene.look(row, "Submitted")
+    scene.step(row, "Submitted", "submitted", "reconciler")
+    scene.look(row, "Published")
+    _live(scene, row, post, "reconciler")
+    return post
+
+
+def _ripe(scene: Scene, row: Row) -> None:
+    scene.wait(max(0.0, row["due_at"] / 1e6 - scene.now) + 0.01)
+    scene.step(row, "Ripened", "due", "keeper")
+
+
+def plain(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    post = _go(scene, row)
+    if row["platform"] == "tieba":
+        scene.floor(row, post)
+        scene.floor(row, post)
+
+
+def rewritten(scene: Scene, row: Row) -> None:
+    """The platform changes the words, but not the marker."""
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    post = scene.call(row)
+    post["extra"]["rewritten"] = True
+    post["text"] = post["text"].replace("【", "[").replace("】", "] ")
+    scene.end(attempt, "Published")
+    _live(scene, row, post)
+
+
+def refused_for_now(outcome: str) -> Story:
+    def story(scene: Scene, row: Row) -> None:
+        _ripe(scene, row)
+        attempt, until = _start(scene, row), scene.now + 5
+        if outcome != "NotSent":
+            scene.call(row, acts=False)
+        scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "RateLimited" else {}))
+        scene.step(row, outcome, "retry_wait", "deliverer", reason="for_now")
+        scene.wait(max(0.1, until - scene.now + 0.1))
+        scene.step(row, "Ripened", "due", "keeper")
+        _go(scene, row)
+
+    return story
+
+
+def _lose(scene: Scene, row: Row, *, acts: bool, dies: bool = False) -> Row:
+    attempt = _start(scene, row)
+    post = scene.call(row, acts=acts, replies=False, fault="drop_after" if acts else "drop_before")
+    if dies:
+        scene.wait(LEASE)
+        scene.end(attempt)
+        scene.step(row, "LeaseLapsed", "unknown", "keeper", reason="worker_gone")
+    else:
+        scene.end(attempt, "Unknown", reason="reset")
+        scene.step(row, "Unknown", "unknown", "deliverer", reason="reset")
+    return post
+
+
+def found_again(*, dies: bool) -> Story:
+    def story(scene: Scene, row: Row) -> None:
+        _ripe(scene, row)
+        post = _lose(scene, row, acts=True, dies=dies)
+        scene.look(row, "Missing")
+        scene.step(row, "Missing", "unknown", "reconciler")
+        scene.look(row, "Unknown", reason="timeout")
+        scene.step(row, "Unknown", "unknown", "reconciler")
+        scene.look(row, "Published")
+        _live(scene, row, post, "reconciler")
+
+    return story
+
+
+def brought_back(scene: Scene, row: Row) -> None:
+    """An older database knew the delivery under another number, and took the call back from the journal."""
+    found_again(dies=True)(scene, row)
+    line = scene.journal[-1]
+    line["delivery"] += 500
+    call = {name: line[name] for name in ("rendition", "at")}
+    scene.write("person", "wang", "CallsBroughtBack", scene.subject(row), {"calls": [call]})
+
+
+def _absent(scene: Scene, row: Row, after: str, reason: str) -> None:
+    scene.look(row, "Missing")
+    scene.step(row, "Missing", "unknown", "reconciler")
+    scene.wait(SETTLE + 1)
+    scene.look(row, "Missing")
+    scene.step(row, "AbsenceShown", after, "reconciler", reason=reason)
+
+
+def absent(scene: Scene, row: Row) -> None:
+    """Shown to be absent, and sent once more, where the platform allows it."""
+    _ripe(scene, row)
+    _lose(scene, row, acts=False)
+    if row["platform"] == "tieba":
+        _absent(scene, row, "held", "absent")
+        return
+    _absent(scene, row, "due", "absence_shown")
+    _go(scene, row)
+
+
+def absent_twice(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    _lose(scene, row, acts=False, dies=True)
+    if row["platform"] == "tieba":
+        _absent(scene, row, "held", "absent")
+        return
+    _absent(scene, row, "due", "absence_shown")
+    _lose(scene, row, acts=False)
+    _absent(scene, row, "held", "absent_twice")
+
+
+def refused(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    scene.call(row, acts=False)
+    scene.end(attempt, "Rejected", code="20012")
+    scene.step(row, "Rejected", "failed", "deliverer", reason="20012")
+
+
+def refused_by_review(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    scene.take_down(row, scene.call(row), None)
+    scene.end(attempt, "Submitted")
+    scene.step(row, "Submitted", "submitted", "deliverer")
+    scene.look(row, "Rejected", code="4")
+    scene.step(row, "Rejected", "failed", "reconciler", reason="review")
+
+
+def _pause_account(scene: Scene, row: Row) -> None:
+    scene.pause(f"account:{row['account']}", "deliverer", "deliverer")
+    scene.alert("account_paused", f"account:{row['account']}")
+    scene.wait(3)
+    scene.resume(f"account:{row['account']}")
+
+
+def blocked(scene: Scene, row: Row) -> None:
+    """A captcha: the account pauses, a person solves it and rules that it be sent again."""
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    scene.call(row, acts=False)
+    scene.end(attempt, "Blocked", code="captcha")
+    scene.step(row, "Blocked", "held", "deliverer", reason="captcha")
+    _pause_account(scene, row)
+    scene.order("rule", post=row["post"], account=row["account"])
+    scene.step(row, "Ruled", "due", "person", by="wang", reason="solved")
+    scene.wait()
+    _go(scene, row)
+
+
+def signed_out(scene: Scene, row: Row) -> None:
+    """The sign-in is refused twice in a row: held until a person has signed in, left so here."""
+    _ripe(scene, row)
+    for after in ("retry_wait", "held"):
+        attempt = _start(scene, row)
+        scene.call(row, acts=False)
+        scene.end(attempt, "CredentialExpired", reason="expired")
+        scene.step(row, "CredentialExpired", after, "deliverer", reason="auth")
+        if after == "retry_wait":
+            scene.step(row, "Ripened", "due", "keeper")
+    _pause_account(scene, row)
+
+
+def lookalike(to: str) -> Story:
+    def story(scene: Scene, row: Row) -> None:
+        _ripe(scene, row)
+        _lose(scene, row, acts=False)
+        scene.look(row, "Lookalike", remote_id="other")
+        scene.step(row, "Lookalike", "held", "reconciler", reason="lookalike")
+        scene.wait(2)
+        scene.order("rule", post=row["post"], account=row["account"])
+        scene.step(row, "Ruled", to, "person", by="wang", reason="seen")
+        if to == "due":
+            scene.wait()
+            _go(scene, row)
+
+    return story
+
+
+def expired(scene: Scene, row: Row) -> None:
+    """The account does not work until it is too late."""
+    scene.outages.append(
+        {"scope": f"account:{row['account']}", "from": iso(row["due_at"] / 1e6), "to": iso(scene.now + 99)}
+    )
+    row["expires_at"] = scene.micro + 2_000_000
+    scene.duty(row)["expires"] = iso(row["expires_at"] / 1e6)
+    _ripe(scene, row)
+    scene.claim(row)
+    scene.step(row, "Released", "due", "deliverer")
+    scene.wait(3)
+    scene.step(row, "ExpiryPassed", "expired", "keeper", reason="expired")
+
+
+def poison(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    for after in ("due", "due", "held"):
+        scene.claim(row)
+        scene.wait(LEASE)
+        scene.step(row, "LeaseLapsed", after, "keeper", reason="poison" if after == "held" else None)
+
+
+def withdrawn(scene: Scene, row: Row) -> None:
+    """Withdrawn before its time; the order is for the whole post."""
+    scene.order("withdraw", post=row["post"])
+    scene.write("person", "wang", "Withdrawn", row["post"], {"reason": "drill"})
+    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", is_withdrawn=True)
+
+
+def _order_down(scene: Scene, row: Row) -> None:
+    scene.wait(1)
+    scene.order("retract", post=row["post"], account=row["account"])
+    scene.write("person", "wang", "RetractOrdered", row["post"], {"reason": "drill"})
+    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", is_retract_ordered=True)
+
+
+def retracted(scene: Scene, row: Row) -> None:
+    _ripe(scene, row)
+    post = _go(scene, row)
+    _order_down(scene, row)
+    scene.wait()
+    scene.take_down(row, post, "/2/statuses/destroy.json")
+    scene.look(row, "Gone")
+    scene.step(row, "Gone", "retracted", "retractor")
+
+
+def retracted_in_doubt(scene: Scene, row: Row) -> None:
+    """A retraction while the outcome is open: found first, then taken down, never sent again."""
+    _ripe(scene, row)
+    post = _lose(scene, row, acts=True)
+    _order_down(scene, row)
+    scene.look(row, "Published")
+    scene.step(row, "Published", "retracting", "retractor", remote_id=post["id"])
+    scene.wait()
+    scene.take_down(row, post, "/2/statuses/destroy.json")
+    scene.step(row, "Gone", "retracted", "retractor")
+
+
+def stays_up(scene: Scene, row: Row) -> None:
+    """The platform will not take it down: a person is asked, in red."""
+    _ripe(scene, row)
+    _go(scene, row)
+    _order_down(scene, row)
+    scene.look(row, "Rejected", code="20112")
+    scene.step(row, "Rejected", "retracting", "retractor", reason="20112")
+    scene.look(row, "Lookalike", remote_id="other")
+    scene.step(row, "Lookalike", "held", "retractor", reason="lookalike")
+
+
+def removed_and_sent_again(scene: Scene, row: Row) -> None:
+    """Others take it down; a person orders a new occurrence."""
+    _ripe(scene, row)
+    scene.take_down(row, _go(scene, row), None)
+    scene.look(row, "Gone")
+    scene.step(row, "Gone", "removed", "reconciler", reason="removed_on_platform")
+    scene.wait(5)
+    scene.order("resend", post=row["post"], account=row["account"])
+    scene.write("person", "wang", "ResendOrdered", scene.subject(row), {"reason": "drill"})
+    again = scene.draft(row["post"], row["account"], due=scene.now, label=iso(scene.now))
+    scene.file_again(again)
+    _ripe(scene, again)
+    _go(scene, again)
+
+
+def removed_in_doubt(scene: Scene, row: Row) -> None:
+    """What looked like ours is taken down by others, and then a person has it sent again: two copies, one standing."""
+    _ripe(scene, row)
+    post = _lose(scene, row, acts=True)
+    scene.look(row, "Lookalike", remote_id=post["id"])
+    scene.step(row, "Lookalike", "held", "reconciler", reason="lookalike")
+    scene.wait(1)
+    scene.take_down(row, post, None)
+    scene.wait(1)
+    scene.order("rule", post=row["post"], account=row["account"])
+    scene.step(row, "Ruled", "due", "person", by="wang", reason="gone")
+    _go(scene, row)
+
+
+def mass_send(scene: Scene, row: Row) -> None:
+    """The reply is lost, and the same attempt repeats its call under the platform's own key."""
+    _ripe(scene, row)
+    attempt, endpoint = _start(scene, row), "/cgi-bin/message/mass/sendall"
+    post = scene.call(row, endpoint=endpoint, replies=False, fault="drop_after")
+    scene.call(row, endpoint=endpoint, acts=False)
+    scene.end(attempt, "Submitted")
+    scene.step(row, "Submitted", "submitted", "deliverer")
+    scene.look(row, "Published")
+    _live(scene, row, post, "reconciler")
+
+
+def by_hand(scene: Scene, row: Row) -> None:
+    """A person posts what publisher has prepared; a look proves it."""
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    scene.end(attempt, "Submitted")
+    scene.step(row, "Submitted", "submitted", "deliverer")
+    scene.wait(2)
+    post = scene.by_hand(row)
+    scene.look(row, "Published")
+    _live(scene, row, post, "reconciler")
+
+
+def paused(scene: Scene, row: Row) -> None:
+    """The kill switch for a while; nothing starts under it."""
+    _ripe(scene, row)
+    scope = scene.dice.choice(
+        ["all", f"platform:{row['platform']}", f"account:{row['account']}", f"post:{row['post']}"]
+    )
+    scene.pause(scope)
+    scene.wait(4)
+    scene.resume(scope)
+    scene.wait()
+    _go(scene, row)
+
+
+def sent_sooner(scene: Scene, row: Row) -> None:
+    """A person sends what would be due tomorrow: one entry for the post, and a new version of the row."""
+    scene.wait()
+    row.update(due_at=scene.micro, version=row["version"] + 1)
+    scene.order("send", post=row["post"])
+    scene.write("person", "wang", "SentNow", row["post"], {})
+    _ripe(scene, row)
+    _go(scene, row)
+
+
+def edited(scene: Scene, row: Row) -> None:
+    """An edit comes after another account had it: the rest is held."""
+    _ripe(scene, row)
+    scene.claim(row)
+    scene.step(row, "Revised", "held", "planner", reason="edited")
+
+
+def revised(scene: Scene, row: Row) -> None:
+    """An edit before its time."""
+    scene.step(row, "Revised", "pending", "planner")
+    _ripe(scene, row)
+    _go(scene, row)
+
+
+def kept_for_later(scene: Scene, row: Row) -> None:
+    """Not due yet when the run ends."""
+
+
+STORIES: dict[str, tuple[Story, str | None]] = {
+    "plain": (plain, "published"),
+    "rewritten": (rewritten, "published"),
+    **{
+        outcome: (refused_for_now(outcome), "published")
+        for outcome in ("NotSent", "RateLimited", "Busy", "CredentialExpired")
+    },
+    "found": (found_again(dies=False), "published"),
+    "found after death": (found_again(dies=True), "published"),
+    "brought back": (brought_back, "published"),
+    "absent": (absent, "published"),
+    "absent twice": (absent_twice, "published"),
+    "refused": (refused, "published"),
+    "refused by review": (refused_by_review, "published"),
+    "blocked": (blocked, "published"),
+    "signed out": (signed_out, "published"),
+    **{f"lookalike to {to}": (lookalike(to), "published") for to in ("due", "failed", "cancelled")},
+    "expired": (expired, "published"),
+    "poison": (poison, "published"),
+    "withdrawn": (withdrawn, "cancelled"),
+    "retracted": (retracted, "retracted"),
+    "retracted in doubt": (retracted_in_doubt, "retracted"),
+    "stays up": (stays_up, "retracted"),
+    "removed": (removed_and_sent_again, "published"),
+    "removed in doubt": (removed_in_doubt, "published"),
+    "mass send": (mass_send, "published"),
+    "by hand": (by_hand, "published"),
+    "paused": (paused, "published"),
+    "sent sooner": (sent_sooner, "published"),
+    "edited": (edited, "published"),
+    "revised": (revised, "published"),
+    "later": (kept_for_later, None),
+}
+"""Each story, and how it was meant to end."""
+ONLY = {"rewritten": "weibo", "mass send": "wechat"}
+"""Stories that play on one platform only."""
+TOMORROW = ("withdrawn", "sent sooner", "later")
+"""Stories of what is not due within the run."""
