@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
@@ -11,6 +11,7 @@ from publisher.domain.outcome import (
     Health,
     NotSent,
     Outcome,
+    Preview,
     Reach,
     Receipt,
     Removal,
@@ -156,6 +157,15 @@ class Adapter(Protocol):
         ...
 
 
+@runtime_checkable
+class Previewer(Protocol):
+    """How a post is shown to one person first. An adapter whose platform can do that has this face as well."""
+
+    async def show(self, rendition: Rendition, images: Sequence[bytes], to: str) -> Preview:
+        """Show these very words and pictures to one person, by the platform's name for them; make nothing public."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
     """How often and how patiently a platform is used where the operator says nothing."""
@@ -175,6 +185,47 @@ class SignIn(Protocol):
         self, account: Account, secret: Mapping[str, str], answer: str, http: Http
     ) -> Mapping[str, str] | Problem:
         """Change the answer, a code or the whole address it came in, for the secret to be kept from now on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One request that came in from outside, as data: whoever sent it, it is whatever they liked."""
+
+    query: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A platform's word that something has ended. It is never believed, only a reason to read now.
+
+    `number` names what has ended as tickets do; no two messages have the same `nonce`.
+    """
+
+    number: str
+    nonce: str
+
+
+class Callbacks(Protocol):
+    """How a platform tells us of itself. Pure; a factory whose platform does so has one as `callbacks`."""
+
+    def is_expected(self, secret: Mapping[str, str]) -> bool:
+        """Whether the secret holds what is needed to know the platform's messages from others."""
+        ...
+
+    def greet(self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime) -> str | Problem:
+        """Give the answer that proves the address to be ours, when the platform asks for it."""
+        ...
+
+    def read(
+        self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime
+    ) -> Hint | Problem | None:
+        """Read a message: a hint, None for what is of no concern, a Problem when it proves nothing."""
+        ...
+
+    def is_meant(self, hint: Hint, ticket: Ticket) -> bool:
+        """Whether a ticket is of what the hint says has ended."""
         ...
 
 

@@ -37,6 +37,8 @@ from .traits import TRAITS, forum_id
 
 MOST_PAGES = 10
 _FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
+_ASKED_DOWN = Unknown(reason="tieba_still_shown")
+"""The answer that a thread is deleted, before a read has shown it."""
 _NO_CONNECTION = frozenset({"dns_failed", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed"})
 _SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
@@ -88,6 +90,7 @@ class TiebaAdapter:
         return await self._look(reading.trace_of(parcel))
 
     async def retract(self, receipt: Receipt) -> Removal:
+        """Delete the thread, and believe it when nobody can see it any more."""
         tbs = await self._session()
         if not isinstance(tbs, str):
             return Unknown(reason=tbs.reason)
@@ -96,7 +99,11 @@ class TiebaAdapter:
             return _unreadable(fid)
         thread = (receipt.remote_id, self._name, fid)
         call = wire.encode_delete(self._app, self.kit.secret().get("BDUSS", ""), tbs, thread)
-        return _removed(await self.kit.http.ask(call))
+        removal = _removed(await self.kit.http.ask(call))
+        if removal != _ASKED_DOWN:
+            return removal
+        shown = await self._page(receipt.remote_id, None)
+        return _ASKED_DOWN if isinstance(shown, Published) else shown
 
     async def probe(self) -> Health:
         tbs = await self._session()
@@ -254,7 +261,9 @@ def _removed(reply: Reply | NotSent | Unknown) -> Removal:
         return Rejected(code="tieba_captcha", reason=wire.words_of(body))
     if code is None:
         return Unknown(reason="bad_reply")
-    if code == 0 or code in GONE:
+    if code == 0:
+        return _ASKED_DOWN
+    if code in GONE:
         return Gone()
     is_final = code in CODES and CODES[code].kind in _FINAL
     return Rejected(code=name(code), reason=wire.words_of(body)) if is_final else Unknown(reason=name(code))

@@ -224,7 +224,12 @@ def _seconds(text: str | None) -> timedelta | None:
 
 
 def _reach(entry: Json) -> Reach:
-    return Reach(**{name: _count(entry.get(name)) for name in ("reads", "reposts", "comments", "likes")})
+    return Reach(
+        reads=_count(entry.get("reads")),
+        reposts=_count(entry.get("reposts")),
+        comments=_count(entry.get("comments")),
+        likes=_count(entry.get("likes")),
+    )
 
 
 def _count(value: object) -> int | None:

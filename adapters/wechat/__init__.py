@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterKit, Defaults
+from publisher.contract import Adapter, AdapterKit, Callbacks, Defaults
 from publisher.domain.account import Account
 
+from .callback import WeChatCallbacks
 from .client import WeChat
 from .traits import DEFAULTS
 
@@ -14,6 +15,7 @@ class WeChatFactory:
     """Builds the adapter of one account."""
 
     defaults: Defaults = DEFAULTS
+    callbacks: Callbacks = WeChatCallbacks()  # noqa: RUF009 # it has no state
 
     def create(self, account: Account, kit: AdapterKit) -> Adapter:
         return WeChat(account, kit)

@@ -14,6 +14,7 @@ from .traits import (
     COVER_BYTES,
     COVER_TYPES,
     LINK_BYTES,
+    MASS_QUOTAS,
     PICTURE_BYTES,
     PICTURE_TYPES,
     PROFILES,
@@ -74,7 +75,12 @@ def setting_problems(account: Account) -> tuple[Problem, ...]:
         problems.append(Problem(code="wechat_profile_unknown", facts=facts))
     if tag is not None and not (tag.isascii() and tag.isdigit()):
         problems.append(Problem(code="wechat_tag_invalid", facts={"tag": tag}))
-    return tuple(problems)
+    odd = [name for name in MASS_QUOTAS if not _is_number(account.options.get(name, "1"))]
+    return (*problems, *(Problem(code="wechat_mass_quota_invalid", facts={"name": name}) for name in odd))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
 
 
 def problems_of(rendition: Rendition) -> tuple[Problem, ...]:

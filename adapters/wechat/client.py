@@ -16,6 +16,7 @@ from publisher.domain.outcome import (
     Missing,
     NotSent,
     Outcome,
+    Preview,
     Published,
     Reach,
     Ready,
@@ -37,6 +38,7 @@ from .mass import decode_mass_send, encode_mass_send, read_mass_id
 from .pushing import Pushing
 from .reach import days_to_ask, decode_reach, encode_reach, name_of
 from .reading import in_sight, read_back, recognise
+from .showing import Showing
 from .sign_in import Failed, SignIn
 from .tickets import Work, read_ticket, ticket_for
 from .traits import pushes, tag_of, traits_of
@@ -75,6 +77,7 @@ class WeChat:
         self._sign_in = SignIn(account=account, kit=kit, base=self._base)
         self._drafting = Drafting(sign_in=self._sign_in, kit=kit)
         self._pushing = Pushing(sign_in=self._sign_in, kit=kit)
+        self._showing = Showing(sign_in=self._sign_in, kit=kit, drafting=self._drafting)
 
     @property
     def traits(self) -> Traits:
@@ -152,6 +155,9 @@ class WeChat:
     async def recent(self) -> Sequence[Sighting] | Unknown:
         page = await self._published_from(0)
         return _doubt(page) if isinstance(page, Failed) else in_sight(page.articles)
+
+    async def show(self, rendition: Rendition, images: Sequence[bytes], to: str) -> Preview:
+        return await self._showing.show(rendition, images, to)
 
     async def _create(self, draft: str, token: str, parcel: Parcel) -> Outcome:
         """Make the draft public: the one call that is never repeated."""

@@ -1,11 +1,11 @@
 """All that comes before the creating call: pictures stored, draft made. Every step may be repeated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from publisher.contract import AdapterKit, Call, Reply
 from publisher.domain.outcome import Blocked, HoldReason, Unknown
-from publisher.domain.rendition import DeliveryId, Parcel, Picture, is_alike
+from publisher.domain.rendition import DeliveryId, Parcel, Picture, Rendition, is_alike
 
 from .codes import NO_SUCH_MEDIA
 from .reading import carries
@@ -28,6 +28,8 @@ from .wire import (
 
 MOST_PAGES = 25
 """So far is the draft box searched: 500 drafts."""
+PREVIEW = "预览"
+"""The author of drafts that are only shown to one person: by it they are never taken for a delivery's own."""
 CONSUMED = Failed(outcome=Unknown(reason="draft_consumed", is_duplicate=True))
 
 
@@ -47,7 +49,7 @@ class Drafting:
         if noted is not None:
             return await self._still_ours(noted, parcel)
         found = await self._in_the_box(parcel) if parcel.attempt > 1 else None
-        made = found or await self._make(parcel)
+        made = found or await self.make(parcel.rendition, parcel.images)
         if isinstance(made, str):
             await self.kit.notes.remember(_key(parcel.delivery), made)
             await self.kit.failpoint("step.after_commit")
@@ -80,7 +82,9 @@ class Drafting:
             page = await self.sign_in.ask(self._drafts_from(offset), decode_drafts)
             if isinstance(page, Failed):
                 return page
-            matches += [article for article in page.articles if carries(article, parcel.marker)]
+            matches += [
+                article for article in page.articles if carries(article, parcel.marker) and article.author != PREVIEW
+            ]
             offset += len(page.ids)
             if not page.ids or offset >= page.total:
                 break
@@ -89,43 +93,41 @@ class Drafting:
     def _drafts_from(self, offset: int) -> Callable[[str], Call]:
         return lambda token: encode_drafts(self.sign_in.base, token, offset)
 
-    async def _make(self, parcel: Parcel) -> str | Failed:
-        if not parcel.rendition.pictures or len(parcel.images) != len(parcel.rendition.pictures):
+    async def make(self, rendition: Rendition, images: Sequence[bytes], *, author: str = "") -> str | Failed:
+        """Store the pictures and make a draft of these words; every call of it makes one more."""
+        if not rendition.pictures or len(images) != len(rendition.pictures):
             return _image_missing("cover")
-        content = await self._content(parcel)
+        content = await self._content(rendition, images)
         if isinstance(content, Failed):
             return content
-        made = await self._add(parcel, content, is_cover_fresh=False)
+        cover = (rendition.pictures[0], images[0])
+        made = await self._add(rendition, content, await self._cover(*cover, is_fresh=False), author)
         if isinstance(made, Failed) and made.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
-            return await self._add(parcel, content, is_cover_fresh=True)
+            return await self._add(rendition, content, await self._cover(*cover, is_fresh=True), author)
         return made
 
-    async def _add(self, parcel: Parcel, content: str, *, is_cover_fresh: bool) -> str | Failed:
-        cover = await self._cover(parcel, is_fresh=is_cover_fresh)
+    async def _add(self, rendition: Rendition, content: str, cover: str | Failed, author: str) -> str | Failed:
         if isinstance(cover, Failed):
             return cover
         return await self.sign_in.ask(
-            lambda token: encode_draft_add(self.sign_in.base, token, parcel.rendition, content, cover), decode_media_id
+            lambda token: encode_draft_add(self.sign_in.base, token, rendition, content, cover, author=author),
+            decode_media_id,
         )
 
-    async def _content(self, parcel: Parcel) -> str | Failed:
+    async def _content(self, rendition: Rendition, images: Sequence[bytes]) -> str | Failed:
         """Put the addresses of the stored pictures into the article."""
-        images = {
-            picture.sha256: (picture, data)
-            for picture, data in zip(parcel.rendition.pictures, parcel.images, strict=True)
-        }
+        known = {picture.sha256: (picture, data) for picture, data in zip(rendition.pictures, images, strict=True)}
         addresses: dict[str, str] = {}
-        for sha256 in pictures_in(parcel.rendition.text):
-            if sha256 not in images:
+        for sha256 in pictures_in(rendition.text):
+            if sha256 not in known:
                 return _image_missing(sha256)
-            address = await self._picture(*images[sha256])
+            address = await self._picture(*known[sha256])
             if isinstance(address, Failed):
                 return address
             addresses[sha256] = address
-        return put_addresses(parcel.rendition.text, addresses)
+        return put_addresses(rendition.text, addresses)
 
-    async def _cover(self, parcel: Parcel, *, is_fresh: bool) -> str | Failed:
-        picture, data = parcel.rendition.pictures[0], parcel.images[0]
+    async def _cover(self, picture: Picture, data: bytes, *, is_fresh: bool) -> str | Failed:
         return await self._store(
             f"cover:{picture.sha256}",
             lambda token: encode_cover(self.sign_in.base, token, picture, data),

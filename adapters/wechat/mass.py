@@ -7,7 +7,7 @@ mass send is known by a `msg_id`; statistics know it by a `msg_data_id`, which t
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from publisher.contract import Call, Reply
@@ -68,6 +68,12 @@ def encode_mass_status(base: str, token: str, mass: MassId) -> Call:
 def encode_mass_delete(base: str, token: str, mass: MassId) -> Call:
     """Delete all articles of a mass send: the page goes dead, the card stays with those who received it."""
     return post_json(base, "message/mass/delete", token, {"msg_id": int(mass.msg_id), "article_idx": 0})
+
+
+def encode_preview(base: str, token: str, draft: str, to: str) -> Call:
+    """Show a draft to one person, by WeChat name. It counts as no mass send; a second call is a second message."""
+    body = {"towxname": to, "msgtype": "mpnews", "mpnews": {"media_id": draft}}
+    return replace(post_json(base, "message/mass/preview", token, body), is_repeatable=False)
 
 
 def decode_mass_send(reply: Reply) -> str | Trouble:

@@ -54,6 +54,7 @@ def _article(item: Mapping[str, Any]) -> tuple[str, Reach]:
         reposts=_figure(newest, "share_user"),
         comments=_figure(newest, "comment_count"),
         likes=_figure(newest, "like_user"),
+        url=str(item.get("content_url") or "") or None,
     )
     return text_of(item, "msgid"), reach
 

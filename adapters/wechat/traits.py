@@ -11,7 +11,7 @@ from datetime import timedelta
 from publisher.contract import Defaults
 from publisher.domain.account import Account, Traits
 from publisher.domain.patience import Patience
-from publisher.domain.quota import Quota
+from publisher.domain.quota import Notices, Quota
 
 TITLE_ADVISED = 32
 """The length that the reference of draft/add states."""
@@ -31,6 +31,10 @@ PICTURE_TYPES = frozenset({"image/png", "image/jpeg"})
 PUBLISH, MASS = "publish", "mass"
 """What an account may do: publish without a notification, or mass-send what is urgent as well."""
 PROFILES = (PUBLISH, MASS)
+MASS_PER_DAY = 1
+"""What a subscription account has, and what enters a service account's list (developers.weixin.qq.com, Batch_Sends)."""
+MASS_QUOTAS = ("mass_per_day", "mass_per_month")
+"""Options by which an operator says what an account has been granted: a service account has four a month."""
 
 TRAITS = Traits(
     measure=len,
@@ -78,4 +82,10 @@ def tag_of(account: Account) -> int | None:
 
 
 def traits_of(account: Account) -> Traits:
-    return replace(TRAITS, notifies=pushes(account))
+    return replace(TRAITS, notifies=pushes(account), notices=_notices(account))
+
+
+def _notices(account: Account) -> Notices:
+    """Give how many mass sends an account has: one a day, as for subscription accounts, unless its options differ."""
+    given = {name: int(value) for name in MASS_QUOTAS if (value := account.options.get(name, "")).isdecimal()}
+    return Notices(per_day=given.get("mass_per_day", MASS_PER_DAY), per_month=given.get("mass_per_month"))

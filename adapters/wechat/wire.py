@@ -73,6 +73,7 @@ class Article:
     url: str
     is_deleted: bool
     updated_at: datetime
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +113,13 @@ def encode_picture(base: str, token: str, picture: Picture, data: bytes) -> Call
     return Call(method="POST", url=f"{base}/cgi-bin/media/uploadimg", query=query, uploads=(_upload(picture, data),))
 
 
-def encode_draft_add(base: str, token: str, rendition: Rendition, content: str, cover: str) -> Call:
+def encode_draft_add(  # noqa: PLR0913 # a draft has that many parts
+    base: str, token: str, rendition: Rendition, content: str, cover: str, *, author: str = ""
+) -> Call:
     article = {
         "article_type": "news",
         "title": rendition.title,
-        "author": "",
+        "author": author,
         "digest": rendition.summary,
         "content": content,
         "content_source_url": rendition.link or "",
@@ -312,6 +315,7 @@ def _articles(name: str, content: Mapping[str, Any], updated: object) -> tuple[A
             url=str(news.get("url") or ""),
             is_deleted=str(news.get("is_deleted")).lower() in {"true", "1"},
             updated_at=datetime.fromtimestamp(seconds, UTC),
+            author=str(news.get("author") or ""),
         )
         for news in content["news_item"]
     )

@@ -13,6 +13,7 @@ from publisher.domain.outcome import (
     Health,
     NotSent,
     Outcome,
+    Published,
     Reach,
     Receipt,
     Rejected,
@@ -85,12 +86,17 @@ class WeiboAdapter:
         return reading.decode_show(await self._ask(site, reading.encode_show(site, trace)), self.account.identity)
 
     async def retract(self, receipt: Receipt) -> Removal:
-        """Take the post down. An article behind it stays: Weibo names no call for that, so a person is told first."""
+        """Take the post down, and believe it when a read says so.
+
+        An article behind it stays: Weibo names no call for that, so a person is told first.
+        """
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
         reply = await self.kit.http.ask(reading.encode_destroy(site, receipt.remote_id))
         removal = reading.decode_destroy(reply, receipt.remote_id)
+        if removal == reading.ASKED_DOWN:
+            removal = await self._fate(site, receipt)
         if isinstance(removal, Gone) and leads_to_article(receipt) and not await self._was_told(receipt):
             return Rejected(code="weibo_article_stays", reason=receipt.url)
         return removal
@@ -125,6 +131,12 @@ class WeiboAdapter:
         reply = await self._ask(site, reading.encode_timeline(site), is_spare=True)
         timeline = reading.decode_timeline(reply, self.account.identity)
         return timeline if isinstance(timeline, Unknown) else reading.sightings(timeline, self.account.identity)
+
+    async def _fate(self, site: Site, receipt: Receipt) -> Gone | Unknown:
+        """Read whether a post that was to be taken down is gone."""
+        shown = await self._ask(site, reading.encode_show(site, receipt.remote_id))
+        found = reading.decode_show(shown, self.account.identity)
+        return reading.ASKED_DOWN if isinstance(found, Published) else found
 
     async def _look(self, trace: Trace) -> Finding:
         site = self._site()

@@ -46,6 +46,8 @@ from .fields import (
 from .profiles import API
 from .wire import Site, refusal
 
+ASKED_DOWN = Unknown(reason="weibo_still_shown")
+"""The answer that a post is taken down, before a read has shown it."""
 MOST_COUNTED = 100
 """How many posts are counted in one call."""
 _LONGEST_LIFE = 10**9
@@ -152,10 +154,10 @@ def decode_counts(reply: Reply | NotSent | Unknown, ids: Sequence[str]) -> Mappi
 
 
 def decode_destroy(reply: Reply | NotSent | Unknown, remote_id: str) -> Removal:
-    """Read whether a post is down; one that does not exist any more is."""
+    """Read whether a post is down. One that does not exist any more is; the post itself as an answer has to be read."""
     body = read_answer(reply)
     if not isinstance(body, Unknown):
-        return Gone() if id_of(body) == remote_id else Unknown(reason="weibo_no_id")
+        return ASKED_DOWN if id_of(body) == remote_id else Unknown(reason="weibo_no_id")
     if body.reason == name(NO_SUCH_POST):
         return Gone()
     listed = CODES.get(code_in(body.reason) or 0)

@@ -69,7 +69,8 @@ class WeiboSignIn:
             return Problem(code=facts.reason)
         trouble = judge_token(facts, account.identity, secret["app_key"])
         if isinstance(trouble, Blocked):
-            return Problem(code=trouble.code, facts={"found": trouble.reason})
+            code = "weibo_login_of_another" if trouble.code == "weibo_wrong_account" else trouble.code
+            return Problem(code=code, facts={"account": account.id, "found": trouble.reason})
         if trouble is not None:
             return Problem(code=trouble.reason)
         return {key: value for key, value in secret.items() if key != ENDS_AT} | _fields(grant, facts)

@@ -28,6 +28,7 @@ from tests.adapters.fakes_tieba import (
     DELETE,
     FORUM,
     LIST,
+    NOT_THERE,
     PAGE,
     RECEIPT,
     TBS,
@@ -129,11 +130,23 @@ async def test_list_golden(tieba, parcel, golden, answer):
 
 
 async def test_delete_golden(tieba, golden):
-    """Taking down is the app's signed form with the session inside."""
+    """Taking down is the app's signed form with the session inside, and one read as anybody sees the thread."""
     adapter, desk = tieba
     desk.router.post(DELETE).respond(200, json={"error_code": "0"})
+    desk.router.post(PAGE).mock(return_value=NOT_THERE)
     assert await adapter.retract(RECEIPT) == Gone()
     golden("tieba/delete", desk.requests[2])
+    golden("tieba/page", desk.requests[3])
+
+
+async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
+    """F78: the answer to a removal is no proof: while anybody sees the thread, it is not gone."""
+    adapter, desk = tieba
+    desk.router.post(DELETE).respond(200, json={"error_code": "0"})
+    desk.router.post(PAGE).mock(return_value=answer("tieba/page"))
+    assert await adapter.retract(RECEIPT) == Unknown(reason="tieba_still_shown")
+    desk.router.post(PAGE).mock(return_value=httpx.Response(502))
+    assert await adapter.retract(RECEIPT) == Unknown(reason="server_error")
 
 
 @pytest.mark.parametrize(

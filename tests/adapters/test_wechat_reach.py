@@ -38,6 +38,19 @@ async def test_reach_is_read_by_the_day_of_publishing(scene):
     assert [body["begin_date"] for body in scene.bodies(STATISTICS)] == ["2026-11-23", "2026-11-24"]
 
 
+async def test_statistics_tell_the_address_of_a_mass_send(scene):
+    """No other call does; an empty one is none."""
+    told = _figures(m245_1=3000, m265_1=1)
+    told["list"][0]["content_url"] = "http://mp.weixin.qq.com/s?mid=245&idx=1"
+    told["list"][1]["content_url"] = ""
+    scene.answers(STATISTICS, told)
+    reach = await scene.adapter.measure_reach([MASS, ARTICLE])
+    assert {name: one.url for name, one in reach.items()} == {
+        "mass-314-245": "http://mp.weixin.qq.com/s?mid=245&idx=1",
+        "A1": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("live_at", "days"),
     [

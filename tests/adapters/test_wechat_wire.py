@@ -54,6 +54,7 @@ CALLS = {
     "mass_sendall_tag": (mass.encode_mass_send(BASE, "T1", "DRAFT", 2, "key"), mass.decode_mass_send),
     "mass_get": (mass.encode_mass_status(BASE, "T1", MASS), mass.decode_mass_status),
     "mass_delete": (mass.encode_mass_delete(BASE, "T1", MASS), wire.decode_done),
+    "mass_preview": (mass.encode_preview(BASE, "T1", "DRAFT", "zhangsan"), wire.decode_done),
     "getarticletotaldetail": (reach.encode_reach(BASE, "T1", date(2026, 11, 24)), reach.decode_reach),
 }
 

@@ -37,6 +37,7 @@ TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。�
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 TIMELINE = "https://api.weibo.com/2/statuses/user_timeline.json"
 SHOW = "https://api.weibo.com/2/statuses/show.json"
+NOT_THERE = httpx.Response(400, json={"error_code": 20101, "error": "target weibo does not exist!"})
 DESTROY = "https://api.weibo.com/2/statuses/destroy.json"
 TOKEN_INFO = "https://api.weibo.com/oauth2/get_token_info"
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
@@ -128,12 +129,26 @@ async def test_show_golden(weibo, golden, answer):
 
 
 async def test_destroy_golden(weibo, golden, answer):
-    """Taking down is one call whose answer is the post taken down."""
+    """Taking down is one call whose answer is the post taken down, and one read that does not find it any more."""
     adapter, desk = weibo
     desk.router.post(DESTROY).mock(return_value=answer("weibo/share"))
+    desk.router.get(SHOW).mock(return_value=NOT_THERE)
     receipt = Published(receipt=_receipt()).receipt
     assert await adapter.retract(receipt) == Gone()
     golden("weibo/destroy", desk.requests[0])
+    golden("weibo/show", desk.requests[1])
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [("weibo/share", "weibo_still_shown"), (httpx.Response(500), "server_error")],
+)
+async def test_a_removal_counts_when_it_was_read_f78(weibo, answer, shown, reason):
+    """F78: the answer to a removal is no proof: while a read shows the post, or none can be made, it is not gone."""
+    adapter, desk = weibo
+    desk.router.post(DESTROY).mock(return_value=answer("weibo/share"))
+    desk.router.get(SHOW).mock(return_value=answer(shown) if isinstance(shown, str) else shown)
+    assert await adapter.retract(_receipt()) == Unknown(reason=reason)
 
 
 async def test_token_info_golden(weibo, golden, answer):

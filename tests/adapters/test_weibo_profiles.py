@@ -193,8 +193,9 @@ async def test_the_note_is_a_marker_f54(speaker, parcel_of):
 
 
 async def test_business_removal_is_confirmed_f78(speaker):
-    """F78: a business login takes down by its own call, and its answer is the proof."""
+    """F78: a business login takes down by its own call; that the post cannot be read any more is the proof."""
     adapter, desk = speaker("biz")
+    desk.router.get(f"{API}/statuses/show.json").respond(400, json={"error_code": 20101, "error": "x"})
     desk.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(200, json=post(TEXT))
     assert await adapter.retract(Receipt(remote_id=POST_ID, url="x", live_at=MADE)) == Gone()
 
@@ -282,6 +283,7 @@ async def test_an_article_is_not_gone_with_its_post_f78(speaker, parcel_of):
     assert isinstance(finding, Published)
     gone = httpx.Response(400, json={"error_code": 20101, "error": "x"})
     desk.router.post(f"{API}/statuses/destroy.json").mock(side_effect=[httpx.Response(200, json=post("x")), gone, gone])
+    desk.router.get(f"{API}/statuses/show.json").mock(return_value=gone)
     stays = Rejected(code="weibo_article_stays", reason=finding.receipt.url)
     assert await adapter.retract(finding.receipt) == stays
     desk.now += timedelta(minutes=9)

@@ -85,7 +85,7 @@ async def test_no_end_is_kept_where_none_is_known(desk):
         ({"error": "redirect_uri_mismatch", "error_code": "21322"}, INFO, "weibo_21322"),
         ({"uid": UID}, INFO, "bad_reply"),
         ({**GRANT, "expires_in": "soon"}, INFO, "bad_reply"),
-        (GRANT, {**INFO, "uid": 1}, "weibo_wrong_account"),
+        (GRANT, {**INFO, "uid": 1}, "weibo_login_of_another"),
         (GRANT, {**INFO, "appkey": 1}, "weibo_wrong_app"),
         (GRANT, {**INFO, "expire_in": -5}, "weibo_21327"),
         (GRANT, {"error": "x", "error_code": 21332}, "weibo_21332"),

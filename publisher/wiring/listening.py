@@ -1,0 +1,57 @@
+"""What is needed to understand the messages of an account's platform, and to act upon them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from publisher.contract import Callback, Callbacks, Hint
+from publisher.domain.account import Account, AccountId, Mode
+from publisher.domain.problem import Problem
+from publisher.settings import Settings
+from publisher.vault import SecretError, read_secret
+from publisher.wiring.application import Application, vault_of
+from publisher.wiring.terms import factories
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ear:
+    """Understands what one account's platform says of it."""
+
+    account: Account
+    callbacks: Callbacks
+    secret: Mapping[str, str] = field(repr=False)
+
+    def greet(self, callback: Callback, now: datetime) -> str | Problem:
+        return self.callbacks.greet(self.account, self.secret, callback, now)
+
+    def read(self, callback: Callback, now: datetime) -> Hint | Problem | None:
+        return self.callbacks.read(self.account, self.secret, callback, now)
+
+
+def ears_of(settings: Settings) -> Callable[[str, str], Ear | None]:
+    """Give a function that finds the ear of a platform's account, by names that anybody may have called.
+
+    None for an account that does not exist, does not speak, whose platform tells nothing, or whose secret holds
+    nothing to know its platform by. The secret is read anew each time, as for calls.
+    """
+    accounts = {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
+    known = factories(frozenset(account.platform for account in accounts.values()))
+
+    def find(platform: str, name: str) -> Ear | None:
+        account = accounts.get(AccountId(name))
+        callbacks: Callbacks | None = getattr(known.get(account.platform), "callbacks", None) if account else None
+        if account is None or callbacks is None or account.platform != platform:
+            return None
+        try:
+            secret = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault_of(settings))
+        except SecretError:
+            return None
+        return Ear(account=account, callbacks=callbacks, secret=secret) if callbacks.is_expected(secret) else None
+
+    return find
+
+
+async def hasten(application: Application, ear: Ear, hint: Hint) -> int:
+    """Let what a hint means be read now."""
+    return await application.outbox.hasten(ear.account.id, partial(ear.callbacks.is_meant, hint))

@@ -1,0 +1,197 @@
+"""WeChat's messages: what is read out of them, and what is refused because it proves nothing."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.wechat.callback import WeChatCallbacks, open_seal, read_xml, signature_of
+from adapters.wechat.tickets import Work, ticket_for
+from publisher.contract import Callback, Hint
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import Ticket
+from publisher.domain.problem import Problem
+from publisher.domain.rendition import DeliveryId
+from publisher.simulator.wechat.envelope import seal
+
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+APP_ID, TOKEN = "wx0000000000000001", "simtoken"
+AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+ACCOUNT = Account(id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="w")
+PLAIN = {"app_id": APP_ID, "app_secret": "s", "callback_token": TOKEN}
+SEALED = PLAIN | {"encoding_aes_key": AES_KEY}
+VECTOR = (
+    "Q3stYC6hdFzMh9T8HCvyDH8rV9sxtGipw/VmHAPJHrzg/hCz0Kt7vDt+1Jwg/ZcaGWb42QdpjCNltexM0vfpLRDUmaZ/tVIOmwaRiUZphYmoj6s9"
+    "PTu6Yh4B1ur6mfuc"
+)
+FINISHED = (
+    "<xml><ToUserName><![CDATA[gh_x]]></ToUserName><FromUserName><![CDATA[mphelper]]></FromUserName>"
+    "<CreateTime>1764000000</CreateTime><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[PUBLISHJOBFINISH]]></Event>"
+    "<PublishEventInfo><publish_id>2247500001</publish_id><publish_status>2</publish_status><fail_idx>1</fail_idx>"
+    "<fail_idx>2</fail_idx></PublishEventInfo></xml>"
+)
+SENT = "<xml><Event><![CDATA[MASSSENDJOBFINISH]]></Event><MsgID>3147400001</MsgID><Status>send success</Status></xml>"
+callbacks = WeChatCallbacks()
+
+
+def stamp(at=NOW, nonce="n0nce"):
+    return {"timestamp": str(int(at.timestamp())), "nonce": nonce}
+
+
+def plain(body, *, at=NOW, nonce="n0nce", token=TOKEN):
+    """Give a message of the plain mode, as WeChat signs it."""
+    query = stamp(at, nonce)
+    return Callback(query=query | {"signature": signature_of(token, *query.values())}, body=body.encode())
+
+
+def sealed(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
+    """Give a message of the sealed mode, made by the simulator's own hand."""
+    query, inside = stamp(at), seal(text, key, app_id)
+    signed = signature_of(token, *query.values(), inside)
+    body = f"<xml><ToUserName>gh_x</ToUserName><Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
+    return Callback(query=query | {"encrypt_type": "aes", "msg_signature": signed}, body=body.encode())
+
+
+def read(secret, message):
+    return callbacks.read(ACCOUNT, secret, message, NOW)
+
+
+def code(answer):
+    assert isinstance(answer, Problem), answer
+    return answer.code
+
+
+def test_signature_and_seal_are_those_of_another_client():
+    """A published pair of words and seal opens to the very words and AppID."""
+    assert signature_of(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    assert signature_of(TOKEN, "1700000000", "n0nce", VECTOR) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    opened = open_seal(VECTOR, AES_KEY)
+    assert opened is not None
+    assert opened.text == b"<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
+    assert opened.app_id == APP_ID.encode()
+
+
+def test_the_address_is_proved_by_its_echo():
+    """Only a request signed with the token, and of this moment, hears its own word again."""
+    greeting = plain("")
+    asked = dataclasses.replace(greeting, query=greeting.query | {"echostr": "8412"})
+    assert callbacks.greet(ACCOUNT, PLAIN, asked, NOW) == "8412"
+    assert callbacks.greet(ACCOUNT, SEALED, asked, NOW) == "8412"
+    assert code(callbacks.greet(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW)) == "callback_unsigned"
+    assert code(callbacks.greet(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6))) == "callback_stale"
+    assert code(callbacks.greet(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
+
+
+@pytest.mark.parametrize(("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")])
+def test_both_modes_tell_what_has_ended(body, number):
+    """The hint names the job as tickets do, in plain and in sealed messages."""
+    for answer in (read(PLAIN, plain(body)), read(SEALED, sealed(body))):
+        assert isinstance(answer, Hint)
+        assert answer.number == number
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<xml><MsgType>text</MsgType><Content>PUBLISHJOBFINISH</Content></xml>",
+        "<xml><Event>subscribe</Event></xml>",
+        "<xml><Event>PUBLISHJOBFINISH</Event></xml>",
+        "<xml><Event>MASSSENDJOBFINISH</Event></xml>",
+    ],
+)
+def test_what_is_no_end_of_a_job_is_of_no_concern(body):
+    """Followers' messages and events without a number are taken, and mean nothing."""
+    assert read(PLAIN, plain(body)) is None
+
+
+def test_a_message_must_be_signed_with_our_token():
+    """Another token, a changed time, a missing or odd signature: each is a forgery."""
+    good = plain(FINISHED)
+    forged = [
+        plain(FINISHED, token="guessed"),
+        dataclasses.replace(good, query=good.query | {"timestamp": "1"}),
+        dataclasses.replace(good, query=good.query | {"signature": ""}),
+        dataclasses.replace(good, query=good.query | {"signature": "签名"}),
+        dataclasses.replace(good, query={}),
+    ]
+    assert {code(read(PLAIN, message)) for message in forged} == {"callback_unsigned"}
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_message_of_another_time_is_stale(minutes):
+    """Rightly signed, but minutes off: it may have been kept for a replay."""
+    assert code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+    assert code(read(SEALED, sealed(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+
+
+def test_with_a_key_nothing_plain_is_believed():
+    """Whoever has set a key up wants seals: a plain message under an overheard signature is refused."""
+    assert code(read(SEALED, plain(FINISHED))) == "callback_unsigned"
+
+
+def test_a_seal_must_be_signed_ours_and_whole():
+    """A seal under another token, key or AppID, or one that was changed, opens to nothing."""
+    good = sealed(FINISHED)
+    changed = dataclasses.replace(good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA"))
+    assert code(read(SEALED, sealed(FINISHED, token="guessed"))) == "callback_unsigned"
+    assert code(read(SEALED, changed)) == "callback_unsigned"
+    assert code(read(SEALED, sealed(FINISHED, app_id="wx0000000000000002"))) == "callback_of_another"
+    assert code(read(SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
+    assert code(read(SEALED | {"encoding_aes_key": "short"}, good)) == "callback_unreadable"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"<xml><Event>x</Event>",
+        b"\xff\xfe<xml/>",
+        b'<!DOCTYPE xml [<!ENTITY a "aaaa">]><xml>&a;</xml>',
+        b'<?xml version="1.0"?><!DOCTYPE xml SYSTEM "http://127.0.0.1/x"><xml/>',
+        b"<a>" * 20 + b"</a>" * 20,
+        b"<a>" + b"<b/>" * 3000 + b"</a>",
+    ],
+)
+def test_unsound_xml_is_refused(body):
+    """Broken, deep, crowded, or with declarations that could expand: none of it is read."""
+    assert read_xml(body) is None
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_answered(body):
+    """Whatever arrives, the answer is a value, never an exception."""
+    query = plain("").query | {"msg_signature": "x"}
+    for secret in (PLAIN, SEALED):
+        assert not isinstance(callbacks.read(ACCOUNT, secret, Callback(query=query, body=body), NOW), Hint)
+
+
+@given(st.text(max_size=200))
+def test_any_seal_is_answered(text):
+    """A seal that is rightly signed may still hold anything."""
+    assert open_seal(text, AES_KEY) is None
+    inside = callbacks.read(ACCOUNT, SEALED, sealed(text), NOW)
+    assert inside is None or isinstance(inside, Problem)
+
+
+def test_a_hint_means_only_its_own_ticket():
+    """Publications by their number, mass sends by theirs, whether or not the ticket knows the statistics' number."""
+
+    def ticket(name):
+        return ticket_for(Work(name=name, delivery=DeliveryId(7), looks=2))
+
+    job, mass = Hint(number="2247500001", nonce="1"), Hint(number="mass-3147400001", nonce="2")
+    assert callbacks.is_meant(job, ticket("2247500001"))
+    assert callbacks.is_meant(mass, ticket("mass-3147400001-2455800001"))
+    assert callbacks.is_meant(mass, ticket("mass-3147400001"))
+    others = [ticket("2247500002"), ticket("mass-2247500001"), ticket("mass-3147400002-1"), Ticket(number="task")]
+    assert not any(callbacks.is_meant(hint, other) for hint in (job, mass) for other in others)
+    assert not callbacks.is_meant(Hint(number="3147400001", nonce="3"), ticket("mass-3147400001"))
+
+
+def test_without_a_token_nothing_is_expected():
+    """An account whose secret names no token has no address."""
+    assert callbacks.is_expected(PLAIN)
+    assert not callbacks.is_expected({"app_id": APP_ID, "app_secret": "s"})

@@ -1,0 +1,110 @@
+"""Showing a post to one person: what is asked of WeChat, and that it never leads to a post."""
+
+import json
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from publisher.contract import Previewer
+from publisher.domain.outcome import Blocked, NotSent, RateLimited, Rejected, Shown, Submitted
+from tests.adapters.fakes_wechat import COVER, INSIDE, NOW, Scene, article, error, item, page, parcel
+
+MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send")
+
+
+@pytest.fixture
+def scene():
+    made = Scene()
+    made.works()
+    made.answers("message/mass/preview", {"errcode": 0, "errmsg": "preview success", "msg_id": 34182})
+    return made
+
+
+async def show(scene, *, to="zhangsan", **changes):
+    return await scene.adapter.show(article(**changes), (COVER, INSIDE), to)
+
+
+def public_calls(scene):
+    return [path for path in MAKES_PUBLIC if scene.asked(path)]
+
+
+async def test_one_person_is_shown_the_very_words(scene):
+    """The draft holds title, summary, link and content as they would go out; one name gets it, nothing is public."""
+    assert isinstance(scene.adapter, Previewer)
+    assert await show(scene) == Shown()
+    [preview] = scene.bodies("message/mass/preview")
+    assert preview == {"towxname": "zhangsan", "msgtype": "mpnews", "mpnews": {"media_id": "DRAFT"}}
+    assert await scene.adapter.publish(parcel()) == await _submitted(scene)
+    shown, published = (body["articles"][0] for body in scene.bodies("draft/add"))
+    assert shown.pop("author") == "预览"
+    assert published.pop("author") == ""
+    assert shown == published
+
+
+async def _submitted(scene):
+    answer = await Scene(router=scene.router, notebook=scene.notebook).adapter.publish(parcel())
+    assert isinstance(answer, Submitted)
+    return answer
+
+
+async def test_nothing_is_made_public_by_it(scene):
+    """No call of it publishes or sends to more than the one person."""
+    await show(scene)
+    assert public_calls(scene) == []
+
+
+async def test_the_same_words_share_a_draft(scene):
+    """A second person costs no second draft; other words, or a draft that is gone, do."""
+    await show(scene)
+    await show(scene, to="lisi")
+    assert len(scene.asked("draft/add")) == 1
+    assert [body["towxname"] for body in scene.bodies("message/mass/preview")] == ["zhangsan", "lisi"]
+    await show(scene, title="另一个标题")
+    assert len(scene.asked("draft/add")) == 2
+    scene.answers("draft/get", error(40007))
+    await show(scene)
+    assert len(scene.asked("draft/add")) == 3
+
+
+async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
+    """Trouble with the reading is told; nothing piles up in the draft box."""
+    await show(scene)
+    scene.answers("draft/get", error(-1))
+    assert not isinstance(await show(scene), Shown)
+    assert len(scene.asked("draft/add")) == 1
+
+
+async def test_a_days_previews_are_counted(scene):
+    """After as many as WeChat allows none is asked for any more, until the next day in Beijing."""
+    scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
+    assert await show(scene) == Shown()
+    answer = await show(scene)
+    assert isinstance(answer, RateLimited)
+    assert len(scene.asked("message/mass/preview")) == 1
+    scene.now = NOW + timedelta(days=1)
+    assert await show(scene) == Shown()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(48001, Blocked), (45009, RateLimited), (45166, Rejected), (40132, NotSent)]
+)
+async def test_a_refusal_is_told_as_what_it_is(scene, code, kind):
+    """Missing permission, used-up quota, refused words, and a code that nobody lists."""
+    scene.answers("message/mass/preview", error(code))
+    assert isinstance(await show(scene), kind)
+
+
+async def test_a_lost_answer_is_not_asked_again(scene):
+    """A person who was shown it once is not written to twice."""
+    scene.answers("message/mass/preview", httpx.ReadTimeout("lost"))
+    assert not isinstance(await show(scene), Shown)
+    assert len(scene.asked("message/mass/preview")) == 1
+
+
+async def test_a_previews_draft_is_never_a_deliverys_own(scene):
+    """A second attempt that has lost its draft's id looks for it, and passes over drafts that were only shown."""
+    shown = item("PREVIEW", key="media_id", author="预览")
+    scene.answers("draft/batchget", page(shown))
+    await scene.adapter.publish(parcel(attempt=2))
+    assert [body["media_id"] for body in scene.bodies("freepublish/submit")] == ["DRAFT"]

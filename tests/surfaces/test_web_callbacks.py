@@ -1,0 +1,192 @@
+"""The address that platforms call: what it answers, and that it never does more than let us read sooner."""
+
+import json
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from adapters.wechat.callback import WeChatCallbacks
+from adapters.wechat.tickets import Work, ticket_for
+from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.delivery import State
+from publisher.domain.outcome import Submitted
+from publisher.domain.rendition import DeliveryId
+from publisher.settings import Settings
+from publisher.store.board import Board
+from publisher.store.rows import AUDIT
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START
+from publisher.web.callbacks import LARGEST, Desk, Seen, create_app
+from publisher.wiring.listening import Ear, ears_of
+from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
+
+PATH = "/callback/wechat/a"
+LATER = START + timedelta(seconds=20)
+JOB = "2247500001"
+
+
+@pytest.fixture
+def database_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'publisher.db'}"
+
+
+class Hall:
+    """The address of account `a`, over books in which its one delivery waits for the job that FINISHED tells of."""
+
+    def __init__(self, desk, world, secret):
+        self.desk = desk
+        self.hastened = []
+        account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
+        ear = Ear(account=account, callbacks=WeChatCallbacks(), secret=secret)
+
+        async def hasten(ear, hint):
+            number = await desk.outbox.hasten(ear.account.id, lambda ticket: ear.callbacks.is_meant(hint, ticket))
+            self.hastened.append((hint.number, number))
+            return number
+
+        def find(platform, account):
+            return ear if (platform, account) == ("wechat", "a") else None
+
+        app = create_app(Desk(find_ear=find, hasten=hasten, now=world.now))
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ear")
+
+    async def push(self, message, **changes):
+        body = changes.get("body", message.body)
+        return await self.client.post(changes.get("path", PATH), params=dict(message.query), content=body)
+
+    async def delivery(self):
+        [found] = await Board(self.desk.books).deliveries()
+        return found
+
+    async def entries(self):
+        query = select(AUDIT.c.id)
+        return len(await self.desk.books.database.read(lambda connection: connection.execute(query).all()))
+
+
+@pytest.fixture
+async def open_hall(open_desk, world):
+    halls = []
+
+    async def opening(secret, name=JOB):
+        desk = await open_desk(terms_of("a"))
+        await file_posts(desk.registry, post_of("p", ["a"], START))
+        await desk.rounds.ripen()
+        [lease] = await desk.outbox.claim(1)
+        await desk.outbox.intend(lease)
+        ticket = ticket_for(Work(name=name, delivery=DeliveryId(1), looks=0))
+        await desk.outbox.settle(lease, Submitted(ticket=ticket, look_again_at=LATER))
+        halls.append(Hall(desk, world, secret))
+        return halls[-1]
+
+    yield opening
+    for hall in halls:
+        await hall.client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("secret", "message", "name"),
+    [
+        (PLAIN, plain(FINISHED), JOB),
+        (SEALED, sealed(FINISHED), JOB),
+        (PLAIN, plain(SENT), "mass-3147400001-2455800001"),
+        (SEALED, sealed(SENT), "mass-3147400001"),
+    ],
+    ids=["plain", "sealed", "plain mass", "sealed mass"],
+)
+async def test_what_has_ended_is_read_now(open_hall, secret, message, name):
+    """The next read falls due at once; state, version and audit stay as they were."""
+    hall = await open_hall(secret, name)
+    before, entries = await hall.delivery(), await hall.entries()
+    answer = await hall.push(message)
+    assert (answer.status_code, answer.text) == (200, "success")
+    after = await hall.delivery()
+    assert (before.next_at, after.next_at) == (LATER, START)
+    assert (after.state, after.version, after.updated_at) == (State.SUBMITTED, before.version, before.updated_at)
+    assert await hall.entries() == entries
+    assert len(await hall.desk.outbox.doubts([State.SUBMITTED], 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("secret", "message", "changes", "status"),
+    [
+        (PLAIN, plain(FINISHED, token="guessed"), {}, 403),
+        (PLAIN, plain(FINISHED, at=START - timedelta(minutes=6)), {}, 403),
+        (SEALED, plain(FINISHED), {}, 403),
+        (SEALED, sealed(FINISHED, app_id="wx0000000000000002"), {}, 403),
+        (SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]), {}, 403),
+        (PLAIN, plain(FINISHED), {"body": b"x" * (LARGEST + 1)}, 413),
+        (PLAIN, plain(FINISHED), {"body": b"<xml>"}, 403),
+        (PLAIN, plain(FINISHED), {"path": "/callback/weibo/a"}, 404),
+        (PLAIN, plain(FINISHED), {"path": "/callback/wechat/b"}, 404),
+        (PLAIN, plain(FINISHED), {"path": "/"}, 404),
+        (PLAIN, plain(FINISHED.replace(JOB, "2247500002")), {}, 200),
+        (PLAIN, plain("<xml><Event>subscribe</Event></xml>"), {}, 200),
+    ],
+)
+async def test_what_proves_nothing_changes_nothing(open_hall, secret, message, changes, status):
+    """Forged, stale, unsealed, foreign, oversized, broken, misdirected or irrelevant: the delivery waits on."""
+    hall = await open_hall(secret)
+    assert (await hall.push(message, **changes)).status_code == status
+    assert (await hall.delivery()).next_at == LATER
+
+
+async def test_a_message_counts_once(open_hall, world):
+    """The same message again is refused, and hastens nothing more; another one is heard."""
+    hall = await open_hall(PLAIN)
+    assert (await hall.push(plain(FINISHED))).status_code == 200
+    assert (await hall.push(plain(FINISHED))).status_code == 403
+    assert (await hall.push(plain(FINISHED, nonce="another"))).status_code == 200
+    assert hall.hastened == [(JOB, 1), (JOB, 1)]
+
+
+async def test_the_address_shakes_hands(open_hall):
+    """A signed question is echoed; an unsigned one is not, and other methods are none."""
+    hall = await open_hall(PLAIN)
+    query = dict(plain("").query)
+    answer = await hall.client.get(PATH, params=query | {"echostr": "8412"})
+    assert (answer.status_code, answer.text) == (200, "8412")
+    assert (await hall.client.get(PATH, params=query | {"echostr": "8412", "nonce": "x"})).status_code == 403
+    assert (await hall.client.delete(PATH)).status_code == 405
+
+
+def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
+    """Known to the settings, not off, on a platform that tells of itself, with a token in a secret that can be read."""
+
+    def account(name, platform, mode=Mode.API):
+        return Account(id=AccountId(name), platform=Platform(platform), identity=name, secret=name, mode=mode)
+
+    accounts = [
+        account("ours", "wechat"),
+        account("tokenless", "wechat"),
+        account("secretless", "wechat"),
+        account("away", "wechat", Mode.OFF),
+        account("by-hand", "wechat", Mode.ASSISTED),
+        account("other", "weibo"),
+    ]
+    for name in ("ours", "away", "by-hand", "other"):
+        (tmp_path / name).write_text(json.dumps(PLAIN))
+    (tmp_path / "tokenless").write_text('{"app_id": "a", "app_secret": "b"}')
+    find = ears_of(
+        Settings(
+            workspace=tmp_path,
+            timezone=ZoneInfo("Asia/Shanghai"),
+            database="sqlite:///x",
+            accounts={item.id: item for item in accounts},
+            secrets_dir=tmp_path,
+        )
+    )
+    names = [item.id for item in accounts] + [AccountId("nobody")]
+    heard = {(platform, name) for platform in ("wechat", "weibo") for name in names if find(platform, name)}
+    assert heard == {("wechat", "ours"), ("wechat", "by-hand")}
+
+
+def test_only_so_many_messages_are_remembered(monkeypatch):
+    """Memory stays bounded: the oldest is forgotten first, and would be stale by then."""
+    monkeypatch.setattr("publisher.web.callbacks.REMEMBERED", 2)
+    seen = Seen()
+    for nonce in "abc":
+        seen.add("x", nonce)
+    assert [seen.has("x", nonce) for nonce in "abc"] == [False, True, True]
