@@ -1,0 +1,148 @@
+"""`doctor`: every login asked right now, and where to act."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from publisher.cli.accounting import NONE, days_left, health_words
+from publisher.cli.narrating import Narrator
+from publisher.cli.shape import command, json_option
+from publisher.cli.terminal import Terminal
+from publisher.cli.widths import in_columns
+from publisher.cli.workplace import database_trouble, settings_of
+from publisher.domain.account import Account, Mode
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.guard import guarded
+from publisher.settings import Settings
+from publisher.store.board import Pause
+from publisher.store.checkups import WARNINGS, Checkup
+from publisher.telemetry import set_aside
+from publisher.wiring.application import open_application
+from publisher.world import World
+
+PATIENCE = timedelta(seconds=30)
+AT_ONCE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What one login answered just now, the account it was asked by, and the pauses that stop its accounts."""
+
+    checkup: Checkup
+    health: Health
+    pauses: Sequence[Pause]
+
+    @property
+    def account(self) -> Account:
+        return self.checkup.account
+
+    @property
+    def is_well(self) -> bool:
+        return isinstance(self.health, Ready) and self.checkup.quota_left > 0 and not self.pauses
+
+
+@command("doctor")
+@json_option
+def doctor(terminal: Terminal, *, as_json: bool) -> int:
+    settings, found = asyncio.run(_examine(terminal))
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    now = datetime.now(settings.timezone)
+    if as_json:
+        terminal.show({"logins": [_as_document(one, narrator, now) for one in found]})
+    else:
+        _print(terminal, found, narrator, now)
+    return int(not all(one.is_well for one in found))
+
+
+async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]:
+    """Probe every login, a few at a time, and write down what each said."""
+    settings = await settings_of(terminal)
+    set_aside()
+    with database_trouble():
+        async with open_application(settings, World(), sends=True) as application:
+            checkups = [one for one in await application.checkups.all() if one.account.mode is Mode.API]
+            speakers = {checkup.account.login: checkup for checkup in checkups}
+            pauses = await application.board.pauses()
+            gate = asyncio.Semaphore(AT_ONCE)
+
+            async def examine(checkup: Checkup) -> Examination:
+                login = checkup.account.login
+                scopes = {f"account:{other.account.id}" for other in checkups if other.account.login == login}
+                async with gate:
+                    health = await guarded(application.adapters[checkup.account.id].probe(), PATIENCE)
+                    await application.checkups.write(checkup.account, health)
+                stopped = [pause for pause in pauses if pause.scope in scopes]
+                return Examination(checkup=checkup, health=health, pauses=stopped)
+
+            return settings, await asyncio.gather(*map(examine, speakers.values()))
+
+
+def _as_document(one: Examination, narrator: Narrator, now: datetime) -> dict[str, Any]:
+    return {
+        "account": one.account.id,
+        "platform": one.account.platform,
+        "health": type(one.health).__name__,
+        "message": health_words(one.health, narrator),
+        "days_left": days_left(one.health, now),
+        "quota_left": one.checkup.quota_left,
+        "to_do": list(_to_do(one, narrator, now)),
+    }
+
+
+def _print(terminal: Terminal, found: Sequence[Examination], narrator: Narrator, now: datetime) -> None:
+    names = ("account", "platform", "health", "days_left", "quota_left")
+    rows = [tuple(terminal.words(f"column_{name}") for name in names)]
+    for one in found:
+        left = days_left(one.health, now)
+        platform = narrator.platform(one.account.platform)
+        health = terminal.words("doctor_ready") if isinstance(one.health, Ready) else health_words(one.health, narrator)
+        days = NONE if left is None else terminal.words("days", days=left)
+        rows.append((one.account.id, platform, health, days, str(one.checkup.quota_left)))
+    if found:
+        click.echo("\n".join(in_columns(rows)))
+    for one in found:
+        steps = list(_to_do(one, narrator, now))
+        if steps:
+            terminal.say("doctor_line", account=one.account.id, platform=narrator.platform(one.account.platform))
+        for step in steps:
+            click.echo(f"    {step}")
+    if all(one.is_well for one in found):
+        terminal.say("doctor_fine", number=len(found))
+
+
+def _to_do(one: Examination, narrator: Narrator, now: datetime) -> Iterator[str]:
+    """Say what a person has to do about a login, and where."""
+    say, account = narrator.messages.say, one.account
+    said = one.health.reason if isinstance(one.health, Blocked) else ""
+    facts = {"account": account.id, "name": account.secret, "place": narrator.place(account.platform)}
+    facts["address"] = narrator.address(said)
+    match one.health:
+        case Ready(until=datetime() as until) if until - now <= timedelta(days=max(WARNINGS)):
+            yield say("doctor_renew_soon", **facts, days=days_left(one.health, now))
+        case Ready():
+            pass
+        case CredentialExpired(reason=reason):
+            yield from _of_code(reason, narrator, facts)
+            yield say("doctor_renew", **facts)
+        case Blocked(code=code):
+            if said:
+                yield say("doctor_said", said=said)
+            yield from _of_code(code, narrator, facts)
+            yield say("doctor_act", **facts)
+        case Unknown(reason=reason):
+            yield from _of_code(reason, narrator, facts)
+            yield say("doctor_reach", **facts)
+    if not one.checkup.quota_left:
+        yield say("doctor_quota", **facts)
+    for pause in one.pauses:
+        yield narrator.pause("still_paused", pause)
+
+
+def _of_code(code: str, narrator: Narrator, facts: dict[str, str]) -> Iterator[str]:
+    """Give what the catalogue says to do about a code."""
+    if hint := narrator.messages.hint(code, **facts) or narrator.messages.hint(f"reason_{code}", **facts):
+        yield hint

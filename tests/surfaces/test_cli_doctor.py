@@ -1,0 +1,100 @@
+"""Every login examined by a real call to the simulated platforms."""
+
+import asyncio
+import json
+from urllib.request import Request, urlopen
+
+import pytest
+
+from publisher.settings import load_settings
+from publisher.wiring.application import open_application
+from publisher.world import World
+from tests.surfaces.conftest import make_drill
+from tests.surfaces.posts import warning, write_schedule
+
+
+@pytest.fixture
+def sim(simulator):
+    """Give a function that sends a control call to the simulator, which starts empty."""
+
+    def calling(path, body=None):
+        data = json.dumps(body or {}).encode()
+        request = Request(f"{simulator}/_sim/{path}", data=data, method="POST")  # noqa: S310 # our own process
+        with urlopen(request) as reply:  # noqa: S310 # same
+            return json.loads(reply.read() or "null")
+
+    calling("reset")
+    return calling
+
+
+@pytest.fixture
+def drill(tmp_path, simulator, sim):
+    """Give a drill workspace whose platforms the simulator serves."""
+    return make_drill(tmp_path / "drill", simulator)
+
+
+def examined(run, drill):
+    told = run("-C", drill, "doctor", "--json")
+    return told.code, {row["platform"]: row for row in told.json["logins"]}
+
+
+def test_all_is_well(run, drill):
+    """Each login is asked; its address is accepted, posts are left today, and nothing is to be done."""
+    code, logins = examined(run, drill)
+    assert code == 0
+    assert {row["health"] for row in logins.values()} == {"Ready"}
+    assert all(row["quota_left"] > 0 and row["to_do"] == [] for row in logins.values() if row["platform"] != "weibo")
+    shown = run("-C", drill, "doctor")
+    assert shown.code == 0
+    assert "平台接受本机地址" in shown.out
+    assert "3 个登录都正常" in shown.out
+
+
+def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
+    """F50: the platform's own words, which name the address, the list and the console; the others are well."""
+    sim("settings", {"wechat_addresses": ["203.0.113.7"]})
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert logins["wechat"]["health"] == "Blocked"
+    steps = " ".join(logins["wechat"]["to_do"])
+    assert "127.0.0.1" in steps
+    assert "白名单" in steps
+    assert "mp.weixin.qq.com" in steps
+    assert logins["tieba"]["to_do"] == []
+    told = run("-C", drill, "--lang", "en", "doctor")
+    assert "act here" in told.out
+    assert "mp.weixin.qq.com" in told.out
+
+
+def test_a_spent_quota_and_a_pause_are_told(run, drill):
+    """A login that may send nothing more today, or is stopped by people, is not called fine."""
+    text = (drill / "publisher.toml").read_text("utf-8")
+    assert "per_day" in text
+    settings = asyncio.run(load_settings(drill))
+    write_schedule(drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2)))
+
+    async def spend():
+        async with open_application(settings, World(), sends=False) as application:
+            await application.rounds.ripen()
+            [lease] = await application.outbox.claim(1)
+            await application.outbox.intend(lease)
+
+    run("-C", drill, "send", "p0", "--by", "王")
+    asyncio.run(spend())
+    lines = [line for line in text.splitlines() if not line.startswith("per_")]
+    limits = [line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line for line in lines]
+    (drill / "publisher.toml").write_text("\n".join(limits), "utf-8")
+    run("-C", drill, "pause", "beijing-wechat", "--by", "王")
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert any("额度已用完" in step for step in logins["tieba"]["to_do"])
+    assert any("publisher resume beijing-wechat" in step for step in logins["wechat"]["to_do"])
+
+
+def test_a_missing_secret_is_told_with_the_commands_that_renew_it(run, drill):
+    """Without credentials nobody can sign in: the commands for it are named, filled in."""
+    settings = asyncio.run(load_settings(drill))
+    (settings.secrets_dir / settings.accounts["beijing-weibo"].secret).unlink()
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert any("publisher login beijing-weibo" in step for step in logins["weibo"]["to_do"])
