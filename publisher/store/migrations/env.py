@@ -11,6 +11,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,
     render_as_batch=True,
+    on_version_apply=context.config.attributes.get("after_step", ()),
 )
 with context.begin_transaction():
     context.run_migrations()

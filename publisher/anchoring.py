@@ -1,0 +1,78 @@
+"""The head of the audit is written down outside the database, so that a cut or rewritten audit shows."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from publisher.domain.chain import Anchor
+from publisher.domain.excerpt import read_anchor, spell_anchor
+from publisher.store.audit import Audit
+from publisher.telemetry import log
+
+TAIL_BYTES = 64 * 1024
+"""How much of the end of a file is searched for its last whole anchor."""
+LONGEST_LINE = 4096
+NOTICE = 85
+"""Syslog's number for a notice of the security facility that ordinary users do not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mooring:
+    """Where anchors go: a file, and the system log's socket where the operator wants them there as well."""
+
+    file: Path
+    syslog: Path | None = None
+
+
+async def anchor(audit: Audit, mooring: Mooring) -> None:
+    """Write the audit's head down outside if it has moved; trouble with that, or with the audit, is told."""
+    head = await audit.head()
+    try:
+        last = await asyncio.to_thread(last_anchor, mooring.file)
+        if head is not None and (last is None or (last.chain, last.hash) != (head.chain, head.hash)):
+            await asyncio.to_thread(_write, mooring, head)
+    except OSError as error:
+        log.error("audit_anchor_failed", error=type(error).__name__, number=error.errno)
+        await audit.tell("audit_anchor_failed", error.strerror or type(error).__name__)
+        return
+    await audit.calm("audit_anchor_failed")
+    if last is not None and not await audit.agrees(last):
+        log.error("audit_broken", sequence=last.sequence)
+        await audit.tell("audit_broken", str(last.sequence))
+
+
+def last_anchor(file: Path) -> Anchor | None:
+    """Read the last whole anchor of a file; None where there is none. Raises OSError."""
+    if not file.exists():
+        return None
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        lines = opened.read().decode("utf-8", "replace").split("\n")
+    return next((found for line in reversed(lines) if (found := read_anchor(line))), None)
+
+
+def anchors_of(file: Path) -> Iterator[Anchor]:
+    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line. Raises OSError."""
+    with file.open("r", encoding="utf-8", errors="replace") as opened:
+        while line := opened.readline(LONGEST_LINE):
+            if found := read_anchor(line):
+                yield found
+
+
+def _write(mooring: Mooring, head: Anchor) -> None:
+    """Add one line and sync it; a line that a death has torn is ended first."""
+    line = spell_anchor(head)
+    mooring.file.parent.mkdir(parents=True, exist_ok=True)
+    with mooring.file.open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        is_torn = file.read() not in {b"", b"\n"}
+        file.write(b"\n" * is_torn + line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if mooring.syslog is not None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(1)
+            sender.sendto(f"<{NOTICE}>publisher: audit anchor {line}".encode(), str(mooring.syslog))

@@ -1,0 +1,469 @@
+"""The audit is one chain: written with what it tells of, only ever added to, and anchored outside."""
+
+import asyncio
+import shutil
+import socket
+import sqlite3
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import column, create_engine, event, select, table, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError
+
+from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
+from publisher.domain.chain import FIELDS, Damage, hash_of
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.outcome import Published, Receipt
+from publisher.reviewing import person
+from publisher.store.audit import Audit
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal, newest_intents
+from publisher.store.orders import Orders
+from publisher.store.rows import AUDIT
+from publisher.store.setup import MIGRATIONS, prepare
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, StillWorld
+from publisher.world import FailpointRaisedError
+from tests.conftest import Desk
+
+ACCOUNTS = ("a", "b", "c")
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+
+
+async def work(desk, posts=2):
+    """File posts, send one of each account, and give an order."""
+    await file_posts(desk.registry, *(post_of(f"p{number}", ACCOUNTS, START) for number in range(posts)))
+    await desk.rounds.ripen()
+    for lease in await desk.outbox.claim(10):
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, LIVE)
+    await Orders(desk.books).pause("all", person("王"), "演练")
+
+
+async def open_worked(open_desk):
+    desk = await open_desk(*map(terms_of, ACCOUNTS))
+    await work(desk)
+    return desk
+
+
+async def test_every_entry_is_bound_to_the_one_before(open_desk):
+    """What the store writes verifies, from the database's own start to the head, numbered without a gap."""
+    desk = await open_worked(open_desk)
+    verification = await Audit(desk.books).verify(())
+    assert verification.is_sound
+    head = await Audit(desk.books).head()
+    assert verification.head == (head.sequence, head.hash)
+    assert verification.seen == head.sequence > 20
+    assert len(head.chain) == 64
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET name = 'x' WHERE id = 2",
+        "DELETE FROM audit WHERE id = 2",
+        "DELETE FROM audit",
+        "INSERT OR REPLACE INTO audit SELECT * FROM audit WHERE id = 2",
+        "TRUNCATE audit",
+    ],
+)
+async def test_the_database_itself_refuses_changes(open_desk, statement):
+    """Entries cannot be changed, replaced or deleted by plain SQL, and the error says why."""
+    desk = await open_worked(open_desk)
+    is_sqlite = desk.books.database.engine.dialect.name == "sqlite"
+    if ("TRUNCATE" in statement) is is_sqlite or ("REPLACE" in statement and not is_sqlite):
+        pytest.skip("not a statement of this database")
+    with pytest.raises(DatabaseError, match="the audit is only ever added to"):
+        await desk.books.database.write(lambda unit: unit.connection.execute(text(statement)))
+    assert (await Audit(desk.books).verify(())).is_sound
+
+
+async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
+    """A death right before the entry leaves neither the change nor a gap in the chain."""
+    desk = await open_worked(open_desk)
+    head = await Audit(desk.books).head()
+    world.failpoints = {"audit.before_append": ("raise", 1)}
+    world._passed.clear()  # the failpoint counts from here
+    with pytest.raises(FailpointRaisedError):
+        await Orders(desk.books).resume("all", person("王"))
+    assert [pause.scope for pause in await Board(desk.books).pauses()] == ["all"]
+    assert (await Audit(desk.books).head()).sequence == head.sequence
+    await Orders(desk.books).resume("all", person("王"))
+    assert (await Audit(desk.books).verify(())).head[0] == head.sequence + 1
+
+
+async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(tmp_path):
+    """Without room for the entry the delivery stays in sending and nothing more is claimed; later it is a doubt."""
+    world, disk = StillWorld(), SmallDisk()
+    url = f"sqlite:///{tmp_path / 'publisher.db'}"
+    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
+    database = Database(open_engine(url), world)
+    event.listen(database.engine, "begin", disk.limit)
+    terms = {item.account.id: item for item in map(terms_of, ACCOUNTS)}
+    desk = Desk(Books(database=database, terms=terms, worker=WorkerId("worker-1")))
+    await desk.registry.enrol()
+    await file_posts(desk.registry, *(post_of(f"p{number}", ACCOUNTS, START) for number in range(2)))
+    await desk.rounds.ripen()
+    leases = await desk.outbox.claim(2)
+    for lease in leases:
+        await desk.outbox.intend(lease)
+    await disk.fill(desk.books)
+    with pytest.raises(DatabaseError, match="full"):
+        await desk.outbox.settle(leases[0], LIVE)
+    with pytest.raises(DatabaseError, match="full"):
+        await desk.outbox.claim(10)
+    board = Board(desk.books)
+    assert await board.counts() == {State.DUE: 4, State.SENDING: 2}
+    disk.pages = disk.PLENTY
+    world.pass_time(timedelta(hours=1))
+    assert await desk.rounds.lapse() == 2
+    assert await board.counts() == {State.DUE: 4, State.UNKNOWN: 2}
+    assert (await Audit(desk.books).verify(())).is_sound
+    await database.close()
+
+
+class SmallDisk:
+    """A disk on which the database may have so many pages."""
+
+    PLENTY = 2**30
+
+    def __init__(self):
+        self.pages = self.PLENTY
+
+    def limit(self, connection):
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {self.pages}")
+
+    async def fill(self, books):
+        """Leave no room for one more entry of the audit."""
+        self.pages = await books.database.read(
+            lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        )
+        for size in (1000, 100, 10, 0):
+            with suppress(DatabaseError):
+                while True:
+                    await Orders(books).record("Filled", "disk", person("x"), {"x": "x" * size} if size else {})
+
+
+def fill_older(url, count):
+    """Make a database as the last version without a chain had it, with so many entries and gaps between them."""
+    upgrade_to(url, "0003")
+    rows = [
+        {
+            "id": 3 * number + 5,
+            "at": number,
+            "role": "person",
+            "name": "王",
+            "event": "Paused",
+            "subject": f"s{number}",
+            "before": None,
+            "after": "due" if number % 2 else None,
+            "detail": '{"reason": "演练"}',
+        }
+        for number in range(count)
+    ]
+    older = table("audit", *map(column, ("id", *FIELDS)))
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO stamp VALUES ('environment', 'drill')"))
+        if rows:
+            connection.execute(older.insert(), rows)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4500])
+async def test_an_older_audit_is_bound_in_its_order(database_url, tmp_path, count):
+    """The migration binds what is there, whatever its numbers, loses nothing, and leaves the database writable."""
+    fill_older(database_url, count)
+    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    books = Books(database=Database(open_engine(database_url), StillWorld()), terms={}, worker=WorkerId("w"))
+    await Orders(books).pause("all", person("王"), "演练")
+    verification = await Audit(books).verify(())
+    assert (verification.is_sound, verification.seen) == (True, count + 1)
+    query = select(AUDIT.c.id, AUDIT.c.subject).order_by(AUDIT.c.id).limit(count)
+    found = await books.database.read(lambda connection: connection.execute(query).all())
+    assert [tuple(row) for row in found] == [(number + 1, f"s{number}") for number in range(count)]
+    await books.database.close()
+
+
+CRAMPED = """
+import asyncio, pathlib, resource, sys
+from publisher.store.setup import prepare
+from publisher.world import World
+
+url, journal, room = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
+asyncio.run(prepare(url, "drill", pathlib.Path(journal), World()))
+"""
+
+
+async def test_a_migration_that_ends_half_way_changes_nothing(tmp_path):
+    """When the disk fills up in the middle, the older database is as it was, and the next start migrates it whole."""
+    file = tmp_path / "publisher.db"
+    url = f"sqlite:///{file}"
+    fill_older(url, 5000)
+    arguments = ("-c", CRAMPED, url, tmp_path / "intents.jsonl", str(file.stat().st_size + 100_000))
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.DEVNULL)
+    assert await process.wait() != 0
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0003",)
+        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (5000,)
+        assert connection.execute("SELECT count(*) FROM stamp WHERE key LIKE 'audit%'").fetchone() == (0,)
+    connection.close()
+    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    books = Books(database=Database(open_engine(url), StillWorld()), terms={}, worker=WorkerId("w"))
+    verification = await Audit(books).verify(())
+    assert (verification.is_sound, verification.seen) == (True, 5000)
+    await books.database.close()
+
+
+def upgrade_to(url, revision):
+    """Make a database as an older version had it."""
+    parsed = make_url(url)
+    driver = parsed.get_backend_name() if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg"
+    engine = create_engine(parsed.set(drivername=driver))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+    engine.dispose()
+
+
+WRITER = """
+import asyncio, sys
+from publisher.reviewing import person
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.orders import Orders
+from publisher.world import World
+
+async def main(url, name):
+    books = Books(database=Database(open_engine(url), World()), terms={}, worker=name)
+    await Orders(books).record("Said", name, person(name), {})
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(30):
+        await asyncio.gather(*(Orders(books).record("Said", f"{name}/{number}", person(name), {}) for _ in range(3)))
+    await books.database.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_several_processes_write_one_chain(database_url, tmp_path):
+    """Processes that write at the same time neither fork the chain, nor lose an entry, nor leave a gap."""
+    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    names = [f"w{number}" for number in range(4)]
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    command_of = partial(asyncio.create_subprocess_exec, sys.executable, "-c", WRITER, database_url, **pipes)
+    writers = await asyncio.gather(*map(command_of, names))
+    assert await asyncio.gather(*(writer.stdout.readline() for writer in writers)) == [b"ready\n"] * 4
+    for writer in writers:
+        writer.stdin.write(b"go\n")
+    assert await asyncio.gather(*(writer.wait() for writer in writers)) == [0] * 4
+    books = Books(database=Database(open_engine(database_url), StillWorld()), terms={}, worker=WorkerId("w"))
+    verification = await Audit(books).verify(())
+    assert (verification.is_sound, verification.seen) == (True, 4 * 91)
+    changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
+    order = await books.database.read(lambda connection: list(connection.scalars(changes)))
+    assert sum(one != other for one, other in pairwise(order[4:])) > 3, "they wrote at the same time"
+    await books.database.close()
+
+
+@pytest.fixture
+async def copy(tmp_path):
+    """Give an open copy of a worked SQLite database without its triggers, its audit and the anchors of its way."""
+    world = StillWorld()
+    url = f"sqlite:///{tmp_path / 'true.db'}"
+    journal = tmp_path / "intents.jsonl"
+    await prepare(url, "drill", journal, world)
+    terms = {item.account.id: item for item in map(terms_of, ACCOUNTS)}
+    desk = Desk(Books(database=Database(open_engine(url), world, Journal(journal)), terms=terms, worker=WorkerId("w")))
+    await desk.registry.enrol()
+    mooring = Mooring(file=tmp_path / "anchors.log")
+    for number in range(3):
+        await work(desk, posts=1) if number == 1 else await Orders(desk.books).pause("all", person("王"), "演练")
+        await Orders(desk.books).resume("all", person("王"))
+        await anchor(Audit(desk.books), mooring)
+    await desk.books.database.close()
+    shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
+    with sqlite3.connect(tmp_path / "publisher.db") as connection:
+        for name in ("update", "delete", "replace"):
+            connection.execute(f"DROP TRIGGER audit_no_{name}")
+    books = Books(database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), terms={}, worker="w")
+    yield Copy(books, list(anchors_of(mooring.file)), newest_intents(journal), connection)
+    connection.close()
+    await books.database.close()
+
+
+class Copy:
+    """A database in the hands of somebody who may write what he likes."""
+
+    def __init__(self, books, anchors, intents, connection):
+        self.books, self.anchors, self.intents, self.connection = books, anchors, intents, connection
+
+    def tamper(self, script):
+        self.connection.executescript(script)
+
+    def cut(self, last):
+        self.connection.execute("DELETE FROM audit WHERE id > ?", [last])
+        self.connection.commit()
+
+    async def find(self, anchors=(), intents=()):
+        verification = await Audit(self.books).verify(anchors, intents)
+        return [(item.damage, item.sequence, item.until) for item in verification.breaks]
+
+
+async def test_a_copy_is_whole(copy):
+    """Anchors and journal agree with what nobody touched."""
+    assert [item.sequence for item in copy.anchors] == sorted({item.sequence for item in copy.anchors})
+    assert len(copy.anchors) == len(copy.intents) == 3
+    assert await copy.find(copy.anchors, copy.intents) == []
+
+
+CLOSE_UP = """
+    DELETE FROM audit WHERE id = 7;
+    UPDATE audit SET id = 1 - id WHERE id > 7;
+    UPDATE audit SET id = -id WHERE id < 0;
+"""
+SWAP = """
+    UPDATE audit SET id = -7 WHERE id = 7;
+    UPDATE audit SET id = 7 WHERE id = 11;
+    UPDATE audit SET id = 11 WHERE id = -7;
+"""
+PUT_IN = """
+    UPDATE audit SET id = -1 - id WHERE id >= 7;
+    UPDATE audit SET id = -id WHERE id < 0;
+    INSERT INTO audit SELECT 7, at, role, name, event, 'elsewhere', before, after, detail, previous, hash
+        FROM audit WHERE id = 8;
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("UPDATE audit SET name = '李' WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("UPDATE audit SET at = at + 1 WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("UPDATE audit SET at = 'soon' WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("UPDATE audit SET hash = previous WHERE id = 7", (Damage.EDITED, 7, 7)),
+        ("DELETE FROM audit WHERE id = 7", (Damage.MISSING, 7, 7)),
+        ("DELETE FROM audit WHERE id BETWEEN 3 AND 6", (Damage.MISSING, 3, 6)),
+        (CLOSE_UP, (Damage.MISSING, 7, 7)),
+        (SWAP, (Damage.SWAPPED, 7, 7)),
+        (PUT_IN, (Damage.INSERTED, 7, 7)),
+        ("UPDATE stamp SET value = '00' WHERE key = 'audit_genesis'", (Damage.GENESIS, 0, 0)),
+    ],
+)
+async def test_each_kind_of_tampering_is_named_with_its_place(copy, script, found):
+    """Whatever is done by plain SQL shows without anything from outside."""
+    copy.tamper(script)
+    assert await copy.find() == [found]
+
+
+async def test_a_cut_end_shows_by_anchors_and_by_the_journal(copy):
+    """The rest is whole in itself; what was written down outside proves that there was more."""
+    last = copy.anchors[-1].sequence
+    copy.cut(copy.anchors[0].sequence)
+    assert await copy.find() == []
+    assert await copy.find(copy.anchors) == [(Damage.CUT, copy.anchors[0].sequence + 1, last)]
+    assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [Damage.UNKNOWN_CALL] * 3
+
+
+async def test_a_chain_made_anew_shows_by_anchors(copy):
+    """Whoever computes everything again from an entry on is betrayed by the first anchor behind it."""
+    first, second, _third = (item.sequence for item in copy.anchors)
+    rows = copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall()
+    previous = copy.anchors[0].hash
+    for number, at, role, _name, *rest in rows[first:]:
+        fields = (at, role, "李", *rest[:-2])
+        digest = hash_of(number, fields, previous)
+        parts = ("李", previous, digest, number)
+        copy.connection.execute("UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts)
+        previous = digest
+    copy.connection.commit()
+    assert await copy.find() == []
+    assert await copy.find(copy.anchors) == [(Damage.REBUILT, first + 1, second)]
+
+
+async def test_a_replaced_database_shows_by_anchors(copy):
+    """A chain with another start is none that was anchored here."""
+    genesis, previous = "11" * 32, "11" * 32
+    for number, *fields, _previous, _hash in copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall():
+        digest = hash_of(number, fields, previous)
+        parts = (previous, digest, number)
+        copy.connection.execute("UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts)
+        previous = digest
+    copy.connection.execute("UPDATE stamp SET value = ? WHERE key = 'audit_genesis'", [genesis])
+    copy.connection.commit()
+    assert await copy.find() == []
+    assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {Damage.OTHER_CHAIN}
+
+
+async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path):
+    """One line for each new head, none for an old one, in the file and in the system log."""
+    desk = await open_worked(open_desk)
+    audit, log = Audit(desk.books), tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(log))
+        mooring = Mooring(file=tmp_path / "elsewhere" / "anchors.log", syslog=log)
+        await anchor(audit, mooring)
+        await anchor(audit, mooring)
+        await Orders(desk.books).resume("all", person("王"))
+        await anchor(audit, mooring)
+        listener.settimeout(5)
+        heard = [listener.recv(4096).decode() for _ in range(2)]
+    lines = list(anchors_of(mooring.file))
+    assert [line.sequence for line in lines] == [lines[1].sequence - 1, lines[1].sequence]
+    assert lines[1].hash == (await audit.head()).hash
+    assert heard[1].startswith("<85>publisher: audit anchor ")
+    assert lines[1].hash in heard[1]
+    assert "://" not in mooring.file.read_text()
+    assert (await audit.verify(lines)).agreed == lines[1].sequence
+
+
+async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
+    """A death in the middle of a line costs that line alone."""
+    desk = await open_worked(open_desk)
+    file = tmp_path / "anchors.log"
+    file.write_text('{"database":"d","cha', encoding="utf-8")
+    await anchor(Audit(desk.books), Mooring(file=file))
+    assert [item.sequence for item in anchors_of(file)] == [(await Audit(desk.books).head()).sequence]
+    assert last_anchor(file) == next(anchors_of(file))
+
+
+async def alerts(desk):
+    return [alert.code for alert in await Board(desk.books).alerts()]
+
+
+async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, tmp_path):
+    """The alert comes once, and ends by itself."""
+    desk = await open_worked(open_desk)
+    (tmp_path / "file").write_text("")
+    blocked = Mooring(file=tmp_path / "file" / "anchors.log")
+    await anchor(Audit(desk.books), blocked)
+    await anchor(Audit(desk.books), blocked)
+    assert (await alerts(desk)).count("audit_anchor_failed") == 1
+    await anchor(Audit(desk.books), Mooring(file=tmp_path / "anchors.log"))
+    assert "audit_anchor_failed" not in await alerts(desk)
+
+
+async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
+    """Nobody has to ask: the next anchor tells that the last one is not in the audit any more."""
+    mooring = Mooring(file=tmp_path / "anchors.log")
+    await anchor(Audit(copy.books), mooring)
+    assert [alert.code for alert in await Board(copy.books).alerts()].count("audit_broken") == 0
+    copy.cut(copy.anchors[-1].sequence - 2)
+    await anchor(Audit(copy.books), mooring)
+    assert [alert.code for alert in await Board(copy.books).alerts()].count("audit_broken") == 1

@@ -1,0 +1,158 @@
+"""Verifying and exporting the audit from the command line."""
+
+import asyncio
+import io
+import json
+import sqlite3
+
+import pytest
+
+from publisher.anchoring import anchor
+from publisher.settings import load_settings
+from publisher.wiring.application import open_application
+from publisher.wiring.books import mooring_of
+from publisher.world import World
+from tests.surfaces.posts import warning, write_schedule
+
+BY = ("--by", "王", "--reason", "试验")
+
+
+@pytest.fixture
+def acted(run, drill):
+    """Give a drill in which people gave orders, with one anchor of the last."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    for _ in range(2):
+        assert run("-C", drill, "pause", "--by", "王").code == 0
+        assert run("-C", drill, "resume", "--by", "李").code == 0
+    asyncio.run(moor(drill))
+    return drill
+
+
+async def moor(folder):
+    settings = await load_settings(folder)
+    async with open_application(settings, World(), sends=False) as application:
+        await anchor(application.audit, mooring_of(settings))
+
+
+def tamper(folder, script):
+    """Write into the database as somebody would who has got hold of it."""
+    with sqlite3.connect(folder / "var" / "publisher.db") as connection:
+        connection.executescript("DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;" + script)
+    connection.close()
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_whole_audit_is_said_to_be_whole(run, acted, lang):
+    """Exit code 0, how many entries, and up to which one the anchors agree."""
+    said = run("-C", acted, "--lang", lang, "audit", "verify")
+    entries = run("-C", acted, "audit", "verify", "--json").json
+    assert said.code == 0
+    assert entries["ok"] is True
+    assert entries["anchored"] == entries["last"] == entries["entries"]
+    assert str(entries["last"]) in said.out
+
+
+def test_tampering_ends_in_1_and_names_the_place(run, acted):
+    """The words say what was done, to which entry, and what that entry says."""
+    tamper(acted, "UPDATE audit SET name = '张' WHERE id = 5")
+    said = run("-C", acted, "--lang", "en", "audit", "verify")
+    assert said.code == 1
+    assert "Entry 5 was edited" in said.out
+    assert "张" in said.out
+    shown = run("-C", acted, "audit", "verify", "--json")
+    assert shown.code == 1
+    [found] = shown.json["breaks"]
+    assert (found["damage"], found["sequence"], found["name"]) == ("edited", 5, "张")
+    assert found["at"].startswith("20")
+
+
+def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, tmp_path):
+    """Without any anchor the command says that it cannot tell."""
+    tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
+    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
+    own = acted / "var" / "audit-anchors.log"
+    kept = own.rename(tmp_path / "kept.log")
+    alone = run("-C", acted, "audit", "verify")
+    assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (0, True, True)
+    assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
+
+
+def test_an_export_is_verified_without_the_database(run, acted, tmp_path):
+    """The file stands for itself, agrees with the anchors, and shows what is done to it."""
+    file = tmp_path / "audit.jsonl"
+    assert run("-C", acted, "audit", "export", file).code == 0
+    elsewhere = tmp_path / "nowhere"
+    anchors = acted / "var" / "audit-anchors.log"
+    said = run("-C", elsewhere, "audit", "verify", "--file", file, "--anchors", anchors, "--json")
+    assert (said.code, said.json["ok"]) == (0, True)
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    entry = json.loads(lines[1])
+    assert {"sequence", "time", "name", "event", "subject", "previous", "hash"} <= set(entry)
+    file.write_text("".join(lines[:-1]), "utf-8")
+    assert "结尾被截掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    file.write_text("".join([lines[0], *lines[2:]]), "utf-8")
+    assert "第 1 条被删掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    file.write_text("".join(lines).replace("王", "张"), "utf-8")
+    assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
+    file.write_text("".join(lines[1:]), "utf-8")
+    assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
+
+
+def test_an_export_of_a_span_verifies_from_its_first_entry(run, acted, tmp_path):
+    """Days are meant in the workspace's zone, the last one up to its end; nothing of another day is in it."""
+    tamper(acted, "UPDATE audit SET at = 0 WHERE id <= 3")
+    file = tmp_path / "part.jsonl"
+    assert run("-C", acted, "audit", "export", "--from", "2026-01-01", file).code == 0
+    title, first = (json.loads(line) for line in file.read_text("utf-8").splitlines()[:2])
+    assert (title["first"], first["sequence"], title["previous"]) == (4, 4, first["previous"])
+    assert run("audit", "verify", "--file", file).code == 0
+    assert run("-C", acted, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl").code == 0
+    old = (tmp_path / "old.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["sequence"] for line in old[1:]] == [1, 2, 3]
+
+
+def test_an_export_never_overwrites(run, acted, tmp_path):
+    """A file that is there already stays as it is."""
+    file = tmp_path / "audit.jsonl"
+    file.write_text("mine", "utf-8")
+    assert run("-C", acted, "audit", "export", file).code == 1
+    assert file.read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("verify", "x"), ("export",), ("export", "-", "--json"), ("export", "x", "--from", "soon"), ("burn",)],
+)
+def test_wrong_usage_ends_in_2(run, drill, arguments):
+    """What makes no sense together is said, and nothing is done."""
+    assert run("-C", drill, "audit", *arguments).code == 2
+
+
+def test_verifying_before_anything_makes_no_database(run, drill):
+    """Nothing was written, so nothing is wrong; an export says that there is nothing yet."""
+    assert run("-C", drill, "audit", "verify").code == 0
+    assert run("-C", drill, "audit", "export", "-").code == 1
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
+    """Orders, and secrets kept outside the database, are in the audit under the person's name."""
+    secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
+    monkeypatch.setattr("sys.stdin", io.StringIO(secret))
+    assert run("-C", acted, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", acted, "secret", "rotate").code == 0
+    assert run("-C", acted, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", acted, "withdraw", "refund", *BY).code == 0
+    books = sqlite3.connect(acted / "var" / "publisher.db")
+    query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
+    found = books.execute(query).fetchall()
+    text = "".join(map(str, books.execute("SELECT * FROM audit").fetchall()))
+    books.close()
+    assert [event for event, _name in found] == [
+        "SentNow", "Paused", "Resumed", "Paused", "Resumed", "SecretStored", "SecretsResealed", "SecretRemoved",
+        "Withdrawn",
+    ]  # fmt: skip
+    assert found[5] == ("SecretStored", "赵")
+    assert "app_secret" not in text
+    assert run("-C", acted, "audit", "verify").code == 0
