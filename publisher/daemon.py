@@ -13,25 +13,28 @@ from pathlib import Path
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from watchfiles import awatch
 
+from publisher.anchoring import anchor
 from publisher.delivering import deliver_due
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
 from publisher.domain.task import task_of
-from publisher.keeping import keep, settle_the_dead
+from publisher.keeping import Machine, heed, keep, settle_the_dead
 from publisher.messages import Messages
 from publisher.planning import plan_ahead, reload, schedule_in_force
 from publisher.reconciling import reconcile_due
 from publisher.retracting import retract_due
 from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
+from publisher.store.connection import is_lost
 from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
 from publisher.telemetry import log
 from publisher.tomlfile import read_toml
 from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
+from publisher.wiring.books import mooring_of
 from publisher.world import World
 
 AT_ONCE = 300
@@ -70,7 +73,12 @@ class Daemon:
     read_version: int | None = None
     has_read: bool = False
     read_mark: Mark | None = None
+    first_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
+    machine: Machine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.machine = Machine.of(self.application.world)
 
     async def deliver(self) -> None:
         await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
@@ -88,13 +96,19 @@ class Daemon:
         await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
 
     async def keep(self) -> None:
+        await heed(self.machine, self.application.alarms)
         await keep(self.application.rounds)
+
+    async def anchor(self) -> None:
+        await anchor(self.application.audit, mooring_of(self.application.settings))
 
     async def sign(self) -> None:
         await self.application.orders.beat()
 
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
+        if await self.application.alarms.is_clock_doubted():
+            return
         version = await self.application.registry.version()
         try:
             if version != self.read_version:
@@ -109,7 +123,7 @@ class Daemon:
     async def read_schedule(self) -> None:
         """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
         mark = await asyncio.to_thread(_mark_of, self.schedule_file)
-        if self.has_read and mark == self.read_mark:
+        if (self.has_read and mark == self.read_mark) or await self.application.alarms.is_clock_doubted():
             return
         if mark is not None:
             world = self.application.world
@@ -117,6 +131,7 @@ class Daemon:
             if await asyncio.to_thread(_mark_of, self.schedule_file) != mark:
                 return
         self.has_read, self.read_mark = True, mark
+        self.first_mark = self.first_mark or mark
         try:
             await self._put_in_force()
         except (InputError, RefusedError) as error:
@@ -128,6 +143,8 @@ class Daemon:
         if toml.text == await self.application.registry.schedule_text():
             await self.application.registry.confirm()
             return
+        if self.read_mark == self.first_mark and await self.application.registry.is_superseded(toml.text):
+            raise RefusedError("schedule_superseded")
         filed = await reload(self.application.planner, toml.text, str(self.schedule_file))
         log.info("schedule_accepted", filed=filed)
 
@@ -140,31 +157,46 @@ class Daemon:
         await self.application.registry.refuse(reason)
 
 
-async def run(settings: Settings, world: World, *, once: bool = False, ready: Callable[[], None] | None = None) -> int:
+Beside = Callable[[Application], contextlib.AbstractAsyncContextManager[None]]
+
+
+async def run(
+    settings: Settings,
+    world: World,
+    *,
+    once: bool = False,
+    ready: Callable[[], None] | None = None,
+    beside: Beside | None = None,
+) -> int:
     """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
+
+    `beside` is what runs in the same process as long as the daemon does, unless that ends by itself.
 
     Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
     be unsafe, InputError where settings or templates are wrong.
     """
     with contextlib.ExitStack() as stack:
-        if occupation := occupy(settings.database):
-            stack.callback(occupation.end)
+        stack.callback(occupy(settings.database, settings.workspace).end)
         async with open_application(settings, world, sends=True) as application:
             daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
-            if occupation is not None:
-                lapsed = await settle_the_dead(application.rounds)
-                log.info("recovered", leases=lapsed)
+            _stop_on_signals(daemon)
+            lapsed = await settle_the_dead(application.rounds)
+            log.info("recovered", leases=lapsed)
             await application.orders.announce()
             by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
             for account, error in unreadable_secrets(settings, by_hand).items():
                 await application.orders.stop_account(account, KEEPER, error.code)
-            _stop_on_signals(daemon)
             await daemon.read_schedule()
             await daemon.plan()
             _spare_the_collector()
             if ready is not None:
                 ready()
-            trouble = await (_run_once(daemon) if once else _run_on(daemon))
+            if once:
+                trouble = await _run_once(daemon)
+            else:
+                async with beside(application) if beside else contextlib.nullcontext():
+                    trouble = await _run_on(daemon)
+            await _safely(daemon.anchor)
             await application.orders.leave()
             return trouble
 
@@ -187,6 +219,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.sign, 5.0, 5.0),
         (daemon.probe, 5.0, 30.0),
         (daemon.watch, 30.0, 15.0),
+        (daemon.anchor, 10.0, 300.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
     for verb, first, seconds in beats:
@@ -216,13 +249,17 @@ async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.create_task(_safely(verb))
     daemon.beats.add(task)
     task.add_done_callback(daemon.beats.discard)
-    await asyncio.shield(task)
+    with contextlib.suppress(asyncio.CancelledError):  # at the stop, which waits for the beat itself
+        await asyncio.shield(task)
 
 
 async def _safely(verb: Callable[[], Awaitable[None]]) -> None:
     try:
         await verb()
     except Exception as error:  # noqa: BLE001 # a failed beat must not end the daemon; the next one tries again
+        if is_lost(error):
+            log.warning("database_away", beat=getattr(verb, "__name__", "?"))
+            return
         log.exception("beat_failed", beat=getattr(verb, "__name__", "?"), error=type(error).__name__)
 
 

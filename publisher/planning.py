@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
+from publisher.domain.correction import Course, chart
+from publisher.domain.delivery import OPEN, Delivery
 from publisher.domain.errors import RefusedError, ScheduleError
+from publisher.domain.events import Actor
 from publisher.domain.plan import Filing, Known, KnownPost, Plan, Window, plan
 from publisher.domain.post import ONCE, At, Post, Schedule, occurrence_of
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Revision
 from publisher.rendering.press import Press
 from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
+from publisher.store.board import Board
 from publisher.store.engine import OvertakenError
-from publisher.store.registry import REMEMBERED, Acceptance, Draft, Registry
+from publisher.store.orders import Orders
+from publisher.store.registry import REMEMBERED, Acceptance, Act, Draft, Registry
 
 Drafted = tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]
 """Filings with their final words, the bytes of their pictures by hash, and what speaks against the rest."""
@@ -40,7 +45,7 @@ class Planner:
         return self.registry.books.world.now()
 
 
-async def reload(planner: Planner, text: str, file: str, accept: int | None = None) -> int:
+async def reload(planner: Planner, text: str, file: str, accept: int | None = None, acts: Sequence[Act] = ()) -> int:
     """Put a new version of the schedule in force, whole or not at all. Returns how many deliveries are new.
 
     Raises ScheduleError with every Problem, or RefusedError `large_removal` when so many posts would vanish that a
@@ -48,11 +53,11 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     """
     for _ in range(MOST_ROUNDS):
         with contextlib.suppress(OvertakenError):  # another version came into force while this one was being proved
-            return await _reload(planner, text, file, accept)
+            return await _reload(planner, text, file, accept, acts)
     raise RefusedError("reload_overtaken")
 
 
-async def _reload(planner: Planner, text: str, file: str, accept: int | None) -> int:
+async def _reload(planner: Planner, text: str, file: str, accept: int | None, acts: Sequence[Act]) -> int:
     world = planner.registry.books.world
     based_on = await planner.registry.version()
     known = await planner.registry.known()
@@ -70,7 +75,15 @@ async def _reload(planner: Planner, text: str, file: str, accept: int | None) ->
     if problems:
         raise ScheduleError(with_places(problems, text=text, file=file))
     return await planner.registry.accept(
-        Acceptance(plan=changes, drafts=drafts, posts=schedule.posts, media=media, text=text, based_on=based_on)
+        Acceptance(
+            plan=changes,
+            drafts=drafts,
+            posts=schedule.posts,
+            media=media,
+            text=text,
+            based_on=based_on,
+            acts=acts,
+        )
     )
 
 
@@ -190,7 +203,7 @@ def _draft(press: Press, filings: Sequence[Filing], posts: Sequence[Post]) -> Dr
     return drafts, media, problems
 
 
-async def send_now(planner: Planner, posts: Sequence[Post]) -> int:
+async def send_now(planner: Planner, posts: Sequence[Post], acts: Sequence[Act] = ()) -> int:
     """File posts from outside the schedule, due now, all or none. Returns how many deliveries are new.
 
     Raises ScheduleError when their words cannot be sent.
@@ -199,7 +212,7 @@ async def send_now(planner: Planner, posts: Sequence[Post]) -> int:
         Filing(post=post, occurrence=occurrence_of(post, ONCE, planner.now), accounts=post.accounts, is_new=True)
         for post in posts
     ]
-    return await _file(planner, filings, posts)
+    return await _file(planner, filings, posts, acts)
 
 
 async def file_ahead(planner: Planner, post: Post) -> int:
@@ -211,7 +224,7 @@ async def file_ahead(planner: Planner, post: Post) -> int:
     return await _file(planner, [Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)])
 
 
-async def send_again(planner: Planner, post: Post, accounts: Sequence[AccountId]) -> int:
+async def send_again(planner: Planner, post: Post, accounts: Sequence[AccountId], acts: Sequence[Act] = ()) -> int:
     """File one new occurrence of a post, due now, for these accounts. Returns how many deliveries are new.
 
     Raises ScheduleError when its words cannot be sent, or the post's own expiry has passed; RefusedError when it was
@@ -225,13 +238,74 @@ async def send_again(planner: Planner, post: Post, accounts: Sequence[AccountId]
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
     occurrence = occurrence_of(post, now.isoformat(), now)
     filing = Filing(post=post, occurrence=occurrence, accounts=tuple(accounts), is_new=True)
-    return await _file(planner, [filing])
+    return await _file(planner, [filing], acts=acts, is_again=True)
 
 
-async def _file(planner: Planner, filings: Sequence[Filing], new: Sequence[Post] = ()) -> int:
+async def correct(planner: Planner, correction: Post, by: Actor, *, is_new: bool) -> Course:
+    """Send a correction at once wherever the post it follows is live or may be, whatever its own entry says of `to`.
+
+    Where the outcome of that post is open, the correction waits for it. `is_new` says that the books do not know the
+    correction yet. Raises ScheduleError when its words cannot be sent, or its own expiry has passed.
+    """
+    books, now = planner.registry.books, planner.now
+    if correction.expires_at is not None and correction.expires_at <= now:
+        raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
+    board, original = Board(books), str(correction.follows)
+    filed = await board.deliveries(correction.id)
+    originals = await board.deliveries(correction.follows)
+    course = chart(originals, filed, addressed=correction.accounts, speaking=planner.press.accounts)
+    sent = Act(event="SentNow", subject=correction.id, by=by)
+    ordered = Act(event="CorrectionOrdered", subject=original, by=by, detail={"correction": correction.id})
+    filings = _filings_of(planner, correction, course, filed, is_new=is_new)
+    if filings:
+        await _file(planner, filings, [filings[0].post] if is_new else (), [sent], is_again=True)
+    targets = [item.id for item in await board.deliveries(correction.id) if item.account in course.targets]
+    if targets:
+        await Orders(books).hasten(targets, correction, [ordered] if filings else [sent, ordered])
+    return course
+
+
+def _filings_of(
+    planner: Planner, post: Post, course: Course, filed: Sequence[Delivery], *, is_new: bool
+) -> list[Filing]:
+    """File what is missing: where the entry names the account under its own occurrence, elsewhere under a new one."""
+    now = planner.now
+    under_way = {delivery.account for delivery in filed if delivery.state in OPEN}
+    used = {delivery.account for delivery in filed}
+    missing = [account for account in course.targets if account not in under_way]
+    if is_new:
+        post = replace(post, accounts=course.targets)
+    due = occurrence_of(post, ONCE, now) if is_new else next_occurrence(post, now, planner.desk.timezone)
+    fitting = post.accounts if due.expires_at > now else ()
+    own = tuple(account for account in missing if account in fitting and account not in used)
+    other = tuple(account for account in missing if account not in own)
+    occurrences = ((due, own), (occurrence_of(post, now.isoformat(), now), other))
+    return [
+        Filing(post=post, occurrence=occurrence, accounts=accounts, is_new=True)
+        for occurrence, accounts in occurrences
+        if accounts
+    ]
+
+
+async def _file(
+    planner: Planner,
+    filings: Sequence[Filing],
+    new: Sequence[Post] = (),
+    acts: Sequence[Act] = (),
+    *,
+    is_again: bool = False,
+) -> int:
     drafts, media, problems = await _draft_all(planner, filings, [filing.post for filing in filings])
     if problems:
         raise ScheduleError(problems)
     return await planner.registry.accept(
-        Acceptance(plan=Plan(filings=tuple(filings)), drafts=drafts, posts=new, media=media, is_scheduled=False)
+        Acceptance(
+            plan=Plan(filings=tuple(filings)),
+            drafts=drafts,
+            posts=new,
+            media=media,
+            is_scheduled=False,
+            is_again=is_again,
+            acts=acts,
+        )
     )

@@ -74,6 +74,21 @@ class Dashboard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackSettings:
+    """Where platforms' messages are listened for, as `host:port`; None for nowhere."""
+
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """Where the audit's head is written down: a file, as a path from the workspace, and maybe the system log."""
+
+    anchors: str = "var/audit-anchors.log"
+    syslog: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """An accepted publisher.toml. `database` is an absolute URL and may carry a password, so it is not shown."""
 
@@ -89,6 +104,8 @@ class Settings:
     secrets_dir: Path | None = None
     public_ip: str | None = None
     dashboard: Dashboard = field(default_factory=Dashboard)
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     lang: Literal["zh_CN", "en"] = "zh_CN"
 
 
@@ -118,7 +135,11 @@ class AccountEntry(Table):
     safe_link: Line | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
     base_url: Line | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
     public_ip: Line | None = Field(default=None, description="本账号对外的公网 IP；默认用全局的 public_ip")
-    profile: Line | None = Field(default=None, description="平台授予本登录的接口：微博为 share（默认）、update、biz")
+    profile: Line | None = Field(
+        default=None,
+        description="平台授予本登录的接口。微博：share（默认）、update、biz；"
+        "微信：publish（默认，不通知关注者）、mass（紧急内容群发）",
+    )
     exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的帖子就告警")
     options: dict[str, Line] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
 
@@ -142,6 +163,19 @@ class DashboardEntry(Table):
     listen: Line = Field(default=Dashboard().listen, description="监听地址，写成 地址:端口")
 
 
+class CallbacksEntry(Table):
+    listen: Line | None = Field(
+        default=None, description="监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来"
+    )
+
+
+class AuditEntry(Table):
+    anchors: Line = Field(
+        default=AuditSettings().anchors, description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方"
+    )
+    syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
+
+
 class SettingsFile(Table):
     environment: Literal["live", "drill"] = Field(
         default="live", description="live 正式；drill 演练，只能连接本机的模拟器"
@@ -151,8 +185,11 @@ class SettingsFile(Table):
     days_ahead: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
     secrets_dir: Line | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
     public_ip: Line | None = Field(default=None, description="本机对外的公网 IP，部分平台要求提供")
-    lang: Literal["zh_CN", "en"] = Field(default="zh_CN", description="界面语言")
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
+    callbacks: CallbacksEntry = Field(
+        default_factory=CallbacksEntry, description="接收平台的事件推送（微信），让审核结果早几分钟知道"
+    )
+    audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
     approvals: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="审批环节；本版本尚不支持")
     limits: dict[str, LimitEntry] = Field(default_factory=dict, description="按平台的限额和等待时间")
     region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；键可自定")
@@ -221,7 +258,8 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         public_ip=entry.public_ip,
         dashboard=Dashboard(listen=entry.dashboard.listen),
-        lang=entry.lang,
+        callbacks=CallbackSettings(listen=entry.callbacks.listen),
+        audit=AuditSettings(anchors=entry.audit.anchors, syslog=entry.audit.syslog),
     )
 
 
@@ -252,6 +290,8 @@ def _general_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[F
         yield Flaw(loc=("database",), code="bad_database")
     if not _is_address(file.dashboard.listen):
         yield Flaw(loc=("dashboard", "listen"), code="bad_listen", facts={"value": file.dashboard.listen})
+    if file.callbacks.listen is not None and not _is_address(file.callbacks.listen):
+        yield Flaw(loc=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
     if file.public_ip and not _is_ip(file.public_ip):
         yield Flaw(loc=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
     for kind, stages in file.approvals.items():

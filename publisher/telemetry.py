@@ -1,23 +1,80 @@
 """The log: one JSON line per event, with fields, without secrets and without the words of posts."""
 
+import atexit
 import logging
+import queue
 import re
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
 _SECRET = re.compile(
     r"((?:access_token|secret|BDUSS|STOKEN|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+", re.IGNORECASE
 )
+MOST_WAITING = 10_000
+"""So many lines wait for whoever reads the log; more are dropped."""
+LAST_WORDS = 2.0
+"""Seconds that the last lines are given at the end."""
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_counting = threading.Lock()
+_dropped = 0
+
+
+class Sink:
+    """A stream that never makes its writer wait: lines that nobody takes are dropped, and counted."""
+
+    def __init__(self, stream: TextIO, most: int = MOST_WAITING) -> None:
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(most)
+        self._thread = threading.Thread(target=self._pour, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            _count_dropped()
+
+    def flush(self) -> None:
+        """Nothing waits for the stream."""
+
+    def close(self) -> None:
+        """Give the last lines a moment to be written."""
+        try:
+            self._lines.put(None, timeout=LAST_WORDS)
+        except queue.Full:
+            return
+        self._thread.join(LAST_WORDS)
+
+    def _pour(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except (OSError, ValueError):  # its disk is full, or whoever read it is gone
+                _count_dropped()
+
+
+def _count_dropped() -> None:
+    global _dropped  # noqa: PLW0603 # the log is the process's own, and so is this count
+    with _counting:
+        _dropped += 1
+
+
+def lines_dropped() -> int:
+    """Tell how many lines of the log this process could not write."""
+    return _dropped
 
 
 def set_up(stream: TextIO | None = None) -> None:
-    """Write events as JSON lines to a stream, standard error unless another is given."""
+    """Write events as JSON lines to a stream, standard error unless another is given; nobody waits for it."""
     for chatty in ("httpx", "httpcore", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    sink = Sink(stream or sys.stderr)
+    atexit.register(sink.close)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -26,9 +83,14 @@ def set_up(stream: TextIO | None = None) -> None:
             redact,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(cast("TextIO", sink)),
         cache_logger_on_first_use=True,
     )
+
+
+def set_aside() -> None:
+    """Write events beside a command's answer: to whatever standard error is at that moment."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

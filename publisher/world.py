@@ -36,6 +36,10 @@ FAILPOINTS = frozenset({
     "retract.after_call",
     "audit.before_append",
     "migrate.mid",
+    "backup.before_rename",
+    "restore.before_commit",
+    "restore.after_commit",
+    "restore.mid",
 })  # fmt: skip
 """Every place at which a test may let the process die, freeze or fail."""
 

@@ -20,6 +20,17 @@ from publisher.store.rounds import Rounds
 from publisher.store.setup import prepare
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import StillWorld
+from tests.faults import FaultReport
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "run the tests that name a fault of docs/failure-model.md, and write what came of them to this page"
+    parser.addoption("--faults", type=Path, metavar="FILE", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if page := config.getoption("--faults"):
+        config.pluginmanager.register(FaultReport(page))
 
 
 @pytest.fixture(scope="session")

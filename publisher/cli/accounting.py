@@ -1,8 +1,8 @@
-"""`accounts` and `doctor`: how the logins are, from the books and asked right now."""
+"""`accounts`: how the logins are, from the books."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,19 +11,13 @@ from publisher.cli.narrating import Narrator
 from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
-from publisher.cli.workplace import books_of, database_trouble, has_books, settings_of
-from publisher.domain.account import Account, Mode
+from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
-from publisher.guard import guarded
 from publisher.settings import Settings
 from publisher.store.checkups import Checkup, Checkups
-from publisher.wiring.application import open_application
 from publisher.wiring.terms import terms_of
-from publisher.world import World
 
 NONE = "—"
-PATIENCE = timedelta(seconds=30)
-AT_ONCE = 10
 
 
 @command("accounts")
@@ -55,7 +49,7 @@ def _as_document(checkup: Checkup, narrator: Narrator, now: datetime) -> dict[st
         "mode": checkup.account.mode.value,
         "health": type(checkup.health).__name__ if checkup.health else None,
         "checked": narrator.iso(checkup.at),
-        "days_left": _days_left(checkup.health, now),
+        "days_left": days_left(checkup.health, now),
         "quota_left": checkup.quota_left,
         "days_since_verified": (now - checkup.verified_at).days if checkup.verified_at else None,
     }
@@ -65,7 +59,7 @@ def _rows(checkups: Sequence[Checkup], narrator: Narrator, now: datetime) -> lis
     names = ("account", "platform", "health", "days_left", "quota_left", "last_verified")
     rows = [tuple(narrator.messages.say(f"column_{name}") for name in names)]
     for checkup in checkups:
-        left = _days_left(checkup.health, now)
+        left = days_left(checkup.health, now)
         rows.append(
             (
                 checkup.account.id,
@@ -79,7 +73,8 @@ def _rows(checkups: Sequence[Checkup], narrator: Narrator, now: datetime) -> lis
     return rows
 
 
-def _days_left(health: Health | None, now: datetime) -> int | None:
+def days_left(health: Health | None, now: datetime) -> int | None:
+    """Say for how many whole days the credentials last, where the platform tells."""
     return (health.until - now).days if isinstance(health, Ready) and health.until else None
 
 
@@ -96,37 +91,3 @@ def health_words(health: Health | None, narrator: Narrator) -> str:
             return narrator.messages.say("health_blocked", reason=narrator.reason(reason))
         case Unknown(reason=reason):
             return narrator.messages.say("health_unknown", reason=narrator.reason(reason))
-
-
-@command("doctor")
-def doctor(terminal: Terminal) -> int:
-    settings, found = asyncio.run(_examine(terminal))
-    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
-    ill = {account: health for account, health in found.items() if not isinstance(health, Ready)}
-    for key, health in ill.items():
-        account = settings.accounts[key]
-        platform = narrator.platform(account.platform)
-        terminal.say("doctor_line", account=key, platform=platform, health=health_words(health, narrator))
-        terminal.say("doctor_act", place=narrator.place(account.platform))
-    if not ill:
-        terminal.say("doctor_fine", number=len(found))
-    return int(bool(ill))
-
-
-async def _examine(terminal: Terminal) -> tuple[Settings, Mapping[Any, Health]]:
-    """Probe every login, a few at a time, and write down what each said."""
-    settings = await settings_of(terminal)
-    with database_trouble():
-        async with open_application(settings, World(), sends=True) as application:
-            accounts = [terms.account for terms in application.outbox.books.terms.values()]
-            speakers = {account.login: account for account in accounts if account.mode is Mode.API}
-            gate = asyncio.Semaphore(AT_ONCE)
-
-            async def probe(account: Account) -> Health:
-                async with gate:
-                    health = await guarded(application.adapters[account.id].probe(), PATIENCE)
-                    await application.checkups.write(account, health)
-                    return health
-
-            answers = await asyncio.gather(*map(probe, speakers.values()))
-            return settings, dict(zip((account.id for account in speakers.values()), answers, strict=True))

@@ -15,14 +15,15 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
 from publisher.domain.errors import NoSuchError
+from publisher.domain.outcome import Missing, Rejected
 from publisher.domain.rendition import marker_for
-from publisher.store.board import Board, Entry, Story
+from publisher.store.board import Alert, Board, Entry, Story
 
 _READERS = frozenset({"reconciler", "retractor"})
 """Roles whose entries tell what a read showed, not what a call was answered."""
 _STEP = re.compile(r"(?<=[；;])\s*(?=\d\. )")
 """Where the next of several numbered steps begins."""
-_ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow"})
+_ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow", "CorrectionOrdered"})
 
 
 @command("why")
@@ -57,7 +58,8 @@ def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: N
     if delivery.reason:
         yield say("why_reason", reason=narrator.reason(delivery.reason))
     if delivery.receipt:
-        yield say("why_url", url=delivery.receipt.url)
+        yield say("why_url" if delivery.receipt.url else "why_url_untold", url=delivery.receipt.url)
+    yield from _taken_down(story, narrator)
     if delivery.verified_at:
         yield say("why_verified", at=narrator.time(delivery.verified_at))
     yield say("why_past")
@@ -74,6 +76,22 @@ def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: N
         yield say("why_looks", number=len(story.looks), at=narrator.time(story.looks[-1].at))
     yield say("why_do" if delivery.state is State.HELD else "why_next")
     yield from (f"    {line}" for line in _ahead(delivery, snapshot, narrator))
+
+
+def _taken_down(story: Story, narrator: Narrator) -> Iterator[str]:
+    """Tell the proof that a retraction is done; else that the post is still live, and what a person can do."""
+    delivery, say = story.delivery, narrator.messages.say
+    shown = story.looks[-1].finding if story.looks else None
+    if delivery.state is State.RETRACTED and not delivery.attempts:
+        yield say("why_gone_unsent")
+    elif delivery.state is State.RETRACTED:
+        codes = {Missing: "why_gone_absent", Rejected: "why_gone_refused"}
+        yield say(codes.get(type(shown), "why_gone_read"), at=narrator.time(delivery.updated_at))
+    elif delivery.state is State.RETRACTING and delivery.receipt:
+        is_refused = isinstance(shown, Rejected)
+        yield say("why_still_live" if is_refused else "why_maybe_live", url=delivery.receipt.url)
+        if is_refused:
+            yield f"  {narrator.take_down(delivery.platform, delivery.receipt.url)}"
 
 
 def _past(entries: Sequence[Entry], narrator: Narrator) -> Iterator[str]:
@@ -108,6 +126,9 @@ def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterat
     if delivery.state in WAITING | {State.HELD}:
         for pause in covering(snapshot.pauses, delivery):
             yield narrator.pause("why_paused", pause)
+            yield from filter(
+                None, (_remedy(alert, narrator) for alert in snapshot.stops if alert.subject == pause.scope)
+            )
         yield from (narrator.mode("why_mode", order) for order in snapshot.modes if order.account == delivery.account)
     if delivery.state in WAITING and delivery.follows:
         yield messages.say("why_follows", follows=delivery.follows)
@@ -117,3 +138,8 @@ def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterat
         yield messages.say("why_withdrawn_live", **facts)
     if delivery.state in OPEN - {State.HELD} and not snapshot.is_running:
         yield messages.say("why_no_daemon")
+
+
+def _remedy(alert: Alert, narrator: Narrator) -> str:
+    """Say what ends the trouble for which an account was stopped."""
+    return narrator.remedy(alert.facts.get("reason"), alert.facts.get("said", ""))

@@ -40,17 +40,25 @@ class Snapshot:
     """What the books show at one moment."""
 
     now: datetime
-    worker: Worker | None = None
+    workers: Sequence[Worker] = ()
     pauses: Sequence[Pause] = ()
     deliveries: Sequence[Delivery] = ()
     alerts: Sequence[Alert] = ()
+    stops: Sequence[Alert] = ()
     modes: Sequence[OrderedMode] = ()
+
+    @property
+    def worker(self) -> Worker | None:
+        """The daemon that was last seen."""
+        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.beat_at), default=None)
 
     @property
     def is_running(self) -> bool:
         """Whether a daemon gave a sign of life just now."""
-        worker = self.worker
-        return worker is not None and worker.stopped_at is None and self.now - worker.beat_at < ALIVE
+        return any(map(self.is_alive, self.workers))
+
+    def is_alive(self, worker: Worker) -> bool:
+        return worker.stopped_at is None and self.now - worker.beat_at < ALIVE
 
 
 @command("status")
@@ -84,17 +92,18 @@ async def snapshot_of(board: Board, post: PostId | None = None) -> Snapshot:
     alerts = await board.alerts()
     return Snapshot(
         now=board.books.world.now(),
-        worker=await board.worker(),
+        workers=await board.workers(),
         pauses=await board.pauses(),
         deliveries=await board.deliveries(post),
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+        stops=[alert for alert in alerts if alert.code == "account_paused"],
         modes=await Modes(board.books).ordered(),
     )
 
 
 async def is_running(board: Board) -> bool:
     """Whether a daemon gave a sign of life just now."""
-    return Snapshot(now=board.books.world.now(), worker=await board.worker()).is_running
+    return Snapshot(now=board.books.world.now(), workers=await board.workers()).is_running
 
 
 def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
@@ -103,12 +112,9 @@ def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
     worker = snapshot.worker
     daemon: dict[str, Any] = {"running": snapshot.is_running}
     if worker is not None:
-        daemon |= {
-            "host": worker.host,
-            "pid": worker.pid,
-            "started": narrator.iso(worker.started_at),
-            "beat": narrator.iso(worker.beat_at),
-        }
+        daemon |= _signs(worker, narrator)
+    if others := [one for one in snapshot.workers if one is not worker]:
+        daemon["others"] = [{"running": snapshot.is_alive(one), **_signs(one, narrator)} for one in others]
     return {
         "daemon": daemon,
         "paused": [
@@ -139,6 +145,15 @@ def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
     }
 
 
+def _signs(worker: Worker, narrator: Narrator) -> dict[str, Any]:
+    return {
+        "host": worker.host,
+        "pid": worker.pid,
+        "started": narrator.iso(worker.started_at),
+        "beat": narrator.iso(worker.beat_at),
+    }
+
+
 def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
@@ -155,14 +170,20 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
         "updated": narrator.iso(delivery.updated_at),
         "next_try": narrator.iso(delivery.next_at),
         "verified_at": narrator.iso(delivery.verified_at),
+        "gone_at": narrator.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
+        "is_still_live": _is_still_live(delivery),
     }
 
 
+def _is_still_live(delivery: Delivery) -> bool:
+    """Whether it was ordered down and is not confirmed gone."""
+    return delivery.state is State.RETRACTING and delivery.receipt is not None
+
+
 def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
-    worker = snapshot.worker
-    if worker is not None and snapshot.is_running:
+    for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.say("daemon_running", host=worker.host, pid=worker.pid, beat=narrator.time(worker.beat_at))
-    else:
+    if not snapshot.is_running:
         terminal.say("daemon_stopped")
     for pause in snapshot.pauses:
         click.echo(narrator.pause("paused_line", pause))
@@ -222,6 +243,10 @@ def _remark(delivery: Delivery, narrator: Narrator) -> str:
         code = "by_word" if delivery.receipt.is_by_word else "is_verified" if delivery.verified_at else ""
         return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else ""]))
     told = [narrator.reason(delivery.reason)] if delivery.reason else []
+    if delivery.state is State.RETRACTED:
+        told.insert(0, narrator.messages.say("gone_at", at=narrator.time(delivery.updated_at)))
+    if _is_still_live(delivery) and delivery.receipt:
+        told.insert(0, narrator.messages.say("still_live", url=delivery.receipt.url))
     if delivery.next_at and delivery.state is not State.PENDING:
         told.append(narrator.messages.say("next_at", at=narrator.time(delivery.next_at)))
     return narrator.messages.say("list_comma").join(told)

@@ -1,5 +1,6 @@
 """Codes of the books in words: states, reasons, alerts, scopes, instants."""
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,10 +52,18 @@ class Narrator:
         state, separator, reason = alert.code.partition(".")
         told = self.reason(reason if separator else alert.facts.get("reason"))
         if said := alert.facts.get("said"):
-            told = f"{told} ({said})"
+            told = " ".join(filter(None, [told, self.remedy(alert.facts.get("reason"), said), f"({said})"]))
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": told}
         named = f"alert_{state}"
         return self.messages.say(named if named in self.messages.entries else alert.code, **facts)
+
+    def remedy(self, code: str | None, said: str) -> str:
+        """Say what a person must do about a platform's refusal, with the address that its words name, if any."""
+        return self.messages.hint(code or "", address=self.address(said))
+
+    def address(self, said: str) -> str:
+        """Give the IP address that a platform's words name: this machine's, as the platform sees it."""
+        return _address_in(said) or self.messages.say("address_unread")
 
     def platform(self, platform: str) -> str:
         code = f"platform_{platform}"
@@ -64,6 +73,11 @@ class Narrator:
         """Say where a person signs in."""
         code = f"place_{platform}"
         return self.messages.say(code if code in self.messages.entries else "place_other")
+
+    def take_down(self, platform: str, url: str) -> str:
+        """Say how a person takes a post down where publisher may not."""
+        code = f"take_down_{platform}"
+        return self.messages.say(code if code in self.messages.entries else "take_down_other", url=url)
 
     def mode(self, code: str, order: OrderedMode) -> str:
         """Put a mode ordered at run time into the words of `code`."""
@@ -103,6 +117,16 @@ class Narrator:
         occurrence = self.occurrence(delivery)
         instant = "" if occurrence == ONCE else f"#{occurrence}"
         return f"{delivery.key.post}{instant}@{delivery.account}"
+
+
+def _address_in(said: str) -> str | None:
+    """Find the first IP address in a platform's words."""
+    for word in re.split(r"[^0-9A-Fa-f:.]+", said):
+        try:
+            return str(ipaddress.ip_address(word.strip(".")))
+        except ValueError:
+            continue
+    return None
 
 
 def task_code(delivery: Delivery) -> str | None:

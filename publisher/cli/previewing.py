@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from publisher.cli.page import page_of
-from publisher.cli.shape import Said, command, json_option
+from publisher.cli.shape import Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import told
 from publisher.domain.account import AccountId, Traits
@@ -50,10 +50,22 @@ class Preview:
 @click.option("--account", metavar="ACCOUNT", type=Said(), help="opt_account")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html")
 @click.option("--open", "opens", is_flag=True, help="opt_open")
+@click.option("--to", metavar="WXNAME", type=Said(), help="opt_preview_to")
+@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, post: str, account: str | None, html: Path | None, *, opens: bool, as_json: bool
+    terminal: Terminal,
+    post: str,
+    account: str | None,
+    html: Path | None,
+    *,
+    to: str | None,
+    by: str | None,
+    opens: bool,
+    as_json: bool,
 ) -> int:
+    if to and not (account and by):
+        raise WordedUsageError("preview_to_whom")
     shown = prove(terminal, PostId(post), AccountId(account) if account else None)
     if shown.problems:
         click.echo(told(shown.problems, terminal.messages), err=True)
@@ -69,6 +81,12 @@ def preview(  # noqa: PLR0913 # one argument an option
         terminal.note("page_written", file=shown_path(file))
         if opens:
             webbrowser.open(file.as_uri())
+    if to and by:
+        from publisher.cli.foreshowing import Wish, foreshow  # noqa: PLC0415 # opens the books, which looking must not
+
+        return asyncio.run(
+            foreshow(terminal, shown.settings, Wish(post=shown.post.id, proof=shown.proof, to=to, by=by))
+        )
     return int(any(problem.is_error for problem in shown.problems))
 
 

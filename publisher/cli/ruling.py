@@ -22,6 +22,7 @@ from publisher.reviewing import rule as apply_ruling
 from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.outbox import Outbox
+from publisher.store.registry import Act
 
 ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 """What may be sent again as a new occurrence."""
@@ -89,8 +90,8 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
         post = await application.registry.post(old.key.post)
         if post is None:
             raise NoSuchError("post", old.key.post)
-        await send_again(application.planner, post, [old.account])
-        await application.orders.record("ResendOrdered", subject, person(by), {"reason": reason})
+        act = Act(event="ResendOrdered", subject=subject, by=person(by), detail={"reason": reason})
+        await send_again(application.planner, post, [old.account], [act])
         runs = await is_running(application.board)
     terminal.say("resend_done", post=old.key.post, account=old.account)
     if not runs:

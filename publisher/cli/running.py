@@ -2,17 +2,20 @@
 
 import asyncio
 import os
+from contextlib import AbstractAsyncContextManager
 
 import click
 
 from publisher.cli.shape import command
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
-from publisher.cli.workplace import settings_of
+from publisher.cli.workplace import database_trouble, settings_of
 from publisher.daemon import run as run_daemon
 from publisher.domain.errors import RefusedError
 from publisher.settings import Environment, Settings
 from publisher.telemetry import set_up
+from publisher.web.listening import listening
+from publisher.wiring.application import Application
 from publisher.world import FailpointSyntaxError, World, read_failpoints
 
 
@@ -30,7 +33,11 @@ async def _run(terminal: Terminal, *, once: bool) -> int:
         facts = {"workspace": settings.workspace, "environment": settings.environment.value, "pid": os.getpid()}
         terminal.note("run_started", **facts)
 
-    trouble = await run_daemon(settings, _world(settings), once=once, ready=ready)
+    def beside(application: Application) -> AbstractAsyncContextManager[None]:
+        return listening(application, lambda code, address: terminal.note(code, address=address))
+
+    with database_trouble():
+        trouble = await run_daemon(settings, _world(settings), once=once, ready=ready, beside=beside)
     if once:
         terminal.note("once_trouble" if trouble else "once_done")
     else:

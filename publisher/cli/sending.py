@@ -1,6 +1,8 @@
 """`send` and `reload`: the schedule, sooner than by itself."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +14,15 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import schedule_file, settings_of
 from publisher.cli.workshop import application_of
+from publisher.domain.delivery import OPEN, State
 from publisher.domain.errors import NoSuchError, ScheduleError
-from publisher.domain.post import At, PostId
+from publisher.domain.post import At, Post, PostId
 from publisher.planning import file_ahead, send_again, send_now
 from publisher.planning import reload as put_in_force
 from publisher.reviewing import person
 from publisher.schedule import SCHEDULE_LIMITS, desk_for, parse_schedule, with_places
-from publisher.tomlfile import read_toml
+from publisher.store.registry import Act
+from publisher.tomlfile import TomlFile, read_toml
 from publisher.wiring.application import Application
 
 MOST_REMOVED = 1_000_000
@@ -28,9 +32,13 @@ MOST_REMOVED = 1_000_000
 @click.argument("what", metavar="FILE|POST", type=Said())
 @by_option
 def send(terminal: Terminal, what: str, by: str) -> int:
-    is_file = what.endswith(".toml") or Path(what).is_file()
-    asyncio.run(_send(terminal, Path(what).absolute() if is_file else PostId(what), by))
+    asyncio.run(_send(terminal, file_or_post(what), by))
     return 0
+
+
+def file_or_post(what: str) -> Path | PostId:
+    """Tell a file of its own from a post of the schedule."""
+    return Path(what).absolute() if what.endswith(".toml") or Path(what).is_file() else PostId(what)
 
 
 async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
@@ -39,6 +47,7 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
             sent = await _send_file(application, what, by)
         else:
             sent = {what: await _send_post(application, what, by)}
+        await application.rounds.ripen()  # the daemon need not look at its clock first
         snapshot = await snapshot_of(application.board)
     for post, number in sent.items():
         terminal.say("send_done", post=post, number=number)
@@ -48,8 +57,22 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
 
 async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:
     """File all posts of a file of its own, due now; none when one of them is known already."""
+    toml, posts = await read_posts(application, file)
+    for post in posts:
+        if not post.accounts:
+            raise FailedError("send_no_accounts", post=post.id)
+        if PostId(post.follows or "") not in {item.id for item in posts}:
+            await _require_original(application, post)
+    acts = [Act(event="SentNow", subject=post.id, by=person(by), detail={"file": file.name}) for post in posts]
+    with placed_in(toml):
+        await send_now(application.planner, posts, acts)
+    return {post.id: len(post.accounts) for post in posts}
+
+
+async def read_posts(application: Application, file: Path) -> tuple[TomlFile, Sequence[Post]]:
+    """Read the posts of a file of its own. Raises ScheduleError, or FailedError when one is known already."""
     known = await application.registry.known()
-    toml = read_toml(file, SCHEDULE_LIMITS, ScheduleError)
+    toml = await asyncio.to_thread(read_toml, file, SCHEDULE_LIMITS, ScheduleError)
     templates = application.planner.desk.templates
     desk = desk_for(application.settings, templates=templates, known_posts=frozenset(known))
     posts = parse_schedule(toml.text, file=toml.file, desk=desk).posts
@@ -58,37 +81,55 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
     for post in posts:
         if post.id in known:
             raise FailedError("send_known", post=post.id)
-        if not post.accounts:
-            raise FailedError("send_no_accounts", post=post.id)
+    return toml, posts
+
+
+@contextlib.contextmanager
+def placed_in(toml: TomlFile) -> Iterator[None]:
+    """Name the lines of a file in what is wrong with its posts."""
     try:
-        await send_now(application.planner, posts)
+        yield
     except ScheduleError as error:
         raise ScheduleError(with_places(error.problems, text=toml.text, file=toml.file)) from error
-    for post in posts:
-        await application.orders.record("SentNow", post.id, person(by), {"file": file.name})
-    return {post.id: len(post.accounts) for post in posts}
 
 
-async def _send_post(application: Application, post_id: PostId, by: str) -> int:
-    """Make a post of the schedule due now. A schedule that nobody has read yet is put in force first."""
+async def find_post(application: Application, post_id: PostId) -> Post:
+    """Give a post of the books. A schedule that nobody has read yet is put in force first.
+
+    Raises NoSuchError, or FailedError when it was withdrawn.
+    """
     known = await application.registry.known()
     if post_id not in known:
-        await _put_in_force(application, None)
+        await _put_in_force(application)
         known = await application.registry.known()
     post = await application.registry.post(post_id)
     if post is None or post_id not in known:
         raise NoSuchError("post", post_id)
     if known[post_id].is_withdrawn:
         raise FailedError("send_withdrawn", post=post_id)
-    post = replace(
-        post, accounts=tuple(account for account in post.accounts if account in application.planner.press.accounts)
-    )
+    speaking = application.planner.press.accounts
+    return replace(post, accounts=tuple(account for account in post.accounts if account in speaking))
+
+
+async def _require_original(application: Application, post: Post) -> None:
+    """Raise FailedError when a post follows one that is nowhere live and nowhere on its way: it would be cancelled."""
+    if post.follows is None:
+        return
+    originals = await application.board.deliveries(post.follows)
+    if not any(item.state in OPEN | {State.PUBLISHED} for item in originals if item.account in post.accounts):
+        raise FailedError("send_original_missing", post=post.id, original=post.follows)
+
+
+async def _send_post(application: Application, post_id: PostId, by: str) -> int:
+    """Make a post of the schedule due now."""
+    post = await find_post(application, post_id)
     if not post.accounts:
         raise FailedError("send_no_accounts", post=post_id)
+    await _require_original(application, post)
     if not isinstance(post.timing, At):
-        await application.orders.record("SentNow", post.id, person(by), {})
-        return await send_again(application.planner, post, post.accounts)
-    if not known[post_id].occurrences:
+        act = Act(event="SentNow", subject=post.id, by=person(by))
+        return await send_again(application.planner, post, post.accounts, [act])
+    if not await application.board.deliveries(post_id):
         await file_ahead(application.planner, post)
     number = await application.orders.send_now(post_id, person(by))
     if not number:
@@ -108,19 +149,20 @@ def reload(terminal: Terminal, accept: int | None, by: str | None) -> int:
 
 async def _reload(terminal: Terminal, accept: int | None, by: str | None) -> None:
     async with application_of(await settings_of(terminal)) as application:
-        filed = await _put_in_force(application, accept)
-        if filed is not None and accept is not None and by is not None:
-            await application.orders.record("RemovalAccepted", "schedule", person(by), {"number": str(accept)})
+        filed = await _put_in_force(application, accept, by)
     if filed is None:
         terminal.say("reload_unchanged")
     else:
         terminal.say("reload_done", filed=filed)
 
 
-async def _put_in_force(application: Application, accept: int | None) -> int | None:
+async def _put_in_force(application: Application, accept: int | None = None, by: str | None = None) -> int | None:
     """Read the schedule and put it in force; give how many deliveries are new, or None when nothing has changed."""
     file = schedule_file(application.settings)
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_LIMITS, ScheduleError)
     if toml.text == await application.registry.schedule_text():
         return None
-    return await put_in_force(application.planner, toml.text, str(file), accept)
+    acts = []
+    if accept is not None and by is not None:
+        acts = [Act(event="RemovalAccepted", subject="schedule", by=person(by), detail={"number": str(accept)})]
+    return await put_in_force(application.planner, toml.text, str(file), accept, acts)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import click
 
+from publisher.cli.recording import record
 from publisher.cli.shape import Said, command
 from publisher.cli.terminal import Terminal
-from publisher.cli.trouble import FailedError
+from publisher.cli.trouble import FAILED, FailedError
 from publisher.cli.workplace import settings_of
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchError
@@ -20,11 +21,14 @@ from publisher.world import World
 
 @command("login")
 @click.argument("account", metavar="ACCOUNT", type=Said())
-def login(terminal: Terminal, account: str) -> int:
-    return asyncio.run(_login(terminal, AccountId(account)))
+@click.option("--by", "by", metavar="NAME", type=Said(), help="opt_by_keeper")
+def login(terminal: Terminal, account: str, by: str | None) -> int:
+    asyncio.run(_login(terminal, AccountId(account)))
+    is_recorded = record(terminal, "SignedIn", f"account:{account}", by)
+    return 0 if is_recorded else FAILED
 
 
-async def _login(terminal: Terminal, name: AccountId) -> int:
+async def _login(terminal: Terminal, name: AccountId) -> None:
     settings = await settings_of(terminal)
     if name not in settings.accounts:
         raise NoSuchError("account", name)
@@ -37,7 +41,6 @@ async def _login(terminal: Terminal, name: AccountId) -> int:
     if problem := await session.finish(answer.strip()):
         raise FailedError(problem.code, **problem.facts)
     terminal.say("login_done", account=name, days=_days_left(session))
-    return 0
 
 
 def _days_left(session: Session) -> str:

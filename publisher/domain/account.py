@@ -6,6 +6,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
 
+from publisher.domain.quota import Notices
+
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
 LoginId = NewType("LoginId", str)
@@ -56,7 +58,8 @@ class Traits:
     gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
     `reach_after` is how long after going live the first figures of reach are worth a read, `watch_every` how often
     the account's list may be read to see that what is live still stands.
-    `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence.
+    `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence. `notices`
+    says how many urgent posts may do so.
     """
 
     measure: Callable[[str], int]
@@ -69,5 +72,6 @@ class Traits:
     may_resend: bool
     is_article: bool = False
     notifies: bool = True
+    notices: Notices = field(default_factory=Notices)
     reach_after: timedelta = timedelta(hours=1)
     watch_every: timedelta = timedelta(hours=1)

@@ -55,9 +55,10 @@ class IntentWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """The lease was given back without a call; `until` is when a next claim makes sense."""
+    """The lease was given back without a call, until a next claim makes sense; `reason` is for people who ask."""
 
     until: datetime | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,8 @@ def _intended(delivery: Delivery, _event: IntentWritten, _moment: Moment) -> Del
 
 
 def _released(delivery: Delivery, event: Released, moment: Moment) -> Delivery:
-    return _back_to_waiting(delivery, State.DUE, event.until, moment)
+    told = replace(delivery, reason=event.reason or delivery.reason)
+    return _back_to_waiting(told, State.DUE, event.until, moment)
 
 
 def _claim_lapsed(delivery: Delivery, _event: LeaseLapsed, moment: Moment) -> Delivery:

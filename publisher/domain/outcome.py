@@ -138,12 +138,13 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How far a live post has come; None where the platform does not tell."""
+    """How far a live post has come; None where the platform does not tell. `url` is its address, if told only now."""
 
     reads: int | None = None
     reposts: int | None = None
     comments: int | None = None
     likes: int | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,13 @@ class Ready:
     until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One person was shown the post. Nothing is live by it."""
+
+
 Outcome = Published | Submitted | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
 Finding = Published | Submitted | Rejected | Missing | Lookalike | Gone | Unknown
 Removal = Gone | Rejected | Unknown
 Health = Ready | CredentialExpired | Blocked | Unknown
+Preview = Shown | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown

@@ -10,6 +10,14 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """How many posts that notify followers a platform takes from an account, by its own calendar; None is no limit."""
+
+    per_day: int | None = None
+    per_month: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
     """Calls that may create a post, per login: a gap between two, and most in any hour and any day.
 

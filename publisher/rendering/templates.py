@@ -46,6 +46,11 @@ class Sample:
         """Give the needed keys that are missing or blank."""
         return [key for key in self.needs if not str(data.get(key, "")).strip()]
 
+    @property
+    def written(self) -> Mapping[str, str]:
+        """Give the sample's data as it is written in TOML, of a list its first member."""
+        return {key: _written(value) for key, value in self.data.items()}
+
     def misfits(self, data: Mapping[str, object]) -> dict[str, str]:
         """Give the keys whose values are not of the sample's kind, with the sample as it would be written."""
         shown = {key: value for key, value in self.data.items() if key in data}
@@ -109,6 +114,11 @@ class Templates:
     def image(self, sha256: str) -> bytes | None:
         """Give the bytes of a cover by their hash."""
         return next((data for picture, data in self._covers.values() if picture.sha256 == sha256), None)
+
+    def files(self, template: str) -> Mapping[str, Path]:
+        """Say where each file of a template lies: some may be the workspace's own, the rest those shipped."""
+        places = {name.partition("/"): place for name, place in self._places.items()}
+        return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
 
     def has_file(self, file: str) -> bool:
         """Whether a file is one of the pages."""

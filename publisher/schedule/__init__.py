@@ -1,5 +1,6 @@
 """schedule.toml: what staff write, read as a whole or refused as a whole."""
 
+from publisher.schedule.crowding import crowding_of
 from publisher.schedule.desk import Desk, desk_for
 from publisher.schedule.loading import SCHEDULE_LIMITS, examine_schedule, load_schedule, parse_schedule, with_places
 from publisher.schedule.model import schedule_schema
@@ -10,6 +11,7 @@ __all__ = [
     "SCHEDULE_LIMITS",
     "Desk",
     "cron_moments",
+    "crowding_of",
     "desk_for",
     "examine_schedule",
     "load_schedule",

@@ -86,19 +86,23 @@ def _read(toml: TomlFile, desk: Desk) -> tuple[tuple[Post, ...], list[Flaw]]:
     reader = _Reader(timezone=desk.timezone, directory=directory)
     posts: list[Post] = []
     links: list[Link] = []
+    times: dict[str, datetime | None] = dict.fromkeys(first_of)
     for index, table in enumerate(tables):
         entry, own_flaws = read_entry(table, index, desk, directory)
         flaws += own_flaws
         if len(flaws) > _ENOUGH:
             break
+        at = instant(entry.at, desk.timezone) if isinstance(entry.at, datetime) else None
         if entry.follows is not None:
-            links.append(Link(index=index, post=id_of(table) or "", follows=entry.follows))
+            links.append(Link(index=index, post=id_of(table) or "", follows=entry.follows, at=at))
+        if first_of.get(entry.id) == index:
+            times[entry.id] = at
         if all(map(_spares_words, own_flaws)) and first_of.get(entry.id) == index:
             post = reader.post(entry)
             posts += [post] if post.accounts or not own_flaws else []
     if len(first_of) < len(tables):
         flaws += double_ids(first_of, tables)
-    flaws += link_flaws(links, first_of, desk.known_posts)
+    flaws += link_flaws(links, times, desk.known_posts)
     return tuple(posts), flaws
 
 

@@ -19,11 +19,12 @@ _NEED_ORIGINAL = frozenset(kind for kind in Kind if kind.needs_original)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A post that follows another: its place in the file, its id, and the other's."""
+    """A post that follows another: its place in the file, its id, the other's, and its time if it has one."""
 
     index: int
     post: str
     follows: str
+    at: datetime | None = None
 
 
 def instant(value: datetime, tz: ZoneInfo) -> datetime:
@@ -58,8 +59,10 @@ def double_ids(first_of: Mapping[str, int], tables: Sequence[object]) -> Iterato
             yield Flaw(loc=("post", index, "id"), code="double_id", facts={"post": name}, lines=lines)
 
 
-def link_flaws(links: Sequence[Link], ids: Collection[str], known_posts: Collection[PostId]) -> Iterator[Flaw]:
-    """Judge what posts follow. `ids` are all of the file's, so that a broken post is not called missing as well."""
+def link_flaws(
+    links: Sequence[Link], times: Mapping[str, datetime | None], known_posts: Collection[PostId]
+) -> Iterator[Flaw]:
+    """Judge what posts follow. `times` are of all ids of the file, a broken post's too: it is not called missing."""
     rings = _rings({link.post: link.follows for link in links})
     for link in links:
         loc = ("post", link.index, "follows")
@@ -68,9 +71,11 @@ def link_flaws(links: Sequence[Link], ids: Collection[str], known_posts: Collect
             yield Flaw(loc=loc, code="follows_itself", facts=facts)
         elif link.post in rings:
             yield Flaw(loc=loc, code="follows_in_circle", facts=facts)
-        elif link.follows not in ids and PostId(link.follows) not in known_posts:
-            choices = close_to(link.follows, [name for name in ids if name != link.post])
+        elif link.follows not in times and PostId(link.follows) not in known_posts:
+            choices = close_to(link.follows, [name for name in times if name != link.post])
             yield Flaw(loc=loc, code="follows_unknown", facts={**facts, "choices": choices})
+        elif (original := times.get(link.follows)) and link.at and link.at < original:
+            yield Flaw(loc=("post", link.index, "at"), code="follows_too_early", facts=facts)
 
 
 def id_of(table: object) -> str | None:

@@ -5,15 +5,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from .log import to_json
 from .side import Side
-from .world import Account, Post, World
+from .world import Account, Post, Settings, World
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+_SETTINGS = TypeAdapter(Settings)
 
 
 def _reply(value: object, status: int = 200) -> Response:
@@ -139,10 +142,16 @@ class Control:
 
     async def settings(self, request: Request) -> Response:
         settings = self.world.settings
-        for name, value in (await _read(request)).items() if request.method == "POST" else ():
-            if not hasattr(settings, name):
-                return _wrong(f"no setting {name}")
-            setattr(settings, name, value)
+        wanted = await _read(request) if request.method == "POST" else {}
+        if unknown := [name for name in wanted if not hasattr(settings, name)]:
+            return _wrong(f"no setting {unknown[0]}")
+        try:
+            turned = _SETTINGS.validate_python({**asdict(settings), **wanted})
+        except ValidationError as error:
+            first = error.errors()[0]
+            return _wrong(f"{first['loc'][0]}: {first['msg']}")
+        for name in wanted:
+            setattr(settings, name, getattr(turned, name))
         return _reply(asdict(settings))
 
     async def callbacks(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import ENDED, Attempt, Delivery, Look, State
 from publisher.domain.post import PostId
+from publisher.store.alarms import MACHINE
 from publisher.store.books import Books
 from publisher.store.ledger import subject_of
 from publisher.store.rows import (
@@ -114,7 +115,7 @@ class Board:
     async def alerts(self) -> Sequence[Alert]:
         """Give the alerts that still matter, newest first: not cleared, and about an end only for a while."""
         recent = ALERT.c.at >= self.books.world.now() - REMEMBERED
-        ended = or_(*(ALERT.c.code.startswith(f"{state}.") for state in ENDED))
+        ended = or_(*(ALERT.c.code.startswith(f"{state}.") for state in ENDED), ALERT.c.subject == MACHINE)
         query = select(ALERT).where(ALERT.c.cleared_at.is_(None), or_(recent, ~ended)).order_by(ALERT.c.id.desc())
         return [
             Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
@@ -125,10 +126,12 @@ class Board:
         """Give the pauses in force."""
         return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
 
-    async def worker(self) -> Worker | None:
-        """Give the daemon that was last seen."""
-        rows = await self._rows(select(WORKER).order_by(WORKER.c.beat_at.desc()).limit(1))
-        return Worker(**rows[0]) if rows else None
+    async def workers(self) -> Sequence[Worker]:
+        """Give the daemons seen of late: those that have not stopped first, newest sign first."""
+        recent = WORKER.c.beat_at >= self.books.world.now() - REMEMBERED
+        order = (WORKER.c.stopped_at.is_not(None), WORKER.c.beat_at.desc())
+        rows = await self._rows(select(WORKER).where(recent).order_by(*order))
+        return [Worker(**row) for row in rows]
 
     async def history(self, subject: str) -> Sequence[Entry]:
         """Give what the audit says of a subject that is no delivery, such as a post, oldest first."""

@@ -2,18 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, update
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, State, WorkerId
-from publisher.domain.events import Actor, Event, Role
+from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn
 from publisher.domain.lifecycle import advance
 from publisher.domain.outcome import Submitted
 from publisher.domain.patience import Patience
+from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import task_of, waits_of_tasks
 from publisher.domain.terms import Terms
 from publisher.store.engine import Database, OvertakenError, Unit
@@ -23,8 +24,10 @@ from publisher.world import World
 
 TOLD = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States whose entry is an alert."""
-PASSING = frozenset({State.HELD, State.SUBMITTED, State.RETRACTING})
+PASSING = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """States whose alerts are over once they are left."""
+KEPT_BY_DOUBT = "kept_by_doubt"
+"""Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
 REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
 
 
@@ -44,6 +47,17 @@ class Books:
     database: Database
     terms: Mapping[AccountId, Terms]
     worker: WorkerId
+    hands: dict[DeliveryId, float] = field(default_factory=dict)
+    """What this process has in hand, and until when by the clock that never jumps."""
+
+    def take_in_hand(self, delivery: DeliveryId, most: timedelta) -> None:
+        """Note that the lease of a delivery runs for so long from now, whatever the wall clock does."""
+        self.hands[delivery] = self.world.monotonic() + most.total_seconds()
+
+    def in_hand(self, *, is_over: bool) -> list[DeliveryId]:
+        """Name what this process has in hand whose lease is over, or is not."""
+        now = self.world.monotonic()
+        return [delivery for delivery, until in list(self.hands.items()) if (until <= now) is is_over]
 
     @property
     def world(self) -> World:
@@ -79,22 +93,38 @@ class Books:
         afters = [
             advance(change.before, change.event, by=by, now=now, patience=self._waits(change)) for change in changes
         ]
-        _write_rows(unit, changes, afters)
-        for _ in changes:
-            self.world.die_here("audit.before_append")
+        _write_rows(unit, changes, afters, self.worker)
         write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
         for change, after in zip(changes, afters, strict=True):
             _tell(unit, change.before, after, by)
         return afters
 
+    def walk(self, unit: Unit, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]) -> Delivery:
+        """Take a delivery several steps at once, from `start`: each has its audit entry, its row is written once.
 
-def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery]) -> None:
+        Raises what `change_all` raises.
+        """
+        after, entries = start, []
+        for event, by in steps:
+            change = Change(before=after, event=event)
+            after = advance(after, event, by=by, now=self.world.now(), patience=self._waits(change))
+            entries.append(_entry(change, after, by))
+        key = {"its_id": row.id, "its_version": row.version}
+        columns = {**changed_columns(row, after), "lease_until": None, "worker": None}
+        if unit.connection.execute(REWRITE, {**key, **columns}).rowcount != 1:
+            raise OvertakenError(row.id)
+        write_entries(unit, entries)
+        return after
+
+
+def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery], worker: WorkerId) -> None:
     """Write the columns that differ, in one statement for all rows of which the same ones do."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for change, after in zip(changes, afters, strict=True):
         columns = changed_columns(change.before, after)
         if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
             columns["lease_until"] = change.lease_until
+            columns["worker"] = worker if change.lease_until is not None else None
         row = {"its_id": after.id, "its_version": change.before.version, **columns}
         alike[tuple(columns)].append(row)
     for rows in alike.values():
@@ -103,11 +133,13 @@ def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery
 
 
 def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
-    detail = {"version": after.version, "attempt": after.attempts, "epoch": after.epoch, "reason": after.reason}
+    event = change.event  # an order has its own reason, whatever kept the delivery back before
+    reason = event.reason if isinstance(event, Withdrawn | RetractOrdered) else after.reason
+    detail = {"version": after.version, "attempt": after.attempts, "epoch": after.epoch, "reason": reason}
     return entry(
         after.updated_at,
         by,
-        event=type(change.event).__name__,
+        event=type(event).__name__,
         subject=subject_of(after),
         before=change.before.state,
         after=after.state,
@@ -119,7 +151,8 @@ def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:
     """Clear the alerts that a step ends, and write the one that it begins."""
     if before.state is after.state:
         return
-    if before.state in PASSING:
+    is_freed = before.reason == KEPT_BY_DOUBT and after.state not in {State.DUE, State.CLAIMED}
+    if before.state in PASSING or is_freed:
         clear_alerts(unit, subject_of(after), after.updated_at)
     code = _alert_code(after, by)
     if code is not None:

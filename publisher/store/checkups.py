@@ -8,13 +8,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, insert, select, update
 
 from publisher.domain.account import Account, AccountId, Mode
+from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
 from publisher.domain.quota import DAY
 from publisher.store.books import Books
+from publisher.store.breaker import hear_probe
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, HEALTH
+from publisher.store.turns import has_turn
 
+PROBER = Actor(role=Role.RECONCILER, name="prober")
 PACE = timedelta(hours=6)
 """How often each login is probed."""
 WARNINGS = (1, 3, 7, 14)
@@ -43,6 +47,8 @@ class Checkups:
         return await self.books.database.write(lambda unit: self._take(unit, limit))
 
     def _take(self, unit: Unit, limit: int) -> list[Account]:
+        if not has_turn(unit, "probing"):
+            return []
         now = self.books.world.now()
         known = {row.login: row.next_at for row in unit.connection.execute(select(HEALTH.c.login, HEALTH.c.next_at))}
         speakers = {
@@ -69,6 +75,7 @@ class Checkups:
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
         if not done.rowcount:
             unit.connection.execute(insert(HEALTH).values(login=account.login, next_at=now + PACE, **values))
+        hear_probe(unit, account, health, now, PROBER)
         if isinstance(health, Unknown):
             return  # nothing was learnt; what was told before still stands
         self._tell(unit, f"login:{account.login}", account.id, _alert(health, now))

@@ -1,13 +1,14 @@
 """Conditions on deliveries that several queries share."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, String, case, exists, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, literal, literal_column, or_, select
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE
-from publisher.store.rows import DELIVERY, MODE, PAUSE
+from publisher.store.rows import ALERT, DELIVERY, LOGIN, MODE, PAUSE
 
 
 def stands(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -29,6 +30,12 @@ def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an 
     )
 
 
+def is_resting(now: datetime) -> ColumnElement[bool]:
+    """Whether the delivery's login may not speak yet, by its own quota or the platform's word."""
+    rests = or_(LOGIN.c.rests_until > now, and_(~DELIVERY.c.is_urgent, LOGIN.c.routine_until > now))
+    return exists().where(LOGIN.c.id == DELIVERY.c.login, rests)
+
+
 def is_off(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     """Whether people have switched the delivery's account off at run time."""
     return exists().where(MODE.c.account == row.c.account, MODE.c.mode == Mode.OFF.value)
@@ -40,17 +47,25 @@ def ordered_mode(row: Any) -> ScalarSelect[str | None]:  # noqa: ANN401 # a tabl
 
 
 def original_is_live(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether the post it follows, if any, is live on the same account."""
+    """Whether the post it follows, if any, is live on the same account: published, or not to be taken down."""
     original = DELIVERY.alias("followed")
+    stays = and_(
+        stands(original, State.RETRACTING),
+        original.c.remote_id.is_not(None),
+        exists().where(
+            ALERT.c.subject == subject_column(original), ALERT.c.code == "retract_refused", ALERT.c.cleared_at.is_(None)
+        ),
+    )
     live = exists().where(
         original.c.post == row.c.follows,
         original.c.account == row.c.account,
-        stands(original, State.PUBLISHED),
+        or_(stands(original, State.PUBLISHED), stays),
     )
     return or_(row.c.follows.is_(None), live)
 
 
-def subject_column() -> ColumnElement[str]:
+def subject_column(row: Any = DELIVERY) -> ColumnElement[str]:  # noqa: ANN401 # a table or an alias of it
     """Name a delivery as the audit does."""
-    instant = case((DELIVERY.c.label == ONCE, ""), else_=literal("#").concat(DELIVERY.c.label))
-    return DELIVERY.c.post.concat(instant).concat(literal("@")).concat(DELIVERY.c.account)
+    instant = case((row.c.label == ONCE, ""), else_=literal("#").concat(row.c.label))
+    name: ColumnElement[str] = row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
+    return name

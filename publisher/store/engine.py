@@ -9,11 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.errors import PublisherError
+from publisher.store.connection import (
+    LINK,
+    SESSION,
+    CommitUnknownError,
+    Mark,
+    Outage,
+    is_clash,
+    is_lost,
+    mark_of,
+    was_committed,
+)
 from publisher.store.journal import Intent, Journal
+from publisher.store.sealing import append_entries
+from publisher.store.trouble import BUSY, trouble_of
 from publisher.world import World
 
 S = TypeVar("S")
@@ -35,10 +49,14 @@ class OvertakenError(PublisherError):
 
 @dataclass(slots=True)
 class Unit:
-    """One transaction in the making: its connection, and the intents to journal once it is committed."""
+    """One transaction in the making: its connection, its audit entries, the intents to journal once it is committed.
+
+    The entries are written last, because whoever shares the database waits for them.
+    """
 
     connection: Connection
     intents: list[Intent] = field(default_factory=list)
+    entries: list[Mapping[str, object]] = field(default_factory=list)
 
 
 Work = Callable[[Unit, Sequence[Any]], Sequence[Any]]
@@ -60,7 +78,18 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    return _open_postgres(parsed)
+
+
+def _open_postgres(url: URL) -> Engine:
+    """Open PostgreSQL so that a commit is on its disk, and a lost server or a frozen worker is noticed in seconds."""
+    asked = url.query.get("options", "")
+    options = " ".join([asked if isinstance(asked, str) else " ".join(asked), *(f"-c {item}" for item in SESSION)])
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={**LINK, "options": options.strip()},
+    )
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -99,6 +128,10 @@ class Database:
         self.engine = engine
         self.world = world
         self.journal = journal
+        self.is_shared = engine.dialect.name != "sqlite"
+        """Whether other workers, on other machines, may be at work on the same books."""
+        self.troubles: set[str] = set()
+        """What has kept a write from being done, and has not been told yet."""
         self._orders: asyncio.Queue[_Order] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._writer: asyncio.Task[None] | None = None
@@ -144,20 +177,34 @@ class Database:
                 orders.append(self._orders.get_nowait())
             answers = await loop.run_in_executor(self._thread, self._commit, orders)
             for order, answer in answers:
+                self._note_trouble(answer)
                 _answer(order, answer)
                 self._orders.task_done()
             for _ in range(TURNS):
                 await asyncio.sleep(0)
 
-    def _commit(self, orders: Sequence[_Order], repeats: int = MOST_REPEATS) -> list[tuple[_Order, Any]]:
-        """Give each order's result, or the error that it ended with."""
+    def _note_trouble(self, answer: object) -> None:
+        if isinstance(answer, Exception) and (trouble := trouble_of(answer)):
+            self.troubles.add(trouble)
+
+    def _commit(
+        self, orders: Sequence[_Order], repeats: int = MOST_REPEATS, outage: Outage | None = None
+    ) -> list[tuple[_Order, Any]]:
+        """Give each order's result, or the error that it ended with.
+
+        What was lost together with the connection is done again once there is a new one, unless it was committed.
+        """
         try:
             answers, intents = self._transact(orders)
         except Exception as error:  # noqa: BLE001 # whatever it was, it goes to those who ordered
+            if is_lost(error) and (outage := outage or Outage()).waits():
+                return self._commit(orders, repeats, outage)
+            if is_lost(error) or isinstance(error, CommitUnknownError) or trouble_of(error) == BUSY:
+                return [(order, error) for order in orders]
             if len(orders) > 1:
-                return [answer for order in orders for answer in self._commit([order])]
-            if isinstance(error, OvertakenError) and repeats:
-                return self._commit(orders, repeats - 1)
+                return [answer for order in orders for answer in self._commit([order], outage=outage)]
+            if (isinstance(error, OvertakenError) or is_clash(error)) and repeats:
+                return self._commit(orders, repeats - 1, outage)
             return [(orders[0], error)]
         trouble = self._announce(intents)
         return [(order, trouble if announces and trouble else result) for order, result, announces in answers]
@@ -166,14 +213,28 @@ class Database:
         """Give each order's result, and whether it hangs on an intent that is still to be journalled."""
         answers: list[tuple[_Order, Any, bool]] = []
         intents: list[Intent] = []
-        with self.engine.begin() as connection:
-            for work, alike in _by_work(orders).items():
-                unit = Unit(connection)
-                results = work(unit, [order.thing for order in alike])
-                answers += ((order, result, bool(unit.intents)) for order, result in zip(alike, results, strict=True))
-                intents += unit.intents
-            if intents:
-                self.world.die_here("intent.before_commit")
+        entries: list[Mapping[str, object]] = []
+        mark: Mark | None = None
+        try:
+            with self.engine.begin() as connection:
+                for work, alike in _by_work(orders).items():
+                    unit = Unit(connection)
+                    results = work(unit, [order.thing for order in alike])
+                    answers += (
+                        (order, result, bool(unit.intents)) for order, result in zip(alike, results, strict=True)
+                    )
+                    intents += unit.intents
+                    entries += unit.entries
+                for _ in entries:
+                    self.world.die_here("audit.before_append")
+                if entries:
+                    append_entries(connection, entries)
+                if intents:
+                    self.world.die_here("intent.before_commit")
+                mark = mark_of(connection) if self.is_shared else None
+        except DBAPIError as error:
+            if mark is None or not is_lost(error) or not was_committed(self.engine, mark, intents):
+                raise
         return answers, intents
 
     def _announce(self, intents: Sequence[Intent]) -> Exception | None:

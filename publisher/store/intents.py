@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, and_, bindparam, func, insert, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
@@ -12,16 +12,20 @@ from publisher.domain.events import Actor, Event, ExpiryPassed, IntentWritten, R
 from publisher.domain.outcome import HoldReason
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
-from publisher.store.books import Books, Change
+from publisher.store.books import KEPT_BY_DOUBT, Books, Change
 from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
+from publisher.store.ledger import tell_once
 from publisher.store.parcels import make_parcel, newest_id
+from publisher.store.recovery import bring_back
 from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
 
 DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
 LATER = timedelta(seconds=5)
-"""How soon a delivery that a pause or an open doubt keeps back is tried again."""
+"""How soon a delivery that a pause keeps back is tried again."""
+MUCH_LATER = timedelta(seconds=15)
+"""The same, where an open doubt keeps it back: that takes a settle time to end."""
 
 _FACTS = (
     select(
@@ -37,10 +41,12 @@ _FACTS = (
     .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
     .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 )
+_UNSEEN_RETRACTING = and_(stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
+"""What is to be taken down and has to be found first; what has its id needs no list."""
 _DOUBTS = (
     select(ATTEMPT.c.account, func.min(ATTEMPT.c.id).label("oldest"))
     .join(DELIVERY, and_(DELIVERY.c.id == ATTEMPT.c.delivery, DELIVERY.c.attempts == ATTEMPT.c.number))
-    .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING))
+    .where(or_(stands(DELIVERY, State.SENDING, State.UNKNOWN), _UNSEEN_RETRACTING))
     .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
     .group_by(ATTEMPT.c.account)
     .subquery()
@@ -79,6 +85,7 @@ class _Ready:
 
 def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
     """Write an intent for each lease whose guards all agree; give the others back, or end what is too late."""
+    bring_back(books, unit)
     rows = unit.connection.execute(_FACTS, {"deliveries": [lease.delivery for lease in leases]}).mappings()
     facts = {row["id"]: row for row in rows}
     since_doubt = _since_doubt(books, unit, [lease.account for lease in leases])
@@ -92,6 +99,8 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
             answers[lease.delivery] = Declined(guard="overtaken")
         elif refused := _guard(books, delivery, row, since_doubt.get(delivery.account, 0)):
             guard, event = refused
+            if guard == KEPT_BY_DOUBT:
+                tell_once(unit, books.world.now(), KEPT_BY_DOUBT, delivery)
             stopped.append(Change(before=delivery, event=event))
             answers[lease.delivery] = Declined(guard=guard)
         elif prepared := _prepare(books, unit, delivery, row):
@@ -124,7 +133,7 @@ def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) 
     if not row["may_go"]:
         return "paused", Released(until=now + LATER)
     if readable is not None and since_doubt >= readable - 2:  # one more could push the doubt off what can be read
-        return "doubt_open", Released(until=now + LATER)
+        return KEPT_BY_DOUBT, Released(until=now + MUCH_LATER, reason=KEPT_BY_DOUBT)
     allowed = row["rests_until"] if delivery.is_urgent else max(row["rests_until"], row["routine_until"])
     if now < allowed:
         return "quota", Released(until=allowed)
@@ -168,6 +177,9 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
             epoch=item.attempt.epoch,
             rendition=item.delivery.rendition,
             at=item.attempt.intended_at.isoformat(),
+            post=item.delivery.key.post,
+            label=item.delivery.key.label,
+            account=item.delivery.account,
         )
         for item in ready
     ]

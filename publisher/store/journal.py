@@ -1,13 +1,17 @@
 """The intent journal: one synced line per announced call, in a file outside the database.
 
-A line that the database does not know proves that the database is older than what was done.
+A line that the database does not know proves that the database is older than what was done. A line that a death has
+torn at the very end announces a call that never began; damage anywhere else means that a call may be forgotten.
 """
 
 import json
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 TAIL_BYTES = 256 * 1024
 """How much of the end is compared at a start: if any line is unknown, the newest ones are."""
@@ -15,54 +19,146 @@ TAIL_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One announced call."""
+    """One announced call. `post`, `label` and `account` name its delivery in any database; older lines lack them."""
 
     delivery: int
     attempt: int
     epoch: int
     rendition: str
     at: str
+    post: str = ""
+    label: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What was read of a journal, oldest line first.
+
+    `damaged` counts the lines from the first one read that are none. `kept_since` is set once old lines have been
+    left out: lines up to that instant may be missing.
+    """
+
+    intents: Sequence[Intent] = ()
+    damaged: Sequence[int] = ()
+    kept_since: datetime | None = None
 
 
 class Journal:
-    """Appends intents to a file; a line is on disk when `append` returns."""
+    """Appends intents to a file; a line is on disk when `append` returns. `last` is the newest line."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.last = next(reversed(newest_intents(path)), None)
         self._file = path.open("ab")
-        self._end_torn_line(path)
+        self._turn = threading.Lock()
+        self._is_mended = False
 
     def append(self, intents: Sequence[Intent]) -> None:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
         lines = "".join(json.dumps(asdict(intent), separators=(",", ":")) + "\n" for intent in intents)
-        self._file.write(lines.encode())
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
+        with self._turn:
+            if not self._is_mended:  # not before: a process that only looks must not touch what another one writes
+                _cut_torn_line(self.path)
+                self._is_mended = True
+            try:
+                self._file.write(lines.encode())
+                self._file.flush()
+                os.fdatasync(self._file.fileno())
+            except OSError:
+                self._is_mended = False
+                raise
+        self.last = intents[-1]
+
+    def drop(self, gone: Collection[Intent]) -> int:
+        """Leave out lines that nobody will ask for again, all but the newest one. Returns how many.
+
+        The new file takes the old one's place at one stroke; a damaged journal stays as it is.
+        """
+        with self._turn:
+            contents = read_journal(self.path)
+            kept = [one for one in contents.intents if one == self.last or one not in gone]
+            left_out = [one for one in contents.intents if one not in set(kept)]
+            if contents.damaged or not left_out:
+                return 0
+            newest = max(datetime.fromisoformat(one.at) for one in left_out)
+            write_journal(self.path, kept, max(newest, contents.kept_since or newest))
+            self._file.close()
+            self._file = self.path.open("ab")
+        return len(left_out)
 
     def close(self) -> None:
         self._file.close()
 
-    def _end_torn_line(self, path: Path) -> None:
-        """A death in the middle of a line leaves it torn; its call never started. Begin the next on a fresh line."""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 1))
-            tail = file.read()
-        if tail not in {b"", b"\n"}:
-            self._file.write(b"\n")
-            self._file.flush()
+
+def newest_intents(path: Path, most: int | None = TAIL_BYTES) -> list[Intent]:
+    """Read the lines within so many bytes of the journal's end, oldest first; all of them where `most` is None."""
+    return list(read_journal(path, most).intents)
 
 
-def newest_intents(path: Path) -> list[Intent]:
-    """Read the whole lines near the journal's end, oldest first; none when there is no journal."""
+def read_journal(path: Path, most: int | None = None) -> Contents:
+    """Read the lines within so many bytes of the journal's end; all of them where `most` is None."""
     if not path.exists():
-        return []
+        return Contents()
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read().split(b"\n")
-    intents = []
-    for line in lines[:-1]:
-        try:
-            intents.append(Intent(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue  # the first line of the tail may be cut, and a torn one announces a call that never began
-    return intents
+        start = max(0, path.stat().st_size - most) if most is not None else 0
+        file.seek(start)
+        lines = file.read().split(b"\n")[bool(start) : -1]  # the first line of a tail may be cut, the last one torn
+    intents: list[Intent] = []
+    damaged: list[int] = []
+    kept_since: datetime | None = None
+    for number, line in enumerate(lines, 1):
+        read = _read_line(line)
+        match read:
+            case Intent():
+                intents.append(read)
+            case datetime() if number == 1 and not start:
+                kept_since = read
+            case _:
+                damaged.append(number)
+    return Contents(intents=intents, damaged=damaged, kept_since=kept_since)
+
+
+def write_journal(path: Path, intents: Sequence[Intent], kept_since: datetime | None) -> None:
+    """Put a journal of just these lines in place, at one stroke and synced."""
+    fresh = path.with_name(path.name + ".new")
+    lines: list[dict[str, Any]] = [{"kept_since": kept_since.isoformat()}] if kept_since else []
+    lines += [asdict(intent) for intent in intents]
+    with fresh.open("wb") as file:
+        file.write("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let what was made, renamed or removed in a folder survive a power cut."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _read_line(line: bytes) -> Intent | datetime | None:
+    try:
+        row = json.loads(line)
+        intent = datetime.fromisoformat(row["kept_since"]) if "kept_since" in row else Intent(**row)
+        if isinstance(intent, Intent):
+            datetime.fromisoformat(intent.at)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return intent
+
+
+def _cut_torn_line(path: Path) -> None:
+    """A death in the middle of a line leaves it torn; its call never started. Let the next begin on a fresh line."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = max(0, end - TAIL_BYTES)
+        file.seek(start)
+        tail = file.read()
+        if tail and not tail.endswith(b"\n"):
+            file.truncate(start + tail.rfind(b"\n") + 1)

@@ -13,11 +13,10 @@ from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
-from publisher.store.rows import ALERT, ATTEMPT, AUDIT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
 
 A = TypeVar("A", bound=Outcome | Finding)
 
-WRITE_ENTRY = insert(AUDIT)
 READ = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 _OWNERS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
     tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("named", expanding=True)),
@@ -65,8 +64,8 @@ def entry(  # noqa: PLR0913 # an entry has that many parts
 
 
 def write_entries(unit: Unit, entries: Sequence[Mapping[str, object]]) -> None:
-    if entries:
-        unit.connection.execute(WRITE_ENTRY, entries)
+    """Have these entries written when the transaction ends, with whatever else they belong to."""
+    unit.entries += entries
 
 
 def write_audit(  # noqa: PLR0913 # an entry has that many parts

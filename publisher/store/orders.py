@@ -2,19 +2,20 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import Actor, RetractOrdered
-from publisher.domain.post import PostId
+from publisher.domain.post import ONCE, Post, PostId, occurrence_of
+from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
-from publisher.store.registry import withdraw_where
-from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, to_delivery
+from publisher.store.registry import Act, withdraw_where
+from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_delivery
 
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
@@ -97,15 +98,40 @@ class Orders:
 
         def operation(unit: Unit) -> int:
             now = self.books.world.now()
+            body = unit.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
+            expires_at = occurrence_of(read_post(body), ONCE, now).expires_at  # it holds true from now, not from then
             done = unit.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
-                .values(due_at=now, next_at=now, updated_at=now, version=DELIVERY.c.version + 1)
+                .values(due_at=now, next_at=now, expires_at=expires_at, updated_at=now, version=DELIVERY.c.version + 1)
             )
             write_audit(unit, now, by, event="SentNow", subject=post)
             return done.rowcount
 
         return await self.books.database.write(operation)
+
+    async def hasten(self, deliveries: Sequence[DeliveryId], post: Post, acts: Sequence[Act]) -> None:
+        """Let a correction's waiting deliveries go at once, before all else, for as long as it holds true."""
+
+        def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            expires_at = occurrence_of(post, ONCE, now).expires_at
+            values = {
+                "is_urgent": True,
+                "expires_at": expires_at,
+                "max_late": expires_at - now,  # a doubt about the original may take longer than most posts may
+                "updated_at": now,
+                "version": DELIVERY.c.version + 1,
+            }
+            mine = DELIVERY.c.id.in_(deliveries)
+            pending = and_(mine, DELIVERY.c.state == State.PENDING.value)
+            waiting = and_(mine, DELIVERY.c.state.in_([State.DUE.value, State.RETRY_WAIT.value]))
+            unit.connection.execute(update(DELIVERY).where(waiting).values(values))
+            unit.connection.execute(update(DELIVERY).where(pending).values(**values, due_at=now, next_at=now))
+            for act in acts:
+                write_audit(unit, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
+
+        await self.books.database.write(operation)
 
     async def record(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
         """Write down who gave an order that other rooms carry out."""

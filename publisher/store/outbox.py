@@ -1,7 +1,7 @@
 """The way of a delivery through the books: claim, intend, settle; doubt, learn; and what people order."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,9 +20,10 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
-from publisher.domain.account import LoginId, Mode
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
 from publisher.domain.events import (
     AbsenceShown,
@@ -33,6 +34,7 @@ from publisher.domain.events import (
     Released,
     Stopped,
 )
+from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -45,12 +47,15 @@ from publisher.domain.outcome import (
     RateLimited,
     Rejected,
     Submitted,
+    Ticket,
     Unknown,
 )
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
-from publisher.store.books import Books, Change
+from publisher.store.books import REWRITE, Books, Change
+from publisher.store.breaker import is_puzzling, trip
 from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
+from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
 from publisher.store.intents import DELIVERER, Declined, announce
 from publisher.store.ledger import (
@@ -66,6 +71,7 @@ from publisher.store.ledger import (
     write_look,
 )
 from publisher.store.parcels import last_parcel
+from publisher.store.recovery import bring_back, is_ready
 from publisher.store.rows import (
     ATTEMPT,
     DELIVERY,
@@ -77,6 +83,8 @@ from publisher.store.rows import (
     to_look,
     write_answer,
 )
+from publisher.store.trouble import BUSY, trouble_of
+from publisher.telemetry import log
 
 TLS_FAILURES = 3
 LONGEST_REST = timedelta(days=1)
@@ -119,6 +127,12 @@ def _claimable(*conditions: ColumnElement[bool], is_urgent: bool) -> Select[Any]
 URGENT = _claimable(is_urgent=True)
 ROUTINE = _claimable(LOGIN.c.routine_until <= bindparam("now", type_=LOGIN.c.rests_until.type), is_urgent=False)
 
+_RIVAL = DELIVERY.alias("rival")
+_STILL_FREE = READ.where(
+    stands(DELIVERY, State.DUE),
+    ~exists().where(_RIVAL.c.login == DELIVERY.c.login, stands(_RIVAL, State.CLAIMED, State.SENDING)),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
@@ -137,13 +151,20 @@ class Outbox:
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Take the most urgent due delivery of each free login, for at most `limit` logins."""
         leases = await self.books.database.write(partial(self._claim, limit=limit))
+        for lease in leases:
+            self.books.take_in_hand(lease.delivery, lease.until - self.books.world.now())
         if leases:
             await self.books.world.failpoint("claim.after_commit")
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        """Urgent posts first; then the logins that have rested longest."""
+        """Urgent posts first; then the logins that have rested longest.
+
+        The logins are locked before their deliveries are read: what another worker took until then is seen.
+        """
         now = self.books.world.now()
+        if not is_ready(self.books, unit):
+            return []
         wanted: dict[LoginId, int] = {}
         for query in (URGENT, ROUTINE):
             facts = {
@@ -155,11 +176,13 @@ class Outbox:
             wanted |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
         if not wanted:
             return []
-        rows = unit.connection.execute(READ, {"deliveries": list(wanted.values())}).mappings()
+        rows = unit.connection.execute(_STILL_FREE, {"deliveries": list(wanted.values())}).mappings()
         return self._take(unit, [to_delivery(row) for row in rows], now)
 
     def _take(self, unit: Unit, deliveries: Sequence[Delivery], now: datetime) -> list[Lease]:
-        changes = [self._taking(delivery, now) for delivery in deliveries if delivery.state is State.DUE]
+        suspects = [delivery for delivery in deliveries if delivery.deaths >= MOST_DEATHS - 1]
+        calm = [delivery for delivery in deliveries if delivery not in suspects]
+        changes = [self._taking(delivery, now) for delivery in calm or suspects[:1]]  # what may kill us is tried alone
         return [
             Lease(
                 delivery=after.id,
@@ -197,7 +220,12 @@ class Outbox:
 
     async def intend(self, lease: Lease) -> Parcel | Declined:
         """Announce the call, durably, if every guard agrees; else give the lease back or end the delivery."""
-        return await self.books.database.write_together(self._announce, lease)
+        answer = await self.books.database.write_together(self._announce, lease)
+        if isinstance(answer, Parcel):
+            self.books.take_in_hand(lease.delivery, self.books.patience(lease.account).lease)
+        else:
+            self.books.hands.pop(lease.delivery, None)
+        return answer
 
     def _announce(self, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
         return announce(self.books, unit, leases)
@@ -211,6 +239,7 @@ class Outbox:
                 self.books.change(unit, delivery, Released(), DELIVERER)
 
         await self.books.database.write(operation)
+        self.books.hands.pop(lease.delivery, None)
 
     async def may_go_on(self, parcel: Parcel) -> bool:
         """Whether nobody has stopped a call since its intent was written: no pause, no order, no mode, no expiry."""
@@ -229,12 +258,24 @@ class Outbox:
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
-        after = await self.books.database.write_together(self._settle, (lease, outcome))
+        after = await self._write_down(lease, outcome)
+        self.books.hands.pop(lease.delivery, None)
         await self.books.world.failpoint("outcome.after_commit")
         return after
 
+    async def _write_down(self, lease: Lease, outcome: Outcome) -> Delivery:
+        """Write an outcome down however long the database is away: nothing else knows it."""
+        while True:
+            try:
+                return await self.books.database.write_together(self._settle, (lease, outcome))
+            except (DBAPIError, CommitUnknownError) as error:
+                if not (isinstance(error, CommitUnknownError) or is_lost(error) or trouble_of(error) == BUSY):
+                    raise
+                log.warning("outcome_waits", delivery=lease.delivery, account=lease.account)
+
     def _settle(self, unit: Unit, told: Sequence[tuple[Lease, Outcome]]) -> list[Delivery]:
         now = self.books.world.now()
+        bring_back(self.books, unit)
         rows = unit.connection.execute(READ, {"deliveries": [lease.delivery for lease, _outcome in told]}).mappings()
         before = {row["id"]: to_delivery(row) for row in rows}
         end_attempts(unit, now, [(lease.delivery, lease.epoch, outcome) for lease, outcome in told])
@@ -251,6 +292,8 @@ class Outbox:
                 self.books.world.die_here("outcome.before_commit")
             else:
                 self._keep_evidence(unit, before[lease.delivery], lease, outcome, now)
+        puzzled = {before[lease.delivery].platform for lease, outcome in told if is_puzzling(outcome)}
+        trip(self.books, unit, sorted(puzzled), DELIVERER)
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]
 
     def _keep_evidence(self, unit: Unit, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime) -> None:
@@ -275,13 +318,20 @@ class Outbox:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
             case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
                 write_alert(unit, now, "task_waiting", after)
+            case Unknown(reason="redirected"):
+                write_alert(unit, now, "answer_redirected", after)
+            case Unknown(reason="body_too_large" | "reply_encoded"):
+                write_alert(unit, now, "answer_too_large", after)
             case RateLimited():
                 _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
             case _:
                 pass
 
     async def doubts(self, states: Iterable[State], limit: int) -> Sequence[Doubt]:
-        """Give the deliveries in these states whose next read is due, longest waiting first."""
+        """Give the deliveries in these states whose next read is due, longest waiting first.
+
+        Where others work on the same books, they are given none of these again until a read has had its time.
+        """
         query = (
             select(DELIVERY)
             .where(
@@ -293,11 +343,29 @@ class Outbox:
             .limit(limit)
         )
 
-        def read(connection: Connection) -> list[Doubt]:
-            found = [to_delivery(row) for row in connection.execute(query).mappings()]
-            return [Doubt(delivery=item, parcel=last_parcel(self.books, connection, item)) for item in found]
+        def read(connection: Connection) -> list[Delivery]:
+            return [to_delivery(row) for row in connection.execute(query).mappings()]
 
-        return await self.books.database.read(read)
+        def take(unit: Unit) -> list[Doubt]:
+            rows = unit.connection.execute(query.with_for_update(skip_locked=True)).mappings()
+            return self._doubts(unit.connection, self._put_off(unit, [to_delivery(row) for row in rows]))
+
+        database = self.books.database
+        if database.is_shared:
+            return await database.write(take) if await database.read(read) else []
+        return await database.read(lambda connection: self._doubts(connection, read(connection)))
+
+    def _doubts(self, connection: Connection, deliveries: Sequence[Delivery]) -> list[Doubt]:
+        return [Doubt(delivery=item, parcel=last_parcel(self.books, connection, item)) for item in deliveries]
+
+    def _put_off(self, unit: Unit, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Let these be read next when the read that begins now must have ended."""
+        now = self.books.world.now()
+        taken = [replace(item, next_at=now + self.books.patience(item.account).lease) for item in deliveries]
+        if taken:
+            rows = [{"its_id": item.id, "its_version": item.version, "next_at": item.next_at} for item in taken]
+            unit.connection.execute(REWRITE, rows)
+        return taken
 
     async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked_at: datetime) -> Delivery:
         """Store what a read begun at `asked_at` showed, and what follows.
@@ -312,11 +380,29 @@ class Outbox:
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
             event = self._conclude(unit, delivery, finding)
+            if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
+                event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
             after = self.books.change(unit, delivery, event, by)
             if after.state is State.RETRACTING and isinstance(finding, Rejected) and after.reason != delivery.reason:
-                write_alert(unit, now, "retract_refused", after, {"reason": finding.reason})
+                url = after.receipt.url if after.receipt else ""
+                facts = {"reason": finding.code, "said": finding.reason, "url": url}
+                write_alert(unit, now, "retract_refused", after, facts)
             return after
+
+        return await self.books.database.write(operation)
+
+    async def hasten(self, account: AccountId, is_meant: Callable[[Ticket], bool]) -> int:
+        """Let an account's submitted deliveries with a meant ticket be read now. Gives how many; no state changes."""
+
+        def operation(unit: Unit) -> int:
+            waiting = select(DELIVERY).where(DELIVERY.c.account == account, stands(DELIVERY, State.SUBMITTED))
+            found = [to_delivery(row) for row in unit.connection.execute(waiting).mappings()]
+            meant = [item for item in found if item.ticket is not None and is_meant(item.ticket)]
+            for item in meant:
+                same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
+                unit.connection.execute(update(DELIVERY).where(*same).values(next_at=self.books.world.now()))
+            return len(meant)
 
         return await self.books.database.write(operation)
 

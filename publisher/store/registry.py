@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, Table, func, insert, or_, select,
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
+from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor, Revised, Role, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
 from publisher.domain.post import ONCE, At, Post, PostId
@@ -18,11 +19,10 @@ from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
-from publisher.store.ledger import clear_alerts, take_turn, tell, write_audit
+from publisher.store.ledger import clear_alerts, entry, take_turn, tell, write_audit, write_entries
 from publisher.store.rows import (
     ALERT,
     ATTEMPT,
-    AUDIT,
     DELIVERY,
     LOGIN,
     MEDIA,
@@ -55,12 +55,23 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What a person ordered, for the audit: it is written together with what comes of it."""
+
+    event: str
+    subject: str
+    by: Actor
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
     """All that one planning round writes, together or not at all.
 
     `text` is the schedule's, when it is a new version; `posts` are its posts; `media` holds picture bytes with their
     type, by hash. `is_scheduled` is False for posts sent from outside the schedule. `based_on` is the version that
-    the plan was made from, where it was made from one.
+    the plan was made from, where it was made from one. `is_again`: people ordered these deliveries besides those of the
+    plan, so nothing of their posts may be under way on their accounts.
     """
 
     plan: Plan
@@ -70,6 +81,8 @@ class Acceptance:
     text: str | None = None
     is_scheduled: bool = True
     based_on: int | None = None
+    is_again: bool = False
+    acts: Sequence[Act] = ()
 
 
 class Registry:
@@ -88,6 +101,16 @@ class Registry:
         text: str | None = await self.books.database.read(lambda connection: connection.scalar(newest))
         return text
 
+    async def is_superseded(self, text: str) -> bool:
+        """Whether this text was in force once, on books that several workers share, and another one is now.
+
+        A worker that starts with such a file has an old copy; whoever means to go back changes the file.
+        """
+        digest = sha256(text.encode()).hexdigest()
+        query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == digest).limit(1)
+        database = self.books.database
+        return database.is_shared and await database.read(lambda connection: connection.scalar(query)) is not None
+
     async def post(self, post: PostId) -> Post | None:
         """Give a post as last accepted."""
         query = select(POST.c.body).where(POST.c.id == post)
@@ -96,20 +119,8 @@ class Registry:
 
     async def why_not_again(self, post: Post, account: AccountId) -> str | None:
         """Say what forbids a new occurrence: a withdrawal, a delivery under way, or a one-off that is live already."""
-        states = [state.value for state in (OPEN | {State.PUBLISHED} if isinstance(post.timing, At) else OPEN)]
-        mine = select(DELIVERY.c.id).where(
-            DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
-        )
-        if not isinstance(post.timing, At):  # its later instants are no hindrance
-            mine = mine.where(DELIVERY.c.due_at <= self.books.world.now())
-        withdrawn = select(POST.c.id).where(POST.c.id == post.id, POST.c.is_withdrawn)
-
-        def read(connection: Connection) -> str | None:
-            if connection.scalar(withdrawn) is not None:
-                return "resend_withdrawn"
-            return "resend_not_needed" if connection.scalar(mine) is not None else None
-
-        return await self.books.database.read(read)
+        now = self.books.world.now()
+        return await self.books.database.read(lambda connection: _why_not_again(connection, post, account, now))
 
     async def known(self) -> Known:
         """Give what the books hold, for comparison with a schedule."""
@@ -143,7 +154,8 @@ class Registry:
     async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
         """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing.
 
-        Raises OvertakenError when another version of the schedule came into force since the plan was made.
+        Raises OvertakenError when another version of the schedule came into force since the plan was made, and
+        RefusedError when somebody else has ordered the same new occurrence meanwhile.
         """
 
         def operation(unit: Unit) -> int:
@@ -151,6 +163,10 @@ class Registry:
             take_turn(unit)
             if acceptance.based_on is not None and acceptance.based_on != unit.connection.scalar(NEWEST):
                 raise OvertakenError(acceptance.based_on)
+            if acceptance.is_again:
+                _guard_against_doubles(unit, acceptance.drafts, now)
+            for act in acceptance.acts:
+                write_audit(unit, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
             self._write_version(unit, acceptance, now, by)
             _write_media(unit, acceptance.media)
             filed = 0
@@ -222,7 +238,7 @@ class Registry:
         rows = [_delivery_row(draft, revision, rendition, self.books.terms, now) for rendition in new]
         if rows:
             unit.connection.execute(insert(DELIVERY), rows)
-            unit.connection.execute(insert(AUDIT), [_filed_entry(row, now) for row in rows])
+            write_entries(unit, [_filed_entry(row, now) for row in rows])
         return len(rows)
 
     def _revise(self, unit: Unit, draft: Draft, now: datetime) -> int:  # noqa: ARG002 # same face as _file
@@ -265,6 +281,27 @@ class Registry:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "label": untargeted.key.label, "account": account}
                 withdraw_where(self.books, unit, target, PLANNER, reason=DROPPED[1])
+
+
+def _why_not_again(connection: Connection, post: Post, account: AccountId, now: datetime) -> str | None:
+    states = [state.value for state in (OPEN | {State.PUBLISHED} if isinstance(post.timing, At) else OPEN)]
+    mine = select(DELIVERY.c.id).where(
+        DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
+    )
+    if not isinstance(post.timing, At):  # its later instants are no hindrance
+        mine = mine.where(DELIVERY.c.due_at <= now)
+    if connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_withdrawn)) is not None:
+        return "resend_withdrawn"
+    return "resend_not_needed" if connection.scalar(mine) is not None else None
+
+
+def _guard_against_doubles(unit: Unit, drafts: Sequence[Draft], now: datetime) -> None:
+    """Ask once more inside the transaction: two people may have ordered the same thing in the same second."""
+    for draft in drafts:
+        post = draft.filing.post
+        for account in draft.filing.accounts:
+            if hindrance := _why_not_again(unit.connection, post, account, now):
+                raise RefusedError(hindrance, post=post.id, account=account)
 
 
 def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
@@ -324,15 +361,8 @@ def _delivery_row(
 
 def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     label = "" if row["label"] == ONCE else f"#{row['label']}"
-    return {
-        "at": now,
-        "role": PLANNER.role.value,
-        "name": PLANNER.name,
-        "event": "Filed",
-        "subject": f"{row['post']}{label}@{row['account']}",
-        "after": State.PENDING.value,
-        "detail": "{}",
-    }
+    subject = f"{row['post']}{label}@{row['account']}"
+    return entry(now, PLANNER, event="Filed", subject=subject, after=State.PENDING.value)
 
 
 def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery) -> None:

@@ -3,21 +3,25 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select, true
 
 from publisher.domain.delivery import ENDED, Delivery, State
 from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
 from publisher.domain.outcome import HoldReason
 from publisher.domain.task import reminder_due, task_of, why_hold
 from publisher.store.books import Books, Change
-from publisher.store.conditions import stands, subject_column
+from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, subject_column
 from publisher.store.engine import Unit
 from publisher.store.ledger import end_attempts, tell_once, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
+from publisher.store.turns import has_turn
 
 HORIZON = timedelta(seconds=2)
 """How long before its instant a delivery is made ready, so that at the instant only the call is left."""
 GROUP = 200
+MOST_RIPENED = 1000
+"""How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
+KEEPING = "keeping"
 KEEPER = Actor(role=Role.KEEPER, name="keeper")
 
 
@@ -28,24 +32,50 @@ class Rounds:
         self.books = books
 
     async def ripen(self) -> int:
-        """Make due what has come of age. Returns how many."""
+        """Make due what has come of age, urgent posts first. Returns how many.
+
+        Of a long backlog some is left for the next round, which begins again with what is urgent by then.
+        """
         now = self.books.world.now()
         soon = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= now + HORIZON)
         over = and_(stands(DELIVERY, State.RETRY_WAIT), DELIVERY.c.next_at <= now)
-        return await self._each(or_(soon, over), lambda _: Ripened())
+        of_age = or_(soon, over)
+        urgent = await self._each(and_(of_age, DELIVERY.c.is_urgent), lambda _: Ripened())
+        return urgent + await self._each(of_age, lambda _: Ripened(), most=MOST_RIPENED)
 
     async def expire(self) -> int:
-        """End what waits past its expiry. Returns how many."""
-        waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
-        passed = and_(waiting, DELIVERY.c.expires_at <= self.books.world.now())
-        return await self._each(passed, lambda _: ExpiryPassed())
-
-    async def lapse(self, *, all_leases: bool = False) -> int:
-        """End leases that ran out; all of them when nobody can still hold one. Returns how many."""
+        """End what waits past its expiry, and say what kept it back. Returns how many."""
         now = self.books.world.now()
-        held = stands(DELIVERY, State.CLAIMED, State.SENDING)
-        over = held if all_leases else and_(held, DELIVERY.c.lease_until <= now)
-        return await self._each(over, lambda _: LeaseLapsed(), ends_attempts=True)
+        waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
+        passed = and_(waiting, DELIVERY.c.expires_at <= now)
+        stopped = await self._each(and_(passed, is_paused(DELIVERY)), lambda _: ExpiryPassed(reason="expired_paused"))
+        without = and_(passed, ~original_is_live(DELIVERY))
+        orphaned = await self._each(without, lambda _: ExpiryPassed(reason="expired_original"))
+        rested = await self._each(and_(passed, is_resting(now)), lambda _: ExpiryPassed(reason="expired_resting"))
+        return stopped + orphaned + rested + await self._each(passed, _outwaited)
+
+    async def lapse(self) -> int:
+        """End leases that ran out, whoever's they were. Returns how many.
+
+        What this process has in hand runs by the clock that never jumps, everything else by the wall clock.
+        """
+        books = self.books
+        ours, over, running = (
+            DELIVERY.c.worker == books.worker,
+            DELIVERY.c.id.in_(books.in_hand(is_over=True)),
+            DELIVERY.c.id.in_(books.in_hand(is_over=False)),
+        )
+        by_wall = and_(DELIVERY.c.lease_until <= books.world.now(), ~and_(ours, running))
+        return await self._lapse(or_(by_wall, and_(ours, over)))
+
+    async def lapse_own(self) -> int:
+        """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""
+        is_own = DELIVERY.c.worker == self.books.worker
+        return await self._lapse(is_own if self.books.database.is_shared else true(), waits=True)
+
+    async def _lapse(self, which: ColumnElement[bool], *, waits: bool = False) -> int:
+        held = and_(stands(DELIVERY, State.CLAIMED, State.SENDING), which)
+        return await self._each(held, lambda _: LeaseLapsed(), ends_attempts=True, waits=waits)
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""
@@ -82,6 +112,8 @@ class Rounds:
 
     async def _warn_of_reviews(self, now: datetime) -> None:
         def operation(unit: Unit) -> None:
+            if not has_turn(unit, KEEPING):
+                return
             rows = unit.connection.execute(
                 select(DELIVERY).where(
                     stands(DELIVERY, State.SUBMITTED),
@@ -101,6 +133,8 @@ class Rounds:
         """Call open tasks to mind, each twice."""
 
         def operation(unit: Unit) -> None:
+            if not has_turn(unit, KEEPING):
+                return
             rows = unit.connection.execute(select(DELIVERY).where(stands(DELIVERY, State.SUBMITTED)))
             for delivery in [to_delivery(row) for row in rows.mappings()]:
                 task = task_of(delivery.ticket)
@@ -110,19 +144,26 @@ class Rounds:
 
         await self.books.database.write(operation)
 
-    async def _each(
+    async def _each(  # noqa: PLR0913 # what a round is about, and how far it goes
         self,
         condition: ColumnElement[bool],
         event_for: Callable[[Delivery], Event | None],
         *,
         ends_attempts: bool = False,
+        waits: bool = False,
         alert: str | None = None,
+        most: int | None = None,
     ) -> int:
-        """Bring the keeper's event to every delivery that meets the condition, in groups."""
+        """Bring the keeper's event to every delivery that meets the condition, or to the first so many, in groups.
+
+        While another worker keeps, this one leaves it to that one, unless it is told to wait.
+        """
         last, changed = 0, 0
         while True:
 
             def operation(unit: Unit, after: int = last) -> tuple[int, int]:
+                if not (waits or has_turn(unit, KEEPING)):
+                    return 0, 0
                 now = self.books.world.now()
                 query = select(DELIVERY).where(condition, DELIVERY.c.id > after).order_by(DELIVERY.c.id).limit(GROUP)
                 found = [to_delivery(row) for row in unit.connection.execute(query).mappings()]
@@ -140,5 +181,11 @@ class Rounds:
 
             count, last = await self.books.database.write(operation)
             changed += count
-            if not last:
+            if not last or (most is not None and changed >= most):
                 return changed
+
+
+def _outwaited(delivery: Delivery) -> ExpiryPassed:
+    """Say of what nobody and no limit kept back whether it was tried in vain."""
+    is_tried = delivery.state is State.RETRY_WAIT
+    return ExpiryPassed(reason="expired_trying") if is_tried else ExpiryPassed()

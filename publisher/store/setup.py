@@ -5,52 +5,130 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import Connection, create_engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from publisher.domain.errors import RefusedError
+from publisher.store.connection import LINK
 from publisher.store.engine import is_corrupt, sqlite_file
-from publisher.store.journal import newest_intents
+from publisher.store.exchange import finish
+from publisher.store.journal import TAIL_BYTES, read_journal
+from publisher.store.recovery import unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
 from publisher.world import World
 
-HEAD = "0003"
+HEAD = "0006"
 """The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
 MIGRATIONS = Path(__file__).parent / "migrations"
+MOVED = "moved"
+"""The stamp of a database whose contents were moved, with the address of the new one."""
+COPY = "backup"
+"""The stamp of a copy that was made to be kept: when, of what, and what the journal was then."""
+_ASKED = ("environment", MOVED, COPY)
 
 
 async def prepare(url: str, environment: str, journal: Path, world: World) -> None:
     """Create or migrate the database, and refuse what must not be used.
 
-    Raises RefusedError: a corrupt file, a database of another environment, one older than its journal, or one made
-    by a newer version.
+    Raises RefusedError: a corrupt file, a database of another environment, one older than its journal or a copy made
+    to be kept, one made by a newer version, one whose contents were moved, a journal that is damaged or gone, or a
+    server that does not write to disk what it commits.
     """
-    await asyncio.to_thread(_prepare, url, environment, journal, world)
+    await asyncio.to_thread(bring_up, url, environment, journal, world)
 
 
-def _prepare(url: str, environment: str, journal: Path, world: World) -> None:
+def bring_up(url: str, environment: str, journal: Path | None, world: World) -> None:
+    """Do what `prepare` does. Without a journal nothing is said of the database's age: that is for a copy."""
     file = sqlite_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    driver = "sqlite" if file is not None else "postgresql+psycopg"
-    engine = create_engine(make_url(url).set(drivername=driver))
+    engine = _plain_engine(url)
     try:
-        with engine.connect() as connection:
-            _migrate(connection, world)
-            _check_stamp(connection, environment)
-            _check_age(connection, journal)
-            connection.commit()
+        with turn(file):
+            if file is not None:
+                finish(file, world)
+            with engine.connect() as connection:
+                if file is None:
+                    _be_alone(connection)
+                _migrate(connection, world)
+                _check_stamp(connection, environment, is_copy=journal is None)
+                if file is not None and journal is not None:  # a shared one gets back what it has lost: see `recovery`
+                    _check_age(connection, journal)
+                connection.commit()
     except DatabaseError as error:
         if is_corrupt(error):
             raise RefusedError("database_corrupt", file=str(file)) from error
         raise
     finally:
         engine.dispose()
+
+
+def version_of(url: str) -> str | None:
+    """Say which migration a database stands at; None where there is none yet. Changes nothing."""
+    file = sqlite_file(url)
+    if file is not None and not file.is_file():
+        return None
+    engine = _plain_engine(url)
+    try:
+        with engine.connect() as connection:
+            return _version(connection)
+    except DatabaseError as error:
+        if is_corrupt(error):
+            raise RefusedError("database_corrupt", file=str(file)) from error
+        raise
+    finally:
+        engine.dispose()
+
+
+def _plain_engine(url: str) -> Engine:
+    """Open a database without changing anything about it: it may not be ours to touch."""
+    if sqlite_file(url) is not None:
+        return create_engine(url)
+    return create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=LINK)
+
+
+def check_whole(url: str) -> None:
+    """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError."""
+    file = sqlite_file(url)
+    if file is None:
+        return
+    engine = _plain_engine(url)
+    try:
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    except DatabaseError as error:
+        if is_corrupt(error):
+            raise RefusedError("database_corrupt", file=str(file)) from error
+        raise
+    finally:
+        engine.dispose()
+    if found != "ok":
+        raise RefusedError("database_corrupt", file=str(file))
+
+
+@contextmanager
+def turn(file: Path | None) -> Iterator[None]:
+    """Let processes that open a file together bring it up one after the other; who dies gives the turn away."""
+    if file is None:
+        yield
+        return
+    with file.with_name(file.name + ".setup").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _be_alone(connection: Connection) -> None:
+    """Let hosts that start together migrate one after the other; the turn ends with the connection."""
+    connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
+    if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
+        raise RefusedError("database_unsafe")
 
 
 def _migrate(connection: Connection, world: World) -> None:
@@ -65,9 +143,18 @@ def _migrate(connection: Connection, world: World) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    world.die_here("migrate.mid")
+    config.attributes["after_step"] = lambda **_step: world.die_here("migrate.mid")
+    _begin(connection)
     command.upgrade(config, "head")
     connection.commit()
+
+
+def _begin(connection: Connection) -> None:
+    """Let all steps be one transaction on SQLite too, whose driver begins none before a change of tables."""
+    driver = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite" and driver is not None:
+        driver.isolation_level = None
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _version(connection: Connection) -> str | None:
@@ -77,30 +164,35 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _check_stamp(connection: Connection, environment: str) -> None:
-    stamped = connection.execute(select(STAMP.c.value).where(STAMP.c.key == "environment")).scalar_one_or_none()
+def _check_stamp(connection: Connection, environment: str, *, is_copy: bool) -> None:
+    stamps = {row.key: row.value for row in connection.execute(select(STAMP).where(STAMP.c.key.in_(_ASKED)))}
+    stamped = stamps.get("environment")
+    if MOVED in stamps:
+        raise RefusedError("database_moved", to=stamps[MOVED])
     if stamped is None:
         connection.execute(insert(STAMP).values(key="environment", value=environment))
     elif stamped != environment:
         raise RefusedError("other_environment", stamped=stamped, wanted=environment)
+    if COPY in stamps and not is_copy:
+        raise RefusedError("database_is_copy", at=str(json.loads(stamps[COPY])["at"]))
 
 
 def _check_age(connection: Connection, journal: Path) -> None:
-    """Refuse a database that does not know a call which the journal announced: it was restored from an old copy."""
-    intents = newest_intents(journal)
-    announced = {(intent.delivery, intent.attempt) for intent in intents}
-    wanted = {intent.delivery for intent in intents}
-    known = connection.execute(
-        select(ATTEMPT.c.delivery, ATTEMPT.c.number).where(ATTEMPT.c.delivery.in_(sorted(wanted)))
-    )
-    missing = announced - {(row.delivery, row.number) for row in known}
+    """Refuse a database that does not know a call which the journal announced, and a journal that cannot tell."""
+    if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
+        raise RefusedError("journal_missing", journal=str(journal))
+    contents = read_journal(journal, TAIL_BYTES)
+    if contents.damaged:
+        line = next(iter(read_journal(journal).damaged), 0)
+        raise RefusedError("journal_damaged", journal=str(journal), line=str(line))
+    missing = unknown_to(connection, contents.intents)
     if missing:
         raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
 
 
 @dataclass(slots=True)
 class Occupation:
-    """The right to be the only daemon on a SQLite file; the system takes it back when the process dies."""
+    """The right to be the only daemon here; the system takes it back when the process dies."""
 
     file: IO[str]
 
@@ -108,16 +200,14 @@ class Occupation:
         self.file.close()
 
 
-def occupy(url: str) -> Occupation | None:
-    """Take a SQLite file for this daemon alone. Other databases are shared, and give None.
+def occupy(url: str, workspace: Path) -> Occupation:
+    """Take a SQLite file for this daemon alone; of a shared database, this workspace's part in the work.
 
     Raises RefusedError naming the holder when another daemon has it.
     """
-    database = sqlite_file(url)
-    if database is None:
-        return None
-    database.parent.mkdir(parents=True, exist_ok=True)
-    path = database.with_name(database.name + ".lock")
+    taken = sqlite_file(url) or workspace / "var" / "daemon"
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    path = taken.with_name(taken.name + ".lock")
     file = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +216,7 @@ def occupy(url: str) -> Occupation | None:
         holder = json.loads(file.read() or "{}")
         file.close()
         facts = {"host": str(holder.get("host", "?")), "pid": str(holder.get("pid", "?"))}
-        raise RefusedError("second_daemon", file=str(database), **facts) from error
+        raise RefusedError("second_daemon", file=str(taken), **facts) from error
     file.truncate(0)
     file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
     file.flush()

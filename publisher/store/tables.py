@@ -101,7 +101,7 @@ class LoginRow(SQLModel, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """One delivery; the columns are the fields of the domain's Delivery, flat.
+    """One delivery; the columns are the fields of the domain's Delivery, flat. `worker` holds its lease, if any.
 
     `planned_at` is the instant the schedule gave; `due_at` differs from it when a person sent the post sooner.
     """
@@ -168,6 +168,7 @@ class DeliveryRow(SQLModel, table=True):
     attempts: int = 0
     epoch: int = 0
     lease_until: datetime | None = Field(default=None, sa_type=Instant)
+    worker: str | None = None
     looks: int = 0
     refusals: int = 0
     failures: int = 0
@@ -225,10 +226,13 @@ class LookRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """One entry for each change of state and each human act, written in the change's own transaction."""
+    """One entry for each change of state and each human act, written in the change's own transaction.
+
+    `id` counts the entries without a gap; `hash` covers the whole row with `previous`, which is the hash before it.
+    """
 
     __tablename__: ClassVar[str] = "audit"
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=Instant)
     role: str
     name: str
@@ -237,6 +241,8 @@ class AuditRow(SQLModel, table=True):
     before: str | None = None
     after: str | None = None
     detail: str = Field(sa_type=Text)
+    previous: str
+    hash: str
 
 
 class AlertRow(SQLModel, table=True):

@@ -20,8 +20,11 @@ from publisher.store.ledger import clear_alerts, read_row, tell, write_look
 from publisher.store.outbox import Doubt
 from publisher.store.parcels import last_parcel
 from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, REACH, SIGHTING, WATCH, to_attempt, to_delivery, to_look
+from publisher.store.turns import has_turn
 
 WATCHER = Actor(role=Role.RECONCILER, name="watcher")
+SHORTEST_LIST = 5
+"""Every platform lists at least so many of an account's newest posts; a shorter list is all there is."""
 LOOKS_NEEDED = 2
 """How many complete reads in a row must miss a live post before it counts as taken down by others."""
 
@@ -46,6 +49,8 @@ class Watches:
         return await self.books.database.write(lambda unit: self._take(unit, limit))
 
     def _take(self, unit: Unit, limit: int) -> list[AccountId]:
+        if not has_turn(unit, "watching"):
+            return []
         now = self.books.world.now()
         known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
         due = [account for account in self.books.speaking if known.get(account, now) <= now][:limit]
@@ -67,7 +72,7 @@ class Watches:
         return [to_delivery(row) for row in rows if is_worth_reading(row["live_at"], row["read_at"], now, first_after)]
 
     async def write_reach(self, readings: Mapping[DeliveryId, Reach]) -> None:
-        """Add one point to each series."""
+        """Add one point to each series; a live post whose address was not told before gets it now."""
         now = self.books.world.now()
         rows = [
             {
@@ -80,8 +85,16 @@ class Watches:
             }
             for delivery, reach in readings.items()
         ]
+        addresses = {delivery: reach.url for delivery, reach in readings.items() if reach.url}
+
+        def operation(unit: Unit) -> None:
+            unit.connection.execute(insert(REACH), rows)
+            for delivery, url in addresses.items():
+                bare = (DELIVERY.c.id == delivery, DELIVERY.c.url == "", stands(DELIVERY, State.PUBLISHED))
+                unit.connection.execute(update(DELIVERY).where(*bare).values(url=url))
+
         if rows:
-            await self.books.database.write(lambda unit: unit.connection.execute(insert(REACH), rows))
+            await self.books.database.write(operation)
 
     async def series(self, post: PostId | None = None) -> Sequence[Reading]:
         """Give all readings, or those of one post, oldest first."""
@@ -105,13 +118,23 @@ class Watches:
     def _compare(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> list[Doubt]:
         maybe_ours = _maybe_ours(unit, account)
         self._note_strangers(unit, account, [item for item in seen if not maybe_ours(item)])
-        if not seen:
-            return []
-        since = min(item.live_at for item in seen)
-        ids = {item.remote_id for item in seen}
-        rows = unit.connection.execute(select(DELIVERY).where(*_live_on(account, since))).mappings()
-        missed = [to_delivery(row) for row in rows if row["remote_id"] not in ids and row["live_at"] > since]
+        is_whole = len(seen) < SHORTEST_LIST
+        since = self.books.world.now() - OLDEST if is_whole else min(item.live_at for item in seen)
+        texts = {item.remote_id: item.text for item in seen}
+        rows = unit.connection.execute(select(DELIVERY).where(*_live_on(account, since))).mappings().all()
+        self._note_verified(unit, [to_delivery(row) for row in rows if row["remote_id"] in texts], texts)
+        missed = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["live_at"] > since]
         return [Doubt(delivery=item, parcel=last_parcel(self.books, unit.connection, item)) for item in missed]
+
+    def _note_verified(self, unit: Unit, live: Sequence[Delivery], texts: Mapping[str, str]) -> None:
+        """Note the posts of ours that were read there with their own number in the text."""
+        ours = [
+            delivery.id
+            for delivery in live
+            if delivery.receipt and marker_for(delivery.key, delivery.account).is_in(texts[delivery.receipt.remote_id])
+        ]
+        seen = {"verified_at": self.books.world.now()}
+        unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(ours)).values(seen))
 
     def _note_strangers(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> None:
         now = self.books.world.now()

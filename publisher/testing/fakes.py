@@ -44,17 +44,23 @@ class StillWorld(World):
     """A world in which time passes only when told to. Whoever sleeps wakes when the clock has been moved far enough."""
 
     clock: datetime = START
+    jumped: timedelta = timedelta()
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def now(self) -> datetime:
         return self.clock
 
     def monotonic(self) -> float:
-        return (self.clock - START).total_seconds()
+        return (self.clock - START - self.jumped).total_seconds()
 
     async def sleep_until(self, instant: datetime) -> None:
         while self.clock < instant:
             await self._moved.wait()
+
+    def jump(self, by: timedelta) -> None:
+        """Set the clock, ahead or back, without any time passing."""
+        self.jumped += by
+        self.pass_time(by)
 
     def pass_time(self, duration: timedelta) -> None:
         """Move the clock on and wake the sleepers."""

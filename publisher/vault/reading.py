@@ -43,6 +43,17 @@ def read_secret(
     raise SecretError("secret_missing", name, (variable, *places))
 
 
+def place_outside(
+    name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str | None:
+    """Say where a secret stands outside the encrypted store, if it does; it is used from there before all else."""
+    environment = os.environ if environment is None else environment
+    if variable_of(name) in environment:
+        return variable_of(name)
+    folders = [Path(folder) for folder in (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir) if folder]
+    return next((str(path) for folder in folders if (path := folder / name).is_file()), None)
+
+
 def variable_of(name: str) -> str:
     """Name the environment variable of a secret."""
     return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")

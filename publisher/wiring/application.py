@@ -12,10 +12,13 @@ from adapters._http import LoginHttp, warm_up
 from adapters.assisted import AssistedAdapter
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.errors import SettingsError
 from publisher.domain.rendition import Parcel
 from publisher.planning import Planner
 from publisher.schedule import desk_for
 from publisher.settings import Environment, Settings
+from publisher.store.alarms import Alarms
+from publisher.store.audit import Audit
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.checkups import Checkups
@@ -30,7 +33,7 @@ from publisher.telemetry import log
 from publisher.vault import SecretError, Vault, read_secret
 from publisher.wiring.books import open_with
 from publisher.wiring.studio import Studio, build_studio
-from publisher.wiring.terms import factories
+from publisher.wiring.terms import factories, hasty_waits
 from publisher.world import World
 
 FRESH = timedelta(milliseconds=500)
@@ -48,7 +51,9 @@ class Application:
     rounds: Rounds
     registry: Registry
     orders: Orders
+    alarms: Alarms
     board: Board
+    audit: Audit
     modes: Modes
     watches: Watches
     checkups: Checkups
@@ -66,6 +71,8 @@ async def open_application(settings: Settings, world: World, *, sends: bool) -> 
     async with open_with(settings, world, studio.terms, sends=sends) as books:
         application = _assemble(studio, books)
         if sends:
+            if hasty := hasty_waits(studio.terms.values(), settings.environment):
+                raise SettingsError(hasty)
             await warm_up()
             application = replace(application, adapters=_live_adapters(studio, books))
         await application.registry.enrol()
@@ -82,7 +89,9 @@ def _assemble(studio: Studio, books: Books) -> Application:
         rounds=Rounds(books),
         registry=registry,
         orders=Orders(books),
+        alarms=Alarms(books),
         board=Board(books),
+        audit=Audit(books),
         modes=Modes(books),
         watches=Watches(books),
         checkups=Checkups(books),

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from publisher.anchoring import Mooring
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WorkerId
 from publisher.domain.terms import Terms
@@ -16,6 +17,8 @@ from publisher.store.journal import Journal
 from publisher.store.setup import prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
+
+SYSTEM_LOG = Path("/dev/log")
 
 
 @contextlib.asynccontextmanager
@@ -38,9 +41,21 @@ async def open_with(
     await prepare(settings.database, settings.environment.value, journal, world)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:
-        yield Books(database=database, terms=terms, worker=WorkerId(socket.gethostname()))
+        yield Books(database=database, terms=terms, worker=worker_of(settings))
     finally:
         await database.close()
+
+
+def worker_of(settings: Settings) -> WorkerId:
+    """Name whoever works here: one machine's workspace, today and after a restart."""
+    return WorkerId(f"{socket.gethostname()}:{settings.workspace}")
+
+
+def mooring_of(settings: Settings) -> Mooring:
+    """Give the places outside the database where the audit's head is written down."""
+    return Mooring(
+        file=settings.workspace / settings.audit.anchors, syslog=SYSTEM_LOG if settings.audit.syslog else None
+    )
 
 
 def journal_path(settings: Settings) -> Path:

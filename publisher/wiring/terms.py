@@ -1,6 +1,6 @@
 """What the settings say of each account, and the adapters that judge words for it. It opens nothing."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,11 +11,10 @@ from publisher.contract import Adapter, AdapterFactory, AdapterKit, Call, Reply,
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import PublisherError, SettingsError
 from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.patience import Patience
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel
 from publisher.domain.terms import Terms
-from publisher.settings import LimitSettings, Settings, overlay
+from publisher.settings import Environment, LimitSettings, Settings, overlay
 
 GROUP = "publisher.adapters"
 
@@ -63,7 +62,7 @@ def judges_of(settings: Settings) -> tuple[Mapping[AccountId, Terms], Mapping[Ac
     terms = {
         key: _terms(account, known[account.platform], adapters[key], settings) for key, account in accounts.items()
     }
-    _check_order({account.platform: terms[key].patience for key, account in accounts.items()})
+    _check_order(terms.values())
     return terms, adapters
 
 
@@ -78,14 +77,22 @@ def _terms(account: Account, factory: AdapterFactory, adapter: Adapter, settings
     return Terms(account=account, traits=adapter.traits, quota=quota, patience=patience)
 
 
-def _check_order(patience: Mapping[Platform, Patience]) -> None:
-    problems = [
-        Problem(code="waits_disordered", facts={"platform": platform})
-        for platform, waits in patience.items()
-        if not waits.is_ordered
-    ]
-    if problems:
-        raise SettingsError(problems)
+def _check_order(terms: Iterable[Terms]) -> None:
+    disordered = sorted({item.account.platform for item in terms if not item.patience.is_ordered})
+    if disordered:
+        raise SettingsError([Problem(code="waits_disordered", facts={"platform": name}) for name in disordered])
+
+
+def hasty_waits(terms: Iterable[Terms], environment: Environment) -> list[Problem]:
+    """Name the platforms where, in earnest, a late post would be taken for an absent one, and sent twice."""
+    problems = {}
+    for item in terms:
+        platform, settle = item.account.platform, item.patience.settle
+        least = item.traits.server_delay + item.traits.listing_lag
+        if environment is Environment.LIVE and settle < least:
+            facts = {"settle": f"{settle.total_seconds():g}", "least": f"{least.total_seconds():g}"}
+            problems[platform] = Problem(code="settle_too_short", facts={"platform": platform, **facts})
+    return list(problems.values())
 
 
 def _paper_kit() -> AdapterKit:

@@ -1,6 +1,7 @@
 """A platform reduced to its speed: answers Weibo's share call well, and remembers when each call began.
 
-Its own process: `python double.py DELAY`, DELAY in seconds. Prints its port, then serves until it is killed.
+Its own process: `python double.py DELAY MARK`, DELAY in seconds; calls whose body names MARK are remembered apart.
+Prints its port, then serves until it is killed.
 """
 
 import asyncio
@@ -17,19 +18,23 @@ FIRST_ID = 5_250_000_000_000_000
 class Calls:
     """What has come in: for each call, when its first byte arrived; for each login, how many were open at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str) -> None:
+        self.mark = mark.encode()
         self.began: list[tuple[float, str]] = []
+        self.marked: list[float] = []
         self.open: Counter[str] = Counter()
         self.most_open = 0
 
-    def begin(self, at: float, login: str) -> int:
+    def begin(self, at: float, login: str, body: bytes) -> int:
         self.began.append((at, login))
+        if self.mark and self.mark in body:
+            self.marked.append(at)
         self.open[login] += 1
         self.most_open = max(self.most_open, self.open[login])
         return FIRST_ID + len(self.began)
 
     def summary(self) -> dict[str, object]:
-        return {"began": self.began, "most_open": self.most_open}
+        return {"began": self.began, "marked": self.marked, "most_open": self.most_open}
 
 
 class Connection(asyncio.Protocol):
@@ -49,14 +54,14 @@ class Connection(asyncio.Protocol):
         self.received += data
         head, separator, body = self.received.partition(b"\r\n\r\n")
         if separator and len(body) >= _length(head):
-            self._answer(head)
+            self._answer(head, body)
 
-    def _answer(self, head: bytes) -> None:
+    def _answer(self, head: bytes, sent: bytes) -> None:
         if head.startswith(b"GET /calls"):
             self._reply(json.dumps(self.calls.summary()).encode())
             return
         login = head.lower().partition(b"oauth2 ")[2].partition(b"\r\n")[0].decode()
-        number = self.calls.begin(self.began_at, login)
+        number = self.calls.begin(self.began_at, login, sent)
         body = json.dumps(
             {
                 "created_at": datetime.now(UTC).astimezone(BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
@@ -85,9 +90,9 @@ def _length(head: bytes) -> int:
     return int(found or 0)
 
 
-async def serve(delay: float) -> None:
+async def serve(delay: float, mark: str) -> None:
     """Serve on a free port of this machine."""
-    calls = Calls()
+    calls = Calls(mark)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(calls, delay), "127.0.0.1", 0, backlog=4096
     )
@@ -97,4 +102,4 @@ async def serve(delay: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1])))
+    asyncio.run(serve(float(sys.argv[1]), sys.argv[2]))

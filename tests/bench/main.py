@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from backlog import p6, p11
 from commands import p10
 from figures import Figure
 from instant import p5
@@ -25,8 +26,10 @@ ALL: Mapping[str, Measure] = {
     "P3": p3,
     "P4": p4,
     "P5": p5,
+    "P6": p6,
     "P9": p9,
     "P10": p10,
+    "P11": p11,
     "P12": p12,
     "P13": p13,
 }

@@ -70,6 +70,11 @@ class Double:
         summary = httpx.get(f"{self.base_url}/calls", timeout=60, trust_env=False).json()
         return sorted(at for at, _login in summary["began"]), summary["most_open"]
 
+    def marked(self) -> list[float]:
+        """Give when the first byte of each call came whose body names the mark."""
+        summary = httpx.get(f"{self.base_url}/calls", timeout=60, trust_env=False).json()
+        return sorted(summary["marked"])
+
     def wait_for(self, number: int, seconds: float, glance: float = 0.2) -> None:
         """Wait until so many calls have come. Raises TimeoutError."""
         until = time.monotonic() + seconds
@@ -80,9 +85,9 @@ class Double:
 
 
 @contextlib.contextmanager
-def double(delay: float = 0.0) -> Iterator[Double]:
-    """Run the platform's double in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("double.py")), str(delay)]
+def double(delay: float = 0.0, mark: str = "") -> Iterator[Double]:
+    """Run the platform's double in a process of its own; it remembers apart the calls whose body names `mark`."""
+    command = [sys.executable, str(Path(__file__).with_name("double.py")), str(delay), mark]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

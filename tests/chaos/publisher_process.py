@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artefacts import order
 from kills import Kill
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 HERE = Path(__file__).parent
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
@@ -23,6 +27,7 @@ START_SECONDS = 60.0
 PATIENCE = 4.0
 """Seconds of work after which a failpoint counts as not reached."""
 GLANCE = 0.02
+IN_SENDING = text("SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = :worker")
 
 
 class DaemonError(Exception):
@@ -31,12 +36,14 @@ class DaemonError(Exception):
 
 @dataclass(slots=True)
 class Publisher:
-    """One workspace's publisher; `mutant` names the rule that its daemon breaks."""
+    """One workspace's publisher; `database` is the URL of one it shares, `mutant` names the rule its daemon breaks."""
 
     folder: Path
+    database: str | None = None
     mutant: str | None = None
     starts: int = 0
     mark: int = 0
+    orders: list[dict[str, str]] = field(default_factory=list)
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,24 +95,30 @@ class Publisher:
         return rows
 
     def withdraw(self, post: str) -> None:
-        self._say("withdraw", post, "--by", "wang", "--reason", "drill")
+        self._order("withdraw", post=post)
 
     def retract(self, post: str, account: str) -> None:
-        self._say("retract", post, "--account", account, "--by", "wang", "--reason", "drill")
+        self._order("retract", post=post, account=account)
+
+    def _order(self, kind: str, post: str, account: str | None = None) -> None:
+        asked, more = time.time(), ("--account", account) if account else ()
+        self._say(kind, post, *more, "--by", "wang", "--reason", "drill")
+        self.orders.append(order(kind, asked, post=post, **({"account": account} if account else {})))
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
-        database = self.folder / "var" / "publisher.db"
-        if not database.exists():
+        url = make_url(self.database or f"sqlite:///{self.folder / 'var' / 'publisher.db'}")
+        mine = f"{socket.gethostname()}:{self.folder}"
+        if self.database is None and not (self.folder / "var" / "publisher.db").exists():
             return 0
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        engine = create_engine(url.set(drivername="postgresql+psycopg") if self.database else url)
         try:
-            (count,) = connection.execute("SELECT count(*) FROM delivery WHERE state = 'sending'").fetchone()
-        except sqlite3.OperationalError:  # killed before the first migration was through
+            with engine.connect() as connection:
+                return int(connection.execute(IN_SENDING, {"worker": mine}).scalar_one())
+        except DBAPIError:  # killed before the first migration was through
             return 0
         finally:
-            connection.close()
-        return int(count)
+            engine.dispose()
 
     def complaints(self) -> Sequence[str]:
         """Give what the daemons logged as going wrong, one line for each kind."""

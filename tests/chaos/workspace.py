@@ -1,6 +1,7 @@
 """What a campaign publishes: accounts, their secrets, and a schedule that is handed out in several versions."""
 
 import json
+import shutil
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ PER_REGION = 20
 """Deliveries that a region is worth, so that a small campaign has few accounts with several posts each."""
 TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
+CANARY = "canary-7d1f0a94-never-to-be-seen"
+"""The secret of every account, as far as it is one: whoever finds it anywhere has found a leak."""
 SMALLEST, LARGEST = 4, 12
 """Accounts of one post."""
 NOT_NOW = timedelta(days=1)
@@ -60,11 +63,11 @@ class Account:
     def secret(self) -> dict[str, str]:
         match self.platform:
             case "weibo":
-                return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
+                return {"app_key": "1000000000", "app_secret": CANARY, "access_token": self.identity}
             case "wechat":
-                return {"app_id": self.identity, "app_secret": "drill"}
+                return {"app_id": self.identity, "app_secret": CANARY}
             case _:
-                return {"BDUSS": self.identity, "STOKEN": "drill"}
+                return {"BDUSS": self.identity, "STOKEN": CANARY}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,22 +94,29 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """A folder with settings, secrets and a schedule that grows wave by wave."""
+    """A folder for each worker, with settings, secrets and a schedule that grows wave by wave."""
 
-    folder: Path
+    folders: Sequence[Path]
     accounts: dict[str, Account]
     entries: list[Entry]
     written: list[Entry] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
 
-    def prepare(self, base_url: str) -> None:
-        """Write everything but the schedule."""
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
+
+    def prepare(self, base_url: str, database: str | None) -> None:
+        """Write everything but the schedule; `database` is a URL, unless each worker has its own file."""
         for name in ("secrets", "media", "templates", "var"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
         for entry in self.entries:
             Image.new("RGB", (320, 200), (20, 60, entry.number % 256)).save(self.folder / "media" / f"{entry.id}.png")
-        (self.folder / "publisher.toml").write_text(_settings(self.accounts.values(), base_url), "utf-8")
+        (self.folder / "publisher.toml").write_text(_settings(self.accounts.values(), base_url, database), "utf-8")
+        for folder in self.folders[1:]:
+            shutil.copytree(self.folder, folder)
 
     def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
         """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
@@ -114,12 +124,14 @@ class Workspace:
         for entry in (entry for entry in self.entries if entry.wave == wave):
             entry.due = now + (NOT_NOW if entry.withdrawn else dice.random() * spread)
             self.written.append(entry)
-        part = self.folder / "schedule.toml.part"
-        part.write_text("\n".join(map(_table, self.written)), "utf-8")
-        part.replace(self.folder / "schedule.toml")
+        self.versions.append("\n".join(map(_table, self.written)))
+        for folder in self.folders:
+            part = folder / "schedule.toml.part"
+            part.write_text(self.versions[-1], "utf-8")
+            part.replace(folder / "schedule.toml")
 
 
-def design(folder: Path, deliveries: int, waves: int, dice: Random) -> Workspace:
+def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random) -> Workspace:
     """Spread so many deliveries over accounts, posts and waves."""
     regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
     accounts = {account.id: account for account in _accounts(regions)}
@@ -133,7 +145,7 @@ def design(folder: Path, deliveries: int, waves: int, dice: Random) -> Workspace
         entry.urgent = dice.random() < 0.1
         entry.pictured = dice.random() < 0.2
     _make_special(entries, waves)
-    return Workspace(folder=folder, accounts=accounts, entries=entries)
+    return Workspace(folders=folders, accounts=accounts, entries=entries)
 
 
 def _accounts(regions: int) -> list[Account]:
@@ -184,8 +196,9 @@ def _make_special(entries: list[Entry], waves: int) -> None:
     others[-1].withdrawn = True
 
 
-def _settings(accounts: Sequence[Account], base_url: str) -> str:
-    parts = [SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
+def _settings(accounts: Sequence[Account], base_url: str, database: str | None) -> str:
+    shared = f"database = {json.dumps(database)}\n" if database else ""
+    parts = [shared + SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
     codes = dict.fromkeys(account.region for account in accounts)
     parts += [REGION.format(code=code, number=number) for number, code in enumerate(codes, 1)]
     for account in accounts:

@@ -15,6 +15,7 @@ from publisher.schedule import schedule_schema
 from publisher.settings import settings_schema
 from publisher.simulator.faults import KINDS
 from publisher.store.books import TOLD
+from publisher.store.trouble import BUSY, FULL
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -59,8 +60,8 @@ def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[st
 def alert_codes() -> set[str]:
     """Give the codes of all alerts that the store writes."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").glob("*.py"))
-    literal = re.findall(r'(?:write_alert|tell)\(unit, [\w.()]+, "(\w+)"|alert="(\w+)"', text)
-    return {state.value for state in TOLD} | {code for pair in literal for code in pair if code}
+    literal = re.findall(r'(?:write_alert|tell|tell_again)\(unit, [\w.()]+, "(\w+)"|alert="(\w+)"', text)
+    return {state.value for state in TOLD} | {BUSY, FULL} | {code for pair in literal for code in pair if code}
 
 
 @pytest.mark.parametrize(

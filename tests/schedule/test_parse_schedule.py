@@ -477,3 +477,12 @@ def test_limits_can_be_widened() -> None:
     text = post() + "#" * SCHEDULE_LIMITS.size
     assert only_problem(text).code == "file_too_big"
     assert parse_schedule(text, desk=DESK, limits=Limits(size=2 * SCHEDULE_LIMITS.size)).posts
+
+
+def test_a_follow_up_before_its_original_is_told() -> None:
+    """What would be cancelled because its original is not out yet is refused, whichever of the two stands first."""
+    original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
+    early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
+    assert [problem.code for problem in refusal(early + original).problems] == ["follows_too_early"]
+    assert [problem.code for problem in refusal(original + early).problems] == ["follows_too_early"]
+    assert read(original + early.replace("09:59:59", "10:00:00")).posts

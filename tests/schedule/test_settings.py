@@ -22,6 +22,7 @@ from publisher.settings import (
     settings_schema,
     why_not_api,
 )
+from publisher.wiring.terms import hasty_waits, terms_of
 from tests.schedule.desks import told
 
 WORKSPACE = Path("/srv/police")
@@ -32,9 +33,10 @@ database = "postgresql://user@host/db"
 days_ahead = 5
 secrets_dir = "secrets"
 public_ip = "203.0.113.7"
-lang = "en"
 [dashboard]
 listen = "0.0.0.0:80"
+[callbacks]
+listen = "127.0.0.1:8701"
 [limits.weibo]
 gap = "30s"
 per_hour = 30
@@ -102,15 +104,11 @@ def refusal(text: str) -> SettingsError:
 def test_every_key_arrives() -> None:
     """Settings that use every key mean what they say."""
     found = read(FULL)
-    assert (found.environment, found.timezone.key, found.days_ahead, found.lang) == (
-        Environment.LIVE,
-        "Asia/Urumqi",
-        5,
-        "en",
-    )
+    assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Urumqi", 5)
     assert found.database == "postgresql://user@host/db"
     assert found.secrets_dir == WORKSPACE / "secrets"
     assert found.dashboard.listen == "0.0.0.0:80"
+    assert found.callbacks.listen == "127.0.0.1:8701"
     assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
     assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
     assert found.limits["weibo"] == LimitSettings(
@@ -143,7 +141,8 @@ def test_defaults_hold_when_nothing_is_said() -> None:
     found = read("# nothing yet\n")
     assert found.database == "sqlite:////srv/police/var/publisher.db"
     assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Shanghai", 2)
-    assert (found.dashboard.listen, found.lang, found.secrets_dir) == ("127.0.0.1:8700", "zh_CN", None)
+    assert (found.dashboard.listen, found.secrets_dir) == ("127.0.0.1:8700", None)
+    assert found.callbacks.listen is None
 
 
 def test_an_absolute_database_path_stays() -> None:
@@ -167,10 +166,11 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ("days_ahead = 0", (1, 14, "days_ahead", "too_small")),
         ("days_ahead = 1000", (1, 14, "days_ahead", "too_great")),
         ("days_ahead = true", (1, 14, "days_ahead", "wrong_type")),
-        ('lang = "fr"', (1, 8, "lang", "not_one_of")),
+        ('environment = "test"', (1, 15, "environment", "not_one_of")),
         ('public_ip = "1.2.3"', (1, 13, "public_ip", "bad_ip")),
         ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
+        ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
         ('[limits.weebo]\ngap = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
         ('[limits.weibo]\ngapp = "1s"', (2, 1, "limits.weibo.gapp", "unknown_key")),
         ('[limits.weibo]\ngap = "1 hour"', (2, 7, "limits.weibo.gap", "bad_duration")),
@@ -333,3 +333,25 @@ def test_the_schema_explains_every_key() -> None:
     tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
     described = [key for table in tables for key in table["properties"].values()]
     assert all(any(letter > "一" for letter in key["description"]) for key in described)
+
+
+@pytest.mark.parametrize(
+    ("limits", "environment", "codes"),
+    [
+        ('deadline = "5s"\nsettle = "30s"', Environment.LIVE, ["settle_too_short"]),
+        ('deadline = "5s"\nsettle = "30s"', Environment.DRILL, []),
+        ('settle = "420s"', Environment.LIVE, []),
+        ('settle = "419s"', Environment.LIVE, ["settle_too_short"]),
+    ],
+)
+def test_f25_a_settle_time_that_would_take_a_late_post_for_an_absent_one_is_told(limits, environment, codes) -> None:
+    """In earnest the settle time outlasts what the platform may take; only a drill may be in more of a hurry."""
+    terms = terms_of(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
+    assert [problem.code for problem in hasty_waits(terms.values(), environment)] == codes
+
+
+def test_waits_out_of_order_are_refused() -> None:
+    """A call that may outlast its lease could be overtaken by another worker's."""
+    with pytest.raises(SettingsError) as caught:
+        terms_of(read(f'[limits.weibo]\nsettle = "10s"\n{WEIBO}'))
+    assert [problem.code for problem in caught.value.problems] == ["waits_disordered"]

@@ -1,5 +1,6 @@
 """From the text of a schedule to filed deliveries, with the shipped templates and the real adapters' limits."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -377,3 +378,16 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
     assert await send_again(planner, post, post.accounts) == 2
     with pytest.raises(RefusedError):
         await send_again(planner, post, post.accounts)
+
+
+async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(planner, world):
+    """Two people who order the same repeating post in the same moment bring it out once."""
+    await reload(planner, cron("weekly", "0 9 * * mon"), "schedule.toml")
+    post = await planner.registry.post(PostId("weekly"))
+
+    async def order():
+        world.pass_time(timedelta(microseconds=1))
+        return await send_again(planner, post, post.accounts)
+
+    one, other = await asyncio.gather(order(), order(), return_exceptions=True)
+    assert {type(one), type(other)} == {int, RefusedError}

@@ -8,7 +8,7 @@ import pytest
 
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Sighting, Unknown
+from publisher.domain.outcome import Published, Reach, Receipt, Sighting, Unknown
 from publisher.domain.post import PostId
 from publisher.keeping import keep
 from publisher.store.board import Board
@@ -91,6 +91,25 @@ async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk
     assert any(code.startswith("removed.") for code in await codes(desk))
 
 
+async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
+    """F48: an empty list hides no removal, for a list that short is all there is; two complete looks prove it."""
+    desk, fake, adapters, watches = await live(open_desk)
+    del fake.posts["1"]
+    for expected in (State.PUBLISHED, State.REMOVED):
+        world.pass_time(HOUR)
+        await watch_due(watches, adapters, 10)
+        assert await state(desk) is expected
+
+
+async def test_a_live_post_read_with_its_number_counts_as_verified(open_desk, world):
+    """The silence clock of an account starts anew when a read shows our own words, not when the platform says done."""
+    desk, _fake, adapters, watches = await live(open_desk)
+    assert [item.verified_at for item in await Board(desk.books).deliveries()] == [None]
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    assert [item.verified_at for item in await Board(desk.books).deliveries()] == [START + HOUR]
+
+
 async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
     """A list that leaves a post out proves nothing while the post itself is found."""
     desk, fake, adapters, watches = await live(open_desk)
@@ -138,3 +157,18 @@ async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):
     assert await state(desk, "doubtful") is State.UNKNOWN
     await watch_due(watches, adapters, 10)
     assert await codes(desk) == []
+
+
+async def test_an_address_that_is_told_late_is_kept(open_desk):
+    """A live post without an address gets the one that comes with its figures; one that has its own keeps it."""
+    desk, _fake, adapters, watches = await live(open_desk)
+    without = Published(receipt=Receipt(remote_id="mass-1", url="", live_at=START))
+    adapters["a"].script.append(without)
+    await publish(desk, adapters, "q")
+    found = {item.key.post: item for item in await Board(desk.books).deliveries()}
+    told = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
+    await watches.write_reach(told)
+    after = {item.key.post: item for item in await Board(desk.books).deliveries()}
+    assert after["p"] == found["p"]
+    assert (after["q"].receipt.url, after["q"].version) == ("https://fake.example/late", found["q"].version)
+    assert [reading.reach.reads for reading in await watches.series()] == [1, 1]

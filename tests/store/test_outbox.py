@@ -1,6 +1,8 @@
 """The way of a delivery through the books, on SQLite and on PostgreSQL."""
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +21,8 @@ from publisher.domain.outcome import (
     Published,
     RateLimited,
     Receipt,
+    Submitted,
+    Ticket,
     Unknown,
 )
 from publisher.domain.post import PostId
@@ -252,6 +256,34 @@ async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk,
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
+async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, world):
+    """After two deaths those that were in hand are tried one at a time, so a bystander goes out after all."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
+    await desk.rounds.ripen()
+    for together in (2, 2, 1):
+        assert len(await desk.outbox.claim(10)) == together
+        world.pass_time(timedelta(minutes=2))
+        await desk.rounds.lapse()
+    [bystander] = await desk.outbox.claim(10)
+    assert not isinstance(await desk.outbox.intend(bystander), Declined)
+    states = Counter(item.state for item in await Board(desk.books).deliveries())
+    assert states == {State.HELD: 1, State.SENDING: 1}
+
+
+async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):
+    """A round makes due what is urgent first, and leaves some of a long backlog to the next."""
+    monkeypatch.setattr("publisher.store.rounds.MOST_RIPENED", 200)
+    desk = await open_desk(terms_of("a"))
+    routine = [post_of(f"p{number}", ["a"], START) for number in range(250)]
+    await file_posts(desk.registry, *routine, replace(post_of("red", ["a"], START), is_urgent=True))
+    assert await desk.rounds.ripen() == 201
+    states = {item.key.post: item.state for item in await Board(desk.books).deliveries()}
+    assert states["red"] is State.DUE
+    assert Counter(states.values()) == {State.DUE: 201, State.PENDING: 50}
+    assert await desk.rounds.ripen() == 50
+
+
 async def doubtful(desk):
     """Leave one delivery in doubt."""
     await file_posts(desk.registry, post_of("p", ["a"], START))
@@ -392,7 +424,23 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
             break
         sent += 1
         await desk.outbox.settle(lease, Published(receipt=receipt(str(sent))))
-    assert (sent, answer.guard) == (3, "doubt_open")
+    assert (sent, answer.guard) == (3, "kept_by_doubt")
+    assert [alert.code for alert in await Board(desk.books).alerts() if alert.subject == "p4@a"] == ["kept_by_doubt"]
+
+
+async def test_i9_a_removal_that_is_refused_keeps_no_other_post_back(open_desk):
+    """What is to be taken down and has its id needs no list to be found in, so the account goes on speaking."""
+    traits = terms_of("a").traits
+    short = terms_of("a", traits=type(traits)(**{**{f: getattr(traits, f) for f in traits.__slots__}, "readable": 5}))
+    desk = await open_desk(short)
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Published(receipt=receipt("0")))
+    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
+    for number in range(1, 8):
+        lease, answer = await intended(desk)
+        assert not isinstance(answer, Declined)
+        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
 
 
 @pytest.mark.parametrize("role", [Role.KEEPER, Role.PLANNER])
@@ -478,3 +526,47 @@ async def test_a_lease_given_back_counts_no_death(open_desk):
     await desk.outbox.release(lease)
     delivery = await only(desk)
     assert (delivery.state, delivery.deaths) == (State.DUE, 0)
+
+
+async def submitted(desk, *names):
+    """File one post on each account and let each platform answer with a ticket named like the account."""
+    await file_posts(desk.registry, post_of("p", list(names), START))
+    await desk.rounds.ripen()
+    for lease in await desk.outbox.claim(10):
+        await desk.outbox.intend(lease)
+        answer = Submitted(ticket=Ticket(number=lease.account), look_again_at=START + 20 * SECOND)
+        await desk.outbox.settle(lease, answer)
+
+
+async def test_only_the_meant_submission_is_hastened(open_desk):
+    """The read of one account's ticket falls due; others, and other tickets of that account, wait on."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await submitted(desk, "a", "b")
+    assert await desk.outbox.hasten(AccountId("a"), lambda ticket: ticket.number == "b") == 0
+    assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 1
+    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
+    assert doubt.delivery.account == "a"
+
+
+async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world):
+    """What a slow read says is kept, but the next read stays as near as it was brought."""
+    desk = await open_desk(terms_of("a"))
+    await submitted(desk, "a")
+    world.pass_time(60 * SECOND)
+    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
+    world.pass_time(SECOND)
+    await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
+    still = Submitted(ticket=Ticket(number="a"), look_again_at=world.now() + 60 * SECOND)
+    after = await desk.outbox.learn(doubt, still, RECONCILER, world.now())
+    assert (after.state, after.next_at) == (State.SUBMITTED, world.now())
+
+
+async def test_what_has_ended_is_not_hastened(open_desk):
+    """A late message about a post that is live already touches nothing."""
+    desk = await open_desk(terms_of("a"))
+    await submitted(desk, "a")
+    await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
+    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
+    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, START)
+    assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 0
+    assert await only(desk) == before

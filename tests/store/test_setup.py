@@ -46,9 +46,9 @@ def _indexes(connection):
     return connection.exec_driver_sql(query).mappings().all()
 
 
-async def test_f85_a_database_older_than_its_journal_is_refused(database_url, tmp_path):
-    """A journal line that the database does not know stops the start."""
-    journal = tmp_path / "intents.jsonl"
+async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
+    """A journal line that a SQLite file does not know stops the start; a shared database is given it back instead."""
+    journal, database_url = tmp_path / "intents.jsonl", f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare(database_url, "drill", journal, StillWorld())
     writer = Journal(journal)
     writer.append([INTENT])
@@ -113,8 +113,9 @@ async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
 
 HOLDER = """
 import sys
+from pathlib import Path
 from publisher.store.setup import occupy
-held = occupy(sys.argv[1])
+held = occupy(sys.argv[1], Path("."))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -128,10 +129,10 @@ def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RefusedError) as refused:
-            occupy(url)
+            occupy(url, tmp_path)
         assert (refused.value.code, refused.value.facts["pid"]) == ("second_daemon", str(holder.pid))
         holder.kill()
-    occupation = occupy(url)
+    occupation = occupy(url, tmp_path)
     assert json.loads((tmp_path / "publisher.db.lock").read_text())["pid"] != holder.pid
     occupation.end()
 

@@ -28,7 +28,7 @@ def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late():
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("options", [("--database", "postgres"), ("--mutant", "none"), ("--kills", "few")])
+@pytest.mark.parametrize("options", [("--workers", "2"), ("--mutant", "none"), ("--kills", "few")])
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """What is not available, or no option at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2

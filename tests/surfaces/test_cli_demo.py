@@ -1,11 +1,13 @@
 """The demonstration, whole and in parts."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from datetime import datetime, timedelta
 
 import pytest
@@ -46,6 +48,21 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
     assert len(pids) == 2
     assert any("恰好一份" in line for line in lines)
     assert not any(is_alive(pid) for pid in pids)
+
+
+def test_the_simulated_wechat_is_heard():
+    """The demonstration's daemon is told of the end of a review, and takes the message."""
+    with demo("--regions", "1") as process:
+        address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        told = []
+        for _line in process.stdout:
+            with urllib.request.urlopen(f"{address}/_sim/log", timeout=10) as reply:  # noqa: S310 # loopback
+                told = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
+            if told:
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert set(told) == {200}
 
 
 def test_an_interruption_ends_everything():

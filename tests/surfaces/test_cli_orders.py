@@ -72,7 +72,7 @@ def test_status_has_the_promised_shape(run, sent, deliver):
     row = shown["deliveries"][0]
     assert set(row) == {
         "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",
-        "updated", "next_try", "verified_at",
+        "updated", "next_try", "verified_at", "gone_at", "is_still_live",
     }  # fmt: skip
     assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == ("once", "published", 1, "1")
     assert row["due"].endswith("+08:00")
@@ -313,3 +313,34 @@ def test_every_order_names_its_person(run, sent, deliver):
     ]
     assert "试验" in entries[1][2]
     assert "演练" in entries[2][2]
+
+
+def test_a_follow_up_is_not_sent_before_its_original(run, drill):
+    """Sent while its original is nowhere, it would only be cancelled, so it is refused and can be sent later."""
+    update = warning("news", "at = 2027-01-08T09:00:00", TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
+    update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
+    write_schedule(drill, warning(to=TO_WEIBO), update)
+    refused = run("-C", drill, "send", "news", "--by", "王")
+    assert refused.code == 1
+    assert "publisher send refund" in refused.err
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    assert run("-C", drill, "send", "news", "--by", "王").code == 0
+
+
+def test_what_is_sent_early_expires_early(run, sent):
+    """A post sent now holds true for a day from now, not until long after its old time."""
+    deliveries = run("-C", sent, "status", "--json").json["deliveries"]
+    assert deliveries
+    with sqlite3.connect(sent / "var" / "publisher.db") as books:
+        lives = {expires - due for due, expires in books.execute("SELECT due_at, expires_at FROM delivery")}
+    assert lives == {timedelta(days=1) // timedelta(microseconds=1)}
+
+
+def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
+    """A withdrawal of what is held already is not told with the reason of the hold, as if a person had said that."""
+    deliver(CAPTCHA)
+    assert run("-C", sent, "withdraw", "refund", "--by", "李", "--reason", "不发了").code == 0
+    with sqlite3.connect(sent / "var" / "publisher.db") as books:
+        reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'Withdrawn'")}
+    assert any("不发了" in text for text in reasons)
+    assert not any("captcha" in text for text in reasons)

@@ -27,6 +27,7 @@ RECORDED = {
     *re.findall(r'event="(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
     "Filed",
     "ResendOrdered",
+    "CorrectionOrdered",
     "RemovalAccepted",
 }
 REASONS = {
@@ -98,7 +99,7 @@ def test_every_event_of_the_audit_has_words(narrator, event):
             event=event,
             before="due",
             after="claimed",
-            detail={"attempt": 1, "reason": None},
+            detail={"attempt": 1, "reason": None, "correction": "fix"},
         )
         words = event_words(entry, narrator)
         assert "event_" not in words
@@ -116,7 +117,7 @@ def test_every_reason_has_words(narrator, reason):
 def test_every_alert_has_words(narrator, code):
     """Each alert is told in words that name the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
-    if code in {"unexplained_post", "post_by_hand"}:
+    if code in {"unexplained_post", "post_by_hand", "retract_refused"}:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     told = narrator.alert(Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts}))
     assert code not in told

@@ -100,6 +100,8 @@ async def test_a_post_by_hand_is_a_creation_and_can_be_removed(sim, platform):
         ("posts", {"platform": "weibo"}),
         ("review", {"verdict": "maybe"}),
         ("settings", {"no_such": 1}),
+        ("settings", {"weibo_duplicates": False}),
+        ("settings", {"wechat_review_seconds": "soon"}),
         ("clock", {"shift": "soon"}),
         ("faults", []),
     ],

@@ -11,6 +11,8 @@ from publisher.cli.regions import Region
 
 TIMEZONE = "Asia/Shanghai"
 PLATFORMS = ("weibo", "wechat", "tieba")
+SIGNED_WITH = "drill"
+"""What messages of the simulated WeChat are signed with."""
 NORTH = ("11", "12", "13", "14", "15", "21", "22", "23")
 """GB/T 2260: the first two digits of the provinces of the north."""
 WAITS = {
@@ -43,17 +45,18 @@ class DrillAccount:
             case "weibo":
                 return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
             case "wechat":
-                return {"app_id": self.identity, "app_secret": "drill"}
+                return {"app_id": self.identity, "app_secret": "drill", "callback_token": SIGNED_WITH}
             case _:
                 return {"BDUSS": self.identity, "STOKEN": "drill"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """A drill in some regions, against the simulator at an address."""
+    """A drill in some regions, against the simulator at an address; its messages are heard at `listen`, if anywhere."""
 
     regions: Sequence[Region]
     address: str
+    listen: str | None = None
 
     @property
     def accounts(self) -> Sequence[DrillAccount]:
@@ -78,6 +81,7 @@ def _settings(drill: Drill) -> Mapping[str, Any]:
         "environment": "drill",
         "timezone": TIMEZONE,
         "secrets_dir": "secrets",
+        **({"callbacks": {"listen": drill.listen}} if drill.listen else {}),
         "limits": dict.fromkeys(PLATFORMS, WAITS),
         "region": {
             region.code: {

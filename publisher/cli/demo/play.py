@@ -35,6 +35,7 @@ class Play:
     simulator: asyncio.subprocess.Process
     stopping: asyncio.Event
     failures: int = 0
+    is_introduced: bool = False
     daemon: asyncio.subprocess.Process | None = field(default=None)
 
     @property
@@ -49,6 +50,7 @@ class Play:
                 while not self.stopping.is_set() and not (exits and verdict is not None):
                     deliveries = await self.board.deliveries()
                     await self._keep_running(screen)
+                    await self._introduce()
                     screen.show(deliveries)
                     if verdict is None and is_settled(deliveries):
                         verdict = await self._judge(screen, deliveries)
@@ -62,6 +64,12 @@ class Play:
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), GLANCE)
+
+    async def _introduce(self) -> None:
+        """Let WeChat tell the daemon of what has ended, as soon as that listens."""
+        if self.drill.listen and not self.is_introduced:
+            here = (self.drill.accounts, self.drill.listen)
+            self.is_introduced = await asyncio.to_thread(self.theatre.introduce, *here)
 
     async def _keep_running(self, screen: Screen) -> None:
         """Start the daemon, and start it again when somebody has killed it."""

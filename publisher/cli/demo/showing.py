@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import webbrowser
@@ -76,7 +77,7 @@ async def _perform(terminal: Terminal, workspace: Path, wish: Wish) -> int:
         stopping = await stack.enter_async_context(interruptions())
         simulator, address = await _open_theatre(wish.port)
         stack.push_async_callback(stop, simulator, OTHER_GRACE)
-        drill = Drill(regions=read_regions()[: wish.regions], address=address)
+        drill = Drill(regions=read_regions()[: wish.regions], address=address, listen=f"127.0.0.1:{_free_port()}")
         theatre = Theatre(address=address)
         await asyncio.to_thread(_found, workspace, drill, theatre, wish)
         settings = await load_settings(workspace)
@@ -106,11 +107,21 @@ async def _open_theatre(port: int | None) -> tuple[asyncio.subprocess.Process, s
         return await start_simulator(0)
 
 
+def _free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
 def _found(workspace: Path, drill: Drill, theatre: Theatre, wish: Wish) -> None:
     """Make the workspace; its accounts exist on the stage already, and their posts are due soon."""
     secrets = theatre.furnish(drill.accounts)
     files = {**workspace_files(), **drill_files(drill)}
-    files |= {f"secrets/{name}": json.dumps(secret).encode() for name, secret in secrets.items()}
+    by_id = {account.id: account for account in drill.accounts}
+    files |= {
+        f"secrets/{name}": json.dumps({**by_id[name].secret, **secret}).encode() for name, secret in secrets.items()
+    }
     only_warning = wish.is_fast and wish.regions >= MANY_REGIONS
     start = datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + HEAD_START
     timetable = Timetable(start=start, spread=QUICKLY if wish.is_fast else SLOWLY, only_warning=only_warning)

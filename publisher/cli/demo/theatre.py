@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from publisher.cli.demo.drill import DrillAccount
+from publisher.cli.demo.drill import SIGNED_WITH, DrillAccount
 from publisher.domain.delivery import Delivery
 from publisher.domain.rendition import marker_for
 
@@ -50,6 +50,22 @@ class Theatre:
             self.by_hand.add(self._ask("POST", "/_sim/posts", older)["id"])
         self._ask("POST", "/_sim/clock", {"shift": HOUR})
         return secrets
+
+    def introduce(self, accounts: Sequence[DrillAccount], listen: str) -> bool:
+        """Tell WeChat where its accounts listen; it tries that at once, so False as long as nobody answers there."""
+        tellers = [account for account in accounts if account.platform == "wechat"]
+        return all(
+            self._ask(
+                "POST",
+                "/_sim/callbacks",
+                {
+                    "account": account.identity,
+                    "url": f"http://{listen}/callback/wechat/{account.id}",
+                    "token": SIGNED_WITH,
+                },
+            ).get("ok")
+            for account in tellers
+        )
 
     def copies(self, deliveries: Sequence[Delivery], accounts: Mapping[str, DrillAccount]) -> "Copies":
         """Count how often each delivery stands on its account, and what stands there without one."""

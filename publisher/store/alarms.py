@@ -1,0 +1,88 @@
+"""Trouble with the machine itself, told to people once the books can be written: its clock, its disk, its log."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select
+
+from publisher.domain.events import Actor, Role
+from publisher.store.books import Books
+from publisher.store.engine import Unit
+from publisher.store.ledger import tell, write_audit
+from publisher.store.rows import ALERT, PAUSE
+
+KEEPER = Actor(role=Role.KEEPER, name="keeper")
+CLOCK = "clock"
+"""The scope of a pause in which nothing is planned."""
+MACHINE = "machine"
+AGAIN = timedelta(hours=1)
+"""The same trouble is told again after so long."""
+
+
+class Alarms:
+    """What people must know of the machine. Every method is one transaction."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+
+    @property
+    def is_due(self) -> bool:
+        """Whether some write has failed since people were last told."""
+        return bool(self.books.database.troubles)
+
+    async def pass_on(self) -> None:
+        """Tell what kept writes from being done, now that there is room again."""
+        seen = set(self.books.database.troubles)
+
+        def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            for trouble in sorted(seen):
+                tell_again(unit, now, trouble, {})
+
+        await self.books.database.write(operation)
+        self.books.database.troubles -= seen
+
+    async def log_was_dropped(self, lines: int) -> None:
+        """Tell that so many lines of the log could not be written."""
+
+        def operation(unit: Unit) -> None:
+            tell_again(unit, self.books.world.now(), "log_dropped", {"number": str(lines)})
+
+        await self.books.database.write(operation)
+
+    async def clock_went_back(self, by: timedelta) -> None:
+        """Tell that the clock was set back."""
+
+        def operation(unit: Unit) -> None:
+            tell(unit, self.books.world.now(), "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
+
+        await self.books.database.write(operation)
+
+    async def clock_went_ahead(self, by: timedelta) -> None:
+        """Let nothing be planned by a clock that was set ahead until a person has confirmed it."""
+
+        def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            if _is_doubted(unit):
+                return
+            unit.connection.execute(insert(PAUSE).values(scope=CLOCK, at=now, by=KEEPER.name, reason="clock_ahead"))
+            write_audit(unit, now, KEEPER, event="Paused", subject=CLOCK, detail={"reason": "clock_ahead"})
+            tell(unit, now, "clock_ahead", CLOCK, {"minutes": f"{by.total_seconds() / 60:.0f}"})
+
+        await self.books.database.write(operation)
+
+    async def is_clock_doubted(self) -> bool:
+        """Whether a person has still to confirm the clock."""
+        query = select(PAUSE.c.scope).where(PAUSE.c.scope == CLOCK)
+        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
+
+
+def _is_doubted(unit: Unit) -> bool:
+    return unit.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == CLOCK)) is not None
+
+
+def tell_again(unit: Unit, now: datetime, code: str, facts: Mapping[str, str]) -> None:
+    """Tell of something that is over, unless it was told a short while ago."""
+    told = select(ALERT.c.id).where(ALERT.c.code == code, ALERT.c.subject == MACHINE, ALERT.c.at > now - AGAIN)
+    if unit.connection.execute(told).first() is None:
+        tell(unit, now, code, MACHINE, facts)

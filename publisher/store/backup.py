@@ -1,0 +1,178 @@
+"""Copies of a SQLite database that are kept: made while others work on it, and told from everything else."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from publisher.domain.errors import RefusedError
+from publisher.store.engine import is_corrupt
+from publisher.store.journal import Intent, newest_intents, sync_folder
+from publisher.store.sealing import GENESIS
+from publisher.store.setup import COPY
+from publisher.world import World
+
+BUSY_SECONDS = 10.0
+PART = ".part"
+"""Marks a copy that is not finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a copy says of itself: `newest` is the journal's last line then, and `seal` the hash of all this and that."""
+
+    at: str
+    database: str
+    environment: str
+    chain: str
+    entries: int
+    newest: Intent | None
+    seal: str
+
+
+def make_backup(source: Path, target: Path, journal: Path, world: World) -> Label:
+    """Copy a database into a new file, check the copy, and only then give it its name.
+
+    Raises RefusedError when the database is damaged, FileExistsError rather than overwrite anything, OSError.
+    """
+    if target.exists():
+        raise FileExistsError(17, os.strerror(17), str(target))
+    part = target.with_name(target.name + PART)
+    part.unlink(missing_ok=True)
+    newest = next(reversed(newest_intents(journal)), None)  # read first: the copy knows all that was announced by now
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with _no_damage(source):
+        copy_database(source, part)
+        label = _write_label(part, source, newest, world)
+        with closing(sqlite3.connect(part)) as made:
+            if not _is_in_order(made):
+                raise RefusedError("database_corrupt", file=str(source))
+    _sync(part)
+    world.die_here("backup.before_rename")
+    os.link(part, target)  # unlike a rename, this never takes the place of a file that has come meanwhile
+    part.unlink()
+    sync_folder(target.absolute().parent)
+    return label
+
+
+def read_label(file: Path) -> Label:
+    """Read what a copy says of itself, and see that it is whole; nothing is written.
+
+    Raises RefusedError for what is no copy of ours, or is damaged; OSError.
+    """
+    with file.open("rb"):
+        pass
+    with _no_damage(file, "backup_damaged"), closing(_look_at(file)) as connection:
+        label = _label_of(connection)
+        if label is None:
+            raise RefusedError("not_a_backup", file=str(file))
+        if not _is_in_order(connection) or _seal(connection, label) != label.seal:
+            raise RefusedError("backup_damaged", file=str(file))
+    return label
+
+
+def label_in(file: Path) -> Label | None:
+    """Read the label of a database in use, which has one only where a copy was put in place by hand."""
+    with _no_damage(file), closing(_open(file)) as connection:
+        return _label_of(connection)
+
+
+def genesis_of(file: Path) -> str | None:
+    """Name the audit's chain of a database; None where none can be read."""
+    try:
+        with closing(_open(file)) as connection:
+            return _stamps(connection).get(GENESIS)
+    except sqlite3.DatabaseError:
+        return None
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database as of one moment, with what its log of newest changes holds, into a file of its own."""
+    with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+        new.execute("PRAGMA journal_mode = DELETE")
+
+
+def _write_label(part: Path, source: Path, newest: Intent | None, world: World) -> Label:
+    with closing(sqlite3.connect(part)) as connection, connection:
+        stamps = _stamps(connection)
+        connection.execute("DELETE FROM stamp WHERE key = ?", (COPY,))
+        label = Label(
+            at=world.now().isoformat(),
+            database=source.name,
+            environment=stamps.get("environment", ""),
+            chain=stamps.get(GENESIS, ""),
+            entries=connection.execute("SELECT count(*) FROM audit").fetchone()[0],
+            newest=newest,
+            seal="",
+        )
+        label = replace(label, seal=_seal(connection, label))
+        connection.execute("INSERT INTO stamp VALUES (?, ?)", (COPY, json.dumps(asdict(label))))
+    return label
+
+
+def _label_of(connection: sqlite3.Connection) -> Label | None:
+    written = _stamps(connection).get(COPY)
+    if written is None:
+        return None
+    try:
+        row: dict[str, Any] = json.loads(written)
+        newest = Intent(**row["newest"]) if row["newest"] else None
+        return Label(**{**row, "newest": newest})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _stamps(connection: sqlite3.Connection) -> dict[str, str]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stamp'").fetchone():
+        return {}
+    return dict(connection.execute("SELECT key, value FROM stamp"))
+
+
+def _seal(connection: sqlite3.Connection, label: Label) -> str:
+    """Hash every row and the rest of the label: damage within a page's text leaves the pages in order."""
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    digest = sha256(repr(replace(label, seal="")).encode())
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    for (table,) in connection.execute(tables).fetchall():
+        digest.update(table.encode())
+        for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid'):  # noqa: S608 # its own tables' names
+            if (table, row[0]) != ("stamp", COPY):
+                digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def _is_in_order(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+
+
+@contextmanager
+def _no_damage(file: Path, code: str = "database_corrupt") -> Iterator[None]:
+    """Say in our words that a file is damaged or no database. Raises RefusedError, OSError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if not is_corrupt(error):
+            raise OSError(5, str(error), str(file)) from error
+        is_other = code == "backup_damaged" and "not a database" in str(error)
+        raise RefusedError("not_a_backup" if is_other else code, file=str(file)) from error
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """Open a database that may be in use, as one who only reads; one that is not there is not made."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+
+
+def _look_at(file: Path) -> sqlite3.Connection:
+    """Open a file that nobody works on, so that nothing comes to stand beside it either."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())

@@ -1,0 +1,118 @@
+"""PostgreSQL's connections: how they are opened, when they count as lost, and what became of a commit cut off."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from sqlalchemy import Connection, Engine, bindparam, func, select, text, tuple_
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from publisher.domain.errors import PublisherError
+from publisher.store.journal import Intent
+from publisher.store.rows import ATTEMPT
+
+LINK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A server that is gone without a word is missed after seconds."""
+SESSION = ("synchronous_commit=on", "lock_timeout=10s", "idle_in_transaction_session_timeout=10s")
+"""A commit is on disk when it returns, whatever the server's own setting; a wait for others is bounded; and a worker
+that freezes inside a transaction loses it, so that others can go on."""
+OUTAGE = 20.0
+"""Seconds for which what was cut off is tried again before those who ordered it are told."""
+PAUSE = 0.5
+_AWAY = ("08", "57P", "25P03", "25006", "53300")
+"""SQL states of a server that stops, starts, stands by, is full, or has ended our session."""
+_CLASHES = frozenset({"40001", "40P01", "23505"})
+_FUTURE = "22023"
+"""The server says so of a transaction that it has never had: another one has taken its place, without our commit."""
+_FATE = select(func.pg_xact_status(text("CAST(:mark AS xid8)")))
+_MARK = text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)")
+_THERE = (
+    select(func.count())
+    .select_from(ATTEMPT)
+    .where(tuple_(ATTEMPT.c.delivery, ATTEMPT.c.number, ATTEMPT.c.epoch).in_(bindparam("named", expanding=True)))
+)
+
+Mark = NewType("Mark", str)
+"""The server's own number of a transaction that has written something."""
+
+
+class CommitUnknownError(PublisherError):
+    """The connection broke while a commit was under way, and the database could not be asked what became of it."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """One stretch without the database."""
+
+    ends_at: float = field(default_factory=lambda: time.monotonic() + OUTAGE)
+
+    def waits(self) -> bool:
+        """Wait a little; False when it has lasted too long. Only the writer's thread waits here."""
+        if time.monotonic() >= self.ends_at:
+            return False
+        time.sleep(PAUSE)
+        return True
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection broke, or none was to be had: nothing is wrong with what was asked."""
+    original = _original(error)
+    if original is None:
+        return False
+    state = getattr(original, "sqlstate", None)
+    is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_cut or (state is None and isinstance(error, OperationalError)) or _is_away(state)
+
+
+def _is_away(state: str | None) -> bool:
+    return state is not None and state.startswith(_AWAY)
+
+
+def is_clash(error: BaseException) -> bool:
+    """Whether another worker was faster: the same may be asked again, and sees what the other has done."""
+    return getattr(_original(error), "sqlstate", None) in _CLASHES
+
+
+def _original(error: BaseException) -> Any:  # noqa: ANN401 # the driver's own exception
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return original if type(original).__module__.startswith("psycopg") else None
+
+
+def mark_of(connection: Connection) -> Mark | None:
+    """Give the transaction's number by which its end can be asked for; None when it has written nothing."""
+    number = connection.scalar(_MARK)
+    return Mark(number) if number is not None else None
+
+
+def was_committed(engine: Engine, mark: Mark, intents: Sequence[Intent]) -> bool:
+    """Read back what became of a commit whose answer was lost.
+
+    Numbers are given anew by a server that takes another one's place, so intents are looked for themselves as well.
+    Raises CommitUnknownError when the database cannot be asked, or is still at it, for too long.
+    """
+    outage = Outage()
+    while True:
+        try:
+            with engine.connect() as connection:
+                fate = connection.scalar(_FATE, {"mark": mark})
+                if fate != "in progress":
+                    return fate == "committed" and _are_there(connection, intents)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _FUTURE:
+                return False
+            if not is_lost(error):
+                raise
+        if not outage.waits():
+            raise CommitUnknownError(mark)
+
+
+def _are_there(connection: Connection, intents: Sequence[Intent]) -> bool:
+    named = [(intent.delivery, intent.attempt, intent.epoch) for intent in intents]
+    return not named or connection.scalar(_THERE, {"named": named}) == len(named)

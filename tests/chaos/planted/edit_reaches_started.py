@@ -1,0 +1,26 @@
+"""An edit reaches every delivery that waits, also when its occurrence has been sent elsewhere or was tried before.
+
+Breaks I21 (F70): where one account has the old words and another is `due` or in `retry_wait`, the edited file makes the
+second publish the new words instead of being `held` (edited). Two wordings of one occurrence are live.
+"""
+
+from dataclasses import replace
+
+from publisher.domain import lifecycle
+from publisher.domain.delivery import WAITING, Delivery, State
+from publisher.domain.events import Revised
+
+_revised = lifecycle._revised
+
+
+def _takes_new_words(delivery: Delivery, event: Revised, moment: lifecycle.Moment) -> Delivery:
+    after = _revised(replace(delivery, attempts=0), replace(event, has_started=False), moment)
+    if delivery.state is State.RETRY_WAIT:
+        after = replace(after, state=State.RETRY_WAIT, next_at=delivery.next_at)
+    return replace(after, attempts=delivery.attempts)
+
+
+def plant() -> None:
+    for state in WAITING:
+        line = (state, Revised)
+        lifecycle.TRANSITIONS[line] = replace(lifecycle.TRANSITIONS[line], step=_takes_new_words)

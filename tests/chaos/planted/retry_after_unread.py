@@ -1,0 +1,19 @@
+"""A Retry-After is not read: every 429 waits as long as our own patience says, and no longer.
+
+Breaks I15 (F26): after `status` 429 with `Retry-After: 60` the next creating call of that login reaches the platform
+within seconds.
+"""
+
+from datetime import datetime
+
+from adapters.wechat import codes
+from adapters.weibo import wire
+
+
+def _unread(_header: str | None, _now: datetime) -> datetime | None:
+    return None
+
+
+def plant() -> None:
+    wire._rest_until = _unread
+    codes.retry_at = _unread

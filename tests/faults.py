@@ -1,0 +1,135 @@
+"""Which test shows which fault of docs/failure-model.md, and the page that a run of them writes.
+
+A case names its faults itself (`id="F30-html"`); where it does not, its test does, in the function's name
+(`test_f07_…`) or in the first line of its docstring (`F07: …`, `F28 to F37`).
+"""
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODEL = ROOT / "docs" / "failure-model.md"
+PAGE = ROOT / "docs" / "faults.md"
+HEAD = """\
+# Faults and the tests that show them
+
+<!-- Written by scripts/test --faults docs/faults.md; edits here are overwritten. -->
+
+What must follow from each fault stands in [failure-model.md](failure-model.md). This page lists the tests that name
+it, as files and functions under `tests/`, and what came of them in one run of all of them.
+
+{run}
+"""
+FINISHED = ("failed", "passed", "skipped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A row of the failure model."""
+
+    number: str
+    wrong: str
+    now: str
+
+
+def faults() -> list[Fault]:
+    """Give the faults of the failure model, in order."""
+    lines = MODEL.read_text("utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| F\d\d \|", line)]
+    return [Fault(number=row[0], wrong=row[1], now=row[4]) for row in cells]
+
+
+def numbers_in(name: str, docstring: str | None) -> frozenset[str]:
+    """Give the faults that a test names; `name` may go on with its case in brackets."""
+    function, _, case = name.partition("[")
+    promise = (docstring or "").strip().partition("\n")[0]
+    if its_own := re.findall(r"\bF\d\d\b", case):
+        return frozenset(its_own)
+    found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d\d)(?=_|$)", function)}
+    found |= set(re.findall(r"\bF\d\d\b", promise))
+    for first, last in re.findall(r"\bF(\d\d)(?:-| to )F(\d\d)\b", promise):
+        found |= {f"F{number:02}" for number in range(int(first), int(last) + 1)}
+    return frozenset(found)
+
+
+def numbers_of(item: pytest.Item) -> frozenset[str]:
+    if item.nodeid.startswith("tests/house/"):  # these are about the numbers themselves
+        return frozenset()
+    return numbers_in(item.name, getattr(getattr(item, "function", None), "__doc__", None))
+
+
+class FaultReport:
+    """Runs the tests that name a fault, and no others, and writes down what came of them."""
+
+    def __init__(self, page: Path) -> None:
+        self.page = page
+        self.shown_by: dict[str, list[str]] = {}
+        self.outcomes: dict[str, str] = {}
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        named = {item.nodeid: numbers_of(item) for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if not named[item.nodeid]])
+        items[:] = [item for item in items if named[item.nodeid]]
+        for nodeid, numbers in named.items():
+            for number in numbers:
+                self.shown_by.setdefault(number, []).append(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            worst = min(report.outcome, self.outcomes.get(report.nodeid, report.outcome))  # failed, passed, skipped
+            self.outcomes[report.nodeid] = worst
+
+    def pytest_sessionfinish(self) -> None:
+        self.page.write_text(self._page(), "utf-8")
+
+    def _page(self) -> str:
+        lines = ["| fault | what goes wrong | tests | result |", "|---|---|---|---|"]
+        for fault in faults():
+            tests = self.shown_by.get(fault.number, [])
+            cells = [fault.number, fault.wrong, _listed(tests), self._result(tests, fault)]
+            lines.append(f"| {' | '.join(cells)} |")
+        return HEAD.format(run=self._run()) + "\n" + "\n".join(lines) + "\n"
+
+    def _result(self, tests: Sequence[str], fault: Fault) -> str:
+        remark = "" if fault.now == "done" else f"**{fault.now}**"
+        told = Counter(self.outcomes.get(test, "not run") for test in tests)
+        return "<br>".join(filter(None, [_counted(told), remark]))
+
+    def _run(self) -> str:
+        told = _counted(Counter(self.outcomes.values()))
+        return f"It was of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {_commit()}: {told}."
+
+
+def _listed(tests: Iterable[str]) -> str:
+    """List tests file by file, each function once, with the number of its cases."""
+    files: dict[str, Counter[str]] = {}
+    for test in tests:
+        file, _, name = test.removeprefix("tests/").partition("::")
+        files.setdefault(file, Counter())[name.partition("[")[0]] += 1
+    return "<br>".join(
+        f"{file}: " + ", ".join(f"`{name}`" + (f" ({number})" if number > 1 else "") for name, number in names.items())
+        for file, names in files.items()
+    )
+
+
+def _counted(told: Counter[str]) -> str:
+    return ", ".join(f"{told[outcome]} {outcome}" for outcome in (*FINISHED, "not run") if told[outcome])
+
+
+def _commit() -> str:
+    commit = _git("rev-parse", "--short", "HEAD")
+    if not commit:
+        return "no commit"
+    return f"commit {commit}" + (" with changes that were not committed yet" if _git("status", "--porcelain") else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()

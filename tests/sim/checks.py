@@ -1,0 +1,432 @@
+"""What must hold at the end of a run, asked of the platforms' record, the database and the audit by plain reading.
+
+Nothing here calls the product: what both sides got wrong would stay hidden.
+"""
+
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from tests.sim.platforms import CREATING
+from tests.sim.simulation import ENDED, Simulation
+from tests.sim.workspace import GAP, LEASE, SETTLE, identity_of
+
+SLACK = 1.5
+"""Seconds that a call may take to arrive once it has started, and by which the clocks disagree."""
+STOPPED = 1.0
+"""Within so many seconds of a pause or a retraction no further call starts."""
+TOLD_WITHIN = 60.0
+STEPS: Mapping[str, set[str]] = {
+    "pending": {"pending", "due", "cancelled", "expired", "held"},
+    "due": {"due", "pending", "claimed", "cancelled", "expired", "held"},
+    "claimed": {"claimed", "pending", "due", "sending", "cancelled", "expired", "held"},
+    "retry_wait": {"retry_wait", "due", "cancelled", "expired", "held"},
+    "sending": {
+        "sending", "published", "submitted", "failed", "retry_wait", "held", "unknown", "retracting", "cancelled",
+    },
+    "submitted": {"submitted", "published", "failed", "removed", "held", "retracting"},
+    "unknown": {
+        "unknown", "published", "submitted", "failed", "removed", "held", "due", "expired", "cancelled", "retracting",
+    },
+    "held": {
+        "held", "due", "retry_wait", "submitted", "unknown", "published", "retracting", "retracted", "removed",
+        "failed", "expired", "cancelled",
+    },
+    "published": {"retracting", "removed"},
+    "retracting": {"retracting", "retracted", "held"},
+}  # fmt: skip
+"""Where each state may lead; the ended ones lead nowhere."""
+
+Check = Callable[[Simulation], Iterator[str]]
+
+
+def violations(simulation: Simulation) -> list[str]:
+    """Give all that is wrong, each with the number of the promise that is broken."""
+    found = [f"life: {trouble}" for trouble in simulation.wrong]
+    for name, check in CHECKS.items():
+        found += [f"{name}: {trouble}" for trouble in check(simulation)]
+    return found
+
+
+def name_of(row: Any) -> str:
+    label = "" if row["label"] == "once" else f"#{row['label']}"
+    return f"{row['post']}{label}@{row['account']}"
+
+
+def deliveries(simulation: Simulation) -> list[Any]:
+    return simulation.rows("SELECT * FROM delivery ORDER BY id")
+
+
+def attempts(simulation: Simulation, delivery: int) -> list[Any]:
+    return simulation.rows("SELECT * FROM attempt WHERE delivery = ? ORDER BY number", delivery)
+
+
+def story(simulation: Simulation, row: Any) -> list[Any]:
+    return simulation.rows("SELECT * FROM audit WHERE subject = ? ORDER BY id", name_of(row))
+
+
+def calls(simulation: Simulation) -> list[dict[str, Any]]:
+    """Give the creating calls that reached a platform, each with what it made."""
+    log = simulation.log
+    made = {line["call"]: line["post_id"] for line in log if line["kind"] == "act" and line["endpoint"] in CREATING}
+    received = [line for line in log if line["kind"] == "recv" and line["endpoint"] in CREATING]
+    return [{**line, "made": made.get(line["seq"])} for line in received]
+
+
+def seconds(simulation: Simulation, micros: int) -> float:
+    """Turn an instant of the books into one of the platforms' clock."""
+    return micros / 1e6 - simulation.world.skew
+
+
+def i1_at_most_one(simulation: Simulation) -> Iterator[str]:
+    """One creation for each delivery, unless an earlier copy was gone and a person ordered another."""
+    for row in deliveries(simulation):
+        copies = simulation.copies(row)
+        gone = {line["post_id"]: line["t"] for line in simulation.log if line["kind"] == "removed"}
+        for first, second in pairwise(copies):
+            ruled = [entry for entry in story(simulation, row) if entry["event"] == "Ruled"]
+            between = [entry for entry in ruled if first.created < seconds(simulation, entry["at"]) < second.created]
+            if not (gone.get(first.id, float("inf")) <= second.created and between):
+                yield f"{name_of(row)} was made twice: {first.id} and {second.id}"
+
+
+def i2_no_silent_end(simulation: Simulation) -> Iterator[str]:
+    """Whatever has not ended is with a person, who has been told, or waits for what is."""
+    rows = deliveries(simulation)
+    held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
+    for row in rows:
+        if row["state"] == "held":
+            if not _alerts(simulation, row, only_open=True):
+                yield f"{name_of(row)} is held ({row['reason']}) and nobody was told"
+        elif row["state"] == "due" and (row["follows"], row["account"]) in held:
+            continue
+        elif row["state"] not in ENDED:
+            yield f"{name_of(row)} is still {row['state']} ({row['reason']})"
+        elif row["state"] != "published" and not row["reason"] and row["state"] != "retracted":
+            yield f"{name_of(row)} ended {row['state']} without a reason"
+
+
+def i3_intent_before_call(simulation: Simulation) -> Iterator[str]:
+    """Each call has an announcement of its own, committed before it came, whose lease had not ended when it left."""
+    open_attempts: dict[str, list[Any]] = defaultdict(list)
+    for row in simulation.rows("SELECT * FROM attempt ORDER BY intended_at"):
+        open_attempts[identity_of(row["account"])].append(row)
+    for call in calls(simulation):
+        mine = open_attempts[call["account"]]
+        fitting = [row for row in mine if -0.01 <= call["t"] - seconds(simulation, row["intended_at"]) <= LEASE + SLACK]
+        if not fitting:
+            yield f"a call reached {call['account']} at {call['t']} that nobody had announced"
+        else:
+            mine.remove(fitting[-1])
+
+
+def i4_what_was_filed_is_what_was_sent(simulation: Simulation) -> Iterator[str]:
+    """The words that arrived are those of the rendition that the attempt names."""
+    for row in deliveries(simulation):
+        wanted = []
+        for attempt in attempts(simulation, row["id"]):
+            [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", attempt["rendition"])
+            wanted.append(json.loads(kept["body"]))
+        for post in simulation.copies(row):
+            if post.extra.get("rewritten"):
+                continue
+            said = _plain(f"{post.extra.get('sent', '')}{post.title}{post.text}{post.html}")
+            if not any(_plain(body["title"]) in said and _plain(body["text"])[:200] in said for body in wanted):
+                yield f"{name_of(row)}: {post.id} does not say what was filed"
+
+
+def i6_only_in_its_window(simulation: Simulation) -> Iterator[str]:
+    """No call before its instant or after its expiry, and no first claim later than allowed."""
+    for row in deliveries(simulation):
+        if row["post"] in simulation.workspace.edited:
+            continue
+        for attempt in attempts(simulation, row["id"]):
+            if attempt["intended_at"] < row["due_at"]:
+                yield f"{name_of(row)} was sent before it was due"
+            if attempt["intended_at"] >= row["expires_at"]:
+                yield f"{name_of(row)} was sent after its expiry"
+        claims = [entry for entry in story(simulation, row) if entry["event"] == "Claimed"]
+        ruled = any(entry["event"] == "Ruled" for entry in story(simulation, row))
+        if claims and not ruled and claims[0]["at"] > row["due_at"] + row["max_late"]:
+            yield f"{name_of(row)} was first claimed too late"
+
+
+def i7_unknown_is_never_retried_blind(simulation: Simulation) -> Iterator[str]:
+    """Between a call in doubt and the next lies proven absence, or a person's decision."""
+    for row in deliveries(simulation):
+        tries = attempts(simulation, row["id"])
+        for first, second in pairwise(tries):
+            if first["outcome"] in ("NotSent", "RateLimited", "Busy", "CredentialExpired"):
+                continue
+            acts = [entry for entry in story(simulation, row) if entry["event"] == "Ruled"]
+            if any(first["intended_at"] < entry["at"] < second["intended_at"] for entry in acts):
+                continue
+            looks = simulation.rows(
+                "SELECT * FROM look WHERE delivery = ? AND attempt = ? AND finding = 'Missing' AND at < ?",
+                row["id"],
+                first["number"],
+                second["intended_at"],
+            )
+            settled = first["ended_at"] is not None and any(
+                look["at"] > first["ended_at"] + SETTLE * 1e6 for look in looks
+            )
+            if len(looks) < 2 or not settled:
+                yield f"{name_of(row)}: attempt {second['number']} follows a doubt, blindly"
+        resent = [entry for entry in story(simulation, row) if entry["event"] == "AbsenceShown"]
+        if sum(entry["after"] == "due" for entry in resent) > 1:
+            yield f"{name_of(row)} was sent again twice without a person"
+
+
+def i8_published_is_true(simulation: Simulation) -> Iterator[str]:
+    """A published row names a post of that account, with its own words, that no other row names."""
+    owners: dict[tuple[str, str], str] = {}
+    for row in deliveries(simulation):
+        if row["remote_id"] is None:
+            if row["state"] == "published":
+                yield f"{name_of(row)} is published, but names no post"
+            continue
+        key = (row["account"], row["remote_id"])
+        if key in owners:
+            yield f"{row['remote_id']} belongs to {owners[key]} and to {name_of(row)}"
+        owners[key] = name_of(row)
+        if row["is_by_word"]:
+            continue
+        if row["remote_id"] not in {post.id for post in simulation.copies(row)}:
+            yield f"{name_of(row)} names {row['remote_id']}, which is not its post"
+    for row in deliveries(simulation):
+        standing = [post for post in simulation.copies(row) if post.state == "live"]
+        if row["state"] in ("failed", "expired", "cancelled", "retracted", "removed") and standing:
+            if row["state"] == "removed" or not any(e["event"] == "Ruled" for e in story(simulation, row)):
+                yield f"{name_of(row)} is {row['state']}, but {standing[0].id} is live"
+
+
+def i9_no_loss(simulation: Simulation) -> Iterator[str]:
+    """What nobody stopped, refused or limited in time has been published."""
+    workspace = simulation.workspace
+    people = {told.subject.partition("@")[0] for told in simulation.told if told.what in ("withdraw", "retract")}
+    for row in deliveries(simulation):
+        entry = workspace.every.get(row["post"])
+        ruled = any(one["event"] == "Ruled" for one in story(simulation, row))
+        if entry is None or row["state"] in ("published", "held", "retracted", "removed") or ruled:
+            continue
+        touched = row["post"] in people | workspace.edited | workspace.removed
+        followed = row["follows"] is not None
+        if row["state"] == "failed" and not _was_refused(simulation, row):
+            yield f"{name_of(row)} failed ({row['reason']}), though no platform refused it"
+        if row["state"] == "expired" and not (entry.is_tight or touched):
+            yield f"{name_of(row)} expired ({row['reason']}), though there was time"
+        if row["state"] == "cancelled" and not (touched or followed):
+            yield f"{name_of(row)} was cancelled ({row['reason']}), though nobody wanted that"
+    shape = simulation.shape
+    if not (shape.create or shape.read or shape.orders or shape.appointed or shape.chance_of_death or shape.kills):
+        for row in deliveries(simulation):
+            if row["state"] != "published":
+                yield f"{name_of(row)} is {row['state']}, though nothing happened"
+
+
+def i10_trouble_is_told(simulation: Simulation) -> Iterator[str]:
+    """Each end that is not a person's wish has an alert of the same minute."""
+    for row in deliveries(simulation):
+        for entry in story(simulation, row):
+            if entry["after"] not in ("held", "failed", "expired") or entry["after"] == entry["before"]:
+                continue
+            if entry["role"] != "person" and not any(
+                abs(alert["at"] - entry["at"]) <= TOLD_WITHIN * 1e6 for alert in _alerts(simulation, row)
+            ):
+                yield f"{name_of(row)} became {entry['after']} and nobody was told"
+
+
+def i12_legal_steps_only(simulation: Simulation) -> Iterator[str]:
+    """States follow one another as the table says; versions count the steps; what has ended stays so."""
+    for row in deliveries(simulation):
+        state, version = None, None
+        for entry in story(simulation, row):
+            if entry["after"] is None:
+                continue
+            if entry["event"] == "Filed":
+                state = entry["after"]
+                continue
+            detail = json.loads(entry["detail"])
+            if entry["before"] != state:
+                yield f"{name_of(row)}: {entry['event']} began at {entry['before']}, not at {state}"
+            if entry["after"] not in STEPS.get(entry["before"], set()):
+                yield f"{name_of(row)}: {entry['before']} -> {entry['after']} by {entry['event']}"
+            if version is not None and detail["version"] != version + 1:
+                yield f"{name_of(row)}: version {version} was followed by {detail['version']}"
+            state, version = entry["after"], detail["version"]
+        if state != row["state"]:
+            yield f"{name_of(row)} is {row['state']}, the audit says {state}"
+
+
+def i13_one_sender(simulation: Simulation) -> Iterator[str]:
+    """Attempts are numbered without gaps, each by an epoch of its own, and one is over before the next begins."""
+    for row in deliveries(simulation):
+        tries = attempts(simulation, row["id"])
+        if [attempt["number"] for attempt in tries] != list(range(1, row["attempts"] + 1)):
+            yield f"{name_of(row)} has attempts {[attempt['number'] for attempt in tries]}"
+        for first, second in pairwise(tries):
+            if first["epoch"] >= second["epoch"]:
+                yield f"{name_of(row)}: attempts {first['number']} and {second['number']} share an epoch"
+            if first["ended_at"] is None or first["ended_at"] > second["intended_at"]:
+                yield f"{name_of(row)}: attempt {second['number']} began before the one before it was over"
+
+
+def i14_pause_holds(simulation: Simulation) -> Iterator[str]:
+    """No call starts in a paused scope."""
+    entries = simulation.rows("SELECT * FROM audit WHERE event IN ('Paused', 'Resumed') ORDER BY id")
+    for entry in (entry for entry in entries if entry["event"] == "Paused"):
+        began = seconds(simulation, entry["at"])
+        ends = [
+            seconds(simulation, other["at"])
+            for other in entries
+            if other["event"] == "Resumed" and other["subject"] == entry["subject"] and other["id"] > entry["id"]
+        ]
+        for row in deliveries(simulation):
+            if entry["subject"] not in _scopes(row):
+                continue
+            for attempt in attempts(simulation, row["id"]):
+                if began + 0.001 < seconds(simulation, attempt["intended_at"]) < min(ends, default=float("inf")):
+                    yield f"{name_of(row)} was announced while {entry['subject']} was paused"
+        if entry["subject"] == "all" or entry["subject"].startswith("account:"):
+            account = entry["subject"].removeprefix("account:")
+            for call in calls(simulation):
+                is_meant = entry["subject"] == "all" or call["account"] == identity_of(account)
+                if is_meant and began + STOPPED + SLACK < call["t"] < min(ends, default=float("inf")):
+                    yield f"a call reached {call['account']} at {call['t']}, {entry['subject']} was paused at {began}"
+
+
+def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
+    """Between two calls of a login lies its gap, and whatever rest the platform asked for."""
+    logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
+    for login in logins:
+        tries = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        for first, second in pairwise(tries):
+            rest = (second["intended_at"] - first["intended_at"]) / 1e6
+            if rest < GAP - 0.001:
+                yield f"{login['login']} spoke twice within {rest:.1f} s"
+            told = json.loads(first["detail"] or "{}")
+            if first["outcome"] == "RateLimited" and told.get("until"):
+                [until] = simulation.rows("SELECT strftime('%s', ?) AS at", told["until"])
+                if second["intended_at"] / 1e6 < float(until["at"]):
+                    yield f"{login['login']} spoke before the platform allowed"
+
+
+def i16_retract_wins(simulation: Simulation) -> Iterator[str]:
+    """After a retraction was ordered no call starts for the post; what is live of it is shown red."""
+    for row in deliveries(simulation):
+        ordered = [entry["at"] for entry in story(simulation, row) if entry["event"] == "RetractOrdered"]
+        if not ordered:
+            continue
+        for attempt in attempts(simulation, row["id"]):
+            if attempt["intended_at"] > ordered[0]:
+                yield f"{name_of(row)} was announced after its retraction"
+        standing = [post for post in simulation.copies(row) if post.state == "live"]
+        if standing and row["state"] not in ("retracting", "held") and not row["is_by_word"]:
+            yield f"{name_of(row)} was to be taken down, is {row['state']}, and {standing[0].id} is live"
+
+
+def i17_one_occurrence_once(simulation: Simulation) -> Iterator[str]:
+    """A repeating post has one occurrence for each of its instants, a one-off post one and what people ordered."""
+    for row in deliveries(simulation):
+        entry = simulation.workspace.every.get(row["post"])
+        if entry is None or row["post"] in simulation.workspace.edited:
+            continue
+        if entry.cron is None and row["label"] != "once" and not any(
+            told.what == "resend" and told.subject == f"{row['post']}@{row['account']}" for told in simulation.told
+        ):
+            yield f"{name_of(row)} is an occurrence that nobody planned"
+        if entry.cron is not None and row["planned_at"] % 120_000_000 and "." not in row["label"]:
+            yield f"{name_of(row)} falls on no instant of its own"
+
+
+def i18_the_audit_is_whole(simulation: Simulation) -> Iterator[str]:
+    """Entries are numbered without gaps, each hash covers the row and the hash before it."""
+    entries = simulation.rows("SELECT * FROM audit ORDER BY id")
+    for number, entry in enumerate(entries, 1):
+        if entry["id"] != number:
+            yield f"entry {number} is missing"
+            return
+    for first, second in pairwise(entries):
+        if second["previous"] != first["hash"]:
+            yield f"entry {second['id']} is not bound to the one before"
+        if first["at"] > second["at"] + 1e6:
+            yield f"entry {second['id']} is older than the one before"
+    if len({entry["hash"] for entry in entries}) != len(entries):
+        yield "two entries share a hash"
+
+
+def i21_one_occurrence_one_text(simulation: Simulation) -> Iterator[str]:
+    """Live copies of one occurrence have one title, unless a person decided otherwise."""
+    titles: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in deliveries(simulation):
+        if any(entry["event"] == "Ruled" for entry in story(simulation, row)) or row["state"] != "published":
+            continue
+        for attempt in attempts(simulation, row["id"])[-1:]:
+            [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", attempt["rendition"])
+            titles[row["post"], row["label"]].add(json.loads(kept["body"])["title"])
+    for key, found in titles.items():
+        if len(found) > 1:
+            yield f"{key} went out as {sorted(found)}"
+
+
+def i22_reload_is_all_or_nothing(simulation: Simulation) -> Iterator[str]:
+    """Every one-off post of the schedule in force stands in the books for each of its accounts, or was withdrawn."""
+    versions = simulation.rows("SELECT text FROM schedule ORDER BY id")
+    known = {row["id"]: row for row in simulation.rows("SELECT * FROM post")}
+    filed = {(row["post"], row["account"]) for row in deliveries(simulation)}
+    ever = {post for version in versions for post in re.findall(r'^id = "(\w+)"', version["text"], re.MULTILINE)}
+    for post, row in known.items():
+        if post not in ever:
+            yield f"{post} is known, but stood in no accepted schedule"
+        entry = simulation.workspace.every[post]
+        if row["is_withdrawn"] or entry.cron or post in simulation.workspace.edited | simulation.workspace.removed:
+            continue
+        for account in entry.accounts:
+            if (post, account) not in filed and versions and f'id = "{post}"' in versions[-1]["text"]:
+                yield f"{post}@{account} stands in the schedule, but was never filed"
+
+
+CHECKS: Mapping[str, Check] = {
+    "I1": i1_at_most_one,
+    "I2": i2_no_silent_end,
+    "I3": i3_intent_before_call,
+    "I4": i4_what_was_filed_is_what_was_sent,
+    "I6": i6_only_in_its_window,
+    "I7": i7_unknown_is_never_retried_blind,
+    "I8": i8_published_is_true,
+    "I9": i9_no_loss,
+    "I10": i10_trouble_is_told,
+    "I12": i12_legal_steps_only,
+    "I13": i13_one_sender,
+    "I14": i14_pause_holds,
+    "I15": i15_limits_are_kept,
+    "I16": i16_retract_wins,
+    "I17": i17_one_occurrence_once,
+    "I18": i18_the_audit_is_whole,
+    "I21": i21_one_occurrence_one_text,
+    "I22": i22_reload_is_all_or_nothing,
+}
+
+
+def _alerts(simulation: Simulation, row: Any, *, only_open: bool = False) -> list[Any]:
+    found = simulation.rows("SELECT * FROM alert WHERE subject = ?", name_of(row))
+    return [alert for alert in found if alert["cleared_at"] is None or not only_open]
+
+
+def _scopes(row: Any) -> set[str]:
+    return {"all", f"platform:{row['platform']}", f"account:{row['account']}", f"post:{row['post']}"}
+
+
+def _was_refused(simulation: Simulation, row: Any) -> bool:
+    said = [attempt["outcome"] for attempt in attempts(simulation, row["id"])]
+    looks = simulation.rows("SELECT finding FROM look WHERE delivery = ?", row["id"])
+    return "Rejected" in said or any(look["finding"] == "Rejected" for look in looks)
+
+
+def _plain(text: str) -> str:
+    bare = re.sub(r"<[^>]+>|media:\w+|https?://\S+", "", text)
+    return "".join(letter for letter in unicodedata.normalize("NFKC", bare) if letter.isalnum())

@@ -1,0 +1,179 @@
+"""The rest of the machine, made up as well: clocks, randomness, the log, and the daemon's metronome."""
+
+import asyncio
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, event
+
+import adapters._http
+import publisher.daemon
+import publisher.wiring.application
+from publisher.daemon import GRACE, Daemon, _beat
+from publisher.world import World
+from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop
+from tests.sim.network import Network
+from tests.sim.platforms import EPOCH
+
+BEATS = {
+    "keep": (0.0, 1.0),
+    "deliver": (0.1, 0.5),
+    "look": (1.0, 1.0),
+    "retract": (1.0, 1.0),
+    "read_schedule": (20.0, 20.0),
+    "plan": (20.0, 60.0),
+    "sign": (5.0, 15.0),
+    "probe": (5.0, 30.0),
+    "watch": (30.0, 15.0),
+    "anchor": (10.0, 300.0),
+}
+"""The daemon's verbs, the seconds to the first beat of each, and those between two."""
+
+
+@dataclass(slots=True)
+class Fate:
+    """Where a mortal life dies: by chance at any failpoint, or at the n-th passing of those that are named."""
+
+    dice: Random
+    chance: float = 0.0
+    appointed: dict[str, int] = field(default_factory=dict)
+
+    def strikes(self, name: str) -> bool:
+        if name in self.appointed:
+            self.appointed[name] -= 1
+            if self.appointed[name] <= 0:
+                del self.appointed[name]
+                return True
+        return self.chance > 0 and self.dice.random() < self.chance
+
+
+@dataclass(slots=True)
+class SimWorld(World):
+    """The world of the lives: the loop's time, by a clock that is a little wrong, and death at failpoints."""
+
+    loop: VirtualLoop = field(kw_only=True)
+    fate: Fate = field(kw_only=True)
+    skew: float = 0.0
+    fell: Callable[[str], None] = lambda _name: None
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.skew)
+
+    def monotonic(self) -> float:
+        return self.loop.time()
+
+    def die_here(self, name: str) -> None:
+        life = LIFE.get()
+        if life is None or not life.is_mortal or life.is_dead or not self.fate.strikes(name):
+            return
+        life.died_at = name
+        self.fell(name)
+        raise DiedError(name)
+
+
+@contextlib.contextmanager
+def made_up(
+    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], *, trace: bool
+) -> Iterator[None]:
+    """Let nothing but the seed decide, as long as this lasts."""
+    bytes_dice = Random(f"{seed}/bytes")
+    kept = random.getstate()
+    studios: dict[object, Any] = {}
+    build = publisher.wiring.application.build_studio
+
+    def build_once(settings: Any) -> Any:
+        """Templates and settings never change here, and reading them takes longer than all else."""
+        key = settings.workspace
+        if key not in studios:
+            studios[key] = build(settings)
+        return studios[key]
+
+    with contextlib.ExitStack() as stack:
+        for place, name, value in (
+            (time, "time", lambda: EPOCH + loop.time()),
+            (time, "monotonic", loop.time),
+            (os, "urandom", bytes_dice.randbytes),
+            (random, "_urandom", bytes_dice.randbytes),
+            (adapters._http, "_Network", lambda: network),
+            (publisher.daemon, "_run_on", lambda daemon: _run_on(daemon, pace)),
+            (publisher.daemon, "_spare_the_collector", lambda: None),
+            (publisher.wiring.application, "build_studio", build_once),
+        ):
+            stack.enter_context(replaced(place, name, value))
+        stack.enter_context(_logged(loop, trace=trace))
+        event.listen(Engine, "connect", _belongs)
+        stack.callback(event.remove, Engine, "connect", _belongs)
+        random.seed(f"{seed}/random")
+        stack.callback(random.setstate, kept)
+        yield
+
+
+@contextlib.contextmanager
+def replaced(place: object, name: str, value: object) -> Iterator[None]:
+    """Put another thing in a name's place for a while."""
+    kept = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, kept)
+
+
+@contextlib.contextmanager
+def _logged(loop: VirtualLoop, *, trace: bool) -> Iterator[None]:
+    def tell(_logger: object, _method: str, fields: dict[str, Any]) -> str:
+        if not trace:
+            raise structlog.DropEvent
+        life = LIFE.get()
+        told = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
+        if fields.get("exc_info"):
+            told += f" {sys.exc_info()[1]!r}"
+        return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {told}"
+
+    kept = structlog.get_config()
+    structlog.configure(
+        processors=[tell], logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**kept)
+
+
+def _belongs(connection: Any, _record: object) -> None:
+    """The system closes a dead process's files; SQLite rolls back what was not committed."""
+    life = LIFE.get()
+    if life is not None:
+        life.ends.append(connection.close)
+
+
+async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:
+    """Beat as the daemon does, every beat after the one before; `pace` says how much slower."""
+
+    async def go_on(name: str) -> None:
+        first, period = BEATS[name]
+        await asyncio.sleep(first)
+        while not daemon.stopping.is_set():
+            await _beat(daemon, getattr(daemon, name))
+            await asyncio.sleep(period * pace())
+
+    metronome = [asyncio.create_task(go_on(name)) for name in BEATS]
+    await daemon.stopping.wait()
+    for task in metronome:
+        task.cancel()
+    if daemon.beats:
+        await asyncio.wait(daemon.beats, timeout=GRACE)
+    return 0
+
+
+def new_life(number: int) -> Life:
+    return Life(name=f"life-{number}", is_mortal=True)

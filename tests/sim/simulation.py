@@ -1,0 +1,380 @@
+"""One run: publisher's daemon, the platforms and people, from one seed, in made-up time."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from publisher.daemon import run
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import IllegalStepError, InputError, RefusedError
+from publisher.domain.post import PostId
+from publisher.planning import send_again
+from publisher.reviewing import Ruling, person, rule
+from publisher.settings import Settings, load_settings
+from publisher.store.board import Board
+from publisher.store.orders import Orders
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Act
+from publisher.store.setup import prepare
+from publisher.wiring.application import open_application
+from publisher.wiring.books import open_books
+from publisher.world import FAILPOINTS, World
+from tests.sim.loop import Life, VirtualLoop
+from tests.sim.machinery import Fate, SimWorld, made_up, new_life
+from tests.sim.network import Network
+from tests.sim.platforms import EPOCH, Platforms, open_platforms
+from tests.sim.workspace import SETTLE, Entry, Workspace, identity_of, instant, make_workspace, platform_of
+
+MARKED = timedelta(hours=5)
+ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
+LONGEST_CALM = 6 * 3600.0
+MOST_RULINGS = 8
+RESTART = (0.2, 8.0)
+"""Seconds until a dead daemon is started again."""
+DEADLY = tuple(sorted(FAILPOINTS - {"migrate.mid"}))
+
+
+@dataclass(slots=True, kw_only=True)
+class Shape:
+    """What a seed stands for: who publishes what, what goes wrong, and how long the storm lasts."""
+
+    accounts: tuple[str, ...]
+    storm: float
+    create: float = 0.0
+    read: float = 0.0
+    other: float = 0.0
+    connect: float = 0.0
+    chance_of_death: float = 0.0
+    appointed: dict[str, int] = field(default_factory=dict)
+    kills: list[float] = field(default_factory=list)
+    freezes: list[tuple[float, float]] = field(default_factory=list)
+    orders: list[float] = field(default_factory=list)
+    pace: float = 2.0
+    skew: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that somebody did to the run, for the trace and for the checks."""
+
+    at: float
+    what: str
+    subject: str
+
+
+@dataclass(eq=False)
+class Simulation:
+    """A run that can be driven step by step. Use it as `with opened(…) as simulation`."""
+
+    seed: str
+    shape: Shape
+    loop: VirtualLoop
+    dice: Random
+    workspace: Workspace
+    platforms: Platforms
+    world: SimWorld
+    settings: Settings
+    network: Network
+    told: list[Told] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    deaths: Counter[str] = field(default_factory=Counter)
+    life: Life | None = None
+    is_stormy: bool = True
+    is_over: bool = False
+    pace: float = 2.0
+    lives: int = 0
+
+    # --- lives ---
+
+    async def keep_alive(self) -> None:
+        """Start the daemon again whenever it has ended, as the system's supervisor does."""
+        while not self.is_over:
+            self.lives += 1
+            life = self.life = new_life(self.lives)
+            gone = asyncio.get_running_loop().create_future()
+            life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
+            task = self.loop.live(life, run(self.settings, self.world))
+            task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
+            await gone
+            if life.is_dead:
+                self.deaths[life.died_at or "?"] += 1
+                self.tell("died", life.died_at or "?")
+            elif task.done() and not task.cancelled() and task.exception() is not None:
+                self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
+                self.is_over = True
+                return
+            await asyncio.sleep(self.dice.uniform(*RESTART))
+
+    def kill(self) -> None:
+        """Kill the daemon where it stands."""
+        if self.life is not None and not self.life.is_dead:
+            self.loop.kill(self.life, "kill")
+
+    def freeze(self, seconds: float) -> None:
+        """Stop the daemon for a while; the world goes on."""
+        life = self.life
+        if life is not None and not life.is_dead and not life.is_frozen:
+            self.tell("frozen", f"{seconds:.0f}s")
+            life.is_frozen = True
+            self.loop.call_later(seconds, self.loop.thaw, life)
+
+    def fell(self, name: str) -> None:
+        """A death in the middle of writing the journal leaves a torn line."""
+        if name == "intent.after_commit" and self.dice.random() < 0.5:
+            self.workspace.tear_journal(self.dice.random())
+
+    def tell(self, what: str, subject: str = "") -> None:
+        self.told.append(Told(self.loop.time(), what, subject))
+
+    # --- time ---
+
+    @property
+    def now(self) -> float:
+        return EPOCH + self.loop.time()
+
+    def pass_time(self, seconds: float) -> None:
+        self.loop.run_for(seconds)
+
+    def calm_down(self) -> None:
+        """End the storm; then let time pass, and people rule, until everything has come to rest."""
+        self.is_stormy = False
+        self.platforms.mischief.clear()
+        self.platforms.mischief.once.clear()
+        self.shape.connect = 0.0
+        self.world.fate.chance = 0.0
+        self.world.fate.appointed.clear()
+        self.workspace.write(instant(self.now))
+        self.pass_time(45)
+        for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
+            self.order(lambda row=row: self.resume(row["scope"]))
+        until = self.loop.time() + LONGEST_CALM
+        for _ in range(MOST_RULINGS):
+            self._wait_for_rest(until)
+            for post in sorted(self.platforms.world.posts.values(), key=lambda one: one.id):
+                if post.state == "review" and post.review.get("due") is None:
+                    self.platforms.world.judge(post, "pass")
+            for scope in self.rows("SELECT scope FROM pause ORDER BY scope"):
+                self.order(lambda scope=scope: self.resume(scope["scope"]))
+            held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id")
+            if self.is_over or not held:
+                break
+            for row in held:
+                self.order(lambda row=row: self.rule(row["id"]))
+        self._wait_for_rest(until)
+
+    def _wait_for_rest(self, until: float) -> None:
+        self.pace, rounds = self.shape.pace, 0
+        while not self.is_over and self.loop.time() < until and not self.is_at_rest():
+            self.pass_time(15 * self.pace)
+            rounds += 1
+            if rounds > 4:
+                self.pace = min(self.pace * 1.5, 60.0)
+        self.pace = self.shape.pace
+        self.pass_time(5)
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing moves any more, but what a person must decide, or what waits for such a thing."""
+        rows = self.rows("SELECT * FROM delivery")
+        held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
+        return bool(rows) and all(
+            row["state"] in ENDED
+            or row["state"] == "held"
+            or (row["state"] == "due" and (row["follows"], row["account"]) in held)
+            for row in rows
+        )
+
+    def stop(self) -> None:
+        """End the daemon in order."""
+        self.is_over = True
+        if self.life is not None:
+            self.loop.kill(self.life, "end")
+
+    # --- what stands where ---
+
+    def rows(self, query: str, *facts: object) -> list[sqlite3.Row]:
+        """Ask the database, without the product."""
+        with contextlib.closing(sqlite3.connect(self.workspace.database)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query, facts).fetchall()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Give what the platforms saw."""
+        return list(json.loads(self.platforms.world.log.since(0)))
+
+    def digest(self) -> str:
+        """Name the whole history: what the platforms saw, and every entry of the audit."""
+        told = hashlib.sha256(self.platforms.world.log.since(0))
+        for row in self.rows("SELECT * FROM audit ORDER BY id"):
+            told.update(repr(tuple(row)).encode())
+        return told.hexdigest()
+
+    def copies(self, delivery: sqlite3.Row) -> list[Any]:
+        """Give what the platforms ever made of a delivery, in the order of its making, by its marker."""
+        [rendition] = self.rows("SELECT body FROM rendition WHERE fingerprint = ?", delivery["rendition"])
+        marker = json.loads(rendition["body"])["marker"]["code"]
+        found = [
+            post
+            for post in self.platforms.world.posts.values()
+            if post.account == identity_of(delivery["account"])
+            and not post.extra.get("by_hand")
+            and marker in f"{post.extra.get('sent', '')} {post.title} {post.text} {post.html}"
+        ]
+        return sorted(found, key=lambda post: (post.created, post.id))
+
+    # --- people ---
+
+    def order(self, deed: Callable[[], Any]) -> None:
+        """Let a person do something in a process of their own, and wait for it."""
+        work = self.loop.live(Life(name="person"), self._try(deed))
+        self.loop.run_until_complete(work)
+
+    async def _try(self, deed: Callable[[], Any]) -> None:
+        try:
+            await deed()
+        except (RefusedError, IllegalStepError, InputError) as error:
+            self.tell("refused", repr(error))
+
+    async def pause(self, scope: str) -> None:
+        async with open_books(self.settings, self.world) as books:
+            await Orders(books).pause(scope, person("li"), "drill")
+        self.tell("pause", scope)
+
+    async def resume(self, scope: str) -> None:
+        async with open_books(self.settings, self.world) as books:
+            await Orders(books).resume(scope, person("li"))
+        self.tell("resume", scope)
+
+    async def withdraw(self, post: str) -> None:
+        async with open_books(self.settings, self.world) as books:
+            await Orders(books).withdraw(PostId(post), person("li"), "not wanted")
+        self.tell("withdraw", post)
+
+    async def retract(self, post: str, account: str | None = None) -> None:
+        async with open_books(self.settings, self.world) as books:
+            await Orders(books).retract(PostId(post), account, person("li"), "wrong")  # type: ignore[arg-type]
+        self.tell("retract", f"{post}@{account or ''}")
+
+    async def resend(self, number: int) -> None:
+        """Order a new occurrence for one that ended badly, as `publisher resend` does."""
+        async with open_application(self.settings, self.world, sends=False) as application:
+            [old] = [item for item in await application.board.deliveries() if item.id == number]
+            post = await application.registry.post(old.key.post)
+            if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
+                return
+            act = Act(event="ResendOrdered", subject=f"{old.key.post}@{old.account}", by=person("wang"))
+            await send_again(application.planner, post, [old.account], [act])
+        self.tell("resend", f"{old.key.post}@{old.account}")
+
+    async def rule(self, number: int) -> None:
+        """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
+        [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
+        [last] = self.rows("SELECT max(intended_at) AS at FROM attempt WHERE delivery = ?", number)
+        if last["at"] is not None and self.now < last["at"] / 1e6 + SETTLE + 20:
+            return
+        copies = [post for post in self.copies(row) if post.state in ("live", "review")]
+        if any(post.state == "review" for post in copies):
+            return
+        async with open_books(self.settings, self.world) as books:
+            [held] = [item for item in await Board(books).deliveries() if item.id == number]
+            ruling, more = self._choose(held, copies)
+            await rule(Outbox(books), held, ruling, by="zhao", reason="looked", **more)
+        self.tell(f"rule {ruling}", f"{row['post']}@{row['account']}")
+
+    def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Ruling, dict[str, str]]:
+        if copies:
+            url = {"url": f"https://example.com/{copies[-1].id}"}
+            again = held.reason in ("not_seen", "lookalike", "cannot_check")
+            return Ruling.LIVE, url | ({"second": "qian"} if again else {})
+        if held.attempts == 0 and self.dice.random() < 0.5:
+            return Ruling.RESEND, {}
+        return self.dice.choice([Ruling.RESEND, Ruling.RESEND, Ruling.NOT_LIVE, Ruling.CANCEL]), {}
+
+    def edit(self, post: str, **changes: Any) -> None:
+        """Change an entry of the schedule and save the file."""
+        entry = self.workspace.entries.get(post)
+        if entry is not None:
+            self.workspace.add(replace(entry, **changes))
+            self.workspace.edited.add(post)
+            self.save("edit", post)
+
+    def strike(self, post: str) -> None:
+        """Take an entry out of the schedule."""
+        if len(self.workspace.entries) > 1 and self.workspace.entries.pop(post, None):
+            self.workspace.removed.add(post)
+            self.save("strike", post)
+
+    def save(self, what: str, post: str) -> None:
+        """Save the schedule, now and then in two steps, the first of which leaves half a file."""
+        if self.dice.random() < 0.2:
+            self.workspace.write(instant(self.now), cut=True)
+            self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
+        else:
+            self.workspace.write(instant(self.now))
+        self.tell(what, post)
+
+
+@cache
+def empty_database() -> Path:
+    """Give a database that stands at the newest migration, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="publisher-sim-empty-"))
+    file = folder / "publisher.db"
+    asyncio.run(prepare(f"sqlite:///{file}", "drill", folder / "intents.jsonl", World()))
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return file
+
+
+@contextlib.contextmanager
+def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False) -> Iterator[Simulation]:
+    """Give a run whose daemon is about to start."""
+    loop = VirtualLoop(Random(f"{seed}/loop"))
+    platforms = open_platforms(loop, Random(f"{seed}/mischief"))
+    connect = Random(f"{seed}/connect")
+    network = Network(loop, platforms.application, Random(f"{seed}/network"))
+    workspace = make_workspace(shape.accounts, empty_database())
+    fate = Fate(Random(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
+    world = SimWorld(loop=loop, fate=fate, skew=shape.skew)
+    try:
+        with made_up(loop, network, seed, lambda: simulation.pace, trace=trace):
+            settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
+            simulation = Simulation(
+                seed=seed,
+                shape=shape,
+                loop=loop,
+                dice=Random(f"{seed}/people"),
+                workspace=workspace,
+                platforms=platforms,
+                world=world,
+                settings=settings,
+                network=network,
+                pace=shape.pace,
+            )
+            world.fell = simulation.fell
+            network.troubles = lambda: (
+                connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None
+            )
+            mischief = platforms.mischief
+            mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
+            for account in shape.accounts:
+                platforms.furnish(platform_of(account), identity_of(account))
+            for entry in entries:
+                workspace.add(entry)
+            workspace.write(instant(simulation.now - 5))
+            loop.live(None, simulation.keep_alive())
+            yield simulation
+            simulation.stop()
+    finally:
+        loop.close()
+        workspace.remove()

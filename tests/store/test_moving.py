@@ -1,0 +1,134 @@
+"""From SQLite to PostgreSQL: all or nothing, compared, and safe to do again."""
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.errors import RefusedError
+from publisher.domain.outcome import Published, Receipt
+from publisher.reviewing import person
+from publisher.store.audit import Audit
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.moving import move
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+from publisher.store.rounds import Rounds
+from publisher.store.rows import DELIVERY, MEDIA
+from publisher.store.setup import prepare
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, StillWorld
+from publisher.world import FailpointRaisedError
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+LI = person("li")
+
+
+class Moving:
+    """Old books with something in them, and the way to both."""
+
+    def __init__(self, folder, target):
+        self.source, self.target = f"sqlite:///{folder / 'publisher.db'}", target
+        self.journal = folder / "intents.jsonl"
+        self.world = StillWorld()
+
+    async def open(self, url):
+        await prepare(url, "drill", self.journal, self.world)
+        database = Database(open_engine(url), self.world, Journal(self.journal))
+        return Books(database=database, terms={"a": terms_of("a"), "b": terms_of("b")}, worker=WorkerId("w"))
+
+    async def fill(self):
+        books = await self.open(self.source)
+        registry, outbox = Registry(books), Outbox(books)
+        await registry.enrol()
+        await file_posts(registry, post_of("p", ["a", "b"], START, title="警惕“退款”诈骗"), text="schedule")
+        picture = {"sha256": "0" * 64, "media_type": "image/png", "data": bytes(range(256))}
+        await books.database.write(lambda unit: unit.connection.execute(insert(MEDIA).values(picture)))
+        await Rounds(books).ripen()
+        [lease, _other] = await outbox.claim(2)
+        await outbox.intend(lease)
+        receipt = Receipt(remote_id="1", url="https://fake.example/1", live_at=START)
+        await outbox.settle(lease, Published(receipt=receipt))
+        await books.database.close()
+
+    async def go(self):
+        for url in (self.source, self.target):
+            await prepare(url, "drill", self.journal, self.world)
+        return await move(self.source, self.target, self.world, LI)
+
+    async def deliveries(self, url):
+        books = await self.open(url)
+        found = await Board(books).deliveries()
+        await books.database.close()
+        return found
+
+
+@pytest.fixture
+async def moving(tmp_path, database_url):
+    made = Moving(tmp_path, database_url)
+    await made.fill()
+    return made
+
+
+async def test_everything_moves_and_the_old_books_are_closed(moving):
+    """The new database holds the same deliveries under the same ids; the old one refuses, and names the new one."""
+    before = await moving.deliveries(moving.source)
+    counts = await moving.go()
+    assert await moving.deliveries(moving.target) == before
+    assert (counts["delivery"], counts["attempt"], counts["media"]) == (2, 1, 1)
+    with pytest.raises(RefusedError) as refused:
+        await moving.open(moving.source)
+    assert refused.value.code == "database_moved"
+    assert moving.target.rsplit("/", 1)[1].split("?")[0] in refused.value.facts["to"]
+
+
+async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
+    """What was bound on SQLite verifies on PostgreSQL, with the move as its newest entry."""
+    await moving.go()
+    books = await moving.open(moving.target)
+    entries = await Board(books).history("database")
+    verification = await Audit(books).verify(())
+    await books.database.close()
+    assert [(entry.name, entry.event) for entry in entries] == [("li", "Moved")]
+    assert verification.breaks == []
+
+
+async def test_work_goes_on_in_the_new_database(moving):
+    """New rows are numbered behind those that came, and what was in hand is settled by the next daemon."""
+    await moving.go()
+    books = await moving.open(moving.target)
+    await file_posts(Registry(books), post_of("q", ["a"], START))
+    assert await Rounds(books).lapse_own() == 1
+    states = {item.key.post: item.state for item in await Board(books).deliveries() if item.account == "a"}
+    highest = await books.database.read(lambda connection: connection.scalar(select(func.max(DELIVERY.c.id))))
+    await books.database.close()
+    assert states["q"] is State.PENDING
+    assert highest == 3
+
+
+async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(moving):
+    """Killed between the two commits, the same command finds its own copy, compares it, and closes the old books."""
+    moving.world.failpoints = {"migrate.mid": ("raise", 1)}
+    for url in (moving.source, moving.target):
+        await prepare(url, "drill", moving.journal, StillWorld())
+    with pytest.raises(FailpointRaisedError):
+        await move(moving.source, moving.target, moving.world, LI)
+    moving.world.failpoints = {}
+    assert len(await moving.deliveries(moving.source)) == 2
+    assert (await moving.go())["delivery"] == 2
+    with pytest.raises(RefusedError):
+        await moving.open(moving.source)
+
+
+async def test_a_target_that_holds_something_is_refused_and_nothing_changes(moving):
+    """Books are never mixed: the old ones stay open, the others as they were."""
+    books = await moving.open(moving.target)
+    await file_posts(Registry(books), post_of("theirs", ["a"], START))
+    await books.database.close()
+    with pytest.raises(RefusedError) as refused:
+        await moving.go()
+    assert refused.value.code == "target_not_empty"
+    assert [item.key.post for item in await moving.deliveries(moving.target)] == ["theirs"]
+    assert len(await moving.deliveries(moving.source)) == 2

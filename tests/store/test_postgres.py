@@ -1,0 +1,389 @@
+"""Several hosts on one PostgreSQL: who takes what, what becomes of the dead, and what a lost connection may cost."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import delete, event, func, insert, select, text, update
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.errors import RefusedError
+from publisher.domain.outcome import Missing, Published, Receipt, Unknown
+from publisher.domain.rendition import Parcel
+from publisher.keeping import settle_the_dead
+from publisher.reconciling import RECONCILER, reconcile_due
+from publisher.store import connection as link
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.checkups import Checkups
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal, newest_intents
+from publisher.store.orders import Orders
+from publisher.store.outbox import Outbox
+from publisher.store.recovery import COMPARED
+from publisher.store.registry import Registry
+from publisher.store.rounds import Rounds
+from publisher.store.rows import ATTEMPT, DELIVERY, STAMP
+from publisher.store.setup import occupy, prepare
+from publisher.store.watches import Watches
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+LEASE = timedelta(seconds=41)
+
+
+class Host:
+    """One machine's part in the work: its own connections, its own journal."""
+
+    def __init__(self, url, folder, world, terms, name):
+        self.journal = folder / name / "intents.jsonl"
+        self.database = Database(open_engine(url), world, Journal(self.journal))
+        self.books = Books(
+            database=self.database, terms={item.account.id: item for item in terms}, worker=WorkerId(name)
+        )
+        self.outbox, self.rounds = Outbox(self.books), Rounds(self.books)
+        self.registry, self.orders, self.board = Registry(self.books), Orders(self.books), Board(self.books)
+
+
+@pytest.fixture
+async def open_host(database_url, tmp_path, world):
+    """Give a function that starts one more host."""
+    await prepare(database_url, "drill", tmp_path / "none.jsonl", world)
+    async with AsyncExitStack() as stack:
+
+        async def opening(name, *terms):
+            host = Host(database_url, tmp_path, world, terms or (terms_of("a"),), name)
+            stack.push_async_callback(host.database.close)
+            await host.registry.enrol()
+            await host.orders.announce()
+            return host
+
+        yield opening
+
+
+async def intended(host):
+    await host.rounds.ripen()
+    [lease] = await host.outbox.claim(1)
+    return lease, await host.outbox.intend(lease)
+
+
+async def only(host):
+    [delivery] = await host.board.deliveries()
+    return delivery
+
+
+def published():
+    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+
+
+async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, world):
+    """Each waits for the migrations of the first, and finds them done."""
+    starts = (prepare(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))
+    await asyncio.gather(*starts)
+
+
+async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
+    """Of many due deliveries of one login, one is in hand at a time, whoever asks; nobody's claim fails."""
+    terms = [terms_of(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
+    hosts = [await open_host(f"host-{number}", *terms) for number in range(4)]
+    names = [f"a{number}" for number in range(9)]
+    await file_posts(hosts[0].registry, post_of("p", names, START), post_of("q", names, START, is_urgent=True))
+    await hosts[0].rounds.ripen()
+    rounds = await asyncio.gather(*(host.outbox.claim(9) for host in hosts for _ in range(3)))
+    logins = [lease.login for leases in rounds for lease in leases]
+    assert len(logins) == len(set(logins))
+    assert len(logins) + len(await hosts[0].outbox.claim(9)) == 3
+
+
+async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(open_host):
+    """Its own claim is due again and its own call a doubt at once; those of a living host stay in hand."""
+    terms = [terms_of(name) for name in "abcd"]
+    first, second = await open_host("first", *terms), await open_host("second", *terms)
+    await file_posts(first.registry, post_of("p", list("abcd"), START))
+    await first.rounds.ripen()
+    mine, theirs = await first.outbox.claim(2), await second.outbox.claim(2)
+    await first.outbox.intend(mine[0])
+    await second.outbox.intend(theirs[0])
+    assert await settle_the_dead((await open_host("first", *terms)).rounds) == 2
+    states = {item.id: item.state for item in await first.board.deliveries()}
+    assert [states[lease.delivery] for lease in mine] == [State.UNKNOWN, State.DUE]
+    assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
+
+
+async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease(open_host, world):
+    """Another host ends the leases; what the sleeper brings later is evidence, and no second call is made."""
+    terms = [terms_of("a"), terms_of("b")]
+    sleeper, other = await open_host("sleeper", *terms), await open_host("other", *terms)
+    await file_posts(sleeper.registry, post_of("p", ["a", "b"], START))
+    await sleeper.rounds.ripen()
+    called, claimed = await sleeper.outbox.claim(2)
+    await sleeper.outbox.intend(called)
+    assert await other.rounds.lapse() == 0
+    world.pass_time(LEASE)
+    assert await other.rounds.lapse() == 2
+    assert [lease.delivery for lease in await other.outbox.claim(2)] == [claimed.delivery]
+    after = await sleeper.outbox.settle(called, published())
+    assert after.state is State.UNKNOWN
+    assert not isinstance(await sleeper.outbox.intend(claimed), Parcel)
+
+
+async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
+    """What one host reads, no other is given until that read has had its time."""
+    hosts = [await open_host("first"), await open_host("second")]
+    await file_posts(hosts[0].registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(hosts[0])
+    await hosts[0].outbox.settle(lease, Unknown(reason="reset"))
+    world.pass_time(LEASE)
+    taken = await asyncio.gather(*(host.outbox.doubts([State.UNKNOWN], 5) for host in hosts))
+    assert sorted(map(len, taken)) == [0, 1]
+    [doubt] = [item for found in taken for item in found]
+    after = await hosts[0].outbox.learn(
+        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, asked_at=world.now()
+    )
+    assert (after.state, after.looks) == (State.UNKNOWN, 1)
+    world.pass_time(timedelta(hours=1))
+    assert len(await hosts[1].outbox.doubts([State.UNKNOWN], 5)) == 1
+
+
+async def test_hosts_share_the_watching_and_the_probing(open_host):
+    """Of accounts whose turn has come, each goes to one host."""
+    terms = [terms_of(name) for name in "abc"]
+    hosts = [await open_host(f"host-{number}", *terms) for number in range(3)]
+    watched = await asyncio.gather(*(Watches(host.books).take(9) for host in hosts))
+    probed = await asyncio.gather(*(Checkups(host.books).take(9) for host in hosts))
+    assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]
+    assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
+
+
+async def test_while_one_host_keeps_another_leaves_it_to_that_one(open_host):
+    """A second keeper neither waits nor does the same again; at the next round it has its turn."""
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    with host.database.engine.begin() as rival:
+        rival.execute(text("SELECT pg_advisory_xact_lock(hashtext('publisher/keeping'))"))
+        assert await host.rounds.ripen() == 0
+    assert await host.rounds.ripen() == 1
+
+
+async def test_a_second_daemon_in_the_same_workspace_is_refused(database_url, tmp_path):
+    """Hosts share the database, never a workspace: its journal and its name are one daemon's."""
+    occupation = occupy(database_url, tmp_path)
+    with pytest.raises(RefusedError) as refused:
+        occupy(database_url, tmp_path)
+    assert refused.value.code == "second_daemon"
+    occupation.end()
+    occupy(database_url, tmp_path).end()
+
+
+async def test_an_old_copy_of_the_schedule_is_known_as_such(open_host):
+    """What was in force once and is not any more counts as superseded; a new text does not."""
+    host = await open_host("first")
+    for body in ("one", "two"):
+        await file_posts(host.registry, text=body)
+    assert await host.registry.is_superseded("one")
+    assert not await host.registry.is_superseded("three")
+
+
+async def test_every_session_commits_to_disk_whatever_the_server_says(database_url):
+    """A server that would acknowledge commits early is told otherwise, and waits for others are bounded."""
+    engine = open_engine(database_url)
+    with engine.connect() as admin:
+        admin.execute(text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off'))
+        admin.commit()
+    engine.dispose()
+    with engine.connect() as session:
+        asked = ("synchronous_commit", "lock_timeout", "idle_in_transaction_session_timeout")
+        assert [session.scalar(text(f"SHOW {name}")) for name in asked] == ["on", "10s", "10s"]
+    engine.dispose()
+
+
+def cut(engine, *, before):
+    """Let the next commit lose its connection: before the server has done it, or before its answer arrives."""
+    commit = engine.dialect.do_commit
+
+    def commit_and_lose(raw):
+        engine.dialect.do_commit = commit
+        if not before:
+            commit(raw)
+        raw.driver_connection.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    engine.dialect.do_commit = commit_and_lose
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before):
+    """Whether it was committed or not, there is one attempt, one line in the journal, and one parcel."""
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    await host.rounds.ripen()
+    [lease] = await host.outbox.claim(1)
+    cut(host.database.engine, before=before)
+    assert isinstance(await host.outbox.intend(lease), Parcel)
+    cut(host.database.engine, before=before)
+    after = await host.outbox.settle(lease, published())
+    assert (after.state, after.attempts) == (State.PUBLISHED, 1)
+    assert len(newest_intents(host.journal)) == 1
+    count = select(func.count()).select_from(ATTEMPT)
+    assert await host.database.read(lambda connection: connection.scalar(count)) == 1
+
+
+@pytest.fixture
+def away(database_url):
+    """Give a function that takes the database away, or gives it back."""
+    admin = open_engine(database_url).execution_options(isolation_level="AUTOCOMMIT")
+    name = admin.url.database
+    elsewhere = open_engine(admin.url.set(database="postgres", drivername="postgresql").render_as_string())
+
+    def switch(*, is_away):
+        with elsewhere.execution_options(isolation_level="AUTOCOMMIT").connect() as server:
+            server.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not is_away}'))
+            if is_away:
+                server.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+                )
+
+    yield switch
+    switch(is_away=False)
+    elsewhere.dispose()
+
+
+async def test_f86_no_call_starts_while_the_database_is_away(open_host, away, monkeypatch):
+    """An intent that cannot be committed gives an error and no line in the journal; later it goes on as before."""
+    monkeypatch.setattr(link, "OUTAGE", 0.2)
+    monkeypatch.setattr(link, "PAUSE", 0.05)
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    await host.rounds.ripen()
+    [lease] = await host.outbox.claim(1)
+    away(is_away=True)
+    with pytest.raises(Exception) as failed:  # noqa: PT011 # whatever the driver calls it
+        await host.outbox.intend(lease)
+    assert link.is_lost(failed.value)
+    assert newest_intents(host.journal) == []
+    away(is_away=False)
+    assert isinstance(await host.outbox.intend(lease), Parcel)
+
+
+async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, away, monkeypatch):
+    """What a call told us outlives an outage that is longer than any retry."""
+    monkeypatch.setattr(link, "OUTAGE", 0.1)
+    monkeypatch.setattr(link, "PAUSE", 0.05)
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(host)
+    tried, tries, loop = asyncio.Event(), [], asyncio.get_running_loop()
+
+    def count(*_connecting):
+        tries.append(1)
+        if len(tries) > 5:
+            loop.call_soon_threadsafe(tried.set)
+
+    event.listen(host.database.engine, "do_connect", count)
+    away(is_away=True)
+    waiting = asyncio.create_task(host.outbox.settle(lease, published()))
+    await tried.wait()
+    assert not waiting.done()
+    away(is_away=False)
+    assert (await waiting).state is State.PUBLISHED
+
+
+async def lose_commits(host, *, since):
+    """Take the newest commits about the only delivery back, as a server does that lacked them when it took over."""
+    with host.database.engine.begin() as connection:
+        connection.execute(delete(ATTEMPT))
+        connection.execute(update(DELIVERY).values(since) if since else delete(DELIVERY))
+
+
+async def row_of(host):
+    return dict(await host.database.read(lambda connection: connection.execute(select(DELIVERY)).mappings().one()))
+
+
+async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(open_host, world):
+    """The host whose journal knows it claims nothing in its stead, and reading ends the doubt: one receipt."""
+    host = await open_host("first")
+    fake = FakeAdapter(now=world.now)
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    before = await row_of(host)
+    _lease, parcel = await intended(host)
+    fake.post(parcel)
+    await lose_commits(host, since=before)
+    assert (await only(host)).state is State.PENDING
+    await host.rounds.ripen()
+    assert await host.outbox.claim(5) == []
+    delivery = await only(host)
+    assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_gone")
+    assert "call_brought_back" in [alert.code for alert in await host.board.alerts()]
+    world.pass_time(LEASE)
+    await reconcile_due(host.outbox, {AccountId("a"): fake}, 5)
+    assert (await only(host)).state is State.PUBLISHED
+    assert await host.board.alerts() == []
+    story = await host.board.story(await only(host))
+    events = [entry.event for entry in story.entries]
+    assert events[-5:] == ["Claimed", "IntentWritten", "LeaseLapsed", "CallsBroughtBack", "Published"]
+
+
+async def test_f87_an_outcome_of_a_lost_call_brings_it_back_and_is_kept_as_evidence(open_host, world):
+    """The outcome comes while nobody has noticed yet: nothing is sent again, absence cannot be shown any more."""
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    before = await row_of(host)
+    lease, _parcel = await intended(host)
+    await lose_commits(host, since=before)
+    after = await host.outbox.settle(lease, published())
+    assert after.state is State.UNKNOWN
+    story = await host.board.story(after)
+    assert [type(look.finding) for look in story.looks] == [Published]
+    assert len(story.attempts) == 1
+
+
+async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(open_host, world):
+    """After another server has taken over, a host waits for the others' journals, for a minute at most."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    await first.rounds.ripen()
+    assert await second.outbox.claim(0) == []
+    older = update(STAMP).where(STAMP.c.key == f"{COMPARED}second").values(value="00000000")
+    await first.database.write(lambda unit: unit.connection.execute(older))
+    assert await first.outbox.claim(1) == []
+    await second.outbox.claim(0)
+    assert len(await first.outbox.claim(1)) == 1
+
+
+async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, world):
+    """After a minute without a sign of life the others go on."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    await first.rounds.ripen()
+    await second.outbox.claim(0)
+    older = update(STAMP).where(STAMP.c.key == f"{COMPARED}second").values(value="00000000")
+    await first.database.write(lambda unit: unit.connection.execute(older))
+    world.pass_time(timedelta(seconds=61))
+    assert len(await first.outbox.claim(1)) == 1
+
+
+async def test_f87_a_call_without_a_delivery_is_told_of_once_and_stops_nobody(open_host, world):
+    """Where the delivery itself was lost, a person is asked; other posts go out."""
+    host = await open_host("first")
+    await file_posts(host.registry, post_of("p", ["a"], START))
+    await intended(host)
+    await lose_commits(host, since=None)
+    await file_posts(host.registry, post_of("q", ["a"], START))
+    await host.rounds.ripen()
+    assert len(await host.outbox.claim(5)) == 1
+    assert await host.outbox.claim(5) == []
+    assert [alert.code for alert in await host.board.alerts()] == ["call_unplaced"]
+
+
+async def test_a_session_that_was_lost_between_two_beats_is_replaced(open_host, away):
+    """After a restart of the database the next read and the next write find it again."""
+    host = await open_host("first")
+    await host.board.deliveries()
+    away(is_away=True)
+    away(is_away=False)
+    assert await host.board.deliveries() == []
+    await host.database.write(lambda unit: unit.connection.execute(insert(STAMP).values(key="k", value="v")))

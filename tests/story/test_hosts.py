@@ -1,0 +1,154 @@
+"""Two daemons on one PostgreSQL, each in a workspace of its own, as two machines run them."""
+
+import contextlib
+import json
+import shutil
+import signal
+import uuid
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+POST = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗第{id}期"
+at = "asap"
+to = ["platform:weibo", "platform:wechat"]
+body = "接到**退款**电话，请先挂断。"
+[post.data]
+summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+"""
+OLD = "本账号由公安机关运营"
+LOOKS = 9.0
+"""In tenths, how often the status is asked for; each takes about a second."""
+FEW = POST.format(id="p00")
+MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
+
+
+@pytest.fixture
+def shared(postgres):
+    """Give the URL of an empty PostgreSQL database."""
+    server = make_url(postgres).set(drivername="postgresql+psycopg")
+    name = f"story_{uuid.uuid4().hex}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    engine.dispose()
+
+
+@pytest.fixture
+def hosts(workspace, shared, tmp_path):
+    """Give two workspaces that share a database, and a function that writes both their schedules."""
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    shutil.copytree(workspace.folder, tmp_path / "other")
+    other = type(workspace)(tmp_path / "other", workspace.simulator)
+
+    def write(text):
+        for host in (workspace, other):
+            host.write_schedule(text)
+
+    yield workspace, other, write
+    for daemon in other.daemons:
+        daemon.kill()
+        daemon.wait()
+
+
+@contextlib.contextmanager
+def taken_away(url):
+    """Let the database end every session and take none, as a server does that is being restarted."""
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_engine(address.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    ending = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    with engine.connect() as server:
+        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS false')
+        server.execute(ending, {"name": address.database})
+        yield
+        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS true')
+    engine.dispose()
+
+
+def furnish(simulator):
+    """Give each account an older post: an empty list never proves that something is absent."""
+    simulator.post("/_sim/clock", {"shift": -7200})
+    for city in ("beijing", "shanghai"):
+        for platform in ("weibo", "wechat"):
+            words = {"title": "欢迎关注本账号", "text": OLD}
+            simulator.post("/_sim/posts", {"platform": platform, "account": f"{city}-{platform}", **words})
+    simulator.post("/_sim/clock", {"shift": 7200})
+
+
+def copies(simulator):
+    """Count the posts that were made since, and the accounts and texts among them."""
+    made = [item for item in simulator.get("/_sim/posts") if OLD not in item["text"]]
+    return len(made), len({(item["account"], item["title"], item["text"]) for item in made})
+
+
+def is_done(host, number):
+    states = list(host.states().values())
+    return len(states) == number and set(states) == {"published"}
+
+
+def test_two_hosts_share_the_work_and_one_is_killed(hosts, simulator, wait_until):
+    """What the dead one held is taken over after its lease: every post goes out once, none is lost (F02, F13, F80)."""
+    first, second, write = hosts
+    write(MANY)
+    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@3")
+    second.start()
+    assert doomed.wait(60) == -signal.SIGKILL
+    wait_until(lambda: is_done(second, 48), LOOKS)
+    assert copies(simulator) == (48, 48)
+
+
+def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, wait_until):
+    """A host freezes between its intent and its call; another takes over; the sleeper's call never begins."""
+    first, second, write = hosts
+    furnish(simulator)
+    write(FEW)
+    frozen = first.start(PUBLISHER_FAILPOINTS="journal.after_append:freeze@1")
+    wait_until(lambda: "sending" in second.states().values())
+    second.start()
+    wait_until(lambda: is_done(second, 4), LOOKS)
+    frozen.send_signal(signal.SIGCONT)
+    frozen.send_signal(signal.SIGTERM)
+    assert frozen.wait(40) == 0
+    assert copies(simulator) == (4, 4)
+
+
+def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulator, wait_until):
+    """Meanwhile it starts no call and says so in its log; when the database is back it goes on by itself."""
+    host, _other, write = hosts
+    daemon = host.start()
+    wait_until(lambda: "recovered" in host.log() and host.status()["daemon"]["running"], LOOKS)
+    with taken_away(shared):
+        write(FEW)
+        wait_until(lambda: "database_away" in host.log(), 60)
+        assert copies(simulator) == (0, 0)
+    wait_until(lambda: is_done(host, 4), LOOKS)
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(40) == 0
+    assert copies(simulator) == (4, 4)
+
+
+def test_moving_to_postgresql_by_command(workspace, shared, simulator):
+    """A workspace moves by one command, refuses the old books, and goes on with the new ones without a second post."""
+    workspace.write_schedule(FEW)
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    workspace.publisher("migrate-to", "sqlite:///x.db", "--by", "li", check=2)
+    workspace.publisher("migrate-to", shared, "--by", "li")
+    workspace.publisher("status", check=3)
+    assert workspace.start("--once").wait(60) == 3
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert set(workspace.states().values()) == {"published"}
+    assert copies(simulator) == (4, 4)
