@@ -25,8 +25,9 @@ def forum_id(account: Account) -> int | None:
 TRAITS = Traits(
     measure=measure,
     # What the 2026 PC editor takes (ming1231231212-lang/jm-workbench, read 2026-11-24). Another client cuts titles at
-    # 80 only; the shorter limit counts. What is longer would need further floors, each a post of its own.
+    # 80 only; the shorter limit counts.
     text_limit=2000,
+    most_floors=4,  # our own measure: hurried replies in one thread cost accounts, and nobody reads a fifth part
     title_limits=(5, 31),
     picture_limit=9,  # code 230809
     server_delay=timedelta(minutes=5),
