@@ -4,13 +4,14 @@ import os
 import socket
 from collections.abc import Mapping
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import WAITING, Delivery, State
 from publisher.domain.events import Actor, RetractOrdered
 from publisher.domain.post import PostId
 from publisher.store.books import Books
+from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.registry import withdraw_where
@@ -18,6 +19,7 @@ from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, to_delivery
 
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
+_HAS_LIVE_FLOORS = and_(stands(DELIVERY, *WAITING), DELIVERY.c.floors_done > 0)
 
 
 class Orders:
@@ -80,9 +82,8 @@ class Orders:
             now = self.books.world.now()
             write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-            rows = unit.connection.execute(
-                select(DELIVERY).where(*conditions, DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]))
-            )
+            is_there = or_(DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]), _HAS_LIVE_FLOORS)
+            rows = unit.connection.execute(select(DELIVERY).where(*conditions, is_there))
             ordered = [
                 self.books.change(unit, to_delivery(row), RetractOrdered(reason=reason), by)
                 for row in rows.mappings().all()

@@ -252,6 +252,7 @@ class Registry:
                     max_late=filing.post.max_late,
                     is_urgent=filing.post.is_urgent,
                     has_started=has_started,
+                    floors=len(rendition.floors),
                 )
                 after = self.books.change(unit, delivery, event, PLANNER)
                 _mark_revised(unit, draft, after)
@@ -319,6 +320,7 @@ def _delivery_row(
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,
+        "floors": len(rendition.floors),
     }
 
 

@@ -35,7 +35,7 @@ def test_a_text_that_fits_stays_whole():
 
 def test_paragraphs_come_first_then_sentences():
     """Parted between paragraphs; inside one only where it would waste half a floor, and then between sentences."""
-    text = "\r\n\r\n".join([PARAGRAPH, PARAGRAPH, PARAGRAPH])
+    text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
     assert in_floors(text, MARKER, TRAITS) == [
         f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}",
         f"{floor_sign(MARKER, 2, 2)}\r\n{PARAGRAPH}",
