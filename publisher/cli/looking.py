@@ -155,6 +155,7 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
         "updated": narrator.iso(delivery.updated_at),
         "next_try": narrator.iso(delivery.next_at),
         "verified_at": narrator.iso(delivery.verified_at),
+        "floors": {"live": delivery.floors_done, "total": delivery.floors + 1} if delivery.floors else None,
     }
 
 
@@ -218,10 +219,11 @@ def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:
 
 
 def _remark(delivery: Delivery, narrator: Narrator) -> str:
+    floors = narrator.floors(delivery)
     if delivery.state is State.PUBLISHED and delivery.receipt:
         code = "by_word" if delivery.receipt.is_by_word else "is_verified" if delivery.verified_at else ""
-        return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else ""]))
-    told = [narrator.reason(delivery.reason)] if delivery.reason else []
+        return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else "", floors]))
+    told = [*filter(None, [floors]), *([narrator.reason(delivery.reason)] if delivery.reason else [])]
     if delivery.next_at and delivery.state is not State.PENDING:
         told.append(narrator.messages.say("next_at", at=narrator.time(delivery.next_at)))
     return narrator.messages.say("list_comma").join(told)
