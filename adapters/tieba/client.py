@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from publisher.contract import AdapterKit, Reply, Upload
+from publisher.contract import AdapterKit, Call, Reply, Upload
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -57,7 +57,7 @@ class TiebaAdapter:
         """Open one thread, or add one floor to it. Success is only ever Submitted: being taken is not being seen."""
         if not self.account.has_accepted_risk:
             return Blocked(code="tieba_risk_not_accepted", reason=self.account.id, hold=HoldReason.PERMISSION)
-        tid = floors.thread_of(parcel.under)
+        tid = floors.thread_of(parcel.under) if parcel.floor else None
         if parcel.floor and tid is None:
             return Rejected(code="tieba_thread_unnumbered", reason=parcel.under.url if parcel.under else "")
         tbs = await self._session()
@@ -68,13 +68,18 @@ class TiebaAdapter:
             return trouble
         if not isinstance(fid, int):
             return _unprepared(fid)
-        if parcel.floor and tid is not None:
-            floor = floors.Floor(forum=self._name, fid=fid, tid=tid, content=parcel.text)
-            call = floors.encode_reply(self._web, self._cookies(), tbs, floor)
-            return self._added(await self.kit.http.create(call, parcel), parcel, tid)
-        return await self._open(parcel, fid, tbs)
+        call = await self._thread(parcel, fid, tbs) if tid is None else self._floor(parcel, fid, tbs, tid)
+        if not isinstance(call, Call):
+            return call
+        answer = await self.kit.http.create(call, parcel)
+        return self._opened(answer, parcel) if tid is None else self._added(answer, parcel, tid)
 
-    async def _open(self, parcel: Parcel, fid: int, tbs: str) -> Outcome:
+    def _floor(self, parcel: Parcel, fid: int, tbs: str, tid: str) -> Call:
+        floor = floors.Floor(forum=self._name, fid=fid, tid=tid, content=parcel.text)
+        return floors.encode_reply(self._web, self._cookies(), tbs, floor)
+
+    async def _thread(self, parcel: Parcel, fid: int, tbs: str) -> Call | Outcome:
+        """Upload the pictures and make the call that opens the thread; or say what keeps it from being made."""
         marks = await self._upload(parcel, tbs)
         if not isinstance(marks, list):
             return _unprepared(marks)
@@ -85,8 +90,7 @@ class TiebaAdapter:
             tbs = fresh
         content = "\r\n".join([parcel.text, *marks])
         thread = wire.Thread(forum=self._name, fid=fid, title=parcel.rendition.title, content=content)
-        answer = await self.kit.http.create(wire.encode_thread(self._web, self._cookies(), tbs, thread), parcel)
-        return self._opened(answer, parcel)
+        return wire.encode_thread(self._web, self._cookies(), tbs, thread)
 
     async def follow_up(self, ticket: Ticket) -> Finding:
         """Look for a thread or floor as anybody sees it. A plain thread number reads that thread: live, or gone."""
