@@ -123,7 +123,7 @@ async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
 
 def _desk(planner: Planner, known: Known) -> Desk:
     """A post may follow one that has left the schedule, if the books know it."""
-    return replace(planner.desk, known_posts=frozenset(known))
+    return replace(planner.desk, known_posts=frozenset(post for post, books in known.items() if books.definition))
 
 
 async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:

@@ -36,14 +36,16 @@ def _words(rendition: Rendition) -> Iterator[Problem]:
     if not shortest <= length <= longest:
         facts = {"length": str(length), "shortest": str(shortest), "longest": str(longest)}
         yield Problem(code="tieba_title_length", facts=facts)
-    size = TRAITS.measure(rendition.text)
-    if size > TRAITS.text_limit:
-        yield Problem(code="tieba_text_too_long", facts={"length": str(size), "limit": str(TRAITS.text_limit)})
-    if not rendition.text.strip():
+    size = max(TRAITS.measure(floor) for floor in rendition.all_floors)
+    if size > TRAITS.text_limit or len(rendition.floors) > TRAITS.most_floors:
+        facts = {"length": str(size), "limit": str(TRAITS.text_limit), "more": str(TRAITS.most_floors)}
+        yield Problem(code="tieba_text_too_long", facts=facts)
+    if not all(floor.strip() for floor in rendition.all_floors):
         yield Problem(code="tieba_text_empty")
-    if any(bracket in rendition.title + rendition.text for bracket in "<>"):
+    whole = "\n".join(rendition.all_floors)
+    if any(bracket in rendition.title + whole for bracket in "<>"):
         yield Problem(code="tieba_angle_brackets")
-    if mark := _MARK.search(rendition.text):
+    if mark := _MARK.search(whole):
         yield Problem(code="tieba_mark", facts={"mark": mark.group()})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from publisher.contract import AdapterKit, Reply, Upload
+from publisher.contract import AdapterKit, Call, Reply, Upload
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -29,7 +29,7 @@ from publisher.domain.outcome import (
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Marker, Parcel, Rendition
 
-from . import reach, reading, wire
+from . import floors, reach, reading, wire
 from .checking import problems_of
 from .codes import CODES, GONE, Kind, name
 from .standing import decode_standing, encode_standing
@@ -56,9 +56,12 @@ class TiebaAdapter:
         return problems_of(rendition, self.account)
 
     async def publish(self, parcel: Parcel) -> Outcome:
-        """Open one thread. Its success is only ever Submitted: being taken is not being seen."""
+        """Open one thread, or add one floor to it. Success is only ever Submitted: being taken is not being seen."""
         if not self.account.has_accepted_risk:
             return Blocked(code="tieba_risk_not_accepted", reason=self.account.id, hold=HoldReason.PERMISSION)
+        tid = floors.thread_of(parcel.under) if parcel.floor else None
+        if parcel.floor and tid is None:
+            return Rejected(code="tieba_thread_unnumbered", reason=parcel.under.url if parcel.under else "")
         tbs = await self._session()
         if not isinstance(tbs, str):
             return _unprepared(tbs)
@@ -67,27 +70,46 @@ class TiebaAdapter:
             return trouble
         if not isinstance(fid, int):
             return _unprepared(fid)
+        call = await self._thread(parcel, fid, tbs) if tid is None else self._floor(parcel, fid, tbs, tid)
+        if not isinstance(call, Call):
+            return call
+        answer = await self.kit.http.create(call, parcel)
+        return self._opened(answer, parcel) if tid is None else self._added(answer, parcel, tid)
+
+    def _floor(self, parcel: Parcel, fid: int, tbs: str, tid: str) -> Call:
+        floor = floors.Floor(forum=self._name, fid=fid, tid=tid, content=parcel.text)
+        return floors.encode_reply(self._web, self._cookies(), tbs, floor)
+
+    async def _thread(self, parcel: Parcel, fid: int, tbs: str) -> Call | Outcome:
+        """Upload the pictures and make the call that opens the thread; or say what keeps it from being made."""
         marks = await self._upload(parcel, tbs)
         if not isinstance(marks, list):
             return _unprepared(marks)
         if marks:  # uploads take their time, and how long a token lives is not published
-            tbs = await self._session()
-            if not isinstance(tbs, str):
-                return _unprepared(tbs)
-        content = "\r\n".join([parcel.rendition.text, *marks])
+            fresh = await self._session()
+            if not isinstance(fresh, str):
+                return _unprepared(fresh)
+            tbs = fresh
+        content = "\r\n".join([parcel.text, *marks])
         thread = wire.Thread(forum=self._name, fid=fid, title=parcel.rendition.title, content=content)
-        answer = await self.kit.http.create(wire.encode_thread(self._web, self._cookies(), tbs, thread), parcel)
-        return self._opened(answer, parcel)
+        return wire.encode_thread(self._web, self._cookies(), tbs, thread)
 
     async def follow_up(self, ticket: Ticket) -> Finding:
-        """Look for a thread as anybody sees it. A plain thread number reads that thread: live, or gone."""
+        """Look for a thread or floor as anybody sees it. A plain thread number reads that thread: live, or gone."""
+        if (floor := floors.read_ticket(ticket)) is not None:
+            return await self._look_under(floor)
         trace = reading.read_ticket(ticket)
         if isinstance(trace, str):
             return await self._page(trace, None)
         return await (self._unnumbered(trace) if trace.tid is None else self._numbered(trace, trace.tid))
 
     async def find(self, parcel: Parcel) -> Finding:
-        return await self._look(reading.trace_of(parcel))
+        if not parcel.floor:
+            return await self._look(reading.trace_of(parcel))
+        tid = floors.thread_of(parcel.under)
+        if tid is None:
+            return Unknown(reason="tieba_thread_unnumbered")
+        return await self._look_under(floors.trace_of(parcel, tid))
 
     async def retract(self, receipt: Receipt) -> Removal:
         """Delete the thread, and believe it when nobody can see it any more."""
@@ -139,11 +161,35 @@ class TiebaAdapter:
             return answer
         now = self.kit.now()
         unseen = reading.write_ticket(reading.trace_of(parcel))
-        outcome = wire.decode_thread(answer, unseen, now)
+        outcome = wire.decode_created(answer, "tid", unseen, now)
         if not isinstance(outcome, tuple):
             return outcome
         ticket = reading.write_ticket(reading.trace_of(parcel, outcome[1]))
         return Submitted(ticket=ticket, look_again_at=now + wire.SHOWN_AFTER)
+
+    def _added(self, answer: Reply | NotSent | Unknown, parcel: Parcel, tid: str) -> Outcome:
+        if not isinstance(answer, Reply):
+            return answer
+        now = self.kit.now()
+        outcome = floors.decode_reply(answer, floors.trace_of(parcel, tid), now)
+        if not isinstance(outcome, tuple):
+            return outcome
+        ticket = floors.write_ticket(floors.trace_of(parcel, tid, outcome[1]))
+        return Submitted(ticket=ticket, look_again_at=now + wire.SHOWN_AFTER)
+
+    async def _look_under(self, trace: floors.FloorTrace) -> Finding:
+        """Read the thread's own floors, page by page, as anybody sees them."""
+        asked = reading.Asked(tid=trace.tid, marker=None, identity=self.account.identity)
+        pages: list[floors.FloorsPage] = []
+        for number in range(1, MOST_PAGES + 1):
+            call = wire.encode_page(self._web, trace.tid, number, is_own_only=True)
+            page = floors.decode_floors(await self.kit.http.ask(call), asked)
+            if isinstance(page, Unknown):
+                return page
+            pages.append(page)
+            if page.is_last:
+                break
+        return floors.judge_floors(pages, trace, self.kit.now())
 
     async def _numbered(self, trace: reading.Trace, tid: str) -> Finding:
         page = await self._page(tid, trace.marker)

@@ -168,7 +168,7 @@ def read_page(reply: Reply | Trouble, asked: Asked) -> Json | Gone | Unknown:
         return Gone()
     if not _is_the_one(thread, floor, asked):
         return Unknown(reason="tieba_other_page")
-    if not _is_by(thread, asked.identity) or not _is_by(floor, asked.identity):
+    if not is_by(thread, asked.identity) or not is_by(floor, asked.identity):
         return Unknown(reason="tieba_wrong_account")
     return body
 
@@ -181,11 +181,11 @@ def _is_the_one(thread: Json, floor: Json, asked: Asked) -> bool:
 
 
 def _shows_marker(thread: Json, floor: Json, marker: Marker | None) -> bool:
-    texts = (str(thread.get("title", "")), _text(floor.get("content")))
+    texts = (str(thread.get("title", "")), text_of(floor.get("content")))
     return marker is not None and any(marker.is_in(text) for text in texts)
 
 
-def _text(pieces: object) -> str:
+def text_of(pieces: object) -> str:
     """Join the texts of a list of pieces; pictures and the like carry none."""
     if not isinstance(pieces, list):
         return ""
@@ -204,13 +204,13 @@ def _item(entry: object, identity: str) -> Item | Unknown:
     at, title = as_moment(info.get("create_time")), str(info.get("title", ""))
     if not tid or fid is None or at is None:
         return Unknown(reason="tieba_no_id")
-    if not _is_by(info, identity):
+    if not is_by(info, identity):
         return Unknown(reason="tieba_wrong_account")
     is_shown = not any(as_number(mark) == 1 for mark in (entry.get("private"), info.get("is_deleted")))
-    return Item(tid=str(tid), fid=fid, at=at, title=title, abstract=_text(info.get("abstract")), is_shown=is_shown)
+    return Item(tid=str(tid), fid=fid, at=at, title=title, abstract=text_of(info.get("abstract")), is_shown=is_shown)
 
 
-def _is_by(part: Mapping[str, Any], identity: str) -> bool:
+def is_by(part: Mapping[str, Any], identity: str) -> bool:
     """Whether a thread is the account's own, as far as the answer names an author at all."""
     author = part.get("author")
     if not isinstance(author, dict):

@@ -25,8 +25,9 @@ def forum_id(account: Account) -> int | None:
 TRAITS = Traits(
     measure=measure,
     # What the 2026 PC editor takes (ming1231231212-lang/jm-workbench, read 2026-11-24). Another client cuts titles at
-    # 80 only; the shorter limit counts. What is longer would need further floors, each a post of its own.
+    # 80 only; the shorter limit counts.
     text_limit=2000,
+    most_floors=4,  # our own measure: hurried replies in one thread cost accounts, and nobody reads a fifth part
     title_limits=(5, 31),
     picture_limit=9,  # code 230809
     server_delay=timedelta(minutes=5),
@@ -36,8 +37,9 @@ TRAITS = Traits(
 )
 
 DEFAULTS = Defaults(
-    # No numbers are published. Accounts were banned for hurried writes: one thread in ten minutes and five a day.
-    quota=Quota(gap=timedelta(minutes=10), per_hour=2, per_day=5),
+    # No numbers are published. Accounts were banned for hurried writes: one thread in ten minutes and five a day; tools
+    # that reply wait one to three minutes in between (MoeNetwork/wmzz_post, read 2026-11-24).
+    quota=Quota(gap=timedelta(minutes=10), per_hour=2, per_day=5, floor_gap=timedelta(minutes=2)),
     patience=Patience(
         deadline=timedelta(seconds=30),
         lease=timedelta(seconds=60),

@@ -114,13 +114,13 @@ def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, pag
     return Call(method="GET", url=f"{host}/c/u/feed/myThread", query=pc_form(query), cookies=cookies)
 
 
-def encode_page(host: str, tid: str) -> Call:
-    """Read a thread as anybody sees it: with no cookie at all."""
+def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = False) -> Call:
+    """Read a page of a thread as anybody sees it, with no cookie at all: every floor, or only its own author's."""
     fields = {
         "kz": tid,
-        "pn": "1",
-        "lz": "0",
-        "r": "2",
+        "pn": str(number),
+        "lz": str(int(is_own_only)),
+        "r": "2" if number == 1 else "0",
         "mark_type": "0",
         "back": "0",
         "fr": "",
@@ -186,11 +186,13 @@ def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
     return str(picture) if code == 0 and picture else Unknown(reason="bad_reply")
 
 
-def decode_thread(reply: Reply, unseen: Ticket, now: datetime) -> Outcome | tuple[Literal["opened"], str]:
-    """Read the answer to the creating call: a refusal, a doubt, or the new thread's number.
+def decode_created(
+    reply: Reply, key: Literal["tid", "pid"], unseen: Ticket, now: datetime
+) -> Outcome | tuple[Literal["made"], str]:
+    """Read the answer to a creating call: a refusal, a doubt, or the number of the new thread or floor, under `key`.
 
-    A refusal that names a thread contradicts itself and is a doubt: the thread may stand.
-    `unseen` is the ticket of a thread that is in review under no number yet.
+    A refusal that names what it refuses contradicts itself and is a doubt: the post may stand.
+    `unseen` is the ticket of what is in review under no number yet.
     """
     if reply.status >= 500:
         return Unknown(reason="server_error")
@@ -199,16 +201,16 @@ def decode_thread(reply: Reply, unseen: Ticket, now: datetime) -> Outcome | tupl
         return RateLimited(code="tieba_429", until=now + _SLOW)
     if isinstance(body, CredentialExpired | Unknown):
         return Unknown(reason=body.reason)
-    code, tid = code_of(body), as_number(body.get("tid")) or as_number(part(body, "data").get("tid"))
-    if tid and (wants_captcha(body) or not (code is None or is_taken(code))):
+    code, number = code_of(body), as_number(body.get(key)) or as_number(part(body, "data").get(key))
+    if number and (wants_captcha(body) or not (code is None or is_taken(code))):
         return Unknown(reason="tieba_refused_with_id")
     if wants_captcha(body):
         return Blocked(code="tieba_captcha", reason=words_of(body), hold=HoldReason.CAPTCHA)
     if code is None:
         return Unknown(reason="bad_reply")
-    if code and not tid:
+    if code and not number:
         return refusal(code, body, unseen, now)
-    return ("opened", str(tid)) if tid else Unknown(reason="tieba_no_id")
+    return ("made", str(number)) if number else Unknown(reason="tieba_no_id")
 
 
 def refusal(code: int, body: Json, unseen: Ticket | None, now: datetime) -> Outcome:

@@ -113,13 +113,14 @@ def _row(task: OpenTask, handout: Handout, narrator: Narrator, now: datetime) ->
         "account": delivery.account,
         "platform": delivery.platform,
         "title": rendition.title,
-        "text": rendition.text,
+        "text": task.text,
         "summary": rendition.summary,
         "link": rendition.link,
         "marker": rendition.marker.code,
         "folder": str(handout.folder),
         "article": str(handout.article) if handout.article else None,
-        "pictures": [str(picture) for picture in handout.pictures],
+        "pictures": [str(picture) for picture in handout.pictures] if not task.floor else [],
+        "floor": {"number": task.floor + 1, "under": delivery.receipt.url} if task.floor and delivery.receipt else None,
         "deadline": narrator.iso(delivery.expires_at),
         "handed": narrator.iso(report.handed_at),
         "waiting_seconds": int((now - report.handed_at).total_seconds()),
@@ -147,15 +148,19 @@ def _print(  # noqa: PLR0913, PLR0917 # all that one task is told with
     terminal.say("task_head", **facts)
     if account is not None:
         terminal.say("task_in_forum" if account.forum else "task_as", identity=account.identity, forum=account.forum)
-    terminal.say("task_titles" if rendition.summary else "task_title", **facts)
+    if task.floor and delivery.receipt:
+        total = len(rendition.all_floors)
+        terminal.say("task_floor", number=task.floor + 1, total=total, url=delivery.receipt.url)
+    else:
+        terminal.say("task_titles" if rendition.summary else "task_title", **facts)
     if handout.article:
         terminal.say("task_article", file=shown_path(handout.article), **facts)
     else:
         terminal.say("task_copy", **facts)
         click.echo(RULE)
-        click.echo(rendition.text, nl=not rendition.text.endswith("\n"))
+        click.echo(task.text, nl=not task.text.endswith("\n"))
         click.echo(RULE)
-    for picture, file in zip(rendition.pictures, handout.pictures, strict=False):
+    for picture, file in zip(rendition.pictures if not task.floor else (), handout.pictures, strict=False):
         terminal.say("task_picture", file=shown_path(file), alt=picture.alt)
     if report.by:
         terminal.say("task_reported", by=report.by, url=report.url, at=narrator.time(report.done_at))

@@ -16,7 +16,7 @@ from publisher.cli.shape import Kind, OneOf, Said, WordedUsageError, command, js
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.cli.workplace import books_of, has_books, settings_of
-from publisher.domain.chain import Anchor, Break, Damage, Verification
+from publisher.domain.chain import Anchor, Break, Cut, Damage, Verification
 from publisher.domain.excerpt import time_of, verify_excerpt
 from publisher.settings import Settings
 from publisher.store.audit import Audit
@@ -112,8 +112,12 @@ def _tell(terminal: Terminal, verification: Verification, zone: tzinfo | None, *
     facts = {"entries": verification.seen, "last": number, "hash": digest, "anchored": verification.agreed}
     if as_json:
         breaks = [_as_document(terminal, item, zone) for item in verification.breaks]
-        terminal.show({"ok": verification.is_sound, **facts, "breaks": breaks, "untold": verification.untold})
+        cuts = [{"sequence": cut.sequence, "until": cut.until, **_facts(cut, zone)} for cut in verification.cuts]
+        told = {"breaks": breaks, "untold": verification.untold, "restored": cuts}
+        terminal.show({"ok": verification.is_sound, **facts, **told})
         return
+    for cut in verification.cuts:
+        terminal.say("audit_cut_announced", sequence=cut.sequence, until=cut.until, **_facts(cut, zone))
     if verification.is_sound:
         terminal.say("audit_sound" if verification.agreed else "audit_sound_alone", **facts)
         return
@@ -133,7 +137,7 @@ def _words(terminal: Terminal, item: Break, zone: tzinfo | None) -> str:
     return words + (terminal.words(about, **facts) if "event" in facts else "")
 
 
-def _facts(item: Break, zone: tzinfo | None) -> dict[str, str]:
+def _facts(item: Break | Cut, zone: tzinfo | None) -> dict[str, str]:
     return {name: _time(fact, zone) if name == "at" else fact for name, fact in item.facts.items()}
 
 

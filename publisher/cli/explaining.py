@@ -15,8 +15,8 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
 from publisher.domain.errors import NoSuchError
-from publisher.domain.outcome import Missing, Rejected
-from publisher.domain.rendition import marker_for
+from publisher.domain.outcome import HoldReason, Missing, Rejected
+from publisher.domain.rendition import floor_sign, marker_for
 from publisher.store.board import Alert, Board, Entry, Story
 
 _READERS = frozenset({"reconciler", "retractor"})
@@ -60,6 +60,8 @@ def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: N
     if delivery.receipt:
         yield say("why_url" if delivery.receipt.url else "why_url_untold", url=delivery.receipt.url)
     yield from _taken_down(story, narrator)
+    if floors := narrator.floors(delivery):
+        yield say("why_floors", floors=floors)
     if delivery.verified_at:
         yield say("why_verified", at=narrator.time(delivery.verified_at))
     yield say("why_past")
@@ -118,9 +120,15 @@ def event_words(entry: Entry, narrator: Narrator) -> str:
 def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterator[str]:
     """Tell what comes next, and what a person has to do."""
     messages, facts = narrator.messages, facts_of(delivery, narrator)
-    marker = marker_for(delivery.key, delivery.account).code
+    marker = marker_for(delivery.key, delivery.account)
+    number, total = delivery.floors_done + 1, delivery.floors + 1
+    known = floor_sign(marker, number, total) if delivery.is_incomplete else marker.code
     if delivery.state is State.HELD:
-        yield from _STEP.split(messages.hint(f"hold_{delivery.reason}", **facts, marker=marker))
+        yield from _STEP.split(messages.hint(f"hold_{delivery.reason}", **facts, marker=known))
+        if delivery.is_incomplete and delivery.reason != HoldReason.INCOMPLETE:
+            yield messages.hint("floor_at", **facts, number=number)
+    elif delivery.is_incomplete and delivery.state in WAITING:
+        yield messages.say("why_next_floor", **facts, number=number)
     else:
         yield messages.hint(task_code(delivery) or f"state_{delivery.state.value}", **facts)
     if delivery.state in WAITING | {State.HELD}:

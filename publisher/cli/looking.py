@@ -172,6 +172,7 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
         "verified_at": narrator.iso(delivery.verified_at),
         "gone_at": narrator.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
         "is_still_live": _is_still_live(delivery),
+        "floors": {"live": delivery.floors_done, "total": delivery.floors + 1} if delivery.floors else None,
     }
 
 
@@ -239,10 +240,11 @@ def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:
 
 
 def _remark(delivery: Delivery, narrator: Narrator) -> str:
+    floors = narrator.floors(delivery)
     if delivery.state is State.PUBLISHED and delivery.receipt:
         code = "by_word" if delivery.receipt.is_by_word else "is_verified" if delivery.verified_at else ""
-        return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else ""]))
-    told = [narrator.reason(delivery.reason)] if delivery.reason else []
+        return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else "", floors]))
+    told = [*filter(None, [floors]), *([narrator.reason(delivery.reason)] if delivery.reason else [])]
     if delivery.state is State.RETRACTED:
         told.insert(0, narrator.messages.say("gone_at", at=narrator.time(delivery.updated_at)))
     if _is_still_live(delivery) and delivery.receipt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import ENDED, Delivery, State
 from publisher.domain.events import Role
 from publisher.domain.outcome import HoldReason
 from publisher.domain.post import ONCE
@@ -33,6 +33,15 @@ class Narrator:
     def standing(self, delivery: Delivery) -> str:
         """Say where a delivery stands; one in a person's hands is not in the platform's."""
         return self.messages.say(task_code(delivery) or f"state_{delivery.state.value}")
+
+    def floors(self, delivery: Delivery) -> str | None:
+        """Say how far a text of several floors has come; None for what has only one."""
+        if not delivery.floors or delivery.state in ENDED:
+            return None
+        is_left = delivery.is_incomplete and delivery.state is State.PUBLISHED
+        code = "floors_left" if is_left else "floors_whole" if delivery.floors_done > delivery.floors else "floor_at"
+        number = delivery.floors_done + (code == "floor_at")
+        return self.messages.say(code, number=number, total=delivery.floors + 1)
 
     def reason(self, reason: str | None) -> str:
         """Put a reason into words. What a person wrote is no code and stays as it is."""

@@ -137,9 +137,14 @@ def _print(terminal: Terminal, rendition: Rendition, shown: Preview) -> None:
     )
     for picture in rendition.pictures:
         terminal.say("preview_picture", **_picture(picture))
-    click.echo(RULE)
-    click.echo(rendition.text, nl=not rendition.text.endswith("\n"))
-    click.echo(f"{RULE}\n")
+    for number, floor in enumerate(rendition.all_floors, 1):
+        if rendition.floors:
+            facts = {"number": number, "total": len(rendition.all_floors), "limit": traits.text_limit}
+            terminal.say("preview_floor", length=traits.measure(floor), sha256=digest_of(floor), **facts)
+        click.echo(RULE)
+        click.echo(floor, nl=not floor.endswith("\n"))
+        click.echo(RULE)
+    click.echo()
 
 
 def _picture(picture: Picture) -> dict[str, Any]:
@@ -170,6 +175,14 @@ def _facts(shown: Preview) -> dict[str, Any]:
                 "link": rendition.link,
                 "marker": rendition.marker.code,
                 "pictures": [_picture(picture) for picture in rendition.pictures],
+                "floors": [
+                    {
+                        "text": floor,
+                        "sha256": digest_of(floor),
+                        "length": shown.traits[rendition.account].measure(floor),
+                    }
+                    for floor in rendition.floors
+                ],
             }
             for rendition in shown.proof.renditions
         ],

@@ -58,6 +58,7 @@ class Traits:
     gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
     `reach_after` is how long after going live the first figures of reach are worth a read, `watch_every` how often
     the account's list may be read to see that what is live still stands.
+    `most_floors` is in how many further floors a text that is too long for one may go on, each a call of its own.
     `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence. `notices`
     says how many urgent posts may do so.
     """
@@ -71,6 +72,7 @@ class Traits:
     readable: int | None
     may_resend: bool
     is_article: bool = False
+    most_floors: int = 0
     notifies: bool = True
     notices: Notices = field(default_factory=Notices)
     reach_after: timedelta = timedelta(hours=1)

@@ -14,6 +14,8 @@ FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 """What an entry holds, in the order that is hashed; `at` in microseconds since 1970, UTC."""
 REACH = 1000
 """How far around its place an entry is looked for that does not fit there."""
+RESTORED = "Restored"
+"""The entry that announces that an older database was put in place."""
 MOST = 100
 """So many breaks are told one by one, the rest are counted; and so many misfits are looked into."""
 
@@ -68,6 +70,18 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """An announced one: entry `sequence` says that an older database was put in place, by whom, and names an anchor.
+
+    The entries from `sequence` to `until` as that anchor knew them are gone; others have taken their numbers.
+    """
+
+    sequence: int
+    until: int
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
     """One place where the chain does not hold: the entries from `sequence` to `until`.
 
@@ -111,6 +125,7 @@ class Verification:
     agreed: int = 0
     breaks: list[Break] = field(default_factory=list)
     untold: int = 0
+    cuts: list[Cut] = field(default_factory=list)
     _number: int = 0
     _head: object = None
     _newest: Link | None = None
@@ -119,6 +134,7 @@ class Verification:
     _misfits: list[tuple[int, Link, Damage]] = field(default_factory=list)
     _searched: int = 0
     _outside: dict[int, set[str]] = field(default_factory=dict)
+    _written: dict[tuple[int, str], str] = field(default_factory=dict)
     _is_rebuilt: bool = False
 
     def walk(self, links: Iterable[Link]) -> "Verification":
@@ -155,6 +171,7 @@ class Verification:
         for anchor in self.anchors:
             if anchor.chain == self.genesis:
                 self._outside.setdefault(anchor.sequence, set()).add(anchor.hash)
+                self._written.setdefault((anchor.sequence, anchor.hash), anchor.at)
             else:
                 strangers[anchor.chain] = anchor
         for anchor in strangers.values():
@@ -179,6 +196,8 @@ class Verification:
             goes_on = following is not None and following.sequence - number - 1 == shift
             shift = shift if goes_on else self._shift
         self._number, self._head, self._shift, self._newest = number, link.hash, shift, link
+        if link.fields[3] == RESTORED:
+            self._spare_what_was_cut(number, link)
         self._compare(number, link)
 
     def _number_of(self, link: Link, following: Link | None) -> int | None:
@@ -255,6 +274,22 @@ class Verification:
         for item in alone:
             self.breaks.remove(item)
 
+    def _spare_what_was_cut(self, number: int, link: Link) -> None:
+        """Anchors up to the one that a restored database names tell of entries that went with the one before it.
+
+        Those written later must agree again, and so must those of before; a cut that names none is a silent one.
+        """
+        named = cut_of(link.fields[7])
+        at = self._written.get(named) if named else None
+        if named is None or at is None or named[0] < number:
+            return
+        for sequence in [place for place in self._outside if place >= number]:
+            hashes = {one for one in self._outside[sequence] if self._written[sequence, one] > at}
+            self._outside[sequence] = hashes
+            if not hashes:
+                del self._outside[sequence]
+        self.cuts.append(Cut(sequence=number, until=named[0], facts=link.facts))
+
     def _compare(self, number: int, link: Link) -> None:
         expected = self._outside.pop(number, None)
         if expected is None:
@@ -287,6 +322,15 @@ class Verification:
             return
         told = about.facts if isinstance(about, Link) else about or {}
         self.breaks.append(Break(damage=damage, sequence=sequence, until=until or sequence, other=other, facts=told))
+
+
+def cut_of(detail: object) -> tuple[int, str] | None:
+    """Read from a restored database's entry which anchor it cut off: its number and its hash."""
+    try:
+        cut = json.loads(str(detail))["cut"]
+        return int(cut["sequence"]), str(cut["hash"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _with_next(links: Iterable[Link]) -> Iterator[tuple[Link, Link | None]]:

@@ -32,7 +32,7 @@ class State(StrEnum):
 
 
 WAITING = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT})
-"""Nothing of it can be live: it may still be cancelled, expire or be stopped."""
+"""No call is out: it may still be cancelled, expire or be stopped. What floors are done of it are live."""
 ASKING = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
 ENDED = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
@@ -46,7 +46,10 @@ class Delivery:
 
     `next_at` is when a stage should look at it again. `doubt_since` is the end of the attempt in doubt: the settle
     clock. `refusals` counts sign-in refusals in a row, `failures` refusals that cost a wait, `deaths` workers lost
-    with it in hand. `was_resent` says that a proven absence has already been answered by a second call.
+    with it in hand. `was_resent` says that a proven absence has already been answered by a second call. `floors` is
+    how many further floors its text takes after the post itself, nearly always none; each is a call of its own, and
+    `floors_done` counts the calls that are known to be live: with 0 nothing is, with more than `floors` all of it.
+    `receipt` is the post's own; all but the clocks of a call starts anew with each floor.
     """
 
     id: DeliveryId
@@ -81,6 +84,13 @@ class Delivery:
     was_resent: bool = False
     is_withdrawn: bool = False
     is_retract_ordered: bool = False
+    floors: int = 0
+    floors_done: int = 0
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some of it is live and some is not, as far as is known."""
+        return 0 < self.floors_done <= self.floors
 
     def is_too_late(self, now: datetime) -> bool:
         """Whether its first claim comes later than staff allowed."""
@@ -89,13 +99,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call that may create a post; `ended_at` is its reply, its deadline, or when its death was noticed."""
+    """One call that may create a post, or the further floor `floor` of one.
+
+    `ended_at` is its reply, its deadline, or when its death was noticed.
+    """
 
     number: int
     epoch: int
     intended_at: datetime
     ended_at: datetime | None
     since: datetime
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,10 @@ class Ripened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started` says that some delivery of the occurrence has had an attempt."""
+    """Staff changed the post. `has_started` says that some delivery of the occurrence has had an attempt.
+
+    `floors` is how many further floors the new rendition has.
+    """
 
     rendition: Fingerprint
     due_at: datetime
@@ -41,6 +44,7 @@ class Revised:
     max_late: timedelta
     is_urgent: bool
     has_started: bool
+    floors: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,7 @@ def _revised(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
         delivery,
         state=State.PENDING,
         rendition=event.rendition,
+        floors=event.floors,
         due_at=event.due_at,
         next_at=event.due_at,
         expires_at=event.expires_at,
@@ -140,12 +141,12 @@ def _call_lapsed(delivery: Delivery, _event: LeaseLapsed, moment: Moment) -> Del
     return _doubt(replace(delivery, deaths=delivery.deaths + 1), "worker_gone", moment)
 
 
-def _cancelled(delivery: Delivery, event: Withdrawn, _moment: Moment) -> Delivery:
-    return replace(delivery, state=State.CANCELLED, reason=event.reason, next_at=None, is_withdrawn=True)
+def _cancelled(delivery: Delivery, event: Withdrawn, moment: Moment) -> Delivery:
+    return _ended(replace(delivery, is_withdrawn=True), State.CANCELLED, event.reason, moment)
 
 
-def _expired(delivery: Delivery, event: ExpiryPassed, _moment: Moment) -> Delivery:
-    return replace(delivery, state=State.EXPIRED, reason=event.reason, next_at=None)
+def _expired(delivery: Delivery, event: ExpiryPassed, moment: Moment) -> Delivery:
+    return _ended(delivery, State.EXPIRED, event.reason, moment)
 
 
 def _stopped(delivery: Delivery, event: Stopped, _moment: Moment) -> Delivery:
@@ -161,17 +162,34 @@ def _remember_retraction(delivery: Delivery, _event: RetractOrdered, _moment: Mo
 
 
 def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
-    seen = moment.now if event.has_seen_text else delivery.verified_at
-    return replace(
+    """Count what is live, the post itself or a further floor; as long as there are floors left, the next one is due."""
+    is_floor = delivery.is_incomplete and delivery.state is not State.RETRACTING
+    live = replace(
         delivery,
         state=State.RETRACTING if delivery.is_retract_ordered else State.PUBLISHED,
-        receipt=event.receipt,
+        receipt=delivery.receipt if is_floor else event.receipt,
+        floors_done=min(delivery.floors_done + 1, delivery.floors + 1),
         ticket=None,
-        verified_at=seen,
+        verified_at=moment.now if event.has_seen_text else delivery.verified_at,
         reason=None,
         refusals=0,
         next_at=moment.now if delivery.is_retract_ordered else None,
     )
+    return _next_floor(live, moment) if live.is_incomplete and not live.is_retract_ordered else live
+
+
+def _next_floor(delivery: Delivery, moment: Moment) -> Delivery:
+    """Make the next floor due: nothing of the last call counts for it."""
+    fresh = replace(
+        delivery,
+        looks=0,
+        failures=0,
+        doubt_since=None,
+        submitted_at=None,
+        claimed_url=None,
+        was_resent=False,
+    )
+    return _back_to_waiting(fresh, State.DUE, None, moment)
 
 
 def _in_review(delivery: Delivery, event: Submitted, moment: Moment) -> Delivery:
@@ -188,8 +206,8 @@ def _in_review(delivery: Delivery, event: Submitted, moment: Moment) -> Delivery
     )
 
 
-def _refused(delivery: Delivery, event: Rejected, _moment: Moment) -> Delivery:
-    return replace(delivery, state=State.FAILED, reason=event.code, next_at=None, ticket=None)
+def _refused(delivery: Delivery, event: Rejected, moment: Moment) -> Delivery:
+    return _ended(replace(delivery, ticket=None), State.FAILED, event.code, moment)
 
 
 def _rate_limited(delivery: Delivery, event: RateLimited, moment: Moment) -> Delivery:
@@ -207,12 +225,12 @@ def _not_sent(delivery: Delivery, event: NotSent, moment: Moment) -> Delivery:
 def _sign_in_refused(delivery: Delivery, event: CredentialExpired, moment: Moment) -> Delivery:
     refused = replace(delivery, refusals=delivery.refusals + 1)
     if refused.refusals >= MOST_REFUSALS:
-        return _held(refused, HoldReason.AUTH)
+        return _held_unless_ordered_down(refused, HoldReason.AUTH, moment)
     return _back_to_waiting(replace(refused, reason=event.reason), State.RETRY_WAIT, moment.now, moment)
 
 
-def _blocked(delivery: Delivery, event: Blocked, _moment: Moment) -> Delivery:
-    return _held(delivery, event.hold)
+def _blocked(delivery: Delivery, event: Blocked, moment: Moment) -> Delivery:
+    return _held_unless_ordered_down(delivery, event.hold, moment)
 
 
 def _outcome_unknown(delivery: Delivery, event: Unknown, moment: Moment) -> Delivery:
@@ -233,7 +251,7 @@ def _absent(delivery: Delivery, event: AbsenceShown, moment: Moment) -> Delivery
     if not event.may_resend or delivery.ticket is not None:
         return _held(delivery, HoldReason.ABSENT)
     if moment.now >= delivery.expires_at and not delivery.is_withdrawn:
-        return replace(delivery, state=State.EXPIRED, reason="expired", next_at=None)
+        return _ended(delivery, State.EXPIRED, "expired", moment)
     return _back_to_waiting(replace(delivery, was_resent=True, reason="absence_shown"), State.DUE, None, moment)
 
 
@@ -247,6 +265,11 @@ def _disappeared(delivery: Delivery, _event: Gone, _moment: Moment) -> Delivery:
 
 def _retract(delivery: Delivery, event: RetractOrdered, moment: Moment) -> Delivery:
     return _take_down(replace(delivery, reason=event.reason), moment)
+
+
+def _retract_waiting(delivery: Delivery, event: RetractOrdered, moment: Moment) -> Delivery:
+    ordered = replace(delivery, is_retract_ordered=True, reason=event.reason)
+    return _ended(ordered, State.CANCELLED, event.reason, moment)
 
 
 def _take_down(delivery: Delivery, moment: Moment) -> Delivery:
@@ -298,7 +321,12 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
         case State.PUBLISHED:
             if event.receipt is None:
                 raise IllegalStepError("a ruling that it is live names no receipt")
-            return replace(_live(ruled, Published(receipt=event.receipt), moment), reason=event.reason)
+            live = _live(ruled, Published(receipt=event.receipt), moment)
+            return live if live.state is State.HELD else replace(live, reason=event.reason)
+        case State.CANCELLED if ruled.is_incomplete and not ruled.is_retract_ordered:
+            return replace(ruled, state=State.PUBLISHED, ticket=None)  # the rest is not wanted; what is live stays
+        case State.FAILED | State.EXPIRED if ruled.is_incomplete and not ruled.is_retract_ordered:
+            return _held(ruled, HoldReason.INCOMPLETE)
         case _:
             return replace(ruled, state=event.to)
 
@@ -319,6 +347,20 @@ def _asked_again(delivery: Delivery, to: State, moment: Moment) -> Delivery:
 
 def _held(delivery: Delivery, reason: HoldReason) -> Delivery:
     return replace(delivery, state=State.HELD, reason=reason.value, next_at=None)
+
+
+def _held_unless_ordered_down(delivery: Delivery, reason: HoldReason, moment: Moment) -> Delivery:
+    """Ask a person, unless one has said already that what is live of it is to go."""
+    if delivery.is_incomplete and delivery.is_retract_ordered:
+        return _take_down(delivery, moment)
+    return _held(delivery, reason)
+
+
+def _ended(delivery: Delivery, state: State, reason: str | None, moment: Moment) -> Delivery:
+    """End it, unless some of it is live: nothing that stands on a platform is forgotten."""
+    if delivery.is_incomplete:
+        return _held_unless_ordered_down(delivery, HoldReason.INCOMPLETE, moment)
+    return replace(delivery, state=state, reason=reason, next_at=None)
 
 
 def _doubt(delivery: Delivery, reason: str, moment: Moment) -> Delivery:
@@ -342,7 +384,7 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, moment: Mome
 def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, moment: Moment) -> Delivery:
     """Lead back to a state from which a call may come, unless a person has said meanwhile that none may."""
     if delivery.is_withdrawn or delivery.is_retract_ordered:
-        return replace(delivery, state=State.CANCELLED, next_at=None)
+        return _ended(delivery, State.CANCELLED, delivery.reason, moment)
     wait = until if until is not None and (until > moment.now or state is State.RETRY_WAIT) else None
     return replace(delivery, state=state, next_at=wait)
 
@@ -354,7 +396,13 @@ _S = State
 _PLANNER, _KEEPER, _DELIVERER = {Role.PLANNER}, {Role.KEEPER}, {Role.DELIVERER}
 _RECONCILER, _RETRACTOR, _PERSON = {Role.RECONCILER}, {Role.RETRACTOR}, {Role.PERSON}
 _STAGES = set(Role) - _PERSON
-_BACK = {_S.RETRY_WAIT, _S.CANCELLED}
+_BEGUN = WAITING - {_S.PENDING}
+"""Where it waits with some of its floors live, if it has any."""
+_PARTLY_LIVE = {_S.HELD, _S.RETRACTING}
+"""Where it goes instead of ending when some of its floors are live."""
+_BACK = {_S.RETRY_WAIT, _S.CANCELLED} | _PARTLY_LIVE
+_UP = {_S.PUBLISHED, _S.DUE, _S.HELD}
+"""Where it goes when one floor more is live: all of it, the next one, or a person who is asked about the rest."""
 
 _ROWS: tuple[Row, ...] = (
     ({_S.PENDING, _S.RETRY_WAIT}, Ripened, {_S.DUE}, _KEEPER, _ripened),
@@ -367,17 +415,20 @@ _ROWS: tuple[Row, ...] = (
     ({_S.CLAIMED}, IntentWritten, {_S.SENDING}, _DELIVERER, _intended),
     ({_S.CLAIMED}, Released, {_S.DUE, _S.CANCELLED}, _DELIVERER, _released),
     ({_S.CLAIMED}, LeaseLapsed, {_S.DUE, _S.CANCELLED, _S.HELD}, _KEEPER, _claim_lapsed),
-    (WAITING, Withdrawn, {_S.CANCELLED}, _PLANNER | _KEEPER | _PERSON, _cancelled),
-    (WAITING, ExpiryPassed, {_S.EXPIRED}, _KEEPER | _DELIVERER, _expired),
+    ({_S.PENDING}, Withdrawn, {_S.CANCELLED}, _PLANNER | _KEEPER | _PERSON, _cancelled),
+    ({_S.PENDING}, ExpiryPassed, {_S.EXPIRED}, _KEEPER | _DELIVERER, _expired),
+    (_BEGUN, Withdrawn, {_S.CANCELLED, _S.HELD}, _PLANNER | _KEEPER | _PERSON, _cancelled),
+    (_BEGUN, ExpiryPassed, {_S.EXPIRED, _S.HELD}, _KEEPER | _DELIVERER, _expired),
+    (_BEGUN, RetractOrdered, {_S.RETRACTING, _S.CANCELLED}, _PERSON, _retract_waiting),
     (WAITING, Stopped, {_S.HELD}, _STAGES, _stopped),
-    ({_S.SENDING}, Published, {_S.PUBLISHED, _S.RETRACTING}, _DELIVERER, _live),
+    ({_S.SENDING}, Published, _UP | {_S.RETRACTING}, _DELIVERER, _live),
     ({_S.SENDING}, Submitted, {_S.SUBMITTED, _S.RETRACTING}, _DELIVERER, _in_review),
-    ({_S.SENDING}, Rejected, {_S.FAILED}, _DELIVERER, _refused),
+    ({_S.SENDING}, Rejected, {_S.FAILED} | _PARTLY_LIVE, _DELIVERER, _refused),
     ({_S.SENDING}, RateLimited, _BACK, _DELIVERER, _rate_limited),
     ({_S.SENDING}, Busy, _BACK, _DELIVERER, _busy),
     ({_S.SENDING}, NotSent, _BACK, _DELIVERER, _not_sent),
-    ({_S.SENDING}, CredentialExpired, _BACK | {_S.HELD}, _DELIVERER, _sign_in_refused),
-    ({_S.SENDING}, Blocked, {_S.HELD}, _DELIVERER, _blocked),
+    ({_S.SENDING}, CredentialExpired, _BACK, _DELIVERER, _sign_in_refused),
+    ({_S.SENDING}, Blocked, _PARTLY_LIVE, _DELIVERER, _blocked),
     ({_S.SENDING}, Unknown, {_S.UNKNOWN, _S.RETRACTING}, _DELIVERER, _outcome_unknown),
     ({_S.SENDING}, LeaseLapsed, {_S.UNKNOWN, _S.RETRACTING}, _KEEPER, _call_lapsed),
     *(
@@ -385,9 +436,9 @@ _ROWS: tuple[Row, ...] = (
         for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN, _S.HELD)
     ),
     ({_S.SENDING}, RetractOrdered, {_S.SENDING}, _PERSON, _remember_retraction),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Published, {_S.PUBLISHED}, _RECONCILER, _live),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Published, _UP, _RECONCILER, _live),
     ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, _in_review),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED}, _RECONCILER, _refused),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, _refused),
     ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, Missing, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, AbsenceShown, {_S.SUBMITTED}, _RECONCILER, _look_again),

@@ -14,6 +14,7 @@ class HoldReason(StrEnum):
     PERMISSION = "permission"
     WRONG_ACCOUNT = "wrong_account"
     EDITED = "edited"
+    INCOMPLETE = "incomplete"
     IMAGE_MISSING = "image_missing"
     LOOKALIKE = "lookalike"
     CANNOT_CHECK = "cannot_check"

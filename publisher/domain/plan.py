@@ -27,13 +27,17 @@ class KnownOccurrence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPost:
-    """What the books hold of a post. `in_force_since` is when its present timing was first accepted."""
+    """What the books hold of a post. `in_force_since` is when its present timing was first accepted.
+
+    `called` names occurrences that the books have lost, but for which a call was announced.
+    """
 
     definition: str
     in_force_since: datetime
     occurrences: Mapping[str, KnownOccurrence] = field(default_factory=dict)
     is_withdrawn: bool = False
     is_scheduled: bool = True
+    called: frozenset[str] = frozenset()
 
 
 Known = Mapping[PostId, KnownPost]
@@ -118,7 +122,7 @@ def _occurrences(post: Post, books: KnownPost | None, window: Window, moments: S
     if isinstance(post.timing, At):
         return _one_off(post, post.timing, books, window)
     repeating = _repeating(post, moments, window)
-    started = set(books.occurrences) if books else set()
+    started = {*books.occurrences, *books.called} if books else set()
     is_edited = books is not None and books.definition != post.definition
     missed = [] if is_edited else _newest_missed(repeating, started, window)
     return [item for item in repeating if item.due_at >= window.now or item.key.label in started] + missed

@@ -22,13 +22,15 @@ class Quota:
     """Calls that may create a post, per login: a gap between two, and most in any hour and any day.
 
     `reserve` is the share of both that only urgent posts may use. Windows slide, so that no fixed window of the
-    platform's, wherever it starts, can hold more.
+    platform's, wherever it starts, can hold more. A further floor belongs to its post: it counts in no window, and
+    follows the login's last call after `floor_gap`, where that is shorter than the gap between two posts.
     """
 
     gap: timedelta
     per_hour: int
     per_day: int
     reserve: float = 0.2
+    floor_gap: timedelta | None = None
 
     def next_allowed(self, sent: Sequence[datetime], now: datetime, *, is_urgent: bool) -> datetime:
         """Give the earliest instant from `now` on at which one more call keeps every limit. `sent` is newest first."""
@@ -40,6 +42,11 @@ class Quota:
             if len(sent) >= usable:
                 allowed = max(allowed, sent[usable - 1] + window)
         return allowed
+
+    @property
+    def between_floors(self) -> timedelta:
+        """How long a login rests between two floors of a post."""
+        return self.gap if self.floor_gap is None else min(self.gap, self.floor_gap)
 
     @property
     def roomy(self) -> int:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NewType
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.outcome import Receipt
 from publisher.domain.post import OccurrenceKey
 
 Fingerprint = NewType("Fingerprint", str)
@@ -46,6 +47,16 @@ def marker_for(key: OccurrenceKey, account: AccountId) -> Marker:
     return Marker(code=f"{letters[:4]}-{letters[4:]}")
 
 
+def floor_marker(marker: Marker, number: int, total: int) -> Marker:
+    """Give what a further floor is known by: the `number`th of `total`, the post itself being the first."""
+    return Marker(code=f"接上层，{number}/{total}）〔{marker.code}")
+
+
+def floor_sign(marker: Marker, number: int, total: int) -> str:
+    """Give the words that a further floor begins with."""
+    return f"（{floor_marker(marker, number, total).code}〕"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """An image of a rendition; its bytes are kept by their hash."""
@@ -64,6 +75,7 @@ class Rendition:
 
     Inside an article a picture stands as `<img src="media:SHA256">`; the adapter puts the platform's own address
     of the uploaded picture there, and changes nothing else. `link` carries the marker for readers who want more.
+    `floors` are the further floors in which a long text goes on, in order, each beginning with its sign.
     """
 
     account: AccountId
@@ -74,10 +86,19 @@ class Rendition:
     summary: str = ""
     link: str | None = None
     pictures: tuple[Picture, ...] = ()
+    floors: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> Fingerprint:
-        return fingerprint(asdict(self))
+        facts = asdict(self)
+        if not self.floors:  # what was frozen before there were floors keeps its name
+            del facts["floors"]
+        return fingerprint(facts)
+
+    @property
+    def all_floors(self) -> tuple[str, ...]:
+        """The whole text: the post itself, then the floors it goes on in."""
+        return (self.text, *self.floors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +130,7 @@ class Parcel:
     byte may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other
     deliveries; whoever reads a platform needs them, whoever publishes does not, and then there are none.
     `is_urgent` chooses the louder way where a platform has two. With `is_by_hand` a person posts it: no call is made.
+    `floor` is 0 for the post itself; a further floor goes `under` the post that the receipt names.
     """
 
     delivery: DeliveryId
@@ -122,10 +144,20 @@ class Parcel:
     owned_ids: frozenset[str] = frozenset()
     is_urgent: bool = False
     is_by_hand: bool = False
+    floor: int = 0
+    under: Receipt | None = None
+
+    @property
+    def text(self) -> str:
+        """What this attempt is to say."""
+        return self.rendition.all_floors[self.floor]
 
     @property
     def marker(self) -> Marker:
-        return self.rendition.marker
+        """What the post, or this floor of it, is known by."""
+        if not self.floor:
+            return self.rendition.marker
+        return floor_marker(self.rendition.marker, self.floor + 1, len(self.rendition.all_floors))
 
 
 def fingerprint(value: object) -> Fingerprint:

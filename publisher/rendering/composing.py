@@ -17,6 +17,7 @@ from publisher.domain.post import Occurrence, Post
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
 from publisher.rendering.body import body_html, body_text, finish_html, text_html, tidy, visible_text
+from publisher.rendering.floors import in_floors
 from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, HugeError
 from publisher.rendering.templates import PLAIN, Sample, Templates
 
@@ -103,12 +104,14 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
         variables["pictures"] = [_shown(picture) for picture in pictures]
     source = _run(task, variables)
     text = _article(task, source) if traits.is_article else _lines(source, account.platform)
+    first, *more = in_floors(text, marker, traits)
     rendition = Rendition(
         account=account.id,
         platform=account.platform,
         marker=marker,
         title=post.title,
-        text=text,
+        text=first,
+        floors=tuple(more),
         summary=_digest(task) if traits.is_article else "",
         link=link if link and (traits.is_article or link in text) else None,
         pictures=_chosen(task, pictures),
@@ -244,7 +247,7 @@ def _digest(task: _Task) -> str:
 def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
     """Name what every text must carry and this one lacks, and what it must not carry."""
     is_article, marker = task.traits.is_article, rendition.marker
-    seen = visible_text(rendition.text) if is_article else rendition.text
+    seen = visible_text(rendition.text) if is_article else "\n".join(rendition.all_floors)
     tip_line = task.region["tip_line"]
     problems = []
     if not _carries(seen, marker):

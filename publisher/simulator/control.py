@@ -39,6 +39,7 @@ async def _read(request: Request) -> dict[str, Any]:
 def shown(post: Post, world: World, side: Side) -> dict[str, Any]:
     """Give a post as the control endpoints show it. `text` is what was received; `shown` is what readers see of it."""
     is_rewritten = post.extra.get("rewritten", False)
+    thread = world.posts.get(post.extra.get("thread", post.id), post)
     return {
         "id": post.id,
         "account": post.account,
@@ -50,7 +51,7 @@ def shown(post: Post, world: World, side: Side) -> dict[str, Any]:
         "html": post.html,
         "images": post.images,
         "removed": post.state == "removed",
-        "visible": world.is_listed(post),
+        "visible": world.is_listed(post) and world.is_listed(thread),
         "url": side.address(post),
         "state": post.state,
         "removed_by": post.removed_by,
@@ -83,11 +84,13 @@ class Control:
     async def posts(self, request: Request) -> Response:
         self.world.tick()
         account, platform = request.query_params.get("account"), request.query_params.get("platform")
+        with_floors = request.query_params.get("floors") == "1"
         return _reply(
             [
                 self._shown(post)
                 for post in self.world.posts.values()
                 if account in (None, post.account) and platform in (None, post.platform)
+                if with_floors or "thread" not in post.extra
             ]
         )
 

@@ -376,6 +376,8 @@ class World:
         }
         if call and call.number:
             facts["call"] = call.number
+        if post and "thread" in post.extra:  # a floor, which is no second post
+            facts["thread"] = post.extra["thread"]
         return self.log.add(kind, facts)
 
     def save(self, post: Post) -> None:

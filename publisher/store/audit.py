@@ -8,13 +8,14 @@ from pathlib import PurePath
 
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
-from publisher.domain.chain import FIELDS, Anchor, Link, Verification
+from publisher.domain.chain import FIELDS, RESTORED, Anchor, Link, Verification, cut_of
 from publisher.domain.excerpt import FORMAT, Title, spell_link, spell_title
 from publisher.store.books import Books
 from publisher.store.conditions import subject_column
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
 from publisher.store.ledger import clear_alerts, tell
+from publisher.store.recovery import name_of
 from publisher.store.rows import ALERT, AUDIT, DELIVERY, STAMP
 from publisher.store.sealing import GENESIS
 
@@ -52,11 +53,15 @@ class Audit:
         return await self.books.database.read(read)
 
     async def agrees(self, anchor: Anchor) -> bool:
-        """Whether the database still says what was written down outside."""
+        """Whether the database still says what was written down outside, or says why it does not any more."""
         query = select(AUDIT.c.hash).where(AUDIT.c.id == anchor.sequence)
+        restored = select(AUDIT.c.detail).where(AUDIT.c.event == RESTORED, AUDIT.c.subject == "database")
 
         def read(connection: Connection) -> bool:
-            return connection.scalar(_GENESIS) == anchor.chain and connection.scalar(query) == anchor.hash
+            if connection.scalar(_GENESIS) != anchor.chain:
+                return False
+            is_cut_off = (anchor.sequence, anchor.hash) in map(cut_of, connection.scalars(restored))
+            return is_cut_off or connection.scalar(query) == anchor.hash
 
         return await self.books.database.read(read)
 
@@ -157,7 +162,7 @@ def _announced(connection: Connection, intents: Sequence[Intent]) -> Calls:
     return {
         (subject, intent.attempt): (subject, intent)
         for intent in intents
-        for subject in [subjects.get(intent.delivery, f"? ({intent.delivery})")]
+        for subject in [name_of(intent) if intent.post else subjects.get(intent.delivery, f"? ({intent.delivery})")]
     }
 
 
@@ -166,7 +171,19 @@ def _noticing(links: Iterator[Link], calls: Calls) -> Iterator[Link]:
     for link in links:
         if calls and link.fields[3] == "IntentWritten":
             calls.pop((str(link.fields[4]), _attempt_of(link)), None)
+        elif calls and link.fields[3] in {"CallsBroughtBack", "CallUnplaced"}:
+            for call in _calls_of(link):
+                calls.pop((name_of(call), call.attempt), None)
         yield link
+
+
+def _calls_of(link: Link) -> list[Intent]:
+    """Read the calls of which an entry tells that the database had lost them."""
+    try:
+        detail = json.loads(str(link.fields[7]))
+        return [Intent(**call) for call in detail.get("calls", [detail])]
+    except (ValueError, TypeError, AttributeError):
+        return []
 
 
 def _attempt_of(link: Link) -> int:

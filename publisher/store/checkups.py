@@ -102,7 +102,7 @@ class Checkups:
         rows = {row.login: row for row in connection.execute(select(HEALTH))}
         sent = (
             select(ATTEMPT.c.login, func.count().label("number"))
-            .where(ATTEMPT.c.intended_at > since)
+            .where(ATTEMPT.c.intended_at > since, ATTEMPT.c.floor == 0)
             .group_by(ATTEMPT.c.login)
         )
         seen = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)

@@ -33,6 +33,7 @@ _FACTS = (
         RENDITION.c.body,
         LOGIN.c.rests_until,
         LOGIN.c.routine_until,
+        LOGIN.c.floors_until,
         and_(~is_paused(DELIVERY), ~is_off(DELIVERY), original_is_live(DELIVERY)).label("may_go"),
         ordered_mode(DELIVERY).label("mode"),
         newest_id(DELIVERY.c.account).label("newest_id"),
@@ -56,7 +57,11 @@ _SINCE_DOUBT = (
     .join(_DOUBTS, and_(_DOUBTS.c.account == ATTEMPT.c.account, ATTEMPT.c.id > _DOUBTS.c.oldest))
     .group_by(ATTEMPT.c.account)
 )
-_LAST_DAY = (ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
+_LAST_DAY = (
+    ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
+    ATTEMPT.c.intended_at > bindparam("since"),
+    ATTEMPT.c.floor == 0,
+)
 _COUNTS = (
     select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
     .where(*_LAST_DAY)
@@ -135,6 +140,8 @@ def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) 
     if readable is not None and since_doubt >= readable - 2:  # one more could push the doubt off what can be read
         return KEPT_BY_DOUBT, Released(until=now + MUCH_LATER, reason=KEPT_BY_DOUBT)
     allowed = row["rests_until"] if delivery.is_urgent else max(row["rests_until"], row["routine_until"])
+    if delivery.is_incomplete:
+        allowed = row["floors_until"]
     if now < allowed:
         return "quota", Released(until=allowed)
     return None
@@ -149,6 +156,7 @@ def _prepare(books: Books, unit: Unit, delivery: Delivery, row: RowMapping) -> _
         intended_at=now,
         ended_at=None,
         since=now - books.patience(delivery.account).clock_margin,
+        floor=delivery.floors_done if delivery.is_incomplete else 0,
     )
     parcel = make_parcel(books, unit.connection, delivery, attempt, row)
     if parcel and Mode(row["mode"] or books.terms[delivery.account].account.mode) is Mode.ASSISTED:
@@ -180,6 +188,7 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
             post=item.delivery.key.post,
             label=item.delivery.key.label,
             account=item.delivery.account,
+            floor=item.attempt.floor,
         )
         for item in ready
     ]
@@ -198,11 +207,12 @@ def _attempt_row(books: Books, item: _Ready) -> dict[str, object]:
         "newest_id": item.parcel.baseline.newest_id,
         "since": attempt.since,
         "intended_at": attempt.intended_at,
+        "floor": attempt.floor,
     }
 
 
 def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping[LoginId, Sequence[datetime]]:
-    """Give each login's attempts of the last day, newest first; only the newest where no window can be full yet."""
+    """Give each login's posts of the last day, newest first; only the newest where no window can be full yet."""
     day = {"since": now - DAY}
     counts = unit.connection.execute(_COUNTS, {**day, "logins": list(quotas)}).all()
     crowded = [row.login for row in counts if row.number >= quotas[row.login].roomy]
@@ -222,8 +232,9 @@ def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
     rests = [
         {
             "its_id": login,
-            "rests_until": quota.next_allowed(sent[login], now, is_urgent=True),
-            "routine_until": quota.next_allowed(sent[login], now, is_urgent=False),
+            "rests_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
+            "routine_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
+            "floors_until": now + quota.between_floors,
         }
         for login, quota in quotas.items()
     ]

@@ -19,7 +19,10 @@ TAIL_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One announced call. `post`, `label` and `account` name its delivery in any database; older lines lack them."""
+    """One announced call. `post`, `label` and `account` name its delivery in any database; older lines lack them.
+
+    `floor` says which floor of its text it was to make, 0 being the post itself.
+    """
 
     delivery: int
     attempt: int
@@ -29,6 +32,7 @@ class Intent:
     post: str = ""
     label: str = ""
     account: str = ""
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,13 +129,18 @@ def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words
 
 
 def owned_elsewhere(unit: Unit, answers: Sequence[tuple[Delivery, A]]) -> list[A | Unknown]:
-    """No id belongs to two deliveries: a receipt that names another's id proves nothing about ours."""
-    named = [(item.account, answer.receipt.remote_id) for item, answer in answers if isinstance(answer, Published)]
+    """No id belongs to two deliveries: a receipt that names another's id proves nothing about ours.
+
+    A further floor has a number of another kind, which is not kept; it goes under the post's own receipt.
+    """
+    posts = [(item, answer) for item, answer in answers if isinstance(answer, Published) and not item.is_incomplete]
+    named = [(item.account, answer.receipt.remote_id) for item, answer in posts]
     rows = unit.connection.execute(_OWNERS, {"named": named}) if named else ()
     owners = {(row.account, row.remote_id): row.id for row in rows}
     return [
         Unknown(reason="id_owned_by_another")
         if isinstance(answer, Published)
+        and not delivery.is_incomplete
         and owners.get((delivery.account, answer.receipt.remote_id), delivery.id) != delivery.id
         else answer
         for delivery, answer in answers

@@ -4,14 +4,15 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import WAITING, Delivery, State
 from publisher.domain.events import Actor, RetractOrdered
 from publisher.domain.post import ONCE, Post, PostId, occurrence_of
 from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books
+from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.registry import Act, withdraw_where
@@ -19,6 +20,7 @@ from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_de
 
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
+_HAS_LIVE_FLOORS = and_(stands(DELIVERY, *WAITING), DELIVERY.c.floors_done > 0)
 
 
 class Orders:
@@ -81,9 +83,8 @@ class Orders:
             now = self.books.world.now()
             write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-            rows = unit.connection.execute(
-                select(DELIVERY).where(*conditions, DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]))
-            )
+            is_there = or_(DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]), _HAS_LIVE_FLOORS)
+            rows = unit.connection.execute(select(DELIVERY).where(*conditions, is_there))
             ordered = [
                 self.books.change(unit, to_delivery(row), RetractOrdered(reason=reason), by)
                 for row in rows.mappings().all()

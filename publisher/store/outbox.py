@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     update,
@@ -101,13 +102,13 @@ def _may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an
     )
 
 
-def _claimable(*conditions: ColumnElement[bool], is_urgent: bool) -> Select[Any]:
-    """Name free logins and the delivery that each may take, the longest rested first."""
+def _claimable(kind: Callable[[Any], ColumnElement[bool]], *rests: ColumnElement[datetime]) -> Select[Any]:
+    """Name logins whose rests are over, and the delivery of a kind that each may take, the longest rested first."""
     now = bindparam("now", type_=LOGIN.c.rests_until.type)
     inner = DELIVERY.alias("candidate")
     pick = (
         select(inner.c.id)
-        .where(_may_start(inner), inner.c.login == LOGIN.c.id, inner.c.is_urgent.is_(is_urgent))
+        .where(_may_start(inner), inner.c.login == LOGIN.c.id, kind(inner))
         .where(or_(inner.c.next_at.is_(None), inner.c.next_at <= now))
         .order_by(inner.c.due_at, inner.c.id)
         .limit(1)
@@ -116,16 +117,24 @@ def _claimable(*conditions: ColumnElement[bool], is_urgent: bool) -> Select[Any]
     busy = exists().where(DELIVERY.c.login == LOGIN.c.id, stands(DELIVERY, State.CLAIMED, State.SENDING))
     return (
         select(LOGIN.c.id, pick.label("candidate"))
-        .where(LOGIN.c.rests_until <= now, *conditions, ~busy, pick.is_not(None))
+        .where(*(rest <= now for rest in rests), ~busy, pick.is_not(None))
         .where(LOGIN.c.id.not_in(bindparam("logins", expanding=True)))
-        .order_by(LOGIN.c.rests_until)
+        .order_by(rests[0])
         .limit(bindparam("room"))
         .with_for_update(skip_locked=True, of=LOGIN)
     )
 
 
-URGENT = _claimable(is_urgent=True)
-ROUTINE = _claimable(LOGIN.c.routine_until <= bindparam("now", type_=LOGIN.c.rests_until.type), is_urgent=False)
+def _is_begun(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether what is due is a further floor; spelled out, as only so the index fits."""
+    return row.c.floors_done > literal_column("0")  # type: ignore[no-any-return]
+
+
+URGENT = _claimable(lambda row: and_(row.c.is_urgent.is_(True), ~_is_begun(row)), LOGIN.c.rests_until)
+BEGUN = _claimable(_is_begun, LOGIN.c.floors_until)
+ROUTINE = _claimable(
+    lambda row: and_(row.c.is_urgent.is_(False), ~_is_begun(row)), LOGIN.c.rests_until, LOGIN.c.routine_until
+)
 
 _RIVAL = DELIVERY.alias("rival")
 _STILL_FREE = READ.where(
@@ -158,7 +167,7 @@ class Outbox:
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        """Urgent posts first; then the logins that have rested longest.
+        """Urgent posts first, then what is begun, then the others; of each kind the logins that have rested longest.
 
         The logins are locked before their deliveries are read: what another worker took until then is seen.
         """
@@ -166,7 +175,8 @@ class Outbox:
         if not is_ready(self.books, unit):
             return []
         wanted: dict[LoginId, int] = {}
-        for query in (URGENT, ROUTINE):
+        has_floors = any(terms.traits.most_floors for terms in self.books.terms.values())
+        for query in (URGENT, BEGUN, ROUTINE) if has_floors else (URGENT, ROUTINE):
             facts = {
                 "now": now,
                 "room": limit - len(wanted),
@@ -205,16 +215,16 @@ class Outbox:
 
     async def next_move(self) -> datetime | None:
         """Give the instant at which something due may next go, or a retry or retraction go on; None for never."""
-        rests = case((DELIVERY.c.is_urgent, LOGIN.c.rests_until), else_=LOGIN.c.routine_until)
+        urgent, begun = (DELIVERY.c.is_urgent, LOGIN.c.rests_until), (_is_begun(DELIVERY), LOGIN.c.floors_until)
         query = (
-            select(DELIVERY.c.next_at, LOGIN.c.rests_until, rests.label("routine_until"))
+            select(DELIVERY.c.next_at, case(begun, urgent, else_=LOGIN.c.routine_until).label("allowed_at"))
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(_may_start(DELIVERY))
         )
         facts = {"accounts": self.books.speaking}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
-        ready = [max(filter(None, (row.next_at, row.rests_until, row.routine_until))) for row in rows]
+        ready = [max(filter(None, (row.next_at, row.allowed_at))) for row in rows]
         ready += filter(None, await self.books.database.read(lambda connection: connection.scalars(waits).all()))
         return min(ready, default=None)
 
@@ -462,7 +472,7 @@ def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
     """Let a login rest at least until then; a longer rest that it has already is kept."""
     rests = {
         column.name: case((column > until, column), else_=literal(until, column.type))
-        for column in (LOGIN.c.rests_until, LOGIN.c.routine_until)
+        for column in (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
     }
     unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login).values(rests))
 

@@ -24,9 +24,15 @@ _OWNED = (
 
 
 def last_parcel(books: Books, connection: Connection, delivery: Delivery) -> Parcel | None:
-    """Make the parcel of a delivery's newest attempt, for reading: without picture bytes. None when there is none."""
+    """Make the parcel of a delivery's newest attempt, for reading: without picture bytes. None when there is none.
+
+    Of several floors it is the one in question; before its first call, what the call before it tells must do.
+    """
     attempts = connection.execute(
-        select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+        select(ATTEMPT)
+        .where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.floor <= _floor_of(delivery))
+        .order_by(ATTEMPT.c.number.desc())
+        .limit(1)
     )
     row = attempts.mappings().one_or_none()
     if row is None:
@@ -45,14 +51,14 @@ def make_parcel(
     `facts` hold the delivery's `body`, which is its rendition, and the `newest_id` known on its account.
     """
     parcel = _parcel(books, delivery, attempt, facts["newest_id"], facts["body"])
-    if not parcel.rendition.pictures:
+    if parcel.floor or not parcel.rendition.pictures:  # pictures go with the post itself
         return parcel
     images = _images(connection, [picture.sha256 for picture in parcel.rendition.pictures])
     return replace(parcel, images=images) if images is not None else None
 
 
 def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | None, body: str) -> Parcel:
-    patience = books.patience(delivery.account)
+    patience, floor = books.patience(delivery.account), _floor_of(delivery)
     return Parcel(
         delivery=delivery.id,
         attempt=attempt.number,
@@ -63,7 +69,15 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
         intended_at=attempt.intended_at,
         start_by=books.world.monotonic() + (patience.lease - patience.deadline).total_seconds(),
         is_urgent=delivery.is_urgent,
+        floor=floor,
+        under=delivery.receipt if floor else None,
     )
+
+
+def _floor_of(delivery: Delivery) -> int:
+    """Say which floor is in question: the first that is not known to be live; else, and to take it down, the post."""
+    is_asked = delivery.is_incomplete and delivery.state not in {State.PUBLISHED, State.RETRACTING}
+    return delivery.floors_done if is_asked else 0
 
 
 def _images(connection: Connection, hashes: Sequence[str]) -> tuple[bytes, ...] | None:

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 
 from publisher.domain.delivery import WAITING, Delivery, State
-from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled
-from publisher.domain.outcome import Unknown
+from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled, Stopped
+from publisher.domain.outcome import HoldReason, Unknown
+from publisher.domain.post import ONCE
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent, newest_intents
@@ -165,7 +166,7 @@ def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent]
     if delivery.state not in WAITING:  # what was known of it led to another call: that one is in doubt now
         number, since = start.attempts + 1, None
         start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=since, looks=0)
-    after = books.walk(unit, delivery, start, _steps(delivery.state, by))
+    after = books.walk(unit, delivery, start, [*_steps(delivery.state, by), *_stop_between_floors(delivery, calls)])
     detail = {"calls": [asdict(call) for call in calls]}
     write_audit(unit, now, by, event="CallsBroughtBack", subject=_name(calls[0], after), detail=detail)
     write_alert(unit, now, "call_brought_back", after, {"since": calls[0].at})
@@ -191,11 +192,18 @@ def _steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
     return [*ripened, *claimed, (IntentWritten(), DELIVERER), (LeaseLapsed(), KEEPER)]
 
 
+def _stop_between_floors(delivery: Delivery, calls: Sequence[Intent]) -> list[tuple[Event, Actor]]:
+    """Leave to a person what had come further than the floor that would be looked for: the next may stand already."""
+    is_further = any(call.floor != delivery.floors_done for call in calls)
+    return [(Stopped(reason=HoldReason.INCOMPLETE), KEEPER)] if is_further and not delivery.is_retract_ordered else []
+
+
 def _attempt_row(books: Books, delivery: Delivery, call: Intent, number: int) -> dict[str, object]:
     at = datetime.fromisoformat(call.at)
     return {
         "delivery": delivery.id,
         "number": number,
+        "floor": call.floor,
         "epoch": call.epoch,
         "login": delivery.login,
         "account": delivery.account,
@@ -219,6 +227,10 @@ def _tell_of(books: Books, unit: Unit, delivery: Delivery | None, calls: Iterabl
 
 
 def _name(call: Intent, delivery: Delivery | None) -> str:
-    if delivery is not None:
-        return subject_of(delivery)
-    return f"{call.post}@{call.account}" if call.post else f"delivery:{call.delivery}"
+    return subject_of(delivery) if delivery is not None else name_of(call)
+
+
+def name_of(call: Intent) -> str:
+    """Name an announced call the way its delivery is named; in older journals, by the delivery's number."""
+    label = f"#{call.label}" if call.label and call.label != ONCE else ""
+    return f"{call.post}{label}@{call.account}" if call.post else f"delivery:{call.delivery}"

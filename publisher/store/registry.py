@@ -19,7 +19,10 @@ from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
+from publisher.store.journal import Intent
 from publisher.store.ledger import clear_alerts, entry, take_turn, tell, write_audit, write_entries
+from publisher.store.lost_time import doubt_filed, trust_new
+from publisher.store.recovery import place, unplaced
 from publisher.store.rows import (
     ALERT,
     ATTEMPT,
@@ -137,16 +140,19 @@ class Registry:
             return posts, connection.execute(select(*columns).where(relevant)).mappings().all()
 
         posts, rows = await self.books.database.read(read)
+        called = await self.books.database.read(_called)
         filed: dict[str, dict[str, list[RowMapping]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             filed[row["post"]][row["label"]].append(row)
-        return {
+        lost = {post: books for post, books in called.items() if post not in {post["id"] for post in posts}}
+        return lost | {
             PostId(post["id"]): KnownPost(
                 definition=post["definition"],
                 in_force_since=post["in_force_since"],
                 is_withdrawn=post["is_withdrawn"],
                 is_scheduled=post["is_scheduled"],
                 occurrences={label: _known_occurrence(group) for label, group in filed[post["id"]].items()},
+                called=called[post["id"]].called if post["id"] in called else frozenset(),
             )
             for post in posts
         }
@@ -176,6 +182,10 @@ class Registry:
                     continue
                 _write_renditions(unit, draft.revision)
                 filed += (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
+            new = [draft.filing for draft in acceptance.drafts if draft.filing.is_new]
+            place(self.books, unit)
+            keys = [(filing.post, filing.occurrence.key.label) for filing in new]
+            doubt_filed(self.books, unit, keys, is_new_version=acceptance.text is not None)
             self.books.world.die_here("plan.after_insert")
             self._drop(unit, acceptance.plan)
             self.books.world.die_here("reload.before_commit")
@@ -201,6 +211,7 @@ class Registry:
 
         def operation(unit: Unit) -> None:
             clear_alerts(unit, "schedule", self.books.world.now())
+            trust_new(unit)
 
         await self.books.database.write(operation)
 
@@ -268,6 +279,7 @@ class Registry:
                     max_late=filing.post.max_late,
                     is_urgent=filing.post.is_urgent,
                     has_started=has_started,
+                    floors=len(rendition.floors),
                 )
                 after = self.books.change(unit, delivery, event, PLANNER)
                 _mark_revised(unit, draft, after)
@@ -281,6 +293,29 @@ class Registry:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "label": untargeted.key.label, "account": account}
                 withdraw_where(self.books, unit, target, PLANNER, reason=DROPPED[1])
+
+
+def _called(connection: Connection) -> Mapping[PostId, KnownPost]:
+    """Give the posts of announced calls that fit no delivery, as far as the calls tell of them."""
+    found: dict[str, list[Intent]] = defaultdict(list)
+    for call in unplaced(connection):
+        found[call.post].append(call)
+    return {
+        PostId(post): KnownPost(
+            definition="",
+            in_force_since=min(map(_due_at_latest, calls)),
+            is_scheduled=False,
+            called=frozenset(call.label for call in calls),
+        )
+        for post, calls in found.items()
+    }
+
+
+def _due_at_latest(call: Intent) -> datetime:
+    try:
+        return datetime.fromisoformat(call.label)
+    except ValueError:
+        return datetime.fromisoformat(call.at)
 
 
 def _why_not_again(connection: Connection, post: Post, account: AccountId, now: datetime) -> str | None:
@@ -356,6 +391,7 @@ def _delivery_row(
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,
+        "floors": len(rendition.floors),
     }
 
 

@@ -1,32 +1,26 @@
 """An older database takes over: all that may have been sent since it was made is a doubt before it is used at all."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
 from publisher.domain.chain import Anchor
-from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
-from publisher.domain.post import At, Post
 from publisher.store.backup import PART, Label, copy_database, genesis_of, label_in, read_label
 from publisher.store.books import Books
-from publisher.store.conditions import stands
 from publisher.store.engine import Unit
-from publisher.store.exchange import KEPT, READY
+from publisher.store.exchange import KEPT
 from publisher.store.journal import Contents, Intent, read_journal, write_journal
-from publisher.store.ledger import clear_alerts, subject_of, tell, write_audit
-from publisher.store.recovery import KEEPER, readopt, unknown_to
-from publisher.store.rows import AUDIT, DELIVERY, PAUSE, STAMP, read_post, to_delivery
+from publisher.store.ledger import clear_alerts, tell, write_audit
+from publisher.store.lost_time import doubt_waiting
+from publisher.store.recovery import readopt, unknown_to, unplaced
+from publisher.store.rows import AUDIT, PAUSE, STAMP
 from publisher.store.setup import COPY
-from publisher.world import World
 
-LOST = "lost"
-"""The stamp of a time of which no journal tells: until when, from when on, and whether new posts are to be doubted."""
 RESTORED = "restored"
 """Why everything is paused."""
 
@@ -62,7 +56,10 @@ def copy_in(source: Path | None, file: Path, environment: str, chain: str | None
         if expected is not None and expected != label.chain:
             raise RefusedError("backup_of_another", file=str(source))
     incoming = file.with_name(f"{file.name}.incoming")
-    for leftover in (incoming, *(incoming.with_name(incoming.name + end) for end in ("-wal", "-shm", "-journal", PART))):
+    for leftover in (
+        incoming,
+        *(incoming.with_name(incoming.name + end) for end in ("-wal", "-shm", "-journal", PART)),
+    ):
         leftover.unlink(missing_ok=True)
     copy_database(source or file, incoming)
     return incoming, label
@@ -114,13 +111,12 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, cut)}
     write_audit(unit, now, by, event="Restored", subject="database", detail=detail)
     _pause(unit, by, now)
-    brought = readopt(books, unit, lost, by)
-    doubted = _doubt_since(books, unit, memory.since, by) if memory.since is not None else 0
-    placed = sum(1 for call in lost for delivery in brought if delivery.key.post == call.post)
-    facts = {"since": begins_at.isoformat(), "by": by.name}
+    readopt(books, unit, lost, by)
+    doubts = doubt_waiting(books, unit, memory.since, by) if memory.since is not None else 0
     clear_alerts(unit, "database", now)
-    tell(unit, now, "database_restored", "database", facts)
-    return Settled(taken_at=begins_at, calls=len(lost), doubts=doubted, unplaced=max(0, len(lost) - placed))
+    tell(unit, now, "database_restored", "database", {"since": begins_at.isoformat(), "by": by.name})
+    stray = len(set(lost) & set(unplaced(connection)))
+    return Settled(taken_at=begins_at, calls=len(lost), doubts=doubts, unplaced=stray)
 
 
 def _cut(connection: Connection, anchor: Anchor | None) -> Mapping[str, object] | None:
@@ -136,55 +132,12 @@ def _pause(unit: Unit, by: Actor, now: datetime) -> None:
     write_audit(unit, now, by, event="Paused", subject="all", detail={"reason": RESTORED})
 
 
-def _doubt_since(books: Books, unit: Unit, since: datetime, by: Actor) -> int:
-    """Doubt all that may have been sent since then; there is no journal to say which it was."""
-    now = books.world.now()
-    lost = {"since": since.isoformat(), "until": now.isoformat(), "new": True}
-    unit.connection.execute(delete(STAMP).where(STAMP.c.key == LOST))
-    unit.connection.execute(insert(STAMP).values(key=LOST, value=json.dumps(lost)))
-    waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
-    due = or_(waiting & (DELIVERY.c.due_at <= now), stands(DELIVERY, State.SENDING, State.UNKNOWN))
-    rows = unit.connection.execute(select(DELIVERY).where(due)).mappings()
-    return len(readopt(books, unit, [_imagined(row, since) for row in map(dict, rows)], by))
-
-
-def _imagined(row: Mapping[str, object], since: datetime) -> Intent:
-    return Intent(
-        delivery=int(str(row["id"])),
-        attempt=int(str(row["attempts"])) + 1,
-        epoch=int(str(row["epoch"])) + 1,
-        rendition=str(row["rendition"]),
-        at=since.isoformat(),
-        post=str(row["post"]),
-        label=str(row["label"]),
-        account=str(row["account"]),
-    )
-
-
-def doubt_filed(books: Books, unit: Unit, posts: Iterable[tuple[str, str]], *, is_new_version: bool) -> None:
-    """Doubt what is filed anew where no journal tells whether it was sent already.
-
-    That is what was due in that time; and whatever is to go at once the first time that the schedule is read since.
-    """
-    written = unit.connection.scalar(select(STAMP.c.value).where(STAMP.c.key == LOST))
-    if written is None:
+def mend_journal(journal: Path, now: datetime) -> None:
+    """Leave a journal that can be gone on with: one is made where none was, and damage is set aside with its lines."""
+    contents = read_journal(journal)
+    if journal.exists() and not contents.damaged:
         return
-    lost = json.loads(written)
-    until = datetime.fromisoformat(lost["until"])
-    for post, label in posts:
-        mine = (DELIVERY.c.post == post, DELIVERY.c.label == label, stands(DELIVERY, State.PENDING))
-        rows = unit.connection.execute(select(DELIVERY).where(*mine, DELIVERY.c.attempts == 0)).mappings().all()
-        is_meant = lost["new"] and _goes_at_once(unit.connection, post)
-        calls = [_imagined(row, datetime.fromisoformat(lost["since"])) for row in map(dict, rows)
-                 if is_meant or row["due_at"] <= until]  # fmt: skip
-        readopt(books, unit, calls, KEEPER)
-    if is_new_version:
-        forget_new(unit)
-
-
-def forget_new(unit: Unit) -> None:
-    """The schedule as it is has been read: what comes into it from now on was never sent."""
-    written = unit.connection.scalar(select(STAMP.c.value).where(STAMP.c.key == LOST))
-    if written is not None and json.loads(written)["new"]:
-        value = json.dumps({**json.loads(written), "new": False})
-        unit.connection.execute(update(STAMP).where(STAMP.c.key == LOST).values(value=value))
+    if journal.exists():
+        aside = journal.with_name(f"{journal.name}{KEPT}{now:%Y%m%dT%H%M%S%f}")
+        aside.write_bytes(journal.read_bytes())
+    write_journal(journal, contents.intents, contents.kept_since)

@@ -175,7 +175,7 @@ class Rounds:
                 if ends_attempts:
                     end_attempts(unit, now, [(change.before.id, change.before.epoch, None) for change in changes])
                 for ended in self.books.change_all(unit, changes, KEEPER):
-                    if alert:
+                    if alert and ended.state in ENDED:
                         write_alert(unit, now, alert, ended)
                 return len(changes), found[-1].id if len(found) == GROUP else 0
 

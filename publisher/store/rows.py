@@ -47,7 +47,7 @@ HEALTH = table_of(tables.HealthRow)
 _PLAIN = (
     "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",
     "epoch", "looks", "refusals", "failures", "deaths", "doubt_since", "submitted_at", "verified_at", "claimed_url",
-    "was_claimed", "was_resent", "is_withdrawn", "is_retract_ordered",
+    "was_claimed", "was_resent", "is_withdrawn", "is_retract_ordered", "floors", "floors_done",
 )  # fmt: skip
 """Columns that are the domain's fields as they are."""
 
@@ -112,6 +112,7 @@ def to_attempt(row: RowMapping) -> Attempt:
         intended_at=row["intended_at"],
         ended_at=row["ended_at"],
         since=row["since"],
+        floor=row["floor"],
     )
 
 

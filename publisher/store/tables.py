@@ -13,6 +13,8 @@ from sqlmodel import Field, SQLModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+ZERO = {"server_default": "0"}
+"""Of columns that came later: what rows get that an earlier version writes."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -91,13 +93,17 @@ class RenditionRow(SQLModel, table=True):
 
 
 class LoginRow(SQLModel, table=True):
-    """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent."""
+    """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
+
+    `floors_until` is for the further floors of a post that has begun.
+    """
 
     __tablename__: ClassVar[str] = "login"
     __table_args__ = (Index("longest_rested", "rests_until"),)
     id: str = Field(primary_key=True)
     rests_until: datetime = Field(sa_type=Instant)
     routine_until: datetime = Field(sa_type=Instant)
+    floors_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
 
 
 class DeliveryRow(SQLModel, table=True):
@@ -122,6 +128,13 @@ class DeliveryRow(SQLModel, table=True):
             "due_at",
             "id",
             sqlite_where=text("state = 'due'"),
+        ),
+        Index(
+            "continued_by_login",
+            "login",
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
         Index(
             "next_by_state",
@@ -186,10 +199,12 @@ class DeliveryRow(SQLModel, table=True):
     was_resent: bool = False
     is_withdrawn: bool = False
     is_retract_ordered: bool = False
+    floors: int = Field(default=0, sa_column_kwargs=ZERO)
+    floors_done: int = Field(default=0, sa_column_kwargs=ZERO)
 
 
 class AttemptRow(SQLModel, table=True):
-    """Intents: each row was committed before its call began."""
+    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for."""
 
     __tablename__: ClassVar[str] = "attempt"
     __table_args__ = (
@@ -211,6 +226,7 @@ class AttemptRow(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
     outcome: str | None = None
     detail: str | None = Field(default=None, sa_type=Text)
+    floor: int = Field(default=0, sa_column_kwargs=ZERO)
 
 
 class LookRow(SQLModel, table=True):

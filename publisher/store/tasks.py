@@ -30,6 +30,15 @@ class OpenTask:
     task: Task
     rendition: Rendition
 
+    @property
+    def text(self) -> str:
+        """The words to post now: the post itself, or the floor whose turn it is."""
+        return self.rendition.all_floors[self.floor]
+
+    @property
+    def floor(self) -> int:
+        return self.delivery.floors_done if self.delivery.is_incomplete else 0
+
 
 class Tasks:
     """The books of what people post by hand. Every method is one transaction."""

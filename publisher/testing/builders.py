@@ -1,6 +1,7 @@
 """Books with deliveries in them, in few words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import Account, AccountId, Platform, Traits
@@ -8,7 +9,7 @@ from publisher.domain.patience import Patience
 from publisher.domain.plan import Filing, Plan
 from publisher.domain.post import ONCE, At, Kind, Post, PostId, occurrence_of
 from publisher.domain.quota import Quota
-from publisher.domain.rendition import Rendition, Revision, marker_for
+from publisher.domain.rendition import Rendition, Revision, floor_sign, marker_for
 from publisher.domain.terms import Terms
 from publisher.store.registry import Acceptance, Draft, Registry
 from publisher.testing.fakes import TRAITS
@@ -51,23 +52,24 @@ def post_of(  # noqa: PLR0913 # what a test may care about, each with its defaul
     )
 
 
-def draft_of(post: Post, at: datetime, *, is_new: bool = True, label: str = ONCE) -> Draft:
-    """Give a post's occurrence with plain words for each account."""
+def draft_of(post: Post, at: datetime, *, is_new: bool = True, label: str = ONCE, floors: int = 0) -> Draft:
+    """Give a post's occurrence with plain words for each account, which go on in so many further floors."""
     occurrence = occurrence_of(post, label, at)
     renditions = []
     for account in post.accounts:
         marker = marker_for(occurrence.key, account)
         text = f"{post.title}〔{marker.code}〕"
-        renditions.append(
-            Rendition(account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text)
-        )
+        more = tuple(f"{floor_sign(marker, number, floors + 1)}其{number}" for number in range(2, floors + 2))
+        named = Rendition(account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text)
+        renditions.append(replace(named, floors=more))
     filing = Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=is_new)
     revision = Revision(occurrence=occurrence.key, definition=post.definition, renditions=tuple(renditions))
     return Draft(filing=filing, revision=revision)
 
 
-async def file_posts(registry: Registry, *posts: Post, text: str | None = None) -> int:
+async def file_posts(registry: Registry, *posts: Post, text: str | None = None, floors: int = 0) -> int:
     """File one-off posts as if a schedule held them. Returns how many deliveries are new."""
-    drafts = [draft_of(post, post.timing.when) for post in posts if isinstance(post.timing, At) and post.timing.when]
+    dated = [(post, post.timing.when) for post in posts if isinstance(post.timing, At) and post.timing.when]
+    drafts = [draft_of(post, at, floors=floors) for post, at in dated]
     plan = Plan(filings=tuple(draft.filing for draft in drafts))
     return await registry.accept(Acceptance(plan=plan, drafts=drafts, posts=posts, text=text))

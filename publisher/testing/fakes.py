@@ -71,7 +71,7 @@ class StillWorld(World):
 
 @dataclass(slots=True)
 class FakeAdapter:
-    """An adapter whose platform is `posts`, by remote id, in order.
+    """An adapter whose platform is `posts`, by remote id, in order; further floors stand there too, under their post.
 
     Each call of `publish` takes the next of `script`; without one it publishes. A script entry is an outcome, or a
     function of the parcel that may post before it answers, such as `lose_reply`.
@@ -127,6 +127,9 @@ class FakeAdapter:
 
     async def retract(self, receipt: Receipt) -> Removal:
         self.posts.pop(receipt.remote_id, None)
+        under = [key for key, held in self.posts.items() if held.under and held.under.remote_id == receipt.remote_id]
+        for key in under:
+            del self.posts[key]
         return Gone()
 
     async def probe(self) -> Health:
@@ -144,5 +147,6 @@ class FakeAdapter:
                 text=held.rendition.text,
             )
             for key, held in self.posts.items()
+            if not held.floor
         ]
         return sorted([*ours, *self.strangers], key=lambda item: item.live_at, reverse=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.tieba import reach, reading, standing
+from adapters.tieba import floors, reach, reading, standing
 from adapters.tieba import wire as tieba
 from adapters.tieba.client import _removed
 from adapters.weibo import reading as weibo
@@ -14,7 +14,7 @@ from adapters.weibo import sign_in as weibo_sign_in
 from adapters.weibo import timeline
 from adapters.weibo import wire as weibo_wire
 from publisher.contract import Reply
-from publisher.domain.outcome import Missing, Published, Ticket
+from publisher.domain.outcome import Missing, Published, Ticket, Unknown
 from publisher.domain.rendition import Baseline, Marker
 
 NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)
@@ -66,6 +66,12 @@ KEYS = st.sampled_from(
         "view_num",
         "agree",
         "private",
+        "post_list",
+        "page",
+        "pid",
+        "time",
+        "user_list",
+        "author_id",
     ]
 )
 VALUES = st.recursive(
@@ -84,6 +90,7 @@ BODIES = VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_si
 REPLIES = st.builds(Reply, status=st.sampled_from([200, 302, 400, 403, 429, 500]), headers=st.just({}), body=BODIES)
 BASELINE = Baseline(newest_id=None, since=NOW)
 MARKER = Marker(code="K7QM-4R2T")
+FLOOR = floors.FloorTrace(tid="1", marker=MARKER, since=NOW, pid="2", words="余下的话")
 
 
 @given(REPLIES)
@@ -109,10 +116,14 @@ def test_tieba_decoders_never_raise(reply):
     tieba.decode_session(reply)
     tieba.decode_forum(reply)
     tieba.decode_upload(reply, NOW)
-    tieba.decode_thread(reply, Ticket(number="x"), NOW)
+    tieba.decode_created(reply, "tid", Ticket(number="x"), NOW)
+    floors.decode_reply(reply, FLOOR, NOW)
     _removed(reply)
     asked = reading.Asked(tid="1", marker=MARKER, identity="tb.1.x")
     reading.decode_page(reply, asked, NOW)
+    page = floors.decode_floors(reply, asked)
+    if not isinstance(page, Unknown):
+        floors.judge_floors([page], FLOOR, NOW)
     reach.decode_reach(reply, asked)
     standing.decode_standing(reply, "tb.1.x")
     listed = reading.decode_own_threads(reply, "tb.1.x")

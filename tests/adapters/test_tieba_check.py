@@ -88,7 +88,7 @@ def test_text_length(tieba, parcel, text, length):
     assert adapter.traits.measure(text) == length
     problems = adapter.check(replace(parcel.rendition, text=text))
     assert [problem.code for problem in problems] == (["tieba_text_too_long"] if length > 2000 else [])
-    assert all(problem.facts == {"length": str(length), "limit": "2000"} for problem in problems)
+    assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
 
 
 def test_declared_patience_covers_the_platforms_delays():

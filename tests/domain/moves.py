@@ -36,12 +36,14 @@ from publisher.domain.outcome import (
     Outcome,
     Published,
     RateLimited,
+    Receipt,
     Rejected,
     Submitted,
     Unknown,
 )
 from publisher.domain.rendition import Fingerprint
 from tests.domain.scene import (
+    A_FLOORS,
     ANOTHERS,
     BEFORE_CALL,
     BORN,
@@ -55,6 +57,7 @@ from tests.domain.scene import (
     NOW,
     OURS,
     PATIENCE,
+    RECEIPTS,
     SERVER_DELAY,
     SETTLED,
     TICK,
@@ -65,6 +68,7 @@ from tests.domain.scene import (
     Scene,
     Worker,
     can_still_act,
+    is_any_live,
     is_live,
 )
 
@@ -125,6 +129,8 @@ class Moves:
 
     def _plain(self, scene: Scene) -> Scene:
         """Forget what can matter no more, so that scenes with one future are one scene."""
+        if scene.beneath == "removed":  # nothing that is sent there can come into being any more
+            scene = scene._replace(fuses=())
         if scene.sleeper and not self._may_do_harm:
             scene = _forgotten(scene)
         state = scene.books.state
@@ -140,10 +146,13 @@ class Moves:
                 scene.books, event, role, BORN.due_at if is_expired else BORN.expires_at
             )
         books = self._advanced[key]
-        return None if books is None else scene._replace(books=books)
+        if books is None:
+            return None
+        is_begun = scene.books.floors_done == 0 < books.floors_done <= self.rules.floors
+        return (_begun(scene) if is_begun else scene)._replace(books=books)
 
     def _advance(self, books: Books, event: Event, role: Role, expires_at: datetime) -> Books | None:
-        before = _delivery(books, expires_at)
+        before = _delivery(books, expires_at, self.rules.floors)
         actor = Actor(role=role, name=role.value)
         try:
             after = self.rules.advance(before, event, by=actor, now=NOW, patience=PATIENCE)
@@ -175,13 +184,15 @@ class Moves:
         if scene.books.state is not State.HELD:
             return
         acts, live = can_still_act(scene, self.rules), is_live(scene)
+        if scene.books.is_retract_ordered:  # then a person is asked for all of it, not for a floor
+            live = is_any_live(scene)
         wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.books.has_ticket
         if live:
             wishes.append(State.PUBLISHED)
         if not live and not acts:
             wishes += [State.FAILED, State.CANCELLED, State.DUE]
         for to in wishes:
-            ruling = Ruled(to=to, reason="seen", receipt=OURS if to is State.PUBLISHED else None)
+            ruling = Ruled(to=to, reason="seen", receipt=_receipt(scene) if to is State.PUBLISHED else None)
             if after := self._bring(scene, ruling, Role.PERSON):
                 yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
         if (live and not acts) and (after := self._bring(scene, Ruled(to=State.DUE, reason="removed"), Role.PERSON)):
@@ -213,11 +224,11 @@ class Moves:
     def _call(self, scene: Scene, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":
             if is_live(scene):
-                yield from self._settle(scene, Published(receipt=OURS))
+                yield from self._settle(scene, Published(receipt=_receipt(scene)))
             yield from self._settle(scene, SUBMITTED)
             yield from self._settle(scene, LOST)
             return
-        for made in _acts(worker.fuse):
+        for made in _acts(scene, worker.fuse):
             copies = (*scene.copies, made)
             yield f"platform acts, {made.status}", scene._replace(worker=Worker("answered"), copies=copies)
         dead = scene._replace(worker=worker._replace(fuse=0))
@@ -244,7 +255,7 @@ class Moves:
         if sleeper.step == "intended" and self.rules.may_start(-1):
             yield "sleeper starts its call", scene._replace(sleeper=_calling())
         if sleeper.step == "calling":
-            for made in _acts(sleeper.fuse):
+            for made in _acts(scene, sleeper.fuse):
                 copies = (*scene.copies, made)
                 yield "platform acts for the sleeper", scene._replace(sleeper=Worker("answered"), copies=copies)
         if sleeper.step != "intended" and self.rules.settles(is_current=False, state=scene.books.state):
@@ -259,14 +270,14 @@ class Moves:
                 yield from self._found(scene, finding, Role.RECONCILER)
             for finding in _follow_up(scene):
                 yield from self._found(scene, finding, Role.RECONCILER)
-        if state is State.PUBLISHED and any(copy.status == "removed" for copy in scene.copies):
+        if state is State.PUBLISHED and (_is_removed(scene) or scene.beneath == "removed"):
             yield from self._found(scene, Gone(), Role.RECONCILER)
 
     def _retract(self, scene: Scene) -> Iterator[Step]:
         if scene.books.state is not State.RETRACTING:
             return
         if scene.books.receipt == OURS.remote_id:
-            gone = scene._replace(copies=tuple(_removed(copy) for copy in scene.copies))
+            gone = _all_gone(scene)
             yield from self._found(gone, Gone(), Role.RETRACTOR)
             for doubted in (gone, scene):
                 yield from self._found(doubted, LOST, Role.RETRACTOR)
@@ -280,7 +291,9 @@ class Moves:
         yield UNREADABLE
         yield self.rules.incomplete_look()
         yield self.rules.lookalike()
-        yield from _shown(scene.copies[0]) if scene.copies else (Missing(back_to=LONG_AGO),)
+        if scene.beneath == "removed":
+            yield Gone()
+        yield from _shown(scene.copies[0], _receipt(scene)) if scene.copies else (Missing(back_to=LONG_AGO),)
 
     def _found(self, scene: Scene, finding: Finding, role: Role) -> Iterator[Step]:
         """Store the look, then book it; absence is booked in its place once the looks show it."""
@@ -305,7 +318,25 @@ class Moves:
         return self._absent[key]
 
 
-def _delivery(books: Books, expires_at: datetime) -> Delivery:
+def _begun(scene: Scene) -> Scene:
+    """The post counts as live, and its floors begin; what stands there twice, or may yet, is not forgotten."""
+    status = "removed" if _is_removed(scene) else "live"
+    more = scene.copies[1:]
+    return scene._replace(copies=more, looks=(), resends=0, beneath=status)
+
+
+def _is_removed(scene: Scene) -> bool:
+    return any(copy.status == "removed" for copy in scene.copies)
+
+
+def _all_gone(scene: Scene) -> Scene:
+    """The post is taken down, and its floors with it."""
+    if scene.beneath:
+        return scene._replace(copies=(), beneath="removed")
+    return scene._replace(copies=tuple(_removed(copy) for copy in scene.copies))
+
+
+def _delivery(books: Books, expires_at: datetime, floors: int) -> Delivery:
     return Delivery(
         **{name: getattr(BORN, name) for name in ("id", "key", "account", "platform", "login", "rendition")},
         state=books.state,
@@ -321,8 +352,10 @@ def _delivery(books: Books, expires_at: datetime) -> Delivery:
         is_withdrawn=books.is_withdrawn,
         is_retract_ordered=books.is_retract_ordered,
         ticket=TICKET if books.has_ticket else None,
-        receipt=OURS if books.receipt else None,
+        receipt=RECEIPTS[books.receipt] if books.receipt else None,
         doubt_since=NOW if books.is_doubted else None,
+        floors=floors,
+        floors_done=books.floors_done,
     )
 
 
@@ -337,6 +370,7 @@ def _books(delivery: Delivery) -> Books:
         has_ticket=delivery.ticket is not None,
         receipt=delivery.receipt.remote_id if delivery.receipt else "",
         is_doubted=delivery.doubt_since is not None,
+        floors_done=delivery.floors_done,
     )
 
 
@@ -397,8 +431,10 @@ def _resent_by_person(scene: Scene) -> Scene:
     return scene._replace(copies=(), resends=0)
 
 
-def _acts(fuse: int) -> tuple[Copy, ...]:
-    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if fuse else ()
+def _acts(scene: Scene, fuse: int) -> tuple[Copy, ...]:
+    """What a call may make while the platform still hears it; under a post that is removed, nothing."""
+    is_heard = fuse and scene.beneath != "removed"
+    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if is_heard else ()
 
 
 def _removed(copy: Copy) -> Copy:
@@ -413,23 +449,29 @@ def _platform(scene: Scene) -> Iterator[Step]:
     """What the platform does without being asked."""
     for index, fuse in enumerate(scene.fuses):
         left = scene.fuses[:index] + scene.fuses[index + 1 :]
-        for made in _acts(fuse):
+        for made in _acts(scene, fuse):
             yield f"platform acts late, {made.status}", scene._replace(fuses=left, copies=(*scene.copies, made))
     for copy in scene.copies[:1]:
         if copy.status == "review":
             lag = LISTING_LAG + 1 if copy.is_told else copy.lag
             yield "review passes", scene._replace(copies=(Copy("live", lag),))
             yield "review refuses", scene._replace(copies=(Copy("refused"),))
-        if copy.status == "live" and scene.books.receipt == OURS.remote_id:
+        if copy.status == "live" and scene.books.receipt == OURS.remote_id and not scene.beneath:
             yield "platform removes", scene._replace(copies=(Copy("removed"),))
+    if scene.beneath == "live":
+        yield "platform removes", _all_gone(scene)
 
 
-def _shown(copy: Copy) -> tuple[Finding, ...]:
+def _receipt(scene: Scene) -> Receipt:
+    return A_FLOORS if scene.beneath else OURS
+
+
+def _shown(copy: Copy, receipt: Receipt) -> tuple[Finding, ...]:
     """What a whole list may show of a copy."""
     missing = Missing(back_to=LONG_AGO)
     match copy.status:
         case "live":
-            seen: Finding = Published(receipt=OURS)
+            seen: Finding = Published(receipt=receipt)
         case "review":
             seen = SUBMITTED
         case "refused":
@@ -446,7 +488,7 @@ def _follow_up(scene: Scene) -> tuple[Finding, ...]:
         return ()
     match scene.copies[0].status:
         case "live":
-            return Published(receipt=OURS), UNREADABLE
+            return Published(receipt=_receipt(scene)), UNREADABLE
         case "review":
             return SUBMITTED, UNREADABLE
         case "refused":

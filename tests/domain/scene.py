@@ -27,6 +27,8 @@ PATIENCE = Patience(deadline=DEADLINE * TICK, lease=LEASE * TICK, settle=SETTLE 
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", live_at=NOW)
 ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", live_at=NOW)
+A_FLOORS = Receipt(remote_id="a floor's", url="https://example.gov.cn/ours#2", live_at=NOW)
+RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, A_FLOORS)}
 TICKET = Ticket(number="1")
 BORN = Delivery(
     id=DeliveryId(1),
@@ -56,6 +58,7 @@ class Books(NamedTuple):
     has_ticket: bool = False
     receipt: str = ""
     is_doubted: bool = False
+    floors_done: int = 0
 
 
 class Worker(NamedTuple):
@@ -77,7 +80,11 @@ class Copy(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to."""
+    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to.
+
+    `copies` are of the floor that is being sent. `beneath` is what became of the post whose floor that is: live or
+    removed; without it the floor is the post itself.
+    """
 
     books: Books = Books()
     worker: Worker | None = None
@@ -88,6 +95,7 @@ class Scene(NamedTuple):
     ended: int | None = None
     looks: tuple[tuple[str, bool], ...] = ()
     resends: int = 0
+    beneath: str = ""
 
 
 Step = tuple[str, Scene]
@@ -116,8 +124,9 @@ def lookalike() -> Lookalike | Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The product's rules as the walk applies them; a mutant replaces one."""
+    """The product's rules as the walk applies them; a mutant replaces one. `floors` is how many more a text takes."""
 
+    floors: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = shows_absence
     settle: int = SETTLE
@@ -128,7 +137,9 @@ class Rules:
 
 
 def can_still_act(scene: Scene, rules: Rules) -> bool:
-    """Whether some call may yet make a post, or one under review may yet go live."""
+    """Whether some call may yet make a post, or one under review may yet go live; none may under a post removed."""
+    if scene.beneath == "removed":
+        return False
     hands = ((scene.worker, scene.lease), (scene.sleeper, -1))
     return (
         any(scene.fuses)
@@ -139,4 +150,9 @@ def can_still_act(scene: Scene, rules: Rules) -> bool:
 
 
 def is_live(scene: Scene) -> bool:
+    """Whether what is being sent is live, the post itself or a floor of it."""
     return any(copy.status == "live" for copy in scene.copies)
+
+
+def is_any_live(scene: Scene) -> bool:
+    return scene.beneath == "live" or is_live(scene)

@@ -120,6 +120,11 @@ def test_fingerprints_do_not_change_between_versions():
     assert fingerprint(spelled) == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
 
 
+def test_a_rendition_without_floors_is_named_as_before_there_were_any():
+    """What stands in databases of earlier versions is found again under its name."""
+    assert RENDITION.fingerprint == "56db627bcdd9999e26e242eb191f1b02960e5378f7df449eff954bc15ebfca09"
+
+
 def test_every_part_of_a_rendition_is_in_its_fingerprint():
     """No word, picture, link or account can change without a new approval."""
     changes = {
@@ -131,6 +136,7 @@ def test_every_part_of_a_rendition_is_in_its_fingerprint():
         "summary": "摘要",
         "link": "https://example.gov.cn/",
         "pictures": (replace(RENDITION.pictures[0], sha256="1" * 64),),
+        "floors": ("（接上层，2/2）〔K7QM-4R2T〕\n余下的话。",),
     }
     assert set(changes) == set(Rendition.__dataclass_fields__)
     changed = [replace(RENDITION, **{name: value}).fingerprint for name, value in changes.items()]

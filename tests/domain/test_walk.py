@@ -9,9 +9,9 @@ import pytest
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import Attempt, Delivery, Look, State
-from publisher.domain.events import AbsenceShown, LeaseLapsed, Ruled
+from publisher.domain.events import AbsenceShown, ExpiryPassed, LeaseLapsed, RetractOrdered, Ruled, Withdrawn
 from publisher.domain.lifecycle import advance
-from publisher.domain.outcome import Missing, Published, Unknown
+from publisher.domain.outcome import Missing, Published, Rejected, Unknown
 from tests.domain.scene import ANOTHERS, LONG_AGO, SETTLE, TICK, Rules
 from tests.domain.walk import (
     AN_END_COMES,
@@ -19,6 +19,7 @@ from tests.domain.walk import (
     AT_MOST_ONE,
     ONE_RESEND,
     PUBLISHED_IS_TRUE,
+    PUBLISHED_IS_WHOLE,
     RETRACTION_HOLDS,
     WITHDRAWAL_HOLDS,
     walk,
@@ -33,14 +34,22 @@ def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_tr
     assert walked.scenes > 40_000
 
 
-def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None]) -> Rules:
+def test_a_text_of_two_floors_is_live_as_a_whole_or_a_person_knows():
+    """With a further floor nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
+    walked = walk(Rules(floors=1))
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+    assert walked.scenes > 100_000
+
+
+def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None], floors: int = 0) -> Rules:
     """Rules whose `advance` gives what `then` makes of its answer, where that is anything."""
 
     def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
         after = advance(delivery, event, **rest)
         return then(delivery, after, event) or after
 
-    return Rules(advance=step)
+    return Rules(advance=step, floors=floors)
 
 
 def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -> Delivery | None:
@@ -82,6 +91,29 @@ def word_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delive
     return replace(after, receipt=None) if is_word else None
 
 
+def half_is_enough(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_half = isinstance(event, Published) and after.state is State.DUE
+    return replace(after, state=State.PUBLISHED) if is_half else None
+
+
+def floors_receipt_is_kept(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_floor = isinstance(event, Published) and before.is_incomplete
+    return replace(after, receipt=event.receipt) if is_floor else None
+
+
+def checkpoint_is_lost(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_lapsed = before.state is State.CLAIMED and isinstance(event, LeaseLapsed)
+    return replace(after, floors_done=0) if is_lapsed else None
+
+
+def half_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
+    def then(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+        is_half = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
+        return replace(after, state=state) if is_half and after.state in {State.HELD, State.RETRACTING} else None
+
+    return then
+
+
 def one_look(looks: Sequence[Look], attempt: Attempt, _settle: timedelta) -> bool:
     return shows_absence([*looks, *looks], attempt, -SETTLE * TICK)
 
@@ -111,6 +143,14 @@ MUTANTS = {
     "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
     "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
     "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
+    "unknown floor is sent again": (spoiled(unknown_is_retried, floors=1), AT_MOST_ONE),
+    "checkpoint is lost": (spoiled(checkpoint_is_lost, floors=1), AT_MOST_ONE),
+    "half counts as whole": (spoiled(half_is_enough, floors=1), PUBLISHED_IS_WHOLE),
+    "floor's receipt is kept": (spoiled(floors_receipt_is_kept, floors=1), PUBLISHED_IS_TRUE),
+    "half expires": (spoiled(half_ends(ExpiryPassed, State.EXPIRED), floors=1), AN_END_IS_TRUE),
+    "half is cancelled": (spoiled(half_ends(Withdrawn, State.CANCELLED), floors=1), AN_END_IS_TRUE),
+    "refused floor fails it": (spoiled(half_ends(Rejected, State.FAILED), floors=1), AN_END_IS_TRUE),
+    "half is retracted by word": (spoiled(half_ends(RetractOrdered, State.CANCELLED), floors=1), AN_END_IS_TRUE),
 }
 
 

@@ -10,6 +10,9 @@ What is assumed of the platform, and nothing more:
 - A list that is read whole shows a live post at the latest `LISTING_LAG` after it was made, and may before.
 - A post under review whose ticket we were never given stands in that list too; otherwise nobody could know of it.
 - A live post that our books know may be removed by the platform at any time.
+- A floor goes with its post, and none can be made under a post that is gone.
+
+With `Rules.floors` the text goes on in that many further floors, each a call of its own under the post that is live.
 
 Reads and expiry happen at any instant: whatever `next_look` and the clock say is among them.
 """
@@ -20,11 +23,12 @@ from dataclasses import dataclass
 
 from publisher.domain.delivery import ENDED, State
 from tests.domain.moves import ALIKE, Moves
-from tests.domain.scene import OURS, Rules, Scene, can_still_act, is_live
+from tests.domain.scene import OURS, Rules, Scene, can_still_act, is_any_live
 
 AT_MOST_ONE = "at most one post"
-ONE_RESEND = "at most one resend without a person"
+ONE_RESEND = "at most one resend of a floor without a person"
 PUBLISHED_IS_TRUE = "published is true"
+PUBLISHED_IS_WHOLE = "published is whole, unless a person gave the rest up"
 AN_END_IS_TRUE = "an end is true"
 WITHDRAWAL_HOLDS = "no call after a withdrawal"
 RETRACTION_HOLDS = "no call after a retraction"
@@ -33,6 +37,7 @@ PROMISES = frozenset({
     AT_MOST_ONE,
     ONE_RESEND,
     PUBLISHED_IS_TRUE,
+    PUBLISHED_IS_WHOLE,
     AN_END_IS_TRUE,
     WITHDRAWAL_HOLDS,
     RETRACTION_HOLDS,
@@ -69,7 +74,7 @@ def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
                 continue
             trail[after] = (label, scene)
             queue.append(after)
-            broken = {*_broken_promises(after, rules), *_broken_steps(scene, label)} & promises
+            broken = {*_broken_promises(after, rules), *_broken_steps(scene, after, label, rules)} & promises
             if broken:
                 return _walked(trail, broken.pop(), after)
     stuck = next(iter(trail.keys() - _can_rest(trail, leads_on)), None)
@@ -85,12 +90,22 @@ def _broken_promises(scene: Scene, rules: Rules) -> Iterator[str]:
         yield ONE_RESEND
     if books.state is State.PUBLISHED and not _is_proven(scene):
         yield PUBLISHED_IS_TRUE
-    if books.state in ENDED and (is_live(scene) or can_still_act(scene, rules)):
+    if books.state in ENDED and (is_any_live(scene) or can_still_act(scene, rules)):
         yield AN_END_IS_TRUE
 
 
-def _broken_steps(before: Scene, label: str) -> Iterator[str]:
-    """Name what a step breaks."""
+def _broken_steps(before: Scene, after: Scene, label: str, rules: Rules) -> Iterator[str]:
+    """Name what a step breaks. No call for a floor may be open when it counts as live: it could double it later."""
+    is_counted = before.books.floors_done < after.books.floors_done
+    if is_counted and rules.floors and can_still_act(before, rules):
+        yield AT_MOST_ONE
+    if label == "intent" and before.beneath == "live" and not before.books.floors_done:
+        yield AT_MOST_ONE
+    is_published = after.books.state is State.PUBLISHED and before.books.state is not State.PUBLISHED
+    if is_published and after.books.floors_done <= rules.floors and label != f"person: rules {State.CANCELLED}":
+        yield PUBLISHED_IS_WHOLE
+    if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
+        yield PUBLISHED_IS_TRUE
     if label == "intent" and before.books.is_withdrawn:
         yield WITHDRAWAL_HOLDS
     if label == "intent" and before.books.is_retract_ordered:
@@ -98,8 +113,8 @@ def _broken_steps(before: Scene, label: str) -> Iterator[str]:
 
 
 def _is_proven(scene: Scene) -> bool:
-    made = any(copy.status in {"live", "removed"} for copy in scene.copies)
-    return made and scene.books.receipt == OURS.remote_id
+    made = scene.beneath or any(copy.status in {"live", "removed"} for copy in scene.copies)
+    return bool(made) and scene.books.receipt == OURS.remote_id
 
 
 def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:

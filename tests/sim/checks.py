@@ -335,8 +335,12 @@ def i17_one_occurrence_once(simulation: Simulation) -> Iterator[str]:
         entry = simulation.workspace.every.get(row["post"])
         if entry is None or row["post"] in simulation.workspace.edited:
             continue
-        if entry.cron is None and row["label"] != "once" and not any(
-            told.what == "resend" and told.subject == f"{row['post']}@{row['account']}" for told in simulation.told
+        if (
+            entry.cron is None
+            and row["label"] != "once"
+            and not any(
+                told.what == "resend" and told.subject == f"{row['post']}@{row['account']}" for told in simulation.told
+            )
         ):
             yield f"{name_of(row)} is an occurrence that nobody planned"
         if entry.cron is not None and row["planned_at"] % 120_000_000 and "." not in row["label"]:

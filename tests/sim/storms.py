@@ -48,9 +48,7 @@ def shape_of(seed: str) -> Shape:
     shape.chance_of_death = dice.choice([0.0, 0.0, 0.003, 0.03])
     shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 3]))}
     shape.kills = [dice.uniform(1, shape.storm) for _ in range(dice.choice([0, 0, 1, 3]))]
-    shape.freezes = [
-        (dice.uniform(1, shape.storm), dice.uniform(3, 40)) for _ in range(dice.choice([0, 0, 1, 2]))
-    ]
+    shape.freezes = [(dice.uniform(1, shape.storm), dice.uniform(3, 40)) for _ in range(dice.choice([0, 0, 1, 2]))]
     shape.orders = sorted(dice.uniform(5, shape.storm) for _ in range(dice.choice([0, 2, 4, 8])))
     return shape
 

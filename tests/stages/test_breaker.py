@@ -1,11 +1,11 @@
 """Answers that nobody understands, and answers that are not read."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from publisher.delivering import deliver
-from publisher.domain.delivery import State
 from publisher.domain.outcome import Ready, Unknown
 from publisher.keeping import keep
 from publisher.reviewing import person
@@ -13,7 +13,7 @@ from publisher.store.board import Board
 from publisher.store.breaker import IN_A_ROW, REST
 from publisher.store.checkups import Checkups
 from publisher.store.orders import Orders
-from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.builders import file_posts, post_of
 from publisher.testing.fakes import START, FakeAdapter
 from publisher.watching import probe_due
 from tests.stages.test_delivering import beat, stage
@@ -46,33 +46,6 @@ async def test_f58_answers_of_a_new_shape_stop_the_platform(open_desk):
     await beat(desk, adapters)
     assert len(fake.calls) == IN_A_ROW
     assert (await scopes(desk), await told(desk)) == ([SCOPE], ["platform_unreadable"])
-
-
-async def test_f58_the_others_go_on(open_desk):
-    """F58: a post on another platform is sent while one is stopped."""
-    desk, fake, adapters = await puzzled(open_desk)
-    assert await scopes(desk) == [SCOPE]
-    elsewhere = await stage_on_another_platform(open_desk, desk)
-    assert elsewhere is State.PUBLISHED
-    assert len(fake.calls) == IN_A_ROW
-    assert adapters
-
-
-async def stage_on_another_platform(open_desk, desk):
-    """Let a post go out on a platform of another name in the same books; gives its state."""
-    terms = terms_of("z")
-    other = await open_desk(_on(terms, "other"))
-    fake = FakeAdapter(now=desk.books.world.now)
-    await file_posts(other.registry, post_of("r", ["z"], START))
-    await beat(other, {"z": fake})
-    [delivery] = await Board(other.books).deliveries("r")
-    return delivery.state
-
-
-def _on(terms, platform):
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(terms, account=replace(terms.account, platform=platform))
 
 
 @pytest.mark.parametrize("reason", ["timeout", "reset", "server_error"])
@@ -125,14 +98,8 @@ async def test_f58_the_next_answer_of_that_shape_stops_it_again(open_desk, world
     await file_posts(desk.registry, post_of("q", [NAMES[0]], START))
     await keep(desk.rounds)
     [lease] = await desk.outbox.claim(1)
-    await deliver(lease, desk.outbox, adapters, stopping=_never())
+    await deliver(lease, desk.outbox, adapters, asyncio.Event())
     assert await scopes(desk) == [SCOPE]
-
-
-def _never():
-    import asyncio  # noqa: PLC0415
-
-    return asyncio.Event()
 
 
 async def test_f58_what_a_person_has_paused_no_probe_resumes(open_desk, world):

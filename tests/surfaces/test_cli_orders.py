@@ -72,7 +72,7 @@ def test_status_has_the_promised_shape(run, sent, deliver):
     row = shown["deliveries"][0]
     assert set(row) == {
         "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",
-        "updated", "next_try", "verified_at", "gone_at", "is_still_live",
+        "updated", "next_try", "verified_at", "gone_at", "is_still_live", "floors",
     }  # fmt: skip
     assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == ("once", "published", 1, "1")
     assert row["due"].endswith("+08:00")

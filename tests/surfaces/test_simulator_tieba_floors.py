@@ -31,6 +31,18 @@ async def test_floors_are_read_back_page_by_page(tieba):
     assert [number for number, _ in floors(await tieba.page(tid, r="1"))] == [5, 4, 3, 2, 1]
 
 
+async def test_a_floor_is_no_second_post(tieba):
+    """Posts are counted without floors; what is logged of a floor has its own number and names its thread."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+    posts = (await tieba.sim.get("/_sim/posts")).json()
+    assert [(post["id"], post["visible"]) for post in posts] == [(tid, True)]
+    acts = [entry for entry in (await tieba.sim.get("/_sim/log")).json() if entry["kind"] == "act"]
+    assert [(entry["post_id"], entry.get("thread")) for entry in acts] == [(tid, None), (pid, tid)]
+    await tieba.sim.delete(f"/_sim/posts/{tid}")
+    assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [(tid, False), (pid, False)]
+
+
 async def test_an_answer_stands_under_its_floor(tieba):
     """It has no floor number of its own and is counted by the floor; an answer to it stands beside it."""
     tid = (await tieba.thread())["tid"]

@@ -113,7 +113,7 @@ class Tieba:
         assert "id" in (await self.sim.post("/_sim/faults", json={"endpoint": path, "fault": fault})).json()
 
     async def posts(self):
-        return (await self.sim.get("/_sim/posts")).json()
+        return (await self.sim.get("/_sim/posts", params={"floors": "1"})).json()
 
 
 def floors(page):

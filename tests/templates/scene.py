@@ -25,6 +25,7 @@ def traits_of(platform: str) -> Traits:
         readable=None,
         may_resend=False,
         is_article=platform == "wechat",
+        most_floors=4 if platform == "tieba" else 0,
     )
 
 

@@ -1,0 +1,77 @@
+"""Time of which neither the database nor a journal tells: what may have been sent in it is a doubt, not a duty."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from publisher.domain.delivery import State
+from publisher.domain.events import Actor
+from publisher.domain.post import At, Post
+from publisher.store.books import Books
+from publisher.store.conditions import stands
+from publisher.store.engine import Unit
+from publisher.store.journal import Intent
+from publisher.store.recovery import KEEPER, readopt
+from publisher.store.rows import DELIVERY, STAMP
+
+LOST = "lost"
+"""The stamp of such a time: from when to when, and whether what is new in the schedule may be of that time."""
+_WRITTEN = select(STAMP.c.value).where(STAMP.c.key == LOST)
+
+
+def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor) -> int:
+    """Doubt all that may have been sent since then, and remember that time. Returns how many."""
+    now = books.world.now()
+    lost = {"since": since.isoformat(), "until": now.isoformat(), "new": True}
+    unit.connection.execute(delete(STAMP).where(STAMP.c.key == LOST))
+    unit.connection.execute(insert(STAMP).values(key=LOST, value=json.dumps(lost)))
+    waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
+    due = or_(waiting & (DELIVERY.c.due_at <= now), stands(DELIVERY, State.SENDING, State.UNKNOWN))
+    rows = unit.connection.execute(select(DELIVERY).where(due)).mappings().all()
+    return len(readopt(books, unit, [_call_of(dict(row), since) for row in rows], by))
+
+
+def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, is_new_version: bool) -> None:
+    """Doubt what has just been filed anew and may have been sent in the lost time.
+
+    That is what was due in it; and, the first time that the schedule is read after it, what goes at once.
+    """
+    written = unit.connection.scalar(_WRITTEN)
+    if written is None:
+        return
+    lost = json.loads(written)
+    until = datetime.fromisoformat(lost["until"])
+    calls = []
+    for post, label in filed:
+        goes_at_once = isinstance(post.timing, At) and post.timing.when is None
+        mine = (DELIVERY.c.post == post.id, DELIVERY.c.label == label, stands(DELIVERY, State.PENDING))
+        rows = unit.connection.execute(select(DELIVERY).where(*mine, DELIVERY.c.attempts == 0)).mappings()
+        may_be = [dict(row) for row in rows if row["due_at"] <= until or (lost["new"] and goes_at_once)]
+        calls += [_call_of(row, datetime.fromisoformat(lost["since"])) for row in may_be]
+    readopt(books, unit, calls, KEEPER)
+    if is_new_version:
+        trust_new(unit)
+
+
+def trust_new(unit: Unit) -> None:
+    """The schedule as it stands has been read: what comes into it from now on was never sent."""
+    written = unit.connection.scalar(_WRITTEN)
+    if written is not None and json.loads(written)["new"]:
+        value = json.dumps({**json.loads(written), "new": False})
+        unit.connection.execute(update(STAMP).where(STAMP.c.key == LOST).values(value=value))
+
+
+def _call_of(row: Mapping[str, object], since: datetime) -> Intent:
+    """Take a delivery as called at the beginning of that time."""
+    return Intent(
+        delivery=int(str(row["id"])),
+        attempt=int(str(row["attempts"])) + 1,
+        epoch=int(str(row["epoch"])) + 1,
+        rendition=str(row["rendition"]),
+        at=since.isoformat(),
+        post=str(row["post"]),
+        label=str(row["label"]),
+        account=str(row["account"]),
+    )
