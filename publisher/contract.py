@@ -104,6 +104,9 @@ class Notes(Protocol):
 
     async def recall(self, key: str) -> str | None: ...
     async def remember(self, key: str, value: str) -> None: ...
+    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        """Put what `change` makes of a note in its place, with nobody else's change in between; give the old one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from publisher.settings import Settings
 from publisher.store.connection import is_lost
 from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
+from publisher.store.shortening import shorten_journal
 from publisher.telemetry import log
 from publisher.tomlfile import read_toml
 from publisher.watching import probe_due, watch_due
@@ -101,6 +102,9 @@ class Daemon:
 
     async def anchor(self) -> None:
         await anchor(self.application.audit, mooring_of(self.application.settings))
+
+    async def shorten(self) -> None:
+        await shorten_journal(self.application.outbox.books)
 
     async def sign(self) -> None:
         await self.application.orders.beat()
@@ -220,6 +224,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.probe, 5.0, 30.0),
         (daemon.watch, 30.0, 15.0),
         (daemon.anchor, 10.0, 300.0),
+        (daemon.shorten, 120.0, 86400.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
     for verb, first, seconds in beats:

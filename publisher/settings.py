@@ -134,7 +134,7 @@ class AccountEntry(Table):
     accept_risk: bool = Field(default=False, description="贴吧没有官方发帖接口；自动发布须由运营方确认风险")
     safe_link: Line | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
     base_url: Line | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
-    public_ip: Line | None = Field(default=None, description="本账号对外的公网 IP；默认用全局的 public_ip")
+    public_ip: Line | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
     profile: Line | None = Field(
         default=None,
         description="平台授予本登录的接口。微博：share（默认）、update、biz；"
@@ -184,7 +184,7 @@ class SettingsFile(Table):
     database: Line = Field(default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…")
     days_ahead: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
     secrets_dir: Line | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
-    public_ip: Line | None = Field(default=None, description="本机对外的公网 IP，部分平台要求提供")
+    public_ip: Line | None = Field(default=None, description="本机对外的公网 IPv4；正式环境的微博账号必需")
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
     callbacks: CallbacksEntry = Field(
         default_factory=CallbacksEntry, description="接收平台的事件推送（微信），让审核结果早几分钟知道"
@@ -339,6 +339,7 @@ def _account_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[F
             yield Flaw(loc=(*here, "region"), code="unknown_region", facts=facts)
         yield from _mode_flaws(item, index)
         yield from _address_flaws(item, index, is_drill=file.environment == "drill")
+        yield from _public_ip_flaws(item, index, file)
 
 
 def _mode_flaws(item: AccountEntry, index: int) -> Iterator[Flaw]:
@@ -377,8 +378,6 @@ def _lacks(
 
 def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[Flaw]:
     facts = {"account": item.id}
-    if item.public_ip and not _is_ip(item.public_ip):
-        yield Flaw(loc=("account", index, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
     if item.base_url is None:
         if is_drill:
             yield Flaw(loc=("account", index, "base_url"), code="drill_needs_base_url", facts=facts)
@@ -386,6 +385,19 @@ def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterato
         yield Flaw(loc=("account", index, "base_url"), code="bad_base_url", facts=facts)
     elif is_drill and not _is_loopback(host):
         yield Flaw(loc=("account", index, "base_url"), code="drill_not_loopback", facts={**facts, "host": host})
+    elif urlsplit(item.base_url).scheme != "https" and not _is_loopback(host):
+        yield Flaw(loc=("account", index, "base_url"), code="base_url_in_clear", facts={**facts, "host": host})
+
+
+def _public_ip_flaws(item: AccountEntry, index: int, file: SettingsFile) -> Iterator[Flaw]:
+    """Name an address that is none, or that Weibo would not take in earnest: it wants a public IPv4."""
+    address = item.public_ip or file.public_ip
+    if item.public_ip and not _is_ip(item.public_ip):
+        yield Flaw(loc=("account", index, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
+    elif address and _is_ip(address) and not _is_public_ipv4(address):
+        loc = ("account", index, "public_ip") if item.public_ip else ("public_ip",)
+        if file.environment == "live" and item.platform == "weibo" and item.mode == "api":
+            yield Flaw(loc=loc, code="ip_not_public", facts={"value": address, "account": item.id})
 
 
 def _group_flaws(file: SettingsFile) -> Iterator[Flaw]:
@@ -449,6 +461,11 @@ def _is_ip(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_public_ipv4(value: str) -> bool:
+    address = ipaddress.ip_address(value)
+    return address.version == 4 and address.is_global
 
 
 def _is_address(listen: str) -> bool:

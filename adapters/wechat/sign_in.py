@@ -1,22 +1,19 @@
 """The access token, and every call that may be repeated."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from publisher.contract import AdapterKit, Call, Reply, Token
 from publisher.domain.account import Account
-from publisher.domain.outcome import Blocked, CredentialExpired, HoldReason, NotSent, Unknown
+from publisher.domain.outcome import Blocked, Busy, CredentialExpired, HoldReason, NotSent, Unknown
 
 from .codes import NotDone, judge_ask
+from .renewals import is_contested, is_forced_out, mark_of, note_forced, note_refused, was_just_forced
 from .wire import Limited, Refused, Trouble, Unreadable, decode_token, encode_token
 
-MOST_RENEWALS = 2
-RENEWALS_WITHIN = timedelta(minutes=5)
-"""More refused tokens than this in so short a time: someone else keeps ending ours."""
-_RENEWALS = "token:renewals"
+_REFUSED, _FORCED = "token:refused", "token:forced"
 
 T = TypeVar("T")
 
@@ -36,6 +33,8 @@ class SignIn:
     account: Account
     kit: AdapterKit
     base: str
+    _forced_out: set[str] = field(default_factory=set)
+    """Marks of tokens that we have forced out ourselves."""
 
     async def ask(self, encode: Callable[[str], Call], decode: Callable[[Reply], T | Trouble]) -> T | Failed:
         """Make a call that may be repeated; where its token is refused, renew that once and repeat the call once."""
@@ -50,44 +49,45 @@ class SignIn:
 
     async def token(self) -> str | Failed:
         """Give the token in force, fetching one where there is none."""
-        return self._no_right() or await self.kit.tokens.current() or await self._replace(None)
+        secret = self._app_secret()
+        return secret if isinstance(secret, Failed) else await self.kit.tokens.current() or await self._replace(None)
 
     async def prove(self) -> Failed | None:
         """Ask WeChat whether the login works; None when it does. The token in force stays in force."""
-        fetched = self._no_right() or await self.fetch()
+        fetched = await self.fetch()
         return fetched if isinstance(fetched, Failed) else None
 
     async def renew(self, refused: str) -> str | Failed:
         """Replace a token that was refused; at most twice in five minutes, then it is a person's matter."""
-        recent = await self._recent_renewals()
-        if len(recent) >= MOST_RENEWALS:
-            return Failed(outcome=CredentialExpired(reason="wechat_token_contested"))
-        return await self._replace(refused, recent)
+        return await self._replace(refused)
 
     async def fetch(self, *, is_forced: bool = False) -> Token | Failed:
         """Ask for the token that is in force on WeChat's side; a forced one ends all others at once."""
-        call = encode_token(self.base, self.account.identity, self.kit.secret()["app_secret"], is_forced=is_forced)
+        secret = self._app_secret()
+        if isinstance(secret, Failed):
+            return secret
+        call = encode_token(self.base, self.account.identity, secret, is_forced=is_forced)
         asked_at = self.kit.now()
         grant = self._read(await self.kit.http.ask(call), decode_token)
         if isinstance(grant, Failed):
             return grant
         return Token(value=grant.token, ends_at=asked_at + grant.lasts)
 
-    def _no_right(self) -> Failed | None:
-        """Refuse to speak without credentials, or with those of another account."""
+    def _app_secret(self) -> str | Failed:
+        """Give the app's secret; without one, or with another account's, nothing is said."""
         secret = self.kit.secret()
         if not secret.get("app_id") or not secret.get("app_secret"):
             return Failed(outcome=CredentialExpired(reason="wechat_no_token"))
         if secret["app_id"] != self.account.identity:
             return Failed(outcome=Blocked(code="wechat_other_app", reason="app_id", hold=HoldReason.WRONG_ACCOUNT))
-        return None
+        return secret["app_secret"]
 
-    async def _replace(self, refused: str | None, recent: Sequence[float] = ()) -> str | Failed:
-        """Let the book replace the token; only a renewal that we had to fetch ourselves counts as one."""
+    async def _replace(self, refused: str | None) -> str | Failed:
+        """Let the book replace the token; only a renewal that we have to fetch ourselves counts as one."""
         fetches: list[Token | Failed] = []
 
         async def bring() -> Token | None:
-            fetched = await self._fetch_other_than(refused)
+            fetched = await (self.fetch() if refused is None else self._fetch_other_than(refused))
             fetches.append(fetched)
             if isinstance(fetched, Failed):
                 return None
@@ -95,26 +95,39 @@ class SignIn:
             return fetched
 
         token = await self.kit.tokens.renew(refused, bring)
-        if refused is not None and fetches:
-            await self.kit.notes.remember(_RENEWALS, json.dumps([*recent, self.kit.now().timestamp()]))
         if fetches and isinstance(fetches[0], Failed):
             return fetches[0]
         return token or Failed(outcome=CredentialExpired(reason="wechat_no_token"))
 
-    async def _fetch_other_than(self, refused: str | None) -> Token | Failed:
+    async def _fetch_other_than(self, refused: str) -> Token | Failed:
         """Fetch a token; force a new one only where WeChat still hands out the refused one."""
+        now, mark = self.kit.now(), mark_of(refused)
+        before = await self.kit.notes.revise(_REFUSED, partial(note_refused, mark=mark, now=now))
+        if is_contested(before, mark, now):
+            return Failed(outcome=CredentialExpired(reason="wechat_token_contested"))
         fetched = await self.fetch()
         if isinstance(fetched, Failed) or fetched.value != refused:
             return fetched
+        return await self._may_force(mark) or await self._force(refused)
+
+    async def _may_force(self, mark: str) -> Failed | None:
+        """Take the turn to force a new token, which one process of all has at a time; say why it cannot be had."""
+        now = self.kit.now()
+        before = await self.kit.notes.revise(_FORCED, partial(note_forced, now=now))
+        if was_just_forced(before, now) and mark not in self._forced_out:
+            return Failed(outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id))
+        if was_just_forced(before, now):
+            return Failed(outcome=CredentialExpired(reason="wechat_no_token"))
+        if is_forced_out(before, now):
+            return Failed(outcome=CredentialExpired(reason="wechat_token_contested"))
+        self._forced_out.add(mark)
+        return None
+
+    async def _force(self, refused: str) -> Token | Failed:
         forced = await self.fetch(is_forced=True)
         if isinstance(forced, Failed) or forced.value != refused:
             return forced
         return Failed(outcome=CredentialExpired(reason="wechat_no_token"))
-
-    async def _recent_renewals(self) -> list[float]:
-        noted = await self.kit.notes.recall(_RENEWALS)
-        since: datetime = self.kit.now() - RENEWALS_WITHIN
-        return [at for at in json.loads(noted or "[]") if at > since.timestamp()]
 
     async def _ask_with(
         self, token: str, encode: Callable[[str], Call], decode: Callable[[Reply], T | Trouble]

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from publisher.contract import AdapterKit, Call, Reply, Upload
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
+    Blocked,
     CredentialExpired,
     Finding,
     Gone,
     Health,
+    HoldReason,
     NotSent,
     Outcome,
     Published,
@@ -56,6 +58,8 @@ class WeiboAdapter:
         site = self._site()
         if site is None:
             return CredentialExpired(reason=_NO_TOKEN)
+        if self.account.public_ip is None and self.account.base_url is None:
+            return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold=HoldReason.PERMISSION)
         as_article = article.is_article(self.account, parcel.rendition)
         if len(parcel.images) > (0 if as_article else self.traits.picture_limit):
             return Rejected(code="weibo_too_many_pictures", reason=str(len(parcel.images)))

@@ -220,10 +220,10 @@ def _published(body: Json, uid: str) -> Outcome:
     remote_id, owner = id_of(body), owner_of(body)
     if remote_id is None or owner is None:
         return Unknown(reason="weibo_no_id")
+    made = receipt(remote_id, owner, moment(body.get("created_at")) or made_at(remote_id))
     if owner != uid:
-        return Blocked(code="weibo_wrong_account", reason=owner, hold=HoldReason.WRONG_ACCOUNT)
-    at = moment(body.get("created_at")) or made_at(remote_id)
-    return Published(receipt=receipt(remote_id, uid, at))
+        return Blocked(code="weibo_wrong_account", reason=made.url, hold=HoldReason.WRONG_ACCOUNT)
+    return Published(receipt=made)
 
 
 def _rest_until(text: str | None, now: datetime) -> datetime | None:

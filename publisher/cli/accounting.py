@@ -37,7 +37,10 @@ async def _read(terminal: Terminal) -> tuple[Settings, Sequence[Checkup]]:
     settings = await settings_of(terminal)
     if not has_books(settings):
         terms = await asyncio.to_thread(terms_of, settings)
-        return settings, [Checkup(account=item.account, quota_left=item.quota.per_day) for item in terms.values()]
+        return settings, [
+            Checkup(account=item.account, mode=item.account.mode, quota_left=item.quota.per_day)
+            for item in terms.values()
+        ]
     async with books_of(settings) as books:
         return settings, await Checkups(books).all()
 
@@ -46,7 +49,7 @@ def _as_document(checkup: Checkup, narrator: Narrator, now: datetime) -> dict[st
     return {
         "account": checkup.account.id,
         "platform": checkup.account.platform,
-        "mode": checkup.account.mode.value,
+        "mode": checkup.mode.value,
         "health": type(checkup.health).__name__ if checkup.health else None,
         "checked": narrator.iso(checkup.at),
         "days_left": days_left(checkup.health, now),

@@ -33,7 +33,7 @@ from publisher.settings import Settings, load_settings
 from publisher.store.glance import known_posts
 from publisher.tomlfile import TomlFile, read_toml
 from publisher.wiring.studio import Studio, build_studio
-from publisher.wiring.terms import hasty_waits
+from publisher.wiring.terms import hasty_waits, without_address
 
 HOLIDAYS_AHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""
@@ -110,6 +110,7 @@ def _inspect_posts(
     found = _remarks(schedule, settings, known)
     if studio is not None:
         found += hasty_waits(studio.terms.values(), settings.environment)
+        found += without_address(studio.terms.values(), settings.environment)
         found += crowding_of(schedule, studio.terms, known or (), datetime.now(UTC), settings.timezone)
         found += _proofread(terminal, studio, schedule, report)
     report.problems += with_places(found, text=toml.text, file=toml.file)

@@ -64,7 +64,7 @@ async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]
     set_aside()
     with database_trouble():
         async with open_application(settings, World(), sends=True) as application:
-            checkups = [one for one in await application.checkups.all() if one.account.mode is Mode.API]
+            checkups = [one for one in await application.checkups.all() if one.mode is Mode.API]
             speakers = {checkup.account.login: checkup for checkup in checkups}
             pauses = await application.board.pauses()
             gate = asyncio.Semaphore(AT_ONCE)

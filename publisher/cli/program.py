@@ -30,6 +30,8 @@ PLACES = {
     "doctor": "publisher.cli.examining:doctor",
     "hand-over": "publisher.cli.leaving:hand_over",
     "templates": "publisher.cli.templating:templates",
+    "backup": "publisher.cli.backing_up:backup",
+    "restore": "publisher.cli.backing_up:restore",
     "migrate": "publisher.cli.migrating:migrate",
     "login": "publisher.cli.signing_in:login",
     "secret": "publisher.cli.secrets:secret",

@@ -14,12 +14,12 @@ from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchError
+from publisher.domain.inspection import FIGURES
 from publisher.domain.post import PostId
 from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.watches import Reading, Watches
 
-FIGURES = ("reads", "reposts", "comments", "likes")
 NOT_TOLD = "—"
 
 

@@ -8,15 +8,11 @@ import click
 
 from publisher.cli.shape import command
 from publisher.cli.terminal import Terminal
-from publisher.cli.trouble import FailedError
-from publisher.cli.workplace import database_trouble, settings_of
+from publisher.cli.workplace import database_trouble, settings_of, world_of
 from publisher.daemon import run as run_daemon
-from publisher.domain.errors import RefusedError
-from publisher.settings import Environment, Settings
 from publisher.telemetry import set_up
 from publisher.web.listening import listening
 from publisher.wiring.application import Application
-from publisher.world import FailpointSyntaxError, World, read_failpoints
 
 
 @command("run")
@@ -37,21 +33,9 @@ async def _run(terminal: Terminal, *, once: bool) -> int:
         return listening(application, lambda code, address: terminal.note(code, address=address))
 
     with database_trouble():
-        trouble = await run_daemon(settings, _world(settings), once=once, ready=ready, beside=beside)
+        trouble = await run_daemon(settings, world_of(settings), once=once, ready=ready, beside=beside)
     if once:
         terminal.note("once_trouble" if trouble else "once_done")
     else:
         terminal.note("run_stopped")
     return trouble
-
-
-def _world(settings: Settings) -> World:
-    """Give the world, with the failpoints that the environment asks for; never in live operation."""
-    asked = os.environ.get("PUBLISHER_FAILPOINTS", "")
-    try:
-        failpoints = read_failpoints(asked)
-    except FailpointSyntaxError as error:
-        raise FailedError("failpoints_unread", item=str(error)) from error
-    if failpoints and settings.environment is Environment.LIVE:
-        raise RefusedError("failpoints_live")
-    return World(failpoints=failpoints)

@@ -1,6 +1,7 @@
 """What most commands begin with: the settings, and the books."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ from sqlalchemy.exc import DBAPIError
 
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
-from publisher.settings import Settings, load_settings
+from publisher.domain.errors import RefusedError
+from publisher.settings import Environment, Settings, load_settings
 from publisher.store.books import Books
 from publisher.store.engine import sqlite_file
 from publisher.wiring.books import open_books
-from publisher.world import World
+from publisher.world import FailpointSyntaxError, World, read_failpoints
 
 
 async def settings_of(terminal: Terminal) -> Settings:
@@ -43,6 +45,18 @@ def database_trouble() -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
         raise FailedError("database_trouble", reason=reason[0] if reason else "?") from error
+
+
+def world_of(settings: Settings) -> World:
+    """Give the world, with the failpoints that the environment asks for; never in live operation."""
+    asked = os.environ.get("PUBLISHER_FAILPOINTS", "")
+    try:
+        failpoints = read_failpoints(asked)
+    except FailpointSyntaxError as error:
+        raise FailedError("failpoints_unread", item=str(error)) from error
+    if failpoints and settings.environment is Environment.LIVE:
+        raise RefusedError("failpoints_live")
+    return World(failpoints=failpoints)
 
 
 def schedule_file(settings: Settings) -> Path:

@@ -275,20 +275,21 @@ class Verification:
             self.breaks.remove(item)
 
     def _spare_what_was_cut(self, number: int, link: Link) -> None:
-        """Anchors up to the one that a restored database names tell of entries that went with the one before it.
+        """Anchors up to one that a restored database names tell of entries that went with the one before it.
 
         Those written later must agree again, and so must those of before; a cut that names none is a silent one.
         """
-        named = cut_of(link.fields[7])
-        at = self._written.get(named) if named else None
-        if named is None or at is None or named[0] < number:
-            return
-        for sequence in [place for place in self._outside if place >= number]:
-            hashes = {one for one in self._outside[sequence] if self._written[sequence, one] > at}
-            self._outside[sequence] = hashes
-            if not hashes:
-                del self._outside[sequence]
-        self.cuts.append(Cut(sequence=number, until=named[0], facts=link.facts))
+        named = {
+            cut: self._written[cut] for cut in cuts_of(link.fields[7]) if cut in self._written and cut[0] >= number
+        }
+        for (until, _hash), at in named.items():
+            for sequence in [place for place in self._outside if number <= place <= until]:
+                self._outside[sequence] -= {
+                    one for one in self._outside[sequence] if self._written[sequence, one] <= at
+                }
+        self._outside = {sequence: hashes for sequence, hashes in self._outside.items() if hashes}
+        if named:
+            self.cuts.append(Cut(sequence=number, until=max(named)[0], facts=link.facts))
 
     def _compare(self, number: int, link: Link) -> None:
         expected = self._outside.pop(number, None)
@@ -324,13 +325,12 @@ class Verification:
         self.breaks.append(Break(damage=damage, sequence=sequence, until=until or sequence, other=other, facts=told))
 
 
-def cut_of(detail: object) -> tuple[int, str] | None:
-    """Read from a restored database's entry which anchor it cut off: its number and its hash."""
+def cuts_of(detail: object) -> list[tuple[int, str]]:
+    """Read from a restored database's entry which anchors it cut off, each by its number and its hash."""
     try:
-        cut = json.loads(str(detail))["cut"]
-        return int(cut["sequence"]), str(cut["hash"])
+        return [(int(cut["sequence"]), str(cut["hash"])) for cut in json.loads(str(detail))["cut"]]
     except (ValueError, TypeError, KeyError):
-        return None
+        return []
 
 
 def _with_next(links: Iterable[Link]) -> Iterator[tuple[Link, Link | None]]:

@@ -44,7 +44,7 @@ from publisher.domain.outcome import (
     Submitted,
     Unknown,
 )
-from publisher.domain.patience import Patience, jitter_for, next_look, next_poll, next_try
+from publisher.domain.patience import Patience, jitter_for, next_look, next_poll, next_removal, next_try
 
 MOST_DEATHS = 3
 MOST_REFUSALS = 2
@@ -240,7 +240,11 @@ def _outcome_unknown(delivery: Delivery, event: Unknown, moment: Moment) -> Deli
 def _look_again(delivery: Delivery, event: Unknown | Missing | AbsenceShown, moment: Moment) -> Delivery:
     since = delivery.doubt_since or moment.now
     reason = event.reason if isinstance(event, Unknown) else delivery.reason
-    wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now)
+    is_removal = delivery.state is State.RETRACTING and delivery.receipt is not None
+    if is_removal:
+        wait_until = _next_removal(delivery, moment)
+    else:
+        wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now)
     return replace(delivery, looks=delivery.looks + 1, doubt_since=since, next_at=wait_until, reason=reason)
 
 
@@ -305,8 +309,11 @@ def _refused_retracting(delivery: Delivery, event: Rejected, moment: Moment) -> 
 
 def _still_live(delivery: Delivery, event: Rejected | Lookalike, moment: Moment) -> Delivery:
     reason = event.code if isinstance(event, Rejected) else HoldReason.LOOKALIKE.value
-    again = next_try(moment.patience, delivery.looks, moment.now, jitter_for(delivery.id, delivery.looks))
-    return replace(delivery, looks=delivery.looks + 1, next_at=again, reason=reason)
+    return replace(delivery, looks=delivery.looks + 1, next_at=_next_removal(delivery, moment), reason=reason)
+
+
+def _next_removal(delivery: Delivery, moment: Moment) -> datetime:
+    return next_removal(moment.patience, delivery.looks, moment.now, jitter_for(delivery.id, delivery.looks))
 
 
 def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:

@@ -10,8 +10,9 @@ class Patience:
 
     `deadline` bounds one whole call, `lease` the right to make it, `settle` the time after which the platform has
     surely done and shown all it will. `look_first` is the first pause before reading in doubt. `review_alert` and
-    `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read. `clock_margin` covers clocks that
-    disagree.
+    `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read. `removal_most` is the longest
+    pause before a removal that does not succeed is asked for again: it may go on for ever, and a day's calls are few.
+    `clock_margin` covers clocks that disagree.
     """
 
     deadline: timedelta = timedelta(seconds=20)
@@ -24,6 +25,7 @@ class Patience:
     review_alert: timedelta = timedelta(minutes=30)
     review_hold: timedelta = timedelta(hours=2)
     blind_hold: timedelta = timedelta(hours=2)
+    removal_most: timedelta = timedelta(hours=6)
     clock_margin: timedelta = timedelta(minutes=2)
 
     @property
@@ -35,6 +37,12 @@ class Patience:
 def next_try(patience: Patience, failures: int, now: datetime, jitter: float) -> datetime:
     """Give the instant of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
     wait = min(patience.retry_first * 2.0 ** min(failures, 16), patience.retry_most)
+    return now + wait * (1 + jitter / 4)
+
+
+def next_removal(patience: Patience, tries: int, now: datetime, jitter: float) -> datetime:
+    """Give the instant of the next try to take something down: waits grow fourfold, from seconds to hours."""
+    wait = min(patience.retry_first * 4.0 ** min(tries, 16), patience.removal_most)
     return now + wait * (1 + jitter / 4)
 
 

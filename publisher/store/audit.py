@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
-from publisher.domain.chain import FIELDS, RESTORED, Anchor, Link, Verification, cut_of
+from publisher.domain.chain import FIELDS, RESTORED, Anchor, Link, Verification, cuts_of
 from publisher.domain.excerpt import FORMAT, Title, spell_link, spell_title
 from publisher.store.books import Books
 from publisher.store.conditions import subject_column
@@ -60,8 +60,8 @@ class Audit:
         def read(connection: Connection) -> bool:
             if connection.scalar(_GENESIS) != anchor.chain:
                 return False
-            is_cut_off = (anchor.sequence, anchor.hash) in map(cut_of, connection.scalars(restored))
-            return is_cut_off or connection.scalar(query) == anchor.hash
+            cut_off = [cut for detail in connection.scalars(restored) for cut in cuts_of(detail)]
+            return (anchor.sequence, anchor.hash) in cut_off or connection.scalar(query) == anchor.hash
 
         return await self.books.database.read(read)
 

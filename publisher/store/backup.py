@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from publisher.domain.chain import RESTORED
 from publisher.domain.errors import RefusedError
 from publisher.store.engine import is_corrupt
 from publisher.store.journal import Intent, newest_intents, sync_folder
@@ -89,6 +90,16 @@ def genesis_of(file: Path) -> str | None:
             return _stamps(connection).get(GENESIS)
     except sqlite3.DatabaseError:
         return None
+
+
+def restorings_in(file: Path) -> list[str]:
+    """Give what a database's audit tells of earlier restorings; nothing where it cannot be read."""
+    query = "SELECT detail FROM audit WHERE event = ? AND subject = 'database' ORDER BY id"
+    try:
+        with closing(_open(file)) as connection:
+            return [detail for (detail,) in connection.execute(query, (RESTORED,))]
+    except sqlite3.DatabaseError:
+        return []
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from publisher.store.books import Books
 from publisher.store.breaker import hear_probe
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, tell
+from publisher.store.modes import modes_in_force
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, HEALTH
 from publisher.store.turns import has_turn
 
@@ -27,9 +28,10 @@ WARNINGS = (1, 3, 7, 14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """One account: what its login's last probe said and when, how many posts are left today, and what was verified."""
+    """One account: its mode, what its login's last probe said and when, what is left today, and what was verified."""
 
     account: Account
+    mode: Mode
     quota_left: int
     at: datetime | None = None
     health: Health | None = None
@@ -51,10 +53,11 @@ class Checkups:
             return []
         now = self.books.world.now()
         known = {row.login: row.next_at for row in unit.connection.execute(select(HEALTH.c.login, HEALTH.c.next_at))}
+        modes = modes_in_force(self.books, unit.connection)
         speakers = {
             terms.account.login: terms.account
-            for terms in self.books.terms.values()
-            if terms.account.mode is Mode.API  # where people post by hand, nobody need be able to sign in
+            for key, terms in self.books.terms.items()
+            if modes[key] is Mode.API  # where people post by hand, nobody need be able to sign in
         }
         due = {login: account for login, account in speakers.items() if known.get(login, now) <= now}
         taken = list(due.items())[:limit]
@@ -108,9 +111,11 @@ class Checkups:
         seen = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)
         spent = {row.login: row.number for row in connection.execute(sent)}
         verified = {row.account: row.at for row in connection.execute(seen)}
+        modes = modes_in_force(self.books, connection)
         return [
             Checkup(
                 account=terms.account,
+                mode=modes[terms.account.id],
                 at=row.at if row else None,
                 health=_health(row.kind, row.reason, row.until) if row and row.kind else None,
                 quota_left=max(0, terms.quota.per_day - spent.get(terms.account.login, 0)),

@@ -1,10 +1,10 @@
 """How each account is to publish, where people ordered something else at run time than the settings say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.events import Actor
@@ -23,6 +23,12 @@ class OrderedMode:
     at: datetime
     by: str
     reason: str
+
+
+def modes_in_force(books: Books, connection: Connection) -> Mapping[AccountId, Mode]:
+    """Give each account's mode: what people ordered, else what the settings say."""
+    ordered = {row.account: Mode(row.mode) for row in connection.execute(select(MODE.c.account, MODE.c.mode))}
+    return {key: ordered.get(key, terms.account.mode) for key, terms in books.terms.items()}
 
 
 class Modes:

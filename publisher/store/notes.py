@@ -32,14 +32,23 @@ class LoginNotes:
     async def remember(self, key: str, value: str) -> None:
         """Note a value; it is on disk when this returns."""
 
-        def operation(unit: Unit) -> None:
-            row = (NOTE.c.login == self.login, NOTE.c.key == key)
-            values = {"value": value, "at": self.database.world.now()}
-            done = unit.connection.execute(update(NOTE).where(*row).values(values))
-            if done.rowcount == 0:
-                unit.connection.execute(insert(NOTE).values(login=self.login, key=key, **values))
+        await self.revise(key, lambda _noted: value)
 
-        await self.database.write(operation)
+    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        """Put what `change` makes of a note in its place, with nobody else's change in between; give the old one."""
+        row = (NOTE.c.login == self.login, NOTE.c.key == key)
+        query = select(NOTE.c.value).where(*row).with_for_update()
+
+        def operation(unit: Unit) -> str | None:
+            noted: str | None = unit.connection.scalar(query)
+            values = {"value": change(noted), "at": self.database.world.now()}
+            if noted is None:
+                unit.connection.execute(insert(NOTE).values(login=self.login, key=key, **values))
+            else:
+                unit.connection.execute(update(NOTE).where(*row).values(values))
+            return noted
+
+        return await self.database.write(operation)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from publisher.domain.chain import Anchor
+from publisher.domain.chain import Anchor, cuts_of
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
-from publisher.store.backup import PART, Label, copy_database, genesis_of, label_in, read_label
+from publisher.store.backup import PART, Label, copy_database, genesis_of, label_in, read_label, restorings_in
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.exchange import KEPT
@@ -92,13 +92,19 @@ def _flaw(journal: Path, contents: Contents, label: Label | None) -> str | None:
     return "journal_other" if is_cut and str(contents.kept_since) > label.at else None
 
 
+def anchors_to_name(last: Anchor | None, file: Path) -> list[tuple[int, str]]:
+    """Give the newest anchor outside, and those that earlier restorings of the present database cut off."""
+    earlier = [cut for detail in restorings_in(file) for cut in cuts_of(detail)]
+    return [*dict.fromkeys([*earlier, *([(last.sequence, last.hash)] if last else [])])]
+
+
 def newest_entry(connection: Connection) -> datetime | None:
     """Give the instant of the newest entry of the audit: nothing is known of what came later."""
     return connection.scalar(select(func.max(AUDIT.c.at)))
 
 
 def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
-    books: Books, unit: Unit, memory: Memory, label: Label | None, cut: Anchor | None, by: Actor
+    books: Books, unit: Unit, memory: Memory, label: Label | None, anchors: Sequence[tuple[int, str]], by: Actor
 ) -> Settled:
     """Bring back what was lost, as doubts; pause everything until the person has seen to it; write it all down.
 
@@ -108,22 +114,22 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     begins_at = datetime.fromisoformat(label.at) if label else newest_entry(connection) or now
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
-    detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, cut)}
+    detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}
     write_audit(unit, now, by, event="Restored", subject="database", detail=detail)
     _pause(unit, by, now)
     readopt(books, unit, lost, by)
     doubts = doubt_waiting(books, unit, memory.since, by) if memory.since is not None else 0
-    clear_alerts(unit, "database", now)
-    tell(unit, now, "database_restored", "database", {"since": begins_at.isoformat(), "by": by.name})
+    clear_alerts(unit, "all", now)
+    tell(unit, now, "database_restored", "all", {"since": begins_at.isoformat(timespec="seconds"), "by": by.name})
     stray = len(set(lost) & set(unplaced(connection)))
     return Settled(taken_at=begins_at, calls=len(lost), doubts=doubts, unplaced=stray)
 
 
-def _cut(connection: Connection, anchor: Anchor | None) -> Mapping[str, object] | None:
-    """Name the newest anchor outside, where this database does not hold the entry that it is about."""
-    if anchor is None or connection.scalar(select(AUDIT.c.hash).where(AUDIT.c.id == anchor.sequence)) == anchor.hash:
-        return None
-    return {"sequence": anchor.sequence, "hash": anchor.hash}
+def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[Mapping[str, object]]:
+    """Name those anchors outside of whose entries this database holds another, or none."""
+    rows = connection.execute(select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_([number for number, _ in anchors])))
+    held = {(row.id, row.hash) for row in rows}
+    return [{"sequence": number, "hash": digest} for number, digest in anchors if (number, digest) not in held]
 
 
 def _pause(unit: Unit, by: Actor, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Gone, Missing, Reach, Sighting
@@ -17,14 +17,18 @@ from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, read_row, tell, write_look
+from publisher.store.modes import modes_in_force
 from publisher.store.outbox import Doubt
 from publisher.store.parcels import last_parcel
 from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, REACH, SIGHTING, WATCH, to_attempt, to_delivery, to_look
+from publisher.store.tables import EPOCH
 from publisher.store.turns import has_turn
 
 WATCHER = Actor(role=Role.RECONCILER, name="watcher")
 SHORTEST_LIST = 5
 """Every platform lists at least so many of an account's newest posts; a shorter list is all there is."""
+MOST_ASKED = 3
+"""How many missed posts of an account are asked about at one watch."""
 LOOKS_NEEDED = 2
 """How many complete reads in a row must miss a live post before it counts as taken down by others."""
 
@@ -53,7 +57,9 @@ class Watches:
             return []
         now = self.books.world.now()
         known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
-        due = [account for account in self.books.speaking if known.get(account, now) <= now][:limit]
+        modes = modes_in_force(self.books, unit.connection)
+        speaking = (account for account, mode in modes.items() if mode is not Mode.OFF)
+        due = [account for account in speaking if known.get(account, now) <= now][:limit]
         for account in due:
             turn = {"next_at": now + self.books.terms[account].traits.watch_every}
             if account in known:
@@ -118,13 +124,26 @@ class Watches:
     def _compare(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> list[Doubt]:
         maybe_ours = _maybe_ours(unit, account)
         self._note_strangers(unit, account, [item for item in seen if not maybe_ours(item)])
-        is_whole = len(seen) < SHORTEST_LIST
-        since = self.books.world.now() - OLDEST if is_whole else min(item.live_at for item in seen)
+        since = self._reaches_back_to(seen)
         texts = {item.remote_id: item.text for item in seen}
         rows = unit.connection.execute(select(DELIVERY).where(*_live_on(account, since))).mappings().all()
         self._note_verified(unit, [to_delivery(row) for row in rows if row["remote_id"] in texts], texts)
         missed = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["live_at"] > since]
-        return [Doubt(delivery=item, parcel=last_parcel(self.books, unit.connection, item)) for item in missed]
+        asked = self._longest_unasked(unit, missed)
+        return [Doubt(delivery=item, parcel=last_parcel(self.books, unit.connection, item)) for item in asked]
+
+    def _reaches_back_to(self, seen: Sequence[Sighting]) -> datetime:
+        """Say from when on a list should show all; its oldest entry may be a pinned one, and proves nothing."""
+        if len(seen) < SHORTEST_LIST:
+            return self.books.world.now() - OLDEST
+        return sorted(item.live_at for item in seen)[1]
+
+    def _longest_unasked(self, unit: Unit, missed: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Choose a few of them, those first that were asked about longest ago: each question costs a call."""
+        last = select(LOOK.c.delivery, func.max(LOOK.c.at).label("at")).group_by(LOOK.c.delivery)
+        asked = unit.connection.execute(last.where(LOOK.c.delivery.in_([item.id for item in missed])))
+        asked_at = {row.delivery: row.at for row in asked}
+        return sorted(missed, key=lambda item: asked_at.get(item.id, EPOCH))[:MOST_ASKED]
 
     def _note_verified(self, unit: Unit, live: Sequence[Delivery], texts: Mapping[str, str]) -> None:
         """Note the posts of ours that were read there with their own number in the text."""
@@ -140,6 +159,7 @@ class Watches:
         now = self.books.world.now()
         began_at = unit.connection.execute(select(WATCH.c.began_at).where(WATCH.c.account == account)).scalar()
         strangers = [item for item in seen if item.remote_id not in _known_ids(unit, account)]
+        since = began_at or now  # what is older came into sight because something newer went, or because it was pinned
         rows = [
             {
                 "account": account,
@@ -147,7 +167,7 @@ class Watches:
                 "url": item.url,
                 "live_at": item.live_at,
                 "seen_at": now,
-                "is_history": began_at is None,
+                "is_history": item.live_at < since,
             }
             for item in strangers
         ]
@@ -155,8 +175,8 @@ class Watches:
             unit.connection.execute(insert(SIGHTING), rows)
         if began_at is None:
             unit.connection.execute(update(WATCH).where(WATCH.c.account == account).values(began_at=now))
-        elif strangers:
-            self._tell_of(unit, account, strangers, now)
+        elif new := [item for item in strangers if item.live_at >= since]:
+            self._tell_of(unit, account, new, now)
 
     def _tell_of(self, unit: Unit, account: AccountId, strangers: Sequence[Sighting], now: datetime) -> None:
         """Write one alert for all of them; on an account that people post on too, the last such notice is enough."""

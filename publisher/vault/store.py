@@ -19,6 +19,10 @@ KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
 KEY_NAME = "vault-key"
 """The key's file in `$CREDENTIALS_DIRECTORY`; without one it stands beside the store."""
 PRIVATE = 0o600
+MOST_READINGS = 100
+"""So often a reader begins again while others keep changing the store under its eyes."""
+
+Mark = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +41,25 @@ class Vault:
         return sorted(self._sealed())
 
     def read(self, name: str) -> Mapping[str, str] | None:
-        """Open a secret; None when there is none of this name. Raises SecretError."""
+        """Open a secret; None when there is none of this name. Raises SecretError.
+
+        Nobody is waited for. Store and key are two files, so whoever falls between them in a rotation begins again.
+        """
+        for _ in range(MOST_READINGS):
+            marks = self._marks()
+            try:
+                return self._read(name)
+            except SecretError:
+                if self._marks() == marks:
+                    raise
+        return self._read(name)
+
+    def _read(self, name: str) -> Mapping[str, str] | None:
         sealed = self._sealed().get(name)
         return None if sealed is None else self._open(name, sealed, self._keys())
+
+    def _marks(self) -> tuple[Mark | None, ...]:
+        return _mark(self.file), _mark(self._key_file)
 
     def write(self, name: str, fields: Mapping[str, str]) -> None:
         """Seal a secret, in place of an earlier one of that name. Raises SecretError."""
@@ -64,12 +84,12 @@ class Vault:
 
         with self._alone():
             keys = self._keys()
+            opened = {name: self._open(name, token, keys) for name, token in self._sealed().items()}
             if self._given_keys() is None:
                 keys = (Fernet.generate_key().decode(), *keys)
                 _write(self._key_file, "\n".join(keys))
             box = self._box(keys[:1])
-            sealed = self._sealed().items()
-            resealed = {name: _seal(name, self._open(name, token, keys), box) for name, token in sealed}
+            resealed = {name: _seal(name, fields, box) for name, fields in opened.items()}
             self._save(resealed)
             if self._given_keys() is None:
                 _write(self._key_file, keys[0])
@@ -134,10 +154,10 @@ class Vault:
         return fields
 
     def _sealed(self) -> Mapping[str, str]:
-        if not self.file.is_file():
+        mark = _mark(self.file)
+        if mark is None:
             return {}
-        found = self.file.stat()
-        sealed = _load(self.file, (found.st_mtime_ns, found.st_size, found.st_ino))
+        sealed = _load(self.file, mark)
         if sealed is None:
             raise SecretError("vault_damaged", "*", (str(self.file),))
         return sealed
@@ -154,8 +174,17 @@ class Vault:
             yield
 
 
+def _mark(file: Path) -> Mark | None:
+    """Tell one state of a file from all others; None when it is not there."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 @lru_cache(maxsize=4)
-def _load(file: Path, _mark: tuple[int, ...]) -> Mapping[str, str] | None:
+def _load(file: Path, _mark: Mark) -> Mapping[str, str] | None:
     """Read the store once for each state of its file: every call of a burst asks for its own secret."""
     try:
         sealed = json.loads(file.read_text("ascii"))
@@ -181,13 +210,29 @@ def _unseal(sealed: str, box: "MultiFernet") -> dict[str, Any] | None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Put a private file in place, whole or not at all."""
+    """Put a private file in place, whole or not at all, and on disk before anything else is done.
+
+    Its time is later than that of the file it replaces, whatever the clock says: by it readers know it for another.
+    """
     fresh = file.with_name(file.name + ".new")
-    with open(fresh, "w", encoding="ascii", opener=_private) as stream:
+    fresh.unlink(missing_ok=True)  # of a death before; it may be open to others, or a link
+    with open(fresh, "x", encoding="ascii", opener=_private) as stream:
         stream.write(text)
         stream.flush()
+        before = _mark(file)
+        at = os.fstat(stream.fileno()).st_mtime_ns
+        os.utime(stream.fileno(), ns=(at, max(at, before[0] + 1 if before else at)))
         os.fsync(stream.fileno())
     fresh.replace(file)
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _private(path: str, flags: int) -> int:

@@ -14,7 +14,7 @@ from publisher.settings import Settings
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
-from publisher.store.setup import prepare
+from publisher.store.setup import check_whole, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
 
@@ -39,6 +39,8 @@ async def open_with(
     """Open the books under terms that are known already; `sends` gives them their journal."""
     journal = journal_path(settings)
     await prepare(settings.database, settings.environment.value, journal, world)
+    if sends:
+        await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:
         yield Books(database=database, terms=terms, worker=worker_of(settings))

@@ -16,7 +16,15 @@ from publisher.store.backup import Label
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.exchange import decide, finish
-from publisher.store.restore import Settled, copy_in, mend_journal, newest_entry, recall, settle_restored
+from publisher.store.restore import (
+    Settled,
+    anchors_to_name,
+    copy_in,
+    mend_journal,
+    newest_entry,
+    recall,
+    settle_restored,
+)
 from publisher.store.setup import bring_up, check_whole, occupy, turn
 from publisher.telemetry import log
 from publisher.wiring.books import journal_path, mooring_of, worker_of
@@ -44,8 +52,9 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
     terms = await asyncio.to_thread(terms_of, settings)
     with contextlib.ExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
-        cut = await asyncio.to_thread(last_anchor, mooring_of(settings).file)
-        incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, cut)
+        last = await asyncio.to_thread(last_anchor, mooring_of(settings).file)
+        incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, last)
+        anchors = await asyncio.to_thread(anchors_to_name, last, file)
         url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
         await asyncio.to_thread(bring_up, url, settings.environment.value, None, world)
         await asyncio.to_thread(check_whole, url)
@@ -56,7 +65,7 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
             memory = await asyncio.to_thread(
                 recall, journal_path(settings), label, begins_at, is_incomplete_fine=is_incomplete_fine
             )
-            settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, cut, by))
+            settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, anchors, by))
         finally:
             await database.close()
         world.die_here("restore.before_commit")
@@ -66,14 +75,14 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
 
 
 def _copy(
-    settings: Settings, world: World, file: Path, source: Path | None, cut: Anchor | None
+    settings: Settings, world: World, file: Path, source: Path | None, last: Anchor | None
 ) -> tuple[Path, Label | None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with turn(file):
         finish(file, world)
         if source is None and not file.is_file():
             raise RefusedError("nothing_to_accept", file=str(file))
-        return copy_in(source, file, settings.environment.value, cut.chain if cut else None)
+        return copy_in(source, file, settings.environment.value, last.chain if last else None)
 
 
 def _exchange(settings: Settings, world: World, incoming: Path, file: Path) -> Path | None:

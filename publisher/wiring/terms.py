@@ -11,7 +11,7 @@ from publisher.contract import Adapter, AdapterFactory, AdapterKit, Call, Reply,
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import PublisherError, SettingsError
 from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.problem import Problem
+from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Parcel
 from publisher.domain.terms import Terms
 from publisher.settings import Environment, LimitSettings, Settings, overlay
@@ -95,6 +95,19 @@ def hasty_waits(terms: Iterable[Terms], environment: Environment) -> list[Proble
     return list(problems.values())
 
 
+def without_address(terms: Iterable[Terms], environment: Environment) -> list[Problem]:
+    """Warn of accounts on Weibo that would be refused in earnest, as it wants the public address of whoever posts."""
+    lacking = sorted(
+        item.account.id
+        for item in terms
+        if item.account.platform == "weibo" and item.account.mode is Mode.API and item.account.public_ip is None
+    )
+    if environment is not Environment.LIVE or not lacking:
+        return []
+    facts = {"account": ", ".join(lacking)}
+    return [Problem(code="public_ip_missing", severity=Severity.WARNING, facts=facts)]
+
+
 def _paper_kit() -> AdapterKit:
     """Equip an adapter that only judges renditions; whatever else it tries is a bug."""
     return AdapterKit(
@@ -128,6 +141,9 @@ class _NoNotes:
 
     async def remember(self, key: str, value: str) -> None:
         raise StudioError(key, value)
+
+    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        raise StudioError(key, change)
 
 
 def _no_secret() -> Mapping[str, str]:

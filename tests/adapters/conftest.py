@@ -39,6 +39,11 @@ class Notes:
     async def remember(self, key, value):
         self.kept[key] = value
 
+    async def revise(self, key, change):
+        noted = self.kept.get(key)
+        self.kept[key] = change(noted)
+        return noted
+
 
 @dataclass
 class Bench:

@@ -117,6 +117,11 @@ class Notebook:
     async def remember(self, key: str, value: str) -> None:
         self.notes[key] = value
 
+    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        noted = self.notes.get(key)
+        self.notes[key] = change(noted)
+        return noted
+
 
 class DeathError(Exception):
     """The process died at a failpoint."""
@@ -138,6 +143,7 @@ class Scene:
     notebook: Notebook = field(default_factory=Notebook)
     router: respx.MockRouter = field(default_factory=lambda: respx.MockRouter(assert_all_called=False))
     secret: dict[str, str] = field(default_factory=lambda: {"app_id": APP_ID, "app_secret": "canary-secret"})
+    reads_secret: Callable[[], Mapping[str, str]] | None = None
     now: datetime = NOW
     dies_at: str | None = None
     passed: list[str] = field(default_factory=list)
@@ -198,7 +204,7 @@ class Scene:
         )
         return AdapterKit(
             http=http,
-            secret=lambda: self.secret,
+            secret=self.reads_secret or (lambda: self.secret),
             tokens=self.tokens,
             notes=self.notebook,
             now=lambda: self.now,

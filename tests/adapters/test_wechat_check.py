@@ -17,6 +17,7 @@ OWN_WORDS = [
     "wechat_image_missing",
     "wechat_other_app",
     "wechat_token_contested",
+    "wechat_token_renewed_elsewhere",
     "wechat_no_token",
     "wechat_bad_ticket",
     "wechat_unknown_status",

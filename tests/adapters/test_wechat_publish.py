@@ -297,7 +297,63 @@ async def test_a_contested_token_is_not_renewed_for_ever(scene):
     assert len(scene.asked("stable_token")) == 2
     scene.now = NOW + timedelta(minutes=6)
     await scene.adapter.publish(parcel(attempt=4))
-    assert len(scene.asked("stable_token")) == 3
+    assert len(scene.asked("stable_token")) == 4, "one instead of the token that was given up, one for its renewal"
+
+
+async def test_three_processes_that_are_refused_one_token_count_as_one(scene):
+    """F42: hosts that share a login are refused the same ended token; none of them takes that for a contest."""
+    scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
+    scene.answers("freepublish/batchget", *[error(40001), page()] * 3)
+    for _host in range(3):
+        scene.tokens = Tokens("T1")
+        assert await scene.adapter.recent() == ()
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False] * 3
+
+
+async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
+    """F42 F11: whoever comes while another process forces one forces none; after half a minute the next may."""
+    first, second = ({"access_token": name, "expires_in": 7200} for name in ("T1", "T2"))
+    scene.answers("draft/add", error(40001), error(40001), error(40001), {"media_id": "DRAFT"})
+    scene.answers("stable_token", first, second, first, first, second)
+    scene.dies_at = "token.after_refresh"
+    with pytest.raises(DeathError):
+        await scene.adapter.publish(parcel())
+    scene.dies_at, scene.tokens = None, Tokens("T1")
+    outcome = await scene.adapter.publish(parcel(attempt=2))
+    assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
+    scene.now, scene.tokens = NOW + timedelta(seconds=31), Tokens("T1")
+    assert isinstance(await scene.adapter.publish(parcel(attempt=3)), Submitted)
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True, False, False, True]
+
+
+async def test_no_third_renewal_is_forced_within_five_minutes(scene):
+    """F42: however many processes ask, WeChat is made to end its token twice at most; then it is a person's matter."""
+    scene.answers("stable_token", {"access_token": "T1", "expires_in": 7200})
+    scene.answers("draft/add", error(40001))
+    outcomes = []
+    for number in range(6):
+        scene.now, scene.tokens = NOW + timedelta(seconds=40 * number), Tokens("T1")
+        outcomes.append(await scene.adapter.publish(parcel(attempt=number + 1)))
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")].count(True) == 2
+    assert outcomes[2:] == [CredentialExpired(reason="wechat_token_contested")] * 4
+
+
+async def test_a_token_refused_on_the_submission_while_another_process_renews_it(scene):
+    """F42: the attempt did nothing and is tried again in a while, not at once with the same token."""
+    scene.answers("freepublish/submit", error(40001))
+    scene.notebook.notes["token:forced"] = json.dumps([NOW.timestamp()])
+    outcome = await scene.adapter.publish(parcel())
+    assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
+
+
+@pytest.mark.parametrize("times", range(8))
+async def test_credentials_that_vanish_during_an_attempt(scene, times):
+    """F43: a secret that is removed in the middle ends the attempt as a refused sign-in, never as a doubt."""
+    whole, scene.tokens = scene.secret, Tokens()
+    told = iter([whole] * times)
+    scene.reads_secret = lambda: next(told, {})
+    scene.answers("freepublish/submit", error(40001))
+    assert isinstance(await scene.adapter.publish(parcel()), CredentialExpired)
 
 
 async def test_another_worker_renewed_the_token_already(scene):

@@ -248,6 +248,14 @@ async def test_wrong_account_f38(weibo, parcel):
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
     assert outcome.hold is HoldReason.WRONG_ACCOUNT
+    assert outcome.reason == receipt(POST_ID, "1999999999", desk.now).url
+
+
+async def test_nothing_is_sent_to_weibo_without_a_public_address(desk, parcel):
+    """Weibo demands it of whoever posts: without it a person is asked, and no call is made."""
+    outcome = await WEIBO.create(account(public_ip=None), desk.kit()).publish(parcel)
+    assert outcome == Blocked(code="weibo_no_public_ip", reason=account().id, hold=HoldReason.PERMISSION)
+    assert not desk.router.calls
 
 
 async def test_slow_server_is_followed_up_f39(weibo, parcel):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
@@ -31,13 +32,16 @@ template = "warning"
 author = "zhang"
 level = "orange"
 title = "警惕“退款客服”诈骗"
-at = "asap"
+at = {at}
+max_late = "2h"
 to = ["all"]
 [post.data]
 summary = "正规退款原路退回，不用转账"
 signs = ["来电能准确说出您的订单"]
 advice = ["先挂断，再到购物平台内核实"]
 """
+DUE = datetime.now(timezone(timedelta(hours=8))).strftime("%Y-%m-%dT%H:%M:00")
+"""Due already and the same for every day, as an instant may stand in the words."""
 Words = list[tuple[str, str, str]]
 
 
@@ -57,7 +61,7 @@ def day(name: str, address: str, folder: Path) -> tuple[Words, list[str]]:
     """Let a program with this bug, or a sound one, have a calm day: the words that went out, and what was amiss."""
     urlopen(Request(f"{address}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
     drill = drill_files(Drill(regions=read_regions()[:REGIONS], address=address))
-    schedule = "".join(POST.format(id=post) for post in POSTS).encode()
+    schedule = "".join(POST.format(id=post, at=DUE) for post in POSTS).encode()
     found_workspace(folder, {**workspace_files(), **drill, "schedule.toml": schedule})
     done = {words: publisher(name, folder, words) for words in (("check",), ("run", "--once"))}
     amiss = [f"{words[0]} ended with {end.returncode}: {end.stderr}" for words, end in done.items() if end.returncode]

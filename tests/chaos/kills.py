@@ -31,39 +31,68 @@ COMMON_POINTS = {
 }
 """The failpoints that ordinary work passes, and the latest passing at which one may strike."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
+FREEZE_POINTS = (
+    "claim.after_commit",
+    "intent.before_commit",
+    "intent.after_commit",
+    "journal.after_append",
+    "http.after_connect",
+    "http.mid_body",
+    "http.after_body",
+    "http.after_reply",
+    "outcome.before_commit",
+    "reconcile.before_commit",
+)
+"""Where a daemon may fall asleep for longer than its lease."""
+SLEEP = (2.8, 3.6)
+"""Seconds: longer than a lease, and over before the platform counts as settled."""
+FULL = (0.8, 1.6)
+"""Seconds for which no file may grow."""
+TROUBLES = (("kill", 0.84), ("freeze", 0.12), ("full", 0.04))
+"""What happens in a life before its end, and in which share."""
 MOMENT_SHARE = 0.2
-SOONEST, LATEST = 0.2, 3.0
+SOONEST, LATEST = 0.2, 2.5
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
-CALM_AFTER = 0.6
+CALM_AFTER, SELDOM_CALM = 0.6, 0.08
 CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
-done once. Without it each post in doubt would be hit a second time, and then a person has to decide."""
+done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
+many posts needs it seldom: in each life it is others that are hit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work."""
+    """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work.
+
+    With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
+    it dies a while after that.
+    """
 
     point: str | None = None
     nth: int = 1
     after: float = 0.0
+    deed: str = "kill"
+    lasts: float = 0.0
 
     @property
     def switch(self) -> str:
-        return f"{self.point}:kill@{self.nth}" if self.point else ""
+        return f"{self.point}:{self.deed}@{self.nth}" if self.point else ""
 
 
 @dataclass(slots=True)
 class Deck:
     """Deals deaths. A failpoint that was not reached is dealt again, at its first passing.
 
-    `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm.
+    `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm. `is_busy` is for one
+    of much work in each life: calm is seldom needed.
     """
 
     dice: Random
     is_brief: bool = False
+    is_busy: bool = False
+    is_plain: bool = False
     points: Sequence[str] = tuple(COMMON_POINTS)
     _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
@@ -74,8 +103,11 @@ class Deck:
         return self._last
 
     def _deal(self) -> Kill:
-        if self._last.point and not self.is_brief and self.dice.random() < CALM_AFTER:
+        calm = SELDOM_CALM if self.is_busy else CALM_AFTER
+        if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST))
+        if not self.is_plain and (trouble := self._trouble()):
+            return trouble
         if self.dice.random() < MOMENT_SHARE:
             return Kill(after=self.dice.uniform(SOONEST, LATEST))
         if self._again and self.dice.random() < 0.5:
@@ -87,6 +119,20 @@ class Deck:
         point = self._round.popleft()
         return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * (BRIEF if self.is_brief else 1))))
 
+    def _trouble(self) -> Kill | None:
+        """Deal another trouble than a plain death, now and then."""
+        names, shares = zip(*TROUBLES, strict=True)
+        after = self.dice.uniform(SOONEST, LATEST)
+        match self.dice.choices(names, shares)[0]:
+            case "freeze":
+                point = self.dice.choice((*FREEZE_POINTS, None))
+                nth = self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)) if point else 1
+                return Kill(point=point, nth=nth, after=after, deed="freeze", lasts=self.dice.uniform(*SLEEP))
+            case "full":
+                return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
+            case _:
+                return None
+
     def put_back(self, kill: Kill) -> None:
-        if kill.point in COMMON_POINTS:
+        if kill.point in COMMON_POINTS and kill.deed == "kill":
             self._again.append(replace(kill, nth=1))

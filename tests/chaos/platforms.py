@@ -1,81 +1,143 @@
 """The simulated platforms of a campaign: one process, steered and read through its control endpoints."""
 
+import json
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
-from publisher_process import PUBLISHER
+from publisher_process import HERE, PUBLISHER
 from workspace import Account
 
-CREATING = {
-    "weibo": "/2/statuses/share.json",
-    "wechat": "/cgi-bin/freepublish/submit",
-    "tieba": "/c/c/thread/add_pc",
-}
-LOST = (("drop_after", 0.5, {}), ("drop_before", 0.3, {}), ("act_late", 0.2, {"seconds": 1.5}))
-"""How a creating call may lose its reply, and in which share: acted, not acted, acted a while after."""
 LONG_AGO = 7200.0
 START_SECONDS = 30.0
+
+
+NOT_YET = 10**12
+"""No simulator's log is so long: asking for what comes after brings the log up to date, and nothing else."""
 
 
 @dataclass(slots=True)
 class Platforms:
     process: subprocess.Popen[bytes]
     client: httpx.Client
+    state: Path
+    network: subprocess.Popen[bytes] | None = None
+    network_url: str | None = None
 
     @property
     def base_url(self) -> str:
-        return str(self.client.base_url)
+        """Where publisher finds them: behind the network that cannot be trusted, where there is one."""
+        return self.network_url or str(self.client.base_url)
 
-    def furnish(self, accounts: Iterable[Account], lost: float, dice: Random) -> None:
-        """Give each account an older post made by hand, as an empty list never proves absence; then lose replies.
+    def furnish(self, accounts: Iterable[Account], rules: Iterable[Mapping[str, Any]]) -> None:
+        """Make the accounts, give each an older post made by hand, as an empty list never proves absence, and let
+        things go wrong by these rules.
 
         The platforms' own guard against repetition is off: the campaign asks whether we need it.
         """
         self._post("settings", {"weibo_duplicates": "off"})
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
+            known = {"platform": account.platform, "account": account.identity}
+            self._post("accounts", {**known, "secret": account.secret})
             words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
-            self._post("posts", {"platform": account.platform, "account": account.identity, "forum": "演练", **words})
+            self._post("posts", {**known, "forum": "演练", **words})
         self._post("clock", {"shift": LONG_AGO})
-        for platform, endpoint in CREATING.items():
-            for kind, share, more in LOST:
-                rule = {"probability": lost * share, "seed": dice.getrandbits(32), "fault": {"kind": kind, **more}}
-                self._post("faults", {"platform": platform, "endpoint": endpoint, "nth": "every", **rule})
+        for rule in rules:
+            self._post("faults", rule)
 
-    def log(self) -> Sequence[dict[str, Any]]:
-        return self._get("log")
+    def post_by_hand(self, account: Account, words: str) -> None:
+        """Somebody writes on the account directly."""
+        self._post("posts", {"platform": account.platform, "account": account.identity, "forum": "演练", "text": words})
 
-    def posts(self) -> Sequence[dict[str, Any]]:
-        return self._get("posts")
+    def log(self) -> Iterator[dict[str, Any]]:
+        """Give the log, entry by entry, as the simulator has written it down: it may be longer than memory likes."""
+        self._get("log", since=NOT_YET)
+        with (self.state / "log.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
 
-    def close(self) -> None:
+    def posts(self) -> Iterator[dict[str, Any]]:
+        """Give the posts, account by account."""
+        for account in self._get("accounts"):
+            yield from self._get("posts", account=account["account"], platform=account["platform"])
+
+    def fired(self) -> Counter[str]:
+        """How often each kind of fault has struck."""
+        counted: Counter[str] = Counter()
+        for rule in self._get("faults"):
+            counted[rule["fault"]["kind"]] += rule["fired"]
+        return counted
+
+    def calm(self) -> None:
+        """Nothing goes wrong any more."""
+        self.client.delete("/_sim/faults").raise_for_status()
+
+    def close(self) -> Counter[str]:
+        """End everything; gives how often the network did what."""
         self.client.close()
         self.process.terminate()
         self.process.wait()
+        if self.network is None:
+            return Counter()
+        self.network.terminate()
+        self.network.wait()
+        counts = self.state.parent / "network.json"
+        return Counter(json.loads(counts.read_text("utf-8")) if counts.exists() else {})
 
-    def _get(self, what: str) -> Any:
-        return self.client.get(f"/_sim/{what}").raise_for_status().json()
+    def _get(self, what: str, **parameters: str | int) -> Any:
+        return self.client.get(f"/_sim/{what}", params=parameters).raise_for_status().json()
 
-    def _post(self, what: str, body: dict[str, Any]) -> None:
+    def _post(self, what: str, body: Mapping[str, Any]) -> None:
         self.client.post(f"/_sim/{what}", json=body).raise_for_status()
 
 
-def start_platforms(state: Path) -> Platforms:
-    """Start the simulator on a free port and wait until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def start_platforms(state: Path, seed: int, network_rate: float) -> Platforms:
+    """Start the simulator on a free port, and a network before it, and wait until both answer."""
+    port = _free_port()
     command = [*PUBLISHER, "simulate", "--listen", f"127.0.0.1:{port}", "--state", str(state)]
     with (state.parent / "simulator.log").open("wb") as told:
         process = subprocess.Popen(command, stdout=told, stderr=told)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
+    platforms = Platforms(process, client, state)
+    _await_answer(process, client)
+    if network_rate:
+        _put_network_before(platforms, port, seed, network_rate)
+    return platforms
+
+
+def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float) -> None:
+    door = _free_port()
+    counts = platforms.state.parent / "network.json"
+    options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    with (platforms.state.parent / "network.log").open("wb") as told:
+        network = subprocess.Popen([sys.executable, str(HERE / "proxy.py"), *words], stdout=told, stderr=told)
+    platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and network.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", door), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _await_answer(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
     until = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -85,4 +147,4 @@ def start_platforms(state: Path) -> Platforms:
                 raise
             time.sleep(0.1)
         else:
-            return Platforms(process, client)
+            return

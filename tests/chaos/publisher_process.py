@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,20 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import order
+from glance import IN_SENDING, Books
 from kills import Kill
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 
 HERE = Path(__file__).parent
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
 BEGUN = b'"recovered"'
 """The daemon's first word in its log, once the database is its own."""
 START_SECONDS = 60.0
-PATIENCE = 4.0
-"""Seconds of work after which a failpoint counts as not reached."""
+ACCEPTED = b'"schedule_accepted"'
+"""What it says when a new version of the schedule is in force."""
 GLANCE = 0.02
-IN_SENDING = text("SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = :worker")
+AFTERMATH = 1.5
+"""Seconds that a daemon lives on after a sleep or a full disk, before it dies."""
+TOUCHED_BY_FULL = ("Errno 27", "File too large", "disk I/O error", "database or disk is full", "[Errno 28]")
+"""By these words a complaint is about the disk that a campaign has filled."""
 
 
 class DaemonError(Exception):
@@ -36,42 +38,69 @@ class DaemonError(Exception):
 
 @dataclass(slots=True)
 class Publisher:
-    """One workspace's publisher; `database` is the URL of one it shares, `mutant` names the rule its daemon breaks."""
+    """One workspace's publisher; `database` is the URL of one it shares, `broken` how its daemon is begun otherwise."""
 
     folder: Path
     database: str | None = None
-    mutant: str | None = None
+    broken: Sequence[str] = ()
+    patience: float = 4.0
     starts: int = 0
     mark: int = 0
     orders: list[dict[str, str]] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
     log: Path = field(init=False)
+    books: Books = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.folder / "daemon.log"
+        self.books = Books(self.folder / "var" / "publisher.db", self.database)
 
-    def die(self, kill: Kill) -> bool:
+    def die(self, kill: Kill, patience: float | None = None) -> bool:
         """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached."""
         daemon = self.start(kill.switch)
-        patience = PATIENCE if kill.point else kill.after
-        self._await_begin(daemon)
         try:
-            daemon.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
+            self._await_begin(daemon)
+            is_reached = self._live(daemon, kill, patience or self.patience)
+        finally:
             daemon.kill()
-            is_reached = False
-        else:
-            is_reached = True
+        is_full = kill.deed == "full"
+        if daemon.wait() != -signal.SIGKILL and not is_full:
+            raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
+        self._listen(is_full=is_full)
+        return is_reached
+
+    def file(self, patience: float, after: float) -> bool:
+        """Run a daemon until it has accepted the schedule, and a while longer; returns whether it has."""
+        daemon = self.start()
+        try:
+            self._await_begin(daemon)
+            is_accepted = self._await(daemon, ACCEPTED, patience)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(timeout=after)
+        finally:
+            daemon.kill()
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
-        return is_reached
+        self._listen()
+        return is_accepted
+
+    def _live(self, daemon: subprocess.Popen[bytes], kill: Kill, patience: float) -> bool:
+        if kill.deed == "full":
+            return _fill_disk(daemon, kill)
+        if kill.deed == "freeze":
+            return _freeze(daemon, kill, patience)
+        try:
+            daemon.wait(timeout=patience if kill.point else kill.after)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def start(self, failpoints: str = "") -> subprocess.Popen[bytes]:
         self.starts += 1
         self.mark = self.log.stat().st_size if self.log.exists() else 0
-        head = (sys.executable, str(HERE / "mutants.py"), self.mutant) if self.mutant else PUBLISHER
         with self.log.open("ab") as told:
             return subprocess.Popen(
-                [*head, "-C", str(self.folder), "run"],
+                [*(self.broken or PUBLISHER), "-C", str(self.folder), "run"],
                 stdout=told,
                 stderr=told,
                 env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
@@ -87,6 +116,7 @@ class Publisher:
             daemon.terminate()
             if daemon.wait(timeout=START_SECONDS) != 0:
                 raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
+            self._listen()
         finally:
             daemon.kill()
 
@@ -95,38 +125,42 @@ class Publisher:
         return rows
 
     def withdraw(self, post: str) -> None:
-        self._order("withdraw", post=post)
+        self._order("withdraw", "--reason", "drill", post=post)
 
-    def retract(self, post: str, account: str) -> None:
-        self._order("retract", post=post, account=account)
+    def retract(self, post: str, account: str | None = None) -> None:
+        more = {"account": account} if account else {}
+        self._order("retract", *(("--account", account) if account else ()), "--reason", "drill", post=post, **more)
 
-    def _order(self, kind: str, post: str, account: str | None = None) -> None:
-        asked, more = time.time(), ("--account", account) if account else ()
-        self._say(kind, post, *more, "--by", "wang", "--reason", "drill")
-        self.orders.append(order(kind, asked, post=post, **({"account": account} if account else {})))
+    def pause(self, scope: str) -> None:
+        self._order("pause", "--reason", "drill", scope=scope)
+
+    def resume(self, scope: str) -> None:
+        self._order("resume", scope=scope)
+
+    def _order(self, kind: str, *more: str, **target: str) -> None:
+        asked = time.time()
+        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang")
+        self.orders.append(order(kind, asked, **target))
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
-        url = make_url(self.database or f"sqlite:///{self.folder / 'var' / 'publisher.db'}")
-        mine = f"{socket.gethostname()}:{self.folder}"
-        if self.database is None and not (self.folder / "var" / "publisher.db").exists():
-            return 0
-        engine = create_engine(url.set(drivername="postgresql+psycopg") if self.database else url)
-        try:
-            with engine.connect() as connection:
-                return int(connection.execute(IN_SENDING, {"worker": mine}).scalar_one())
-        except DBAPIError:  # killed before the first migration was through
-            return 0
-        finally:
-            engine.dispose()
+        return self.books.count(IN_SENDING.format(worker=f"{socket.gethostname()}:{self.folder}"))
 
     def complaints(self) -> Sequence[str]:
         """Give what the daemons logged as going wrong, one line for each kind."""
-        told: dict[str, str] = {}
-        for line in self.log.read_text("utf-8", "replace").splitlines():
-            if '"level": "error"' in line or "Traceback" in line:
-                told.setdefault(line[:60], line[:2000])
-        return list(told.values())
+        return list(self.told.values())
+
+    def _listen(self, *, is_full: bool = False) -> None:
+        """Note what the last daemon complained of. While its disk was full it may complain of that."""
+        for line in self._said().decode("utf-8", "replace").splitlines():
+            is_complaint = '"level": "error"' in line or "Traceback" in line
+            if is_complaint and not (is_full and any(words in line for words in TOUCHED_BY_FULL)):
+                self.told.setdefault(line[:60], line[:2000])
+
+    def _said(self) -> bytes:
+        with self.log.open("rb") as told:
+            told.seek(self.mark)
+            return told.read()
 
     def _say(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -138,13 +172,51 @@ class Publisher:
 
     def _await_begin(self, daemon: subprocess.Popen[bytes]) -> None:
         """Wait until a daemon that was just started works, or is dead."""
-        until = time.monotonic() + START_SECONDS
+        self._await(daemon, BEGUN, START_SECONDS)
+
+    def _await(self, daemon: subprocess.Popen[bytes], words: bytes, patience: float) -> bool:
+        until = time.monotonic() + patience
         while daemon.poll() is None and time.monotonic() < until:
-            with self.log.open("rb") as told:
-                told.seek(self.mark)
-                if BEGUN in told.read():
-                    return
+            if words in self._said():
+                return True
             time.sleep(GLANCE)
+        return False
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-2000:]
+
+
+def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float) -> bool:
+    """Let it sleep where it falls asleep, or wherever it is, then wake it, and let it live a little."""
+    until = time.monotonic() + (patience if kill.point else kill.after)
+    while time.monotonic() < until and not _is_asleep(daemon.pid):
+        time.sleep(GLANCE)
+    is_reached = kill.point is not None and _is_asleep(daemon.pid)
+    daemon.send_signal(signal.SIGSTOP)
+    time.sleep(kill.lasts)
+    daemon.send_signal(signal.SIGCONT)
+    _let_live(daemon, AFTERMATH)
+    return is_reached
+
+
+def _is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "T"
+
+
+def _fill_disk(daemon: subprocess.Popen[bytes], kill: Kill) -> bool:
+    """Let no file of it grow for a while: what it writes then fails as on a full disk, for any user."""
+    _let_live(daemon, kill.after)
+    if daemon.poll() is not None:
+        return False
+    _soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, hard))
+    _let_live(daemon, kill.lasts)
+    if daemon.poll() is None:
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        _let_live(daemon, AFTERMATH)
+    return False
+
+
+def _let_live(daemon: subprocess.Popen[bytes], seconds: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        daemon.wait(timeout=seconds)

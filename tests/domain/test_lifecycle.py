@@ -50,6 +50,7 @@ from publisher.domain.rendition import DeliveryId, Fingerprint
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 PATIENCE = Patience()
 RECEIPT = Receipt(remote_id="42", url="https://example.gov.cn/42", live_at=NOW)
 TICKET = Ticket(number="7")
@@ -388,3 +389,20 @@ def test_only_the_first_claim_can_be_too_late():
     assert not delivery.is_too_late(last)
     assert delivery.is_too_late(last + MINUTE)
     assert not replace(delivery, was_claimed=True).is_too_late(last + MINUTE)
+
+
+@pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])
+def test_a_removal_that_does_not_succeed_spends_few_calls_a_day(answer):
+    """A platform that will not take a post down is asked some ten times on the first day, then four times a day."""
+    receipt = Receipt(remote_id="1", url="", live_at=NOW)
+    delivery = in_state(State.RETRACTING, receipt=receipt, is_retract_ordered=True, attempts=1)
+    asked: list[datetime] = []
+    now = NOW
+    while now < NOW + 3 * DAY:
+        delivery = advance(delivery, answer, by=Actor(role=Role.RETRACTOR, name="r"), now=now, patience=PATIENCE)
+        assert delivery.next_at is not None
+        asked.append(now)
+        now = delivery.next_at
+    assert asked[1] - NOW <= MINUTE
+    assert sum(at < NOW + DAY for at in asked) <= 12
+    assert sum(at >= NOW + DAY for at in asked) <= 9

@@ -22,7 +22,7 @@ from publisher.settings import (
     settings_schema,
     why_not_api,
 )
-from publisher.wiring.terms import hasty_waits, terms_of
+from publisher.wiring.terms import hasty_waits, terms_of, without_address
 from tests.schedule.desks import told
 
 WORKSPACE = Path("/srv/police")
@@ -32,7 +32,7 @@ timezone = "Asia/Urumqi"
 database = "postgresql://user@host/db"
 days_ahead = 5
 secrets_dir = "secrets"
-public_ip = "203.0.113.7"
+public_ip = "211.156.0.1"
 [dashboard]
 listen = "0.0.0.0:80"
 [callbacks]
@@ -60,7 +60,7 @@ region = "110000"
 secret = "weibo-beijing"
 safe_link = "https://example.gov.cn/n/{marker}"
 base_url = "https://proxy.example.gov.cn/weibo/"
-public_ip = "203.0.113.8"
+public_ip = "211.156.0.2"
 [[account]]
 id = "beijing-tieba"
 platform = "tieba"
@@ -125,13 +125,13 @@ def test_every_key_arrives() -> None:
     weibo, tieba = found.accounts.values()
     assert (weibo.base_url, weibo.public_ip, weibo.region) == (
         "https://proxy.example.gov.cn/weibo",
-        "203.0.113.8",
+        "211.156.0.2",
         "110000",
     )
     assert (tieba.forum, tieba.has_accepted_risk, tieba.public_ip, tieba.mode) == (
         "示例",
         True,
-        "203.0.113.7",
+        "211.156.0.1",
         Mode.API,
     )
 
@@ -196,6 +196,11 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         (WEIBO + 'forum = "a"', (7, 1, "account[0].forum", "forum_only_on_tieba")),
         (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
         (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (WEIBO + 'base_url = "http://gateway.example.com"', (7, 12, "account[0].base_url", "base_url_in_clear")),
+        (WECHAT + 'base_url = "http://10.0.0.5:8710"', (6, 12, "account[0].base_url", "base_url_in_clear")),
+        (WEIBO + 'public_ip = "10.0.0.5"', (7, 13, "account[0].public_ip", "ip_not_public")),
+        (WEIBO + 'public_ip = "2001:4860:4860::8888"', (7, 13, "account[0].public_ip", "ip_not_public")),
+        ('public_ip = "::1"\n' + WEIBO, (1, 13, "public_ip", "ip_not_public")),
         (WEIBO + WEIBO.replace('"1"', '"2"'), (8, 6, "account[1].id", "double_account")),
         (WEIBO + WEIBO.replace('id = "w"', 'id = "v"'), (10, 12, "account[1].identity", "same_identity")),
         (TIEBA + "accept_risk = true", (1, 1, "account[0].forum", "forum_missing")),
@@ -210,6 +215,36 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
 def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
     """One mistake gives one problem, with the line and column of what to mend."""
     assert told(refusal(text)) == [where]
+
+
+def test_addresses_that_will_do() -> None:
+    """This machine needs no https, nor do other platforms, drills or people who post need a public address."""
+    addresses = ('base_url = "http://127.0.0.1:8710"', 'base_url = "https://gateway.example.com"')
+    assert all(read(WEIBO + address).accounts for address in addresses)
+    private = 'public_ip = "10.0.0.5"\n'
+    assert read(private + WECHAT + WEIBO + 'mode = "assisted"\n').accounts
+    assert read('environment = "drill"\n' + private + WEIBO + addresses[0]).accounts
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (WEIBO, ["w"]),
+        ('public_ip = "211.156.0.1"\n' + WEIBO, []),
+        (WEIBO + 'public_ip = "211.156.0.1"\n', []),
+        (WEIBO + 'mode = "assisted"\n', []),
+        (WECHAT, []),
+        ('environment = "drill"\n' + WEIBO + 'base_url = "http://127.0.0.1:8710"\n', []),
+    ],
+)
+def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: list[str]) -> None:
+    """Where Weibo itself would refuse every post for want of an address, the check warns, and names the account."""
+    settings = read(text)
+    terms, _adapters = terms_of(settings)
+    found = without_address(terms.values(), settings.environment)
+    assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
+        ("public_ip_missing", False, name) for name in named
+    ]
 
 
 def test_several_mistakes_are_told_at_once() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 
 import pytest
 from cryptography.fernet import Fernet
@@ -103,3 +105,100 @@ def test_a_forgotten_secret_is_gone(tmp_path):
     vault(tmp_path).write("a", FIELDS)
     assert [vault(tmp_path).remove("a") for _ in range(2)] == [True, False]
     assert vault(tmp_path).names() == []
+
+
+def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
+    """Whoever can write the file cannot bring back a withdrawn value that was sealed before the last rotation."""
+    vault(tmp_path).write("a", {"x": "withdrawn"})
+    old = json.loads((tmp_path / "vault.json").read_text())
+    vault(tmp_path).write("a", FIELDS)
+    vault(tmp_path).rotate()
+    (tmp_path / "vault.json").write_text(json.dumps(old))
+    with pytest.raises(SecretError) as caught:
+        vault(tmp_path).read("a")
+    assert caught.value.code == "vault_locked"
+
+
+def test_what_a_death_left_behind_opens_nothing_to_others(tmp_path):
+    """I19: a half-written file of another mode is not written into; store and key stay private."""
+    for name in ("vault.json.new", f"{KEY_NAME}.new"):
+        (tmp_path / name).touch(0o644)
+    vault(tmp_path).write("a", FIELDS)
+    vault(tmp_path).rotate()
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("vault.json", KEY_NAME)} == {0o600}
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, monkeypatch):
+    """The store is read, then everything is sealed anew, then the key is read: the reader still gets the value."""
+    vault(tmp_path).write("a", FIELDS)
+    reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the moment in between
+
+    def keys_after_a_rotation(self, **options):
+        next(rotations, lambda: None)()
+        return reads(self, **options)
+
+    monkeypatch.setattr(Vault, "_keys", keys_after_a_rotation)
+    assert vault(tmp_path).read("a") == FIELDS
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path):
+    """Values of one length that follow each other at once are told apart: no reader keeps an older one."""
+    seen = []
+    for number in range(200):
+        vault(tmp_path).write("a", {"x": f"{number:03}"})
+        seen.append(vault(tmp_path).read("a")["x"])
+    assert seen == [f"{number:03}" for number in range(200)]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from publisher.vault import Vault
+vault = Vault(folder=Path(sys.argv[1]), environment={})
+for number in range(25):
+    vault.write(f"{sys.argv[2]}-{number}", {"x": sys.argv[2]})
+    if number % 5 == 0:
+        vault.rotate()
+"""
+
+
+def test_three_processes_write_and_rotate_at_once_and_nothing_is_lost(tmp_path):
+    """Whoever changes the store does so alone: all secrets of all writers are there, under one key."""
+    commands = [[sys.executable, "-c", WRITER, str(tmp_path), name] for name in "abc"]
+    writers = [subprocess.Popen(command) for command in commands]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    store = vault(tmp_path)
+    assert {name: store.read(name)["x"] for name in store.names()} == {
+        f"{name}-{number}": name for name in "abc" for number in range(25)
+    }
+    assert len((tmp_path / KEY_NAME).read_text().split()) == 1
+
+
+DOOMED = """
+import os, signal, sys
+from pathlib import Path
+import publisher.vault.store as store
+replaced = Path.replace
+left = int(sys.argv[2])
+def replace(self, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return replaced(self, target)
+Path.replace = replace
+store.Vault(folder=Path(sys.argv[1]), environment={}).rotate()
+"""
+
+
+@pytest.mark.parametrize("files", [0, 1, 2])
+def test_a_kill_before_any_file_of_a_rotation_leaves_all_readable(tmp_path, files):
+    """Dying before the keys, the store or the last key are in place costs nothing; the next rotation cleans up."""
+    vault(tmp_path).write("a", FIELDS)
+    died = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), str(files)], check=False, timeout=60)
+    assert died.returncode == -9
+    assert vault(tmp_path).read("a") == FIELDS
+    vault(tmp_path).rotate()
+    assert vault(tmp_path).read("a") == FIELDS
+    assert len((tmp_path / KEY_NAME).read_text().split()) == 1

@@ -99,9 +99,9 @@ def i2_no_silent_end(simulation: Simulation) -> Iterator[str]:
     rows = deliveries(simulation)
     held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
     for row in rows:
-        if row["state"] == "held":
+        if row["state"] == "held" or simulation.is_left_red(row):
             if not _alerts(simulation, row, only_open=True):
-                yield f"{name_of(row)} is held ({row['reason']}) and nobody was told"
+                yield f"{name_of(row)} is {row['state']} ({row['reason']}) and nobody was told"
         elif row["state"] == "due" and (row["follows"], row["account"]) in held:
             continue
         elif row["state"] not in ENDED:

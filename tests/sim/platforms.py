@@ -42,7 +42,7 @@ _CREATE: Weighted = (
     (2, "bad_json"),
     (2, "no_id"),
     (3, "status"),
-    (2, "rate"),
+    (3, "rate"),
     (2, "api_error"),
     (1, "wrong_account"),
     (1, "captcha"),

@@ -191,8 +191,14 @@ class Simulation:
             row["state"] in ENDED
             or row["state"] == "held"
             or (row["state"] == "due" and (row["follows"], row["account"]) in held)
+            or self.is_left_red(row)
             for row in rows
         )
+
+    def is_left_red(self, row: sqlite3.Row) -> bool:
+        """Whether it is to be taken down, but is under a review that the platform ended without a word."""
+        copies = [post for post in self.copies(row) if post.state in ("live", "review")]
+        return bool(row["state"] == "retracting" and row["ticket"] is not None and not copies)
 
     def stop(self) -> None:
         """End the daemon in order."""

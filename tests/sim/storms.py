@@ -40,16 +40,16 @@ def shape_of(seed: str) -> Shape:
     """Draw a storm. About one in eight is no storm at all: then everything must be published."""
     dice = Random(f"{seed}/shape")
     accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
-    shape = Shape(accounts=accounts, storm=dice.uniform(150, 420), pace=dice.uniform(2, 7), skew=dice.uniform(-1, 1))
-    if dice.random() < 0.12:
+    shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))
+    if dice.random() < 0.06:
         return shape
-    shape.create, shape.read, shape.other = dice.choice([(0.0, 0.0, 0.0), (0.5, 0.2, 0.1), (0.8, 0.5, 0.2)])
+    shape.create, shape.read, shape.other = dice.choice([(0.1, 0.5, 0.0), (0.4, 0.2, 0.1), (0.7, 0.4, 0.1), (0.9, 0.6, 0.2)])
     shape.connect = dice.choice([0.0, 0.0, 0.1])
     shape.chance_of_death = dice.choice([0.0, 0.0, 0.003, 0.03])
-    shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 3]))}
-    shape.kills = [dice.uniform(1, shape.storm) for _ in range(dice.choice([0, 0, 1, 3]))]
+    shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 4]))}
+    shape.kills = [dice.uniform(1, shape.storm) for _ in range(dice.choice([0, 0, 1, 2]))]
     shape.freezes = [(dice.uniform(1, shape.storm), dice.uniform(3, 40)) for _ in range(dice.choice([0, 0, 1, 2]))]
-    shape.orders = sorted(dice.uniform(5, shape.storm) for _ in range(dice.choice([0, 2, 4, 8])))
+    shape.orders = sorted(dice.uniform(5, shape.storm) for _ in range(dice.choice([0, 3, 6, 10])))
     return shape
 
 
@@ -58,7 +58,7 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
     dice = Random(f"{seed}/entries")
     start, calm = instant(EPOCH), not (shape.create or shape.orders or shape.appointed)
     entries: list[Entry] = []
-    for number in range(1, dice.choice([1, 2, 3, 4]) + 1):
+    for number in range(1, dice.choice([2, 3, 4, 5]) + 1):
         accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
         due = start + timedelta(seconds=dice.uniform(3, shape.storm * 0.6))
         entry = Entry(id=f"p{number}", title=f"{dice.choice(TITLES)}第{number:02d}期", accounts=accounts, at=due)
@@ -67,11 +67,12 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
             entry.expires = due + timedelta(seconds=dice.uniform(30, 240))
         if not calm and dice.random() < 0.1:
             entry.max_late = "20s"
-        if entries and dice.random() < 0.2:
-            original = dice.choice([one for one in entries if one.at])
+        originals = [one for one in entries if one.at]
+        if originals and dice.random() < 0.2:
+            original = dice.choice(originals)
             entry.follows, entry.accounts = original.id, original.accounts
             entry.title = f"续报：{original.title}{number}"
-        elif dice.random() < 0.15:
+        elif dice.random() < 0.2:
             entry.at, entry.cron = None, "*/2 * * * *"
             entry.until = start + timedelta(seconds=shape.storm * 0.8)
         entries.append(entry)
@@ -146,12 +147,12 @@ def resume_something(simulation: Simulation) -> None:
 
 
 def withdraw_something(simulation: Simulation) -> None:
-    post = _any_post(simulation)
+    post = _open_post(simulation)
     simulation.order(lambda: simulation.withdraw(post))
 
 
 def retract_something(simulation: Simulation) -> None:
-    post = _any_post(simulation)
+    post = _open_post(simulation)
     account = simulation.dice.choice([None, *simulation.workspace.every[post].accounts])
     simulation.order(lambda: simulation.retract(post, account))
 
@@ -216,8 +217,11 @@ def _toss(simulation: Simulation) -> bool:
     return simulation.dice.random() < 0.4
 
 
-def _any_post(simulation: Simulation) -> str:
-    return simulation.dice.choice(sorted(simulation.workspace.every))
+def _open_post(simulation: Simulation) -> str:
+    """Name a post that is on its way or live, if there is one: the others are of less interest."""
+    moving = "('sending', 'claimed', 'unknown', 'submitted', 'retry_wait', 'published', 'held')"
+    rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
+    return simulation.dice.choice([row["post"] for row in rows] or sorted(simulation.workspace.every))
 
 
 def _any_entry(simulation: Simulation) -> tuple[str, Entry]:

@@ -8,7 +8,7 @@ import pytest
 from publisher.daemon import Daemon
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published, Receipt
+from publisher.domain.outcome import Published
 from publisher.domain.post import PostId
 from publisher.keeping import Machine, heed, keep
 from publisher.messages import Messages
@@ -16,7 +16,6 @@ from publisher.reviewing import person
 from publisher.settings import parse_settings
 from publisher.store.alarms import CLOCK, Alarms
 from publisher.store.board import Board
-from publisher.store.orders import Orders
 from publisher.testing.builders import file_posts, post_of
 from publisher.testing.fakes import START
 from publisher.wiring.application import open_application
@@ -53,12 +52,11 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, wor
     assert len(fake.calls) == 1
 
 
-@pytest.mark.parametrize(("jump", "sign"), [(-HOUR, "F60"), (HOUR, "F61")], ids=["F60-back", "F61-ahead"])
-async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, world, jump, sign):
+@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])
+async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, world, jump):
     """A jump neither ends a call's lease nor stretches it: its result is taken in time, and a lost one is a doubt."""
-    assert sign
-    desk, fake, adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    desk, fake, _adapters = await stage(open_desk, "a", "b")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     parcel = await desk.outbox.intend(lease)
@@ -66,14 +64,13 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     assert await desk.rounds.lapse() == 0
     after = await desk.outbox.settle(lease, Published(receipt=fake.post(parcel)))
     assert after.state is State.PUBLISHED
-    world.pass_time(max(timedelta(), -jump))
+    await file_posts(desk.registry, post_of("q", ["b"], world.now()))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)
     world.jump(jump)
-    world.pass_time(desk.books.patience("a").lease)
+    world.pass_time(desk.books.patience("b").lease)
     assert await desk.rounds.lapse() == 1
-    assert adapters
 
 
 async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
@@ -106,11 +103,11 @@ def write(daemon, *entries):
 async def settled(daemon, world):
     """Let a daemon read its file though the world stands still."""
     reading = asyncio.create_task(daemon.read_schedule())
-    for _ in range(200):
+    for _ in range(500):
         await asyncio.sleep(0.01)
+        world.pass_time(timedelta(seconds=1))
         if reading.done():
             break
-        world.pass_time(timedelta(seconds=0))
     await reading
 
 
@@ -148,5 +145,3 @@ async def test_f61_what_is_late_by_the_new_clock_expires(open_desk, world):
     await deliver_due(desk.outbox, adapters, 10, asyncio.Event())
     [delivery] = await Board(desk.books).deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
-    assert Receipt
-    assert Orders

@@ -1,11 +1,18 @@
 """Logins are probed, and people are told in time, once for each thing they must act on."""
 
 from collections import deque
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.outcome import Blocked, CredentialExpired, Ready, Unknown
+from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.checkups import PACE, Checkups
+from publisher.store.modes import Modes
+from publisher.store.watches import Watches
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import START, FakeAdapter
 from publisher.watching import probe_due
@@ -84,3 +91,20 @@ async def test_quota_left_counts_what_was_sent_today(open_desk):
     checkups, _adapters, _board = await surgery(open_desk, Ready())
     [checkup] = await checkups.all()
     assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settled", "ordered", "is_asked"),
+    [(Mode.ASSISTED, Mode.API, True), (Mode.API, Mode.ASSISTED, False), (Mode.API, Mode.OFF, False)],
+)
+async def test_the_mode_in_force_says_who_is_probed(open_desk, settled, ordered, is_asked):
+    """What people ordered at run time counts, not what the settings still say."""
+    terms = terms_of("a")
+    desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
+    await Modes(desk.books).order(AccountId("a"), ordered, person("li"), "test")
+    checkups = Checkups(desk.books)
+    assert [account.id for account in await checkups.take(10)] == (["a"] if is_asked else [])
+    [checkup] = await checkups.all()
+    assert checkup.mode is ordered
+    watched = await Watches(desk.books).take(10)
+    assert list(watched) == ([] if ordered is Mode.OFF else ["a"])

@@ -20,6 +20,16 @@ from publisher.watching import watch_due
 HOUR = timedelta(hours=1)
 
 
+class Watched(FakeAdapter):
+    """A platform that notes which posts it was asked about one by one."""
+
+    asked: list
+
+    async def find(self, parcel):
+        self.asked.append(parcel.delivery)
+        return await super().find(parcel)
+
+
 async def live(open_desk, *, is_exclusive=False):
     """Give a desk with one post live on one account, and the platform."""
     terms = terms_of("a")
@@ -145,6 +155,36 @@ async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exc
     [alert] = await Board(desk.books).alerts()
     assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
     assert len(fake.strangers) == 2
+
+
+async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
+    """When a newer one goes, or an old one is pinned, what was there before us is no break-in."""
+    desk, fake, adapters, watches = await live(open_desk, is_exclusive=True)
+    await watch_due(watches, adapters, 10)
+    fake.strangers.append(stranger(1, START - 60 * 24 * HOUR))
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    assert await codes(desk) == []
+
+
+async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(open_desk, world):
+    """The oldest entry of a list proves nothing, and only a few missed posts are asked about at one watch."""
+    desk, fake, adapters, watches = await live(open_desk)
+    for number in range(12):
+        world.pass_time(HOUR)
+        await publish(desk, adapters, f"p{number}")
+    pinned = stranger(0, START - 60 * 24 * HOUR)
+    newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
+    watched = Watched(now=fake.now, posts=newest, live_since=fake.live_since, strangers=[pinned])
+    watched.asked = []
+    world.pass_time(HOUR)
+    await watch_due(watches, {"a": watched}, 10)
+    assert watched.asked == []
+    watched.posts = {}
+    for _ in range(3):
+        world.pass_time(HOUR)
+        await watch_due(watches, {"a": watched}, 10)
+    assert len(watched.asked) == len(set(watched.asked)) == 9
 
 
 async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):

@@ -101,9 +101,10 @@ def is_done(host, number):
 def test_two_hosts_share_the_work_and_one_is_killed(hosts, simulator, wait_until):
     """What the dead one held is taken over after its lease: every post goes out once, none is lost (F02, F13, F80)."""
     first, second, write = hosts
-    write(MANY)
-    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@3")
+    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
     second.start()
+    wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1, LOOKS)
+    write(MANY)
     assert doomed.wait(60) == -signal.SIGKILL
     wait_until(lambda: is_done(second, 48), LOOKS)
     assert copies(simulator) == (48, 48)

@@ -95,6 +95,11 @@ class MemoryNotes:
     async def remember(self, key: str, value: str) -> None:
         self.kept[key] = value
 
+    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        noted = self.kept.get(key)
+        self.kept[key] = change(noted)
+        return noted
+
 
 @dataclass(slots=True, kw_only=True)
 class Stage:

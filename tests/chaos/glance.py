@@ -1,0 +1,54 @@
+"""A glance into the books, by SQL that only reads: for pace and figures. No verdict rests on it."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
+STATES = "SELECT state, count(*) FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY state"
+OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
+('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
+HELD = "SELECT post, account FROM delivery WHERE state = 'held'"
+FINISHED = """SELECT post FROM delivery GROUP BY post
+HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
+BEGUN = """SELECT post FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY post
+HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
+AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
+IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
+LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
+PAUSED = "SELECT scope FROM pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The database of a campaign: a file, or the URL of a server."""
+
+    file: Path
+    url: str | None = None
+
+    def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
+        """Give what a query finds; nothing where the tables are not there yet."""
+        return self._of_server(query) if self.url else self._of_file(query)
+
+    def count(self, query: str) -> int:
+        return int((self.rows(query) or [(0,)])[0][0])
+
+    def _of_file(self, query: str) -> Sequence[tuple[Any, ...]]:
+        try:
+            with closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as books:
+                return books.execute(query).fetchall()
+        except sqlite3.OperationalError:  # killed before the first migration was through
+            return []
+
+    def _of_server(self, query: str) -> Sequence[tuple[Any, ...]]:
+        import psycopg  # noqa: PLC0415 # needed for this sort of database only
+
+        try:
+            with psycopg.connect(str(self.url)) as books:
+                books.read_only = True
+                return books.execute(query).fetchall()
+        except psycopg.errors.UndefinedTable:
+            return []

@@ -1,0 +1,127 @@
+"""What the platforms do wrong in a campaign, all of it drawn by the seed: every kind of fault the simulator knows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Any
+
+CREATING = {
+    "weibo": ("/2/statuses/share.json",),
+    "wechat": ("/cgi-bin/freepublish/submit",),
+    "tieba": ("/c/c/thread/add_pc",),
+}
+READING = {
+    "weibo": ("/2/statuses/user_timeline*", "/2/statuses/show.json"),
+    "wechat": ("/cgi-bin/freepublish/batchget", "/cgi-bin/freepublish/get", "/cgi-bin/draft/*"),
+    "tieba": ("/c/u/feed/*", "/c/f/*"),
+}
+HAS_REVIEW = ("weibo", "tieba")
+ACT_LATE, LIST_LATE = 1.6, 1.2
+"""Seconds; both together stay within the settle time, as a platform's declared delays must."""
+SLOWER = 2.5
+"""Seconds: later than any call's deadline."""
+RETRY_AFTER = 3
+"""Seconds for which every 429 of a campaign asks; the judge holds the next call against it."""
+BUSY = {"weibo": 10009, "wechat": 45011, "tieba": 2230204}
+REFUSED = {"weibo": 20020, "wechat": 45003, "tieba": 232000}
+UNLISTED = 987654
+
+Fault = Mapping[str, Any]
+LOST: Sequence[tuple[float, Fault]] = (
+    (6, {"kind": "drop_after"}),
+    (4, {"kind": "drop_before"}),
+    (3, {"kind": "act_late", "seconds": ACT_LATE}),
+)
+"""How a creating call may lose its reply, and in which share."""
+ODD: Sequence[tuple[float, Fault]] = (
+    (2, {"kind": "delay", "seconds": SLOWER}),
+    (1, {"kind": "drip", "bytes_per_second": 20}),
+    (1, {"kind": "truncate"}),
+    (1, {"kind": "html", "acts": True}),
+    (1, {"kind": "html"}),
+    (1, {"kind": "bad_json"}),
+    (1, {"kind": "no_id"}),
+    (2, {"kind": "status", "code": 502, "acts": True}),
+    (1, {"kind": "status", "code": 500}),
+    (3, {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}),
+    (2, {"kind": "expire_token"}),
+    (2, {"kind": "list_late", "seconds": LIST_LATE}),
+    (1, {"kind": "rewrite", "how": "spaces"}),
+    (1, {"kind": "rewrite", "how": "tail"}),
+)
+"""Answers that leave a doubt, or cost a wait; none of them may cost a post."""
+STOPPING: Sequence[Fault] = (
+    {"kind": "captcha"},
+    {"kind": "wrong_account"},
+    {"kind": "duplicate"},
+    {"kind": "duplicate", "acts": True},
+    {"kind": "api_error", "refused": True},
+)
+"""What costs a post, or the work of a person: as often as the campaign can afford."""
+MISREADINGS: Sequence[tuple[float, Fault]] = (
+    (2, {"kind": "drop_before"}),
+    (1, {"kind": "status", "code": 503}),
+    (1, {"kind": "bad_json"}),
+    (1, {"kind": "truncate"}),
+    (1, {"kind": "delay", "seconds": SLOWER}),
+    (3, {"kind": "empty_list"}),
+    (2, {"kind": "reorder"}),
+    (2, {"kind": "list_late", "seconds": LIST_LATE}),
+)
+READ_SHARE = 0.6
+"""So much less often reads go wrong than creating calls."""
+PER_STOP = 400
+"""Deliveries for each time that one of the stopping faults strikes."""
+
+
+def rules(dice: Random, share: float, deliveries: int, *, lost_only: bool = False) -> Iterator[dict[str, Any]]:
+    """Give the simulator's rules: `share` of all creating calls goes wrong, in proportion to the weights."""
+    kinds = LOST if lost_only else (*LOST, *ODD)
+    total = sum(weight for weight, _fault in kinds)
+    for platform, endpoints in CREATING.items():
+        for weight, fault in kinds:
+            yield from _each(dice, platform, endpoints, fault, share * weight / total)
+    if not lost_only and share:
+        yield from _own_errors(dice, share / 20)
+        yield from _stops(dice, deliveries)
+        yield from _reads(dice, share * READ_SHARE)
+
+
+def _each(
+    dice: Random, platform: str, endpoints: Sequence[str], fault: Fault, probability: float
+) -> Iterator[dict[str, Any]]:
+    for endpoint in endpoints:
+        yield {
+            "platform": platform,
+            "endpoint": endpoint,
+            "nth": "every",
+            "probability": probability,
+            "seed": dice.getrandbits(32),
+            "fault": fault,
+        }
+
+
+def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
+    """Errors in the platform's own shape: come back later, and a number that nobody has listed; and short reviews."""
+    for platform, endpoints in CREATING.items():
+        for code in (BUSY[platform], UNLISTED):
+            yield from _each(dice, platform, endpoints, {"kind": "api_error", "code": code}, probability)
+    for platform in HAS_REVIEW:
+        fault = {"kind": "review", "seconds": 1, "verdict": "pass"}
+        yield from _each(dice, platform, CREATING[platform], fault, probability)
+
+
+def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
+    times = max(1, deliveries // PER_STOP // len(STOPPING))
+    for platform, fault in ((platform, fault) for platform in ("weibo", "wechat") for fault in STOPPING):
+        if fault.get("kind") == "wrong_account" and platform != "weibo":
+            continue  # the others name nobody in this answer
+        own = {"kind": "api_error", "code": REFUSED[platform]} if fault.get("refused") else fault
+        for rule in _each(dice, platform, CREATING[platform], own, min(0.05, 20 * times / deliveries)):
+            yield {**rule, "times": times}
+
+
+def _reads(dice: Random, share: float) -> Iterator[dict[str, Any]]:
+    total = sum(weight for weight, _fault in MISREADINGS)
+    for platform, endpoints in READING.items():
+        for weight, fault in MISREADINGS:
+            yield from _each(dice, platform, endpoints, fault, share * weight / total)

@@ -1,0 +1,438 @@
+"""Backups, and older databases that take over: nothing that may be live is sent again, nothing is forgotten."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
+from publisher.delivering import deliver_due
+from publisher.domain.account import AccountId
+from publisher.domain.chain import Damage
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.errors import RefusedError
+from publisher.domain.outcome import Unknown
+from publisher.keeping import settle_the_dead
+from publisher.reconciling import reconcile_due
+from publisher.reviewing import person
+from publisher.store.audit import Audit
+from publisher.store.backup import make_backup, read_label
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.exchange import decide, finish
+from publisher.store.journal import Journal, newest_intents, read_journal
+from publisher.store.orders import Orders
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+from publisher.store.restore import anchors_to_name, copy_in, recall, settle_restored
+from publisher.store.rounds import Rounds
+from publisher.store.rows import ATTEMPT
+from publisher.store.setup import bring_up, check_whole, prepare
+from publisher.store.shortening import KEPT_FOR, shorten_journal
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter, StillWorld
+from publisher.world import FailpointRaisedError, World
+
+LI = person("li")
+A = AccountId("a")
+SETTLE = timedelta(minutes=11)
+
+
+class Place:
+    """A workspace's database, journal and anchors, and the platform of its one account."""
+
+    def __init__(self, folder):
+        self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
+        self.backup, self.mooring = folder / "backup.db", Mooring(file=folder / "anchors.log")
+        self.world = StillWorld()
+        self.fake = FakeAdapter(now=self.world.now)
+        self.books = None
+
+    @property
+    def url(self):
+        return f"sqlite:///{self.file}"
+
+    async def open(self):
+        await prepare(self.url, "drill", self.journal, self.world)
+        self.use(Database(open_engine(self.url), self.world, Journal(self.journal)))
+        await self.registry.enrol()
+        return self
+
+    def use(self, database):
+        self.books = Books(database=database, terms={A: terms_of("a")}, worker=WorkerId("w"))
+        self.outbox, self.registry, self.board = Outbox(self.books), Registry(self.books), Board(self.books)
+
+    async def file_posts(self, *names, at=START):
+        await file_posts(self.registry, *(post_of(name, ["a"], at) for name in names))
+
+    async def send(self):
+        """Let one after the other go out, whatever is due."""
+        for _ in range(9):
+            await Rounds(self.books).ripen()
+            await deliver_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
+
+    async def read(self):
+        """Let the platform be read until nothing is in doubt any more."""
+        await settle_the_dead(Rounds(self.books))
+        for _ in range(6):
+            self.world.pass_time(SETTLE)
+            await reconcile_due(self.outbox, {A: self.fake}, 9)
+
+    async def states(self):
+        return {item.key.post: item.state.value for item in await self.board.deliveries()}
+
+    async def close(self):
+        await self.books.database.close()
+
+    def copy(self):
+        return make_backup(self.file, self.backup, self.journal, self.world)
+
+    async def put_back(self, source, *, is_incomplete_fine=False):
+        """Restore as the command does."""
+        cut = last_anchor(self.mooring.file)
+        incoming, label = copy_in(source, self.file, "drill", cut.chain if cut else None)
+        anchors = anchors_to_name(cut, self.file)
+        url = f"sqlite:///{incoming}"
+        bring_up(url, "drill", None, self.world)
+        self.use(Database(open_engine(url), self.world))
+        memory = recall(self.journal, label, START, is_incomplete_fine=is_incomplete_fine)
+        settled = await self.books.database.write(
+            lambda unit: settle_restored(self.books, unit, memory, label, anchors, LI)
+        )
+        await self.close()
+        self.kept = decide(incoming, self.file, self.world.now())
+        finish(self.file, self.world)
+        return settled
+
+    def made(self):
+        """Count the posts on the platform by their marker."""
+        return Counter(parcel.marker.code for parcel in self.fake.posts.values())
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+async def test_a_backup_is_made_while_others_write_and_names_itself(place):
+    """It holds what was committed, passes its own check, stands alone, and is nobody else's to read."""
+    await place.open()
+    await place.file_posts("p")
+    await place.send()
+    label = place.copy()
+    await Orders(place.books).pause("all", LI, "later")
+    assert read_label(place.backup) == label
+    assert (label.environment, label.newest) == ("drill", newest_intents(place.journal)[-1])
+    assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
+    assert place.backup.stat().st_mode & 0o077 == 0
+    await place.close()
+
+
+async def test_a_backup_never_overwrites(place):
+    """A file that has the name already stays as it is, and a death leaves nothing under that name."""
+    await place.open()
+    dying = StillWorld(failpoints={"backup.before_rename": ("raise", 1)})
+    with pytest.raises(FailpointRaisedError):
+        make_backup(place.file, place.backup, place.journal, dying)
+    assert not place.backup.exists()
+    place.copy()
+    before = place.backup.read_bytes()
+    with pytest.raises(FileExistsError):
+        place.copy()
+    assert place.backup.read_bytes() == before
+    await place.close()
+
+
+@pytest.mark.parametrize("position", [40, 5000, -3000])
+async def test_f84_a_damaged_backup_is_known_by_any_byte(place, position):
+    """Damage in a header, in a page, or within the words of a post: it is never put in place."""
+    await place.open()
+    await place.file_posts("p")
+    place.copy()
+    await place.close()
+    data = bytearray(place.backup.read_bytes())
+    data[position] ^= 0xFF
+    data[data.rindex("警惕诈骗".encode())] ^= 0x01
+    place.backup.write_bytes(data)
+    with pytest.raises(RefusedError) as refused:
+        read_label(place.backup)
+    assert refused.value.code in {"backup_damaged", "not_a_backup"}
+
+
+async def test_a_database_that_was_only_copied_is_no_backup(place):
+    """Nothing tells from when it is."""
+    await place.open()
+    await place.close()
+    shutil.copy(place.file, place.backup)
+    with pytest.raises(RefusedError) as refused:
+        read_label(place.backup)
+    assert refused.value.code == "not_a_backup"
+
+
+async def test_f85_what_went_out_after_the_backup_is_read_and_not_sent_again(place):
+    """Known then and sent since; filed and sent since; never sent: each ends once on the platform, and is explained."""
+    await place.open()
+    await place.file_posts("before")
+    await place.send()
+    await place.file_posts("waiting", at=START + timedelta(minutes=1))
+    place.copy()
+    place.world.pass_time(timedelta(minutes=1))
+    await place.send()
+    await place.file_posts("since", at=place.world.now())
+    place.fake.script.append(place.fake.lose_reply)
+    await place.send()
+    await place.close()
+    assert len(place.made()) == 3
+
+    settled = await place.put_back(place.backup)
+    assert (settled.calls, settled.unplaced) == (2, 1)
+    await place.open()
+    assert await place.states() == {"before": "published", "waiting": "unknown"}
+    assert sorted(item.code for item in await place.board.alerts()) == [
+        "call_brought_back", "call_unplaced", "database_restored",
+    ]  # fmt: skip
+    await place.file_posts("since", "new", at=place.world.now())
+    assert (await place.states())["since"] == "unknown"
+    await place.send()
+    assert len(place.made()) == 3
+    await place.read()
+    await Orders(place.books).resume("all", LI)
+    await place.file_posts("newer", at=place.world.now())
+    await place.send()
+    states = await place.states()
+    assert {states[name] for name in ("before", "waiting", "since", "newer")} == {"published"}
+    assert set(place.made().values()) == {1}
+    assert "call_unplaced" not in [item.code for item in await place.board.alerts()]
+    await place.close()
+
+
+async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_one_in_doubt(place):
+    """A doubt of before the backup, answered since by a second call, waits for that call's own time."""
+    await place.open()
+    await place.file_posts("p")
+    place.fake.script.append(Unknown(reason="reset"))
+    await place.send()
+    assert await place.states() == {"p": "unknown"}
+    place.copy()
+    await place.read()
+    place.fake.script.append(place.fake.lose_reply)
+    await place.send()
+    await place.close()
+    await place.put_back(place.backup)
+    await place.open()
+    [delivery] = await place.board.deliveries()
+    assert (delivery.state, delivery.attempts, delivery.was_resent) == (State.UNKNOWN, 2, True)
+    await place.read()
+    assert await place.states() == {"p": "published"}
+    assert place.made().total() == 1
+    await place.close()
+
+
+async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(place):
+    """Refused unless asked for; then what was due, and what goes at once, starts as a doubt, but for new words later."""
+    await place.open()
+    await place.file_posts("p", "later", at=START + timedelta(minutes=1))
+    place.copy()
+    place.world.pass_time(timedelta(minutes=1))
+    await place.file_posts("since", at=place.world.now())
+    await place.send()
+    await place.close()
+    place.journal.unlink()
+    with pytest.raises(RefusedError) as refused:
+        await place.put_back(place.backup)
+    assert refused.value.code == "journal_missing"
+    await place.close()
+    place.world.pass_time(timedelta(minutes=5))
+    settled = await place.put_back(place.backup, is_incomplete_fine=True)
+    assert settled.doubts == 2
+    place.journal.touch()
+    await place.open()
+    await place.file_posts("since", at=START + timedelta(minutes=1))
+    assert set((await place.states()).values()) == {"unknown"}
+    await place.read()
+    assert set((await place.states()).values()) == {"published"}
+    assert set(place.made().values()) == {1}
+    await place.file_posts("fresh", at=place.world.now() + timedelta(minutes=1))
+    assert (await place.states())["fresh"] == "pending"
+    await place.close()
+
+
+async def test_f85_another_journal_is_no_journal(place):
+    """One that does not hold the newest line of the backup's time cannot tell what came after."""
+    await place.open()
+    await place.file_posts("p")
+    await place.send()
+    place.copy()
+    await place.close()
+    place.journal.write_bytes(b"")
+    with pytest.raises(RefusedError) as refused:
+        await place.put_back(place.backup)
+    assert refused.value.code == "journal_other"
+    await place.close()
+
+
+async def test_f85_a_backup_put_in_place_by_hand_is_known_even_if_nothing_was_sent_since(place):
+    """Its own label says so at the next start, and it can be accepted as it is."""
+    await place.open()
+    place.copy()
+    await place.close()
+    shutil.copy(place.backup, place.file)
+    with pytest.raises(RefusedError) as refused:
+        await place.open()
+    assert refused.value.code == "database_is_copy"
+    await place.put_back(None)
+    await place.open()
+    assert [pause.reason for pause in await place.board.pauses()] == ["restored"]
+    await place.close()
+
+
+async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(place, tmp_path):
+    """The stamp and the audit's chain say whose it is."""
+    await place.open()
+    place.copy()
+    await place.close()
+    with pytest.raises(RefusedError) as refused:
+        copy_in(place.backup, place.file, "live", None)
+    assert refused.value.code == "other_environment"
+    (tmp_path / "other").mkdir()
+    other = await Place(tmp_path / "other").open()
+    await other.close()
+    before = other.file.read_bytes()
+    with pytest.raises(RefusedError) as refused:
+        copy_in(place.backup, other.file, "drill", None)
+    assert refused.value.code == "backup_of_another"
+    assert other.file.read_bytes() == before
+
+
+@pytest.mark.parametrize("passing", [1, 2])
+async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start(place, passing):
+    """Between the decision and its end nobody finds anything but the new database; the old one is kept whole."""
+    await place.open()
+    place.copy()
+    await Orders(place.books).pause("all", LI, "newer than the backup")
+    shutil.copy(place.file, place.file.with_name("publisher.db.incoming"))
+    wal = place.file.with_name("publisher.db-wal").read_bytes()
+    incoming, _label = copy_in(place.backup, place.file, "drill", None)
+    await place.close()
+    place.file.with_name("publisher.db-wal").write_bytes(wal)
+    kept = decide(incoming, place.file, place.world.now())
+    if passing == 2:
+        with pytest.raises(FailpointRaisedError):
+            finish(place.file, World(failpoints={"restore.mid": ("raise", 1)}))
+        assert not place.file.exists()
+    with pytest.raises(RefusedError) as refused:
+        await place.open()
+    assert refused.value.code == "database_is_copy"
+    with sqlite3.connect(kept) as connection:
+        assert connection.execute("SELECT count(*) FROM pause").fetchone() == (1,)
+    connection.close()
+
+
+async def test_an_announced_restore_is_told_from_a_silent_cut(place):
+    """`Restored` names the anchor that it cut off: the audit is whole. The same cut without a word is one."""
+    await place.open()
+    await place.file_posts("p")
+    place.copy()
+    await Orders(place.books).pause("all", LI, "cut off")
+    await anchor(Audit(place.books), place.mooring)
+    await place.close()
+    shutil.copy(place.backup, place.file.with_name("silent.db"))
+    await place.put_back(place.backup)
+    await place.open()
+    await anchor(Audit(place.books), place.mooring)
+    anchors = list(anchors_of(place.mooring.file))
+    found = await Audit(place.books).verify(anchors, newest_intents(place.journal))
+    assert found.is_sound, found.breaks
+    assert [cut.facts["name"] for cut in found.cuts] == ["li"]
+    assert "audit_broken" not in [item.code for item in await place.board.alerts()]
+    beyond = replace(anchors[0], sequence=99, hash="f" * 64)
+    assert [item.damage for item in (await Audit(place.books).verify([beyond, *anchors])).breaks] == [Damage.CUT]
+    await place.close()
+    await place.put_back(place.backup)
+    await place.open()
+    found = await Audit(place.books).verify(anchors)
+    assert found.is_sound, found.breaks
+    await place.close()
+    silent = Database(open_engine(f"sqlite:///{place.file.with_name('silent.db')}"), place.world)
+    place.use(silent)
+    found = await Audit(place.books).verify(anchors)
+    assert Damage.CUT in {item.damage for item in found.breaks}
+    await place.close()
+
+
+async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(place):
+    """A page that nobody has read yet stops the daemon's start, and the file stays as it is."""
+    await place.open()
+    await place.file_posts(*(f"p{number}" for number in range(60)))
+    await place.close()
+    data = bytearray(place.file.read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 4096] = os.urandom(4096)
+    place.file.write_bytes(data)
+    with pytest.raises(RefusedError) as refused:
+        check_whole(place.url)
+    assert refused.value.code == "database_corrupt"
+    assert place.file.read_bytes() == data
+
+
+async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(place):
+    """Only at its very end a death leaves half a line; in the middle a call may be forgotten."""
+    await place.open()
+    await place.file_posts("p", "q", "r")
+    await place.send()
+    await place.close()
+    whole = place.journal.read_bytes()
+    place.journal.write_bytes(whole + b'{"delivery":9,"att')
+    await place.open()
+    await place.close()
+    lines = whole.splitlines(keepends=True)
+    place.journal.write_bytes(lines[0] + b"\x00" * 40 + b"\n" + lines[2])
+    with pytest.raises(RefusedError) as refused:
+        await place.open()
+    assert (refused.value.code, refused.value.facts["line"]) == ("journal_damaged", "2")
+
+
+async def test_a_journal_that_is_gone_is_missed(place):
+    """Where calls were made there must be one."""
+    await place.open()
+    await place.file_posts("p")
+    await place.send()
+    await place.close()
+    place.journal.unlink()
+    with pytest.raises(RefusedError) as refused:
+        await place.open()
+    assert refused.value.code == "journal_missing"
+
+
+async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
+    """A call in doubt, a young one, and the newest stay; what is appended meanwhile is not lost; twice is as once."""
+    await place.open()
+    await place.file_posts("over", "doubt")
+    place.fake.script.extend([place.fake.lose_reply, place.fake.lose_reply])
+    await place.send()
+    await place.books.database.write(
+        lambda unit: unit.connection.execute(ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None))
+    )
+    place.world.pass_time(KEPT_FOR + timedelta(days=1))
+    await place.read()
+    await place.file_posts("young", at=place.world.now())
+    await place.send()
+    assert await shorten_journal(place.books) == 1
+    assert await shorten_journal(place.books) == 0
+    await place.file_posts("next", at=place.world.now())
+    await place.send()
+    posts = [line.post for line in newest_intents(place.journal)]
+    assert posts == ["doubt", "young", "next"]
+    assert read_journal(place.journal).kept_since == START
+    await place.close()
+    await place.open()
+    attempts = await place.books.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
+    assert attempts == 4
+    await place.close()

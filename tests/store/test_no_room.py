@@ -1,0 +1,149 @@
+"""A database that another program holds, and a disk without room: no intent, no call, and people are told after."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from publisher.delivering import deliver_due
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.outcome import Published, Receipt
+from publisher.keeping import Machine, heed, keep
+from publisher.store import engine
+from publisher.store.alarms import AGAIN, Alarms
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.rows import ATTEMPT
+from publisher.store.setup import prepare
+from publisher.store.trouble import BUSY, FULL
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter
+from tests.conftest import Desk
+from tests.store.test_audit import SmallDisk
+
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+
+
+@pytest.fixture
+async def desk(tmp_path, world, monkeypatch):
+    """Give books on SQLite that wait for others for a moment only, with one post due."""
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
+    url = f"sqlite:///{tmp_path / 'publisher.db'}"
+    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
+    database = Database(open_engine(url), world, Journal(tmp_path / "intents.jsonl"))
+    opened = Desk(Books(database=database, terms={"a": terms_of("a")}, worker=WorkerId("w")))
+    await opened.registry.enrol()
+    await file_posts(opened.registry, post_of("p", ["a"], START))
+    await opened.rounds.ripen()
+    yield opened
+    await database.close()
+
+
+@pytest.fixture
+def holder(tmp_path, desk):
+    """Give another program's connection, which holds the database for writing from now on."""
+    with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+async def attempts(desk):
+    return len(await desk.books.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
+
+
+async def told(desk):
+    return [alert.code for alert in await Board(desk.books).alerts()]
+
+
+async def state_of(desk):
+    [delivery] = await Board(desk.books).deliveries()
+    return delivery.state
+
+
+async def test_f81_while_another_program_holds_the_database_nothing_is_called(desk, holder, world):
+    """F81: after a bounded wait there is no intent and no call; later it goes out, and people learn why it was late."""
+    fake = FakeAdapter(now=world.now)
+    with pytest.raises(OperationalError, match="locked"):
+        await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await attempts(desk), fake.calls) == (0, [])
+    holder.execute("ROLLBACK")
+    await heed(Machine.of(world), Alarms(desk.books))
+    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(desk), await told(desk)) == (State.PUBLISHED, [BUSY])
+
+
+async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
+    """F81: many writes at once wait once, not one after the other."""
+    answers = await asyncio.wait_for(
+        asyncio.gather(*(desk.rounds.expire() for _ in range(40)), return_exceptions=True), timeout=10
+    )
+    assert {type(answer) for answer in answers} == {OperationalError}
+
+
+async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
+    """F81: what a call has told is not lost because another program holds the database."""
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        settling = asyncio.create_task(desk.outbox.settle(lease, LIVE))
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if BUSY in desk.books.database.troubles:
+                break
+        holder.execute("ROLLBACK")
+    assert (await settling).state is State.PUBLISHED
+
+
+async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, world):
+    """F81: a program that takes the database again and again makes one alert, not hundreds."""
+    machine, alarms = Machine.of(world), Alarms(desk.books)
+    for expected in (1, 1, 2):
+        desk.books.database.troubles.add(BUSY)
+        await heed(machine, alarms)
+        assert await told(desk) == [BUSY] * expected
+        world.pass_time(AGAIN / 2 + timedelta(seconds=1))
+
+
+@pytest.fixture
+def disk(desk):
+    """Give the disk of these books, which has room until it is filled."""
+    small = SmallDisk()
+    event.listen(desk.books.database.engine, "begin", small.limit)
+    return small
+
+
+async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, world):
+    """F82: a claim that could still be written leads to no call when the intent cannot."""
+    fake = FakeAdapter(now=world.now)
+    [lease] = await desk.outbox.claim(1)
+    await disk.fill(desk.books)
+    with pytest.raises(DatabaseError, match="full"):
+        await desk.outbox.intend(lease)
+    assert (await attempts(desk), fake.calls) == (0, [])
+    disk.pages = disk.PLENTY
+    world.pass_time(desk.books.patience("a").lease)
+    await keep(desk.rounds)
+    await heed(Machine.of(world), Alarms(desk.books))
+    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [FULL])
+
+
+async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
+    """F83: an outcome that could not be written leaves a doubt, and people learn why."""
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    await disk.fill(desk.books)
+    with pytest.raises(DatabaseError, match="full"):
+        await desk.outbox.settle(lease, LIVE)
+    disk.pages = disk.PLENTY
+    world.pass_time(desk.books.patience("a").lease)
+    await heed(Machine.of(world), Alarms(desk.books))
+    await keep(desk.rounds)
+    assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [FULL])

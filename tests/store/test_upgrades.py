@@ -1,0 +1,117 @@
+"""Every older database comes up with all that it holds, and a death in the middle leaves it as it was or brings it up."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from publisher.domain.delivery import State
+from publisher.store.audit import Audit
+from publisher.store.board import Board
+from publisher.store.books import Books
+from publisher.store.engine import Database, open_engine
+from publisher.store.journal import Journal
+from publisher.store.setup import HEAD, MIGRATIONS, prepare, version_of
+from publisher.testing.builders import terms_of
+from publisher.testing.fakes import StillWorld
+
+START = """
+import asyncio, sys
+from pathlib import Path
+from publisher.store.setup import prepare
+from publisher.world import World, read_failpoints
+asyncio.run(prepare(sys.argv[1], "drill", Path(sys.argv[2]), World(failpoints=read_failpoints(sys.argv[3]))))
+"""
+MOMENT = 1_795_568_400_000_000
+OLD_ROWS = f"""
+INSERT INTO stamp VALUES ('environment', 'drill');
+INSERT INTO delivery (post, label, account, platform, login, state, version, revision, definition, rendition, planned_at,
+    due_at, expires_at, max_late, updated_at, is_urgent, attempts, epoch, looks, refusals, failures, deaths, is_by_word,
+    was_claimed, was_resent, is_withdrawn, is_retract_ordered, remote_id, url, live_at)
+VALUES ('p', 'once', 'a', 'fake', 'a', 'published', 5, 'r', 'd', 'f', {MOMENT}, {MOMENT}, {MOMENT}, 1, {MOMENT}, 0, 1, 1,
+    0, 0, 0, 0, 0, 1, 0, 0, 0, '77', 'https://fake.example/77', {MOMENT});
+INSERT INTO attempt (delivery, number, epoch, login, account, worker, rendition, since, intended_at, ended_at, outcome)
+VALUES (1, 1, 1, 'a', 'a', 'w', 'f', {MOMENT}, {MOMENT}, {MOMENT}, 'Published');
+"""
+AUDIT = f"INSERT INTO audit (at, role, name, event, subject, detail) VALUES ({MOMENT}, 'planner', 'x', 'Filed', 'p@a', '{{}}')"
+
+
+def config(connection=None):
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    made.attributes["connection"] = connection
+    return made
+
+
+VERSIONS = [step.revision for step in reversed([*ScriptDirectory.from_config(config()).walk_revisions()])]
+
+
+class Old:
+    """A database as an earlier version left it, with one published delivery in it."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
+        self.url = f"sqlite:///{self.file}"
+        self.journal.touch()
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            command.upgrade(config(connection), version)
+            connection.commit()
+        engine.dispose()
+        with sqlite3.connect(self.file) as connection:
+            connection.executescript(OLD_ROWS)
+            if version < "0004":
+                connection.execute(AUDIT)
+        connection.close()
+
+    def start(self, failpoints: str) -> int:
+        line = [sys.executable, "-c", START, self.url, str(self.journal), failpoints]
+        return subprocess.run(line, check=False, timeout=60).returncode
+
+    async def must_be_whole(self) -> None:
+        """Bring it up, and see that it holds what it held."""
+        await prepare(self.url, "drill", self.journal, StillWorld())
+        assert version_of(self.url) == HEAD
+        database = Database(open_engine(self.url), StillWorld(), Journal(self.journal))
+        books = Books(database=database, terms={"a": terms_of("a")}, worker="w")
+        [delivery] = await Board(books).deliveries()
+        assert (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (State.PUBLISHED, "77", 1)
+        assert (await Audit(books).verify(())).is_sound
+        await database.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_database_of_each_earlier_version_comes_up_with_its_data(tmp_path, version):
+    """Whatever version wrote it: what was published is published, and its audit is a whole chain."""
+    await Old(tmp_path, version).must_be_whole()
+
+
+@pytest.mark.parametrize("step", range(1, len(VERSIONS)))
+async def test_f12_a_death_after_any_step_of_an_upgrade_leaves_the_database_as_it_was(tmp_path, step):
+    """Killed in the middle, it stands at the version from before; the next start brings it up as a whole."""
+    old = Old(tmp_path, VERSIONS[0])
+    assert old.start(f"migrate.mid:kill@{step}") == -signal.SIGKILL
+    with sqlite3.connect(old.file) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (VERSIONS[0],)
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    assert not names & {"account_mode", "watch"}
+    await old.must_be_whole()
+
+
+def test_f12_a_death_while_a_new_database_is_made_leaves_none(tmp_path):
+    """The first start of all, killed in the middle, is simply done again."""
+    journal = tmp_path / "intents.jsonl"
+    url = f"sqlite:///{tmp_path / 'publisher.db'}"
+    line = [sys.executable, "-c", START, url, str(journal)]
+    assert subprocess.run([*line, "migrate.mid:kill@2"], check=False, timeout=60).returncode == -signal.SIGKILL
+    assert version_of(url) is None
+    assert subprocess.run([*line, ""], check=False, timeout=60).returncode == 0
+    assert version_of(url) == HEAD
