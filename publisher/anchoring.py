@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email import message_from_bytes
 from pathlib import Path
 
 from publisher.domain.chain import Anchor
@@ -15,6 +16,7 @@ from publisher.telemetry import log
 TAIL_BYTES = 64 * 1024
 """How much of the end of a file is searched for its last whole anchor."""
 LONGEST_LINE = 4096
+LONGEST_MAIL = 1024 * 1024
 NOTICE = 85
 """Syslog's number for a notice of the security facility that ordinary users do not read."""
 
@@ -55,11 +57,28 @@ def last_anchor(file: Path) -> Anchor | None:
 
 
 def anchors_of(file: Path) -> Iterator[Anchor]:
-    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line. Raises OSError."""
-    with file.open("r", encoding="utf-8", errors="replace") as opened:
+    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line.
+
+    A file without any may be a saved mail, whose words are encoded. Raises OSError.
+    """
+    is_empty = True
+    with file.open("r", encoding="utf-8-sig", errors="replace") as opened:
         while line := opened.readline(LONGEST_LINE):
             if found := read_anchor(line):
+                is_empty = False
                 yield found
+    if is_empty:
+        yield from filter(None, map(read_anchor, _words_of_mail(file)))
+
+
+def _words_of_mail(file: Path) -> Iterator[str]:
+    """Give the lines of a mail's text; one that was passed on within another is read as well."""
+    with file.open("rb") as opened:
+        mail = message_from_bytes(opened.read(LONGEST_MAIL))
+    for part in mail.walk():
+        words = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
+        if isinstance(words, bytes):
+            yield from words.decode("utf-8", "replace").splitlines()
 
 
 def _write(mooring: Mooring, head: Anchor) -> None:

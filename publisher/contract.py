@@ -203,11 +203,13 @@ class Callback:
 class Hint:
     """A platform's word that something has ended. It is never believed, only a reason to read now.
 
-    `number` names what has ended as tickets do; no two messages have the same `nonce`.
+    `number` names what has ended as tickets do; no two messages have the same `nonce`. `said` is a short word for why
+    it ended badly: it is noted as `said:NUMBER` for the adapter, which may put a refusal that it has read into words.
     """
 
     number: str
     nonce: str
+    said: str = ""
 
 
 class Callbacks(Protocol):

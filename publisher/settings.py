@@ -81,11 +81,23 @@ class CallbackSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailSettings:
+    """Whom the audit's head is mailed to, and by which server, `host:port`; `secret` names that of its login."""
+
+    to: str
+    sender: str
+    server: str
+    user: str | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """Where the audit's head is written down: a file, as a path from the workspace, and maybe the system log."""
+    """Where the audit's head is written down: a file, as a path from the workspace, and maybe system log and mail."""
 
     anchors: str = "var/audit-anchors.log"
     syslog: bool = False
+    mail: MailSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +131,11 @@ def _read_secret_name(value: object) -> str:
 SecretName = Annotated[
     str, PlainValidator(_read_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
 ]
+
+
+_SERVER = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
+"""What is read as host or port may be named in errors, and must not be a part of the password."""
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 class AccountEntry(Table):
@@ -169,11 +186,22 @@ class CallbacksEntry(Table):
     )
 
 
+class MailEntry(Table):
+    to: Line = Field(description="收件人，一个邮箱地址；收件人应当动不了数据库")
+    sender: Line = Field(alias="from", description="发件人的邮箱地址")
+    server: Line = Field(description="邮件服务器，写成 地址:端口；465 用 TLS，其他端口用 STARTTLS，都验证证书")
+    user: Line | None = Field(default=None, description="登录名；不需要登录的服务器不写")
+    secret: SecretName | None = Field(
+        default=None, description="登录密码的密钥名称（不是密码本身），内容的字段是 password"
+    )
+
+
 class AuditEntry(Table):
     anchors: Line = Field(
         default=AuditSettings().anchors, description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方"
     )
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
+    mail: MailEntry | None = Field(default=None, description="锚点每天用邮件发出一次（有新记录时）；不写就不发")
 
 
 class SettingsFile(Table):
@@ -243,7 +271,8 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
     entry = check(SettingsFile, toml.data)
     if isinstance(entry, list):
         raise SettingsError(toml.problems(entry))
-    if flaws := [*_general_flaws(entry, platforms), *_account_flaws(entry, platforms), *_group_flaws(entry)]:
+    flaws = [*_general_flaws(entry, platforms), *_mail_flaws(entry), *_account_flaws(entry, platforms)]
+    if flaws := [*flaws, *_group_flaws(entry)]:
         raise SettingsError(toml.problems(flaws))
     return Settings(
         workspace=workspace,
@@ -259,8 +288,12 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         public_ip=entry.public_ip,
         dashboard=Dashboard(listen=entry.dashboard.listen),
         callbacks=CallbackSettings(listen=entry.callbacks.listen),
-        audit=AuditSettings(anchors=entry.audit.anchors, syslog=entry.audit.syslog),
+        audit=AuditSettings(anchors=entry.audit.anchors, syslog=entry.audit.syslog, mail=_mail(entry.audit.mail)),
     )
+
+
+def _mail(entry: MailEntry | None) -> MailSettings | None:
+    return MailSettings(**entry.model_dump()) if entry else None
 
 
 def _account(item: AccountEntry, file: SettingsFile) -> Account:
@@ -302,6 +335,21 @@ def _general_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[F
             facts = {"value": platform, "choices": close_to(platform, sorted(platforms))}
             yield Flaw(loc=("limits", platform), code="unknown_platform", facts=facts, at_key=True)
         yield from _limit_flaws(platform, limits)
+
+
+def _mail_flaws(file: SettingsFile) -> Iterator[Flaw]:
+    here, mail = ("audit", "mail"), file.audit.mail
+    if mail is None:
+        return
+    for key, address in (("to", mail.to), ("from", mail.sender)):
+        if not _MAILBOX.fullmatch(address):
+            yield Flaw(loc=(*here, key), code="bad_mailbox", facts={"value": address})
+    if not _is_address(mail.server):
+        yield Flaw(loc=(*here, "server"), code="bad_mail_server")
+    elif file.environment == "drill" and not is_loopback(host_and_port(mail.server)[0]):
+        yield Flaw(loc=(*here, "server"), code="drill_mail_not_loopback", facts={"value": mail.server})
+    if (mail.user is None) != (mail.secret is None):
+        yield Flaw(loc=(*here, "user" if mail.secret is None else "secret"), code="half_a_mail_login", at_key=True)
 
 
 def _limit_flaws(platform: str, limits: LimitEntry) -> Iterator[Flaw]:
@@ -383,9 +431,9 @@ def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterato
             yield Flaw(loc=("account", index, "base_url"), code="drill_needs_base_url", facts=facts)
     elif (host := _host(item.base_url)) is None:
         yield Flaw(loc=("account", index, "base_url"), code="bad_base_url", facts=facts)
-    elif is_drill and not _is_loopback(host):
+    elif is_drill and not is_loopback(host):
         yield Flaw(loc=("account", index, "base_url"), code="drill_not_loopback", facts={**facts, "host": host})
-    elif urlsplit(item.base_url).scheme != "https" and not _is_loopback(host):
+    elif urlsplit(item.base_url).scheme != "https" and not is_loopback(host):
         yield Flaw(loc=("account", index, "base_url"), code="base_url_in_clear", facts={**facts, "host": host})
 
 
@@ -418,7 +466,7 @@ def _group_flaws(file: SettingsFile) -> Iterator[Flaw]:
 def _database(url: str, workspace: Path) -> str | None:
     """Make the path of an SQLite URL absolute; None for what is no database of ours."""
     if url.startswith(("postgresql://", "postgresql+psycopg://")):
-        return url
+        return url if _SERVER.fullmatch(url) else None
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith((":memory:", "file:")):
         return None
@@ -451,7 +499,14 @@ def _split_host(url: str) -> str | None:
     return parts.hostname if parts.scheme in {"http", "https"} and has_sound_port else None
 
 
-def _is_loopback(host: str) -> bool:
+def host_and_port(address: str) -> tuple[str, int]:
+    """Part an accepted `host:port`."""
+    parts = urlsplit(f"//{address}")
+    return str(parts.hostname), int(parts.port or 0)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 

@@ -3,17 +3,15 @@
 import atexit
 import logging
 import queue
-import re
 import sys
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
-_SECRET = re.compile(
-    r"((?:access_token|secret|BDUSS|STOKEN|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+", re.IGNORECASE
-)
+from publisher.concealing import conceal
+
 MOST_WAITING = 10_000
 """So many lines wait for whoever reads the log; more are dropped."""
 LAST_WORDS = 2.0
@@ -94,8 +92,19 @@ def set_aside() -> None:
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Strike out whatever looks like a secret in any text field."""
+    """Strike secrets out of every field, however deep."""
     for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = _SECRET.sub(r"\1…", value)
+        event[name] = _redacted(value)
     return event
+
+
+def _redacted(value: object) -> object:
+    match value:
+        case str():
+            return conceal(value)
+        case Mapping():
+            return {key: _redacted(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case _:
+            return value

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.outcome import Unknown
+from publisher.domain.outcome import Finding, Ticket, Unknown
 from publisher.guard import guarded
 from publisher.store.checkups import Checkups
 from publisher.store.outbox import Doubt
-from publisher.store.watches import Watches
+from publisher.store.watches import MOST_ASKED, Watches
 from publisher.telemetry import log
 
 
@@ -41,8 +42,7 @@ async def _look_again(doubt: Doubt, watches: Watches, adapter: Adapter) -> None:
         return
     asked_at = watches.books.world.now()
     finding = await guarded(adapter.find(doubt.parcel), watches.books.patience(doubt.delivery.account).lease)
-    after = await watches.confirm_missing(doubt, finding, asked_at)
-    log.info("missed", post=after.key.post, account=after.account, finding=type(finding).__name__, state=after.state)
+    await _conclude(doubt, finding, asked_at, watches)
 
 
 async def _measure(live: Sequence[Delivery], watches: Watches, adapter: Adapter) -> None:
@@ -56,6 +56,24 @@ async def _measure(live: Sequence[Delivery], watches: Watches, adapter: Adapter)
         return
     told = {item: reach[receipt.remote_id] for item, receipt in receipts.items() if receipt.remote_id in reach}
     await watches.write_reach(told)
+    if watches.books.terms[live[0].account].traits.counts_show_removals:
+        left_out = [item for item in live if item.id in receipts and item.id not in told]
+        for delivery in left_out[:MOST_ASKED]:
+            await _ask_for(delivery, watches, adapter)
+
+
+async def _ask_for(delivery: Delivery, watches: Watches, adapter: Adapter) -> None:
+    """Ask for a live post by its own number: the figures left it out, and the list may not reach back to it."""
+    if delivery.receipt is None or delivery.receipt.is_by_word:
+        return
+    ticket, asked_at = Ticket(number=delivery.receipt.remote_id), watches.books.world.now()
+    finding = await guarded(adapter.follow_up(ticket), watches.books.patience(delivery.account).lease)
+    await _conclude(Doubt(delivery=delivery, parcel=None), finding, asked_at, watches)
+
+
+async def _conclude(doubt: Doubt, finding: Finding, asked_at: datetime, watches: Watches) -> None:
+    after = await watches.confirm_missing(doubt, finding, asked_at)
+    log.info("missed", post=after.key.post, account=after.account, finding=type(finding).__name__, state=after.state)
 
 
 async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], most: int) -> int:

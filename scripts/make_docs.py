@@ -180,6 +180,7 @@ def _setting_lines(table: Mapping[str, Any], inner: Mapping[str, Any], where: st
 
 def _nested(entry: Mapping[str, Any], where: str, key: str) -> tuple[str, str]:
     """Give the table a key holds, by its name in the schema, and how the key is written."""
+    entry = next((one for one in entry.get("anyOf", ()) if "$ref" in one), entry)
     mark = "" if "$ref" in entry else ".NAME" if "additionalProperties" in entry else "[]"
     holder = entry if not mark else entry.get("items") or entry.get("additionalProperties") or {}
     reference = holder.get("$ref", "") if isinstance(holder, Mapping) else ""

@@ -25,13 +25,13 @@ from tests.faults import FaultReport
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "run the tests that name a fault of docs/failure-model.md, and write what came of them to this page"
-    parser.addoption("--faults", type=Path, metavar="FILE", help=told)
+    told = "run the tests that name a fault of docs/failure-model.md, and write docs/faults.md from what came of them"
+    parser.addoption("--faults", action="store_true", help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if page := config.getoption("--faults"):
-        config.pluginmanager.register(FaultReport(page))
+    if config.getoption("--faults"):
+        config.pluginmanager.register(FaultReport(config))
 
 
 @pytest.fixture(scope="session")

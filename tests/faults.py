@@ -7,7 +7,7 @@ A case names its faults itself (`id="F30-html"`); where it does not, its test do
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,14 +20,16 @@ PAGE = ROOT / "docs" / "faults.md"
 HEAD = """\
 # Faults and the tests that show them
 
-<!-- Written by scripts/test --faults docs/faults.md; edits here are overwritten. -->
+<!-- Written by scripts/test --faults; edits here are overwritten. -->
 
 What must follow from each fault stands in [failure-model.md](failure-model.md). This page lists the tests that name
-it, as files and functions under `tests/`, and what came of them in one run of all of them.
+it, as files and functions under `tests/`, and what came of each when it was last run.
 
 {run}
 """
 FINISHED = ("failed", "passed", "skipped")
+REMEMBERED = "faults/results"
+"""Where pytest keeps each test's last result: a run of a part changes that part only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,45 +68,46 @@ def numbers_of(item: pytest.Item) -> frozenset[str]:
 
 
 class FaultReport:
-    """Runs the tests that name a fault, and no others, and writes down what came of them."""
+    """Runs the tests that name a fault, and no others, and writes down what came of each when it was last run."""
 
-    def __init__(self, page: Path) -> None:
-        self.page = page
-        self.shown_by: dict[str, list[str]] = {}
+    def __init__(self, config: pytest.Config) -> None:
+        self.is_whole = config.args == config.getini("testpaths")
+        self.shown: dict[str, list[str]] = {}
         self.outcomes: dict[str, str] = {}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         named = {item.nodeid: numbers_of(item) for item in items}
         config.hook.pytest_deselected(items=[item for item in items if not named[item.nodeid]])
         items[:] = [item for item in items if named[item.nodeid]]
-        for nodeid, numbers in named.items():
-            for number in numbers:
-                self.shown_by.setdefault(number, []).append(nodeid)
+        self.shown = {nodeid: sorted(numbers) for nodeid, numbers in named.items() if numbers}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             worst = min(report.outcome, self.outcomes.get(report.nodeid, report.outcome))  # failed, passed, skipped
             self.outcomes[report.nodeid] = worst
 
-    def pytest_sessionfinish(self) -> None:
-        self.page.write_text(self._page(), "utf-8")
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self.outcomes or session.config.cache is None:
+            return
+        told = {
+            nodeid: [self.outcomes[nodeid], *self.shown[nodeid]] for nodeid in self.shown if nodeid in self.outcomes
+        }
+        earlier = {} if self.is_whole else session.config.cache.get(REMEMBERED, {})
+        results = {**earlier, **told}
+        session.config.cache.set(REMEMBERED, results)
+        PAGE.write_text(page(results), "utf-8")
 
-    def _page(self) -> str:
-        lines = ["| fault | what goes wrong | tests | result |", "|---|---|---|---|"]
-        for fault in faults():
-            tests = self.shown_by.get(fault.number, [])
-            cells = [fault.number, fault.wrong, _listed(tests), self._result(tests, fault)]
-            lines.append(f"| {' | '.join(cells)} |")
-        return HEAD.format(run=self._run()) + "\n" + "\n".join(lines) + "\n"
 
-    def _result(self, tests: Sequence[str], fault: Fault) -> str:
+def page(results: Mapping[str, Sequence[str]]) -> str:
+    """Write the page from what came of each test, followed by the faults that it names."""
+    run = f"The last run was of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {_commit()}: {_counted(results.values())}."
+    lines = ["| fault | what goes wrong | tests | result |", "|---|---|---|---|"]
+    for fault in faults():
+        shown = {nodeid: told for nodeid, told in sorted(results.items()) if fault.number in told}
         remark = "" if fault.now == "done" else f"**{fault.now}**"
-        told = Counter(self.outcomes.get(test, "not run") for test in tests)
-        return "<br>".join(filter(None, [_counted(told), remark]))
-
-    def _run(self) -> str:
-        told = _counted(Counter(self.outcomes.values()))
-        return f"It was of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {_commit()}: {told}."
+        result = "<br>".join(filter(None, [_counted(shown.values()), remark]))
+        lines.append(f"| {' | '.join([fault.number, fault.wrong, _listed(shown), result])} |")
+    return HEAD.format(run=run) + "\n" + "\n".join(lines) + "\n"
 
 
 def _listed(tests: Iterable[str]) -> str:
@@ -119,8 +122,9 @@ def _listed(tests: Iterable[str]) -> str:
     )
 
 
-def _counted(told: Counter[str]) -> str:
-    return ", ".join(f"{told[outcome]} {outcome}" for outcome in (*FINISHED, "not run") if told[outcome])
+def _counted(results: Iterable[Sequence[str]]) -> str:
+    told = Counter(outcome for outcome, *_numbers in results)
+    return ", ".join(f"{told[outcome]} {outcome}" for outcome in FINISHED if told[outcome])
 
 
 def _commit() -> str:

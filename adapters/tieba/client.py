@@ -162,9 +162,11 @@ class TiebaAdapter:
         now = self.kit.now()
         unseen = reading.write_ticket(reading.trace_of(parcel))
         outcome = wire.decode_created(answer, "tid", unseen, now)
-        if not isinstance(outcome, tuple):
+        if not isinstance(outcome, wire.Made):
             return outcome
-        ticket = reading.write_ticket(reading.trace_of(parcel, outcome[1]))
+        if outcome.is_hidden:
+            return _hidden(reading.url_of(outcome.number))
+        ticket = reading.write_ticket(reading.trace_of(parcel, outcome.number))
         return Submitted(ticket=ticket, look_again_at=now + wire.SHOWN_AFTER)
 
     def _added(self, answer: Reply | NotSent | Unknown, parcel: Parcel, tid: str) -> Outcome:
@@ -172,9 +174,11 @@ class TiebaAdapter:
             return answer
         now = self.kit.now()
         outcome = floors.decode_reply(answer, floors.trace_of(parcel, tid), now)
-        if not isinstance(outcome, tuple):
+        if not isinstance(outcome, wire.Made):
             return outcome
-        ticket = floors.write_ticket(floors.trace_of(parcel, tid, outcome[1]))
+        if outcome.is_hidden:
+            return _hidden(floors.url_of_floor(tid, outcome.number))
+        ticket = floors.write_ticket(floors.trace_of(parcel, tid, outcome.number))
         return Submitted(ticket=ticket, look_again_at=now + wire.SHOWN_AFTER)
 
     async def _look_under(self, trace: floors.FloorTrace) -> Finding:
@@ -291,6 +295,11 @@ def _unprepared(outcome: Outcome) -> Outcome:
     if not isinstance(outcome, Unknown):
         return outcome
     return NotSent(reason=outcome.reason if outcome.reason in _NO_CONNECTION else "tieba_not_prepared")
+
+
+def _hidden(url: str) -> Blocked:
+    """Say that a post was taken and nobody sees it: no review will end that, and another one would be hidden too."""
+    return Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
 
 
 def _unreadable(forum: Blocked | Unknown) -> Unknown:

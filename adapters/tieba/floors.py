@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 from urllib.parse import quote
 
 from publisher.contract import Call, Reply
@@ -32,7 +31,7 @@ from publisher.domain.rendition import Marker, Parcel, is_alike
 from .codes import OF_THREAD, name
 from .reading import Asked, is_by, read_page, text_of, url_of
 from .signing import pc_form
-from .wire import WEB, Json, Trouble, as_moment, as_number, decode_created, part
+from .wire import WEB, Json, Made, Trouble, as_moment, as_number, decode_created, part
 
 _NUMBER = re.compile(r"/p/(\d+)")
 
@@ -107,8 +106,8 @@ def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, floor: Floor) 
     return Call(method="POST", url=f"{host}/c/c/post/add_pc", form=pc_form(fields), cookies=cookies, headers=headers)
 
 
-def decode_reply(reply: Reply, trace: FloorTrace, now: datetime) -> Outcome | tuple[Literal["made"], str]:
-    """Read the answer to the creating call: a refusal, a doubt, or the new floor's number.
+def decode_reply(reply: Reply, trace: FloorTrace, now: datetime) -> Outcome | Made:
+    """Read the answer to the creating call: a refusal, a doubt, or the new floor.
 
     What stands against the thread alone does not stand against the account: only this floor is refused.
     """

@@ -11,7 +11,7 @@ from publisher.contract import Call, Reply
 from publisher.domain.outcome import Blocked, HoldReason
 
 from .signing import pc_form
-from .wire import Json, Trouble, as_number, code_of, part, read_body
+from .wire import Json, Trouble, anti_of, as_number, code_of, hides, part, read_body
 
 BANNED_EVERYWHERE = 2
 """As `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
@@ -29,10 +29,10 @@ def decode_standing(reply: Reply | Trouble, identity: str) -> Blocked | None:
     stranger = _stranger(part(body, "user"), identity)
     if stranger is not None:
         return Blocked(code="tieba_other_session", reason=stranger, hold=HoldReason.WRONG_ACCOUNT)
-    anti = {**part(body, "anti_stat"), **part(body, "anti")}
+    anti = anti_of(body)
     if as_number(anti.get("block_stat")) == BANNED_EVERYWHERE:
         return Blocked(code="tieba_banned", reason="")
-    if as_number(anti.get("hide_stat")) == 1:
+    if hides(body):
         return Blocked(code="tieba_hidden", reason="")
     if as_number(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA)

@@ -56,6 +56,14 @@ class Thread:
     content: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A new thread or floor by its number. `is_hidden` says that nobody but its account will see it."""
+
+    number: str
+    is_hidden: bool
+
+
 def encode_session(host: str, cookies: Mapping[str, str]) -> Call:
     """Ask for a fresh anti-forgery token; the cheapest proof that the session lives."""
     return Call(method="GET", url=f"{host}/dc/common/tbs", cookies=cookies)
@@ -186,10 +194,8 @@ def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
     return str(picture) if code == 0 and picture else Unknown(reason="bad_reply")
 
 
-def decode_created(
-    reply: Reply, key: Literal["tid", "pid"], unseen: Ticket, now: datetime
-) -> Outcome | tuple[Literal["made"], str]:
-    """Read the answer to a creating call: a refusal, a doubt, or the number of the new thread or floor, under `key`.
+def decode_created(reply: Reply, key: Literal["tid", "pid"], unseen: Ticket, now: datetime) -> Outcome | Made:
+    """Read the answer to a creating call: a refusal, a doubt, or what was made; its number stands under `key`.
 
     A refusal that names what it refuses contradicts itself and is a doubt: the post may stand.
     `unseen` is the ticket of what is in review under no number yet.
@@ -210,7 +216,7 @@ def decode_created(
         return Unknown(reason="bad_reply")
     if code and not number:
         return refusal(code, body, unseen, now)
-    return ("made", str(number)) if number else Unknown(reason="tieba_no_id")
+    return Made(number=str(number), is_hidden=hides(body)) if number else Unknown(reason="tieba_no_id")
 
 
 def refusal(code: int, body: Json, unseen: Ticket | None, now: datetime) -> Outcome:
@@ -267,6 +273,16 @@ def wants_captcha(body: Json) -> bool:
     data = part(body, "data")
     places = (body, part(body, "info"), part(body, "vcode"), data, part(data, "info"), part(data, "vcode"))
     return any(as_number(place.get("need_vcode")) == 1 for place in places)
+
+
+def hides(body: Json) -> bool:
+    """Whether what the account writes is hidden from everybody else, as an answer's `anti_stat` or `anti` says."""
+    return as_number({**part(part(body, "data"), "anti_stat"), **anti_of(body)}.get("hide_stat")) == 1
+
+
+def anti_of(body: Json) -> Json:
+    """Give what an answer says of the account's standing."""
+    return {**part(body, "anti_stat"), **part(body, "anti")}
 
 
 def words_of(body: Json) -> str:

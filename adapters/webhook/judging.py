@@ -21,6 +21,7 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.rendition import Parcel
+from publisher.domain.retry_after import retry_at
 
 from .codes import CODES, NO_SUCH_POST, Kind, name
 from .wire import REST, Json, Post, Refusal, decode_post
@@ -61,7 +62,7 @@ def judge_refusal(refusal: Refusal, now: datetime) -> Outcome:
         case Kind.REFUSED:
             return Rejected(code=code, reason=refusal.words)
         case Kind.REST:
-            return RateLimited(code=code, until=now + (refusal.rest or REST))
+            return RateLimited(code=code, until=retry_at(refusal.retry_after, now) or now + REST)
         case Kind.BUSY:
             return Busy(code=code, reason=refusal.words)
         case Kind.SIGN_IN:

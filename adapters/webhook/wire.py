@@ -28,7 +28,6 @@ from .signing import signed
 
 REST = timedelta(minutes=10)
 LISTED = 50
-_LONGEST_REST = 366 * 24 * 3600
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 STATES = frozenset({"live", "pending", "refused", "removed"})
 
@@ -59,13 +58,13 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A complete refusal; `names` is what it says was asked for, `rest` how long it wants to be left alone."""
+    """A complete refusal; `names` is what it says was asked for, `retry_after` the header of that name."""
 
     status: int
     code: str
     words: str
     names: str | None
-    rest: timedelta | None
+    retry_after: str | None
 
 
 def encode_post(key: Key, account: str, parcel: Parcel, now: datetime) -> Call:
@@ -196,7 +195,7 @@ def _refusal(reply: Reply, body: Json | None) -> Refusal | Unknown:
         code=code,
         words=str(body.get("message") or "")[:200],
         names=names if isinstance(names, str) else None,
-        rest=_seconds(reply.headers.get("retry-after")),
+        retry_after=reply.headers.get("retry-after"),
     )
 
 
@@ -215,12 +214,6 @@ def _moment(value: object) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-def _seconds(text: str | None) -> timedelta | None:
-    found = (text or "").strip()
-    is_number = found.isascii() and found.isdigit() and len(found) <= 20
-    return timedelta(seconds=min(int(found), _LONGEST_REST)) if is_number else None
 
 
 def _reach(entry: Json) -> Reach:

@@ -21,7 +21,7 @@ from publisher.domain.errors import PublisherError
 from publisher.domain.outcome import Ticket
 from publisher.domain.problem import Problem
 
-from .mass import MassId, read_mass_id
+from .mass import MassId, failure_in, read_mass_id
 from .tickets import read_ticket
 
 FRESH = timedelta(minutes=5)
@@ -176,16 +176,17 @@ def _unproved(account: Account, callback: Callback, given: str, expected: str, n
 
 def _hint(words: Mapping[str, str], callback: Callback) -> Hint | None:
     """Name what has ended; None for the many events that are not ours to hear."""
+    said = ""
     match words.get("xml/Event"):
         case "PUBLISHJOBFINISH":
             number = words.get("xml/PublishEventInfo/publish_id", "")
         case "MASSSENDJOBFINISH":
-            msg_id = words.get("xml/MsgID", "")
+            msg_id, said = words.get("xml/MsgID", ""), failure_in(words.get("xml/Status", "")) or ""
             number = MassId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None
     nonce = f"{callback.query.get('timestamp', '')}/{callback.query.get('nonce', '')}"
-    return Hint(number=number[:LONGEST_WORD], nonce=nonce[:LONGEST_WORD]) if number else None
+    return Hint(number=number[:LONGEST_WORD], nonce=nonce[:LONGEST_WORD], said=said) if number else None
 
 
 def _problem(code: str, account: Account) -> Problem:

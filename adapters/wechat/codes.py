@@ -17,8 +17,9 @@ from publisher.domain.outcome import (
     Rejected,
     Unknown,
 )
+from publisher.domain.retry_after import retry_at
 
-from .wire import Limited, Refused, Trouble, Unreadable, retry_at
+from .wire import Limited, Refused, Trouble, Unreadable
 
 BEIJING = timezone(timedelta(hours=8))
 
@@ -114,7 +115,7 @@ CODES = {
     45008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
     45009: Meaning(kind=Kind.RATE_LIMITED, source=LIMITS, seen="2026-11-24"),
     45011: Meaning(kind=Kind.BUSY, source=LIMITS, seen="2026-11-24"),
-    45028: Meaning(kind=Kind.RATE_LIMITED, source=MASS_SEND, seen="2026-11-24"),
+    45028: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
     45065: Meaning(kind=Kind.DUPLICATE, source=MASS_SEND, seen="2026-11-24"),
     45066: Meaning(kind=Kind.BUSY, source=MASS_SEND, seen="2026-11-24"),
     45067: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),

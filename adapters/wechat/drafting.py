@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from publisher.contract import AdapterKit, Call, Reply
 from publisher.domain.outcome import Blocked, HoldReason, Unknown
-from publisher.domain.rendition import DeliveryId, Parcel, Picture, Rendition, is_alike
+from publisher.domain.rendition import DeliveryId, Parcel, Picture, Rendition
 
 from .codes import NO_SUCH_MEDIA
-from .reading import carries
+from .reading import carries, says
 from .sign_in import Failed, SignIn
 from .wire import (
     Article,
@@ -49,6 +49,8 @@ class Drafting:
         if noted is not None:
             return await self._still_ours(noted, parcel)
         found = await self._in_the_box(parcel) if parcel.attempt > 1 else None
+        if isinstance(found, str):
+            found = await self._still_ours(found, parcel)
         made = found or await self.make(parcel.rendition, parcel.images)
         if isinstance(made, str):
             await self.kit.notes.remember(_key(parcel.delivery), made)
@@ -70,7 +72,7 @@ class Drafting:
         articles = await self.read(draft)
         if isinstance(articles, Failed):
             return articles
-        if not is_alike((parcel.rendition.title,), (articles[0].title,), parcel.marker):
+        if len(articles) > 1 or not says(articles[0], parcel.rendition):
             return Failed(outcome=Blocked(code="wechat_draft_changed", reason=draft, hold=HoldReason.EDITED))
         return draft
 

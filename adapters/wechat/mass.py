@@ -6,6 +6,7 @@ mass send is known by a `msg_id`; statistics know it by a `msg_data_id`, which t
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,12 @@ from .wire import Refused, Trouble, post_json, read_answer, text_of
 
 SENT_ALREADY = 45065
 """The code by which WeChat says that it knows the key of a mass send."""
+FAILURES = frozenset(
+    {"10001", "20001", "20002", "20004", "20006", "20008", "20013", "21000", "22000", "30001", "30002", "30003"}
+    | {"40001", "40002"}
+)
+"""The numbers by which the event at a mass send's end tells why it failed (Batch_Sends; copied in SDKs)."""
+_FAILURE = re.compile(r"err\((\d{1,9})\)")
 _PREFIX = "mass"
 _KEY_LENGTH = 32
 """The reference allows 64 bytes, but users saw 36 characters refused."""
@@ -86,6 +93,12 @@ def decode_mass_send(reply: Reply) -> str | Trouble:
 
 def decode_mass_status(reply: Reply) -> str | Trouble:
     return read_answer(reply, lambda answer: text_of(answer, "msg_status"))
+
+
+def failure_in(status: str) -> str | None:
+    """Read why a mass send failed out of a status such as `err(20008)`; None where it names no listed number."""
+    found = _FAILURE.fullmatch(status)
+    return found[1] if found and found[1] in FAILURES else None
 
 
 def _first_one(reply: Reply) -> str | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from publisher.contract import AdapterKit
@@ -10,7 +10,7 @@ from publisher.domain.outcome import Finding, Gone, Published, Receipt, Rejected
 from publisher.domain.rendition import DeliveryId, Parcel
 
 from .codes import reason_of
-from .mass import MassId, decode_mass_status, encode_mass_delete, encode_mass_status, key_of, read_mass_id
+from .mass import FAILURES, MassId, decode_mass_status, encode_mass_delete, encode_mass_status, key_of, read_mass_id
 from .sign_in import Failed, SignIn
 from .wire import decode_done
 
@@ -79,11 +79,16 @@ class Pushing:
             case "SENDING":
                 return still_working()
             case "SEND_FAIL":
-                return Rejected(code="wechat_mass_failed", reason=mass.msg_id)
+                return await self._failed(mass)
             case "DELETE":
                 return Gone()
             case _:
                 return Unknown(reason="wechat_unknown_status")
+
+    async def _failed(self, mass: MassId) -> Rejected:
+        """Put a failure into words: the status has none, but the event at its end may have told why."""
+        said = await self.kit.notes.recall(f"said:{replace(mass, data_id=None).remote_id}")
+        return Rejected(code=f"wechat_mass_{said}" if said in FAILURES else "wechat_mass_failed", reason=mass.msg_id)
 
 
 def _key(delivery: DeliveryId) -> str:

@@ -1,17 +1,21 @@
 """Read the list of published articles, and tell ours from the others."""
 
+import html
+import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Sighting, Unknown
-from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
+from publisher.domain.rendition import Baseline, Marker, Parcel, Rendition, is_alike
 
 from .mass import read_mass_id
 from .sign_in import Failed
 from .wire import Article, Page
 
+_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 PAGES_AT_LEAST = 3
 """So much is always read, where there is so much: the list's order is documented nowhere."""
 _GRACE = timedelta(seconds=1)
@@ -120,6 +124,17 @@ def carries(article: Article, marker: Marker) -> bool:
     return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
 
 
+def says(article: Article, rendition: Rendition) -> bool:
+    """Whether a draft says what was filed, word for word; tags, spacing and punctuation may be WeChat's own.
+
+    Where no digest was given WeChat makes one itself.
+    """
+    pairs = [(rendition.title, article.title), (rendition.link or "", article.link)]
+    pairs += [(rendition.summary, article.digest)] if rendition.summary else []
+    pairs += [(rendition.text, article.content)] if article.content else []
+    return all(_words(ours) == _words(theirs) for ours, theirs in pairs)
+
+
 def in_sight(articles: Sequence[Article]) -> tuple[Sighting, ...]:
     """Give what still stands of some published articles, newest first, each id once. Lists leave the content out."""
     standing = {item.id: item for item in reversed(articles) if not item.is_deleted}
@@ -132,6 +147,11 @@ def in_sight(articles: Sequence[Article]) -> tuple[Sighting, ...]:
         )
         for item in sorted(standing.values(), key=lambda item: item.updated_at, reverse=True)
     )
+
+
+def _words(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", html.unescape(_TAG.sub(" ", text)))
+    return "".join(letter for letter in plain if letter.isalnum())
 
 
 def _is_old(article: Article, baseline: Baseline) -> bool:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from publisher.contract import Call, Reply, Upload
@@ -64,7 +63,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Article:
-    """What a list or a draft tells of one article. `id` is the article's or the draft's, as the call has it."""
+    """What a list or a draft tells of one article. `id` is the article's or the draft's, as the call has it.
+
+    Lists leave the content out.
+    """
 
     id: str
     title: str
@@ -74,6 +76,7 @@ class Article:
     is_deleted: bool
     updated_at: datetime
     author: str = ""
+    content: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,20 +217,6 @@ def decode_published(reply: Reply) -> Page | Trouble:
     return read_answer(reply, lambda answer: _page(answer, "article_id"))
 
 
-def retry_at(header: str | None, now: datetime) -> datetime | None:
-    """Read a Retry-After header: seconds or a date; None when it is absent, past or unreadable."""
-    try:
-        at = (
-            now + timedelta(seconds=int(header or ""))
-            if (header or "").isdigit()
-            else parsedate_to_datetime(header or "")
-        )
-    except (ValueError, OverflowError):
-        return None
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return aware if aware > now else None
-
-
 def post_json(base: str, path: str, token: str, body: Mapping[str, object], *, under: str = "cgi-bin") -> Call:
     """Make a call whose body is JSON, as all but the uploads are."""
     return Call(
@@ -316,6 +305,7 @@ def _articles(name: str, content: Mapping[str, Any], updated: object) -> tuple[A
             is_deleted=str(news.get("is_deleted")).lower() in {"true", "1"},
             updated_at=datetime.fromtimestamp(seconds, UTC),
             author=str(news.get("author") or ""),
+            content=str(news.get("content") or ""),
         )
         for news in content["news_item"]
     )

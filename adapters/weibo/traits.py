@@ -77,6 +77,7 @@ def traits_of(account: Account) -> Traits:
         readable=profile.readable,
         may_resend=True,
         watch_every=timedelta(hours=1 if profile.spare_reads is None else 2),
+        counts_show_removals=True,
     )
 
 

@@ -9,8 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from publisher.contract import Call, Reply, Upload
@@ -28,16 +27,16 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
+from publisher.domain.retry_after import retry_at
 
 from .address import made_at, receipt
 from .codes import BAD_PARAMETER, CODES, Kind, name
-from .fields import Json, error_code, id_of, is_number, moment, object_of, owner_of, whole, words_of
+from .fields import Json, error_code, id_of, moment, object_of, owner_of, whole, words_of
 from .profiles import API, UPDATE, UPLOAD, Profile
 
 SHOWN_AFTER = timedelta(minutes=2)
 REST = timedelta(hours=1)
 ARTICLE_DONE = 100_000
-_LONGEST_REST = timedelta(days=366)
 _PICTURE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -212,7 +211,7 @@ def _trouble(reply: Reply, body: Json | None, ticket: Ticket, now: datetime) -> 
     if code is not None and (code in CODES or reply.status != 429):
         return refusal(code, words_of(body), ticket, now)
     if reply.status == 429:
-        return RateLimited(code="weibo_429", until=_rest_until(reply.headers.get("retry-after"), now))
+        return RateLimited(code="weibo_429", until=retry_at(reply.headers.get("retry-after"), now))
     return Unknown(reason="bad_reply") if body is None or reply.status != 200 else None
 
 
@@ -224,17 +223,3 @@ def _published(body: Json, uid: str) -> Outcome:
     if owner != uid:
         return Blocked(code="weibo_wrong_account", reason=made.url, hold=HoldReason.WRONG_ACCOUNT)
     return Published(receipt=made)
-
-
-def _rest_until(text: str | None, now: datetime) -> datetime | None:
-    """Read a Retry-After: seconds or a date. What is past or makes no sense names no time."""
-    if text is None:
-        return None
-    if is_number(text.strip()):
-        return now + min(timedelta(seconds=min(int(text), 10**9)), _LONGEST_REST)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(until, now + _LONGEST_REST) if until > now else None

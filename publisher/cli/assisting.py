@@ -162,6 +162,8 @@ def _print(  # noqa: PLR0913, PLR0917 # all that one task is told with
         click.echo(RULE)
     for picture, file in zip(rendition.pictures if not task.floor else (), handout.pictures, strict=False):
         terminal.say("task_picture", file=shown_path(file), alt=picture.alt)
+    if (note := f"task_note_{delivery.platform}") in terminal.messages.entries:
+        terminal.say(note, **facts)
     if report.by:
         terminal.say("task_reported", by=report.by, url=report.url, at=narrator.time(report.done_at))
     else:

@@ -71,7 +71,7 @@ def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     named = [Path(name) for name in anchors]
     zone: tzinfo | None = None
     if file:
-        verification = _verify_file(Path(file), named)
+        verification = _verify_file(terminal, Path(file), named)
     else:
         verification, zone = asyncio.run(_verify(terminal, named))
     _tell(terminal, verification, zone, as_json=as_json)
@@ -85,7 +85,7 @@ async def _verify(terminal: Terminal, named: Sequence[Path]) -> tuple[Verificati
     files = [*([own] if own.is_file() else []), *named]
     if not files:
         terminal.note("audit_no_anchors", file=shown_path(own))
-    anchors = await asyncio.to_thread(_read_anchors, files)
+    anchors = await asyncio.to_thread(_read_anchors, terminal, files)
     if not has_books(settings):
         return Verification(genesis="", anchors=anchors).walk(()), settings.timezone
     intents = await asyncio.to_thread(newest_intents, journal_path(settings))
@@ -93,18 +93,24 @@ async def _verify(terminal: Terminal, named: Sequence[Path]) -> tuple[Verificati
         return await Audit(books).verify(anchors, intents), settings.timezone
 
 
-def _verify_file(file: Path, named: Sequence[Path]) -> Verification:
+def _verify_file(terminal: Terminal, file: Path, named: Sequence[Path]) -> Verification:
     """Verify an exported part, which needs neither workspace nor database. Raises FailedError, OSError."""
+    anchors = _read_anchors(terminal, named)
     with file.open("r", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
         lines = iter(lambda: opened.readline(LONGEST_LINE), "")
-        verification = verify_excerpt(lines, _read_anchors(named))
+        verification = verify_excerpt(lines, anchors)
     if verification is None:
         raise FailedError("audit_no_excerpt", file=shown_path(file))
     return verification
 
 
-def _read_anchors(files: Sequence[Path]) -> list[Anchor]:
-    return list(chain.from_iterable(map(anchors_of, files)))
+def _read_anchors(terminal: Terminal, files: Sequence[Path]) -> list[Anchor]:
+    """Read every file's anchors; one that has none proves nothing, and that is said. Raises OSError."""
+    found = {file: list(anchors_of(file)) for file in files}
+    for file, anchors in found.items():
+        if not anchors:
+            terminal.note("audit_anchors_unread", file=shown_path(file))
+    return list(chain.from_iterable(found.values()))
 
 
 def _tell(terminal: Terminal, verification: Verification, zone: tzinfo | None, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from publisher.reviewing import person
 from publisher.settings import Settings
 from publisher.store.backup import Label, make_backup
 from publisher.store.engine import sqlite_file
+from publisher.telemetry import set_aside
 from publisher.wiring.books import journal_path
 from publisher.wiring.restoring import Restoration
 from publisher.wiring.restoring import restore as put_back
@@ -59,6 +60,7 @@ def restore(terminal: Terminal, source: str | None, by: str, *, is_this: bool, w
 async def _restore(terminal: Terminal, source: Path | None, by: str, *, is_without: bool) -> Restoration:
     settings = await settings_of(terminal)
     file = _file_of(settings, "restore_postgres")
+    set_aside()
     with database_trouble():
         world = world_of(settings)
         return await put_back(settings, world, file, source, person(by), is_incomplete_fine=is_without)

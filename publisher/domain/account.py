@@ -61,6 +61,8 @@ class Traits:
     `most_floors` is in how many further floors a text that is too long for one may go on, each a call of its own.
     `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence. `notices`
     says how many urgent posts may do so.
+    `counts_show_removals` says whether a post that the platform leaves out of its figures of reach may be gone, so that
+    it is worth asking for by itself.
     """
 
     measure: Callable[[str], int]
@@ -77,3 +79,4 @@ class Traits:
     notices: Notices = field(default_factory=Notices)
     reach_after: timedelta = timedelta(hours=1)
     watch_every: timedelta = timedelta(hours=1)
+    counts_show_removals: bool = False

@@ -51,21 +51,22 @@ class Crowd:
 def crowds_of(wishes: Iterable[Wish], terms: Mapping[AccountId, Terms], zone: tzinfo) -> list[Crowd]:
     """Give every day and month in which a login or an account is asked for more than its limits allow.
 
-    Days and months are those of the zone. What people post by hand uses no calls.
+    Days of calls are those of `zone`, as they may be reckoned in any; notices go by the platform's own calendar. What
+    people post by hand uses no calls.
     """
     by_day: dict[tuple[LoginId, str], list[Wish]] = defaultdict(list)
-    notices: dict[tuple[AccountId, str], list[Wish]] = defaultdict(list)
+    notices: dict[tuple[AccountId, Limit, str], list[Wish]] = defaultdict(list)
     for wish in sorted(wishes, key=lambda wish: (wish.due_at, wish.post, wish.account)):
         account = terms[wish.account].account
         if account.mode is not Mode.API:
             continue
-        at = wish.due_at.astimezone(zone)
-        by_day[account.login, f"{at:{DAY}}"].append(wish)
+        by_day[account.login, f"{wish.due_at.astimezone(zone):{DAY}}"].append(wish)
         if wish.is_urgent:
-            for span in (DAY, MONTH):
-                notices[wish.account, f"{at:{span}}"].append(wish)
+            at = wish.due_at.astimezone(terms[wish.account].traits.notices.zone)
+            notices[wish.account, Limit.NOTICES_DAY, f"{at:{DAY}}"].append(wish)
+            notices[wish.account, Limit.NOTICES_MONTH, f"{at:{MONTH}}"].append(wish)
     crowds = [_of_day(span, those, terms[those[0].account].quota) for (_login, span), those in by_day.items()]
-    crowds += [_of_notices(span, those, terms[account]) for (account, span), those in notices.items()]
+    crowds += [_of_notices(limit, span, those, terms[account]) for (account, limit, span), those in notices.items()]
     return [crowd for crowd in crowds if crowd is not None]
 
 
@@ -77,13 +78,12 @@ def _of_day(span: str, wishes: Sequence[Wish], quota: Quota) -> Crowd | None:
     return _crowd(Limit.ROUTINE, span, routine, usable) if len(routine) > usable else None
 
 
-def _of_notices(span: str, wishes: Sequence[Wish], terms: Terms) -> Crowd | None:
-    is_month = len(span) == len("2026-11")
+def _of_notices(limit: Limit, span: str, wishes: Sequence[Wish], terms: Terms) -> Crowd | None:
     notices = terms.traits.notices
-    allowed = notices.per_month if is_month else notices.per_day
+    allowed = notices.per_month if limit is Limit.NOTICES_MONTH else notices.per_day
     if not terms.traits.notifies or allowed is None or len(wishes) <= allowed:
         return None
-    return _crowd(Limit.NOTICES_MONTH if is_month else Limit.NOTICES_DAY, span, wishes, allowed)
+    return _crowd(limit, span, wishes, allowed)
 
 
 def _crowd(limit: Limit, span: str, wishes: Sequence[Wish], allowed: int) -> Crowd:

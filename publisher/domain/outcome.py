@@ -22,6 +22,7 @@ class HoldReason(StrEnum):
     ABSENT_TWICE = "absent_twice"
     NOT_SEEN = "not_seen"
     REVIEW = "review"
+    HIDDEN = "hidden"
     TASK_UNDONE = "task_undone"
     TASK_TAKEN_BACK = "task_taken_back"
     POISON = "poison"

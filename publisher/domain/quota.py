@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from math import ceil
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+BEIJING = timezone(timedelta(hours=8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """How many posts that notify followers a platform takes from an account, by its own calendar; None is no limit."""
+    """How many posts that notify followers a platform takes from an account; None is no limit.
+
+    Days and months are those of `zone`, the platform's own, wherever the workspace is.
+    """
 
     per_day: int | None = None
     per_month: int | None = None
+    zone: tzinfo = BEIJING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ PART = ".part"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What a copy says of itself: `newest` is the journal's last line then, and `seal` the hash of all this and that."""
+    """What a copy says of itself: `newest` is the journal's last line then, and `seal` a hash of all that it holds."""
 
     at: str
     database: str
@@ -47,18 +47,31 @@ def make_backup(source: Path, target: Path, journal: Path, world: World) -> Labe
     part.unlink(missing_ok=True)
     newest = next(reversed(newest_intents(journal)), None)  # read first: the copy knows all that was announced by now
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with _no_damage(source):
-        copy_database(source, part)
-        label = _write_label(part, source, newest, world)
-        with closing(sqlite3.connect(part)) as made:
-            if not _is_in_order(made):
-                raise RefusedError("database_corrupt", file=str(source))
-    _sync(part)
-    world.die_here("backup.before_rename")
-    os.link(part, target)  # unlike a rename, this never takes the place of a file that has come meanwhile
-    part.unlink()
+    try:
+        with _no_damage(source):
+            copy_database(source, part)
+            label = _write_label(part, source, newest, world)
+            with closing(sqlite3.connect(part)) as made:
+                if not _is_in_order(made):
+                    raise RefusedError("database_corrupt", file=str(source))
+        _sync(part)
+        world.die_here("backup.before_rename")
+        _give_name(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     sync_folder(target.absolute().parent)
     return label
+
+
+def _give_name(part: Path, target: Path) -> None:
+    """Unlike a rename alone, this never takes the place of a file that has come meanwhile."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system that has no links, as on many a stick
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        part.replace(target)
 
 
 def read_label(file: Path) -> Label:
@@ -107,6 +120,13 @@ def copy_database(source: Path, target: Path) -> None:
     with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
         new.execute("PRAGMA journal_mode = DELETE")
+
+
+def fold_in(file: Path) -> None:
+    """Let a database that nobody has open be one file, on disk, with no log of newest changes by its side."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    _sync(file)
 
 
 def _write_label(part: Path, source: Path, newest: Intent | None, world: World) -> Label:

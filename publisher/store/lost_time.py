@@ -1,7 +1,7 @@
 """Time of which neither the database nor a journal tells: what may have been sent in it is a doubt, not a duty."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, insert, or_, select, update
@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from publisher.domain.delivery import State
 from publisher.domain.events import Actor
 from publisher.domain.post import At, Post
+from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
@@ -21,8 +22,8 @@ LOST = "lost"
 _WRITTEN = select(STAMP.c.value).where(STAMP.c.key == LOST)
 
 
-def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor) -> int:
-    """Doubt all that may have been sent since then, and remember that time. Returns how many."""
+def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor, *, besides: Collection[DeliveryId]) -> int:
+    """Doubt all that may have been sent since then besides some, and remember that time. Returns how many."""
     now = books.world.now()
     lost = {"since": since.isoformat(), "until": now.isoformat(), "new": True}
     unit.connection.execute(delete(STAMP).where(STAMP.c.key == LOST))
@@ -30,7 +31,7 @@ def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor) -> int:
     waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
     due = or_(waiting & (DELIVERY.c.due_at <= now), stands(DELIVERY, State.SENDING, State.UNKNOWN))
     rows = unit.connection.execute(select(DELIVERY).where(due)).mappings().all()
-    return len(readopt(books, unit, [_call_of(dict(row), since) for row in rows], by))
+    return len(readopt(books, unit, [_call_of(dict(row), since) for row in rows if row["id"] not in besides], by))
 
 
 def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, is_new_version: bool) -> None:

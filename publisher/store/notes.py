@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select, update
 
+from publisher.concealing import know_secrets
 from publisher.contract import Token
 from publisher.domain.account import LoginId
 from publisher.store.engine import Database, Unit
@@ -31,7 +32,6 @@ class LoginNotes:
 
     async def remember(self, key: str, value: str) -> None:
         """Note a value; it is on disk when this returns."""
-
         await self.revise(key, lambda _noted: value)
 
     async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
@@ -71,4 +71,7 @@ class LoginTokens:
             if held is not None and held != stale:
                 return held
             self._token = await fetch()
-            return self._token.value if self._token else None
+            if self._token is None:
+                return None
+            know_secrets([self._token.value])
+            return self._token.value

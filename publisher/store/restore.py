@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from publisher.domain.chain import Anchor, cuts_of
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
-from publisher.store.backup import PART, Label, copy_database, genesis_of, label_in, read_label, restorings_in
+from publisher.store.backup import Label, copy_database, genesis_of, label_in, read_label, restorings_in
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.exchange import KEPT
@@ -55,14 +55,21 @@ def copy_in(source: Path | None, file: Path, environment: str, chain: str | None
         expected = genesis_of(file) or chain
         if expected is not None and expected != label.chain:
             raise RefusedError("backup_of_another", file=str(source))
-    incoming = file.with_name(f"{file.name}.incoming")
-    for leftover in (
-        incoming,
-        *(incoming.with_name(incoming.name + end) for end in ("-wal", "-shm", "-journal", PART)),
-    ):
-        leftover.unlink(missing_ok=True)
+    incoming = incoming_of(file)
+    discard(incoming)
     copy_database(source or file, incoming)
     return incoming, label
+
+
+def incoming_of(file: Path) -> Path:
+    """Name the copy in which a restored database is made ready."""
+    return file.with_name(f"{file.name}.incoming")
+
+
+def discard(incoming: Path) -> None:
+    """Leave nothing of a copy that did not come to be used, or of the making of one that did."""
+    for end in ("", "-wal", "-shm", "-journal", ".setup"):
+        incoming.with_name(incoming.name + end).unlink(missing_ok=True)
 
 
 def recall(journal: Path, label: Label | None, begins_at: datetime, *, is_incomplete_fine: bool) -> Memory:
@@ -71,25 +78,26 @@ def recall(journal: Path, label: Label | None, begins_at: datetime, *, is_incomp
     Raises RefusedError where it does not, unless that is fine: then what it cannot tell is doubted.
     """
     contents = read_journal(journal)
-    flaw = _flaw(journal, contents, label)
-    if flaw is None and not is_incomplete_fine:
-        return Memory(calls=contents.intents)
+    taken_at = datetime.fromisoformat(label.at) if label else begins_at
+    flaw = _flaw(journal, contents, label, taken_at)
     if flaw is not None and not is_incomplete_fine:
         raise RefusedError(flaw, journal=str(journal), line=str(next(iter(contents.damaged), 0)))
-    return Memory(calls=contents.intents, since=datetime.fromisoformat(label.at) if label else begins_at)
+    return Memory(calls=contents.intents, since=taken_at if is_incomplete_fine else None)
 
 
-def _flaw(journal: Path, contents: Contents, label: Label | None) -> str | None:
+def _flaw(journal: Path, contents: Contents, label: Label | None, taken_at: datetime) -> str | None:
+    """Say why a journal cannot tell of all calls since then; None where it can."""
     if not journal.exists():
         return "journal_missing"
     if contents.damaged:
         return "journal_damaged"
-    if label is None:
+    newest, kept_since = label.newest if label else None, contents.kept_since
+    if kept_since is not None and kept_since > taken_at:
+        return "journal_other"
+    if newest is None or newest in contents.intents:
         return None
-    is_cut = contents.kept_since is not None
-    if label.newest is not None:
-        return None if label.newest in contents.intents else "journal_other"
-    return "journal_other" if is_cut and str(contents.kept_since) > label.at else None
+    is_left_out = kept_since is not None and datetime.fromisoformat(newest.at) <= kept_since
+    return None if is_left_out else "journal_other"
 
 
 def anchors_to_name(last: Anchor | None, file: Path) -> list[tuple[int, str]]:
@@ -100,7 +108,8 @@ def anchors_to_name(last: Anchor | None, file: Path) -> list[tuple[int, str]]:
 
 def newest_entry(connection: Connection) -> datetime | None:
     """Give the instant of the newest entry of the audit: nothing is known of what came later."""
-    return connection.scalar(select(func.max(AUDIT.c.at)))
+    newest: datetime | None = connection.scalar(select(func.max(AUDIT.c.at)))
+    return newest
 
 
 def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
@@ -117,8 +126,8 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}
     write_audit(unit, now, by, event="Restored", subject="database", detail=detail)
     _pause(unit, by, now)
-    readopt(books, unit, lost, by)
-    doubts = doubt_waiting(books, unit, memory.since, by) if memory.since is not None else 0
+    brought = {delivery.id for delivery in readopt(books, unit, lost, by)}
+    doubts = doubt_waiting(books, unit, memory.since, by, besides=brought) if memory.since is not None else 0
     clear_alerts(unit, "all", now)
     tell(unit, now, "database_restored", "all", {"since": begins_at.isoformat(timespec="seconds"), "by": by.name})
     stray = len(set(lost) & set(unplaced(connection)))

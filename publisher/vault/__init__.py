@@ -1,7 +1,7 @@
 """Where secrets come from. They are read when needed, handed on, and never logged or shown."""
 
 from publisher.vault.errors import SecretError
-from publisher.vault.reading import parse_fields, place_outside, read_secret, variable_of
+from publisher.vault.reading import hidden, parse_fields, place_outside, read_secret, variable_of
 from publisher.vault.store import Vault
 
-__all__ = ["SecretError", "Vault", "parse_fields", "place_outside", "read_secret", "variable_of"]
+__all__ = ["SecretError", "Vault", "hidden", "parse_fields", "place_outside", "read_secret", "variable_of"]

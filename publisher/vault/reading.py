@@ -2,13 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from publisher.concealing import know_secrets
 from publisher.vault.errors import SecretError
 from publisher.vault.store import Vault
 
+PUBLIC = frozenset({"app_id", "app_key"})
+"""Fields that every caller of the platform may see, and that name the account to people."""
 _SIZE_LIMIT = 64 * 1024
 """In bytes; a platform's credentials are a few hundred."""
 
@@ -20,13 +23,25 @@ def read_secret(
     vault: Vault | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Mapping[str, str]:
-    """Give a secret's fields, from the first place that has it.
+    """Give a secret's fields, from the first place that has it; from now on they are struck out everywhere.
 
     These are the environment, systemd's credentials, `secrets_dir`, and the encrypted store.
 
     Raises SecretError.
     """
-    environment = os.environ if environment is None else environment
+    fields = _found(name, secrets_dir, vault, os.environ if environment is None else environment)
+    know_secrets(hidden(fields))
+    return fields
+
+
+def hidden(fields: Mapping[str, str]) -> Sequence[str]:
+    """Give the values that nobody may see."""
+    return [value for field, value in fields.items() if field not in PUBLIC and not field.endswith("_at")]
+
+
+def _found(
+    name: str, secrets_dir: Path | None, vault: Vault | None, environment: Mapping[str, str]
+) -> Mapping[str, str]:
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
         raise SecretError("bad_secret_name", name[:80], ())
     variable = variable_of(name)

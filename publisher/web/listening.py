@@ -55,7 +55,7 @@ async def listening(application: Application, told: Callable[[str, str], None]) 
 async def _serving(application: Application, place: socket.socket) -> AsyncIterator[None]:
     desk = Desk(
         find_ear=ears_of(application.settings),
-        hasten=lambda ear, hint: hasten(application, ear, hint),
+        hasten=lambda ear, hint: hasten(application.outbox, ear, hint),
         now=application.world.now,
     )
     config = uvicorn.Config(

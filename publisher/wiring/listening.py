@@ -9,8 +9,10 @@ from publisher.contract import Callback, Callbacks, Hint
 from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.problem import Problem
 from publisher.settings import Settings
+from publisher.store.notes import LoginNotes
+from publisher.store.outbox import Outbox
 from publisher.vault import SecretError, read_secret
-from publisher.wiring.application import Application, vault_of
+from publisher.wiring.application import vault_of
 from publisher.wiring.terms import factories
 
 
@@ -52,6 +54,9 @@ def ears_of(settings: Settings) -> Callable[[str, str], Ear | None]:
     return find
 
 
-async def hasten(application: Application, ear: Ear, hint: Hint) -> int:
-    """Let what a hint means be read now."""
-    return await application.outbox.hasten(ear.account.id, partial(ear.callbacks.is_meant, hint))
+async def hasten(outbox: Outbox, ear: Ear, hint: Hint) -> int:
+    """Let what a hint means be read now, with what the platform said of it at hand."""
+    if hint.said:
+        notes = LoginNotes(database=outbox.books.database, login=ear.account.login)
+        await notes.remember(f"said:{hint.number}", hint.said)
+    return await outbox.hasten(ear.account.id, partial(ear.callbacks.is_meant, hint))

@@ -12,7 +12,7 @@ from publisher.domain.chain import Anchor
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.settings import Settings
-from publisher.store.backup import Label
+from publisher.store.backup import Label, fold_in
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.exchange import decide, finish
@@ -20,6 +20,8 @@ from publisher.store.restore import (
     Settled,
     anchors_to_name,
     copy_in,
+    discard,
+    incoming_of,
     mend_journal,
     newest_entry,
     recall,
@@ -52,6 +54,7 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
     terms = await asyncio.to_thread(terms_of, settings)
     with contextlib.ExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
+        stack.callback(discard, incoming_of(file))
         last = await asyncio.to_thread(last_anchor, mooring_of(settings).file)
         incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, last)
         anchors = await asyncio.to_thread(anchors_to_name, last, file)
@@ -87,6 +90,7 @@ def _copy(
 
 def _exchange(settings: Settings, world: World, incoming: Path, file: Path) -> Path | None:
     with turn(file):
+        fold_in(incoming)
         had_one = file.is_file()
         kept = decide(incoming, file, world.now())
         world.die_here("restore.after_commit")

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
+from publisher.concealing import know_secrets
 from publisher.contract import Http, SignIn
 from publisher.domain.account import Account
 from publisher.domain.problem import Problem
 from publisher.settings import Settings
-from publisher.vault import SecretError, Vault, read_secret
+from publisher.vault import SecretError, Vault, hidden, read_secret
 from publisher.wiring.application import allowed_hosts, vault_of
 from publisher.wiring.line import open_line
 from publisher.wiring.terms import factories
@@ -39,6 +40,7 @@ class Session:
         renewed = await self.sign_in.exchange(self.account, self.secret, answer, self.http)
         if isinstance(renewed, Problem):
             return renewed
+        know_secrets(hidden(renewed))
         self.vault.write(self.account.secret, renewed)
         return None
 

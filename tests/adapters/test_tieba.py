@@ -304,7 +304,7 @@ async def test_captcha_fields_alone_mean_nothing(tieba, parcel):
     [
         {"error_code": 0, "data": {"tid": int(TID)}},
         {"no": 0, "err_code": 0, "data": {"tid": int(TID), "is_thread_visible": 0}},
-        opened(anti_stat={"hide_stat": "1"}),
+        opened(anti_stat={"hide_stat": "0"}),
         opened(data=None, info=[]),
     ],
 )
@@ -315,6 +315,22 @@ async def test_taken_in_all_its_spellings(tieba, parcel, body):
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.number)["tid"] == TID
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        opened(anti_stat={"hide_stat": "1"}),
+        {"error_code": 0, "data": {"tid": int(TID), "anti_stat": {"hide_stat": 1}}},
+    ],
+)
+async def test_taken_and_hidden_f47(tieba, parcel, body):
+    """F47: an account whose threads nobody sees is told of at once: no review would end that."""
+    adapter, desk = tieba
+    desk.router.post(ADD).respond(200, json=body)
+    url = f"https://tieba.baidu.com/p/{TID}"
+    expected = Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
+    assert await adapter.publish(parcel) == expected
 
 
 async def test_body_is_utf8_under_a_gbk_header(tieba, parcel):

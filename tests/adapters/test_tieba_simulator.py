@@ -31,6 +31,7 @@ from tests.adapters.conftest import Notes, NoTokens
 HOST = "http://127.0.0.1:8710"
 ME = "tb.1.beijing"
 ADD, FORUM = "/c/c/thread/add_pc", "/f/commit/share/fnameShareApi"
+SYNC = "/c/s/pc/sync"
 
 
 @dataclass
@@ -153,18 +154,37 @@ async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset
 async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
     """F49: a banned account, and one that owes a captcha, is held for a person, and nothing is made."""
     await stage.settings(tieba_standing={ME: standing})
+    await stage.spoil(SYNC, kind="html")  # the write itself has to tell
     outcome = await stage.adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
     assert (outcome.code, outcome.hold) == expected
     assert await stage.posts() == []
 
 
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        ({"block_stat": 2}, Blocked(code="tieba_banned", reason="")),
+        ({"hide_stat": 1}, Blocked(code="tieba_hidden", reason="")),
+        ({"vcode_stat": 1}, Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA)),
+    ],
+)
+async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, parcel, standing, expected):
+    """F47 F49: a ban, hidden posts and captchas are told by a probe, and before anything is sent."""
+    await stage.settings(tieba_standing={ME: standing})
+    assert await stage.adapter.probe() == expected
+    assert await stage.adapter.publish(parcel) == expected
+    assert await stage.posts() == []
+
+
 async def test_hidden_from_everybody_f47(stage, parcel):
-    """F47: a thread that the platform hides is taken, and then never called published nor denied."""
+    """F47: where only the write tells that the thread is hidden, a person is asked, with its address, at once."""
     await stage.settings(tieba_standing={ME: {"hide_stat": 1}})
+    await stage.spoil(SYNC, kind="html")
     outcome = await stage.adapter.publish(parcel)
-    assert isinstance(outcome, Submitted)
-    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Missing)
+    [made] = await stage.posts()
+    url = f"https://tieba.baidu.com/p/{made['id']}"
+    assert outcome == Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
     found = await stage.adapter.find(parcel)
     assert isinstance(found, Submitted)
     assert isinstance(await stage.adapter.follow_up(found.ticket), Missing)

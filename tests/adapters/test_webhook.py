@@ -86,6 +86,11 @@ async def test_publishes_with_key_and_signature(webhook, parcel_of, picture, gol
     golden("webhook/post", request)
 
 
+def test_the_key_is_never_shown():
+    """What signs the calls stands in no representation, and so in no log."""
+    assert "hunter2" not in repr(wire.Key(base="https://site.example", secret="hunter2"))
+
+
 async def test_the_signature_is_over_instant_method_path_and_body(webhook, parcel):
     """A receiver that computes the same gets the same."""
     adapter, desk = webhook

@@ -84,6 +84,17 @@ def test_the_address_is_proved_by_its_echo():
     assert code(callbacks.greet(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("err(20008)", "20008"), ("err(20431)", ""), ("send fail", ""), ("err(20008) or so", ""), ("send success", "")],
+)
+def test_why_a_mass_send_failed_is_handed_on(status, said):
+    """Only the numbers that WeChat lists are passed on; a word that anybody made up is not."""
+    answer = read(SEALED, sealed(SENT.replace("send success", status)))
+    assert isinstance(answer, Hint)
+    assert (answer.number, answer.said) == ("mass-3147400001", said)
+
+
 @pytest.mark.parametrize(("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")])
 def test_both_modes_tell_what_has_ended(body, number):
     """The hint names the job as tickets do, in plain and in sealed messages."""

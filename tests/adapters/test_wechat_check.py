@@ -6,6 +6,7 @@ import pytest
 
 from adapters.wechat import WECHAT
 from adapters.wechat.codes import CODES
+from adapters.wechat.mass import FAILURES
 from adapters.wechat.traits import TRAITS
 from publisher.domain.problem import Severity
 from publisher.messages import Messages, catalogue
@@ -134,7 +135,9 @@ def test_characters_bound_the_bytes():
     assert len(("𠮷" * 19_999).encode()) < 1_000_000
 
 
-@pytest.mark.parametrize("code", [*(f"wechat_{code}" for code in CODES), *OWN_WORDS])
+@pytest.mark.parametrize(
+    "code", [*(f"wechat_{code}" for code in CODES), *(f"wechat_mass_{number}" for number in FAILURES), *OWN_WORDS]
+)
 def test_each_code_has_words(code):
     """Whatever the adapter may say is in the catalogue, in both languages, with a hint."""
     entry = catalogue()[code]

@@ -34,7 +34,7 @@ EXPECTED = {
     **_all("40164 48004 50002 50004 50005 53500 89501 89503 89506 89507", _blocked(HoldReason.ACCOUNT)),
     **_all("48001 48003 48008 50001 61004 61007", _blocked(HoldReason.PERMISSION)),
     **_all("53504 53505", _blocked(HoldReason.CAPTCHA)),
-    **_all("45009 45028", _limited(MIDNIGHT)),
+    **_all("45009", _limited(MIDNIGHT)),
     **_all("45102 45501", _limited(NOW + timedelta(hours=2))),
     **_all("53501", _limited(NOW + timedelta(minutes=30))),
     **_all("45011 45066", lambda code: Busy(code=f"wechat_{code}", reason=_SAID)),
@@ -46,8 +46,8 @@ EXPECTED = {
     ),
     **_all(
         "40004 40005 40006 40008 40009 40012 40033 40035 40038 40066 40097 40113 40137 41005 41006 43002 43003 44001"
-        " 44002 44003 44004 45001 45002 45003 45004 45005 45008 45067 45103 45106 45110 45159 45166 47001 47002 53402"
-        " 53503 87014 88000 200001",
+        " 44002 44003 44004 45001 45002 45003 45004 45005 45008 45028 45067 45103 45106 45110 45159 45166 47001 47002"
+        " 53402 53503 87014 88000 200001",
         lambda code: Rejected(code=f"wechat_{code}", reason=_SAID),
     ),
 }

@@ -15,7 +15,6 @@ from publisher.domain.outcome import (
     Missing,
     NotSent,
     Published,
-    RateLimited,
     Receipt,
     Rejected,
     Submitted,
@@ -144,11 +143,13 @@ async def test_a_known_key_without_a_number_is_a_doubt_f37(scene, more):
 
 
 async def test_a_quota_that_is_used_up(scene):
-    """Without mass sends left, the login rests until midnight in Beijing; the post is not published in silence."""
+    """Without mass sends left a person is told at once; nothing goes out in silence, and routine posts go on."""
     scene.answers(SEND, error(45028))
     outcome = await scene.adapter.publish(_urgent())
-    assert isinstance(outcome, RateLimited)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == "wechat_45028"
     assert not scene.asked("freepublish/submit")
+    assert isinstance(await scene.adapter.publish(parcel(delivery=8)), Submitted)
 
 
 async def test_a_refusal_of_a_second_mass_send_is_a_doubt_f25(scene):
@@ -207,6 +208,19 @@ async def test_what_became_of_a_mass_send(scene, word, finding):
     scene.answers(STATUS, _status(word))
     assert await scene.adapter.follow_up(TICKET) == finding
     assert scene.bodies(STATUS) == [{"msg_id": "3147400001"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("20008", "wechat_mass_20008"), ("40002", "wechat_mass_40002"), ("20431", "wechat_mass_failed")],
+)
+async def test_why_a_mass_send_failed_f46(scene, said, code):
+    """F46: a failure that was read is told in the words of the event at its end; an event alone decides nothing."""
+    scene.notebook.notes["said:mass-3147400001"] = said
+    scene.answers(STATUS, _status("SEND_FAIL"))
+    assert await scene.adapter.follow_up(TICKET) == Rejected(code=code, reason="3147400001")
+    scene.answers(STATUS, _status("SEND_SUCCESS"))
+    assert await scene.adapter.follow_up(TICKET) == Published(receipt=RECEIPT)
 
 
 async def test_a_mass_send_at_work_is_read_less_and_less_f47(scene):

@@ -239,10 +239,22 @@ async def test_a_consumed_draft_is_never_made_again(scene):
     assert not scene.asked("freepublish/submit")
 
 
-async def test_a_draft_that_somebody_changed_is_not_submitted(scene):
-    """A draft with another title than the approved one waits for a person."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
-    scene.answers("draft/get", {"news_item": item("", title="改过的标题")["content"]["news_item"], "update_time": 1})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "改过的标题"},
+        {"digest": "改过的摘要"},
+        {"content_source_url": "https://elsewhere.example/n/K7QM-4R2T"},
+        {"content": "<p>请拨打 13800000000。</p>"},
+    ],
+)
+@pytest.mark.parametrize("is_noted", [True, False])
+async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is_noted):
+    """A draft that says anything else than what was approved waits for a person, whichever way it is found again."""
+    if is_noted:
+        scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
+    scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
     outcome = await scene.adapter.publish(parcel(attempt=2))
     assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold=HoldReason.EDITED)
     assert not scene.asked("freepublish/submit")

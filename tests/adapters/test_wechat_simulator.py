@@ -17,7 +17,6 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
-    RateLimited,
     Ready,
     Rejected,
     Submitted,
@@ -272,12 +271,12 @@ async def test_a_lost_reply_of_a_mass_send_f24(stage):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"wechat_kind": "subscription", "wechat_mass_per_day": 1}, RateLimited),
+        ({"wechat_kind": "subscription", "wechat_mass_per_day": 1}, Rejected),
         ({"wechat_verified": False}, Blocked),
     ],
 )
 async def test_a_mass_send_too_many_f44(stage, settings, expected):
-    """F44: a second mass send of the day waits for the next; an account without the right waits for a person."""
+    """F44: a second mass send of the day, and one of an account without the right, is for a person to see to."""
     stage.profile = "mass"
     assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Submitted)
     await stage.control.post("/_sim/settings", json=settings)

@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import asdict, is_dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.wechat import mass, reach, wire
 from publisher.contract import Reply
-from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, NOW, article, picture
+from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, article, picture
 
 FIELDS = (
     "errcode", "msg_id", "msg_data_id", "msg_status", "list", "msgid", "detail_list", "stat_date", "read_user"
@@ -154,23 +154,6 @@ def test_no_answer_makes_a_decoder_raise(reply):
     assert isinstance(mass.decode_mass_send(reply), str | trouble)
     assert isinstance(mass.decode_mass_status(reply), str | trouble)
     assert isinstance(reach.decode_reach(reply), dict | trouble)
-
-
-@pytest.mark.parametrize(
-    ("header", "after"),
-    [
-        ("120", timedelta(minutes=2)),
-        ("Wed, 25 Nov 2026 01:05:00 GMT", timedelta(minutes=5)),
-        ("Wed, 25 Nov 2020 01:05:00 GMT", None),
-        ("0", None),
-        ("soon", None),
-        ("9" * 30, None),
-        (None, None),
-    ],
-)
-def test_retry_after(header, after):
-    """F26 F27: seconds and dates are understood; past, unreadable and absent ones name no time."""
-    assert wire.retry_at(header, NOW) == (NOW + after if after else None)
 
 
 def test_only_the_addresses_change():

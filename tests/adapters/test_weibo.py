@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.address import made_at, short_id
+from adapters.weibo.address import made_at, receipt, short_id
 from adapters.weibo.wire import next_full_hour
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.outcome import (
@@ -251,11 +251,12 @@ async def test_wrong_account_f38(weibo, parcel):
     assert outcome.reason == receipt(POST_ID, "1999999999", desk.now).url
 
 
-async def test_nothing_is_sent_to_weibo_without_a_public_address(desk, parcel):
+async def test_nothing_is_sent_to_weibo_without_a_public_address(bench, parcel):
     """Weibo demands it of whoever posts: without it a person is asked, and no call is made."""
+    desk = bench({"access_token": "t"})
     outcome = await WEIBO.create(account(public_ip=None), desk.kit()).publish(parcel)
     assert outcome == Blocked(code="weibo_no_public_ip", reason=account().id, hold=HoldReason.PERMISSION)
-    assert not desk.router.calls
+    assert desk.requests == []
 
 
 async def test_slow_server_is_followed_up_f39(weibo, parcel):

@@ -122,7 +122,11 @@ EXPECTED = {
 }
 
 ACCOUNT_USED = Account(
-    id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity="1404376560", secret="weibo-beijing"
+    id=AccountId("beijing-weibo"),
+    platform=Platform("weibo"),
+    identity="1404376560",
+    secret="weibo-beijing",
+    public_ip="203.0.113.7",
 )
 
 

@@ -7,13 +7,14 @@ import shutil
 import sqlite3
 import time
 import tomllib
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checker.database import Rows, rows_of_file, rows_of_server
-from workspace import CANARY
+from checker.database import Rows, rows_of_server
+from workspace import CANARY, REPEATING, TIGHT_EXPIRES, TIGHT_LATE
 
 if TYPE_CHECKING:
     from campaign import Campaign
@@ -23,6 +24,7 @@ REST_WITHIN = 240.0
 MAX_LATE, LASTS = 1800.0, timedelta(days=1)
 """What a post that says nothing else gets."""
 WATCH_EVERY = 3600.0
+DAYS_AHEAD = 2
 RESENDS = {"weibo": True, "wechat": True, "tieba": False}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -31,24 +33,40 @@ def save(folder: Path, campaign: "Campaign") -> None:
     """Write everything that the checker asks for and a campaign knows."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = tomllib.loads((campaign.workspace.folder / "publisher.toml").read_text("utf-8"))
-    _write(folder / "posts.json", campaign.platforms.posts())
+    _write_array(folder / "posts.json", campaign.platforms.posts())
     _write(folder / "status.json", campaign.publisher.status())
     _write(folder / "settings.json", _settings(settings))
     _write(folder / "plan.json", _plan(campaign))
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
-    _write_lines(folder / "orders.jsonl", [order for one in campaign.publishers for order in one.orders])
+    orders = sorted((order for one in campaign.publishers for order in one.orders), key=lambda order: order["at"])
+    _write_lines(folder / "orders.jsonl", orders)
     database = campaign.publisher.database
-    found = rows_of_server(database) if database else rows_of_file(campaign.workspace.folder / "var" / "publisher.db")
-    _write_rows(folder / "publisher.db", found)
+    if database:
+        _write_rows(folder / "publisher.db", rows_of_server(database))
+    else:
+        _copy_database(campaign.workspace.folder / "var" / "publisher.db", folder / "publisher.db")
     _keep_files(folder, campaign)
+
+
+def _copy_database(file: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+def _write_array(file: Path, values: Iterable[Any]) -> None:
+    with file.open("w", encoding="utf-8") as to:
+        for number, value in enumerate(values):
+            to.write((",\n" if number else "[") + json.dumps(value, ensure_ascii=False))
+        to.write("]" if to.tell() else "[]")
 
 
 def _write(file: Path, value: object) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
 
 
-def _write_lines(file: Path, lines: Any) -> None:
-    file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+def _write_lines(file: Path, lines: Iterable[Any]) -> None:
+    with file.open("w", encoding="utf-8") as to:
+        to.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -87,30 +105,43 @@ def _seconds(value: str | int) -> float:
 def _plan(campaign: "Campaign") -> dict[str, Any]:
     now = time.time()
     written = campaign.workspace.written
+    repeating = list(_repeating(campaign))
     return {
         "began_at": now - campaign.seconds,
+        "faults_end_at": campaign.calm_since or now,
         "ended_at": now,
-        "duties": [_duty(campaign, entry, account) for entry in written for account in entry.accounts],
+        "duties": [
+            *(_duty(campaign, entry, account) for entry in written for account in entry.accounts),
+            *({"post": post, "occurrence": instant, "account": account} for post, instant, account in repeating),
+        ],
         "versions": [
             {
-                "sha256": hashlib.sha256(text.encode()).hexdigest(),
-                "duties": [[one.id, "once", name] for one in written if one.wave <= wave for name in one.accounts],
+                "sha256": hashlib.sha256(version.text.encode()).hexdigest(),
+                "duties": [*([one.id, "once", name] for one in version.entries for name in one.accounts), *repeating],
             }
-            for wave, text in enumerate(campaign.workspace.versions)
+            for version in campaign.workspace.versions
         ],
     }
 
 
+def _repeating(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
+    """Name what is filed of the post that repeats: what falls into the next two days."""
+    workspace = campaign.workspace
+    for account in workspace.repeating_accounts:
+        for day in range(DAYS_AHEAD):
+            yield REPEATING, (workspace.repeats_at + timedelta(days=day)).isoformat(), account
+
+
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
-    due = entry.due.astimezone(UTC).replace(microsecond=0)
+    due, wanted = entry.due.astimezone(UTC).replace(microsecond=0), campaign.wanted[entry.id, account]
     return {
         "post": entry.id,
         "occurrence": "once",
         "account": account,
         "due": due.isoformat(),
-        "expires": (due + LASTS).isoformat(),
-        "max_late": MAX_LATE,
-        "end": campaign.wanted[entry.id, account],
+        "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
+        "max_late": TIGHT_LATE if entry.tight else MAX_LATE,
+        "end": None if "|" in wanted else wanted,
     }
 
 

@@ -1,9 +1,10 @@
 """The kill campaign: the daemon dies again and again while it publishes, and every post must still go out once.
 
-The verdict comes from the simulator's log and `publisher status` alone. Every choice follows from the seed.
+Platforms answer wrongly, the network cuts, disks fill, daemons sleep, people change their minds: every choice follows
+from the seed. Two judges give the verdict: one asks the simulator's log and `publisher status` alone, the other one,
+the checker, everything that the run left behind.
 """
 
-import argparse
 import contextlib
 import shutil
 import sys
@@ -20,28 +21,42 @@ from random import Random
 
 import click
 from artefacts import save
-from judge import Duty, Task, Verdict, is_settled, judge
+from figures import figures_of, record, tell
+from glance import HEARD, NOT_LIVE, OPEN, STATES
+from judge import Duty, Task, Verdict, is_at_rest, judge
 from kills import COMMON_POINTS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
-from mutants import MUTANTS
+from options import Options, options_of
+from people import People
 from platforms import Platforms, start_platforms
-from publisher_process import DaemonError, Publisher
-from workspace import Workspace, design
+from publisher_process import DaemonError, Publisher, broken
+from troubles import rules
+from verdicts import Finding, check, findings_of, write
+from workspace import MANY, Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
 COMPLETE = 100
 """Kills from which on every failpoint must have struck."""
-FEWEST = 40
 WAVES = 4
+PER_WAVE = 5000
 MOMENT = "at a random moment"
+FREEZE, FULL = "(slept longer than a lease)", "(disk full)"
 MOST_TOLD = 40
-AFTERWORK = 20.0
+AFTERWORK = 15.0
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
-MOST_WORKERS = 8
-SETTLE_SECONDS = 240.0
-GLANCE = 2.0
+GLANCE = 1.0
+ACCEPT_SECONDS = 60.0
+PER_SECOND = 100
+"""Deliveries that are filed in a second at least."""
+STILL = 30.0
+"""Seconds without any change after which a campaign does not wait longer."""
+MICRO = 1_000_000
+PATIENCE, QUICK = 2.5, 1.5
+"""Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life."""
+BUSY = 40
+"""Deliveries for each kill, from which on calm lives are seldom needed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,29 +67,52 @@ class Campaign:
     publishers: Sequence[Publisher]
     platforms: Platforms
     dice: Random
-    kills: int
+    options: Options
     waves: int
-    only_at: Sequence[str] = ()
     wave_ends_at: float = 0.0
     wanted: dict[Duty, str] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
     in_sending: int = 0
     calls_cut: int = 0
     spent: int = 0
     began_at: float = field(default_factory=time.monotonic)
+    calm_since: float = 0.0
+    people: People = field(init=False)
     deck: Deck = field(init=False)
     dealing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
+        points = tuple(self.options.at) or tuple(COMMON_POINTS)
+        is_busy, is_brief = _is_busy(self.options), self.kills < LARGE
+        self.deck = Deck(self.dice, is_brief, is_busy, is_plain=not self.is_rough, points=points)
 
     @property
     def publisher(self) -> Publisher:
         return self.publishers[0]
 
+    @property
+    def kills(self) -> int:
+        return self.options.kills
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether everything may go wrong, not only what a named failpoint and lost replies bring."""
+        return not self.options.at and not self.options.plain
+
+    @property
+    def untouchable(self) -> set[str]:
+        """Posts with which people leave the others' stories alone."""
+        follows = {name for entry in self.workspace.entries if entry.follows for name in (entry.id, entry.follows)}
+        return follows | {entry.id for entry in self.workspace.entries if entry.withdrawn}
+
     def run(self) -> Verdict:
-        self.deck = Deck(self.dice, is_brief=self.kills < LARGE, points=self.only_at or tuple(COMMON_POINTS))
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
-            for kill in self._opening(wave):
-                self._kill(kill)
+            self._open(wave)
+            if self.is_rough and (wave == 0 or self.kills >= LARGE):
+                self.people.plan()
             if wave == 1:
                 self._order()
             with ThreadPoolExecutor(len(self.publishers)) as pool:
@@ -88,9 +126,22 @@ class Campaign:
         while self.spent < self.kills * (wave + 1) // self.waves and self._has_work(wave):
             with self.dealing:
                 kill = self.deck.deal()
-            if not self._kill(kill, publisher):
+            if publisher is self.publisher and self.is_rough:
+                is_reached = self._kill_beside_people(kill)
+            else:
+                is_reached = self._kill(kill, publisher)
+            if not is_reached:
                 with self.dealing:
                     self.deck.put_back(kill)
+
+    def _kill_beside_people(self, kill: Kill) -> bool:
+        """Let somebody act while the daemon lives and dies."""
+        self.people.clear_up()
+        with ThreadPoolExecutor(1) as pool:
+            acting = pool.submit(self.people.act)
+            is_reached = self._kill(kill)
+        acting.result()
+        return is_reached
 
     @property
     def seconds(self) -> float:
@@ -102,42 +153,49 @@ class Campaign:
             wanted=self.wanted,
             identities={account.id: account.identity for account in self.workspace.accounts.values()},
             follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
+            edited=frozenset(self.people.edited),
         )
 
     def _write(self, wave: int, share: int) -> None:
         """Put a wave of posts into the schedule, due while so many kills last."""
         pace = self.seconds / self.spent if self.spent else FIRST_GUESS
+        self.people.note_finished()
         self.workspace.write_wave(wave, timedelta(seconds=pace * share), self.dice)
         self.wave_ends_at = time.monotonic() + pace * share
         for entry in self.workspace.written:
             for account in entry.accounts:
-                self.wanted.setdefault((entry.id, account), "published")
+                self.wanted.setdefault((entry.id, account), "published|expired" if entry.tight else "published")
 
     def _has_work(self, wave: int) -> bool:
         """Whether posts of the wave still fall due; what the last wave leaves behind is worth some more kills."""
+        if self.options.seconds and self.seconds > self.options.seconds * (wave + 1) / self.waves:
+            return False
         return time.monotonic() < self.wave_ends_at + (AFTERWORK if wave == self.waves - 1 else 0)
 
-    def _opening(self, wave: int) -> Sequence[Kill]:
-        """Choose the deaths while a new version of the schedule is read."""
-        if self.kills < LARGE:
-            return [Kill(point=self.dice.choice(RELOAD_POINTS))]
-        first = [Kill(point=FIRST_START)] if wave == 0 else []
-        return [*first, *(Kill(point=point) for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS)))]
+    def _open(self, wave: int) -> None:
+        """Die while a new version of the schedule is read, then let it be read."""
+        patience = ACCEPT_SECONDS + self.options.deliveries / self.waves / PER_SECOND
+        if wave == 0 and self.kills >= LARGE:
+            self._kill(Kill(point=FIRST_START), patience=patience)
+        for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS) if self._is_thorough(wave) else 1):
+            self._kill(Kill(point=point), patience=patience)
+        if self.options.deliveries >= MANY:
+            for publisher in self.publishers[:1]:
+                publisher.file(patience, self.dice.random())
+
+    def _is_thorough(self, wave: int) -> bool:
+        return self.kills >= LARGE and (wave == 0 or self.options.deliveries < MANY)
 
     def _order(self) -> None:
         """Withdraw a post that is not due yet, and take some live ones down, with deaths in between."""
         for entry in (entry for entry in self.workspace.written if entry.withdrawn):
             self.publisher.withdraw(entry.id)
             self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
-        originals = set(self.task.follows.values())
-        live = [
-            (row["post"], row["account"])
-            for row in self.publisher.status()
-            if row["state"] == "published" and row["post"] not in originals
-        ]
+        live = self.people.live()
         for post, account in self.dice.sample(live, min(self._few(RETRACTIONS), len(live))):
             self.publisher.retract(post, account)
             self.wanted[post, account] = "retracted"
+            self.people.touched.add(post)
         for point in self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)) if live else 0):
             self._kill(Kill(point=point))
 
@@ -145,73 +203,80 @@ class Campaign:
         """A small campaign has no time for more than one."""
         return number if self.kills >= LARGE else 1
 
-    def _kill(self, kill: Kill, publisher: Publisher | None = None) -> bool:
+    def _kill(self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None) -> bool:
         victim = publisher or self.publisher
-        is_reached = victim.die(kill)
+        is_reached = victim.die(kill, patience)
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1
-            self.reached[kill.point if kill.point and is_reached else MOMENT] += 1
+            self.reached[kill.point if kill.point and kill.deed == "kill" and is_reached else MOMENT] += 1
+            self.reached[{"freeze": FREEZE, "full": FULL}.get(kill.deed, "")] += 1
             self.in_sending += left
             self.calls_cut += bool(left)
         fate = "reached" if is_reached else "-"
-        where = kill.switch or f"{kill.after:.2f}s"
+        where = kill.switch or f"{kill.deed} {kill.after:.2f}s"
         told = f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} {where:32} {fate:8} {left} sending"
         click.echo(told, err=True)
         return is_reached
 
     def _settle(self) -> Verdict:
-        """Let a last daemon of each worker finish, and judge."""
+        """Let nothing go wrong any more, a last daemon of each worker finish, and judge."""
+        self.fired = self.platforms.fired()
+        self.platforms.calm()
+        self.calm_since = time.time()
         with contextlib.ExitStack() as stack:
             for publisher in self.publishers:
                 stack.enter_context(publisher.running())
-            until = time.monotonic() + SETTLE_SECONDS
-            time.sleep(GLANCE)
-            while not is_settled(self.task, self.publisher.status()) and time.monotonic() < until:
-                time.sleep(GLANCE)
-        verdict = judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status())
+            self._await_rest()
+        heard = self._heard()
+        verdict = judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status(), heard)
         complaints = [told for publisher in self.publishers for told in publisher.complaints()]
-        verdict.wrong += [f"the daemon told of an error: {told}" for told in complaints]
-        if self.kills >= COMPLETE and not self.only_at:
-            verdict.wrong += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
+        verdict.complaints += [f"the daemon told of an error: {told}" for told in complaints]
+        if self.kills >= COMPLETE and not self.options.at and not self.options.seconds:
+            verdict.missed += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
         return verdict
+
+    def _await_rest(self) -> None:
+        """Wait until every duty has come to rest, or nothing has moved for a long while."""
+        before, moved_at = {}, time.monotonic()
+        while time.monotonic() < moved_at + STILL:
+            time.sleep(GLANCE)
+            self.people.clear_up()
+            books = self.publisher.books
+            now = dict(books.rows(STATES))
+            if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
+                return
+            if now != before:
+                before, moved_at = now, time.monotonic()
+
+    def _heard(self) -> Iterator[tuple[str, float]]:
+        identities = self.task.identities
+        for account, ended_at in self.publisher.books.rows(HEARD):
+            yield identities[account], ended_at / MICRO
 
 
 def main() -> int:
-    options = _options()
+    options = options_of(sys.argv[1:])
+    if options.sweep:
+        from sweep import sweep  # noqa: PLC0415 # it starts campaigns of its own
+
+        return sweep(options.seeds, options.bugs)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
     try:
-        violations = _run(options, folder)
+        findings = _run(options, folder)
     except DaemonError as error:
-        click.echo(f"BROKEN     {error}\nevidence   {folder}")
-        return 1
-    for violation in violations[:MOST_TOLD]:
-        click.echo(f"VIOLATION  {violation}")
-    if violations and not options.expect_violation:
+        findings = [Finding(by="campaign", invariant="I2", what=f"BROKEN {error}")]
+    if options.json:
+        write(options.json, findings)
+    for finding in findings[:MOST_TOLD]:
+        click.echo(f"VIOLATION  {finding}")
+    if findings and not options.expect_violation and not options.json:
         click.echo(f"evidence   {folder}")
     else:
         shutil.rmtree(folder)
-    return int(bool(violations) is not options.expect_violation)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=150)
-    parser.add_argument("--deliveries", type=int, default=1000)
-    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
-    parser.add_argument("--workers", type=int, default=1, help="daemons at once, on PostgreSQL")
-    parser.add_argument("--at", action="append", choices=COMMON_POINTS, default=[], help="die at this failpoint only")
-    parser.add_argument("--lost", type=float, default=0.05, help="share of creating calls whose reply is lost")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break this rule on purpose")
-    parser.add_argument("--artefacts", type=Path, help="leave what scripts/verdict judges in this folder")
-    parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")
-    options = parser.parse_args()
-    if options.deliveries < FEWEST or options.kills < 0:
-        parser.error(f"at least {FEWEST} deliveries and no negative number of kills")
-    if not 1 <= options.workers <= (MOST_WORKERS if options.database == "postgres" else 1):
-        parser.error(f"one worker on SQLite, 1 to {MOST_WORKERS} on PostgreSQL")
-    return options
+    if options.expect_violation:
+        return int(not any(finding.by == "judge" and finding.invariant == "I1" for finding in findings))
+    return int(bool(findings))
 
 
 @contextlib.contextmanager
@@ -229,58 +294,48 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
         server.cleanup()
 
 
-def _run(options: argparse.Namespace, folder: Path) -> list[str]:
+def _run(options: Options, folder: Path) -> list[Finding]:
     """Run a campaign in a folder, print its figures, and give what must not have happened."""
     with _database(options.database, folder) as database:
         return _run_on(options, folder, database)
 
 
-def _run_on(options: argparse.Namespace, folder: Path, database: str | None) -> list[str]:
+def _is_busy(options: Options) -> bool:
+    return options.deliveries >= BUSY * max(1, options.kills)
+
+
+def _waves(options: Options) -> int:
+    return max(WAVES, options.deliveries // PER_WAVE) if options.kills >= LARGE else 2
+
+
+def _run_on(options: Options, folder: Path, database: str | None) -> list[Finding]:
     dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
-    waves = WAVES if options.kills >= LARGE else 2
+    waves, is_rough = _waves(options), not options.at and not options.plain
     folders = [folder / f"worker-{number}" for number in range(1, options.workers + 1)]
-    workspace = design(folders, options.deliveries, waves, dice)
-    platforms = start_platforms(folder / "platforms")
+    workspace = design(folders, options.deliveries, waves, dice, is_rough=is_rough)
+    platforms = start_platforms(folder / "platforms", options.seed, options.network if is_rough else 0.0)
     try:
-        platforms.furnish(workspace.accounts.values(), options.lost, dice)
+        troubles = rules(dice, options.lost, options.deliveries, lost_only=not is_rough)
+        platforms.furnish(workspace.accounts.values(), troubles)
         workspace.prepare(platforms.base_url, database)
+        patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
+        way = broken(options.mutant, options.bug)
+        publishers = [Publisher(worker, database, way, patience) for worker in workspace.folders]
         campaign = Campaign(
-            workspace=workspace,
-            publishers=[Publisher(worker, database, options.mutant) for worker in workspace.folders],
-            platforms=platforms,
-            dice=dice,
-            kills=options.kills,
-            waves=waves,
-            only_at=options.at,
+            workspace=workspace, publishers=publishers, platforms=platforms, dice=dice, options=options, waves=waves
         )
         verdict = campaign.run()
-        if options.artefacts:
-            save(options.artefacts, campaign)
-        _tell(options, campaign, verdict)
+        lasted = campaign.seconds
+        artefacts = options.artefacts or folder / "artefacts"
+        save(artefacts, campaign)
     finally:
-        platforms.close()
-    return verdict.doubles if options.expect_violation else verdict.violations
-
-
-def _tell(options: argparse.Namespace, campaign: Campaign, verdict: Verdict) -> None:
-    published = sum(state == "published" for state in campaign.wanted.values())
-    figures = {
-        "seed": options.seed,
-        "deliveries": f"{len(campaign.wanted)}, of them {published} to be published",
-        "kills": f"{campaign.spent}, of them {campaign.calls_cut} with calls open ({campaign.in_sending} calls)",
-        "workers": f"{len(campaign.publishers)}, on {options.database}",
-        "starts": sum(publisher.starts for publisher in campaign.publishers),
-        "creations": verdict.creations,
-        "doubles": len(verdict.doubles),
-        "lost": len(verdict.lost),
-        "wrong": len(verdict.wrong),
-        "held": dict(verdict.held) or 0,
-        "seconds": round(campaign.seconds),
-    }
-    for name, figure in figures.items():
-        click.echo(f"{name:10} {figure}")
-    for point in [*POINTS, MOMENT]:
-        click.echo(f"  killed {campaign.reached[point]:4} {point}")
+        network = platforms.close()
+    findings = [*findings_of(verdict), *check(artefacts)]
+    figures = figures_of(options, campaign, verdict, findings, lasted=lasted, network=network)
+    tell(figures, campaign)
+    if options.record and not findings:
+        record(options.record, figures)
+    return findings
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker =
 STATES = "SELECT state, count(*) FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY state"
 OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
-HELD = "SELECT post, account FROM delivery WHERE state = 'held'"
+NOT_LIVE = """SELECT post, account FROM delivery
+WHERE state IN ('held', 'failed', 'expired', 'cancelled', 'retracted', 'removed')"""
 FINISHED = """SELECT post FROM delivery GROUP BY post
 HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
 BEGUN = """SELECT post FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY post
@@ -19,6 +20,7 @@ HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
 AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
 IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
+HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
 PAUSED = "SELECT scope FROM pause"
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,32 @@ NUMBER = re.compile(r"第(\d{4})期")
 RULES = frozenset({"absent", "absent_twice", "poison", "original_held"})
 """The holds that a rule demands after deaths and lost replies: proven absence that may not be answered by another
 call, a delivery that was in the hand of three workers that died, and what follows a post that is held itself."""
-MOST_HELD, FEW_HELD = 0.03, 10
+NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
+UNMADE = frozenset({*RULES, "captcha"})
+"""Holds of what was never made."""
+EXPLAINED = {
+    "captcha": ("captcha",),
+    "wrong_account": ("wrong_account",),
+    "auth": ("expire_token",),
+    "account": ("api_error",),
+    "permission": ("api_error",),
+    "lookalike": ("rewrite",),
+}
+"""Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
+REFUSALS = ("api_error",)
+"""Faults of which one must have struck an account for each of its deliveries that failed."""
+AFTER_429 = 3.0
+"""Seconds for which every 429 of a campaign asks the account to wait."""
+SLACK, HEARD_WITHIN = 0.3, 2.0
+TOO_MANY = 429
+LONG_AGO = float("-inf")
+CREATING = frozenset({"/2/statuses/share.json", "/cgi-bin/freepublish/submit", "/c/c/thread/add_pc"})
+MOST_HELD, FEW_HELD = 0.03, 15
 """Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
 ENDED = frozenset({"published", "retracted", "cancelled", "failed", "expired", "removed"})
+
+REPEATING = "daily-"
+"""Posts that fall due long after the campaign; how they are planned is for the checker."""
 
 Duty = tuple[str, str]
 """A post and an account."""
@@ -28,36 +51,109 @@ class Verdict:
     doubles: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    too_many: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    refused: int = 0
     held: Counter[str] = field(default_factory=Counter)
 
     @property
     def violations(self) -> list[str]:
-        return [*self.doubles, *self.lost, *self.wrong]
+        return [*self.doubles, *self.lost, *self.wrong, *self.early, *self.too_many, *self.complaints, *self.missed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What was asked for: the state in which each duty must end, the platform's own name of each account, and which
-    post follows which.
+    """What was asked for: the state in which each duty must end (or one of several, divided by `|`), the platform's own
+    name of each account, which post follows which, and which were edited on their way.
     """
 
     wanted: Mapping[Duty, str]
     identities: Mapping[str, str]
     follows: Mapping[str, str] = field(default_factory=dict)
+    edited: frozenset[str] = frozenset()
 
 
-def judge(task: Task, log: Rows, posts: Rows, status: Rows) -> Verdict:
-    """Compare what was asked for with the platforms and the status."""
+@dataclass(slots=True)
+class Seen:
+    """What the log tells: the posts that were created, and how often each kind of fault struck each account."""
+
+    created: list[str] = field(default_factory=list)
+    struck: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hasty: list[tuple[str, float, float]] = field(default_factory=list)
+    """Account, instant of a 429, and of a creating call soon after it."""
+
+    def explains(self, account: str, kinds: Sequence[str]) -> bool:
+        """Whether one more such fault struck the account; it is used up."""
+        found = next((kind for kind in kinds if self.struck[account, kind] > 0), None)
+        if found:
+            self.struck[account, found] -= 1
+        return found is not None
+
+
+def judge(
+    task: Task,
+    log: Iterable[Mapping[str, Any]],
+    posts: Iterable[Mapping[str, Any]],
+    status: Rows,
+    heard: Iterable[tuple[str, float]] = (),
+) -> Verdict:
+    """Compare what was asked for with the platforms and the status.
+
+    `heard` names the accounts, by the platform's name, and the instants at which an answer to wait was heard: one that
+    was lost on its way asks for nothing.
+    """
     verdict, wanted = Verdict(), task.wanted
-    copies = _copies(verdict, task, log, posts)
+    seen = _read_log(log)
+    verdict.early += _too_early(seen, heard)
+    copies = _copies(verdict, task, seen.created, posts)
     shown = _shown(verdict, status)
     for duty, state in wanted.items():
         row = shown.get(duty)
-        _judge_one(verdict, duty, state, made=copies[duty], row=row, hold=row and hold_of(row, shown, task))
+        hold = row and hold_of(row, shown, task)
+        _judge_one(verdict, duty, state, made=copies[duty], row=row, hold=hold and _excused(hold, duty, task, seen))
+        if row and row["state"] == "failed" and seen.explains(task.identities[duty[1]], REFUSALS):
+            verdict.lost.pop()
+            verdict.refused += 1
     verdict.wrong += [f"in the status, but never planned: {_name(duty)}" for duty in shown.keys() - wanted.keys()]
-    if sum(verdict.held.values()) > max(FEW_HELD, MOST_HELD * len(wanted)):
-        verdict.wrong.append(f"too many held: {dict(verdict.held)}")
+    by_rule = sum(number for reason, number in verdict.held.items() if reason in RULES)
+    if by_rule > max(FEW_HELD, MOST_HELD * len(wanted)):
+        verdict.too_many.append(f"too many held: {dict(verdict.held)}")
     return verdict
+
+
+def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
+    """Go through the log once."""
+    seen, asked = Seen(), dict[str, float]()
+    for entry in log:
+        account, kind = entry.get("account", ""), entry["kind"]
+        if kind == "act" and entry["endpoint"] and entry["post_id"] and not entry.get("thread"):
+            seen.created.append(entry["post_id"])
+        if kind != "recv":
+            if kind == "reply" and entry["status"] == TOO_MANY:
+                asked[account] = entry["t"]
+            continue
+        if entry["endpoint"] in CREATING and entry["t"] < asked.get(account, LONG_AGO) + AFTER_429 - SLACK:
+            seen.hasty.append((account, asked[account], entry["t"]))
+        for fault in (entry["fault"] or "").split("+"):
+            seen.struck[account, fault] += 1
+    return seen
+
+
+def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
+    """Tell the calls that came while the platform had asked, and was heard to ask, for a wait."""
+    known = set(heard) if seen.hasty else set()
+    for account, asked, called in seen.hasty:
+        if any(who == account and asked - SLACK <= at <= min(called, asked + HEARD_WITHIN) for who, at in known):
+            yield f"called {called - asked:.1f} s after a 429 on {account}, not {AFTER_429:.0f}"
+
+
+def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
+    """Give the hold if a rule demands it here."""
+    if hold in RULES or (hold == "edited" and duty[0] in task.edited):
+        return hold
+    return hold if seen.explains(task.identities[duty[1]], EXPLAINED.get(hold, ())) else None
 
 
 def hold_of(row: Mapping[str, Any], shown: Mapping[Duty, Mapping[str, Any]], task: Task) -> str | None:
@@ -65,28 +161,21 @@ def hold_of(row: Mapping[str, Any], shown: Mapping[Duty, Mapping[str, Any]], tas
     if row["state"] == "held":
         return str(row["reason"])
     original = shown.get((task.follows.get(row["post"], ""), row["account"]))
-    return "original_held" if row["state"] == "due" and original and original["state"] == "held" else None
+    is_waiting = row["state"] in {"pending", "due"} and original is not None
+    return "original_held" if is_waiting and original["state"] in NOT_LIVE else None
 
 
-def is_settled(task: Task, status: Rows) -> bool:
-    """Whether every duty has come to rest, as far as it can without a person."""
-    shown = {(row["post"], row["account"]): row for row in status}
-    return shown.keys() >= task.wanted.keys() and all(
-        row["state"] in ENDED or hold_of(row, shown, task) for row in shown.values()
-    )
-
-
-def _copies(verdict: Verdict, task: Task, log: Rows, posts: Rows) -> Mapping[Duty, list[Mapping[str, Any]]]:
+def _copies(
+    verdict: Verdict, task: Task, created: Sequence[str], posts: Iterable[Mapping[str, Any]]
+) -> Mapping[Duty, list[Mapping[str, Any]]]:
     """Give the platform's copies for each duty; tell doubles, and copies that nobody planned."""
     duties = {(post.rsplit("-", 1)[1], task.identities[account]): (post, account) for post, account in task.wanted}
-    by_id = {post["id"]: post for post in posts}
-    created = [entry["post_id"] for entry in log if entry["kind"] == "act" and entry["endpoint"] and entry["post_id"]]
+    by_id = {post["id"]: _known_by(post) for post in posts}
     verdict.creations = len(created)
     copies: dict[Duty, list[Mapping[str, Any]]] = defaultdict(list)
     for post_id in created:
         post = by_id[post_id]
-        number = NUMBER.search(post["title"] or post["text"])
-        duty = duties.get((number[1] if number else "", post["account"]))
+        duty = duties.get((post["number"], post["account"]))
         if duty is None:
             verdict.wrong.append(f"on {post['account']} stands what nobody planned: {post_id}")
         else:
@@ -97,11 +186,30 @@ def _copies(verdict: Verdict, task: Task, log: Rows, posts: Rows) -> Mapping[Dut
     return copies
 
 
+def _known_by(post: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What of a post is needed; there may be very many."""
+    number = NUMBER.search(post["title"] or post["text"])
+    return {
+        **{name: post[name] for name in ("id", "account", "removed")},
+        "number": number[1] if number else "",
+    }
+
+
+def is_at_rest(unfinished: Iterable[tuple[str, str, str, str | None]], held: Collection[tuple[str, str]]) -> bool:
+    """Whether all that has not ended is waiting for a post that a person has to decide on first."""
+    return all(
+        state in {"pending", "due"} and follows is not None and (follows, account) in held
+        for _post, account, state, follows in unfinished
+    )
+
+
 def _shown(verdict: Verdict, status: Rows) -> Mapping[Duty, Mapping[str, Any]]:
     shown: dict[Duty, Mapping[str, Any]] = {}
     owners: dict[tuple[str, str], Duty] = {}
     for row in status:
         duty = (row["post"], row["account"])
+        if row["post"].startswith(REPEATING):
+            continue
         if duty in shown or row["occurrence"] != "once":
             verdict.wrong.append(f"planned twice: {_name(duty)}")
         shown[duty] = row
@@ -117,17 +225,17 @@ def _judge_one(
     if row is None:
         verdict.lost.append(f"not in the status: {_name(duty)}")
         return
-    if hold in RULES:
+    if hold:
         verdict.held[hold] += 1
-        if made:
+        if made and hold in UNMADE:
             verdict.wrong.append(f"held as {hold}, yet it was made: {_name(duty)}")
         return
     state = row["state"]
-    if state != wanted:
+    if state not in wanted.split("|"):
         verdict.lost.append(f"{state} ({row['reason']}), not {wanted}: {_name(duty)}")
         return
     standing = [post["id"] for post in made if not post["removed"]]
-    if standing != ([row["remote_id"]] if wanted == "published" else []):
+    if standing != ([row["remote_id"]] if state == "published" else []):
         verdict.wrong.append(f"{state}, but on the platform stands {standing}: {_name(duty)}")
 
 

@@ -48,10 +48,14 @@ SLEEP = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
-TROUBLES = (("kill", 0.84), ("freeze", 0.12), ("full", 0.04))
+NAP = (1.2, 1.8)
+"""Seconds: shorter than a lease, so that what was claimed may still be sent, if nothing else has come between."""
+NAP_POINTS = ("claim.after_commit", "intent.before_commit")
+TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
+TROUBLES_IN_BRIEF = {"kill": 0.65, "freeze": 0.3, "full": 0.05}
 """What happens in a life before its end, and in which share."""
 MOMENT_SHARE = 0.2
-SOONEST, LATEST = 0.2, 2.5
+SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.7
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
@@ -105,11 +109,11 @@ class Deck:
     def _deal(self) -> Kill:
         calm = SELDOM_CALM if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
-            return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST))
+            return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
         if not self.is_plain and (trouble := self._trouble()):
             return trouble
         if self.dice.random() < MOMENT_SHARE:
-            return Kill(after=self.dice.uniform(SOONEST, LATEST))
+            return Kill(after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
         if self._again and self.dice.random() < 0.5:
             return self._again.popleft()
         if not self._round:
@@ -121,13 +125,14 @@ class Deck:
 
     def _trouble(self) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
-        names, shares = zip(*TROUBLES, strict=True)
-        after = self.dice.uniform(SOONEST, LATEST)
-        match self.dice.choices(names, shares)[0]:
+        shares = TROUBLES_IN_BRIEF if self.is_brief else TROUBLES
+        after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
+        match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
                 point = self.dice.choice((*FREEZE_POINTS, None))
                 nth = self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)) if point else 1
-                return Kill(point=point, nth=nth, after=after, deed="freeze", lasts=self.dice.uniform(*SLEEP))
+                lasts = NAP if point in NAP_POINTS and self.dice.random() < 0.5 else SLEEP
+                return Kill(point=point, nth=nth, after=after, deed="freeze", lasts=self.dice.uniform(*lasts))
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
             case _:

@@ -17,6 +17,7 @@ from workspace import Account
 
 LONG_AGO = 7200.0
 START_SECONDS = 30.0
+SHOWN = 100
 
 
 NOT_YET = 10**12
@@ -40,9 +41,10 @@ class Platforms:
         """Make the accounts, give each an older post made by hand, as an empty list never proves absence, and let
         things go wrong by these rules.
 
-        The platforms' own guard against repetition is off: the campaign asks whether we need it.
+        The platforms' own guard against repetition is off: the campaign asks whether we need it. Weibo shows as many
+        posts as are made here in the time of a doubt, as it does where an account posts a few times an hour.
         """
-        self._post("settings", {"weibo_duplicates": "off"})
+        self._post("settings", {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN})
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
             known = {"platform": account.platform, "account": account.identity}

@@ -18,8 +18,9 @@ from pathlib import Path
 from random import Random
 
 CHUNK = 65536
-SLOWEST = 1.2
-"""Seconds that a connection may be kept waiting. With all that the platforms do late it stays within settle time."""
+SLOWEST = 2.0
+"""Seconds that a reply may be kept waiting: longer than a call's deadline. Requests arrive at once or not at all, so
+that what reaches the platforms late is the platforms' own doing."""
 DRIP_BYTES, DRIP_EVERY = 24, 0.2
 SHUT = 0.6
 HEAD = 900
@@ -48,12 +49,11 @@ class Network:
         try:
             if fate == "reset":
                 return
-            if fate == "delay":
-                await asyncio.sleep(dice.uniform(0.2, SLOWEST))
             there, far = await asyncio.open_connection("127.0.0.1", self.port)
             up = _cut(reader, dice.randrange(HEAD)) if fate == "cut_request" else _whole(reader)
             down = _cut(there, dice.randrange(HEAD)) if fate == "cut_reply" else _whole(there)
             down = _dripping(down) if fate == "drip" else down
+            down = _later(down, dice.uniform(0.2, SLOWEST)) if fate == "delay" else down
             ways = [asyncio.create_task(_pour(up, far)), asyncio.create_task(_pour(down, writer))]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED if "cut" in fate else asyncio.ALL_COMPLETED)
             for way in ways:
@@ -85,6 +85,13 @@ async def _cut(reader: asyncio.StreamReader, left: int) -> AsyncIterator[bytes]:
     while left and (data := await reader.read(min(CHUNK, left))):
         left -= len(data)
         yield data
+
+
+async def _later(data: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    async for piece in data:
+        await asyncio.sleep(seconds)
+        seconds = 0.0
+        yield piece
 
 
 async def _dripping(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

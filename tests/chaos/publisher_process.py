@@ -36,6 +36,13 @@ class DaemonError(Exception):
     """The daemon ended by itself, or would not start or stop."""
 
 
+def broken(mutant: str | None, bug: str | None) -> Sequence[str]:
+    """Give the way to begin a daemon that breaks a rule; nothing for a sound one."""
+    if mutant:
+        return (sys.executable, str(HERE / "mutants.py"), mutant)
+    return (sys.executable, str(HERE / "with_bug.py"), bug) if bug else ()
+
+
 @dataclass(slots=True)
 class Publisher:
     """One workspace's publisher; `database` is the URL of one it shares, `broken` how its daemon is begun otherwise."""

@@ -5,7 +5,7 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
 
@@ -19,9 +19,20 @@ TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
 CANARY = "canary-7d1f0a94-never-to-be-seen"
 """The secret of every account, as far as it is one: whoever finds it anywhere has found a leak."""
-SMALLEST, LARGEST = 4, 12
+SIZES = (4, 12)
 """Accounts of one post."""
+MANY, WIDE_SIZES = 3000, (60, 140)
+"""A campaign of so many deliveries has wide posts, so that the schedule stays short."""
+FEW_POSTS = 40
 NOT_NOW = timedelta(days=1)
+TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.15
+TIGHT_LATE, TIGHT_EXPIRES = 2, timedelta(seconds=4)
+"""Some posts may be sent only right away: late ones must end as expired, never go out."""
+REPEATING = "daily-1"
+HALF_A_DAY = timedelta(hours=12)
+EPOCH = datetime.fromtimestamp(0, UTC)
+BEIJING = timezone(timedelta(hours=8))
+HOTLINES = ("110", "96110")
 
 SETTINGS = """environment = "drill"
 secrets_dir = "secrets"
@@ -33,7 +44,7 @@ per_hour = 100000
 per_day = 1000000
 deadline = "1.5s"
 lease = "2s"
-settle = "3s"
+settle = "4s"
 look_first = "0.4s"
 retry_first = "0.2s"
 clock_margin = "1s"
@@ -41,7 +52,7 @@ clock_margin = "1s"
 REGION = """[region.{code}]
 name = "第{number}区"
 police = "第{number}区公安"
-hotline = "110"
+hotline = "{hotline}"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips/{code}"
 """
@@ -63,11 +74,11 @@ class Account:
     def secret(self) -> dict[str, str]:
         match self.platform:
             case "weibo":
-                return {"app_key": "1000000000", "app_secret": CANARY, "access_token": self.identity}
+                return {"app_key": "1000000000", "app_secret": CANARY, "access_token": f"{CANARY}-{self.identity}"}
             case "wechat":
                 return {"app_id": self.identity, "app_secret": CANARY}
             case _:
-                return {"BDUSS": self.identity, "STOKEN": CANARY}
+                return {"BDUSS": f"{CANARY}-{self.identity}", "STOKEN": CANARY}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +92,8 @@ class Entry:
     pictured: bool = False
     follows: str | None = None
     withdrawn: bool = False
+    tight: bool = False
+    edits: int = 0
     due: datetime | None = None
 
     @property
@@ -92,6 +105,14 @@ class Entry:
         return f"警惕“退款客服”诈骗第{self.number:04d}期"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One schedule that was handed out."""
+
+    text: str
+    entries: Sequence[Entry]
+
+
 @dataclass(slots=True, kw_only=True)
 class Workspace:
     """A folder for each worker, with settings, secrets and a schedule that grows wave by wave."""
@@ -100,7 +121,12 @@ class Workspace:
     accounts: dict[str, Account]
     entries: list[Entry]
     written: list[Entry] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)
+    versions: list[Version] = field(default_factory=list)
+    finished: set[str] = field(default_factory=set)
+    repeats_at: datetime = EPOCH
+    repeating_edits: int = 0
+    base_url: str = ""
+    database: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -108,43 +134,83 @@ class Workspace:
 
     def prepare(self, base_url: str, database: str | None) -> None:
         """Write everything but the schedule; `database` is a URL, unless each worker has its own file."""
+        self.base_url, self.database = base_url, database
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        self.repeats_at = hour + HALF_A_DAY
         for name in ("secrets", "media", "templates", "var"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
         for entry in self.entries:
-            Image.new("RGB", (320, 200), (20, 60, entry.number % 256)).save(self.folder / "media" / f"{entry.id}.png")
-        (self.folder / "publisher.toml").write_text(_settings(self.accounts.values(), base_url, database), "utf-8")
+            if entry.pictured:
+                picture = Image.new("RGB", (320, 200), (20, 60, entry.number % 256))
+                picture.save(self.folder / "media" / f"{entry.id}.png")
         for folder in self.folders[1:]:
             shutil.copytree(self.folder, folder)
+        self.write_settings(HOTLINES[0])
+
+    def write_settings(self, hotline: str) -> None:
+        """Write the settings; another hotline changes what templates say from now on, never what was frozen."""
+        text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline)
+        for folder in self.folders:
+            _replace(folder / "publisher.toml", text)
 
     def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
         """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
         now = datetime.now(UTC)
         for entry in (entry for entry in self.entries if entry.wave == wave):
-            entry.due = now + (NOT_NOW if entry.withdrawn else dice.random() * spread)
+            moment = 0.7 + 0.3 * dice.random() if entry.tight else dice.random()
+            entry.due = now + (NOT_NOW if entry.withdrawn else moment * spread)
             self.written.append(entry)
-        self.versions.append("\n".join(map(_table, self.written)))
+        self.write()
+
+    def write(self) -> None:
+        """Hand the schedule out as it is now. Posts that have gone out everywhere leave it, as staff clear up."""
+        kept = {entry.follows for entry in self.entries if entry.follows}
+        entries = [entry for entry in self.written if entry.id in kept or entry.id not in self.finished]
+        version = Version(text="\n".join([*map(_table, entries), self._repeating()]), entries=entries)
+        self.versions.append(version)
         for folder in self.folders:
-            part = folder / "schedule.toml.part"
-            part.write_text(self.versions[-1], "utf-8")
-            part.replace(folder / "schedule.toml")
+            _replace(folder / "schedule.toml", version.text)
+
+    @property
+    def repeating_accounts(self) -> list[str]:
+        return [name for name in self.accounts if name.startswith("weibo")][:2]
+
+    def _repeating(self) -> str:
+        """A post that repeats, and never falls due while the campaign lasts."""
+        accounts = json.dumps(self.repeating_accounts)
+        hour = self.repeats_at.astimezone(BEIJING).hour
+        body = f"每日提醒，第{self.repeating_edits + 1}版。"
+        return (
+            f'[[post]]\nid = "{REPEATING}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
+            f'title = "每日提醒"\nbody = "{body}"\ncron = "0 {hour} * * *"\nto = {accounts}\n'
+            f'[post.data]\nsummary = "{body}"\n'
+        )
 
 
-def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random) -> Workspace:
+def _replace(file: Path, text: str) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, "utf-8")
+    part.replace(file)
+
+
+def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *, is_rough: bool) -> Workspace:
     """Spread so many deliveries over accounts, posts and waves."""
     regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
     accounts = {account.id: account for account in _accounts(regions)}
     slots = deque(_slots(accounts, deliveries, dice))
     entries: list[Entry] = []
+    sizes = WIDE_SIZES if deliveries >= MANY else SIZES
     while slots:
-        size = min(dice.randint(SMALLEST, LARGEST), len(slots))
+        size = min(dice.randint(*sizes), len(slots))
         entries.append(Entry(number=len(entries) + 1, accounts=_take(slots, size), wave=0))
     for index, entry in enumerate(entries):
         entry.wave = index * waves // len(entries)
         entry.urgent = dice.random() < 0.1
-        entry.pictured = dice.random() < 0.2
-    _make_special(entries, waves)
+        entry.pictured = dice.random() < (0.02 if deliveries >= MANY else 0.2)
+        entry.tight = is_rough and dice.random() < (TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE)
+    _make_special(entries, waves, is_rough=is_rough)
     return Workspace(folders=folders, accounts=accounts, entries=entries)
 
 
@@ -187,20 +253,24 @@ def _take(slots: deque[str], size: int) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _make_special(entries: list[Entry], waves: int) -> None:
-    """One post of the first wave will be withdrawn, and one of the last follows one of the first."""
+def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
+    """One post of the first wave will be withdrawn, one of the last follows one of the first, one may not be late."""
     last = entries[-1]
     original, *others = sorted((entry for entry in entries[:-1] if entry.wave == 0), key=lambda one: -len(one.accounts))
     last.wave, last.follows = waves - 1, original.id
     last.accounts = original.accounts[: len(last.accounts)]
     others[-1].withdrawn = True
+    for entry in (original, last, others[-1]):
+        entry.tight = False
+    if is_rough:
+        next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original).tight = True
 
 
-def _settings(accounts: Sequence[Account], base_url: str, database: str | None) -> str:
+def _settings(accounts: Sequence[Account], base_url: str, database: str | None, hotline: str) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
     parts = [shared + SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
     codes = dict.fromkeys(account.region for account in accounts)
-    parts += [REGION.format(code=code, number=number) for number, code in enumerate(codes, 1)]
+    parts += [REGION.format(code=code, number=number, hotline=hotline) for number, code in enumerate(codes, 1)]
     for account in accounts:
         lines = {
             "id": account.id,
@@ -224,12 +294,18 @@ def _table(entry: Entry) -> str:
         "author": "zhang",
         "level": "orange",
         "title": entry.title,
-        "body": "正规退款原路退回，不需要转账。",
+        "body": "正规退款原路退回，不需要转账。" + "转账前请先拨打反诈专线核实。" * entry.edits,
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
+        **({"max_late": f"{TIGHT_LATE}s"} if entry.tight else {}),
     }
     table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
-    due = f"at = {entry.due:%Y-%m-%dT%H:%M:%S}Z\n" if entry.due else ""
+    due = f"at = {_instant(entry.due)}\n" if entry.due else ""
+    due += f"expires = {_instant(entry.due + TIGHT_EXPIRES)}\n" if entry.due and entry.tight else ""
     image = f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n' if entry.pictured else ""
     return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+
+
+def _instant(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}Z"

@@ -14,12 +14,17 @@ import pytest
 CACHE = "PUBLISHER_CLIENTS_CACHE"
 """Names the folder in which environments are kept; without it, they are kept in pytest's own."""
 PATIENCE = 600
+KNOWN = "wheel"
+"""A small package that every index has."""
 Environment = Callable[[str, Sequence[str]], Path]
 
 
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Environment:
-    """Give a function that installs a client and gives its Python; what cannot be installed skips the test."""
+    """Give a function that installs a client and gives its Python. Where no index can be reached the test is skipped.
+
+    Any other failure is one of the test: a package that is gone or does not build would else go unnoticed for ever.
+    """
     kept = Path(os.environ.get(CACHE) or request.config.cache.mkdir("clients"))
 
     def installed(name: str, requirements: Sequence[str]) -> Path:
@@ -50,22 +55,30 @@ def simulator() -> Iterator[str]:
 
 
 def _install(name: str, folder: Path, requirements: list[str]) -> None:
+    make, install, fresh = _commands(folder)
+    _run(make)
+    done = _run([*install, *requirements], check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [""])[-1]
+        if not reaches_an_index([*install, *fresh]):
+            pytest.skip(f"{name} cannot be installed without a network: {said}")
+        pytest.fail(f"{name} cannot be installed, though the package index can be reached: {said}")
+
+
+def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """Give the commands that make an environment and install into it, and what makes the latter ask the index anew."""
     python, uv = str(folder / "bin" / "python"), shutil.which("uv")
     if uv:
-        commands = [
-            [uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "--quiet", "--python", python, *requirements],
-        ]
-    else:
-        commands = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [python, "-m", "pip", "install", "--quiet", *requirements],
-        ]
-    for command in commands:
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
-        except subprocess.CalledProcessError as error:
-            said = error.stderr.strip().splitlines() or [""]
-            pytest.skip(f"{name} cannot be installed here: {said[-1]}")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"{name} cannot be installed here: {type(error).__name__}")
+        make = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
+        return make, [uv, "pip", "install", "--quiet", "--python", python], ["--no-cache", "--reinstall"]
+    make = [sys.executable, "-m", "venv", str(folder)]
+    return make, [python, "-m", "pip", "install", "--quiet"], ["--no-cache-dir", "--force-reinstall"]
+
+
+def reaches_an_index(install: Sequence[str]) -> bool:
+    """Whether a package that surely exists can be had from wherever these tools are told to look."""
+    return _run([*install, KNOWN], check=False).returncode == 0
+
+
+def _run(command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=PATIENCE)

@@ -60,7 +60,7 @@ def test_a_look_that_does_not_reach_back_does_not_count():
 
 
 def test_the_last_look_must_come_after_the_settle_time():
-    """A look at the very end of the settle time is too early; a short list after it does not help."""
+    """F25: a look at the very end of the settle time is too early; a short list after it does not help."""
     at_the_end = replace(LAST, at=ENDED + SETTLE)
     short_and_late = replace(LAST, finding=Missing(back_to=LAST.at))
     assert not shows_absence([FIRST, at_the_end], ATTEMPT, SETTLE)

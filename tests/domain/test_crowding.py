@@ -91,6 +91,15 @@ def test_notices_are_counted_by_account_day_and_month():
     assert crowds([wish("p", is_urgent=True), wish("q", is_urgent=True)], silent) == []
 
 
+def test_notices_go_by_the_platforms_own_calendar():
+    """A workspace in another zone asks for two notices on two days of its own, which are one day on the platform."""
+    before, after = datetime(2026, 11, 24, 17, 0, tzinfo=UTC), datetime(2026, 11, 24, 19, 0, tzinfo=UTC)
+    wishes = [wish("p", at=before, is_urgent=True), wish("q", at=after, is_urgent=True)]
+    terms = terms_of("a", notices=Notices(per_day=1))
+    [crowd] = crowds_of(wishes, {terms.account.id: terms}, ZoneInfo("Asia/Urumqi"))
+    assert (crowd.limit, crowd.span) == (Limit.NOTICES_DAY, "2026-11-25")
+
+
 def test_what_people_post_uses_no_calls():
     """An account in people's hands, or switched off, is never crowded."""
     for mode in (Mode.ASSISTED, Mode.OFF):

@@ -19,7 +19,7 @@ patiences = st.builds(Patience, settle=st.integers(1, 7200).map(lambda number: n
 
 @given(counts, jitters)
 def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
-    """The wait lies between the first pause and the longest one plus a quarter."""
+    """F27: the wait lies between the first pause and the longest one plus a quarter."""
     wait = next_try(PATIENCE, failures, NOW, jitter) - NOW
     assert PATIENCE.retry_first <= wait <= PATIENCE.retry_most * 1.25
 

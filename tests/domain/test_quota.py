@@ -50,7 +50,7 @@ def test_two_calls_keep_their_gap(quota, wishes):
 
 @given(quotas, wishes)
 def test_the_reserve_is_left_to_urgent_posts(quota, wishes):
-    """A window that ends with an ordinary call is not filled beyond the share of ordinary posts."""
+    """F44: a window that ends with an ordinary call is not filled beyond the share of ordinary posts."""
     sent = obey(quota, wishes)
     for window, most in ((HOUR, quota.per_hour), (DAY, quota.per_day)):
         for last, is_urgent in sent:

@@ -27,7 +27,7 @@ from tests.domain.walk import (
 
 
 def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_true():
-    """No order of crashes, late replies, late posts, wrong reads and requests breaks a promise; all states are met."""
+    """F25: no order of crashes, late replies or posts, wrong reads or requests breaks a promise; all states are met."""
     walked = walk(Rules())
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)

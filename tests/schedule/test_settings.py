@@ -15,6 +15,7 @@ from publisher.schedule import desk_for
 from publisher.settings import (
     Environment,
     LimitSettings,
+    MailSettings,
     Settings,
     load_settings,
     overlay,
@@ -37,6 +38,8 @@ public_ip = "211.156.0.1"
 listen = "0.0.0.0:80"
 [callbacks]
 listen = "127.0.0.1:8701"
+[audit]
+mail = { to = "a@b.cn", from = "c@d.cn", server = "smtp.b.cn:465", user = "c", secret = "audit-mail" }
 [limits.weibo]
 gap = "30s"
 per_hour = 30
@@ -91,6 +94,13 @@ secret = "t"
 """
 
 
+MAIL = """[audit.mail]
+to = "a@b.cn"
+from = "c@d.cn"
+server = "smtp.b.cn:465"
+"""
+
+
 def read(text: str) -> Settings:
     return parse_settings(text, workspace=WORKSPACE)
 
@@ -109,6 +119,9 @@ def test_every_key_arrives() -> None:
     assert found.secrets_dir == WORKSPACE / "secrets"
     assert found.dashboard.listen == "0.0.0.0:80"
     assert found.callbacks.listen == "127.0.0.1:8701"
+    assert found.audit.mail == MailSettings(
+        to="a@b.cn", sender="c@d.cn", server="smtp.b.cn:465", user="c", secret="audit-mail"
+    )
     assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
     assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
     assert found.limits["weibo"] == LimitSettings(
@@ -143,6 +156,7 @@ def test_defaults_hold_when_nothing_is_said() -> None:
     assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Shanghai", 2)
     assert (found.dashboard.listen, found.secrets_dir) == ("127.0.0.1:8700", None)
     assert found.callbacks.listen is None
+    assert found.audit.mail is None
 
 
 def test_an_absolute_database_path_stays() -> None:
@@ -154,6 +168,13 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
     """Neither the settings' representation nor a problem repeats the database's address."""
     assert "hunter2" not in repr(read('database = "postgresql://u:hunter2@h/d"'))
     assert "hunter2" not in str(refusal('database = "mysql://u:hunter2@h/d"').problems)
+    assert "hunter2" not in str(refusal(MAIL.replace("smtp", "u:hunter2@smtp")).problems)
+
+
+def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
+    """I23: only what cannot lead away is taken."""
+    for server in ("127.0.0.1:25", "localhost:25", "[::1]:465"):
+        assert read('environment = "drill"\n' + MAIL.replace("smtp.b.cn:465", server)).audit.mail
 
 
 @pytest.mark.parametrize(
@@ -163,6 +184,8 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ('timezone = "../../etc/passwd"', (1, 12, "timezone", "unknown_timezone")),
         ('database = "sqlite:///:memory:"', (1, 12, "database", "bad_database")),
         ('database = "sqlite://"', (1, 12, "database", "bad_database")),
+        ('database = "postgresql://u:pass@word@host/db"', (1, 12, "database", "bad_database")),
+        ('database = "postgresql://u:pass@host:port/db"', (1, 12, "database", "bad_database")),
         ("days_ahead = 0", (1, 14, "days_ahead", "too_small")),
         ("days_ahead = 1000", (1, 14, "days_ahead", "too_great")),
         ("days_ahead = true", (1, 14, "days_ahead", "wrong_type")),
@@ -171,6 +194,13 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
+        (MAIL.replace("a@b", "a b@b"), (2, 6, "audit.mail.to", "bad_mailbox")),
+        (MAIL.replace("c@d", "王 <c@d"), (3, 8, "audit.mail.from", "bad_mailbox")),
+        (MAIL.replace(":465", ""), (4, 10, "audit.mail.server", "bad_mail_server")),
+        (MAIL + 'user = "c"', (5, 1, "audit.mail.user", "half_a_mail_login")),
+        (MAIL + 'secret = "s"', (5, 1, "audit.mail.secret", "half_a_mail_login")),
+        (MAIL + 'user = "c"\nsecret = "hunter 2"', (6, 10, "audit.mail.secret", "not_a_secret_name")),
+        ('environment = "drill"\n' + MAIL, (5, 10, "audit.mail.server", "drill_mail_not_loopback")),
         ('[limits.weebo]\ngap = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
         ('[limits.weibo]\ngapp = "1s"', (2, 1, "limits.weibo.gapp", "unknown_key")),
         ('[limits.weibo]\ngap = "1 hour"', (2, 7, "limits.weibo.gap", "bad_duration")),
@@ -240,8 +270,7 @@ def test_addresses_that_will_do() -> None:
 def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: list[str]) -> None:
     """Where Weibo itself would refuse every post for want of an address, the check warns, and names the account."""
     settings = read(text)
-    terms, _adapters = terms_of(settings)
-    found = without_address(terms.values(), settings.environment)
+    found = without_address(terms_of(settings).values(), settings.environment)
     assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
         ("public_ip_missing", False, name) for name in named
     ]

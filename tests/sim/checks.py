@@ -83,10 +83,14 @@ def seconds(simulation: Simulation, micros: int) -> float:
 
 
 def i1_at_most_one(simulation: Simulation) -> Iterator[str]:
-    """One creation for each delivery, unless an earlier copy was gone and a person ordered another."""
+    """One creation for each delivery, unless an earlier copy was gone and a person ordered another.
+
+    What a review refused before anybody could see it was never a post.
+    """
+    gone = {line["post_id"]: line["t"] for line in simulation.log if line["kind"] == "removed"}
+    seen = {line["post_id"] for line in simulation.log if line["kind"] == "visible"}
     for row in deliveries(simulation):
-        copies = simulation.copies(row)
-        gone = {line["post_id"]: line["t"] for line in simulation.log if line["kind"] == "removed"}
+        copies = [post for post in simulation.copies(row) if post.id in seen or post.state != "refused"]
         for first, second in pairwise(copies):
             ruled = [entry for entry in story(simulation, row) if entry["event"] == "Ruled"]
             between = [entry for entry in ruled if first.created < seconds(simulation, entry["at"]) < second.created]
@@ -199,9 +203,9 @@ def i8_published_is_true(simulation: Simulation) -> Iterator[str]:
             yield f"{name_of(row)} names {row['remote_id']}, which is not its post"
     for row in deliveries(simulation):
         standing = [post for post in simulation.copies(row) if post.state == "live"]
-        if row["state"] in ("failed", "expired", "cancelled", "retracted", "removed") and standing:
-            if row["state"] == "removed" or not any(e["event"] == "Ruled" for e in story(simulation, row)):
-                yield f"{name_of(row)} is {row['state']}, but {standing[0].id} is live"
+        ruled = any(entry["event"] == "Ruled" for entry in story(simulation, row))
+        if standing and row["state"] in ENDED - {"published"} and not ruled:
+            yield f"{name_of(row)} is {row['state']}, but {standing[0].id} is live"
 
 
 def i9_no_loss(simulation: Simulation) -> Iterator[str]:

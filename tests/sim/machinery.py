@@ -6,9 +6,11 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,9 +20,13 @@ from sqlalchemy import Engine, event
 import adapters._http
 import publisher.daemon
 import publisher.wiring.application
+import publisher.wiring.books
+import publisher.wiring.studio
 from publisher.daemon import GRACE, Daemon, _beat
+from publisher.rendering import Templates, load_templates
+from publisher.store.journal import Journal
 from publisher.world import World
-from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop
+from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH
 
@@ -85,7 +91,6 @@ def made_up(
     loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], *, trace: bool
 ) -> Iterator[None]:
     """Let nothing but the seed decide, as long as this lasts."""
-    bytes_dice = Random(f"{seed}/bytes")
     kept = random.getstate()
     studios: dict[object, Any] = {}
     build = publisher.wiring.application.build_studio
@@ -101,14 +106,15 @@ def made_up(
         for place, name, value in (
             (time, "time", lambda: EPOCH + loop.time()),
             (time, "monotonic", loop.time),
-            (os, "urandom", bytes_dice.randbytes),
-            (random, "_urandom", bytes_dice.randbytes),
             (adapters._http, "_Network", lambda: network),
             (publisher.daemon, "_run_on", lambda daemon: _run_on(daemon, pace)),
             (publisher.daemon, "_spare_the_collector", lambda: None),
             (publisher.wiring.application, "build_studio", build_once),
+            (publisher.wiring.books, "Journal", _open_journal),
+            (publisher.wiring.studio, "load_templates", _load_once),
         ):
             stack.enter_context(replaced(place, name, value))
+        stack.enter_context(made_up_bytes(seed))
         stack.enter_context(_logged(loop, trace=trace))
         event.listen(Engine, "connect", _belongs)
         stack.callback(event.remove, Engine, "connect", _belongs)
@@ -126,6 +132,14 @@ def replaced(place: object, name: str, value: object) -> Iterator[None]:
         yield
     finally:
         setattr(place, name, kept)
+
+
+@contextlib.contextmanager
+def made_up_bytes(seed: str) -> Iterator[None]:
+    """Let what the system gives as chance come from the seed."""
+    give = dice_for(f"{seed}/bytes").randbytes
+    with replaced(os, "urandom", give), replaced(random, "_urandom", give):
+        yield
 
 
 @contextlib.contextmanager
@@ -154,6 +168,23 @@ def _belongs(connection: Any, _record: object) -> None:
     life = LIFE.get()
     if life is not None:
         life.ends.append(connection.close)
+
+
+def _load_once(folders: Sequence[Path]) -> Templates:
+    """Compile the shipped templates once; no run has any of its own."""
+    return _shipped(folders[-1])
+
+
+@cache
+def _shipped(folder: Path) -> Templates:
+    return load_templates([folder])
+
+
+def _open_journal(path: Path) -> Journal:
+    journal, life = Journal(path), LIFE.get()
+    if life is not None:
+        life.ends.append(journal.close)
+    return journal
 
 
 async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:

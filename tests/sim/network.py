@@ -112,7 +112,7 @@ class Stream(httpcore.AsyncNetworkStream):
 
     line: Line
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # its face
         line = self.line
         while not line.received and not line.is_over:
             line.waiting = asyncio.get_running_loop().create_future()
@@ -123,7 +123,7 @@ class Stream(httpcore.AsyncNetworkStream):
             raise line.error
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # its face
         self.line.network.carry(self.line, buffer)
 
     async def aclose(self) -> None:
@@ -143,7 +143,7 @@ class Network(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's face
         local_address: str | None = None,
         socket_options: object = None,
     ) -> httpcore.AsyncNetworkStream:

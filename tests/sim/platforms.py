@@ -175,7 +175,7 @@ class Platforms:
 
 
 def open_platforms(loop: VirtualLoop, dice: Random) -> Platforms:
-    """Give an empty world of all platforms. Their own guard against repetition is off: the question is if we need it."""
+    """Give an empty world of all platforms. Their own guard against repetition is off: it must not be needed."""
     world = TimedWorld(loop)
     mischief = Mischief(dice)
     world.rules = mischief  # type: ignore[assignment] # it has the face of the rules that calls meet

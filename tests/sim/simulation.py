@@ -1,15 +1,16 @@
 """One run: publisher's daemon, the platforms and people, from one seed, in made-up time."""
 
 import asyncio
+import atexit
 import contextlib
 import hashlib
 import json
+import shutil
 import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -30,13 +31,12 @@ from publisher.store.setup import prepare
 from publisher.wiring.application import open_application
 from publisher.wiring.books import open_books
 from publisher.world import FAILPOINTS, World
-from tests.sim.loop import Life, VirtualLoop
-from tests.sim.machinery import Fate, SimWorld, made_up, new_life
+from tests.sim.loop import Life, VirtualLoop, dice_for
+from tests.sim.machinery import Fate, SimWorld, made_up, made_up_bytes, new_life
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH, Platforms, open_platforms
 from tests.sim.workspace import SETTLE, Entry, Workspace, identity_of, instant, make_workspace, platform_of
 
-MARKED = timedelta(hours=5)
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
 LONGEST_CALM = 6 * 3600.0
 MOST_RULINGS = 8
@@ -187,7 +187,8 @@ class Simulation:
         """Whether nothing moves any more, but what a person must decide, or what waits for such a thing."""
         rows = self.rows("SELECT * FROM delivery")
         held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
-        return bool(rows) and all(
+        is_told = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
+        return is_told and all(
             row["state"] in ENDED
             or row["state"] == "held"
             or (row["state"] == "due" and (row["follows"], row["account"]) in held)
@@ -335,8 +336,10 @@ class Simulation:
 def empty_database() -> Path:
     """Give a database that stands at the newest migration, made once."""
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-empty-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = folder / "publisher.db"
-    asyncio.run(prepare(f"sqlite:///{file}", "drill", folder / "intents.jsonl", World()))
+    with made_up_bytes("empty"):
+        asyncio.run(prepare(f"sqlite:///{file}", "drill", folder / "intents.jsonl", World()))
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return file
@@ -345,12 +348,12 @@ def empty_database() -> Path:
 @contextlib.contextmanager
 def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False) -> Iterator[Simulation]:
     """Give a run whose daemon is about to start."""
-    loop = VirtualLoop(Random(f"{seed}/loop"))
-    platforms = open_platforms(loop, Random(f"{seed}/mischief"))
-    connect = Random(f"{seed}/connect")
-    network = Network(loop, platforms.application, Random(f"{seed}/network"))
+    loop = VirtualLoop(dice_for(f"{seed}/loop"))
+    platforms = open_platforms(loop, dice_for(f"{seed}/mischief"))
+    connect = dice_for(f"{seed}/connect")
+    network = Network(loop, platforms.application, dice_for(f"{seed}/network"))
     workspace = make_workspace(shape.accounts, empty_database())
-    fate = Fate(Random(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
+    fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
     world = SimWorld(loop=loop, fate=fate, skew=shape.skew)
     try:
         with made_up(loop, network, seed, lambda: simulation.pace, trace=trace):
@@ -359,7 +362,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 seed=seed,
                 shape=shape,
                 loop=loop,
-                dice=Random(f"{seed}/people"),
+                dice=dice_for(f"{seed}/people"),
                 workspace=workspace,
                 platforms=platforms,
                 world=world,

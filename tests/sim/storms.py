@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from random import Random
 
 from tests.sim.checks import violations
+from tests.sim.loop import dice_for
 from tests.sim.platforms import EPOCH
 from tests.sim.simulation import DEADLY, Shape, Simulation, opened
 from tests.sim.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
@@ -38,12 +38,14 @@ class Verdict:
 
 def shape_of(seed: str) -> Shape:
     """Draw a storm. About one in eight is no storm at all: then everything must be published."""
-    dice = Random(f"{seed}/shape")
+    dice = dice_for(f"{seed}/shape")
     accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
     shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))
     if dice.random() < 0.06:
         return shape
-    shape.create, shape.read, shape.other = dice.choice([(0.1, 0.5, 0.0), (0.4, 0.2, 0.1), (0.7, 0.4, 0.1), (0.9, 0.6, 0.2)])
+    shape.create, shape.read, shape.other = dice.choice(
+        [(0.1, 0.5, 0.0), (0.4, 0.2, 0.1), (0.7, 0.4, 0.1), (0.9, 0.6, 0.2)]
+    )
     shape.connect = dice.choice([0.0, 0.0, 0.1])
     shape.chance_of_death = dice.choice([0.0, 0.0, 0.003, 0.03])
     shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 4]))}
@@ -55,7 +57,7 @@ def shape_of(seed: str) -> Shape:
 
 def entries_of(seed: str, shape: Shape) -> list[Entry]:
     """Draw a schedule whose posts fall due in the first part of the storm."""
-    dice = Random(f"{seed}/entries")
+    dice = dice_for(f"{seed}/entries")
     start, calm = instant(EPOCH), not (shape.create or shape.orders or shape.appointed)
     entries: list[Entry] = []
     for number in range(1, dice.choice([2, 3, 4, 5]) + 1):
@@ -71,6 +73,7 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
         if originals and dice.random() < 0.2:
             original = dice.choice(originals)
             entry.follows, entry.accounts = original.id, original.accounts
+            entry.at = (original.at or start) + timedelta(seconds=dice.uniform(1, 60))
             entry.title = f"续报：{original.title}{number}"
         elif dice.random() < 0.2:
             entry.at, entry.cron = None, "*/2 * * * *"
@@ -205,8 +208,9 @@ def post_by_hand(simulation: Simulation) -> None:
 
 
 def remove_something(simulation: Simulation) -> None:
-    """The platform takes a post down."""
-    live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.created >= EPOCH]
+    """The platform takes a post down. It must have been seen before: no read tells the others from posts never made."""
+    known = {row["remote_id"] for row in simulation.rows("SELECT remote_id FROM delivery")}
+    live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.world.remove(post, "platform")

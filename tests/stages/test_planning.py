@@ -20,8 +20,10 @@ from publisher.schedule import desk_for, parse_schedule
 from publisher.settings import parse_settings
 from publisher.store.board import Board
 from publisher.store.engine import OvertakenError
+from publisher.store.journal import Intent
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
+from publisher.store.recovery import KEEPER, readopt, unplaced
 from publisher.store.registry import Acceptance, Draft
 from publisher.store.rounds import Rounds
 from publisher.testing.fakes import START
@@ -391,3 +393,23 @@ async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(plan
 
     one, other = await asyncio.gather(order(), order(), return_exceptions=True)
     assert {type(one), type(other)} == {int, RefusedError}
+
+
+async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_are_taken_back_as_doubts(planner, world):
+    """However late it is: called accounts are read, the others go the way of what is late; other instants stay gone."""
+    world.pass_time(timedelta(days=1, hours=3))
+    names = (("p", "once"), ("c", START.isoformat()))
+    calls = [
+        Intent(
+            delivery=9, attempt=1, epoch=1, rendition=post, at=START.isoformat(), post=post, label=label, account="a"
+        )
+        for post, label in names
+    ]
+    database = planner.registry.books.database
+    await database.write(lambda unit: readopt(planner.registry.books, unit, calls, KEEPER))
+    text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
+    assert await reload(planner, text, "schedule.toml") == 2 + 2 + 2 * 2
+    found = {(item.key.post, item.key.label, item.account): item.state for item in await deliveries(planner)}
+    assert {key for key, state in found.items() if state is State.UNKNOWN} == {(*name, "a") for name in names}
+    assert (await planner.registry.known())[PostId("p")].called == frozenset()
+    assert await database.read(unplaced) == []

@@ -8,7 +8,7 @@ import pytest
 
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published, Reach, Receipt, Sighting, Unknown
+from publisher.domain.outcome import Gone, Published, Reach, Receipt, Sighting, Unknown
 from publisher.domain.post import PostId
 from publisher.keeping import keep
 from publisher.store.board import Board
@@ -28,6 +28,19 @@ class Watched(FakeAdapter):
     async def find(self, parcel):
         self.asked.append(parcel.delivery)
         return await super().find(parcel)
+
+
+class Brief(FakeAdapter):
+    """A platform whose list and figures have no room for our posts; asked for by number, it knows all but the first."""
+
+    async def recent(self):
+        return self.strangers
+
+    async def measure_reach(self, _receipts):
+        return {}
+
+    async def follow_up(self, ticket):
+        return Gone() if ticket.number == "1" else await super().follow_up(ticket)
 
 
 async def live(open_desk, *, is_exclusive=False):
@@ -109,6 +122,23 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
         world.pass_time(HOUR)
         await watch_due(watches, adapters, 10)
         assert await state(desk) is expected
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, tells):
+    """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""
+    terms = terms_of("a")
+    desk = await open_desk(replace(terms, traits=replace(terms.traits, counts_show_removals=tells)))
+    brief = Brief(now=desk.books.world.now)
+    adapters, watches = dict.fromkeys(desk.books.terms, brief), Watches(desk.books)
+    await publish(desk, adapters, "p")
+    await publish(desk, adapters, "q")
+    brief.strangers += [stranger(number, START + number * timedelta(minutes=5)) for number in range(5, 0, -1)]
+    for _ in range(3):
+        world.pass_time(HOUR)
+        await watch_due(watches, adapters, 10)
+    assert await state(desk) is (State.REMOVED if tells else State.PUBLISHED)
+    assert await state(desk, "q") is State.PUBLISHED
 
 
 async def test_a_live_post_read_with_its_number_counts_as_verified(open_desk, world):

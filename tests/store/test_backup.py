@@ -22,12 +22,12 @@ from publisher.keeping import settle_the_dead
 from publisher.reconciling import reconcile_due
 from publisher.reviewing import person
 from publisher.store.audit import Audit
-from publisher.store.backup import make_backup, read_label
+from publisher.store.backup import Label, make_backup, read_label
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.exchange import decide, finish
-from publisher.store.journal import Journal, newest_intents, read_journal
+from publisher.store.journal import Intent, Journal, newest_intents, read_journal, write_journal
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
@@ -236,7 +236,7 @@ async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_on
 
 
 async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(place):
-    """Refused unless asked for; then what was due, and what goes at once, starts as a doubt, but for new words later."""
+    """Refused unless asked for; then what was due starts as a doubt, and what comes later does not."""
     await place.open()
     await place.file_posts("p", "later", at=START + timedelta(minutes=1))
     place.copy()
@@ -436,3 +436,36 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
     attempts = await place.books.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
     assert attempts == 4
     await place.close()
+
+
+@pytest.mark.parametrize(
+    ("kept_since", "newest", "wanted"),
+    [
+        (None, "in it", None),
+        (None, "not in it", "journal_other"),
+        (START - timedelta(hours=1), "not in it", "journal_other"),
+        (START + timedelta(minutes=1), "not in it", None),
+        (START + timedelta(hours=2), "in it", "journal_other"),
+        (None, None, None),
+    ],
+)
+async def test_a_shortened_journal_serves_as_long_as_it_reaches_back_to_the_backup(place, kept_since, newest, wanted):
+    """Lines left out must be of before the backup, or a call since then would be forgotten."""
+    line = Intent(delivery=1, attempt=1, epoch=1, rendition="f", at=START.isoformat(), post="p", account="a")
+    label = Label(
+        at=(START + timedelta(hours=1)).isoformat(),
+        database="publisher.db",
+        environment="drill",
+        chain="",
+        entries=1,
+        newest=line if newest else None,
+        seal="",
+    )
+    held = [line] if newest == "in it" else []
+    write_journal(place.journal, [*held, replace(line, attempt=2)], kept_since)
+    try:
+        recall(place.journal, label, START, is_incomplete_fine=False)
+        found = None
+    except RefusedError as refused:
+        found = refused.code
+    assert found == wanted

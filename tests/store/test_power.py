@@ -1,9 +1,7 @@
 """The power fails: what was announced is on the disk before the first byte of a call leaves."""
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +13,12 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal, newest_intents
+from publisher.store.journal import newest_intents
 from publisher.store.rounds import Rounds
 from publisher.store.rows import ATTEMPT
 from publisher.store.setup import prepare
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, StillWorld
+from publisher.testing.builders import terms_of
+from publisher.testing.fakes import StillWorld
 
 WORKER = """
 import asyncio, sys
@@ -55,39 +53,36 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
-def freeze(folder: Path, point: str) -> subprocess.Popen:
-    """Start a worker that stops dead at a failpoint, and wait until it has."""
+def cut_power(folder: Path, copy: Path, point: str) -> None:
+    """Let a worker stop dead at a failpoint, and copy the files as they are then, without what is only in memory."""
     folder.mkdir()
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE)
-    _pid, status = os.waitpid(worker.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status), status
-    return worker
-
-
-async def open_copy(folder: Path, copy: Path) -> Books:
-    """Open what the disk holds: the database and its log of writes, without the memory that its processes share."""
     copy.mkdir()
-    for file in folder.iterdir():
-        if not file.name.endswith("-shm"):
-            shutil.copy(file, copy)
-    url, world = f"sqlite:///{copy / 'publisher.db'}", StillWorld()
-    await prepare(url, "drill", copy / "intents.jsonl", world)
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE) as worker:
+        _pid, status = os.waitpid(worker.pid, os.WUNTRACED)
+        for file in folder.iterdir():
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, copy)
+        worker.kill()
+        assert worker.stdout.read() == b""
+    assert os.WIFSTOPPED(status), status
+
+
+async def books_after_a_cut(tmp_path: Path, point: str) -> Books:
+    """Open what is left after a power cut at a failpoint."""
+    folder = tmp_path / "after"
+    cut_power(tmp_path / "before", folder, point)
+    url, world = f"sqlite:///{folder / 'publisher.db'}", StillWorld()
+    await prepare(url, "drill", folder / "intents.jsonl", world)
     return Books(database=Database(open_engine(url), world), terms={"a": terms_of("a")}, worker=WorkerId("w"))
 
 
 @pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
 async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp_path, point, lines):
     """F16: the files as they lie there know the attempt, and the call that may have followed is a doubt."""
-    worker = freeze(tmp_path / "before", point)
-    try:
-        books = await open_copy(tmp_path / "before", tmp_path / "after")
-    finally:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
+    books = await books_after_a_cut(tmp_path, point)
     attempts = await books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(newest_intents(tmp_path / "after" / "intents.jsonl")) == lines
-    assert worker.stdout.read() == b""
     assert await Rounds(books).lapse_own() == 1
     assert set(await Board(books).counts()) == {State.UNKNOWN}
     await books.database.close()
@@ -95,12 +90,7 @@ async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp
 
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
     """F16: power lost a moment sooner leaves a claim, which is due again."""
-    worker = freeze(tmp_path / "before", "intent.before_commit")
-    try:
-        books = await open_copy(tmp_path / "before", tmp_path / "after")
-    finally:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
+    books = await books_after_a_cut(tmp_path, "intent.before_commit")
     assert await Rounds(books).lapse_own() == 1
     assert set(await Board(books).counts()) == {State.DUE}
     await books.database.close()
@@ -123,9 +113,8 @@ def test_f16_both_files_are_synced_before_the_parcel_is_handed_out(tmp_path):
     folder = tmp_path / "books"
     folder.mkdir()
     watched = ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write,pwrite64"]
-    done = subprocess.run(
-        [*watched, sys.executable, "-c", WORKER, str(folder), ""], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [*watched, sys.executable, "-c", WORKER, str(folder), ""]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode and "ptrace" in done.stderr:
         pytest.skip("NO STRACE: processes may not be watched here")
     assert done.stdout == "parcel\n", done.stderr
@@ -142,22 +131,7 @@ def order_of(trace: str) -> list[str]:
             happened.append("line")
         elif "sync(" in line and "intents.jsonl" in line:
             happened.append("journal")
-        elif 'write(1' in line and "parcel" in line:
+        elif "write(1" in line and "parcel" in line:
             happened.append("parcel")
     at = happened.index("line")
     return [happened[at - 1], *happened[at + 1 :][:2]]
-
-
-async def test_f16_the_journal_is_synced_when_append_returns(tmp_path, monkeypatch):
-    """F16: what the journal has synced holds the whole line."""
-    synced = []
-    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(os.pread(file, 10_000, 0)) or os.fsync(file))
-    url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    world = StillWorld()
-    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
-    assert file_posts
-    assert post_of
-    assert START
-    assert Journal
-    assert json
-    assert synced == []

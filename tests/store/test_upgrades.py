@@ -1,4 +1,4 @@
-"""Every older database comes up with all that it holds, and a death in the middle leaves it as it was or brings it up."""
+"""Every older database comes up with all that it holds, and a death in the middle leaves it as it was."""
 
 import signal
 import sqlite3
@@ -29,18 +29,25 @@ from publisher.store.setup import prepare
 from publisher.world import World, read_failpoints
 asyncio.run(prepare(sys.argv[1], "drill", Path(sys.argv[2]), World(failpoints=read_failpoints(sys.argv[3]))))
 """
-MOMENT = 1_795_568_400_000_000
-OLD_ROWS = f"""
-INSERT INTO stamp VALUES ('environment', 'drill');
-INSERT INTO delivery (post, label, account, platform, login, state, version, revision, definition, rendition, planned_at,
-    due_at, expires_at, max_late, updated_at, is_urgent, attempts, epoch, looks, refusals, failures, deaths, is_by_word,
-    was_claimed, was_resent, is_withdrawn, is_retract_ordered, remote_id, url, live_at)
-VALUES ('p', 'once', 'a', 'fake', 'a', 'published', 5, 'r', 'd', 'f', {MOMENT}, {MOMENT}, {MOMENT}, 1, {MOMENT}, 0, 1, 1,
-    0, 0, 0, 0, 0, 1, 0, 0, 0, '77', 'https://fake.example/77', {MOMENT});
-INSERT INTO attempt (delivery, number, epoch, login, account, worker, rendition, since, intended_at, ended_at, outcome)
-VALUES (1, 1, 1, 'a', 'a', 'w', 'f', {MOMENT}, {MOMENT}, {MOMENT}, 'Published');
-"""
-AUDIT = f"INSERT INTO audit (at, role, name, event, subject, detail) VALUES ({MOMENT}, 'planner', 'x', 'Filed', 'p@a', '{{}}')"
+AT = 1_795_568_400_000_000
+DELIVERY = {
+    "post": "p", "label": "once", "account": "a", "platform": "fake", "login": "a", "state": "published", "version": 5,
+    "revision": "r", "definition": "d", "rendition": "f", "planned_at": AT, "due_at": AT, "expires_at": AT,
+    "max_late": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "epoch": 1, "looks": 0, "refusals": 0,
+    "failures": 0, "deaths": 0, "is_by_word": 0, "was_claimed": 1, "was_resent": 0, "is_withdrawn": 0,
+    "is_retract_ordered": 0, "remote_id": "77", "url": "https://fake.example/77", "live_at": AT,
+}  # fmt: skip
+ATTEMPT = {
+    "delivery": 1, "number": 1, "epoch": 1, "login": "a", "account": "a", "worker": "w", "rendition": "f", "since": AT,
+    "intended_at": AT, "ended_at": AT, "outcome": "Published",
+}  # fmt: skip
+ENTRY = {"at": AT, "role": "planner", "name": "x", "event": "Filed", "subject": "p@a", "detail": "{}"}
+
+
+def insert(connection, table, row):
+    blanks = ", ".join("?" * len(row))
+    columns = ", ".join(row)
+    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({blanks})", tuple(row.values()))  # noqa: S608 # ours
 
 
 def config(connection=None):
@@ -66,9 +73,11 @@ class Old:
             connection.commit()
         engine.dispose()
         with sqlite3.connect(self.file) as connection:
-            connection.executescript(OLD_ROWS)
-            if version < "0004":
-                connection.execute(AUDIT)
+            insert(connection, "stamp", {"key": "environment", "value": "drill"})
+            insert(connection, "delivery", DELIVERY)
+            insert(connection, "attempt", ATTEMPT)
+            if version < "0004":  # from then on an entry is bound to the one before
+                insert(connection, "audit", ENTRY)
         connection.close()
 
     def start(self, failpoints: str) -> int:

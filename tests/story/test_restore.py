@@ -74,7 +74,7 @@ def settle(workspace, simulator, wait_until):
 
 
 def test_f85_after_a_restore_nothing_is_doubled_and_everything_is_explained(gone_wrong, simulator, wait_until):
-    """What the backup knows, what it has lost with the journal's word, and what was never sent: each ends as it should."""
+    """What the backup knows, what only the journal knows, and what was never sent: each ends as it should."""
     said = gone_wrong.publisher("--lang", "en", "restore", str(gone_wrong.folder / "kept.db"), "--by", "li")
     assert "Everything is paused" in said
     settle(gone_wrong, simulator, wait_until)

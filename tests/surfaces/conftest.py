@@ -31,6 +31,7 @@ class Said:
 
 
 Run = Callable[..., Said]
+PUBLIC_IP = 'public_ip = "211.156.0.1"'
 
 
 @pytest.fixture
@@ -49,8 +50,10 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """Give a new live workspace as `init` makes it."""
+    """Give a new live workspace as `init` makes it, in which the operator has written the machine's address."""
     found_workspace(tmp_path / "workspace", workspace_files())
+    settings = tmp_path / "workspace" / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace('# public_ip = "203.0.113.10"', PUBLIC_IP), "utf-8")
     return tmp_path / "workspace"
 
 

@@ -71,6 +71,13 @@ def test_the_list_has_what_a_person_needs(run, handed):
             assert (handed / picture).stat().st_size > 0
 
 
+def test_the_list_warns_of_what_can_never_be_verified(run, handed):
+    """WeChat shows no mass send to anybody who asks: whoever posts there by hand is told so beforehand."""
+    said = run("-C", handed, "assist").out
+    tasks = run("-C", handed, "assist", "--json").json["tasks"]
+    assert said.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
+
+
 def test_the_list_speaks_to_people(run, handed):
     """Each task says where to post, what to copy, by when, and how to report."""
     told = run("-C", handed, "assist").out

@@ -63,6 +63,14 @@ def test_check_lists_all_problems_in_order(run, workspace):
     assert any(line.startswith("    ") for line in found.out.splitlines())
 
 
+def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
+    """What `init` makes has no error; that Weibo wants the machine's public address is told before anything is sent."""
+    assert run("init", tmp_path / "new").code == 0
+    checked = run("-C", tmp_path / "new", "check", "--json")
+    told = {item["code"]: item["severity"] for item in checked.json["problems"]}
+    assert (checked.code, checked.json["ok"], told["public_ip_missing"]) == (0, True, "warning")
+
+
 def test_check_tells_settings_and_syntax_errors_together(run, workspace):
     """A broken publisher.toml does not hide a broken schedule.toml."""
     (workspace / "publisher.toml").write_text('environment = "drll"\n', "utf-8")

@@ -10,17 +10,19 @@ from sqlalchemy import select
 
 from adapters.wechat.callback import WeChatCallbacks
 from adapters.wechat.tickets import Work, ticket_for
-from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.account import Account, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import State
 from publisher.domain.outcome import Submitted
 from publisher.domain.rendition import DeliveryId
 from publisher.settings import Settings
 from publisher.store.board import Board
+from publisher.store.notes import LoginNotes
 from publisher.store.rows import AUDIT
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 from publisher.web.callbacks import LARGEST, Desk, Seen, create_app
 from publisher.wiring.listening import Ear, ears_of
+from publisher.wiring.listening import hasten as hasten_by
 from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
 
 PATH = "/callback/wechat/a"
@@ -43,7 +45,7 @@ class Hall:
         ear = Ear(account=account, callbacks=WeChatCallbacks(), secret=secret)
 
         async def hasten(ear, hint):
-            number = await desk.outbox.hasten(ear.account.id, lambda ticket: ear.callbacks.is_meant(hint, ticket))
+            number = await hasten_by(desk.outbox, ear, hint)
             self.hastened.append((hint.number, number))
             return number
 
@@ -131,6 +133,15 @@ async def test_what_proves_nothing_changes_nothing(open_hall, secret, message, c
     hall = await open_hall(secret)
     assert (await hall.push(message, **changes)).status_code == status
     assert (await hall.delivery()).next_at == LATER
+
+
+async def test_why_it_failed_is_noted_for_the_read(open_hall):
+    """What WeChat says of a failure decides nothing, and is at hand when the read finds that it failed."""
+    hall = await open_hall(SEALED, "mass-3147400001")
+    assert (await hall.push(sealed(SENT.replace("send success", "err(20008)")))).status_code == 200
+    notes = LoginNotes(database=hall.desk.books.database, login=LoginId("wechat/w"))
+    assert await notes.recall("said:mass-3147400001") == "20008"
+    assert (await hall.delivery()).state is State.SUBMITTED
 
 
 async def test_a_message_counts_once(open_hall, world):

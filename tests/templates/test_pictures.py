@@ -54,7 +54,7 @@ def test_type_is_told_by_content(tmp_path, kind, media_type):
     ],
 )
 def test_bad_pictures_are_refused(tmp_path, content, code):
-    """What is cut short, of another type, or too big in bytes or pixels is refused, with the file's name."""
+    """F75: what is cut short, of another type, or too big in bytes or pixels is refused, with the file's name."""
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -65,7 +65,7 @@ def test_bad_pictures_are_refused(tmp_path, content, code):
 
 
 def test_missing_picture_is_refused(tmp_path):
-    """A picture that is not there, or is a folder, is refused and named."""
+    """F75: a picture that is not there, or is a folder, is refused and named."""
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError) as caught:
             read_picture(path, "图")

@@ -45,7 +45,7 @@ def refusal(written, text, **changes):
     ],
 )
 def test_reaching_out_is_refused(written, text):
-    """A template can call nothing, reach no inner part of Python, and repeat no text without end."""
+    """F74: a template can call nothing, reach no inner part of Python, and repeat no text without end."""
     problem = refusal(written, f"{GOOD}\n{text}")
     assert problem.code in {"template_forbidden", "template_undefined"}
     assert problem.place.line == 2
@@ -53,7 +53,7 @@ def test_reaching_out_is_refused(written, text):
 
 @pytest.mark.parametrize("text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "])
 def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
-    """Syntax errors and filters that are not on the list stop the loading, with file and line."""
+    """F74: syntax errors and filters that are not on the list stop the loading, with file and line."""
     with pytest.raises(TemplateError) as caught:
         written({"own/weibo.txt": f"{GOOD}\n\n{text}"})
     (problem,) = caught.value.problems
@@ -74,7 +74,7 @@ def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
     ],
 )
 def test_endless_work_is_stopped(written, text):
-    """Loops, macros and includes that would run on are stopped soon, with the line they ran in."""
+    """F74: loops, macros and includes that would run on are stopped soon, with the line they ran in."""
     problem = refusal(written, f"{GOOD}\n{text}")
     assert problem.code == "template_endless" or (problem.code == "template_forbidden" and "'x' * 1" in text)
     assert problem.place.line in {1, 2}
@@ -104,12 +104,12 @@ NUMBERS = "{% set a0 = 9 %}" + "".join(f"{{% set a{n + 1} = a{n} * a{n} %}}" for
 
 @pytest.mark.parametrize("text", [DOUBLING, GATHERING, ADDING, JOINING, FLOOD, NUMBERS])
 def test_huge_output_is_stopped(written, text):
-    """Text that swells is stopped before it fills the memory, however it is put together."""
+    """F74: text that swells is stopped before it fills the memory, however it is put together."""
     assert refusal(written, f"{GOOD}\n{text}").code == "template_huge"
 
 
 def test_missing_value_is_named_with_its_line(written):
-    """A value that was not given is named, with file, line, post and account; nothing is printed in its place."""
+    """F74: a value that was not given is named, with file, line, post and account; nothing is printed in its place."""
     problem = refusal(written, f"{GOOD}\n一\n{{{{ data.hotline }}}}")
     assert problem.code == "template_undefined"
     assert (problem.place.line, problem.facts["name"]) == (3, "hotline")
@@ -248,7 +248,7 @@ def test_missing_folder_has_no_templates(tmp_path):
 
 
 def test_time_runs_out_too():
-    """A rendering whose steps are few but slow is stopped by the clock."""
+    """F74: a rendering whose steps are few but slow is stopped by the clock."""
     budget = Budget(steps=64, seconds=0)
     with pytest.raises(EndlessError):
         deque((budget.spend() for _ in range(64)), maxlen=0)

@@ -44,7 +44,9 @@ class Reading:
         user: dict[str, Any] = {"is_login": 0}
         if call.account:
             user = {"is_login": 1, **self._people.author(call.account)}
-        return read(call, {"anti": {"tbs": self._sign_in.tbs(call.account)}, "user": user})
+        standing = standing_of(self.world, call.account)
+        flags = shown_standing(call, standing) if any(standing.values()) else {}
+        return read(call, {"anti": {"tbs": self._sign_in.tbs(call.account), **flags}, "user": user})
 
     def login(self, call: Call) -> Answer:
         """The app's sign-in by BDUSS; 1 for one that is nobody's."""

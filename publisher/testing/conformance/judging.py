@@ -22,6 +22,8 @@ from publisher.testing.conformance.stage import Stage
 
 DENIALS = (Rejected, RateLimited, Busy, NotSent, CredentialExpired)
 """Answers that say: nothing was made."""
+MADE = (HoldReason.WRONG_ACCOUNT, HoldReason.HIDDEN)
+"""Where a person is asked about something that was made."""
 
 
 async def publish(stage: Stage, adapter: Adapter, parcel: Parcel) -> Outcome:
@@ -42,8 +44,7 @@ async def judge(stage: Stage, adapter: Adapter, parcel: Parcel, outcome: Outcome
     await stage.pass_time(adapter.traits.server_delay)
     made = await stage.made()
     require(Rule.ONE_CREATE, len(made) <= 1, f"{len(made)} posts stand where one was wanted")
-    is_wrong_account = isinstance(outcome, Blocked) and outcome.hold is HoldReason.WRONG_ACCOUNT
-    if isinstance(outcome, DENIALS) or (isinstance(outcome, Blocked) and not is_wrong_account):
+    if isinstance(outcome, DENIALS) or (isinstance(outcome, Blocked) and outcome.hold not in MADE):
         require(Rule.HONEST_OUTCOME, not made, f"{outcome!r}, but the platform made the post")
     if isinstance(outcome, Published | Submitted):
         require(Rule.HONEST_OUTCOME, made, f"{outcome!r}, but the platform made nothing")

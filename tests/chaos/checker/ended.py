@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, Order, Violation
+from .shaping import instant_of
 from .steps import STATES
 from .timed import covers, pauses
 
@@ -20,6 +21,7 @@ DEMANDED = frozenset(
         "captcha",
         "edited",
         "foreign_state",
+        "hidden",
         "image_missing",
         "lookalike",
         "not_seen",
@@ -96,8 +98,9 @@ def _rests(delivery: Delivery, ended: float) -> bool:
 
 
 def _misshown(history: History) -> Iterator[Violation]:
+    by_instant = {(post, instant_of(label), account): one for (post, label, account), one in history.by_key.items()}
     for row in history.status:
-        delivery = history.by_key.get((row["post"], row["occurrence"], row["account"]))
+        delivery = by_instant.get((row["post"], instant_of(row["occurrence"]), row["account"]))
         if delivery is None or delivery.state != row["state"]:
             subject = f"{row['post']}@{row['account']}"
             what = f"staff are shown {row['state']}, the books say {delivery.state if delivery else 'nothing'}"

@@ -4,11 +4,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 
 from .history import ENDED, Act, Attempt, Delivery, History, NotJudgedError, Order, Violation
-from .shaping import seconds
+from .shaping import instant_of, seconds
 from .steps import STEPS
 from .tracing import trace_of
 
@@ -121,25 +120,17 @@ def once_each(history: History) -> Iterator[Violation]:
     """I17: no instant of a post is filed twice for an account, and none that nobody asked for."""
     found: dict[tuple[str, str, str], list[Delivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
-        found[delivery.post, _instant(delivery.label), delivery.account].append(delivery)
+        found[delivery.post, instant_of(delivery.label), delivery.account].append(delivery)
     for (post, instant, account), same in found.items():
         if len(same) > 1:
             evidence = tuple(one.row for one in same)
             yield Violation(
                 subject=f"{post}@{account}", what=f"{instant} was filed {len(same)} times", evidence=evidence
             )
-    asked = {(duty.post, _instant(duty.occurrence), duty.account) for duty in history.plan.duties}
+    asked = {(duty.post, instant_of(duty.occurrence), duty.account) for duty in history.plan.duties}
     for (post, instant, account), (delivery, *_more) in found.items():
         if (post, instant, account) not in asked and not _ordered_again(history, delivery):
             yield Violation(subject=delivery.subject, what="filed, and nobody asked for it", evidence=(delivery.row,))
-
-
-def _instant(label: str) -> str:
-    """The same instant has one spelling; what is no instant stays what it is."""
-    try:
-        return datetime.fromisoformat(label).astimezone(UTC).isoformat()
-    except ValueError:
-        return label
 
 
 def _ordered_again(history: History, delivery: Delivery) -> bool:

@@ -162,7 +162,9 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
-    spelled = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """What goes on in no floors says nothing of floors, as what was frozen before there were any."""
+    facts = {key: value for key, value in body.items() if key != "floors" or value}
+    spelled = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(spelled.encode()).hexdigest()
 
 

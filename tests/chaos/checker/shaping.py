@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from .history import (
@@ -94,6 +94,14 @@ def seconds(value: str | float | None) -> float | None:
     if instant.tzinfo is None:
         raise ValueError(f"an instant without an offset: {value}")
     return instant.timestamp()
+
+
+def instant_of(label: str) -> str:
+    """The same instant has one spelling; what is no instant stays what it is."""
+    try:
+        return datetime.fromisoformat(label).astimezone(UTC).isoformat()
+    except ValueError:
+        return label
 
 
 def _micro(value: int | None) -> float | None:

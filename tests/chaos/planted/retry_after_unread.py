@@ -15,5 +15,5 @@ def _unread(_header: str | None, _now: datetime) -> datetime | None:
 
 
 def plant() -> None:
-    wire._rest_until = _unread
+    wire.retry_at = _unread
     codes.retry_at = _unread

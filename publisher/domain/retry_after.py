@@ -1,0 +1,23 @@
+"""How long a server asks to be left alone: HTTP's Retry-After."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+LONGEST = timedelta(days=366)
+_MOST_DIGITS = 20
+
+
+def retry_at(header: str | None, now: datetime) -> datetime | None:
+    """Read the header, seconds or a date, as an instant, a year ahead at most.
+
+    None when it is absent, past or unreadable.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+        return now + min(timedelta(seconds=min(int(text), 10**9)), LONGEST) if int(text) else None
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(until, now + LONGEST) if until > now else None

@@ -1,0 +1,99 @@
+"""Every planted bug, one after the other, in short campaigns, until a campaign catches it.
+
+A sound daemon goes first, under the same seeds and troubles: what a campaign finds in it would be no catch.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from planted_names import BUGS, MUTANTS
+from publisher_process import HERE
+from verdicts import Finding, read
+
+SHORT = ("--deliveries", "100", "--kills", "11", "--lost", "0.3", "--network", "0.06", "--patience", "2")
+"""Few posts, and much trouble: what is uncommon must come often."""
+SHARED = ("--database", "postgres", "--workers", "2")
+"""Where others act while a worker sleeps; every third seed is spent there."""
+PROMISES = "I"
+"""What counts as a catch begins with this letter: an invariant. That a hard campaign holds too many is no catch."""
+AT_ONCE = 4
+SOUND = "nothing"
+LONGEST = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catch:
+    """How often a campaign was run against a bug, and what the last one found."""
+
+    name: str
+    seeds: int
+    found: Sequence[Finding]
+    seconds: float
+
+    def __str__(self) -> str:
+        if not self.found:
+            return f"{self.name:28} not caught in {self.seeds} seeds, {self.seconds:.0f} s"
+        by = Counter(f"{finding.invariant} ({finding.by})" for finding in self.found)
+        told = ", ".join(f"{name} {number}" for name, number in by.most_common())
+        return f"{self.name:28} caught after {self.seeds}: {told}; {self.seconds:.0f} s"
+
+
+def sweep(seeds: int, names: Sequence[str]) -> int:
+    """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
+    chosen = list(names) or sorted(BUGS | set(MUTANTS))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sound = pool.submit(_try_all, SOUND, seeds)
+        catches = [pool.submit(_hunt, name, seeds) for name in chosen]
+        missed = [catch.result() for catch in catches if not catch.result().found]
+    alarm = sound.result()
+    for finding in alarm.found:
+        click.echo(f"FALSE ALARM  {finding}")
+    click.echo(f"{len(chosen) - len(missed)} of {len(chosen)} caught; {len(alarm.found)} findings in a sound daemon")
+    return int(bool(missed or alarm.found))
+
+
+def _hunt(name: str, seeds: int) -> Catch:
+    began, found, seed = time.monotonic(), [], 0
+    for seed in range(1, seeds + 1):
+        found = _campaign(name, seed)
+        if found:
+            break
+    return _told(Catch(name=name, seeds=seed, found=found, seconds=time.monotonic() - began))
+
+
+def _try_all(name: str, seeds: int) -> Catch:
+    began = time.monotonic()
+    found = [finding for seed in range(1, seeds + 1) for finding in _campaign(name, seed)]
+    return _told(Catch(name=name, seeds=seeds, found=found, seconds=time.monotonic() - began))
+
+
+def _told(catch: Catch) -> Catch:
+    click.echo(str(catch))
+    sys.stdout.flush()
+    return catch
+
+
+def _campaign(name: str, seed: int) -> list[Finding]:
+    with tempfile.TemporaryDirectory(prefix="publisher-sweep-") as folder:
+        file = Path(folder) / "findings.json"
+        command = [sys.executable, str(HERE / "campaign.py"), *_words(name, seed), "--json", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+        if not file.exists():
+            return [Finding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
+        return [finding for finding in read(file) if finding.invariant.startswith(PROMISES)]
+
+
+def _words(name: str, seed: int) -> Iterator[str]:
+    yield from ("--seed", str(seed), *SHORT)
+    if seed % 3 == 0:
+        yield from SHARED
+    if name != SOUND:
+        yield from ("--bug" if name in BUGS else "--mutant", name)

@@ -1,0 +1,59 @@
+"""The two judges' findings, side by side."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from judge import Verdict
+from publisher_process import HERE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that must not be: who found it, and the invariant that it breaks."""
+
+    by: str
+    invariant: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant:4} {self.by:8} {self.what}"
+
+
+def findings_of(verdict: Verdict) -> Iterator[Finding]:
+    """Give the judge's findings."""
+    lists = {
+        "I1": verdict.doubles,
+        "I9": verdict.lost,
+        "I8": verdict.wrong,
+        "I15": verdict.early,
+        "HELD": verdict.too_many,
+        "LOG": verdict.complaints,
+        "POINT": verdict.missed,
+    }
+    for invariant, found in lists.items():
+        yield from (Finding(by="judge", invariant=invariant, what=what) for what in found)
+
+
+def check(artefacts: Path) -> Iterator[Finding]:
+    """Have the checker judge what a run has left, in a process of its own."""
+    command = [sys.executable, str(HERE / "checker"), str(artefacts), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in {0, 1} or not done.stdout:
+        yield Finding(by="checker", invariant="NONE", what=f"could not judge: {done.stderr[-500:]}")
+        return
+    for invariant in json.loads(done.stdout)["invariants"]:
+        for one in invariant["violations"]:
+            what = f"{one['subject']}: {one['what']} [{', '.join(one['evidence'])}]"
+            yield Finding(by="checker", invariant=invariant["id"], what=what)
+
+
+def write(file: Path, findings: Sequence[Finding]) -> None:
+    file.write_text(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1), "utf-8")
+
+
+def read(file: Path) -> Sequence[Finding]:
+    return [Finding(**one) for one in json.loads(file.read_text("utf-8"))] if file.exists() else []

@@ -1,0 +1,136 @@
+"""A proxy before the simulator that may repeat, in what it answers, all that it was sent; and a search for secrets."""
+
+import base64
+import contextlib
+import html
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, quote_plus
+
+CODES = {"weibo": 10004, "wechat": 40164, "tieba": 4010}
+"""Refusals with which the platform's own words are kept."""
+WORDS = {"weibo": ("error_code", "error"), "wechat": ("errcode", "errmsg"), "tieba": ("error_code", "error_msg")}
+SHORT_LIVED = ("access_token", "tbs")
+
+
+@dataclass(slots=True)
+class Proxy:
+    """What stands between publisher and the platforms; `answers` is forward, page, words or nothing."""
+
+    simulator: int
+    answers: str = "forward"
+    server: ThreadingHTTPServer | None = None
+    seen: set[str] = field(default_factory=set)
+    """Short-lived secrets that the platforms have given out."""
+    answered: list[str] = field(default_factory=list)
+    """How each request was answered."""
+    released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def port(self) -> int:
+        return self.server.server_port
+
+
+def platform_of(path: str) -> str:
+    if path.startswith(("/cgi-bin/", "/datacube/")):
+        return "wechat"
+    return "weibo" if path.startswith(("/2/", "/oauth2/", "/proxy/")) else "tieba"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request as its server's proxy says."""
+
+    @property
+    def proxy(self) -> Proxy:
+        return self.server.proxy
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.proxy.answered.append(self.proxy.answers)
+        match self.proxy.answers:
+            case "page":
+                self._answer(502, "text/html", f"<html><pre>{html.escape(self._echo(body))}</pre></html>".encode())
+            case "words":
+                platform = platform_of(self.path)
+                code, words = WORDS[platform]
+                told = {code: CODES[platform], words: self._echo(body)}
+                self._answer(200, "application/json", json.dumps(told).encode())
+            case "nothing":
+                self.proxy.released.wait(3)
+            case _:
+                self._forward(body)
+
+    do_POST = do_GET  # noqa: N815 # the name that the server asks for
+
+    def _echo(self, body: bytes) -> str:
+        """Repeat the request, what is most secret first: the words of a refusal are kept only in part."""
+        told = {name: value for name, value in self.headers.items() if name in {"authorization", "cookie"}}
+        return f"{self.path[-150:]} {told} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
+
+    def _forward(self, body: bytes) -> None:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.proxy.simulator, timeout=20)) as onward:
+            onward.request(self.command, self.path, body, dict(self.headers.items()))
+            reply = onward.getresponse()
+            content = reply.read()
+        with contextlib.suppress(ValueError):
+            self._learn(json.loads(content))
+        self._answer(reply.status, reply.getheader("content-type", "text/html"), content)
+
+    def _learn(self, told: object) -> None:
+        if isinstance(told, dict):
+            self.proxy.seen |= {str(told[name]) for name in SHORT_LIVED if len(str(told.get(name) or "")) >= 16}
+
+    def _answer(self, status: int, kind: str, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@contextlib.contextmanager
+def proxy_to(port: int) -> Iterator[Proxy]:
+    """Run a proxy to the simulator's port."""
+    proxy = Proxy(port)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy.server:
+        proxy.server.proxy = proxy
+        thread = threading.Thread(target=proxy.server.serve_forever)
+        thread.start()
+        yield proxy
+        proxy.released.set()
+        proxy.server.shutdown()
+        thread.join(20)
+
+
+def forms_of(secret: str) -> set[bytes]:
+    """Spell a secret, and its first half, in all the ways in which it might be seen."""
+    found: set[bytes] = set()
+    for part in (secret, secret[: max(12, len(secret) // 2)]):
+        raw = part.encode()
+        found |= {raw, quote(part, safe="").encode(), quote(part).encode(), quote_plus(part).encode()}
+        found |= {raw.hex().encode(), raw.hex().upper().encode(), json.dumps(part)[1:-1].encode()}
+        found |= {part.encode("utf-16-le"), raw[::-1]}
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # somewhere inside a longer text: the letters that do not hang on what stands around it
+            found |= {encode(b"x" * shift + raw)[4 if shift else 0 : (shift + len(raw)) // 3 * 4] for shift in range(3)}
+    return found
+
+
+def leaks(places: Mapping[str, bytes], secrets: Mapping[str, str]) -> list[str]:
+    """Name each place in which any form of a secret stands, and whose it is."""
+    forms = {name: forms_of(secret) for name, secret in secrets.items()}
+    return [
+        f"{name} in {place}: {content[max(0, content.index(form) - 80) : content.index(form)]!r}"
+        for place, content in places.items()
+        for name, spelled in forms.items()
+        for form in spelled
+        if form in content
+    ]

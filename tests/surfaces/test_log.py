@@ -1,0 +1,67 @@
+"""The log: whoever takes it may be slow, stuck or gone; the daemon does not wait for it."""
+
+import os
+import threading
+
+import pytest
+
+from publisher.keeping import Machine, heed
+from publisher.store.alarms import Alarms
+from publisher.store.board import Board
+from publisher.telemetry import Sink, lines_dropped
+
+
+class Stuck:
+    """A stream whose reader has stopped, until it goes on."""
+
+    def __init__(self):
+        self.taken, self.goes_on, self.is_stuck = [], threading.Event(), threading.Event()
+
+    def write(self, line):
+        self.is_stuck.set()
+        assert self.goes_on.wait(20)
+        self.taken.append(line)
+
+    def flush(self):
+        pass
+
+
+def test_f91_a_stuck_log_makes_nobody_wait_and_what_does_not_fit_is_counted():
+    """F91: lines beyond the room are dropped and counted; the others come out in order when the reader goes on."""
+    stream, before = Stuck(), lines_dropped()
+    sink = Sink(stream, most=10)
+    sink.write("0")
+    assert stream.is_stuck.wait(20)
+    for number in range(1, 16):
+        sink.write(str(number))
+    assert lines_dropped() - before == 5
+    stream.goes_on.set()
+    sink.close()
+    assert stream.taken == [str(number) for number in range(11)]
+
+
+def test_f91_a_log_that_cannot_be_written_is_counted():
+    """F91: a disk without room, or a reader that is gone, costs lines and nothing else."""
+    before = lines_dropped()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as stream:
+        sink = Sink(stream)
+        for _ in range(3):
+            sink.write("line\n")
+        sink.close()
+        assert lines_dropped() - before == 3
+        with pytest.raises(BrokenPipeError):
+            stream.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
+
+
+async def test_f91_dropped_lines_are_told(open_desk, world):
+    """F91: people learn how many lines are missing, once."""
+    desk = await open_desk()
+    machine, alarms = Machine.of(world), Alarms(desk.books)
+    machine.lines -= 7
+    for _ in range(2):
+        await heed(machine, alarms)
+    [alert] = await Board(desk.books).alerts()
+    assert (alert.code, alert.facts) == ("log_dropped", {"number": "7"})
