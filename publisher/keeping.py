@@ -1,4 +1,4 @@
-"""Time passes: leases lapse, waits end, what is late expires, what is stuck goes to a person; the machine is watched."""
+"""Time passes: leases lapse, waits end, what is late expires, what is stuck goes to a person; clocks are watched."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
