@@ -94,7 +94,7 @@ def _do(deed: str, name: str) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "freeze":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.raise_signal(signal.SIGSTOP)  # to this very thread: it must not get any further
         case _:
             raise FailpointRaisedError(name)
 

@@ -101,7 +101,7 @@ def plan(schedule: Schedule, known: Known, window: Window, moments: Moments) -> 
             if held.due_at != occurrence.due_at and (held.has_started or not held.open_accounts):
                 problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
                 continue
-            if occurrence.due_at > window.now and held.dropped_accounts & set(post.accounts):
+            if _last_call(post, occurrence) > window.now and held.dropped_accounts & set(post.accounts):
                 problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))
                 continue
             filings += _changes(post, occurrence, held, window)
@@ -159,8 +159,7 @@ def _struck_out(post: Post, books: KnownPost, window: Window, moments: Sequence[
 
 def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: Window) -> list[Filing]:
     """An account that joins a post hears of what is still to come, not of what has passed."""
-    latest = occurrence.due_at if isinstance(post.timing, Cron) else occurrence.due_at + post.max_late
-    is_past = latest < window.now
+    is_past = _last_call(post, occurrence) < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in held.accounts)
     kept = tuple(account for account in post.accounts if account in held.open_accounts)
     changes = []
@@ -169,3 +168,8 @@ def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: 
     if kept and (held.definition != post.definition or held.due_at != occurrence.due_at):
         changes.append(Filing(post=post, occurrence=occurrence, accounts=kept, is_new=False))
     return changes
+
+
+def _last_call(post: Post, occurrence: Occurrence) -> datetime:
+    """Give the instant until which staff may expect a change of the schedule to let something go out."""
+    return occurrence.due_at if isinstance(post.timing, Cron) else occurrence.due_at + post.max_late

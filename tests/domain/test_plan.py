@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,6 +152,23 @@ def test_a_removed_account_is_not_sent_to():
     """An account that left `to` is named as untargeted, while its delivery can still be stopped."""
     (lost,) = told(make_post(accounts=(A,), definition="2"), in_books(make_post())).untargeted
     assert (lost.key.label, lost.accounts) == (ONCE, (B,))
+
+
+@pytest.mark.parametrize(("ago", "codes"), [(29, ["restored_after_removal"]), (31, [])])
+def test_f65_what_comes_back_while_it_could_still_be_sent_is_refused(ago, codes):
+    """A post that left the schedule, as a half-saved file may have it, is not forgotten because its instant passed."""
+    due = NOW - timedelta(minutes=ago)
+    cancelled = KnownOccurrence(
+        due_at=due,
+        definition="1",
+        accounts=frozenset({A, B}),
+        has_started=False,
+        open_accounts=frozenset(),
+        dropped_accounts=frozenset({A, B}),
+    )
+    books = KnownPost(definition="1", in_force_since=NOW, is_scheduled=False, occurrences={ONCE: cancelled})
+    what = told(make_post(when=due), {PostId("p"): books})
+    assert [problem.code for problem in what.problems] == codes
 
 
 def test_a_withdrawn_post_is_never_filed_again():

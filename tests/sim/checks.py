@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.sim.platforms import CREATING
-from tests.sim.simulation import ENDED, Simulation
+from tests.sim.simulation import ENDED, Simulation, following_held
 from tests.sim.workspace import GAP, LEASE, SETTLE, identity_of
 
 SLACK = 1.5
@@ -101,12 +101,11 @@ def i1_at_most_one(simulation: Simulation) -> Iterator[str]:
 def i2_no_silent_end(simulation: Simulation) -> Iterator[str]:
     """Whatever has not ended is with a person, who has been told, or waits for what is."""
     rows = deliveries(simulation)
-    held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
     for row in rows:
         if row["state"] == "held" or simulation.is_left_red(row):
             if not _alerts(simulation, row, only_open=True):
                 yield f"{name_of(row)} is {row['state']} ({row['reason']}) and nobody was told"
-        elif row["state"] == "due" and (row["follows"], row["account"]) in held:
+        elif row["id"] in following_held(rows):
             continue
         elif row["state"] not in ENDED:
             yield f"{name_of(row)} is still {row['state']} ({row['reason']})"
@@ -223,7 +222,7 @@ def i9_no_loss(simulation: Simulation) -> Iterator[str]:
             yield f"{name_of(row)} failed ({row['reason']}), though no platform refused it"
         if row["state"] == "expired" and not (entry.is_tight or touched):
             yield f"{name_of(row)} expired ({row['reason']}), though there was time"
-        if row["state"] == "cancelled" and not (touched or followed):
+        if row["state"] == "cancelled" and not (touched or followed or _was_told_of_return(simulation, row)):
             yield f"{name_of(row)} was cancelled ({row['reason']}), though nobody wanted that"
     shape = simulation.shape
     if not (shape.create or shape.read or shape.orders or shape.appointed or shape.chance_of_death or shape.kills):
@@ -423,6 +422,12 @@ CHECKS: Mapping[str, Check] = {
 def _alerts(simulation: Simulation, row: Any, *, only_open: bool = False) -> list[Any]:
     found = simulation.rows("SELECT * FROM alert WHERE subject = ?", name_of(row))
     return [alert for alert in found if alert["cleared_at"] is None or not only_open]
+
+
+def _was_told_of_return(simulation: Simulation, row: Any) -> bool:
+    """Whether a half-saved file took the post out, and the whole one was refused in words that name it."""
+    told = simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused'")
+    return row["reason"] == "removed_from_schedule" and any(row["post"] in alert["facts"] for alert in told)
 
 
 def _scopes(row: Any) -> set[str]:

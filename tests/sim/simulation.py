@@ -186,12 +186,11 @@ class Simulation:
     def is_at_rest(self) -> bool:
         """Whether nothing moves any more, but what a person must decide, or what waits for such a thing."""
         rows = self.rows("SELECT * FROM delivery")
-        held = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
         is_told = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
         return is_told and all(
             row["state"] in ENDED
             or row["state"] == "held"
-            or (row["state"] == "due" and (row["follows"], row["account"]) in held)
+            or row["id"] in following_held(rows)
             or self.is_left_red(row)
             for row in rows
         )
@@ -330,6 +329,17 @@ class Simulation:
         else:
             self.workspace.write(instant(self.now))
         self.tell(what, post)
+
+
+def following_held(rows: Sequence[sqlite3.Row]) -> set[int]:
+    """Name what is due but waits for a post that a person must decide about, or for another that does."""
+    stuck = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
+    waiting: set[int] = set()
+    for _ in rows:  # a chain is no longer than all of them
+        found = [row for row in rows if row["state"] == "due" and (row["follows"], row["account"]) in stuck]
+        stuck |= {(row["post"], row["account"]) for row in found}
+        waiting |= {row["id"] for row in found}
+    return waiting
 
 
 @cache
