@@ -19,6 +19,9 @@ TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
 CANARY = "canary-7d1f0a94-never-to-be-seen"
 """The secret of every account, as far as it is one: whoever finds it anywhere has found a leak."""
+WECHAT_SHARE, WECHAT_SHARE_OF_MANY = 0.485, 0.12
+"""Fewer where there are very many: each article takes a read of its own, and a daemon that lives for a second or two
+comes to some fifty reads."""
 SIZES = (4, 12)
 """Accounts of one post."""
 MANY, WIDE_SIZES = 3000, (60, 140)
@@ -230,10 +233,10 @@ def _accounts(regions: int) -> list[Account]:
 
 
 def _slots(accounts: dict[str, Account], deliveries: int, dice: Random) -> list[str]:
-    """Name an account for each delivery, every account of a platform equally often."""
+    """Name an account for each delivery, every account of a platform about equally often."""
     tieba = round(deliveries * TIEBA_SHARE)
-    weibo = (deliveries - tieba) // 2
-    wanted = dict(zip(PLATFORMS, (weibo, deliveries - tieba - weibo, tieba), strict=True))
+    wechat = round(deliveries * (WECHAT_SHARE_OF_MANY if deliveries >= MANY else WECHAT_SHARE))
+    wanted = dict(zip(PLATFORMS, (deliveries - tieba - wechat, wechat, tieba), strict=True))
     slots = []
     for platform, number in wanted.items():
         names = [account.id for account in accounts.values() if account.platform == platform]

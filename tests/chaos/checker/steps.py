@@ -7,30 +7,33 @@ pending    | Ripened           | due                                 | keeper
 pending    | Stopped           | held                                | deliverer keeper planner reconciler retractor
 pending    | Withdrawn         | cancelled                           | keeper person planner
 due        | Claimed           | claimed                             | deliverer
-due        | ExpiryPassed      | expired                             | deliverer keeper
+due        | ExpiryPassed      | held expired                        | deliverer keeper
+due        | RetractOrdered    | retracting cancelled                | person
 due        | Revised           | pending due held                    | planner
 due        | Stopped           | held                                | deliverer keeper planner reconciler retractor
-due        | Withdrawn         | cancelled                           | keeper person planner
-retry_wait | ExpiryPassed      | expired                             | deliverer keeper
+due        | Withdrawn         | held cancelled                      | keeper person planner
+retry_wait | ExpiryPassed      | held expired                        | deliverer keeper
+retry_wait | RetractOrdered    | retracting cancelled                | person
 retry_wait | Revised           | retry_wait held                     | planner
 retry_wait | Ripened           | due                                 | keeper
 retry_wait | Stopped           | held                                | deliverer keeper planner reconciler retractor
-retry_wait | Withdrawn         | cancelled                           | keeper person planner
-claimed    | ExpiryPassed      | expired                             | deliverer keeper
+retry_wait | Withdrawn         | held cancelled                      | keeper person planner
+claimed    | ExpiryPassed      | held expired                        | deliverer keeper
 claimed    | IntentWritten     | sending                             | deliverer
 claimed    | LeaseLapsed       | due held cancelled                  | keeper
 claimed    | Released          | due cancelled                       | deliverer
+claimed    | RetractOrdered    | retracting cancelled                | person
 claimed    | Revised           | pending claimed held                | planner
 claimed    | Stopped           | held                                | deliverer keeper planner reconciler retractor
-claimed    | Withdrawn         | cancelled                           | keeper person planner
-sending    | Blocked           | held                                | deliverer
-sending    | Busy              | retry_wait cancelled                | deliverer
-sending    | CredentialExpired | retry_wait held cancelled           | deliverer
+claimed    | Withdrawn         | held cancelled                      | keeper person planner
+sending    | Blocked           | retracting held                     | deliverer
+sending    | Busy              | retry_wait retracting held cancelled | deliverer
+sending    | CredentialExpired | retry_wait retracting held cancelled | deliverer
 sending    | LeaseLapsed       | unknown retracting                  | keeper
-sending    | NotSent           | retry_wait cancelled                | deliverer
-sending    | Published         | retracting published                | deliverer
-sending    | RateLimited       | retry_wait cancelled                | deliverer
-sending    | Rejected          | failed                              | deliverer
+sending    | NotSent           | retry_wait retracting held cancelled | deliverer
+sending    | Published         | due retracting held published       | deliverer
+sending    | RateLimited       | retry_wait retracting held cancelled | deliverer
+sending    | Rejected          | retracting held failed              | deliverer
 sending    | RetractOrdered    | sending                             | person
 sending    | Submitted         | submitted retracting                | deliverer
 sending    | Unknown           | unknown retracting                  | deliverer
@@ -39,8 +42,8 @@ submitted  | AbsenceShown      | submitted                           | reconcile
 submitted  | Gone              | removed                             | reconciler
 submitted  | Lookalike         | held                                | reconciler
 submitted  | Missing           | submitted                           | reconciler
-submitted  | Published         | published                           | reconciler
-submitted  | Rejected          | failed                              | reconciler
+submitted  | Published         | due held published                  | reconciler
+submitted  | Rejected          | held failed                         | reconciler
 submitted  | RetractOrdered    | retracting                          | person
 submitted  | Stopped           | held                                | keeper reconciler
 submitted  | Submitted         | submitted                           | reconciler
@@ -50,8 +53,8 @@ unknown    | AbsenceShown      | due held expired cancelled          | reconcile
 unknown    | Gone              | removed                             | reconciler
 unknown    | Lookalike         | held                                | reconciler
 unknown    | Missing           | unknown                             | reconciler
-unknown    | Published         | published                           | reconciler
-unknown    | Rejected          | failed                              | reconciler
+unknown    | Published         | due held published                  | reconciler
+unknown    | Rejected          | held failed                         | reconciler
 unknown    | RetractOrdered    | retracting cancelled                | person
 unknown    | Stopped           | held                                | keeper reconciler
 unknown    | Submitted         | submitted                           | reconciler
