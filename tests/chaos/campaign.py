@@ -265,7 +265,7 @@ def main() -> int:
     try:
         findings = _run(options, folder)
     except DaemonError as error:
-        findings = [Finding(by="campaign", invariant="I2", what=f"BROKEN {error}")]
+        findings = [Finding(by="campaign", invariant="BROKEN", what=str(error))]
     if options.json:
         write(options.json, findings)
     for finding in findings[:MOST_TOLD]:

@@ -6,14 +6,24 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from glance import BEGUN, FINISHED, IN_DOUBT, LIVE, PAUSED
+from glance import BEGUN, FINISHED, IN_DOUBT, LIVE, ON_THE_WAY, PAUSED
 from workspace import HOTLINES, Entry
 
 if TYPE_CHECKING:
     from campaign import Campaign
 
 PAUSE_SECONDS = 2.5
-ERRANDS = ("pause", "retract_begun", "withdraw_begun", "edit_begun", "retract_in_doubt", "change_hotline", "by_hand")
+MOST_IN_DOUBT = 3
+ERRANDS = (
+    "pause",
+    "retract_begun",
+    "withdraw_begun",
+    "edit_begun",
+    "retract_in_doubt",
+    "change_hotline",
+    "by_hand",
+    "pause",
+)
 
 
 @dataclass(slots=True)
@@ -58,7 +68,8 @@ class People:
         found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
         if not found:
             return None
-        chosen = self.dice.choice(found)
+        on_the_way = {post for (post,) in self.campaign.publisher.books.rows(ON_THE_WAY)}
+        chosen = self.dice.choice([post for post in found if post in on_the_way] or found)
         self.touched.add(chosen)
         return next(entry for entry in self.campaign.workspace.entries if entry.id == chosen)
 
@@ -87,10 +98,10 @@ class People:
         found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
         if not found:
             return False
-        post, account = self.dice.choice(found)
-        self.touched.add(post)
-        self.campaign.wanted[post, account] = "retracted|cancelled|expired"
-        self.campaign.publisher.retract(post, account)
+        for post, account in self.dice.sample(found, min(MOST_IN_DOUBT, len(found))):
+            self.touched.add(post)
+            self.campaign.wanted[post, account] = "retracted|cancelled|expired"
+            self.campaign.publisher.retract(post, account)
         return True
 
     def _change_hotline(self) -> bool:

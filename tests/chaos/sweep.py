@@ -88,7 +88,10 @@ def _campaign(name: str, seed: int) -> list[Finding]:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
         if not file.exists():
             return [Finding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
-        return [finding for finding in read(file) if finding.invariant.startswith(PROMISES)]
+        findings = read(file)
+        for broken in (finding for finding in findings if finding.invariant == "BROKEN"):
+            click.echo(f"{name} seed {seed}: {broken}", err=True)
+        return [finding for finding in findings if finding.invariant.startswith(PROMISES)]
 
 
 def _words(name: str, seed: int) -> Iterator[str]:

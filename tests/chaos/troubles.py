@@ -43,7 +43,7 @@ ODD: Sequence[tuple[float, Fault]] = (
     (2, {"kind": "status", "code": 502, "acts": True}),
     (1, {"kind": "status", "code": 500}),
     (3, {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}),
-    (2, {"kind": "expire_token"}),
+    (4, {"kind": "expire_token"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
     (1, {"kind": "rewrite", "how": "spaces"}),
     (1, {"kind": "rewrite", "how": "tail"}),
@@ -63,12 +63,13 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "bad_json"}),
     (1, {"kind": "truncate"}),
     (1, {"kind": "delay", "seconds": SLOWER}),
-    (3, {"kind": "empty_list"}),
+    (6, {"kind": "empty_list"}),
     (2, {"kind": "reorder"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
 )
-READ_SHARE = 0.6
-"""So much less often reads go wrong than creating calls."""
+READ_SHARE = 1.0
+"""So often reads go wrong, compared with creating calls."""
+OFTEN = 0.12
 PER_STOP = 400
 """Deliveries for each time that one of the stopping faults strikes."""
 
@@ -112,11 +113,12 @@ def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
 
 def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
     times = max(1, deliveries // PER_STOP // len(STOPPING))
+    probability = min(OFTEN, 20 * times / deliveries)
     for platform, fault in ((platform, fault) for platform in ("weibo", "wechat") for fault in STOPPING):
         if fault.get("kind") == "wrong_account" and platform != "weibo":
             continue  # the others name nobody in this answer
         own = {"kind": "api_error", "code": REFUSED[platform]} if fault.get("refused") else fault
-        for rule in _each(dice, platform, CREATING[platform], own, min(0.05, 20 * times / deliveries)):
+        for rule in _each(dice, platform, CREATING[platform], own, probability):
             yield {**rule, "times": times}
 
 

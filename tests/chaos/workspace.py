@@ -29,7 +29,7 @@ MANY, WIDE_SIZES = 3000, (60, 140)
 FEW_POSTS = 40
 NOT_NOW = timedelta(days=1)
 TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.15
-TIGHT_LATE, TIGHT_EXPIRES = 2, timedelta(seconds=4)
+TIGHT_LATE, TIGHT_EXPIRES = 1, timedelta(seconds=4)
 """Some posts may be sent only right away: late ones must end as expired, never go out."""
 REPEATING = "daily-1"
 HALF_A_DAY = timedelta(hours=12)

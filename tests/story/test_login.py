@@ -155,7 +155,7 @@ def test_f43_days_run_out_with_four_warnings_and_signing_in_again_ends_the_troub
         assert (row["health"], row["days_left"]) == ("Ready", int(left - 1e-3))
         assert [code for code, _words in alerts] == (["credentials_end"] if days else [])
         assert all(days in words for _code, words in alerts)
-        seen += alerts[-1:]
+        seen += [re.sub(r"\d{4}-\d\d-\d\d", "", words) for _code, words in alerts]
     assert len(set(seen)) == 4
     row, alerts = standing_at(office, simulator, -0.5)
     assert (row["health"], row["days_left"]) == ("CredentialExpired", None)
