@@ -235,7 +235,7 @@ class Simulation:
             for post in self.platforms.world.posts.values()
             if post.account == identity_of(delivery["account"])
             and not post.extra.get("by_hand")
-            and marker in f"{post.extra.get('sent', '')} {post.title} {post.text} {post.html}"
+            and any(marker in text for text in _words_of(post))
         ]
         return sorted(found, key=lambda post: (post.created, post.id))
 
@@ -329,6 +329,12 @@ class Simulation:
         else:
             self.workspace.write(instant(self.now))
         self.tell(what, post)
+
+
+def _words_of(post: Any) -> tuple[str, str]:
+    """Give all words of a post, those that were sent before the platform had its way too, forwards and backwards."""
+    words = f"{json.dumps(post.extra, ensure_ascii=False)} {post.title} {post.text} {post.html}"
+    return words, words[::-1]
 
 
 def following_held(rows: Sequence[sqlite3.Row]) -> set[int]:

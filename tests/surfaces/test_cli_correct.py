@@ -44,7 +44,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=False) as application:
+        async with open_application(await load_settings(drill), World(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))
@@ -102,7 +102,7 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
     assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", told.out)
     assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", told.out)
     assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", told.out)
-    assert states(run, sent, "fix") == {"beijing-wechat": "pending", "beijing-weibo": "pending"}
+    assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
     deliver(weibo="published", wechat="published")
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
 
@@ -157,7 +157,7 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, dri
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver(weibo="published", tieba="published")
     assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
-    assert states(run, drill, "fix") == {"beijing-tieba": "pending", "beijing-weibo": "due"}
+    assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'), warning("other"))
     assert run("-C", drill, "reload").code == 0
     deliver(weibo="published", tieba="published")
@@ -172,7 +172,7 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
     told = run("-C", sent, "correct", "refund", file, *BY)
     assert told.code == 0
     assert "原稿还没有发到那里" in told.out
-    assert states(run, sent, "night") == {"beijing-weibo": "pending"}
+    assert states(run, sent, "night") == {"beijing-weibo": "due"}
     file.write_text(correction("one") + correction("two"), "utf-8")
     assert run("-C", sent, "correct", "refund", file, *BY).code == 1
     assert run("-C", sent, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
