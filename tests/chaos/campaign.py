@@ -22,7 +22,7 @@ from random import Random
 import click
 from artefacts import save
 from figures import figures_of, record, tell
-from glance import HEARD, NOT_LIVE, OPEN, STATES
+from glance import HEARD, KNOWN, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
 from kills import COMMON_POINTS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
 from options import Options, options_of
@@ -179,9 +179,14 @@ class Campaign:
             self._kill(Kill(point=FIRST_START), patience=patience)
         for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS) if self._is_thorough(wave) else 1):
             self._kill(Kill(point=point), patience=patience)
-        if self.options.deliveries >= MANY:
-            for publisher in self.publishers[:1]:
-                publisher.file(patience, self.dice.random())
+        if self._put_off():
+            self.publisher.file(patience, self.dice.random())
+
+    def _put_off(self) -> bool:
+        """Put off what would be missed by now; gives whether anything is in no book yet."""
+        known = {post for (post,) in self.publisher.books.rows(KNOWN)}
+        self.workspace.put_off(known)
+        return any(entry.id not in known for entry in self.workspace.written)
 
     def _is_thorough(self, wave: int) -> bool:
         return self.kills >= LARGE and (wave == 0 or self.options.deliveries < MANY)
@@ -224,6 +229,7 @@ class Campaign:
         self.fired = self.platforms.fired()
         self.platforms.calm()
         self.calm_since = time.time()
+        self._put_off()
         with contextlib.ExitStack() as stack:
             for publisher in self.publishers:
                 stack.enter_context(publisher.running())

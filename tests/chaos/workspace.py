@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -31,6 +31,7 @@ NOT_NOW = timedelta(days=1)
 TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.15
 TIGHT_LATE, TIGHT_EXPIRES = 1, timedelta(seconds=4)
 """Some posts may be sent only right away: late ones must end as expired, never go out."""
+TIGHT_AHEAD = timedelta(seconds=20)
 REPEATING = "daily-1"
 HALF_A_DAY = timedelta(hours=12)
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -162,10 +163,20 @@ class Workspace:
         """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
         now = datetime.now(UTC)
         for entry in (entry for entry in self.entries if entry.wave == wave):
-            moment = 0.7 + 0.3 * dice.random() if entry.tight else dice.random()
-            entry.due = now + (NOT_NOW if entry.withdrawn else moment * spread)
+            after = dice.random() * spread
+            if entry.tight:
+                after = max(after, TIGHT_AHEAD)
+            entry.due = now + (NOT_NOW if entry.withdrawn else after)
             self.written.append(entry)
         self.write()
+
+    def put_off(self, known: Collection[str]) -> None:
+        """Move on what may only go out right away and is in no book yet: a file with a missed instant is refused."""
+        late = [entry for entry in self.written if entry.tight and entry.id not in known]
+        for entry in late:
+            entry.due = datetime.now(UTC) + TIGHT_AHEAD
+        if late:
+            self.write()
 
     def write(self) -> None:
         """Hand the schedule out as it is now. Posts that have gone out everywhere leave it, as staff clear up."""
