@@ -50,6 +50,8 @@ GLANCE = 1.0
 ACCEPT_SECONDS = 60.0
 PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
+SHORTEST = 5.0
+"""Seconds over which the posts of a wave fall due at least."""
 STILL = 30.0
 """Seconds without any change after which a campaign does not wait longer."""
 MICRO = 1_000_000
@@ -159,18 +161,24 @@ class Campaign:
     def _write(self, wave: int, share: int) -> None:
         """Put a wave of posts into the schedule, due while so many kills last."""
         pace = self.seconds / self.spent if self.spent else FIRST_GUESS
+        spread = pace * share
+        if self.options.seconds:
+            spread = max(SHORTEST, min(spread, self._ends_after(wave) - self.seconds))
         self.people.note_finished()
-        self.workspace.write_wave(wave, timedelta(seconds=pace * share), self.dice)
-        self.wave_ends_at = time.monotonic() + pace * share
+        self.workspace.write_wave(wave, timedelta(seconds=spread), self.dice)
+        self.wave_ends_at = time.monotonic() + spread
         for entry in self.workspace.written:
             for account in entry.accounts:
                 self.wanted.setdefault((entry.id, account), "published|expired" if entry.tight else "published")
 
     def _has_work(self, wave: int) -> bool:
         """Whether posts of the wave still fall due; what the last wave leaves behind is worth some more kills."""
-        if self.options.seconds and self.seconds > self.options.seconds * (wave + 1) / self.waves:
+        if self.options.seconds and self.seconds > self._ends_after(wave):
             return False
         return time.monotonic() < self.wave_ends_at + (AFTERWORK if wave == self.waves - 1 else 0)
+
+    def _ends_after(self, wave: int) -> float:
+        return self.options.seconds * (wave + 1) / self.waves
 
     def _open(self, wave: int) -> None:
         """Die while a new version of the schedule is read, then let it be read."""
@@ -244,7 +252,7 @@ class Campaign:
 
     def _await_rest(self) -> None:
         """Wait until every duty has come to rest, or nothing has moved for a long while."""
-        before, moved_at = {}, time.monotonic()
+        before, moved_at = {}, max(time.monotonic(), self.wave_ends_at)
         while time.monotonic() < moved_at + STILL:
             time.sleep(GLANCE)
             self.people.clear_up()
@@ -253,7 +261,7 @@ class Campaign:
             if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
                 return
             if now != before:
-                before, moved_at = now, time.monotonic()
+                before, moved_at = now, max(time.monotonic(), self.wave_ends_at)
 
     def _heard(self) -> Iterator[tuple[str, float]]:
         identities = self.task.identities
