@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import click
 from artefacts import save
 from figures import figures_of, record, tell
-from glance import HEARD, KNOWN, NOT_LIVE, OPEN, STATES
+from glance import BELIEVED, HEARD, KNOWN, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
 from kills import COMMON_POINTS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
 from options import Options, options_of
@@ -35,8 +36,8 @@ from workspace import MANY, Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
-COMPLETE = 100
-"""Kills from which on every failpoint must have struck."""
+COMPLETE, COMPLETE_IF_BUSY = 100, 300
+"""Kills from which on every failpoint must have struck; lives are short where there is much to send."""
 WAVES = 4
 PER_WAVE = 5000
 MOMENT = "at a random moment"
@@ -242,11 +243,12 @@ class Campaign:
             for publisher in self.publishers:
                 stack.enter_context(publisher.running())
             self._await_rest()
-        heard = self._heard()
-        verdict = judge(self.task, self.platforms.log(), self.platforms.posts(), self.publisher.status(), heard)
+        log, posts, status = self.platforms.log(), self.platforms.posts(), self.publisher.status()
+        verdict = judge(self.task, log, posts, status, heard=self._heard(HEARD), believed=self._heard(BELIEVED))
         complaints = [told for publisher in self.publishers for told in publisher.complaints()]
         verdict.complaints += [f"the daemon told of an error: {told}" for told in complaints]
-        if self.kills >= COMPLETE and not self.options.at and not self.options.seconds:
+        complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
+        if self.kills >= complete and not self.options.at and not self.options.seconds:
             verdict.missed += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
         return verdict
 
@@ -263,10 +265,11 @@ class Campaign:
             if now != before:
                 before, moved_at = now, max(time.monotonic(), self.wave_ends_at)
 
-    def _heard(self) -> Iterator[tuple[str, float]]:
+    def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Give what the books say of calls: the account by the platform's name, and instants."""
         identities = self.task.identities
-        for account, ended_at in self.publisher.books.rows(HEARD):
-            yield identities[account], ended_at / MICRO
+        for account, *instants in self.publisher.books.rows(query):
+            yield (identities[account], *(instant / MICRO for instant in instants))
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'ret
 IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
 HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
+BELIEVED = "SELECT account, intended_at, ended_at FROM attempt WHERE outcome = 'Published' AND ended_at IS NOT NULL"
 PAUSED = "SELECT scope FROM pause"
 
 

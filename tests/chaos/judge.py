@@ -29,6 +29,7 @@ AFTER_429 = 3.0
 """Seconds for which every 429 of a campaign asks the account to wait."""
 SLACK, HEARD_WITHIN = 0.3, 2.0
 TOO_MANY = 429
+FOREIGN = "wrong_account"
 LONG_AGO = float("-inf")
 CREATING = frozenset({"/2/statuses/share.json", "/cgi-bin/freepublish/submit", "/c/c/thread/add_pc"})
 MOST_HELD, FEW_HELD = 0.03, 15
@@ -83,6 +84,8 @@ class Seen:
     struck: Counter[tuple[str, str]] = field(default_factory=Counter)
     hasty: list[tuple[str, float, float]] = field(default_factory=list)
     """Account, instant of a 429, and of a creating call soon after it."""
+    foreign: list[tuple[str, float]] = field(default_factory=list)
+    """Account, and instant of an answer that named another one."""
 
     def explains(self, account: str, kinds: Sequence[str]) -> bool:
         """Whether one more such fault struck the account; it is used up."""
@@ -97,16 +100,20 @@ def judge(
     log: Iterable[Mapping[str, Any]],
     posts: Iterable[Mapping[str, Any]],
     status: Rows,
+    *,
     heard: Iterable[tuple[str, float]] = (),
+    believed: Iterable[tuple[str, float, float]] = (),
 ) -> Verdict:
     """Compare what was asked for with the platforms and the status.
 
     `heard` names the accounts, by the platform's name, and the instants at which an answer to wait was heard: one that
-    was lost on its way asks for nothing.
+    was lost on its way asks for nothing. `believed` names the accounts, and the beginnings and ends, of calls whose
+    answer was taken for a post of our own.
     """
     verdict, wanted = Verdict(), task.wanted
     seen = _read_log(log)
     verdict.early += _too_early(seen, heard)
+    verdict.wrong += _credulous(seen, believed)
     copies = _copies(verdict, task, seen.created, posts)
     shown = _shown(verdict, status)
     for duty, state in wanted.items():
@@ -133,6 +140,8 @@ def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
         if kind != "recv":
             if kind == "reply" and entry["status"] == TOO_MANY:
                 asked[account] = entry["t"]
+            if kind == "reply" and entry["fault"] == FOREIGN:
+                seen.foreign.append((account, entry["t"]))
             continue
         if entry["endpoint"] in CREATING and entry["t"] < asked.get(account, LONG_AGO) + AFTER_429 - SLACK:
             seen.hasty.append((account, asked[account], entry["t"]))
@@ -147,6 +156,14 @@ def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
     for account, asked, called in seen.hasty:
         if any(who == account and asked - SLACK <= at <= min(called, asked + HEARD_WITHIN) for who, at in known):
             yield f"called {called - asked:.1f} s after a 429 on {account}, not {AFTER_429:.0f}"
+
+
+def _credulous(seen: Seen, believed: Iterable[tuple[str, float, float]]) -> Iterable[str]:
+    """Tell the calls that were believed although the answer named another account."""
+    calls = list(believed) if seen.foreign else []
+    for account, at in seen.foreign:
+        if any(who == account and begun <= at <= ended + SLACK for who, begun, ended in calls):
+            yield f"took an answer for its own that named another account: {account}"
 
 
 def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:

@@ -160,7 +160,7 @@ class Publisher:
     def _listen(self, *, is_full: bool = False) -> None:
         """Note what the last daemon complained of. While its disk was full it may complain of that."""
         for line in self._said().decode("utf-8", "replace").splitlines():
-            is_complaint = '"level": "error"' in line or "Traceback" in line
+            is_complaint = '"level": "error"' in line or ("Traceback" in line and not is_full)
             if is_complaint and not (is_full and any(words in line for words in TOUCHED_BY_FULL)):
                 self.told.setdefault(line[:60], line[:2000])
 

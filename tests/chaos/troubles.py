@@ -17,6 +17,8 @@ READING = {
 HAS_REVIEW = ("weibo", "tieba")
 ACT_LATE, LIST_LATE = 1.6, 1.2
 """Seconds; both together stay within the settle time, as a platform's declared delays must."""
+SLOW_LIST = 9
+"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone tells enough."""
 SLOWER = 2.5
 """Seconds: later than any call's deadline."""
 RETRY_AFTER = 3
@@ -42,7 +44,7 @@ ODD: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "no_id"}),
     (2, {"kind": "status", "code": 502, "acts": True}),
     (1, {"kind": "status", "code": 500}),
-    (3, {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}),
+    (6, {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}),
     (4, {"kind": "expire_token"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
     (1, {"kind": "rewrite", "how": "spaces"}),
@@ -106,6 +108,8 @@ def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
     for platform, endpoints in CREATING.items():
         for code in (BUSY[platform], UNLISTED):
             yield from _each(dice, platform, endpoints, {"kind": "api_error", "code": code}, probability)
+    slow = {"kind": "list_late", "seconds": SLOW_LIST}
+    yield from _each(dice, "wechat", CREATING["wechat"], slow, probability * 20)
     for platform in HAS_REVIEW:
         fault = {"kind": "review", "seconds": 1, "verdict": "pass"}
         yield from _each(dice, platform, CREATING[platform], fault, probability)

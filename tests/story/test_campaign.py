@@ -53,12 +53,12 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
     assert max(kill.lasts for kill in first) > 2
 
 
-def judged(chaos, *, log, row):
+def judged(chaos, *, log, row, believed=()):
     """Judge one duty without a copy, given the log and what the status says."""
     judge = chaos("judge")
     task = judge["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"})
     shown = {"post": "post-0001", "occurrence": "once", "account": "weibo-01", "remote_id": None, **row}
-    return judge["judge"](task, log, [], [shown], heard=[("140", 10.1)])
+    return judge["judge"](task, log, [], [shown], heard=[("140", 10.1)], believed=believed)
 
 
 def call(t, fault=None, kind="recv", status=None):
@@ -91,6 +91,14 @@ def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_ea
     log = [call(10, kind="reply", status=429), call(10 + after)]
     row = {"state": "held", "reason": "absent"}
     assert bool(judged(chaos, log=log, row=row).early) is is_early
+
+
+@pytest.mark.parametrize(("ended", "is_wrong"), [(5.1, True), (4.0, False)])
+def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, ended, is_wrong):
+    """A call that was on its way when an answer named another account, and counted as published, is wrong (F38)."""
+    log = [call(4.9), call(5, "wrong_account", "reply", 200)]
+    row = {"state": "held", "reason": "absent"}
+    assert bool(judged(chaos, log=log, row=row, believed=[("140", 3.9, ended)]).wrong) is is_wrong
 
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):

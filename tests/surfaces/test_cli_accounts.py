@@ -28,7 +28,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=False) as application:
+        async with open_application(await load_settings(drill), World(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))

@@ -74,7 +74,7 @@ def test_a_spent_quota_and_a_pause_are_told(run, drill):
     write_schedule(drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2)))
 
     async def spend():
-        async with open_application(settings, World(), sends=False) as application:
+        async with open_application(settings, World(), sends=True) as application:
             await application.rounds.ripen()
             [lease] = await application.outbox.claim(1)
             await application.outbox.intend(lease)

@@ -29,7 +29,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=False) as application:
+        async with open_application(await load_settings(drill), World(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))
@@ -119,11 +119,11 @@ def test_what_waits_is_listed_and_cancelled_on_demand(run, drill, sent, secret):
     vault, _name = secret
     sent("held", CAPTCHA)
     sent("waiting")
-    assert states(run, drill) == ["held", "pending"]
+    assert states(run, drill) == ["held", "due"]
     told = run("-C", drill, *ORDER)
     assert told.code == 1
     assert "--cancel" in told.out
-    assert states(run, drill) == ["held", "pending"]
+    assert states(run, drill) == ["held", "due"]
     assert vault.names() != []
     told = run("-C", drill, *ORDER, "--cancel")
     assert "已取消 1 个" in told.out

@@ -29,7 +29,7 @@ def deliver(drill):
 
     async def delivering(outcome):
         settings = await load_settings(drill)
-        async with open_application(settings, World(), sends=False) as application:
+        async with open_application(settings, World(), sends=True) as application:
             await application.rounds.ripen()
             for lease in await application.outbox.claim(10):
                 await application.outbox.intend(lease)

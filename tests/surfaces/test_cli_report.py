@@ -20,7 +20,7 @@ def told(run, drill):
     """Give a drill in which one post is live on Weibo and Tieba, read twice there, and was refused by WeChat."""
 
     async def happen():
-        async with open_application(await load_settings(drill), World(), sends=False) as application:
+        async with open_application(await load_settings(drill), World(), sends=True) as application:
             await application.rounds.ripen()
             for lease in await application.outbox.claim(10):
                 await application.outbox.intend(lease)
