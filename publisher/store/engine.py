@@ -101,13 +101,10 @@ def sqlite_file(url: str) -> Path | None:
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"busy_timeout={int(BUSY_SECONDS * 1000)}",
-        "foreign_keys=ON",
-    ):
+    for pragma in (f"busy_timeout={int(BUSY_SECONDS * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file remembers; to set it waits for nobody
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 
 
