@@ -76,8 +76,8 @@ class Publisher:
         self._listen(is_full=is_full)
         return is_reached
 
-    def file(self, patience: float, after: float) -> bool:
-        """Run a daemon until it has accepted the schedule, and a while longer; returns whether it has."""
+    def file(self, patience: float, after: float) -> None:
+        """Run a daemon until it has accepted the schedule, and a while longer; it must accept it."""
         daemon = self.start()
         try:
             self._await_begin(daemon)
@@ -88,8 +88,9 @@ class Publisher:
             daemon.kill()
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
+        if not is_accepted:
+            raise DaemonError(f"the schedule was not accepted within {patience:.0f} s: {self._last_words()}")
         self._listen()
-        return is_accepted
 
     def _live(self, daemon: subprocess.Popen[bytes], kill: Kill, patience: float) -> bool:
         if kill.deed == "full":

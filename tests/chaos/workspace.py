@@ -168,6 +168,10 @@ class Workspace:
                 after = max(after, TIGHT_AHEAD)
             entry.due = now + (NOT_NOW if entry.withdrawn else after)
             self.written.append(entry)
+        due = {entry.id: entry.due for entry in self.written}
+        for entry in self.written:
+            if entry.follows and entry.due:
+                entry.due = max(entry.due, due[entry.follows] or entry.due)
         self.write()
 
     def put_off(self, known: Collection[str]) -> None:

@@ -39,7 +39,6 @@ import sys
 from pathlib import Path
 from publisher.vault import Vault
 vault, names = Vault(folder=Path(sys.argv[1]), environment={}), sys.argv[2:]
-print(flush=True)
 number = 0
 while True:
     number += 1
@@ -47,6 +46,8 @@ while True:
         now = vault.read(name)
         vault.write(name, {**now, "app_secret": f"{number:08}", "same": f"{number:08}"})
     vault.rotate()
+    if number == 1:
+        print(flush=True)
 """
 READER = """
 import sys
@@ -56,7 +57,7 @@ vault, name = Vault(folder=Path(sys.argv[1]), environment={}), sys.argv[2]
 seen = set()
 while len(seen) < int(sys.argv[3]):
     fields = vault.read(name)
-    assert fields["app_secret"] == fields.get("same", fields["app_secret"]), fields
+    assert fields["app_secret"] == fields["same"], fields
     seen.add(fields["app_secret"])
 """
 
