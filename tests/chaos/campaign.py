@@ -14,8 +14,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,12 +26,12 @@ from artefacts import save
 from figures import figures_of, record, tell
 from glance import BELIEVED, HEARD, KNOWN, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
-from kills import COMMON_POINTS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
+from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
 from options import Options, options_of
 from people import People
 from platforms import Platforms, start_platforms
 from publisher_process import DaemonError, Publisher, broken
-from troubles import rules
+from troubles import blanks, rules
 from verdicts import Finding, check, findings_of, write
 from workspace import MANY, Workspace, design
 
@@ -48,6 +49,8 @@ FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
 GLANCE = 1.0
+SOON = 2.5
+"""Seconds that a daemon needs to start and claim at least."""
 ACCEPT_SECONDS = 60.0
 PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
@@ -128,14 +131,26 @@ class Campaign:
         """Let one publisher die, again and again, while the others do the same."""
         while self.spent < self.kills * (wave + 1) // self.waves and self._has_work(wave):
             with self.dealing:
-                kill = self.deck.deal()
-            if publisher is self.publisher and self.is_rough:
+                kill = self._on_the_eve(self.deck.deal())
+            if publisher is not self.publisher:
+                is_reached = self._kill(replace(kill, order=""), publisher)
+            elif self.is_rough and not kill.order:
                 is_reached = self._kill_beside_people(kill)
             else:
-                is_reached = self._kill(kill, publisher)
+                is_reached = self._kill(kill)
             if not is_reached:
                 with self.dealing:
                     self.deck.put_back(kill)
+
+    def _on_the_eve(self, kill: Kill) -> Kill:
+        """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere."""
+        if not kill.is_eve:
+            return kill
+        soon = datetime.now(UTC) + timedelta(seconds=SOON)
+        coming = [entry for entry in self.workspace.written if entry.id not in self.untouchable | self.people.touched]
+        dues = sorted(entry.due.replace(microsecond=0) for entry in coming if entry.due and (entry.tight or kill.order))
+        due = next((due for due in dues if due > soon), None)
+        return replace(kill, asleep_at=due.timestamp() - EVE_SECONDS) if due else replace(kill, order="")
 
     def _kill_beside_people(self, kill: Kill) -> bool:
         """Let somebody act while the daemon lives and dies."""
@@ -219,7 +234,7 @@ class Campaign:
 
     def _kill(self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None) -> bool:
         victim = publisher or self.publisher
-        is_reached = victim.die(kill, patience)
+        is_reached = victim.die(kill, patience, partial(self.people.order, kill.order) if kill.order else None)
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1
@@ -332,7 +347,10 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
     workspace = design(folders, options.deliveries, waves, dice, is_rough=is_rough)
     platforms = start_platforms(folder / "platforms", options.seed, options.network if is_rough else 0.0)
     try:
-        troubles = rules(dice, options.lost, options.deliveries, lost_only=not is_rough)
+        troubles = [*rules(dice, options.lost, options.deliveries, lost_only=not is_rough)]
+        if is_rough:
+            named = [(account.platform, account.identity) for account in workspace.accounts.values()]
+            troubles += blanks(dice, named, options.lost)
         platforms.furnish(workspace.accounts.values(), troubles)
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)

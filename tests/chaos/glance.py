@@ -21,6 +21,8 @@ HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
 AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
 ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retry_wait')"
 IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
+IN_HAND = """SELECT post, account, state FROM delivery
+WHERE state IN ('claimed', 'sending') AND post NOT LIKE 'daily-%'"""
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
 HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
 BELIEVED = "SELECT account, intended_at, ended_at FROM attempt WHERE outcome = 'Published' AND ended_at IS NOT NULL"

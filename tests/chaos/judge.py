@@ -28,6 +28,8 @@ REFUSALS = ("api_error",)
 AFTER_429 = 3.0
 """Seconds for which every 429 of a campaign asks the account to wait."""
 SLACK, HEARD_WITHIN = 0.3, 2.0
+LOGGED_WITHIN = 0.02
+"""Seconds after which an answer stands in the log; less than the shortest gap between two calls."""
 TOO_MANY = 429
 FOREIGN = "wrong_account"
 LONG_AGO = float("-inf")
@@ -162,7 +164,7 @@ def _credulous(seen: Seen, believed: Iterable[tuple[str, float, float]]) -> Iter
     """Tell the calls that were believed although the answer named another account."""
     calls = list(believed) if seen.foreign else []
     for account, at in seen.foreign:
-        if any(who == account and begun <= at <= ended + SLACK for who, begun, ended in calls):
+        if any(who == account and begun <= at <= ended + LOGGED_WITHIN for who, begun, ended in calls):
             yield f"took an answer for its own that named another account: {account}"
 
 
@@ -178,8 +180,8 @@ def hold_of(row: Mapping[str, Any], shown: Mapping[Duty, Mapping[str, Any]], tas
     if row["state"] == "held":
         return str(row["reason"])
     original = shown.get((task.follows.get(row["post"], ""), row["account"]))
-    is_waiting = row["state"] in {"pending", "due"} and original is not None
-    return "original_held" if is_waiting and original["state"] in NOT_LIVE else None
+    is_without = row["state"] in {"pending", "due"} or row["reason"] == "original_not_live"
+    return "original_held" if is_without and original is not None and original["state"] in NOT_LIVE else None
 
 
 def _copies(

@@ -31,28 +31,18 @@ COMMON_POINTS = {
 }
 """The failpoints that ordinary work passes, and the latest passing at which one may strike."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
-FREEZE_POINTS = (
-    "claim.after_commit",
-    "intent.before_commit",
-    "intent.after_commit",
-    "journal.after_append",
-    "http.after_connect",
-    "http.mid_body",
-    "http.after_body",
-    "http.after_reply",
-    "outcome.before_commit",
-    "reconcile.before_commit",
-)
-"""Where a daemon may fall asleep for longer than its lease."""
-SLEEP = (2.8, 3.6)
+LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
+DEEP = (10.0, 11.0)
+"""Seconds: others have shown the absence of its call by then, and made another."""
+SHORT = (1.0, 1.2)
+EVE_SECONDS, ON_THE_EVE = 1.0, 2.7
+"""So long before an instant a daemon falls asleep that has claimed what is due then, and so long it sleeps: it wakes
+with its lease still its own, when the shortest-lived posts have expired and orders have long been in force."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
-NAP = (1.2, 1.8)
-"""Seconds: shorter than a lease, so that what was claimed may still be sent, if nothing else has come between."""
-NAP_POINTS = ("claim.after_commit", "intent.before_commit")
 TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
-TROUBLES_IN_BRIEF = {"kill": 0.65, "freeze": 0.3, "full": 0.05}
+TROUBLES_IN_BRIEF = {"kill": 0.5, "freeze": 0.45, "full": 0.05}
 """What happens in a life before its end, and in which share."""
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.7
@@ -71,7 +61,8 @@ class Kill:
     """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work.
 
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
-    it dies a while after that.
+    it dies a while after that. `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep
+    shortly before a post is due, at the instant `asleep_at` by the clock.
     """
 
     point: str | None = None
@@ -79,10 +70,41 @@ class Kill:
     after: float = 0.0
     deed: str = "kill"
     lasts: float = 0.0
+    order: str = ""
+    is_eve: bool = False
+    asleep_at: float = 0.0
 
     @property
     def switch(self) -> str:
         return f"{self.point}:{self.deed}@{self.nth}" if self.point else ""
+
+
+Sleep = tuple[Kill, tuple[float, float]]
+"""What a daemon does, and within which bounds its sleep lasts."""
+
+
+def _sleep(lasts: tuple[float, float], point: str | None = None, order: str = "", *, is_eve: bool = False) -> Sleep:
+    return Kill(point=point, deed="freeze", order=order, is_eve=is_eve), lasts
+
+
+SLEEPS: Sequence[Sleep] = (
+    _sleep(LONG),
+    _sleep(LONG, "claim.after_commit"),
+    _sleep(LONG, "intent.before_commit"),
+    _sleep(LONG, "http.after_connect"),
+    _sleep(LONG, "http.mid_body"),
+    _sleep(LONG, "http.after_body"),
+    _sleep(LONG, "http.after_reply"),
+    _sleep(LONG, "outcome.before_commit"),
+    _sleep(LONG, "reconcile.before_commit"),
+    _sleep(DEEP, "intent.after_commit"),
+    _sleep(DEEP, "journal.after_append"),
+    _sleep(SHORT, "http.after_body", "retract_sending"),
+    _sleep((ON_THE_EVE, ON_THE_EVE), is_eve=True),
+    _sleep((ON_THE_EVE, ON_THE_EVE), order="pause_all", is_eve=True),
+    _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
+)
+"""Where, for how long and beside what a daemon sleeps; each comes once before any comes again."""
 
 
 @dataclass(slots=True)
@@ -100,6 +122,7 @@ class Deck:
     points: Sequence[str] = tuple(COMMON_POINTS)
     _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
+    _sleeps: deque[Sleep] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
 
     def deal(self) -> Kill:
@@ -129,14 +152,18 @@ class Deck:
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
-                point = self.dice.choice((*FREEZE_POINTS, None))
-                nth = self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)) if point else 1
-                lasts = NAP if point in NAP_POINTS and self.dice.random() < 0.5 else SLEEP
-                return Kill(point=point, nth=nth, after=after, deed="freeze", lasts=self.dice.uniform(*lasts))
+                return self._sleep(after)
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
             case _:
                 return None
+
+    def _sleep(self, after: float) -> Kill:
+        if not self._sleeps:
+            self._sleeps.extend(self.dice.sample(SLEEPS, len(SLEEPS)))
+        sleep, lasts = self._sleeps.popleft()
+        nth = self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF)) if sleep.point else 1
+        return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
     def put_back(self, kill: Kill) -> None:
         if kill.point in COMMON_POINTS and kill.deed == "kill":

@@ -1,19 +1,19 @@
 """What people do while a campaign lasts: they withdraw, retract, pause, edit, and clear up after platforms' whims."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from glance import BEGUN, FINISHED, IN_DOUBT, LIVE, ON_THE_WAY, PAUSED
+from glance import BEGUN, FINISHED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, PAUSED
 from workspace import HOTLINES, Entry
 
 if TYPE_CHECKING:
     from campaign import Campaign
 
 PAUSE_SECONDS = 2.5
-MOST_IN_DOUBT = 3
+MOST_RETRACTED = 3
 ERRANDS = (
     "pause",
     "retract_begun",
@@ -49,6 +49,18 @@ class People:
                 self.waiting.remove(errand)
                 self.done.append(errand)
                 return
+
+    def order(self, what: str) -> None:
+        """Give an order while the daemon sleeps, concerning what it has in its hands."""
+        rows = sorted(set(self.campaign.publisher.books.rows(IN_HAND)))
+        held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+        match what:
+            case "pause_all":
+                self.campaign.publisher.pause("all")
+            case "retract_sending":
+                self._retract([(post, account) for post, account, state in held if state == "sending"])
+            case "retract_claimed":
+                self._retract([(post, account) for post, account, state in held if state == "claimed"])
 
     def clear_up(self) -> None:
         """Let what a platform's answer has stopped go on, as an operator does who has seen to it."""
@@ -95,14 +107,15 @@ class People:
 
     def _retract_in_doubt(self) -> bool:
         rows = sorted(set(self.campaign.publisher.books.rows(IN_DOUBT)))
-        found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
-        if not found:
-            return False
-        for post, account in self.dice.sample(found, min(MOST_IN_DOUBT, len(found))):
+        return self._retract([row for row in rows if row[0] not in self.touched | self.campaign.untouchable])
+
+    def _retract(self, found: Sequence[tuple[str, str]]) -> bool:
+        """Order some of these retracted, each on its account."""
+        for post, account in self.dice.sample(found, min(MOST_RETRACTED, len(found))):
             self.touched.add(post)
             self.campaign.wanted[post, account] = "retracted|cancelled|expired"
             self.campaign.publisher.retract(post, account)
-        return True
+        return bool(found)
 
     def _change_hotline(self) -> bool:
         self.campaign.workspace.write_settings(HOTLINES[1])

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,15 @@ class Publisher:
         self.log = self.folder / "daemon.log"
         self.books = Books(self.folder / "var" / "publisher.db", self.database)
 
-    def die(self, kill: Kill, patience: float | None = None) -> bool:
-        """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached."""
+    def die(self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None) -> bool:
+        """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached.
+
+        `meanwhile` is what somebody does while it sleeps.
+        """
         daemon = self.start(kill.switch)
         try:
             self._await_begin(daemon)
-            is_reached = self._live(daemon, kill, patience or self.patience)
+            is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
         finally:
             daemon.kill()
         is_full = kill.deed == "full"
@@ -92,11 +95,17 @@ class Publisher:
             raise DaemonError(f"the schedule was not accepted within {patience:.0f} s: {self._last_words()}")
         self._listen()
 
-    def _live(self, daemon: subprocess.Popen[bytes], kill: Kill, patience: float) -> bool:
+    def _live(
+        self,
+        daemon: subprocess.Popen[bytes],
+        kill: Kill,
+        patience: float,
+        meanwhile: Callable[[], None] | None,
+    ) -> bool:
         if kill.deed == "full":
             return _fill_disk(daemon, kill)
         if kill.deed == "freeze":
-            return _freeze(daemon, kill, patience)
+            return _freeze(daemon, kill, patience, meanwhile)
         try:
             daemon.wait(timeout=patience if kill.point else kill.after)
         except subprocess.TimeoutExpired:
@@ -194,14 +203,18 @@ class Publisher:
         return self.log.read_text("utf-8", "replace")[-2000:]
 
 
-def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float) -> bool:
+def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwhile: Callable[[], None] | None) -> bool:
     """Let it sleep where it falls asleep, or wherever it is, then wake it, and let it live a little."""
-    until = time.monotonic() + (patience if kill.point else kill.after)
+    after = kill.asleep_at - time.time() if kill.asleep_at else kill.after
+    until = time.monotonic() + (patience if kill.point else after)
     while time.monotonic() < until and not _is_asleep(daemon.pid):
         time.sleep(GLANCE)
     is_reached = kill.point is not None and _is_asleep(daemon.pid)
     daemon.send_signal(signal.SIGSTOP)
-    time.sleep(kill.lasts)
+    wakes_at = time.monotonic() + kill.lasts
+    if meanwhile:
+        meanwhile()
+    time.sleep(max(0.0, wakes_at - time.monotonic()))
     daemon.send_signal(signal.SIGCONT)
     _let_live(daemon, AFTERMATH)
     return is_reached

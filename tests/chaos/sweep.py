@@ -18,7 +18,7 @@ from planted_names import BUGS, MUTANTS
 from publisher_process import HERE
 from verdicts import Finding, read
 
-SHORT = ("--deliveries", "100", "--kills", "11", "--lost", "0.3", "--network", "0.06", "--patience", "2")
+SHORT = ("--deliveries", "100", "--kills", "12", "--lost", "0.3", "--network", "0.06", "--patience", "2")
 """Few posts, and much trouble: what is uncommon must come often."""
 SHARED = ("--database", "postgres", "--workers", "2")
 """Where others act while a worker sleeps; every third seed is spent there."""

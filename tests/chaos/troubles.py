@@ -1,6 +1,6 @@
 """What the platforms do wrong in a campaign, all of it drawn by the seed: every kind of fault the simulator knows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -69,6 +69,13 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (2, {"kind": "reorder"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
 )
+LISTS = {
+    "weibo": "/2/statuses/user_timeline*",
+    "wechat": "/cgi-bin/freepublish/batchget",
+    "tieba": "/c/u/feed/*",
+}
+BLANKS, BLANK_SHARE = 6, 0.3
+"""So many lists in a row come empty, on so many of the accounts of a campaign in which much goes wrong."""
 READ_SHARE = 1.0
 """So often reads go wrong, compared with creating calls."""
 OFTEN = 0.12
@@ -124,6 +131,14 @@ def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
         own = {"kind": "api_error", "code": REFUSED[platform]} if fault.get("refused") else fault
         for rule in _each(dice, platform, CREATING[platform], own, probability):
             yield {**rule, "times": times}
+
+
+def blanks(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
+    """Give rules by which an account, named by platform and identity, shows nothing for a while."""
+    for platform, identity in accounts:
+        if dice.random() < min(share, BLANK_SHARE):
+            rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
+            yield {**rule, "times": BLANKS, "fault": {"kind": "empty_list"}}
 
 
 def _reads(dice: Random, share: float) -> Iterator[dict[str, Any]]:

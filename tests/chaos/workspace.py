@@ -28,8 +28,8 @@ MANY, WIDE_SIZES = 3000, (60, 140)
 """A campaign of so many deliveries has wide posts, so that the schedule stays short."""
 FEW_POSTS = 40
 NOT_NOW = timedelta(days=1)
-TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.15
-TIGHT_LATE, TIGHT_EXPIRES = 1, timedelta(seconds=4)
+TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.25
+TIGHT_LATE, TIGHT_EXPIRES = 1, timedelta(seconds=1)
 """Some posts may be sent only right away: late ones must end as expired, never go out."""
 TIGHT_AHEAD = timedelta(seconds=20)
 REPEATING = "daily-1"

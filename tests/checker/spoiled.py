@@ -319,6 +319,11 @@ def a_version_left_out(run: Artefacts) -> None:
     act["detail"] = act["detail"].replace('"version": 3', '"version": 4')
 
 
+def believed_unseen(run: Artefacts) -> None:
+    mine = row_of(run, "found")["id"]
+    run.rows["look"] = [one for one in run.rows["look"] if (one["delivery"], one["finding"]) != (mine, "Published")]
+
+
 def number_left_out(run: Artefacts) -> None:
     attempts_of(run, "absent twice")[-1]["number"] += 1
 
@@ -509,7 +514,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
     "I9": (lost_without_an_outage, failed_without_a_refusal, held_without_a_rule),
     "I10": (nobody_told, told_too_late),
     "I11": (a_stranger_on_the_account, cancelled_yet_live),
-    "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out),
+    "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
     "I13": (number_left_out, one_epoch_twice, two_calls_at_once),
     "I14": (called_under_a_pause, ordered_pause_forgotten),
     "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),

@@ -1,5 +1,6 @@
 """A short kill campaign, a mutant that a campaign must catch, and a judge that must see what is wrong."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 CHAOS = Path(__file__).parents[1] / "chaos"
+NOT_RECORDED = {"I5", "I20", "I23", "I24", "I25"}
+"""What a campaign has no artefact for."""
 
 
 def campaign(*options: str) -> subprocess.CompletedProcess[str]:
@@ -15,17 +18,32 @@ def campaign(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again():
-    """A daemon killed twelve times while replies get lost makes no post twice and loses none (F01-F11, F13, F24)."""
-    done = campaign("--seed", "3", "--deliveries", "100", "--kills", "12")
+def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
+    """Run a campaign that must end well, have its folder judged, and give what was said of each invariant."""
+    done = campaign("--artefacts", str(folder), *options)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    command = [sys.executable, str(CHAOS / "checker"), str(folder), "--json"]
+    verdict = subprocess.run(command, capture_output=True, check=False)
+    assert verdict.returncode in {0, 1}, verdict.stderr
+    return {one["id"]: one for one in json.loads(verdict.stdout)["invariants"]}
 
 
-def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late():
-    """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it."""
+def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_path):
+    """A daemon killed eight times while replies get lost makes no post twice and loses none (F01-F11, F13, F24).
+
+    The log, the books, the journal and the audit agree (I1-I4, I6-I19, I21, I22).
+    """
+    found = judged(tmp_path / "run", "--seed", "3", "--deliveries", "60", "--kills", "8", "--lost", "0.1")
+    assert {name: one["violations"] for name, one in found.items() if one["verdict"] == "violated"} == {}
+    assert {name for name, one in found.items() if one["verdict"] == "not_judged"} == NOT_RECORDED
+
+
+def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late(tmp_path):
+    """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it (I1, I3)."""
     small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
-    done = campaign(*small, "--mutant", "intent-after-call", "--expect-violation")
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    found = judged(tmp_path / "run", *small, "--mutant", "intent-after-call", "--expect-violation")
+    assert found["I1"]["violations"]
+    assert found["I3"]["violations"]
 
 
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--mutant", "none"), ("--kills", "few")])

@@ -137,7 +137,7 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     """The content was refused, a rule demands a hold, a person stopped it, or it was live and others took it down."""
     if delivery.state == "held":
         return delivery.reason in DEMANDED
-    if delivery.state in {"due", "pending"} and delivery.follows:
+    if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_live"):
         return _awaits_original(history, delivery)
     refused = any(attempt.outcome == "Rejected" for attempt in history.attempts_of.get(delivery.id, ()))
     refused |= any(look.finding == "Rejected" for look in history.looks_of.get(delivery.id, ()))

@@ -14,6 +14,8 @@ from .tracing import trace_of
 CLEAR = frozenset({"NotSent", "RateLimited", "Busy", "CredentialExpired"})
 """Outcomes after which another call may follow without a look: nothing was made."""
 LOOKS_NEEDED = 2
+ENDS_A_DOUBT = frozenset({"Published", "Submitted", "Rejected"})
+"""What ends a doubt only once a look has found it."""
 PREFIX = b"publisher audit 1\n"
 """What a hash of the chain begins with."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
@@ -83,7 +85,10 @@ def _back_to(detail: Mapping[str, str]) -> float:
 
 
 def legal_steps(history: History) -> Iterator[Violation]:
-    """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends."""
+    """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends.
+
+    What ends a doubt was seen by a look: an answer that comes too late is no look.
+    """
     for acts in history.acts_on.values():
         for act in acts:
             if act.before is None:
@@ -97,6 +102,16 @@ def legal_steps(history: History) -> Iterator[Violation]:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
     for delivery in history.deliveries.values():
         yield from _versions(history, delivery)
+        yield from _unseen(history, delivery)
+
+
+def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
+    looks = history.looks_of.get(delivery.id, ())
+    for act in history.acts_on.get(delivery.subject, ()):
+        if act.before == "unknown" and act.event in ENDS_A_DOUBT:
+            until = act.at + history.settings.tolerance
+            if not any(look.finding == act.event and look.at <= until for look in looks):
+                yield _step(act, f"{act.event} ended a doubt, and no look has seen it")
 
 
 def _step(act: Act, what: str) -> Violation:
