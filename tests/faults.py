@@ -28,6 +28,7 @@ it, as files and functions under `tests/`, and what came of each when it was las
 {run}
 """
 FINISHED = ("failed", "passed", "skipped")
+FAULTS = "faults"
 REMEMBERED = "faults/results"
 """Where pytest keeps each test's last result: a run of a part changes that part only."""
 
@@ -72,6 +73,7 @@ class FaultReport:
 
     def __init__(self, config: pytest.Config) -> None:
         self.is_whole = config.args == config.getini("testpaths")
+        self.is_worker = hasattr(config, "workerinput")
         self.shown: dict[str, list[str]] = {}
         self.outcomes: dict[str, str] = {}
 
@@ -79,19 +81,19 @@ class FaultReport:
         named = {item.nodeid: numbers_of(item) for item in items}
         config.hook.pytest_deselected(items=[item for item in items if not named[item.nodeid]])
         items[:] = [item for item in items if named[item.nodeid]]
-        self.shown = {nodeid: sorted(numbers) for nodeid, numbers in named.items() if numbers}
+        for item in items:
+            item.user_properties.append((FAULTS, sorted(named[item.nodeid])))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             worst = min(report.outcome, self.outcomes.get(report.nodeid, report.outcome))  # failed, passed, skipped
             self.outcomes[report.nodeid] = worst
+            self.shown[report.nodeid] = dict(report.user_properties)[FAULTS]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if not self.outcomes or session.config.cache is None:
+        if self.is_worker or not self.outcomes or session.config.cache is None:
             return
-        told = {
-            nodeid: [self.outcomes[nodeid], *self.shown[nodeid]] for nodeid in self.shown if nodeid in self.outcomes
-        }
+        told = {nodeid: [self.outcomes[nodeid], *faults] for nodeid, faults in self.shown.items()}
         earlier = {} if self.is_whole else session.config.cache.get(REMEMBERED, {})
         results = {**earlier, **told}
         session.config.cache.set(REMEMBERED, results)
