@@ -26,6 +26,7 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
+from publisher.domain.retry_after import retry_at
 
 from .codes import CODES, Kind, name
 from .signing import FILE, app_form, pc_form
@@ -204,7 +205,7 @@ def decode_created(reply: Reply, key: Literal["tid", "pid"], unseen: Ticket, now
         return Unknown(reason="server_error")
     body = read_body(reply)
     if reply.status == 429:
-        return RateLimited(code="tieba_429", until=now + _SLOW)
+        return RateLimited(code="tieba_429", until=retry_at(reply.headers.get("retry-after"), now) or now + _SLOW)
     if isinstance(body, CredentialExpired | Unknown):
         return Unknown(reason=body.reason)
     code, number = code_of(body), as_number(body.get(key)) or as_number(part(body, "data").get(key))
