@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from sqlalchemy import bindparam, update
@@ -51,8 +52,15 @@ class Books:
     """What this process has in hand, and until when by the clock that never jumps."""
 
     def take_in_hand(self, delivery: DeliveryId, most: timedelta) -> None:
-        """Note that the lease of a delivery runs for so long from now, whatever the wall clock does."""
+        """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.
+
+        Done in the transaction that begins the lease: no round may find it ended between commit and note.
+        """
         self.hands[delivery] = self.world.monotonic() + most.total_seconds()
+
+    def has_in_hand(self, delivery: DeliveryId) -> bool:
+        """Whether this process has a delivery in hand whose lease is not over."""
+        return self.hands.get(delivery, -inf) > self.world.monotonic()
 
     def in_hand(self, *, is_over: bool) -> list[DeliveryId]:
         """Name what this process has in hand whose lease is over, or is not."""

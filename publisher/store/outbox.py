@@ -160,8 +160,6 @@ class Outbox:
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Take the most urgent due delivery of each free login, for at most `limit` logins."""
         leases = await self.books.database.write(partial(self._claim, limit=limit))
-        for lease in leases:
-            self.books.take_in_hand(lease.delivery, lease.until - self.books.world.now())
         if leases:
             await self.books.world.failpoint("claim.after_commit")
         return leases
@@ -193,7 +191,7 @@ class Outbox:
         suspects = [delivery for delivery in deliveries if delivery.deaths >= MOST_DEATHS - 1]
         calm = [delivery for delivery in deliveries if delivery not in suspects]
         changes = [self._taking(delivery, now) for delivery in calm or suspects[:1]]  # what may kill us is tried alone
-        return [
+        leases = [
             Lease(
                 delivery=after.id,
                 account=after.account,
@@ -205,6 +203,9 @@ class Outbox:
             for change, after in zip(changes, self.books.change_all(unit, changes, DELIVERER), strict=True)
             if change.lease_until is not None
         ]
+        for lease in leases:
+            self.books.take_in_hand(lease.delivery, lease.until - now)
+        return leases
 
     def _taking(self, delivery: Delivery, now: datetime) -> Change:
         if now >= delivery.expires_at or delivery.is_too_late(now):
@@ -231,9 +232,7 @@ class Outbox:
     async def intend(self, lease: Lease) -> Parcel | Declined:
         """Announce the call, durably, if every guard agrees; else give the lease back or end the delivery."""
         answer = await self.books.database.write_together(self._announce, lease)
-        if isinstance(answer, Parcel):
-            self.books.take_in_hand(lease.delivery, self.books.patience(lease.account).lease)
-        else:
+        if isinstance(answer, Declined):
             self.books.hands.pop(lease.delivery, None)
         return answer
 

@@ -66,16 +66,23 @@ class Rounds:
             DELIVERY.c.id.in_(books.in_hand(is_over=False)),
         )
         by_wall = and_(DELIVERY.c.lease_until <= books.world.now(), ~and_(ours, running))
-        return await self._lapse(or_(by_wall, and_(ours, over)))
+        return await self._lapse(or_(by_wall, and_(ours, over)), self._lapsed)
 
     async def lapse_own(self) -> int:
         """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""
         is_own = DELIVERY.c.worker == self.books.worker
-        return await self._lapse(is_own if self.books.database.is_shared else true(), waits=True)
+        which = is_own if self.books.database.is_shared else true()
+        return await self._lapse(which, lambda _: LeaseLapsed(), waits=True)
 
-    async def _lapse(self, which: ColumnElement[bool], *, waits: bool = False) -> int:
+    async def _lapse(
+        self, which: ColumnElement[bool], event_for: Callable[[Delivery], Event | None], *, waits: bool = False
+    ) -> int:
         held = and_(stands(DELIVERY, State.CLAIMED, State.SENDING), which)
-        return await self._each(held, lambda _: LeaseLapsed(), ends_attempts=True, waits=waits)
+        return await self._each(held, event_for, ends_attempts=True, waits=waits)
+
+    def _lapsed(self, delivery: Delivery) -> LeaseLapsed | None:
+        """Leave what has come into this process's hand, or has got its intent, since the round began."""
+        return None if self.books.has_in_hand(delivery.id) else LeaseLapsed()
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""

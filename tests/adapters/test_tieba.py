@@ -16,7 +16,6 @@ from publisher.domain.outcome import (
     HoldReason,
     NotSent,
     Published,
-    RateLimited,
     Rejected,
     Submitted,
     Ticket,
@@ -343,7 +342,7 @@ async def test_body_is_utf8_under_a_gbk_header(tieba, parcel):
 
 @pytest.mark.parametrize(("code", "wait"), [("220034", 10), ("230871", 10), ("230705", 60)])
 async def test_too_fast_f26_f27(tieba, parcel, code, wait):
-    """F26, F27: too fast rests ten minutes, a read-only forum an hour; a 429 as long as it says, ten minutes if bare."""
+    """F26, F27: too fast rests ten minutes, a read-only forum an hour, a 429 as long as it says or ten minutes."""
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json={"error_code": code})
     assert (await adapter.publish(parcel)).until == desk.now + timedelta(minutes=wait)

@@ -73,6 +73,19 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     assert await desk.rounds.lapse() == 1
 
 
+async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_announced(open_desk, world):
+    """F15: a worker that slept after its claim announces its call; a round begun before that leaves the call alone."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    world.pass_time(lease.until - world.now())
+    parcel, ended = await asyncio.gather(desk.outbox.intend(lease), desk.rounds.lapse())
+    assert ended == 0
+    after = await desk.outbox.settle(lease, Published(receipt=fake.post(parcel)))
+    assert after.state is State.PUBLISHED
+
+
 async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
     """F60: what another worker has in hand is judged as before."""
     mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
