@@ -36,8 +36,8 @@ from publisher.telemetry import log
 from publisher.tomlfile import read_toml
 from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
-from publisher.wiring.books import mooring_of
 from publisher.wiring.mailing import mail_of
+from publisher.wiring.mooring import mooring_of
 from publisher.world import World
 
 AT_ONCE = 300

@@ -6,19 +6,38 @@ import queue
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping
-from typing import Any, TextIO, cast
-
-import structlog
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from publisher.concealing import conceal
+
+if TYPE_CHECKING:
+    import structlog
 
 MOST_WAITING = 10_000
 """So many lines wait for whoever reads the log; more are dropped."""
 LAST_WORDS = 2.0
 """Seconds that the last lines are given at the end."""
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _counting = threading.Lock()
 _dropped = 0
+
+
+@cache
+def _logger() -> "structlog.stdlib.BoundLogger":
+    import structlog  # noqa: PLC0415 # it brings rich: a tenth of what a command takes that logs nothing
+
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return logger
+
+
+class _Log:
+    """The log, which is made ready once something is written into it."""
+
+    def __getattr__(self, level: str) -> object:
+        return getattr(_logger(), level)
+
+
+log = cast("structlog.stdlib.BoundLogger", _Log())
 
 
 class Sink:
@@ -69,6 +88,8 @@ def lines_dropped() -> int:
 
 def set_up(stream: TextIO | None = None) -> None:
     """Write events as JSON lines to a stream, standard error unless another is given; nobody waits for it."""
+    import structlog  # noqa: PLC0415 # as above
+
     for chatty in ("httpx", "httpcore", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     sink = Sink(stream or sys.stderr)
@@ -88,6 +109,8 @@ def set_up(stream: TextIO | None = None) -> None:
 
 def set_aside() -> None:
     """Write events beside a command's answer: to whatever standard error is at that moment."""
+    import structlog  # noqa: PLC0415 # as above
+
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 

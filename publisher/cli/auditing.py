@@ -21,7 +21,8 @@ from publisher.domain.excerpt import time_of, verify_excerpt
 from publisher.settings import Settings
 from publisher.store.audit import Audit
 from publisher.store.journal import newest_intents
-from publisher.wiring.books import journal_path, mooring_of
+from publisher.wiring.books import journal_path
+from publisher.wiring.mooring import mooring_of
 
 STDOUT = "-"
 LONGEST_LINE = 2**20

@@ -10,15 +10,19 @@ Each `*.toml` beside this file holds one area; an entry is a code with its words
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from threading import Lock
 from typing import Any, Literal
 
 from publisher.domain.problem import Place, Problem
 
 Lang = Literal["zh_CN", "en"]
+COMMON = ("states.toml", "cli.toml")
+"""The areas that nearly every command speaks from."""
 LANGS: tuple[Lang, ...] = ("zh_CN", "en")
 
 
@@ -64,8 +68,32 @@ class _Facts(dict[str, object]):
         return f"{{{key}}}"
 
 
+class _Catalogue(Mapping[str, Mapping[str, Any]]):
+    """All entries. An area is read once something is not found in those before it: no command needs them all."""
+
+    def __init__(self) -> None:
+        areas = [path for path in files(__package__).iterdir() if path.name.endswith(".toml")]
+        self._unread = deque(sorted(areas, key=lambda path: (path.name not in COMMON, path.name)))
+        self._read: dict[str, Mapping[str, Any]] = {}
+        self._reading = Lock()
+
+    def __getitem__(self, code: str) -> Mapping[str, Any]:
+        with self._reading:
+            while code not in self._read and self._unread:
+                self._read |= tomllib.loads(self._unread.popleft().read_text("utf-8"))
+        return self._read[code]
+
+    def __iter__(self) -> Iterator[str]:
+        with self._reading:
+            while self._unread:
+                self._read |= tomllib.loads(self._unread.popleft().read_text("utf-8"))
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @cache
 def catalogue() -> Mapping[str, Mapping[str, Any]]:
-    """Read all areas once."""
-    areas = (path for path in files(__package__).iterdir() if path.name.endswith(".toml"))
-    return {code: entry for area in areas for code, entry in tomllib.loads(area.read_text("utf-8")).items()}
+    """Give the words of all areas."""
+    return _Catalogue()

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from publisher.anchoring import Mooring
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WorkerId
 from publisher.domain.terms import Terms
@@ -17,8 +16,6 @@ from publisher.store.journal import Journal
 from publisher.store.setup import check_whole, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
-
-SYSTEM_LOG = Path("/dev/log")
 
 
 @contextlib.asynccontextmanager
@@ -51,13 +48,6 @@ async def open_with(
 def worker_of(settings: Settings) -> WorkerId:
     """Name whoever works here: one machine's workspace, today and after a restart."""
     return WorkerId(f"{socket.gethostname()}:{settings.workspace}")
-
-
-def mooring_of(settings: Settings) -> Mooring:
-    """Give the places outside the database where the audit's head is written down."""
-    return Mooring(
-        file=settings.workspace / settings.audit.anchors, syslog=SYSTEM_LOG if settings.audit.syslog else None
-    )
 
 
 def journal_path(settings: Settings) -> Path:

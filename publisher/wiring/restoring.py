@@ -29,7 +29,8 @@ from publisher.store.restore import (
 )
 from publisher.store.setup import bring_up, check_whole, occupy, turn
 from publisher.telemetry import log
-from publisher.wiring.books import journal_path, mooring_of, worker_of
+from publisher.wiring.books import journal_path, worker_of
+from publisher.wiring.mooring import mooring_of
 from publisher.wiring.terms import terms_of
 from publisher.world import World
 

@@ -14,8 +14,8 @@ from publisher.domain.chain import hash_of
 from publisher.mailing import mail_head
 from publisher.settings import load_settings
 from publisher.wiring.application import open_application
-from publisher.wiring.books import mooring_of
 from publisher.wiring.mailing import mail_of
+from publisher.wiring.mooring import mooring_of
 from publisher.world import World
 from tests.stages.postoffice import USER, PostOffice
 from tests.surfaces.posts import warning, write_schedule
