@@ -26,7 +26,7 @@ from artefacts import save
 from figures import figures_of, record, tell
 from glance import BELIEVED, HEARD, KNOWN, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
-from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, Deck, Kill
+from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, STEP, Deck, Kill
 from options import Options, options_of
 from people import People
 from platforms import Platforms, start_platforms
@@ -92,7 +92,14 @@ class Campaign:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
         is_busy, is_brief = _is_busy(self.options), self.kills < LARGE
-        self.deck = Deck(self.dice, is_brief, is_busy, is_plain=not self.is_rough, points=points)
+        self.deck = Deck(
+            self.dice,
+            is_brief,
+            is_busy,
+            is_plain=not self.is_rough,
+            points=points,
+            next_sleep=self.options.seed * STEP,
+        )
 
     @property
     def publisher(self) -> Publisher:

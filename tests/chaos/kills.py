@@ -88,23 +88,25 @@ def _sleep(lasts: tuple[float, float], point: str | None = None, order: str = ""
 
 
 SLEEPS: Sequence[Sleep] = (
+    _sleep(LONG, "http.after_reply"),
     _sleep(LONG),
     _sleep(LONG, "claim.after_commit"),
     _sleep(LONG, "intent.before_commit"),
-    _sleep(LONG, "http.after_connect"),
-    _sleep(LONG, "http.mid_body"),
-    _sleep(LONG, "http.after_body"),
-    _sleep(LONG, "http.after_reply"),
-    _sleep(LONG, "outcome.before_commit"),
-    _sleep(LONG, "reconcile.before_commit"),
-    _sleep(DEEP, "intent.after_commit"),
-    _sleep(DEEP, "journal.after_append"),
     _sleep(SHORT, "http.after_body", "retract_sending"),
     _sleep((ON_THE_EVE, ON_THE_EVE), is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), order="pause_all", is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
+    _sleep(LONG, "http.after_connect"),
+    _sleep(LONG, "http.mid_body"),
+    _sleep(LONG, "http.after_body"),
+    _sleep(LONG, "outcome.before_commit"),
+    _sleep(DEEP, "intent.after_commit"),
+    _sleep(DEEP, "journal.after_append"),
+    _sleep(LONG, "reconcile.before_commit"),
 )
 """Where, for how long and beside what a daemon sleeps; each comes once before any comes again."""
+STEP = 4
+"""By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ class Deck:
     """Deals deaths. A failpoint that was not reached is dealt again, at its first passing.
 
     `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm. `is_busy` is for one
-    of much work in each life: calm is seldom needed.
+    of much work in each life: calm is seldom needed. `next_sleep` is the place in SLEEPS of the sleep to be dealt next.
     """
 
     dice: Random
@@ -120,9 +122,9 @@ class Deck:
     is_busy: bool = False
     is_plain: bool = False
     points: Sequence[str] = tuple(COMMON_POINTS)
+    next_sleep: int = 0
     _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
-    _sleeps: deque[Sleep] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
 
     def deal(self) -> Kill:
@@ -159,9 +161,8 @@ class Deck:
                 return None
 
     def _sleep(self, after: float) -> Kill:
-        if not self._sleeps:
-            self._sleeps.extend(self.dice.sample(SLEEPS, len(SLEEPS)))
-        sleep, lasts = self._sleeps.popleft()
+        sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
+        self.next_sleep += 1
         nth = self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF)) if sleep.point else 1
         return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
