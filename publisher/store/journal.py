@@ -10,6 +10,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.last = next(reversed(newest_intents(path)), None)
-        self._file = path.open("ab")
+        self._file = _open(path)
         self._turn = threading.Lock()
         self._is_mended = False
 
@@ -63,34 +64,50 @@ class Journal:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
         lines = "".join(json.dumps(asdict(intent), separators=(",", ":")) + "\n" for intent in intents)
         with self._turn:
-            if not self._is_mended:  # not before: a process that only looks must not touch what another one writes
-                _cut_torn_line(self.path)
-                self._is_mended = True
+            self._mend()
             try:
-                self._file.write(lines.encode())
-                self._file.flush()
+                _write_all(self._file, lines.encode())
                 os.fdatasync(self._file.fileno())
             except OSError:
                 self._is_mended = False
                 raise
         self.last = intents[-1]
 
+    def _mend(self) -> None:
+        """Cut what a death or a full disk has left torn.
+
+        Not before a line of our own is due: a process that only looks must not touch what another one writes.
+        """
+        if not self._is_mended:
+            _cut_torn_line(self.path)
+            self._is_mended = True
+
     def drop(self, gone: Collection[Intent]) -> int:
         """Leave out lines that nobody will ask for again, all but the newest one. Returns how many.
 
-        The new file takes the old one's place at one stroke; a damaged journal stays as it is.
+        The new file takes the old one's place at one stroke; a damaged journal stays as it is. Calls are announced
+        meanwhile: only what has come in since waits to be taken along.
         """
         with self._turn:
-            contents = read_journal(self.path)
-            kept = [one for one in contents.intents if one == self.last or one not in gone]
-            left_out = [one for one in contents.intents if one not in set(kept)]
-            if contents.damaged or not left_out:
-                return 0
-            newest = max(datetime.fromisoformat(one.at) for one in left_out)
-            write_journal(self.path, kept, max(newest, contents.kept_since or newest))
+            self._mend()
+            end = self.path.stat().st_size
+        contents = read_journal(self.path, end=end)
+        left_out = {one for one in contents.intents if one in gone and one != self.last}
+        if contents.damaged or not left_out:
+            return 0
+        newest = max(datetime.fromisoformat(one.at) for one in left_out)
+        kept = [one for one in contents.intents if one not in left_out]
+        fresh = _write_aside(self.path, kept, max(newest, contents.kept_since or newest))
+        with self._turn:
+            with self.path.open("rb") as old, _open(fresh) as new:
+                old.seek(end)
+                _write_all(new, old.read())
+                os.fsync(new.fileno())
             self._file.close()
-            self._file = self.path.open("ab")
-        return len(left_out)
+            fresh.replace(self.path)
+            sync_folder(self.path.parent)
+            self._file = _open(self.path)
+        return len(contents.intents) - len(kept)
 
     def close(self) -> None:
         self._file.close()
@@ -101,24 +118,25 @@ def newest_intents(path: Path, most: int | None = TAIL_BYTES) -> list[Intent]:
     return list(read_journal(path, most).intents)
 
 
-def read_journal(path: Path, most: int | None = None) -> Contents:
-    """Read the lines within so many bytes of the journal's end; all of them where `most` is None."""
+def read_journal(path: Path, most: int | None = None, end: int | None = None) -> Contents:
+    """Read the lines within so many bytes of the journal's end, or of where it ended; all where `most` is None."""
     if not path.exists():
         return Contents()
     with path.open("rb") as file:
-        start = max(0, path.stat().st_size - most) if most is not None else 0
+        end = path.stat().st_size if end is None else end
+        start = max(0, end - most) if most is not None else 0
         file.seek(start)
-        lines = file.read().split(b"\n")[bool(start) : -1]  # the first line of a tail may be cut, the last one torn
+        read = file.read(end - start)
+    lines = read.split(b"\n")[bool(start) : -1]  # the first line of a tail may be cut, the last one torn
     intents: list[Intent] = []
     damaged: list[int] = []
     kept_since: datetime | None = None
     for number, line in enumerate(lines, 1):
-        read = _read_line(line)
-        match read:
-            case Intent():
-                intents.append(read)
-            case datetime() if number == 1 and not start:
-                kept_since = read
+        match _read_line(line):
+            case Intent() as intent:
+                intents.append(intent)
+            case datetime() as instant if number == 1 and not start:
+                kept_since = instant
             case _:
                 damaged.append(number)
     return Contents(intents=intents, damaged=damaged, kept_since=kept_since)
@@ -126,6 +144,12 @@ def read_journal(path: Path, most: int | None = None) -> Contents:
 
 def write_journal(path: Path, intents: Sequence[Intent], kept_since: datetime | None) -> None:
     """Put a journal of just these lines in place, at one stroke and synced."""
+    _write_aside(path, intents, kept_since).replace(path)
+    sync_folder(path.parent)
+
+
+def _write_aside(path: Path, intents: Sequence[Intent], kept_since: datetime | None) -> Path:
+    """Write a journal of just these lines beside one, synced; give its place."""
     fresh = path.with_name(path.name + ".new")
     lines: list[dict[str, Any]] = [{"kept_since": kept_since.isoformat()}] if kept_since else []
     lines += [asdict(intent) for intent in intents]
@@ -133,8 +157,18 @@ def write_journal(path: Path, intents: Sequence[Intent], kept_since: datetime | 
         file.write("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
-    sync_folder(path.parent)
+    return fresh
+
+
+def _open(path: Path) -> FileIO:
+    """Open for appending, without a buffer: what a full disk refused must not come out later, on its own."""
+    return path.open("ab", buffering=0)
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def sync_folder(folder: Path) -> None:
