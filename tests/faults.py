@@ -88,7 +88,7 @@ class FaultReport:
         if report.when == "call" or report.outcome != "passed":
             worst = min(report.outcome, self.outcomes.get(report.nodeid, report.outcome))  # failed, passed, skipped
             self.outcomes[report.nodeid] = worst
-            self.shown[report.nodeid] = dict(report.user_properties)[FAULTS]
+            self.shown[report.nodeid] = dict(report.user_properties).get(FAULTS, [])
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.is_worker or not self.outcomes or session.config.cache is None:

@@ -80,14 +80,19 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
     def __getitem__(self, code: str) -> Mapping[str, Any]:
         with self._reading:
             while code not in self._read and self._unread:
-                self._read |= tomllib.loads(self._unread.popleft().read_text("utf-8"))
+                self._read_next()
         return self._read[code]
 
     def __iter__(self) -> Iterator[str]:
         with self._reading:
             while self._unread:
-                self._read |= tomllib.loads(self._unread.popleft().read_text("utf-8"))
+                self._read_next()
         return iter(self._read)
+
+    def _read_next(self) -> None:
+        """What could not be read is tried again."""
+        self._read |= tomllib.loads(self._unread[0].read_text("utf-8"))
+        self._unread.popleft()
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import inf
 from typing import Any
 
 from sqlalchemy import bindparam, update
@@ -42,30 +41,44 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """A lease of this process: of which epoch, and until when by the clock that never jumps."""
+
+    epoch: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """One worker's access to the books."""
 
     database: Database
     terms: Mapping[AccountId, Terms]
     worker: WorkerId
-    hands: dict[DeliveryId, float] = field(default_factory=dict)
-    """What this process has in hand, and until when by the clock that never jumps."""
+    hands: dict[DeliveryId, Hand] = field(default_factory=dict)
+    """What this process has in hand."""
 
-    def take_in_hand(self, delivery: DeliveryId, most: timedelta) -> None:
+    def take_in_hand(self, delivery: DeliveryId, epoch: int, most: timedelta) -> None:
         """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.
 
         Done in the transaction that begins the lease: no round may find it ended between commit and note.
         """
-        self.hands[delivery] = self.world.monotonic() + most.total_seconds()
+        self.hands[delivery] = Hand(epoch=epoch, until=self.world.monotonic() + most.total_seconds())
 
-    def has_in_hand(self, delivery: DeliveryId) -> bool:
-        """Whether this process has a delivery in hand whose lease is not over."""
-        return self.hands.get(delivery, -inf) > self.world.monotonic()
+    def put_down(self, delivery: DeliveryId, epoch: int) -> None:
+        """Forget a lease that is done with; a later one of the same delivery stays."""
+        if delivery in self.hands and self.hands[delivery].epoch == epoch:
+            del self.hands[delivery]
+
+    def has_in_hand(self, delivery: Delivery) -> bool:
+        """Whether the lease under which a delivery stands is this process's, and is not over."""
+        hand = self.hands.get(delivery.id)
+        return hand is not None and hand.epoch == delivery.epoch and hand.until > self.world.monotonic()
 
     def in_hand(self, *, is_over: bool) -> list[DeliveryId]:
         """Name what this process has in hand whose lease is over, or is not."""
         now = self.world.monotonic()
-        return [delivery for delivery, until in list(self.hands.items()) if (until <= now) is is_over]
+        return [delivery for delivery, hand in list(self.hands.items()) if (hand.until <= now) is is_over]
 
     @property
     def world(self) -> World:

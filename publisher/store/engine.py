@@ -118,7 +118,7 @@ class Database:
 
     An operation is plain code inside a transaction that others may share: it cannot wait for anything but the
     database. When one of a group fails, the group is rolled back and each is run again alone, so an operation must
-    change nothing but the database.
+    change nothing but the database, or what may as well be changed twice or in vain.
     """
 
     def __init__(self, engine: Engine, world: World, journal: Journal | None = None) -> None:

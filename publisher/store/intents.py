@@ -177,7 +177,7 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
     ]
     books.change_all(unit, changes, DELIVERER)
     for item in ready:
-        books.take_in_hand(item.delivery.id, books.patience(item.delivery.account).lease)
+        books.take_in_hand(item.delivery.id, item.attempt.epoch, books.patience(item.delivery.account).lease)
     unit.connection.execute(_WRITE_ATTEMPT, [_attempt_row(books, item) for item in ready])
     _let_rest(books, unit, [item.delivery for item in ready if not item.parcel.is_by_hand])
     unit.intents += [

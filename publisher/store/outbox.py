@@ -204,7 +204,7 @@ class Outbox:
             if change.lease_until is not None
         ]
         for lease in leases:
-            self.books.take_in_hand(lease.delivery, lease.until - now)
+            self.books.take_in_hand(lease.delivery, lease.epoch, lease.until - now)
         return leases
 
     def _taking(self, delivery: Delivery, now: datetime) -> Change:
@@ -233,7 +233,7 @@ class Outbox:
         """Announce the call, durably, if every guard agrees; else give the lease back or end the delivery."""
         answer = await self.books.database.write_together(self._announce, lease)
         if isinstance(answer, Declined):
-            self.books.hands.pop(lease.delivery, None)
+            self.books.put_down(lease.delivery, lease.epoch)
         return answer
 
     def _announce(self, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
@@ -248,7 +248,7 @@ class Outbox:
                 self.books.change(unit, delivery, Released(), DELIVERER)
 
         await self.books.database.write(operation)
-        self.books.hands.pop(lease.delivery, None)
+        self.books.put_down(lease.delivery, lease.epoch)
 
     async def may_go_on(self, parcel: Parcel) -> bool:
         """Whether nobody has stopped a call since its intent was written: no pause, no order, no mode, no expiry."""
@@ -268,7 +268,7 @@ class Outbox:
     async def settle(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
         after = await self._write_down(lease, outcome)
-        self.books.hands.pop(lease.delivery, None)
+        self.books.put_down(lease.delivery, lease.epoch)
         await self.books.world.failpoint("outcome.after_commit")
         return after
 

@@ -82,7 +82,7 @@ class Rounds:
 
     def _lapsed(self, delivery: Delivery) -> LeaseLapsed | None:
         """Leave what has come into this process's hand, or has got its intent, since the round began."""
-        return None if self.books.has_in_hand(delivery.id) else LeaseLapsed()
+        return None if self.books.has_in_hand(delivery) else LeaseLapsed()
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""

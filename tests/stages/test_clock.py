@@ -16,6 +16,7 @@ from publisher.reviewing import person
 from publisher.settings import parse_settings
 from publisher.store.alarms import CLOCK, Alarms
 from publisher.store.board import Board
+from publisher.store.intents import Declined
 from publisher.testing.builders import file_posts, post_of
 from publisher.testing.fakes import START
 from publisher.wiring.application import open_application
@@ -84,6 +85,21 @@ async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_anno
     assert ended == 0
     after = await desk.outbox.settle(lease, Published(receipt=fake.post(parcel)))
     assert after.state is State.PUBLISHED
+
+
+async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world):
+    """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lost] = await desk.outbox.claim(1)
+    world.pass_time(lost.until - world.now())
+    await desk.rounds.lapse()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    assert isinstance(await desk.outbox.intend(lost), Declined)
+    world.jump(HOUR)
+    assert await desk.rounds.lapse() == 0
 
 
 async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
