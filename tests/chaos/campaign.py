@@ -42,15 +42,15 @@ COMPLETE, COMPLETE_IF_BUSY = 100, 300
 WAVES = 4
 PER_WAVE = 5000
 MOMENT = "at a random moment"
-FREEZE, FULL = "(slept longer than a lease)", "(disk full)"
+FREEZE, FULL = "(slept)", "(disk full)"
 MOST_TOLD = 40
 AFTERWORK = 15.0
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
 GLANCE = 1.0
-SOON = 2.5
-"""Seconds that a daemon needs to start and claim at least."""
+SOON, LATER = 2.5, 25.0
+"""Seconds that a daemon needs to start and claim at least, and for which a sleep before an instant is waited for."""
 ACCEPT_SECONDS = 60.0
 PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
@@ -137,14 +137,15 @@ class Campaign:
     def _die_on(self, wave: int, publisher: Publisher) -> None:
         """Let one publisher die, again and again, while the others do the same."""
         while self.spent < self.kills * (wave + 1) // self.waves and self._has_work(wave):
+            is_first = publisher is self.publisher
+            if is_first and self.is_rough:
+                self.people.clear_up()
             with self.dealing:
-                kill = self._on_the_eve(self.deck.deal())
-            if publisher is not self.publisher:
-                is_reached = self._kill(replace(kill, order=""), publisher)
-            elif self.is_rough and not kill.order:
+                kill = self._on_the_eve(self.deck.deal(may_order=is_first))
+            if is_first and self.is_rough and not kill.order:
                 is_reached = self._kill_beside_people(kill)
             else:
-                is_reached = self._kill(kill)
+                is_reached = self._kill(kill, publisher)
             if not is_reached:
                 with self.dealing:
                     self.deck.put_back(kill)
@@ -153,15 +154,14 @@ class Campaign:
         """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere."""
         if not kill.is_eve:
             return kill
-        soon = datetime.now(UTC) + timedelta(seconds=SOON)
+        now = datetime.now(UTC)
         coming = [entry for entry in self.workspace.written if entry.id not in self.untouchable | self.people.touched]
         dues = sorted(entry.due.replace(microsecond=0) for entry in coming if entry.due and (entry.tight or kill.order))
-        due = next((due for due in dues if due > soon), None)
+        due = next((due for due in dues if SOON < (due - now).total_seconds() < LATER), None)
         return replace(kill, asleep_at=due.timestamp() - EVE_SECONDS) if due else replace(kill, order="")
 
     def _kill_beside_people(self, kill: Kill) -> bool:
         """Let somebody act while the daemon lives and dies."""
-        self.people.clear_up()
         with ThreadPoolExecutor(1) as pool:
             acting = pool.submit(self.people.act)
             is_reached = self._kill(kill)
@@ -288,10 +288,10 @@ class Campaign:
                 before, moved_at = now, max(time.monotonic(), self.wave_ends_at)
 
     def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Give what the books say of calls: the account by the platform's name, and instants."""
+        """Give what the books say of calls: the account by the platform's name, an instant, and more."""
         identities = self.task.identities
-        for account, *instants in self.publisher.books.rows(query):
-            yield (identities[account], *(instant / MICRO for instant in instants))
+        for account, instant, *more in self.publisher.books.rows(query):
+            yield (identities[account], instant / MICRO, *more)
 
 
 def main() -> int:

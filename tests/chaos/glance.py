@@ -22,10 +22,10 @@ AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 EL
 ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retry_wait')"
 IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
 IN_HAND = """SELECT post, account, state FROM delivery
-WHERE state IN ('claimed', 'sending') AND post NOT LIKE 'daily-%'"""
+WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post NOT LIKE 'daily-%'"""
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
 HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
-BELIEVED = "SELECT account, intended_at, ended_at FROM attempt WHERE outcome = 'Published' AND ended_at IS NOT NULL"
+BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
 PAUSED = "SELECT scope FROM pause"
 
 

@@ -28,8 +28,6 @@ REFUSALS = ("api_error",)
 AFTER_429 = 3.0
 """Seconds for which every 429 of a campaign asks the account to wait."""
 SLACK, HEARD_WITHIN = 0.3, 2.0
-LOGGED_WITHIN = 0.02
-"""Seconds after which an answer stands in the log; less than the shortest gap between two calls."""
 TOO_MANY = 429
 FOREIGN = "wrong_account"
 LONG_AGO = float("-inf")
@@ -104,13 +102,13 @@ def judge(
     status: Rows,
     *,
     heard: Iterable[tuple[str, float]] = (),
-    believed: Iterable[tuple[str, float, float]] = (),
+    believed: Iterable[tuple[str, float, str | None]] = (),
 ) -> Verdict:
     """Compare what was asked for with the platforms and the status.
 
     `heard` names the accounts, by the platform's name, and the instants at which an answer to wait was heard: one that
-    was lost on its way asks for nothing. `believed` names the accounts, and the beginnings and ends, of calls whose
-    answer was taken for a post of our own.
+    was lost on its way asks for nothing. `believed` tells of every call, in order: its account, its beginning, and for
+    what its answer was taken.
     """
     verdict, wanted = Verdict(), task.wanted
     seen = _read_log(log)
@@ -160,11 +158,12 @@ def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
             yield f"called {called - asked:.1f} s after a 429 on {account}, not {AFTER_429:.0f}"
 
 
-def _credulous(seen: Seen, believed: Iterable[tuple[str, float, float]]) -> Iterable[str]:
+def _credulous(seen: Seen, believed: Iterable[tuple[str, float, str | None]]) -> Iterable[str]:
     """Tell the calls that were believed although the answer named another account."""
     calls = list(believed) if seen.foreign else []
     for account, at in seen.foreign:
-        if any(who == account and begun <= at <= ended + LOGGED_WITHIN for who, begun, ended in calls):
+        begun = [outcome for who, begun, outcome in calls if who == account and begun <= at]
+        if begun and begun[-1] == "Published":
             yield f"took an answer for its own that named another account: {account}"
 
 

@@ -42,7 +42,7 @@ with its lease still its own, when the shortest-lived posts have expired and ord
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
 TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
-TROUBLES_IN_BRIEF = {"kill": 0.5, "freeze": 0.45, "full": 0.05}
+TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 """What happens in a life before its end, and in which share."""
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.7
@@ -87,25 +87,26 @@ def _sleep(lasts: tuple[float, float], point: str | None = None, order: str = ""
     return Kill(point=point, deed="freeze", order=order, is_eve=is_eve), lasts
 
 
+ANYWHERE = _sleep(LONG)
 SLEEPS: Sequence[Sleep] = (
-    _sleep(LONG, "http.after_reply"),
-    _sleep(LONG),
+    ANYWHERE,
     _sleep(LONG, "claim.after_commit"),
     _sleep(LONG, "intent.before_commit"),
     _sleep(SHORT, "http.after_body", "retract_sending"),
+    _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), order="pause_all", is_eve=True),
-    _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
     _sleep(LONG, "http.after_connect"),
     _sleep(LONG, "http.mid_body"),
-    _sleep(LONG, "http.after_body"),
-    _sleep(LONG, "outcome.before_commit"),
     _sleep(DEEP, "intent.after_commit"),
     _sleep(DEEP, "journal.after_append"),
+    _sleep(LONG, "http.after_reply"),
+    _sleep(LONG, "http.after_body"),
+    _sleep(LONG, "outcome.before_commit"),
     _sleep(LONG, "reconcile.before_commit"),
 )
 """Where, for how long and beside what a daemon sleeps; each comes once before any comes again."""
-STEP = 4
+STEP = 3
 """By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
 
 
@@ -127,19 +128,19 @@ class Deck:
     _round: deque[str] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
 
-    def deal(self) -> Kill:
-        self._last = self._deal()
+    def deal(self, *, may_order: bool = True) -> Kill:
+        self._last = self._deal(may_order=may_order)
         return self._last
 
-    def _deal(self) -> Kill:
+    def _deal(self, *, may_order: bool) -> Kill:
         calm = SELDOM_CALM if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
-        if not self.is_plain and (trouble := self._trouble()):
+        if not self.is_plain and (trouble := self._trouble(may_order=may_order)):
             return trouble
         if self.dice.random() < MOMENT_SHARE:
             return Kill(after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
-        if self._again and self.dice.random() < 0.5:
+        if self._again and self.dice.random() < 0.5 and (may_order or not self._again[0].order):
             return self._again.popleft()
         if not self._round:
             points = list(self.points)
@@ -148,24 +149,28 @@ class Deck:
         point = self._round.popleft()
         return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * (BRIEF if self.is_brief else 1))))
 
-    def _trouble(self) -> Kill | None:
+    def _trouble(self, *, may_order: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
         shares = TROUBLES_IN_BRIEF if self.is_brief else TROUBLES
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
-                return self._sleep(after)
+                return self._sleep(after, may_order=may_order)
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
             case _:
                 return None
 
-    def _sleep(self, after: float) -> Kill:
+    def _sleep(self, after: float, *, may_order: bool) -> Kill:
+        """Deal the next sleep; one with an order waits for whoever people give orders to."""
         sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
-        self.next_sleep += 1
+        if sleep.order and not may_order:
+            sleep, lasts = ANYWHERE
+        else:
+            self.next_sleep += 1
         nth = self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF)) if sleep.point else 1
         return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
     def put_back(self, kill: Kill) -> None:
-        if kill.point in COMMON_POINTS and kill.deed == "kill":
+        if kill.point in COMMON_POINTS:
             self._again.append(replace(kill, nth=1))

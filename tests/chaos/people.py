@@ -52,11 +52,12 @@ class People:
 
     def order(self, what: str) -> None:
         """Give an order while the daemon sleeps, concerning what it has in its hands."""
-        rows = sorted(set(self.campaign.publisher.books.rows(IN_HAND)))
+        publisher = self.campaign.publisher
+        rows = sorted(set(publisher.books.rows(IN_HAND.format(worker=publisher.worker))))
         held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
         match what:
             case "pause_all":
-                self.campaign.publisher.pause("all")
+                publisher.pause("all")
             case "retract_sending":
                 self._retract([(post, account) for post, account, state in held if state == "sending"])
             case "retract_claimed":

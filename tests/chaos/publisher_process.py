@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,12 @@ class Publisher:
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
-        return self.books.count(IN_SENDING.format(worker=f"{socket.gethostname()}:{self.folder}"))
+        return self.books.count(IN_SENDING.format(worker=self.worker))
+
+    @property
+    def worker(self) -> str:
+        """By what name the books know whoever works in this folder."""
+        return f"{socket.gethostname()}:{self.folder}"
 
     def complaints(self) -> Sequence[str]:
         """Give what the daemons logged as going wrong, one line for each kind."""
@@ -204,18 +210,24 @@ class Publisher:
 
 
 def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwhile: Callable[[], None] | None) -> bool:
-    """Let it sleep where it falls asleep, or wherever it is, then wake it, and let it live a little."""
+    """Let it sleep where it falls asleep, or at its moment, then wake it, and let it live a little.
+
+    It wakes in time even where the books are locked in its sleep, and an order has to wait for that.
+    """
     after = kill.asleep_at - time.time() if kill.asleep_at else kill.after
     until = time.monotonic() + (patience if kill.point else after)
     while time.monotonic() < until and not _is_asleep(daemon.pid):
         time.sleep(GLANCE)
     is_reached = kill.point is not None and _is_asleep(daemon.pid)
+    if kill.point and not is_reached:
+        return False
     daemon.send_signal(signal.SIGSTOP)
-    wakes_at = time.monotonic() + kill.lasts
-    if meanwhile:
-        meanwhile()
-    time.sleep(max(0.0, wakes_at - time.monotonic()))
-    daemon.send_signal(signal.SIGCONT)
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(meanwhile) if meanwhile else None
+        time.sleep(kill.lasts)
+        daemon.send_signal(signal.SIGCONT)
+        if acting:
+            acting.result()
     _let_live(daemon, AFTERMATH)
     return is_reached
 

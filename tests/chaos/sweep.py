@@ -18,13 +18,13 @@ from planted_names import BUGS, MUTANTS
 from publisher_process import HERE
 from verdicts import Finding, read
 
-SHORT = ("--deliveries", "100", "--kills", "12", "--lost", "0.3", "--network", "0.06", "--patience", "2")
+SHORT = ("--deliveries", "100", "--kills", "13", "--lost", "0.3", "--network", "0.06", "--patience", "2")
 """Few posts, and much trouble: what is uncommon must come often."""
 SHARED = ("--database", "postgres", "--workers", "2")
 """Where others act while a worker sleeps; every third seed is spent there."""
 PROMISES = "I"
 """What counts as a catch begins with this letter: an invariant. That a hard campaign holds too many is no catch."""
-AT_ONCE = 4
+AT_ONCE = 3
 SOUND = "nothing"
 LONGEST = 600.0
 

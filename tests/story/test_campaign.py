@@ -93,12 +93,13 @@ def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_ea
     assert bool(judged(chaos, log=log, row=row).early) is is_early
 
 
-@pytest.mark.parametrize(("ended", "is_wrong"), [(5.1, True), (4.0, False)])
-def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, ended, is_wrong):
-    """A call that was on its way when an answer named another account, and counted as published, is wrong (F38)."""
+@pytest.mark.parametrize(("outcome", "is_wrong"), [("Published", True), ("Blocked", False)])
+def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome, is_wrong):
+    """The call begun last before an answer named another account, and counted as published, is wrong (F38)."""
     log = [call(4.9), call(5, "wrong_account", "reply", 200)]
     row = {"state": "held", "reason": "absent"}
-    assert bool(judged(chaos, log=log, row=row, believed=[("140", 3.9, ended)]).wrong) is is_wrong
+    calls = [("140", 3.9, "Published"), ("140", 4.8, outcome), ("140", 5.2, "Published")]
+    assert bool(judged(chaos, log=log, row=row, believed=calls).wrong) is is_wrong
 
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def _back_to(detail: Mapping[str, str]) -> float:
 def legal_steps(history: History) -> Iterator[Violation]:
     """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends.
 
-    What ends a doubt was seen by a look: an answer that comes too late is no look.
+    What ends a doubt was stored as a look first.
     """
     for acts in history.acts_on.values():
         for act in acts:
@@ -110,7 +110,8 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
     for act in history.acts_on.get(delivery.subject, ()):
         if act.before == "unknown" and act.event in ENDS_A_DOUBT:
             until = act.at + history.settings.tolerance
-            if not any(look.finding == act.event and look.at <= until for look in looks):
+            number = act.detail.get("attempt")
+            if not any((look.finding, look.attempt) == (act.event, number) and look.at <= until for look in looks):
                 yield _step(act, f"{act.event} ended a doubt, and no look has seen it")
 
 
