@@ -56,8 +56,8 @@ PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
 SHORTEST = 5.0
 """Seconds over which the posts of a wave fall due at least."""
-STILL = 30.0
-"""Seconds without any change after which a campaign does not wait longer."""
+STILL = 75.0
+"""Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt."""
 MICRO = 1_000_000
 PATIENCE, QUICK = 2.5, 1.5
 """Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life."""
