@@ -15,7 +15,7 @@ from publisher.store.backup import Label, make_backup
 from publisher.store.engine import sqlite_file
 from publisher.telemetry import set_aside
 from publisher.wiring.books import journal_path
-from publisher.wiring.restoring import Restoration
+from publisher.wiring.restoring import Restoration, finish_decided
 from publisher.wiring.restoring import restore as put_back
 
 
@@ -34,7 +34,9 @@ async def _backup(terminal: Terminal, target: Path) -> Label:
     file = _file_of(settings, "backup_postgres")
     if not has_books(settings):
         raise FailedError("backup_nothing_yet")
-    return await asyncio.to_thread(make_backup, file, target, journal_path(settings), world_of(settings))
+    world = world_of(settings)
+    await asyncio.to_thread(finish_decided, settings, world, file)
+    return await asyncio.to_thread(make_backup, file, target, journal_path(settings), world)
 
 
 @command("restore")

@@ -63,7 +63,7 @@ async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]
     settings = await settings_of(terminal)
     set_aside()
     with database_trouble():
-        async with open_application(settings, World(), sends=True) as application:
+        async with open_application(settings, World(), sends=False, asks=True) as application:
             checkups = [one for one in await application.checkups.all() if one.mode is Mode.API]
             speakers = {checkup.account.login: checkup for checkup in checkups}
             pauses = await application.board.pauses()

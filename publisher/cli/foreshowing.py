@@ -48,7 +48,7 @@ async def foreshow(terminal: Terminal, settings: Settings, wish: Wish) -> int:
     account, media = rendition.account, wish.proof.media
     images = [media[picture.sha256][1] for picture in rendition.pictures if picture.sha256 in media]
     with database_trouble():
-        async with open_application(settings, World(), sends=True) as application:
+        async with open_application(settings, World(), sends=False, asks=True) as application:
             previewer = previewer_of(application, account)
             if previewer is None:
                 raise FailedError("preview_not_there", account=account)

@@ -15,6 +15,7 @@ from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.orders import Orders
+from publisher.wiring.books import Use
 
 ALL = "all"
 
@@ -46,9 +47,10 @@ def resume(terminal: Terminal, scope: str, by: str) -> int:
 
 
 async def _resume(terminal: Terminal, name: str, by: str) -> None:
+    """Lift a pause; not where the books do not know all that was sent: the pause may be all that prevents a second."""
     settings = await settings_of(terminal)
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
-    async with books_of(settings) as books:
+    async with books_of(settings, Use.ORDER) as books:
         scope = await _scope(name, settings, books)
         was_paused = await Orders(books).resume(scope, person(by))
         left = await Board(books).pauses()

@@ -23,6 +23,7 @@ from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Act
+from publisher.wiring.books import Use
 
 ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 """What may be sent again as a new occurrence."""
@@ -50,9 +51,11 @@ def rule(  # noqa: PLR0913 # one argument an option
 
 
 async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[str, str | None]) -> None:
+    """Carry out a ruling. Only `cancel` can lead to no post, whatever the books have forgotten: it always works."""
     settings = await settings_of(terminal)
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
-    async with books_of(settings) as books:
+    use = Use.LOOK if ruling is Ruling.CANCEL else Use.ORDER
+    async with books_of(settings, use) as books:
         board = Board(books)
         held = await _one(board, target, settings, _can_be_ruled)
         by, reason = order["by"] or "", order["reason"] or ""

@@ -15,6 +15,7 @@ from publisher.reviewing import person
 from publisher.settings import Settings, why_not_api
 from publisher.store.board import Board
 from publisher.store.modes import Modes
+from publisher.wiring.books import Use
 
 AS_SETTINGS = "settings"
 
@@ -33,7 +34,7 @@ def mode(terminal: Terminal, account: str, mode: str, *, by: str, reason: str) -
 async def _order(terminal: Terminal, account: AccountId, wanted: Mode | None, order: tuple[str, str]) -> None:
     settings = await settings_of(terminal)
     by, reason = order
-    async with books_of(settings) as books:
+    async with books_of(settings, Use.LOOK if wanted is Mode.OFF else Use.ORDER) as books:
         modes = Modes(books)
         is_ordered = account in {standing.account for standing in await modes.ordered()}
         if wanted is not None or not is_ordered:  # an order can be lifted although its account has left the settings

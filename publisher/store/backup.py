@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,11 @@ def make_backup(source: Path, target: Path, journal: Path, world: World) -> Labe
     part = target.with_name(target.name + PART)
     part.unlink(missing_ok=True)
     newest = next(reversed(newest_intents(journal)), None)  # read first: the copy knows all that was announced by now
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         with _no_damage(source):
+            at = world.now()  # taken first as well: the copy may lack what is called while it is being made
             copy_database(source, part)
-            label = _write_label(part, source, newest, world)
+            label = _write_label(part, source, newest, at)
             with closing(sqlite3.connect(part)) as made:
                 if not _is_in_order(made):
                     raise RefusedError("database_corrupt", file=str(source))
@@ -116,7 +117,8 @@ def restorings_in(file: Path) -> list[str]:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as of one moment, with what its log of newest changes holds, into a file of its own."""
+    """Copy a database as of one moment, with what its log of newest changes holds, into a new file for us alone."""
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
         new.execute("PRAGMA journal_mode = DELETE")
@@ -129,12 +131,12 @@ def fold_in(file: Path) -> None:
     _sync(file)
 
 
-def _write_label(part: Path, source: Path, newest: Intent | None, world: World) -> Label:
+def _write_label(part: Path, source: Path, newest: Intent | None, at: datetime) -> Label:
     with closing(sqlite3.connect(part)) as connection, connection:
         stamps = _stamps(connection)
         connection.execute("DELETE FROM stamp WHERE key = ?", (COPY,))
         label = Label(
-            at=world.now().isoformat(),
+            at=at.isoformat(),
             database=source.name,
             environment=stamps.get("environment", ""),
             chain=stamps.get(GENESIS, ""),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from publisher.store.journal import sync_folder
+from publisher.store.journal import read_journal, sync_folder, write_journal
 from publisher.world import World
 
 READY = ".restoring-"
@@ -20,17 +20,42 @@ def decide(incoming: Path, file: Path, at: datetime) -> Path:
     return file.with_name(f"{file.name}{KEPT}{instant}")
 
 
-def finish(file: Path, world: World) -> None:
-    """Carry out what was decided, if anything was. The old file keeps its log of newest changes by its side."""
-    for ready in sorted(file.parent.glob("*" + READY + "*")):
-        name, _, instant = ready.name.rpartition(READY)
-        if name != file.name:
-            continue
+def decided(file: Path) -> list[Path]:
+    """Give the files that are to take a database's place, the first decision first."""
+    return sorted(ready for ready in file.parent.glob("*" + READY + "*") if _parts(ready)[0] == file.name)
+
+
+def finish(file: Path, journal: Path, world: World) -> None:
+    """Carry out what was decided, if anything was. The old file keeps its log of newest changes by its side.
+
+    The journal is mended on the way: not before the decision, or a death would leave the old file with a journal that
+    looks whole; not after the exchange, or the next start would refuse what was decided.
+    """
+    for ready in decided(file):
+        instant = _parts(ready)[1]
         for suffix in ("-wal", ""):
             part = file.with_name(file.name + suffix)
             if part.exists():
                 part.rename(file.with_name(f"{file.name}{KEPT}{instant}{suffix}"))
         file.with_name(file.name + "-shm").unlink(missing_ok=True)
         world.die_here("restore.mid")
+        _mend(journal, instant)
         ready.rename(file)
         sync_folder(file.parent)
+
+
+def _parts(ready: Path) -> tuple[str, str]:
+    """Give the name of the database whose place a file is to take, and the instant of the decision."""
+    name, _, instant = ready.name.rpartition(READY)
+    return name, instant
+
+
+def _mend(journal: Path, instant: str) -> None:
+    """Leave a journal that can be gone on with: one is made where none was, and damage is set aside with its lines."""
+    contents = read_journal(journal)
+    if journal.exists() and not contents.damaged:
+        return
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    if journal.exists():
+        journal.with_name(f"{journal.name}{KEPT}{instant}").write_bytes(journal.read_bytes())
+    write_journal(journal, contents.intents, contents.kept_since)

@@ -14,7 +14,7 @@ from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
-from publisher.store.recovery import KEEPER, readopt
+from publisher.store.recovery import KEEPER, adopt, readopt
 from publisher.store.rows import DELIVERY, STAMP
 
 LOST = "lost"
@@ -29,9 +29,10 @@ def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor, *, besid
     unit.connection.execute(delete(STAMP).where(STAMP.c.key == LOST))
     unit.connection.execute(insert(STAMP).values(key=LOST, value=json.dumps(lost)))
     waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
-    due = or_(waiting & (DELIVERY.c.due_at <= now), stands(DELIVERY, State.SENDING, State.UNKNOWN))
+    asked = stands(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)  # a person may have let what is held go since
+    due = or_(waiting & (DELIVERY.c.due_at <= now), asked)
     rows = unit.connection.execute(select(DELIVERY).where(due)).mappings().all()
-    return len(readopt(books, unit, [_call_of(dict(row), since) for row in rows if row["id"] not in besides], by))
+    return len(adopt(books, unit, [_call_of(dict(row), since) for row in rows if row["id"] not in besides], by))
 
 
 def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, is_new_version: bool) -> None:

@@ -16,6 +16,7 @@ from publisher.domain.delivery import WAITING, Delivery, State
 from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled, Stopped
 from publisher.domain.outcome import HoldReason, Unknown
 from publisher.domain.post import ONCE
+from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent, newest_intents
@@ -106,14 +107,19 @@ def _stamp(intent: Intent) -> str:
 
 
 def readopt(books: Books, unit: Unit, lines: Sequence[Intent], by: Actor) -> list[Delivery]:
-    """Bring the deliveries of announced calls that the database has lost to `unknown`, to be ended by reading.
+    """Adopt those announced calls that the database has lost. Doing it twice changes nothing."""
+    return adopt(books, unit, unknown_to(unit.connection, lines), by)
 
-    Each gets its attempts as the journal tells them. A call whose delivery is not found, or has gone another way,
-    only a person can judge: it is told of. One transaction, audited; doing it twice changes nothing.
+
+def adopt(books: Books, unit: Unit, lost: Sequence[Intent], by: Actor) -> list[Delivery]:
+    """Bring the deliveries of calls that were made, or may have been, to `unknown`, to be ended by reading.
+
+    Each gets its attempts as the calls tell them. A call whose delivery is not found, or has gone another way, only a
+    person can judge: it is told of. One transaction, audited.
     """
     take_turn(unit)
     found: dict[Delivery | None, list[Intent]] = defaultdict(list)
-    for line in unknown_to(unit.connection, lines):
+    for line in lost:
         found[_delivery_of(unit.connection, line)].append(line)
     doubts = []
     for delivery, calls in found.items():
@@ -158,7 +164,8 @@ def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent]
     """Let a delivery take the steps that were lost, and end as if its worker had died in the call."""
     now = books.world.now()
     first = max(delivery.attempts + 1, calls[0].attempt)
-    rows = [_attempt_row(books, delivery, call, number) for number, call in enumerate(calls, first)]
+    begun = _begun(unit.connection, delivery)
+    rows = [_attempt_row(books, delivery, call, number, begun) for number, call in enumerate(calls, first)]
     unit.connection.execute(insert(ATTEMPT), rows)
     is_claimed = delivery.state is State.CLAIMED
     epoch = max(delivery.epoch, calls[-1].epoch if is_claimed else calls[-1].epoch - 1)
@@ -198,8 +205,20 @@ def _stop_between_floors(delivery: Delivery, calls: Sequence[Intent]) -> list[tu
     return [(Stopped(reason=HoldReason.INCOMPLETE), KEEPER)] if is_further and not delivery.is_retract_ordered else []
 
 
-def _attempt_row(books: Books, delivery: Delivery, call: Intent, number: int) -> dict[str, object]:
+def _begun(connection: Connection, delivery: Delivery) -> Baseline | None:
+    """Give the baseline of the call that is known already: what is found may be its post, which is ours as well."""
+    if delivery.state in WAITING:
+        return None
+    mine = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+    row = connection.execute(select(ATTEMPT.c.newest_id, ATTEMPT.c.since).where(*mine)).one_or_none()
+    return Baseline(newest_id=row.newest_id, since=row.since) if row is not None else None
+
+
+def _attempt_row(
+    books: Books, delivery: Delivery, call: Intent, number: int, begun: Baseline | None
+) -> dict[str, object]:
     at = datetime.fromisoformat(call.at)
+    since = at - books.patience(delivery.account).clock_margin
     return {
         "delivery": delivery.id,
         "number": number,
@@ -209,8 +228,8 @@ def _attempt_row(books: Books, delivery: Delivery, call: Intent, number: int) ->
         "account": delivery.account,
         "worker": books.worker,
         "rendition": call.rendition,
-        "newest_id": None,
-        "since": at - books.patience(delivery.account).clock_margin,
+        "newest_id": begun.newest_id if begun else None,
+        "since": min(since, begun.since) if begun else since,
         "intended_at": at,
         "ended_at": books.world.now(),
     }

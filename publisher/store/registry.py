@@ -121,7 +121,7 @@ class Registry:
         return read_post(body) if body else None
 
     async def why_not_again(self, post: Post, account: AccountId) -> str | None:
-        """Say what forbids a new occurrence: a withdrawal, a delivery under way, or a one-off that is live already."""
+        """Say what forbids a new occurrence: a withdrawal, a delivery under way, a one-off that is live or may be."""
         now = self.books.world.now()
         return await self.books.database.read(lambda connection: _why_not_again(connection, post, account, now))
 
@@ -318,7 +318,10 @@ def _due_at_latest(call: Intent) -> datetime:
         return datetime.fromisoformat(call.at)
 
 
-def _why_not_again(connection: Connection, post: Post, account: AccountId, now: datetime) -> str | None:
+def _why_not_again(
+    connection: Connection, post: Post, account: AccountId, now: datetime, label: str | None = None
+) -> str | None:
+    """Say what forbids it; an announced call that fits no delivery is no hindrance where `label` is its own."""
     states = [state.value for state in (OPEN | {State.PUBLISHED} if isinstance(post.timing, At) else OPEN)]
     mine = select(DELIVERY.c.id).where(
         DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
@@ -327,15 +330,18 @@ def _why_not_again(connection: Connection, post: Post, account: AccountId, now: 
         mine = mine.where(DELIVERY.c.due_at <= now)
     if connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_withdrawn)) is not None:
         return "resend_withdrawn"
-    return "resend_not_needed" if connection.scalar(mine) is not None else None
+    if connection.scalar(mine) is not None:
+        return "resend_not_needed"
+    calls = [call for call in unplaced(connection) if (call.post, call.account) == (post.id, account)]
+    return "resend_call_unplaced" if any(call.label != label for call in calls) else None
 
 
 def _guard_against_doubles(unit: Unit, drafts: Sequence[Draft], now: datetime) -> None:
     """Ask once more inside the transaction: two people may have ordered the same thing in the same second."""
     for draft in drafts:
-        post = draft.filing.post
+        post, label = draft.filing.post, draft.filing.occurrence.key.label
         for account in draft.filing.accounts:
-            if hindrance := _why_not_again(unit.connection, post, account, now):
+            if hindrance := _why_not_again(unit.connection, post, account, now, label):
                 raise RefusedError(hindrance, post=post.id, account=account)
 
 

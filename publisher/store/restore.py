@@ -13,12 +13,11 @@ from publisher.domain.events import Actor
 from publisher.store.backup import Label, copy_database, genesis_of, label_in, read_label, restorings_in
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.exchange import KEPT
-from publisher.store.journal import Contents, Intent, read_journal, write_journal
+from publisher.store.journal import Contents, Intent, read_journal
 from publisher.store.ledger import clear_alerts, tell, write_audit
 from publisher.store.lost_time import doubt_waiting
 from publisher.store.recovery import readopt, unknown_to, unplaced
-from publisher.store.rows import AUDIT, PAUSE, STAMP
+from publisher.store.rows import AUDIT, PAUSE, STAMP, WORKER
 from publisher.store.setup import COPY
 
 RESTORED = "restored"
@@ -106,10 +105,15 @@ def anchors_to_name(last: Anchor | None, file: Path) -> list[tuple[int, str]]:
     return [*dict.fromkeys([*earlier, *([(last.sequence, last.hash)] if last else [])])]
 
 
-def newest_entry(connection: Connection) -> datetime | None:
-    """Give the instant of the newest entry of the audit: nothing is known of what came later."""
-    newest: datetime | None = connection.scalar(select(func.max(AUDIT.c.at)))
-    return newest
+def known_until(connection: Connection) -> datetime | None:
+    """Give the instant up to which a database without a label knows what was sent; None where it knows nothing.
+
+    A daemon's last sign of life in it, or what was written before. People may have stopped posts in it since.
+    """
+    first, last = connection.execute(select(func.min(AUDIT.c.at), func.max(AUDIT.c.at))).one()
+    beat: datetime | None = connection.scalar(select(func.max(WORKER.c.beat_at)))
+    until: datetime | None = min(beat, last) if beat and last else first
+    return until
 
 
 def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
@@ -120,7 +124,7 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     Orders of people given since then are lost with it: what they had stopped must not go out before they look.
     """
     now, connection = books.world.now(), unit.connection
-    begins_at = datetime.fromisoformat(label.at) if label else newest_entry(connection) or now
+    begins_at = datetime.fromisoformat(label.at) if label else known_until(connection) or now
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}
@@ -145,14 +149,3 @@ def _pause(unit: Unit, by: Actor, now: datetime) -> None:
     unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == "all"))
     unit.connection.execute(insert(PAUSE).values(scope="all", at=now, by=by.name, reason=RESTORED))
     write_audit(unit, now, by, event="Paused", subject="all", detail={"reason": RESTORED})
-
-
-def mend_journal(journal: Path, now: datetime) -> None:
-    """Leave a journal that can be gone on with: one is made where none was, and damage is set aside with its lines."""
-    contents = read_journal(journal)
-    if journal.exists() and not contents.damaged:
-        return
-    if journal.exists():
-        aside = journal.with_name(f"{journal.name}{KEPT}{now:%Y%m%dT%H%M%S%f}")
-        aside.write_bytes(journal.read_bytes())
-    write_journal(journal, contents.intents, contents.kept_since)

@@ -34,40 +34,32 @@ COPY = "backup"
 _ASKED = ("environment", MOVED, COPY)
 
 
-async def prepare(url: str, environment: str, journal: Path, world: World) -> None:
+async def prepare(url: str, environment: str, journal: Path, world: World, *, of_any_age: bool = False) -> None:
     """Create or migrate the database, and refuse what must not be used.
 
-    Raises RefusedError: a corrupt file, a database of another environment, one older than its journal or a copy made
-    to be kept, one made by a newer version, one whose contents were moved, a journal that is damaged or gone, or a
-    server that does not write to disk what it commits.
+    Raises RefusedError: a corrupt file, a database of another environment, a copy made to be kept, one made by a
+    newer version, one whose contents were moved, or a server that does not write to disk what it commits; and, unless
+    any age will do, what `check_age` refuses.
     """
     await asyncio.to_thread(bring_up, url, environment, journal, world)
+    if not of_any_age:
+        await asyncio.to_thread(check_age, url, journal)
 
 
 def bring_up(url: str, environment: str, journal: Path | None, world: World) -> None:
-    """Do what `prepare` does. Without a journal nothing is said of the database's age: that is for a copy."""
+    """Do what `prepare` does, whatever the database's age. A copy that is not in its place yet has no journal."""
     file = sqlite_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    engine = _plain_engine(url)
-    try:
-        with turn(file):
-            if file is not None:
-                finish(file, world)
-            with engine.connect() as connection:
-                if file is None:
-                    _be_alone(connection)
-                _migrate(connection, world)
-                _check_stamp(connection, environment, is_copy=journal is None)
-                if file is not None and journal is not None:  # a shared one gets back what it has lost: see `recovery`
-                    _check_age(connection, journal)
-                connection.commit()
-    except DatabaseError as error:
-        if is_corrupt(error):
-            raise RefusedError("database_corrupt", file=str(file)) from error
-        raise
-    finally:
-        engine.dispose()
+    with turn(file):
+        if file is not None and journal is not None:
+            finish(file, journal, world)
+        with _opened(url) as connection:
+            if file is None:
+                _be_alone(connection)
+            _migrate(connection, world)
+            _check_stamp(connection, environment, is_copy=journal is None)
+            connection.commit()
 
 
 def version_of(url: str) -> str | None:
@@ -75,13 +67,20 @@ def version_of(url: str) -> str | None:
     file = sqlite_file(url)
     if file is not None and not file.is_file():
         return None
+    with _opened(url) as connection:
+        return _version(connection)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Connection]:
+    """Connect for a moment. Raises RefusedError where the file turns out to be damaged or no database."""
     engine = _plain_engine(url)
     try:
         with engine.connect() as connection:
-            return _version(connection)
+            yield connection
     except DatabaseError as error:
         if is_corrupt(error):
-            raise RefusedError("database_corrupt", file=str(file)) from error
+            raise RefusedError("database_corrupt", file=str(sqlite_file(url))) from error
         raise
     finally:
         engine.dispose()
@@ -99,16 +98,8 @@ def check_whole(url: str) -> None:
     file = sqlite_file(url)
     if file is None:
         return
-    engine = _plain_engine(url)
-    try:
-        with engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    except DatabaseError as error:
-        if is_corrupt(error):
-            raise RefusedError("database_corrupt", file=str(file)) from error
-        raise
-    finally:
-        engine.dispose()
+    with _opened(url) as connection:
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if found != "ok":
         raise RefusedError("database_corrupt", file=str(file))
 
@@ -177,15 +168,21 @@ def _check_stamp(connection: Connection, environment: str, *, is_copy: bool) -> 
         raise RefusedError("database_is_copy", at=str(json.loads(stamps[COPY])["at"]))
 
 
-def _check_age(connection: Connection, journal: Path) -> None:
-    """Refuse a database that does not know a call which the journal announced, and a journal that cannot tell."""
-    if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
-        raise RefusedError("journal_missing", journal=str(journal))
-    contents = read_journal(journal, TAIL_BYTES)
+def check_age(url: str, journal: Path) -> None:
+    """Refuse a file that does not know a call which the journal announced, and a journal that cannot tell.
+
+    A shared database gets back what it has lost: see `recovery`. Raises RefusedError, OSError.
+    """
+    if sqlite_file(url) is None:
+        return
+    with _opened(url) as connection:
+        if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
+            raise RefusedError("journal_missing", journal=str(journal))
+        contents = read_journal(journal, TAIL_BYTES)
+        missing = unknown_to(connection, contents.intents)
     if contents.damaged:
         line = next(iter(read_journal(journal).damaged), 0)
         raise RefusedError("journal_damaged", journal=str(journal), line=str(line))
-    missing = unknown_to(connection, contents.intents)
     if missing:
         raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
 

@@ -31,7 +31,7 @@ from publisher.store.rounds import Rounds
 from publisher.store.watches import Watches
 from publisher.telemetry import log
 from publisher.vault import SecretError, Vault, read_secret
-from publisher.wiring.books import open_with
+from publisher.wiring.books import Use, open_with
 from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import factories, hasty_waits
 from publisher.world import World
@@ -43,7 +43,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """The whole. Its `adapters` reach a platform only where it was opened to send."""
+    """The whole. Its `adapters` reach a platform only where it was opened to send or to ask."""
 
     settings: Settings
     world: World
@@ -62,15 +62,18 @@ class Application:
 
 
 @contextlib.asynccontextmanager
-async def open_application(settings: Settings, world: World, *, sends: bool) -> AsyncIterator[Application]:
-    """Open the books and build the whole.
+async def open_application(
+    settings: Settings, world: World, *, sends: bool, asks: bool = False
+) -> AsyncIterator[Application]:
+    """Open the books and build the whole; what only asks the platforms announces no call, so any journal will do.
 
     Raises SettingsError, TemplateError, or RefusedError where the database must not be used.
     """
     studio = await asyncio.to_thread(build_studio, settings)
-    async with open_with(settings, world, studio.terms, sends=sends) as books:
+    use = Use.SEND if sends else Use.LOOK if asks else Use.ORDER
+    async with open_with(settings, world, studio.terms, use) as books:
         application = _assemble(studio, books)
-        if sends:
+        if sends or asks:
             if hasty := hasty_waits(studio.terms.values(), settings.environment):
                 raise SettingsError(hasty)
             await warm_up()

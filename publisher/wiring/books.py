@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
+from enum import Enum
 from pathlib import Path
 
 from publisher.domain.account import AccountId
@@ -18,24 +19,37 @@ from publisher.wiring.terms import terms_of
 from publisher.world import World
 
 
+class Use(Enum):
+    """What books are opened for: the more may go out by it, the more they must be sure of.
+
+    `LOOK` looks and stops, which works with any journal: a daemon that is running may have to be stopped just then.
+    `ORDER` sets posts going, on the word of books that must know all that was sent: a `resume`, ruling or `resend`
+    that relies on an older database could lead to a second post. `SEND` announces calls, and has the journal open.
+    """
+
+    LOOK = "look"
+    ORDER = "order"
+    SEND = "send"
+
+
 @contextlib.asynccontextmanager
-async def open_books(settings: Settings, world: World) -> AsyncIterator[Books]:
+async def open_books(settings: Settings, world: World, use: Use = Use.LOOK) -> AsyncIterator[Books]:
     """Open the books alone: no broken template may keep a person from looking, or from stopping a post.
 
     Raises SettingsError, or RefusedError where the database must not be used.
     """
     terms = await asyncio.to_thread(terms_of, settings)
-    async with open_with(settings, world, terms, sends=False) as books:
+    async with open_with(settings, world, terms, use) as books:
         yield books
 
 
 @contextlib.asynccontextmanager
 async def open_with(
-    settings: Settings, world: World, terms: Mapping[AccountId, Terms], *, sends: bool
+    settings: Settings, world: World, terms: Mapping[AccountId, Terms], use: Use
 ) -> AsyncIterator[Books]:
-    """Open the books under terms that are known already; `sends` gives them their journal."""
-    journal = journal_path(settings)
-    await prepare(settings.database, settings.environment.value, journal, world)
+    """Open the books under terms that are known already."""
+    journal, sends = journal_path(settings), use is Use.SEND
+    await prepare(settings.database, settings.environment.value, journal, world, of_any_age=use is Use.LOOK)
     if sends:
         await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)

@@ -22,8 +22,7 @@ from publisher.store.restore import (
     copy_in,
     discard,
     incoming_of,
-    mend_journal,
-    newest_entry,
+    known_until,
     recall,
     settle_restored,
 )
@@ -65,7 +64,7 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
         database = Database(open_engine(url), world)
         try:
             books = Books(database=database, terms=terms, worker=worker_of(settings))
-            begins_at = await database.read(newest_entry) or world.now()
+            begins_at = await database.read(known_until) or world.now()
             memory = await asyncio.to_thread(
                 recall, journal_path(settings), label, begins_at, is_incomplete_fine=is_incomplete_fine
             )
@@ -78,12 +77,18 @@ async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
         return Restoration(settled=settled, kept=kept)
 
 
+def finish_decided(settings: Settings, world: World, file: Path) -> None:
+    """Carry out what a restore had decided before it died, if anything."""
+    with turn(file):
+        finish(file, journal_path(settings), world)
+
+
 def _copy(
     settings: Settings, world: World, file: Path, source: Path | None, last: Anchor | None
 ) -> tuple[Path, Label | None]:
     file.parent.mkdir(parents=True, exist_ok=True)
+    finish_decided(settings, world, file)
     with turn(file):
-        finish(file, world)
         if source is None and not file.is_file():
             raise RefusedError("nothing_to_accept", file=str(file))
         return copy_in(source, file, settings.environment.value, last.chain if last else None)
@@ -95,6 +100,5 @@ def _exchange(settings: Settings, world: World, incoming: Path, file: Path) -> P
         had_one = file.is_file()
         kept = decide(incoming, file, world.now())
         world.die_here("restore.after_commit")
-        finish(file, world)
-        mend_journal(journal_path(settings), world.now())
+        finish(file, journal_path(settings), world)
     return kept if had_one else None

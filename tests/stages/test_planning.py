@@ -12,9 +12,9 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.outcome import Published, Receipt
 from publisher.domain.plan import Plan
-from publisher.domain.post import PostId
+from publisher.domain.post import ONCE, Kind, PostId
 from publisher.domain.rendition import Revision
-from publisher.planning import Planner, compare, plan_ahead, reload, schedule_in_force, send_again, send_now
+from publisher.planning import Planner, compare, correct, plan_ahead, reload, schedule_in_force, send_again, send_now
 from publisher.reviewing import Ruling, person, rule
 from publisher.schedule import desk_for, parse_schedule
 from publisher.settings import parse_settings
@@ -357,6 +357,32 @@ async def test_only_a_change_of_words_counts_as_an_edit_after_the_start(planner)
     assert (after.state, after.max_late) == (State.CLAIMED, timedelta(hours=3))
 
 
+async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_delivery(planner):
+    """Its new occurrence has a marker of its own, by which nothing would be found. Other accounts are free."""
+    await reload(planner, cron("c", "0 12 * * *"), "schedule.toml")
+    await lose_call(planner, "c", "2026-11-25T08:30:00+00:00")
+    post = await planner.registry.post(PostId("c"))
+    with pytest.raises(RefusedError) as refused:
+        await send_again(planner, post, post.accounts)
+    assert (refused.value.code, refused.value.facts["account"]) == ("resend_call_unplaced", "a")
+    assert await send_again(planner, post, [AccountId("b")]) == 1
+
+
+async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_as_its_own(planner):
+    """Under the very occurrence of the call it is found by its marker, so it is read first; under another it is not."""
+    await reload(planner, entry("p"), "schedule.toml")
+    await publish(planner, AccountId("a"))
+    post = await planner.registry.post(PostId("p"))
+    for name, label in (("x", "2026-11-25T08:30:00+00:00"), ("y", ONCE)):
+        await lose_call(planner, name, label)
+    x, y = (replace(post, id=PostId(name), kind=Kind.CORRECTION, follows=post.id) for name in ("x", "y"))
+    with pytest.raises(RefusedError) as refused:
+        await correct(planner, x, person("li"), is_new=True)
+    assert (refused.value.code, refused.value.facts["account"]) == ("resend_call_unplaced", "a")
+    await correct(planner, y, person("li"), is_new=True)
+    assert (await deliveries(planner, post=PostId("y"), account=AccountId("a")))[0].state is State.UNKNOWN
+
+
 async def test_i1_a_second_resend_is_refused(planner, world):
     """While one new occurrence is open, or once it is live, another would double the post."""
     await reload(planner, entry("p"), "schedule.toml")
@@ -393,6 +419,14 @@ async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(plan
 
     one, other = await asyncio.gather(order(), order(), return_exceptions=True)
     assert {type(one), type(other)} == {int, RefusedError}
+
+
+async def lose_call(planner, post, label):
+    """Let a journal know a call on the account "a" of which the books know nothing."""
+    at = START.isoformat()
+    call = Intent(delivery=9, attempt=1, epoch=1, rendition=post, at=at, post=post, label=label, account="a")
+    books = planner.registry.books
+    await books.database.write(lambda unit: readopt(books, unit, [call], KEEPER))
 
 
 async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_are_taken_back_as_doubts(planner, world):

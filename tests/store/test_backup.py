@@ -17,12 +17,12 @@ from publisher.domain.account import AccountId
 from publisher.domain.chain import Damage
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
-from publisher.domain.outcome import Unknown
+from publisher.domain.outcome import Blocked, HoldReason, Unknown
 from publisher.keeping import settle_the_dead
 from publisher.reconciling import reconcile_due
-from publisher.reviewing import person
+from publisher.reviewing import Ruling, person, rule
 from publisher.store.audit import Audit
-from publisher.store.backup import Label, make_backup, read_label
+from publisher.store.backup import Label, copy_database, make_backup, read_label
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
@@ -108,7 +108,7 @@ class Place:
         )
         await self.close()
         self.kept = decide(incoming, self.file, self.world.now())
-        finish(self.file, self.world)
+        finish(self.file, self.journal, self.world)
         return settled
 
     def made(self):
@@ -133,6 +133,29 @@ async def test_a_backup_is_made_while_others_write_and_names_itself(place):
     assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
     assert place.backup.stat().st_mode & 0o077 == 0
     await place.close()
+
+
+async def test_a_backup_is_of_the_instant_at_which_its_making_began(place, monkeypatch):
+    """What is called while a slow copy is being made may be missing in it."""
+    await place.open()
+
+    def copy_slowly(source, target):
+        copy_database(source, target)
+        place.world.pass_time(timedelta(minutes=10))
+
+    monkeypatch.setattr("publisher.store.backup.copy_database", copy_slowly)
+    began_at = place.world.now()
+    assert place.copy().at == began_at.isoformat()
+    await place.close()
+
+
+async def test_a_restored_database_is_its_owners_alone_to_read(place):
+    """Whatever was allowed to others for the one before."""
+    await place.open()
+    place.copy()
+    await place.close()
+    await place.put_back(place.backup)
+    assert place.file.stat().st_mode & 0o077 == 0
 
 
 async def test_a_backup_never_overwrites(place):
@@ -264,6 +287,61 @@ async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(pl
     await place.close()
 
 
+async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and_is_looked_for_first(place):
+    """A ruling given again finds nothing that waits for it; what the account does not show waits for a person again."""
+    await place.open()
+    place.fake.script.extend(Blocked(code="x", reason="x", hold=HoldReason.CAPTCHA) for _ in range(2))
+    for name in ("ruled", "left"):
+        await place.file_posts(name)
+        await place.send()
+        await Orders(place.books).resume("account:a", LI)
+    place.copy()
+    [ruled] = await place.board.deliveries("ruled")
+    await rule(place.outbox, ruled, Ruling.RESEND, by="li", reason="solved")
+    await place.send()
+    assert await place.states() == {"ruled": "published", "left": "held"}
+    await place.close()
+    place.journal.unlink()
+    place.world.pass_time(timedelta(minutes=5))
+    settled = await place.put_back(place.backup, is_incomplete_fine=True)
+    assert settled.doubts == 2
+    place.journal.touch()
+    await place.open()
+    [ruled] = await place.board.deliveries("ruled")
+    with pytest.raises(RefusedError) as refused:
+        await rule(place.outbox, ruled, Ruling.RESEND, by="li", reason="given again")
+    assert refused.value.code == "not_held"
+    await place.read()
+    await Orders(place.books).resume("all", LI)
+    await place.send()
+    assert await place.states() == {"ruled": "published", "left": "held"}
+    assert place.made().total() == 1
+    await place.close()
+
+
+async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_its_own_baseline(place):
+    """Its post is older than the lost time, and is still told from what stood there before."""
+    await place.open()
+    await place.file_posts("first")
+    await place.send()
+    await place.file_posts("p")
+    place.fake.script.append(place.fake.lose_reply)
+    await place.send()
+    place.world.pass_time(SETTLE)
+    place.copy()
+    await place.close()
+    place.journal.unlink()
+    await place.put_back(place.backup, is_incomplete_fine=True)
+    place.journal.touch()
+    await place.open()
+    query = select(ATTEMPT.c.newest_id, ATTEMPT.c.since).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
+    known, doubted = await place.books.database.read(lambda connection: connection.execute(query).all())
+    assert known.newest_id == "1"
+    assert known.since < place.world.now() - SETTLE
+    assert doubted == known
+    await place.close()
+
+
 async def test_f85_another_journal_is_no_journal(place):
     """One that does not hold the newest line of the backup's time cannot tell what came after."""
     await place.open()
@@ -325,7 +403,7 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
     kept = decide(incoming, place.file, place.world.now())
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
-            finish(place.file, World(failpoints={"restore.mid": ("raise", 1)}))
+            finish(place.file, place.journal, World(failpoints={"restore.mid": ("raise", 1)}))
         assert not place.file.exists()
     with pytest.raises(RefusedError) as refused:
         await place.open()

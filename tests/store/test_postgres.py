@@ -15,6 +15,7 @@ from publisher.domain.outcome import Missing, Published, Receipt, Unknown
 from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
 from publisher.reconciling import RECONCILER, reconcile_due
+from publisher.reviewing import person
 from publisher.store import connection as link
 from publisher.store.board import Board
 from publisher.store.books import Books
@@ -364,6 +365,23 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, wor
     await first.database.write(lambda unit: unit.connection.execute(older))
     world.pass_time(timedelta(seconds=61))
     assert len(await first.outbox.claim(1)) == 1
+
+
+async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):
+    """An older dump was put back: until every host has compared its journal, only the pause stands in the way."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    before = await row_of(first)
+    await intended(second)
+    await lose_commits(second, since=before)
+    await first.orders.pause("all", person("li"), "an older dump")
+    await first.rounds.ripen()
+    assert await first.outbox.claim(1) == []
+    assert (await only(first)).state is State.DUE
+    assert await second.outbox.claim(1) == []
+    await first.orders.resume("all", person("li"))
+    assert await first.outbox.claim(1) == []
+    assert (await only(first)).state is State.UNKNOWN
 
 
 async def test_f87_a_call_without_a_delivery_is_told_of_once_and_stops_nobody(open_host, world):

@@ -16,7 +16,10 @@ MOST_DELAY = 5.0
 
 
 def only_in_its_window(history: History) -> Iterator[Violation]:
-    """I6: no call before its time or after its expiry; the first claim no later than staff allowed, unless released."""
+    """I6: no call before its time or after its expiry; the first claim no later than staff allowed, unless released.
+
+    When a call begins, its intent tells; a body may reach the platform much later, if its sender sleeps on the way.
+    """
     slack = history.settings.tolerance
     for call, delivery in _calls_with_owner(history):
         due, expires, _max_late = _window(history, delivery)
@@ -24,7 +27,7 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
             yield Violation(
                 subject=delivery.subject, what="a call before its time", evidence=(call.where, delivery.row)
             )
-        if call.recv.at > expires + slack:
+        if call.attempt and call.attempt.intended > expires + slack:
             yield Violation(
                 subject=delivery.subject, what="a call after its expiry", evidence=(call.where, delivery.row)
             )
