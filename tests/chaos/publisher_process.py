@@ -46,7 +46,7 @@ def broken(mutant: str | None, bug: str | None) -> Sequence[str]:
 
 @dataclass(slots=True)
 class Publisher:
-    """One workspace's publisher; `database` is the URL of one it shares, `broken` how its daemon is begun otherwise."""
+    """One workspace's publisher; `database` is the URL of one it shares, `broken` how it is begun otherwise."""
 
     folder: Path
     database: str | None = None
@@ -157,7 +157,7 @@ class Publisher:
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()
-        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang")
+        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang", way=self.broken)
         self.orders.append(order(kind, asked, **target))
 
     def in_sending(self) -> int:
@@ -185,9 +185,9 @@ class Publisher:
             told.seek(self.mark)
             return told.read()
 
-    def _say(self, *arguments: str) -> str:
+    def _say(self, *arguments: str, way: Sequence[str] = ()) -> str:
         done = subprocess.run(
-            [*PUBLISHER, "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
+            [*(way or PUBLISHER), "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
