@@ -97,12 +97,8 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
         raise TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
     marker = marker_for(occurrence.key, account.id)
     link = link_for(account, region, marker)
-    variables = _variables(task, marker, link)
-    variables["due_at"] = occurrence.due_at.astimezone(timezone)
-    if traits.is_article:
-        variables["body_html"] = Markup(body_html(post.body, templates.stylesheet))  # noqa: S704 # sanitised
-        variables["pictures"] = [_shown(picture) for picture in pictures]
-    source = _run(task, variables)
+    variables = _variables(task, marker, link) | {"due_at": occurrence.due_at.astimezone(timezone)}
+    source = _run(task, variables | (_article_variables(task, pictures) if traits.is_article else {}))
     text = _article(task, source) if traits.is_article else _lines(source, account.platform)
     first, *more = in_floors(text, marker, traits)
     rendition = Rendition(
@@ -178,6 +174,13 @@ def _variables(task: _Task, marker: Marker, link: str | None) -> dict[str, objec
         "words": post.words.get(account.platform),
         "original": {"title": task.original.title} if task.original else None,
         BUDGET: Budget(),
+    }
+
+
+def _article_variables(task: _Task, pictures: Sequence[Picture]) -> dict[str, object]:
+    return {
+        "body_html": Markup(body_html(task.post.body, task.templates.stylesheet)),  # noqa: S704 # sanitised
+        "pictures": [_shown(picture) for picture in pictures],
     }
 
 

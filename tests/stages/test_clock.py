@@ -74,13 +74,19 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     assert await desk.rounds.lapse() == 1
 
 
-async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_announced(open_desk, world):
-    """F15: a worker that slept after its claim announces its call; a round begun before that leaves the call alone."""
+async def outlived(open_desk, world):
+    """Claim the one due delivery, and let its lease run out."""
     desk, fake, _adapters = await stage(open_desk, "a")
     await file_posts(desk.registry, post_of("p", ["a"], START))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     world.pass_time(lease.until - world.now())
+    return desk, fake, lease
+
+
+async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_announced(open_desk, world):
+    """F15: a worker that slept after its claim announces its call; a round begun before that leaves the call alone."""
+    desk, fake, lease = await outlived(open_desk, world)
     parcel, ended = await asyncio.gather(desk.outbox.intend(lease), desk.rounds.lapse())
     assert ended == 0
     after = await desk.outbox.settle(lease, Published(receipt=fake.post(parcel)))
@@ -89,11 +95,7 @@ async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_anno
 
 async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world):
     """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
-    [lost] = await desk.outbox.claim(1)
-    world.pass_time(lost.until - world.now())
+    desk, _fake, lost = await outlived(open_desk, world)
     await desk.rounds.lapse()
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)

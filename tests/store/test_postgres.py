@@ -28,7 +28,7 @@ from publisher.store.recovery import COMPARED
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
 from publisher.store.rows import ATTEMPT, DELIVERY, STAMP
-from publisher.store.setup import occupy, prepare
+from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, FakeAdapter
@@ -85,6 +85,7 @@ async def test_hosts_that_start_together_make_one_database(database_url, tmp_pat
     """Each waits for the migrations of the first, and finds them done."""
     starts = (prepare(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))
     await asyncio.gather(*starts)
+    assert version_of(database_url) == HEAD
 
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
