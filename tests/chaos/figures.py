@@ -51,7 +51,7 @@ def figures_of(
         "deliveries": f"{len(campaign.wanted)}, of them {published} to be published",
         "kills": f"{campaign.spent}, {campaign.calls_cut} with calls open",
         "calls cut open": str(campaign.in_sending),
-        "sleeps, full disks": f"{from_campaign['(slept longer than a lease)']}, {from_campaign['(disk full)']}",
+        "sleeps, full disks": f"{from_campaign['(slept)']}, {from_campaign['(disk full)']}",
         "creations": str(verdict.creations),
         "doubled": str(len(verdict.doubles)),
         "lost": str(len(verdict.lost)),
