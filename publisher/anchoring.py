@@ -34,6 +34,9 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
     head = await audit.head()
     try:
         last = await asyncio.to_thread(last_anchor, mooring.file)
+        if last is not None and not await audit.agrees(last):  # told first: the next anchor may agree again
+            log.error("audit_broken", sequence=last.sequence)
+            await audit.tell("audit_broken", str(last.sequence))
         if head is not None and (last is None or (last.chain, last.hash) != (head.chain, head.hash)):
             await asyncio.to_thread(_write, mooring, head)
     except OSError as error:
@@ -41,9 +44,6 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
         await audit.tell("audit_anchor_failed", error.strerror or type(error).__name__)
         return
     await audit.calm("audit_anchor_failed")
-    if last is not None and not await audit.agrees(last):
-        log.error("audit_broken", sequence=last.sequence)
-        await audit.tell("audit_broken", str(last.sequence))
 
 
 def last_anchor(file: Path) -> Anchor | None:

@@ -1,6 +1,7 @@
 """`backup` and `restore`: a copy of the database that is kept, and an older one in the present one's place."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,12 +11,11 @@ from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import database_trouble, has_books, settings_of, world_of
 from publisher.reviewing import person
-from publisher.settings import Settings
 from publisher.store.backup import Label, make_backup
 from publisher.store.engine import sqlite_file
 from publisher.telemetry import set_aside
 from publisher.wiring.books import journal_path
-from publisher.wiring.restoring import Restoration, finish_decided
+from publisher.wiring.restoring import Restoration, accept, finish_decided
 from publisher.wiring.restoring import restore as put_back
 
 
@@ -31,7 +31,9 @@ def backup(terminal: Terminal, target: str) -> int:
 
 async def _backup(terminal: Terminal, target: Path) -> Label:
     settings = await settings_of(terminal)
-    file = _file_of(settings, "backup_postgres")
+    file = sqlite_file(settings.database)
+    if file is None:
+        raise FailedError("backup_postgres")
     if not has_books(settings):
         raise FailedError("backup_nothing_yet")
     world = world_of(settings)
@@ -43,11 +45,15 @@ async def _backup(terminal: Terminal, target: Path) -> Label:
 @click.argument("source", metavar="[FILE]", required=False, type=Said())
 @click.option("--this", "is_this", is_flag=True, help="opt_this")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
+@click.option("--anchors", metavar="FILE", multiple=True, type=Said(), help="opt_newer_anchors")
 @by_option
-def restore(terminal: Terminal, source: str | None, by: str, *, is_this: bool, without_journal: bool) -> int:
+def restore(  # noqa: PLR0913 # one argument an option
+    terminal: Terminal, source: str | None, by: str, anchors: Sequence[str], *, is_this: bool, without_journal: bool
+) -> int:
     if (source is None) is not is_this:
         raise WordedUsageError("restore_wants_one")
-    done = asyncio.run(_restore(terminal, Path(source) if source else None, by, is_without=without_journal))
+    named = [Path(name) for name in anchors]
+    done = asyncio.run(_restore(terminal, Path(source) if source else None, by, named, is_without=without_journal))
     settled = done.settled
     facts = {"at": settled.taken_at.isoformat(timespec="seconds"), "calls": settled.calls, "doubts": settled.doubts}
     terminal.say("restore_done", **facts)
@@ -55,22 +61,22 @@ def restore(terminal: Terminal, source: str | None, by: str, *, is_this: bool, w
         terminal.say("restore_unplaced", number=settled.unplaced)
     if done.kept is not None:
         terminal.say("restore_kept", file=shown_path(done.kept))
+    if settled.awaited:
+        terminal.say("restore_awaits", workers="\n".join(f"  {worker}" for worker in settled.awaited))
     terminal.say("restore_what_now")
     return 0
 
 
-async def _restore(terminal: Terminal, source: Path | None, by: str, *, is_without: bool) -> Restoration:
+async def _restore(
+    terminal: Terminal, source: Path | None, by: str, anchors: Sequence[Path], *, is_without: bool
+) -> Restoration:
     settings = await settings_of(terminal)
-    file = _file_of(settings, "restore_postgres")
+    file = sqlite_file(settings.database)
+    if file is None and source is not None:
+        raise FailedError("restore_postgres")
     set_aside()
     with database_trouble():
         world = world_of(settings)
-        return await put_back(settings, world, file, source, person(by), is_incomplete_fine=is_without)
-
-
-def _file_of(settings: Settings, code: str) -> Path:
-    """Give the database's file. Raises FailedError, with the words of `code`, where it is a server."""
-    file = sqlite_file(settings.database)
-    if file is None:
-        raise FailedError(code)
-    return file
+        if file is None:
+            return await accept(settings, world, person(by), anchors, is_incomplete_fine=is_without)
+        return await put_back(settings, world, file, source, person(by), anchors, is_incomplete_fine=is_without)

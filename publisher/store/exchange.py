@@ -39,7 +39,7 @@ def finish(file: Path, journal: Path, world: World) -> None:
                 part.rename(file.with_name(f"{file.name}{KEPT}{instant}{suffix}"))
         file.with_name(file.name + "-shm").unlink(missing_ok=True)
         world.die_here("restore.mid")
-        _mend(journal, instant)
+        mend(journal, instant)
         ready.rename(file)
         sync_folder(file.parent)
 
@@ -50,7 +50,7 @@ def _parts(ready: Path) -> tuple[str, str]:
     return name, instant
 
 
-def _mend(journal: Path, instant: str) -> None:
+def mend(journal: Path, instant: str) -> None:
     """Leave a journal that can be gone on with: one is made where none was, and damage is set aside with its lines."""
     contents = read_journal(journal)
     if journal.exists() and not contents.damaged:

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 
@@ -19,6 +19,7 @@ from publisher.domain.post import ONCE
 from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
+from publisher.store.home import ALIVE, COMPARED, arrive, is_at_home
 from publisher.store.journal import Intent, newest_intents
 from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
 from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
@@ -29,13 +30,9 @@ DELIVERER = Actor(role=Role.DELIVERER, name="recovery")
 RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
 BROUGHT_BACK = "call_brought_back"
 """Why it is in doubt: a later call than the database knew of was announced."""
-ALIVE = timedelta(minutes=1)
-"""For so long after its last sign of life a worker is waited for, that it may compare its journal."""
 AT_A_TIME = 500
 UNPLACED = "call:"
 """Begins the stamp of an announced call for which there is no delivery to put it on."""
-COMPARED = "timeline:"
-"""Begins the stamp that says with which of its servers' lives a worker has compared its journal."""
 
 _TIMELINE = func.substr(func.pg_walfile_name(func.pg_current_wal_lsn()), 1, 8)
 _STANDING = select(
@@ -50,14 +47,20 @@ _STANDING = select(
 
 
 def is_ready(books: Books, unit: Unit) -> bool:
-    """Whether this worker may take work: it and every living one have compared their journals with this server."""
+    """Whether this worker may take work: it and every living one have compared their journals with this server.
+
+    Nobody may on tables that a dump was put back into, before a person has accepted them.
+    """
     if not books.database.is_shared:
         return True
+    if not is_at_home(unit.connection):
+        return False
     bring_back(books, unit)
     mine = f"{COMPARED}{books.worker}"
     row = unit.connection.execute(_STANDING, {"mine": mine, "alive": books.world.now() - ALIVE}).one()
     if row.compared is None:
         unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
+        arrive(unit.connection, books.worker)
     elif row.compared != row.timeline:
         unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
     return not row.is_early

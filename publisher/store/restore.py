@@ -13,6 +13,7 @@ from publisher.domain.events import Actor
 from publisher.store.backup import Label, copy_database, genesis_of, label_in, read_label, restorings_in
 from publisher.store.books import Books
 from publisher.store.engine import Unit
+from publisher.store.home import awaited, move_in
 from publisher.store.journal import Contents, Intent, read_journal
 from publisher.store.ledger import clear_alerts, tell, write_audit
 from publisher.store.lost_time import doubt_waiting
@@ -34,12 +35,16 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of a restored database: calls it had lost, doubts without a call, and what waits for a person."""
+    """What became of a restored database: calls it had lost, doubts without a call, and what waits for a person.
+
+    `awaited` are the other workers on it whose journals are still to be compared.
+    """
 
     taken_at: datetime
     calls: int
     doubts: int
     unplaced: int
+    awaited: Sequence[str] = ()
 
 
 def copy_in(source: Path | None, file: Path, environment: str, chain: str | None) -> tuple[Path, Label | None]:
@@ -99,10 +104,10 @@ def _flaw(journal: Path, contents: Contents, label: Label | None, taken_at: date
     return None if is_left_out else "journal_other"
 
 
-def anchors_to_name(last: Anchor | None, file: Path) -> list[tuple[int, str]]:
-    """Give the newest anchor outside, and those that earlier restorings of the present database cut off."""
-    earlier = [cut for detail in restorings_in(file) for cut in cuts_of(detail)]
-    return [*dict.fromkeys([*earlier, *([(last.sequence, last.hash)] if last else [])])]
+def anchors_to_name(newest: Sequence[Anchor], file: Path | None) -> list[tuple[int, str]]:
+    """Give the newest anchors outside, and those that earlier restorings of the present file cut off."""
+    earlier = [cut for detail in restorings_in(file) for cut in cuts_of(detail)] if file is not None else []
+    return [*dict.fromkeys([*earlier, *((last.sequence, last.hash) for last in newest)])]
 
 
 def known_until(connection: Connection) -> datetime | None:
@@ -122,8 +127,11 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     """Bring back what was lost, as doubts; pause everything until the person has seen to it; write it all down.
 
     Orders of people given since then are lost with it: what they had stopped must not go out before they look.
+    Raises RefusedError while another worker lives on a shared database.
     """
     now, connection = books.world.now(), unit.connection
+    if books.database.is_shared:
+        move_in(connection, books.worker, now, waits_for_others=memory.since is None)
     begins_at = datetime.fromisoformat(label.at) if label else known_until(connection) or now
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
@@ -135,7 +143,8 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     clear_alerts(unit, "all", now)
     tell(unit, now, "database_restored", "all", {"since": begins_at.isoformat(timespec="seconds"), "by": by.name})
     stray = len(set(lost) & set(unplaced(connection)))
-    return Settled(taken_at=begins_at, calls=len(lost), doubts=doubts, unplaced=stray)
+    missing = awaited(connection)
+    return Settled(taken_at=begins_at, calls=len(lost), doubts=doubts, unplaced=stray, awaited=missing)
 
 
 def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[Mapping[str, object]]:

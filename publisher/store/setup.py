@@ -19,6 +19,7 @@ from publisher.domain.errors import RefusedError
 from publisher.store.connection import LINK
 from publisher.store.engine import is_corrupt, sqlite_file
 from publisher.store.exchange import finish
+from publisher.store.home import awaited, is_at_home, remember_home
 from publisher.store.journal import TAIL_BYTES, read_journal
 from publisher.store.recovery import unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
@@ -59,6 +60,8 @@ def bring_up(url: str, environment: str, journal: Path | None, world: World) -> 
                 _be_alone(connection)
             _migrate(connection, world)
             _check_stamp(connection, environment, is_copy=journal is None)
+            if file is None:
+                remember_home(connection)
             connection.commit()
 
 
@@ -171,9 +174,11 @@ def _check_stamp(connection: Connection, environment: str, *, is_copy: bool) -> 
 def check_age(url: str, journal: Path) -> None:
     """Refuse a file that does not know a call which the journal announced, and a journal that cannot tell.
 
-    A shared database gets back what it has lost: see `recovery`. Raises RefusedError, OSError.
+    A shared database gets back what it has lost, see `recovery`; refused is one that a dump was put back into.
+    Raises RefusedError, OSError.
     """
     if sqlite_file(url) is None:
+        _check_home(url)
         return
     with _opened(url) as connection:
         if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
@@ -185,6 +190,21 @@ def check_age(url: str, journal: Path) -> None:
         raise RefusedError("journal_damaged", journal=str(journal), line=str(line))
     if missing:
         raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
+
+
+def _check_home(url: str) -> None:
+    with _opened(url) as connection:
+        if not is_at_home(connection):
+            raise RefusedError("database_put_back")
+
+
+def check_compared(url: str) -> None:
+    """Refuse a shared database while a journal may still tell of calls that it does not know. Raises RefusedError."""
+    if sqlite_file(url) is not None:
+        return
+    with _opened(url) as connection:
+        if workers := awaited(connection):
+            raise RefusedError("workers_awaited", workers=", ".join(workers))
 
 
 @dataclass(slots=True)

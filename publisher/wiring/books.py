@@ -14,7 +14,7 @@ from publisher.settings import Settings
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
-from publisher.store.setup import check_whole, prepare
+from publisher.store.setup import check_compared, check_whole, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
 
@@ -50,6 +50,8 @@ async def open_with(
     """Open the books under terms that are known already."""
     journal, sends = journal_path(settings), use is Use.SEND
     await prepare(settings.database, settings.environment.value, journal, world, of_any_age=use is Use.LOOK)
+    if use is Use.ORDER:
+        await asyncio.to_thread(check_compared, settings.database)
     if sends:
         await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)

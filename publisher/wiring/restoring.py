@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from publisher.anchoring import last_anchor
+from publisher.anchoring import anchors_of, last_anchor
 from publisher.domain.chain import Anchor
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
@@ -15,7 +16,7 @@ from publisher.settings import Settings
 from publisher.store.backup import Label, fold_in
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
-from publisher.store.exchange import decide, finish
+from publisher.store.exchange import decide, finish, mend
 from publisher.store.restore import (
     Settled,
     anchors_to_name,
@@ -42,39 +43,87 @@ class Restoration:
     kept: Path | None
 
 
-async def restore(  # noqa: PLR0913 # what, where to, who, and how much is known
-    settings: Settings, world: World, file: Path, source: Path | None, by: Actor, *, is_incomplete_fine: bool = False
+async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is known of the audit, how much of the calls
+    settings: Settings,
+    world: World,
+    file: Path,
+    source: Path | None,
+    by: Actor,
+    anchors: Sequence[Path] = (),
+    *,
+    is_incomplete_fine: bool = False,
 ) -> Restoration:
     """Put a backup in the database's place, or accept the present one as it stands where `source` is None.
 
     All is prepared in a copy: until that takes the database's place at one stroke, nothing has changed, and from then
-    on every start finishes what a death may have left. Raises RefusedError while a daemon runs, and for a file that
-    must not be used; SettingsError; OSError.
+    on every start finishes what a death may have left. `anchors` are files that may know newer ones than ours. Raises
+    RefusedError while a daemon runs, and for a file that must not be used; SettingsError; OSError.
     """
-    terms = await asyncio.to_thread(terms_of, settings)
     with contextlib.ExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
         stack.callback(discard, incoming_of(file))
-        last = await asyncio.to_thread(last_anchor, mooring_of(settings).file)
-        incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, last)
-        anchors = await asyncio.to_thread(anchors_to_name, last, file)
+        newest = await asyncio.to_thread(_newest, settings, anchors)
+        incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, newest)
+        named = await asyncio.to_thread(anchors_to_name, newest, file)
         url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
         await asyncio.to_thread(bring_up, url, settings.environment.value, None, world)
         await asyncio.to_thread(check_whole, url)
-        database = Database(open_engine(url), world)
-        try:
-            books = Books(database=database, terms=terms, worker=worker_of(settings))
-            begins_at = await database.read(known_until) or world.now()
-            memory = await asyncio.to_thread(
-                recall, journal_path(settings), label, begins_at, is_incomplete_fine=is_incomplete_fine
-            )
-            settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, anchors, by))
-        finally:
-            await database.close()
+        settled = await _settle(settings, world, url, label, named, by, is_incomplete_fine=is_incomplete_fine)
         world.die_here("restore.before_commit")
         kept = await asyncio.to_thread(_exchange, settings, world, incoming, file)
-        log.warning("database_restored", calls=settled.calls, doubts=settled.doubts, unplaced=settled.unplaced)
         return Restoration(settled=settled, kept=kept)
+
+
+async def accept(
+    settings: Settings, world: World, by: Actor, anchors: Sequence[Path] = (), *, is_incomplete_fine: bool = False
+) -> Restoration:
+    """Accept a shared database into which a dump was put back: it is settled where it stands, in one transaction.
+
+    Raises RefusedError while a daemon runs here or on another host, and for a journal that cannot tell all;
+    SettingsError; OSError.
+    """
+    journal = journal_path(settings)
+    with contextlib.ExitStack() as stack:
+        stack.callback(occupy(settings.database, settings.workspace).end)
+        await asyncio.to_thread(bring_up, settings.database, settings.environment.value, journal, world)
+        named = anchors_to_name(await asyncio.to_thread(_newest, settings, anchors), None)
+        settled = await _settle(
+            settings, world, settings.database, None, named, by, is_incomplete_fine=is_incomplete_fine
+        )
+        await asyncio.to_thread(mend, journal, f"{world.now():%Y%m%dT%H%M%S%f}")
+        return Restoration(settled=settled, kept=None)
+
+
+async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of it, and who accepts it
+    settings: Settings,
+    world: World,
+    url: str,
+    label: Label | None,
+    named: Sequence[tuple[int, str]],
+    by: Actor,
+    *,
+    is_incomplete_fine: bool,
+) -> Settled:
+    terms = await asyncio.to_thread(terms_of, settings)
+    database = Database(open_engine(url), world)
+    try:
+        books = Books(database=database, terms=terms, worker=worker_of(settings))
+        begins_at = await database.read(known_until) or world.now()
+        memory = await asyncio.to_thread(
+            recall, journal_path(settings), label, begins_at, is_incomplete_fine=is_incomplete_fine
+        )
+        settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, named, by))
+    finally:
+        await database.close()
+    log.warning("database_restored", calls=settled.calls, doubts=settled.doubts, unplaced=settled.unplaced)
+    return settled
+
+
+def _newest(settings: Settings, others: Sequence[Path]) -> list[Anchor]:
+    """Give the newest anchor of our own file, first, and of each other one. Raises OSError."""
+    own = last_anchor(mooring_of(settings).file)
+    found = [*([own] if own else []), *(anchor for file in others for anchor in list(anchors_of(file))[-1:])]
+    return list(dict.fromkeys(found))
 
 
 def finish_decided(settings: Settings, world: World, file: Path) -> None:
@@ -84,14 +133,14 @@ def finish_decided(settings: Settings, world: World, file: Path) -> None:
 
 
 def _copy(
-    settings: Settings, world: World, file: Path, source: Path | None, last: Anchor | None
+    settings: Settings, world: World, file: Path, source: Path | None, newest: Sequence[Anchor]
 ) -> tuple[Path, Label | None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     finish_decided(settings, world, file)
     with turn(file):
         if source is None and not file.is_file():
             raise RefusedError("nothing_to_accept", file=str(file))
-        return copy_in(source, file, settings.environment.value, last.chain if last else None)
+        return copy_in(source, file, settings.environment.value, newest[0].chain if newest else None)
 
 
 def _exchange(settings: Settings, world: World, incoming: Path, file: Path) -> Path | None:

@@ -98,7 +98,7 @@ class Place:
         """Restore as the command does."""
         cut = last_anchor(self.mooring.file)
         incoming, label = copy_in(source, self.file, "drill", cut.chain if cut else None)
-        anchors = anchors_to_name(cut, self.file)
+        anchors = anchors_to_name([cut] if cut else [], self.file)
         url = f"sqlite:///{incoming}"
         bring_up(url, "drill", None, self.world)
         self.use(Database(open_engine(url), self.world))

