@@ -133,6 +133,7 @@ SecretName = Annotated[
 ]
 
 
+_SERVERS = ("postgresql://", "postgresql+psycopg://")
 _SERVER = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
 """What is read as host or port may be named in errors, and must not be a part of the password."""
 _MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
@@ -465,12 +466,17 @@ def _group_flaws(file: SettingsFile) -> Iterator[Flaw]:
 
 def _database(url: str, workspace: Path) -> str | None:
     """Make the path of an SQLite URL absolute; None for what is no database of ours."""
-    if url.startswith(("postgresql://", "postgresql+psycopg://")):
-        return url if _SERVER.fullmatch(url) else None
+    if url.startswith(_SERVERS):
+        return url if is_server(url) else None
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith((":memory:", "file:")):
         return None
     return f"sqlite:///{workspace / path}"
+
+
+def is_server(url: str) -> bool:
+    """Whether this is a PostgreSQL address, spelled so that nothing of its password is taken for host or port."""
+    return url.startswith(_SERVERS) and _SERVER.fullmatch(url) is not None
 
 
 def _is_zone(name: str) -> bool:

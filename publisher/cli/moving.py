@@ -10,20 +10,19 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import database_trouble, has_books, settings_of
 from publisher.reviewing import person
+from publisher.settings import is_server
 from publisher.store.engine import sqlite_file
 from publisher.store.moving import move
 from publisher.store.setup import occupy, prepare
 from publisher.wiring.books import journal_path
 from publisher.world import World
 
-NEW = ("postgresql://", "postgresql+psycopg://")
-
 
 @command("migrate-to")
 @click.argument("url", metavar="URL", type=Said())
 @by_option
 def migrate_to(terminal: Terminal, url: str, by: str) -> int:
-    if not url.startswith(NEW):
+    if not is_server(url):
         raise WordedUsageError("not_postgres")
     rows = asyncio.run(_migrate(terminal, url, by))
     terminal.say("moved_done", rows=rows)

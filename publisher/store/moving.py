@@ -12,12 +12,13 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.store.engine import open_engine
 from publisher.store.ledger import entry
-from publisher.store.rows import STAMP
+from publisher.store.rows import MEDIA, STAMP
 from publisher.store.sealing import append_entries
 from publisher.store.setup import MOVED
 from publisher.world import World
 
-PAGE = 500
+PAGE, FEW = 500, 5
+"""How many rows are in memory at once; pictures are megabytes each."""
 CAME = "came"
 """The stamp of books that came from elsewhere: the hash of all that came."""
 
@@ -33,7 +34,7 @@ async def move(source: str, target: str, world: World, by: Actor) -> Mapping[str
 
 def _move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int]:
     old, new = open_engine(source), open_engine(target)
-    shown = make_url(target).render_as_string(hide_password=True)
+    shown = make_url(target).set(query={}).render_as_string(hide_password=True)  # a query may hold one as well
     try:
         with old.begin() as theirs:  # on SQLite this keeps every other writer out
             with new.begin() as ours:
@@ -74,8 +75,10 @@ def _tables() -> list[Table]:
 
 
 def _pages(connection: Connection, table: Table) -> Iterator[Sequence[RowMapping]]:
-    query = select(table).order_by(*table.primary_key.columns).execution_options(stream_results=True)
-    yield from connection.execute(query).mappings().partitions(PAGE)
+    size = FEW if table is MEDIA else PAGE
+    query = select(table).order_by(*table.primary_key.columns)
+    rows = connection.execute(query.execution_options(stream_results=True, max_row_buffer=size))
+    yield from rows.mappings().partitions(size)
 
 
 def _go_on_counting(connection: Connection, table: Table) -> None:

@@ -31,7 +31,7 @@ from options import Options, options_of
 from people import People
 from platforms import Platforms, start_platforms
 from publisher_process import DaemonError, Publisher, broken
-from troubles import blanks, rules
+from troubles import blanks, crowds, rules
 from verdicts import Finding, check, findings_of, write
 from workspace import MANY, Workspace, design
 
@@ -59,7 +59,7 @@ SHORTEST = 5.0
 STILL = 75.0
 """Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt."""
 MICRO = 1_000_000
-PATIENCE, QUICK = 2.5, 1.5
+PATIENCE, QUICK = 2.5, 1.2
 """Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life."""
 BUSY = 40
 """Deliveries for each kill, from which on calm lives are seldom needed."""
@@ -124,7 +124,7 @@ class Campaign:
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             self._open(wave)
-            if self.is_rough and (wave == 0 or self.kills >= LARGE):
+            if self.is_rough and wave % self._waves_a_plan == 0:
                 self.people.plan()
             if wave == 1:
                 self._order()
@@ -151,14 +151,21 @@ class Campaign:
                     self.deck.put_back(kill)
 
     def _on_the_eve(self, kill: Kill) -> Kill:
-        """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere."""
+        """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere.
+
+        A daemon that only has to outlive such an instant dies a while after it.
+        """
         if not kill.is_eve:
             return kill
         now = datetime.now(UTC)
         coming = [entry for entry in self.workspace.written if entry.id not in self.untouchable | self.people.touched]
         dues = sorted(entry.due.replace(microsecond=0) for entry in coming if entry.due and (entry.tight or kill.order))
         due = next((due for due in dues if SOON < (due - now).total_seconds() < LATER), None)
-        return replace(kill, asleep_at=due.timestamp() - EVE_SECONDS) if due else replace(kill, order="")
+        if due is None:
+            return replace(kill, order="")
+        if kill.deed == "kill":
+            return replace(kill, after=(due - now).total_seconds() + kill.lasts)
+        return replace(kill, asleep_at=due.timestamp() - EVE_SECONDS)
 
     def _kill_beside_people(self, kill: Kill) -> bool:
         """Let somebody act while the daemon lives and dies."""
@@ -234,6 +241,11 @@ class Campaign:
             self.people.touched.add(post)
         for point in self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)) if live else 0):
             self._kill(Kill(point=point))
+
+    @property
+    def _waves_a_plan(self) -> int:
+        """After so many waves people think of something to do; where there are many, they would hold up the deaths."""
+        return self.waves // WAVES if self.kills >= LARGE else self.waves
 
     def _few(self, number: int) -> int:
         """A small campaign has no time for more than one."""
@@ -357,7 +369,7 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         troubles = [*rules(dice, options.lost, options.deliveries, lost_only=not is_rough)]
         if is_rough:
             named = [(account.platform, account.identity) for account in workspace.accounts.values()]
-            troubles += blanks(dice, named, options.lost)
+            troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
         platforms.furnish(workspace.accounts.values(), troubles)
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)

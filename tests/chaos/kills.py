@@ -39,13 +39,15 @@ SHORT = (1.0, 1.2)
 EVE_SECONDS, ON_THE_EVE = 1.0, 2.7
 """So long before an instant a daemon falls asleep that has claimed what is due then, and so long it sleeps: it wakes
 with its lease still its own, when the shortest-lived posts have expired and orders have long been in force."""
+AWAKE = 5.5
+"""Seconds for which a daemon that does not sleep outlives such an instant: time to be refused and to try again."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
 TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
 TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 """What happens in a life before its end, and in which share."""
 MOMENT_SHARE = 0.2
-SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.7
+SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.4
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
@@ -62,7 +64,7 @@ class Kill:
 
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
     it dies a while after that. `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep
-    shortly before a post is due, at the instant `asleep_at` by the clock.
+    shortly before a post is due, at the instant `asleep_at` by the clock, or that it outlives that instant.
     """
 
     point: str | None = None
@@ -96,6 +98,7 @@ SLEEPS: Sequence[Sleep] = (
     _sleep((ON_THE_EVE, ON_THE_EVE), order="retract_claimed", is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), is_eve=True),
     _sleep((ON_THE_EVE, ON_THE_EVE), order="pause_all", is_eve=True),
+    (Kill(is_eve=True), (AWAKE, AWAKE)),
     _sleep(LONG, "http.after_connect"),
     _sleep(LONG, "http.mid_body"),
     _sleep(DEEP, "intent.after_commit"),
@@ -105,7 +108,7 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "outcome.before_commit"),
     _sleep(LONG, "reconcile.before_commit"),
 )
-"""Where, for how long and beside what a daemon sleeps; each comes once before any comes again."""
+"""Where, for how long and beside what a daemon sleeps, or just does not; each comes once before any comes again."""
 STEP = 3
 """By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
 

@@ -28,6 +28,7 @@ REFUSED = {"weibo": 20020, "wechat": 45003, "tieba": 232000}
 UNLISTED = 987654
 
 Fault = Mapping[str, Any]
+TOO_MANY: Fault = {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}
 LOST: Sequence[tuple[float, Fault]] = (
     (6, {"kind": "drop_after"}),
     (4, {"kind": "drop_before"}),
@@ -44,7 +45,7 @@ ODD: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "no_id"}),
     (2, {"kind": "status", "code": 502, "acts": True}),
     (1, {"kind": "status", "code": 500}),
-    (6, {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}),
+    (6, TOO_MANY),
     (4, {"kind": "expire_token"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
     (1, {"kind": "rewrite", "how": "spaces"}),
@@ -76,6 +77,9 @@ LISTS = {
 }
 BLANKS, BLANK_SHARE = 6, 0.3
 """So many lists in a row come empty, on so many of the accounts of a campaign in which much goes wrong."""
+CROWDS, CROWD_SHARE = 8, 0.6
+"""At most so many of its first creating calls are one too many, every other time, on so many of those accounts: what
+may only go out right away meets that as well, and must end as expired instead of waiting."""
 READ_SHARE = 1.0
 """So often reads go wrong, compared with creating calls."""
 OFTEN = 0.12
@@ -139,6 +143,14 @@ def blanks(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> I
         if dice.random() < min(share, BLANK_SHARE):
             rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
             yield {**rule, "times": BLANKS, "fault": {"kind": "empty_list"}}
+
+
+def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
+    """Give rules by which an account, named by platform and identity, is told to wait again and again at first."""
+    for platform, identity in accounts:
+        if dice.random() < min(2 * share, CROWD_SHARE):
+            for rule in _each(dice, platform, CREATING[platform], TOO_MANY, 0.5):
+                yield {**rule, "account": identity, "times": CROWDS}
 
 
 def _reads(dice: Random, share: float) -> Iterator[dict[str, Any]]:

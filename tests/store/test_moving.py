@@ -84,6 +84,15 @@ async def test_everything_moves_and_the_old_books_are_closed(moving):
     assert moving.target.rsplit("/", 1)[1].split("?")[0] in refused.value.facts["to"]
 
 
+async def test_no_password_in_the_new_address_is_written_down(moving):
+    """Wherever it stands in the address, the old books name the new ones without it."""
+    moving.target += f"{'&' if '?' in moving.target else '?'}password=geheim"
+    await moving.go()
+    with pytest.raises(RefusedError) as refused:
+        await moving.open(moving.source)
+    assert "geheim" not in refused.value.facts["to"]
+
+
 async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     """What was bound on SQLite verifies on PostgreSQL, with the move as its newest entry."""
     await moving.go()

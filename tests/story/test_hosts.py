@@ -146,7 +146,8 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     """A workspace moves by one command, refuses the old books, and goes on with the new ones without a second post."""
     workspace.write_schedule(FEW)
     assert workspace.start("--once").wait(60) == 0, workspace.log()
-    workspace.publisher("migrate-to", "sqlite:///x.db", "--by", "li", check=2)
+    for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
+        workspace.publisher("migrate-to", wrong, "--by", "li", check=2)
     workspace.publisher("migrate-to", shared, "--by", "li")
     workspace.publisher("status", check=3)
     assert workspace.start("--once").wait(60) == 3
