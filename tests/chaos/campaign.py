@@ -59,7 +59,7 @@ SHORTEST = 5.0
 STILL = 75.0
 """Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt."""
 MICRO = 1_000_000
-PATIENCE, QUICK = 2.5, 1.2
+PATIENCE, QUICK = 2.5, 1.0
 """Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life."""
 BUSY = 40
 """Deliveries for each kill, from which on calm lives are seldom needed."""

@@ -44,14 +44,15 @@ AWAKE = 5.5
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
 TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
+TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.05, "full": 0.02}
 TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
-"""What happens in a life before its end, and in which share."""
+"""What happens in a life before its end, and in which share; where there are very many lives, a small one is enough."""
 MOMENT_SHARE = 0.2
-SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.4
+SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
-CALM_AFTER, SELDOM_CALM = 0.6, 0.08
+CALM_AFTER, SELDOM_CALM = 0.6, 0.04
 CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
 done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
@@ -154,7 +155,7 @@ class Deck:
 
     def _trouble(self, *, may_order: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
-        shares = TROUBLES_IN_BRIEF if self.is_brief else TROUBLES
+        shares = TROUBLES_IN_BRIEF if self.is_brief else TROUBLES_IF_BUSY if self.is_busy else TROUBLES
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
