@@ -40,7 +40,7 @@ LARGE = 40
 COMPLETE, COMPLETE_IF_BUSY = 100, 300
 """Kills from which on every failpoint must have struck; lives are short where there is much to send."""
 WAVES = 4
-PER_WAVE = 5000
+PER_WAVE = 10000
 MOMENT = "at a random moment"
 FREEZE, FULL = "(slept)", "(disk full)"
 MOST_TOLD = 40
@@ -56,11 +56,13 @@ PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
 SHORTEST = 5.0
 """Seconds over which the posts of a wave fall due at least."""
-STILL = 75.0
-"""Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt."""
+STILL, LONGEST_REST = 75.0, 420.0
+"""Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt.
+And seconds after which it does not in any case: by then all must have come to rest."""
 MICRO = 1_000_000
-PATIENCE, QUICK = 2.5, 1.0
-"""Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life."""
+PATIENCE, QUICK = 2.5, 1.4
+"""Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life, but
+late enough for the first look at what is in doubt."""
 BUSY = 40
 """Deliveries for each kill, from which on calm lives are seldom needed."""
 
@@ -257,8 +259,8 @@ class Campaign:
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1
-            self.reached[kill.point if kill.point and kill.deed == "kill" and is_reached else MOMENT] += 1
-            self.reached[{"freeze": FREEZE, "full": FULL}.get(kill.deed, "")] += 1
+            death = kill.point if kill.point and is_reached else MOMENT
+            self.reached[{"freeze": FREEZE, "full": FULL}.get(kill.deed, death)] += 1
             self.in_sending += left
             self.calls_cut += bool(left)
         fate = "reached" if is_reached else "-"
@@ -289,7 +291,8 @@ class Campaign:
     def _await_rest(self) -> None:
         """Wait until every duty has come to rest, or nothing has moved for a long while."""
         before, moved_at = {}, max(time.monotonic(), self.wave_ends_at)
-        while time.monotonic() < moved_at + STILL:
+        latest = moved_at + LONGEST_REST
+        while time.monotonic() < min(moved_at + STILL, latest):
             time.sleep(GLANCE)
             self.people.clear_up()
             books = self.publisher.books

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from troubles import REFUSED, RETRY_AFTER
+
 NUMBER = re.compile(r"第(\d{4})期")
 """The number in a post's title, by which its copies are known on every platform."""
 RULES = frozenset({"absent", "absent_twice", "poison", "original_held"})
@@ -25,8 +27,8 @@ EXPLAINED = {
 """Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
 REFUSALS = ("api_error",)
 """Faults of which one must have struck an account for each of its deliveries that failed."""
-AFTER_429 = 3.0
-"""Seconds for which every 429 of a campaign asks the account to wait."""
+REFUSED_AS = frozenset(f"{platform}_{code}" for platform, code in REFUSED.items())
+"""The codes that refuse for good; whoever takes another one for a refusal has lost a post."""
 SLACK, HEARD_WITHIN = 0.3, 2.0
 TOO_MANY = 429
 FOREIGN = "wrong_account"
@@ -120,7 +122,7 @@ def judge(
         row = shown.get(duty)
         hold = row and hold_of(row, shown, task)
         _judge_one(verdict, duty, state, made=copies[duty], row=row, hold=hold and _excused(hold, duty, task, seen))
-        if row and row["state"] == "failed" and seen.explains(task.identities[duty[1]], REFUSALS):
+        if row and _was_refused(row) and seen.explains(task.identities[duty[1]], REFUSALS):
             verdict.lost.pop()
             verdict.refused += 1
     verdict.wrong += [f"in the status, but never planned: {_name(duty)}" for duty in shown.keys() - wanted.keys()]
@@ -128,6 +130,10 @@ def judge(
     if by_rule > max(FEW_HELD, MOST_HELD * len(wanted)):
         verdict.too_many.append(f"too many held: {dict(verdict.held)}")
     return verdict
+
+
+def _was_refused(row: Mapping[str, Any]) -> bool:
+    return row["state"] == "failed" and row["reason"] in REFUSED_AS
 
 
 def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
@@ -143,7 +149,7 @@ def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
             if kind == "reply" and entry["fault"] == FOREIGN:
                 seen.foreign.append((account, entry["t"]))
             continue
-        if entry["endpoint"] in CREATING and entry["t"] < asked.get(account, LONG_AGO) + AFTER_429 - SLACK:
+        if entry["endpoint"] in CREATING and entry["t"] < asked.get(account, LONG_AGO) + RETRY_AFTER - SLACK:
             seen.hasty.append((account, asked[account], entry["t"]))
         for fault in (entry["fault"] or "").split("+"):
             seen.struck[account, fault] += 1
@@ -155,7 +161,7 @@ def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
     known = set(heard) if seen.hasty else set()
     for account, asked, called in seen.hasty:
         if any(who == account and asked - SLACK <= at <= min(called, asked + HEARD_WITHIN) for who, at in known):
-            yield f"called {called - asked:.1f} s after a 429 on {account}, not {AFTER_429:.0f}"
+            yield f"called {called - asked:.1f} s after a 429 on {account}, not {RETRY_AFTER}"
 
 
 def _credulous(seen: Seen, believed: Iterable[tuple[str, float, str | None]]) -> Iterable[str]:

@@ -44,7 +44,7 @@ AWAKE = 5.5
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
 TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
-TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.05, "full": 0.02}
+TROUBLES_IF_BUSY = {"kill": 0.94, "freeze": 0.04, "full": 0.02}
 TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 """What happens in a life before its end, and in which share; where there are very many lives, a small one is enough."""
 MOMENT_SHARE = 0.2

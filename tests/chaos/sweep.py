@@ -26,7 +26,7 @@ PROMISES = "I"
 """What counts as a catch begins with this letter: an invariant. That a hard campaign holds too many is no catch."""
 AT_ONCE = 3
 SOUND = "nothing"
-LONGEST = 600.0
+LONGEST = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,10 @@ def _campaign(name: str, seed: int) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="publisher-sweep-") as folder:
         file = Path(folder) / "findings.json"
         command = [sys.executable, str(HERE / "campaign.py"), *_words(name, seed), "--json", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            return [Finding(by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s")]
         if not file.exists():
             return [Finding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
         findings = read(file)

@@ -10,6 +10,9 @@ from pathlib import Path
 from judge import Verdict
 from publisher_process import HERE
 
+NOT_RECORDED = frozenset({"I5", "I20", "I23", "I24", "I25"})
+"""What a campaign has no artefact for; all else must be judged, or the run has proven nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -46,6 +49,9 @@ def check(artefacts: Path) -> Iterator[Finding]:
         yield Finding(by="checker", invariant="NONE", what=f"could not judge: {done.stderr[-500:]}")
         return
     for invariant in json.loads(done.stdout)["invariants"]:
+        if invariant["verdict"] == "not_judged" and invariant["id"] not in NOT_RECORDED:
+            what = f"{invariant['id']} was not judged: {invariant['why_not']}"
+            yield Finding(by="checker", invariant="NONE", what=what)
         for one in invariant["violations"]:
             what = f"{one['subject']}: {one['what']} [{', '.join(one['evidence'])}]"
             yield Finding(by="checker", invariant=invariant["id"], what=what)

@@ -335,10 +335,6 @@ class History:
         return {(one.post, one.label, one.account): one for one in self.deliveries.values()}
 
     @cached_property
-    def by_subject(self) -> Mapping[str, Delivery]:
-        return {one.subject: one for one in self.deliveries.values()}
-
-    @cached_property
     def attempts_of(self) -> Mapping[int, Sequence[Attempt]]:
         """Attempts by delivery, in the order of their numbers; those of deliveries that nobody knows left out."""
         known = [one for one in self.attempts if one.delivery in self.deliveries]

@@ -1,7 +1,6 @@
 """A folder of artefacts -> what stands in it, still as it was written. docs/checker.md names the files."""
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +126,3 @@ def _spellings(canary: str) -> set[bytes]:
         canary.encode("utf-16-le"),
         *(part for part in coded if len(part) >= 8),  # shorter ones stand anywhere by chance
     }
-
-
-def digest_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
