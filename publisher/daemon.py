@@ -75,6 +75,7 @@ class Daemon:
     schedule: Schedule | None = None
     read_version: int | None = None
     has_read: bool = False
+    is_displaced: bool = False
     read_mark: Mark | None = None
     first_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
@@ -112,7 +113,10 @@ class Daemon:
         await shorten_journal(self.application.outbox.books)
 
     async def sign(self) -> None:
-        await self.application.orders.beat()
+        """Give a sign of life; stop where an older database was put in place under us, which a person must accept."""
+        if not await self.application.orders.beat():
+            self.is_displaced = True
+            self.stopping.set()
 
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
@@ -206,6 +210,8 @@ async def run(
             else:
                 async with beside(application) if beside else contextlib.nullcontext():
                     trouble = await _run_on(daemon)
+            if daemon.is_displaced:
+                raise RefusedError("database_put_back")
             await _safely(daemon.anchor)
             await application.orders.leave()
             return trouble

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from publisher.anchoring import anchors_of
 from publisher.cli.shape import Said, WordedUsageError, by_option, command
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import FailedError
@@ -74,6 +75,9 @@ async def _restore(
     file = sqlite_file(settings.database)
     if file is None and source is not None:
         raise FailedError("restore_postgres")
+    for one in anchors:
+        if next(anchors_of(one), None) is None:
+            raise FailedError("audit_anchors_unread", file=shown_path(one))
     set_aside()
     with database_trouble():
         world = world_of(settings)

@@ -15,6 +15,7 @@ from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import KEPT_BY_DOUBT, Books, Change
 from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
 from publisher.store.engine import Unit
+from publisher.store.home import is_at_home
 from publisher.store.journal import Intent
 from publisher.store.ledger import tell_once
 from publisher.store.parcels import make_parcel, newest_id
@@ -90,6 +91,8 @@ class _Ready:
 
 def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
     """Write an intent for each lease whose guards all agree; give the others back, or end what is too late."""
+    if books.database.is_shared and not is_at_home(unit.connection):
+        return [Declined(guard="put_back") for _ in leases]
     bring_back(books, unit)
     rows = unit.connection.execute(_FACTS, {"deliveries": [lease.delivery for lease in leases]}).mappings()
     facts = {row["id"]: row for row in rows}

@@ -11,6 +11,7 @@ from sqlmodel import SQLModel
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.store.engine import open_engine
+from publisher.store.home import remember_home
 from publisher.store.ledger import entry
 from publisher.store.rows import MEDIA, STAMP
 from publisher.store.sealing import append_entries
@@ -66,6 +67,7 @@ def _copy(theirs: Connection, ours: Connection) -> Mapping[str, int]:
     if _digests(ours) != (digests, counts):
         raise RefusedError("copy_differs")
     ours.execute(insert(STAMP).values(key=CAME, value=_seal(digests)))
+    remember_home(ours)
     return counts
 
 

@@ -14,6 +14,7 @@ from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
+from publisher.store.home import is_at_home
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.registry import Act, withdraw_where
 from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_delivery
@@ -146,24 +147,32 @@ class Orders:
         """Write down that this daemon has started."""
         await self._sign(started=True)
 
-    async def beat(self) -> None:
-        """Give a sign of life."""
-        await self._sign(started=False)
+    async def beat(self) -> bool:
+        """Give a sign of life; not in a database that was put back under us, which is said by False."""
+        return await self._sign(started=False)
 
     async def leave(self) -> None:
         """Write down that this daemon has stopped in order."""
 
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
+            if self._is_displaced(unit):
+                return
             unit.connection.execute(
                 update(WORKER).where(WORKER.c.id == self.books.worker).values(stopped_at=now, beat_at=now)
             )
 
         await self.books.database.write(operation)
 
-    async def _sign(self, *, started: bool) -> None:
-        def operation(unit: Unit) -> None:
+    def _is_displaced(self, unit: Unit) -> bool:
+        """Whether an older database was put in place while we worked: what it says of us must stay as it was."""
+        return self.books.database.is_shared and not is_at_home(unit.connection)
+
+    async def _sign(self, *, started: bool) -> bool:
+        def operation(unit: Unit) -> bool:
             now = self.books.world.now()
+            if self._is_displaced(unit):
+                return False
             values: dict[str, object] = {"beat_at": now, "stopped_at": None}
             if started:
                 values |= {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
@@ -171,5 +180,6 @@ class Orders:
             if done.rowcount == 0:
                 row = {"id": self.books.worker, "host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
                 unit.connection.execute(insert(WORKER).values({**row, **values}))
+            return True
 
-        await self.books.database.write(operation)
+        return await self.books.database.write(operation)

@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 
-from publisher.domain.delivery import WAITING, Delivery, State
+from publisher.domain.delivery import WAITING, Delivery, State, WorkerId
 from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled, Stopped
 from publisher.domain.outcome import HoldReason, Unknown
 from publisher.domain.post import ONCE
@@ -20,7 +21,7 @@ from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.home import ALIVE, COMPARED, arrive, is_at_home
-from publisher.store.journal import Intent, newest_intents
+from publisher.store.journal import Intent, newest_intents, read_journal
 from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
 from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
 from publisher.telemetry import log
@@ -60,7 +61,7 @@ def is_ready(books: Books, unit: Unit) -> bool:
     row = unit.connection.execute(_STANDING, {"mine": mine, "alive": books.world.now() - ALIVE}).one()
     if row.compared is None:
         unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
-        arrive(unit.connection, books.worker)
+        arrive(unit, books.worker, books.world.now())
     elif row.compared != row.timeline:
         unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
     return not row.is_early
@@ -79,6 +80,22 @@ def bring_back(books: Books, unit: Unit) -> None:
     lost = unknown_to(unit.connection, newest_intents(journal.path, None))
     log.error("commits_lost", calls=len(lost))
     readopt(books, unit, lost, KEEPER)
+
+
+def flaw_of(connection: Connection, worker: WorkerId, journal: Path) -> str | None:
+    """Say why a worker's journal cannot tell what it has sent that its database may have lost; None where it can."""
+    if not journal.exists():
+        return "journal_missing"
+    contents = read_journal(journal)
+    if contents.damaged:
+        return "journal_damaged"
+    mine = select(ATTEMPT.c.rendition, ATTEMPT.c.intended_at).where(ATTEMPT.c.worker == worker)
+    if contents.kept_since is not None:
+        mine = mine.where(ATTEMPT.c.intended_at > contents.kept_since)
+    newest = connection.execute(mine.order_by(ATTEMPT.c.intended_at.desc()).limit(AT_A_TIME)).all()
+    announced = {_identity(one) for one in contents.intents}
+    is_another = newest and not any((row.rendition, row.intended_at) in announced for row in newest)
+    return "journal_other" if is_another else None
 
 
 def unknown_to(connection: Connection, intents: Sequence[Intent]) -> list[Intent]:

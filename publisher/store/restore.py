@@ -13,7 +13,7 @@ from publisher.domain.events import Actor
 from publisher.store.backup import Label, copy_database, genesis_of, label_in, read_label, restorings_in
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.home import awaited, move_in
+from publisher.store.home import accepted_until, awaited, move_in
 from publisher.store.journal import Contents, Intent, read_journal
 from publisher.store.ledger import clear_alerts, tell, write_audit
 from publisher.store.lost_time import doubt_waiting
@@ -113,12 +113,14 @@ def anchors_to_name(newest: Sequence[Anchor], file: Path | None) -> list[tuple[i
 def known_until(connection: Connection) -> datetime | None:
     """Give the instant up to which a database without a label knows what was sent; None where it knows nothing.
 
-    A daemon's last sign of life in it, or what was written before. People may have stopped posts in it since.
+    A daemon's last sign of life in it, or what was written before. People may have stopped posts in it since. One that
+    was accepted, and in which workers are awaited, knows no more than it did then.
     """
     first, last = connection.execute(select(func.min(AUDIT.c.at), func.max(AUDIT.c.at))).one()
     beat: datetime | None = connection.scalar(select(func.max(WORKER.c.beat_at)))
     until: datetime | None = min(beat, last) if beat and last else first
-    return until
+    accepted = accepted_until(connection)
+    return min(until, accepted) if until and accepted else until
 
 
 def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
@@ -130,9 +132,9 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     Raises RefusedError while another worker lives on a shared database.
     """
     now, connection = books.world.now(), unit.connection
-    if books.database.is_shared:
-        move_in(connection, books.worker, now, waits_for_others=memory.since is None)
     begins_at = datetime.fromisoformat(label.at) if label else known_until(connection) or now
+    if books.database.is_shared:
+        move_in(unit, books.worker, now, begins_at, waits_for_others=memory.since is None)
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}

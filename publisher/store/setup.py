@@ -15,17 +15,18 @@ from sqlalchemy import Connection, Engine, create_engine, func, insert, inspect,
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
+from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.store.connection import LINK
 from publisher.store.engine import is_corrupt, sqlite_file
 from publisher.store.exchange import finish
-from publisher.store.home import awaited, is_at_home, remember_home
+from publisher.store.home import awaited, is_at_home
 from publisher.store.journal import TAIL_BYTES, read_journal
-from publisher.store.recovery import unknown_to
+from publisher.store.recovery import flaw_of, unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
 from publisher.world import World
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 MOVED = "moved"
@@ -60,8 +61,6 @@ def bring_up(url: str, environment: str, journal: Path | None, world: World) -> 
                 _be_alone(connection)
             _migrate(connection, world)
             _check_stamp(connection, environment, is_copy=journal is None)
-            if file is None:
-                remember_home(connection)
             connection.commit()
 
 
@@ -205,6 +204,25 @@ def check_compared(url: str) -> None:
     with _opened(url) as connection:
         if workers := awaited(connection):
             raise RefusedError("workers_awaited", workers=", ".join(workers))
+
+
+def check_journal(url: str, worker: WorkerId, journal: Path) -> None:
+    """Refuse a worker of a shared database that is waited for, but whose journal cannot tell what it has sent.
+
+    It would count as compared. Raises RefusedError, OSError.
+    """
+    if sqlite_file(url) is not None:
+        return
+    with _opened(url) as connection:
+        if worker in awaited(connection):
+            must_be_own(connection, worker, journal)
+
+
+def must_be_own(connection: Connection, worker: WorkerId, journal: Path) -> None:
+    """Refuse a journal that cannot tell what this worker has sent. Raises RefusedError, OSError."""
+    if flaw := flaw_of(connection, worker, journal):
+        line = next(iter(read_journal(journal).damaged), 0) if flaw == "journal_damaged" else 0
+        raise RefusedError(flaw, journal=str(journal), line=str(line))
 
 
 @dataclass(slots=True)

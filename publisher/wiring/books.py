@@ -14,7 +14,7 @@ from publisher.settings import Settings
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
-from publisher.store.setup import check_compared, check_whole, prepare
+from publisher.store.setup import check_compared, check_journal, check_whole, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
 
@@ -53,6 +53,7 @@ async def open_with(
     if use is Use.ORDER:
         await asyncio.to_thread(check_compared, settings.database)
     if sends:
+        await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal)
         await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from publisher.anchoring import anchors_of, last_anchor
+from publisher.anchoring import anchors_of
 from publisher.domain.chain import Anchor
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
@@ -27,7 +27,7 @@ from publisher.store.restore import (
     recall,
     settle_restored,
 )
-from publisher.store.setup import bring_up, check_whole, occupy, turn
+from publisher.store.setup import bring_up, check_whole, must_be_own, occupy, turn, version_of
 from publisher.telemetry import log
 from publisher.wiring.books import journal_path, worker_of
 from publisher.wiring.mooring import mooring_of
@@ -85,6 +85,8 @@ async def accept(
     journal = journal_path(settings)
     with contextlib.ExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
+        if await asyncio.to_thread(version_of, settings.database) is None:
+            raise RefusedError("nothing_to_accept", file=str(make_url(settings.database).database))
         await asyncio.to_thread(bring_up, settings.database, settings.environment.value, journal, world)
         named = anchors_to_name(await asyncio.to_thread(_newest, settings, anchors), None)
         settled = await _settle(
@@ -112,6 +114,8 @@ async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of 
         memory = await asyncio.to_thread(
             recall, journal_path(settings), label, begins_at, is_incomplete_fine=is_incomplete_fine
         )
+        if database.is_shared and not is_incomplete_fine:
+            await database.read(lambda connection: must_be_own(connection, books.worker, journal_path(settings)))
         settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, named, by))
     finally:
         await database.close()
@@ -120,9 +124,15 @@ async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of 
 
 
 def _newest(settings: Settings, others: Sequence[Path]) -> list[Anchor]:
-    """Give the newest anchor of our own file, first, and of each other one. Raises OSError."""
-    own = last_anchor(mooring_of(settings).file)
-    found = [*([own] if own else []), *(anchor for file in others for anchor in list(anchors_of(file))[-1:])]
+    """Give the last anchor of each file and that of its highest entry, our own first. Raises OSError.
+
+    They differ where an older database was in place before.
+    """
+    own = mooring_of(settings).file
+    found: list[Anchor] = []
+    for file in ([own] if own.exists() else []) + list(others):
+        anchors = list(anchors_of(file))
+        found += [*anchors[-1:], *([max(anchors, key=lambda one: one.sequence)] if anchors else [])]
     return list(dict.fromkeys(found))
 
 

@@ -91,14 +91,18 @@ def tell(figures: Figures, campaign: "Campaign") -> None:
 
 def record(page: Path, figures: Figures) -> None:
     """Write a run into the page's table; a run of the same name is replaced."""
-    text = page.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
-    rows = [line for line in table.strip().splitlines()[2:] if not line.startswith(f"| {figures['run']} |")]
-    rows.append(_row([figures[column] for column in COLUMNS]))
-    head = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
-    page.write_text(before + "\n".join([BEGIN, *head, *rows, END]) + after, "utf-8")
+    known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = [line for line in known.strip().splitlines()[2:] if not line.startswith(f"| {figures['run']} |")]
+    rows.append(row([figures[column] for column in COLUMNS]))
+    write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *rows])
 
 
-def _row(cells: Sequence[str]) -> str:
+def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Put lines between two marks of a page, in the place of what stood there."""
+    before, _, rest = page.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + "\n".join([begin, *lines, end]) + after, "utf-8")
+
+
+def row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bug", choices=sorted(BUGS), help="run a daemon with this planted bug")
     parser.add_argument("--artefacts", type=Path, help="leave what scripts/verdict judges in this folder")
     parser.add_argument("--json", type=Path, help="write what was violated into this file")
-    parser.add_argument("--record", type=Path, help="write the figures of a good run into this page")
+    parser.add_argument("--record", type=Path, help="write a good run, or what a sweep caught, into this page")
     parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")
     parser.add_argument("--sweep", action="store_true", help="short campaigns against every planted bug, until caught")
     parser.add_argument("--seeds", type=int, default=usual.seeds, help="campaigns for each bug at most, in a sweep")

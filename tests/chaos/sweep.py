@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from figures import row, write_between
 from planted_names import BUGS, MUTANTS
 from publisher_process import HERE
 from verdicts import Finding, read
@@ -26,6 +27,8 @@ PROMISES = "I"
 """What counts as a catch begins with this letter: an invariant. That a hard campaign holds too many is no catch."""
 AT_ONCE = 3
 SOUND = "nothing"
+COLUMNS = ("planted mistake", "caught in campaign", "broken promises (who saw them)")
+BEGIN, END = "<!-- recorded by scripts/chaos --sweep --record: begin -->", "<!-- end of the sweep -->"
 LONGEST = 900.0
 
 
@@ -38,22 +41,33 @@ class Catch:
     found: Sequence[Finding]
     seconds: float
 
+    @property
+    def by(self) -> str:
+        """Which promises were seen broken, and how often."""
+        counted = Counter(f"{finding.invariant} ({finding.by})" for finding in self.found)
+        return ", ".join(f"{name} {number}" for name, number in counted.most_common())
+
+    @property
+    def cells(self) -> Sequence[str]:
+        return f"`{self.name}`", str(self.seeds) if self.found else f"not in {self.seeds}", self.by
+
     def __str__(self) -> str:
         if not self.found:
             return f"{self.name:28} not caught in {self.seeds} seeds, {self.seconds:.0f} s"
-        by = Counter(f"{finding.invariant} ({finding.by})" for finding in self.found)
-        told = ", ".join(f"{name} {number}" for name, number in by.most_common())
-        return f"{self.name:28} caught after {self.seeds}: {told}; {self.seconds:.0f} s"
+        return f"{self.name:28} caught after {self.seeds}: {self.by}; {self.seconds:.0f} s"
 
 
-def sweep(seeds: int, names: Sequence[str]) -> int:
-    """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
+def sweep(seeds: int, names: Sequence[str], page: Path | None) -> int:
+    """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon. `page` keeps the record."""
     chosen = list(names) or sorted(BUGS | set(MUTANTS))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         sound = pool.submit(_try_all, SOUND, seeds)
         catches = [pool.submit(_hunt, name, seeds) for name in chosen]
         missed = [catch.result() for catch in catches if not catch.result().found]
     alarm = sound.result()
+    if page is not None:
+        rows = [row(catch.result().cells) for catch in catches]
+        write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *rows])
     for finding in alarm.found:
         click.echo(f"FALSE ALARM  {finding}")
     click.echo(f"{len(chosen) - len(missed)} of {len(chosen)} caught; {len(alarm.found)} findings in a sound daemon")

@@ -3,60 +3,96 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import delete, text, update
 
 from publisher.domain.errors import RefusedError
-from publisher.store.home import HOME, awaited, is_at_home, move_in
+from publisher.reviewing import person
+from publisher.store.board import Board
+from publisher.store.home import HOME, accepted_until, awaited, is_at_home, move_in
+from publisher.store.intents import Declined
 from publisher.store.orders import Orders
+from publisher.store.restore import known_until
 from publisher.store.rows import STAMP
-from publisher.store.setup import check_age, check_compared
-from publisher.testing.builders import file_posts, post_of
+from publisher.store.setup import check_age, check_compared, check_journal
+from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
-def put_back(database_url, books):
-    """Leave the database as pg_restore does: the stamp is that of other tables."""
+def put_back(books):
+    """Leave the database as pg_restore does: the stamp names other tables."""
     with books.database.engine.begin() as connection:
-        connection.execute(update(STAMP).where(STAMP.c.key == HOME).values(value="1/2"))
+        connection.execute(update(STAMP).where(STAMP.c.key == HOME).values(value="1/2/3"))
 
 
 async def accept(books, *, waits_for_others=True):
     """Accept it, as a person does."""
-    now = books.world.now()
 
     def operation(unit):
-        move_in(unit.connection, books.worker, now, waits_for_others=waits_for_others)
+        begins_at = known_until(unit.connection) or START
+        move_in(unit, books.worker, books.world.now(), begins_at, waits_for_others=waits_for_others)
 
     await books.database.write(operation)
 
 
-async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_claims(
-    database_url, open_desk, tmp_path, world
-):
-    """A daemon that has outlived the putting back claims nothing; accepted by a person, it goes on."""
-    desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+async def sign(*shared):
+    """Let these workers give a sign of life, do something and stop in order."""
+    for books in shared:
+        await Orders(books).announce()
+        await Orders(books).pause(f"post:{books.worker}", person("li"), "")
+        await Orders(books).leave()
+
+
+async def alerts(books):
+    return [(alert.code, alert.facts.get("worker")) for alert in await Board(books).alerts()]
+
+
+async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
+    """A daemon that has outlived the putting back neither claims nor calls; accepted by a person, it goes on."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
     await desk.rounds.ripen()
     check_age(database_url, tmp_path / "none.jsonl")
-    put_back(database_url, desk.books)
+    [lease] = await desk.outbox.claim(1)
+    put_back(desk.books)
     with pytest.raises(RefusedError) as refused:
         check_age(database_url, tmp_path / "none.jsonl")
     assert refused.value.code == "database_put_back"
     assert await desk.outbox.claim(5) == []
+    assert await desk.outbox.intend(lease) == Declined(guard="put_back")
     await accept(desk.books)
     check_age(database_url, tmp_path / "none.jsonl")
     assert len(await desk.outbox.claim(5)) == 1
 
 
-async def test_f85_a_dump_is_not_accepted_while_another_host_works(database_url, open_books, world):
+@pytest.mark.parametrize("order", ["beat", "leave"])
+async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
+    """Up to when the dump knew what was sent is told by them."""
+    books = open_books()
+    orders = Orders(books)
+    await orders.announce()
+    put_back(books)
+    world.pass_time(timedelta(hours=1))
+    assert not await getattr(orders, order)()
+    assert [worker.beat_at for worker in await Board(books).workers()] == [START]
+
+
+async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(open_books):
+    """As in the middle of a pg_restore, which fills one table after the other."""
+    books = open_books()
+    with books.database.engine.begin() as connection:
+        connection.execute(delete(STAMP).where(STAMP.c.key == HOME))
+    assert not await books.database.read(is_at_home)
+
+
+async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
     """It goes by what was there before; the one who accepts, and who has stopped or been silent, is no hindrance."""
     mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
-    for books in (mine, other, stopped):
+    await sign(stopped)
+    for books in (mine, other):
         await Orders(books).announce()
-    await Orders(stopped).leave()
-    put_back(database_url, mine)
+    put_back(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
     assert (refused.value.code, refused.value.facts["workers"]) == ("workers_alive", "other")
@@ -67,16 +103,13 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(database_url,
 
 
 async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
-    """Hosts that were silent for longer than a journal reaches back are not waited for, and nobody after a lost one."""
+    """Who was silent for longer than a journal reaches back is not waited for, nor anybody once a journal is lost."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    retired = await open_desk(worker="retired")
-    await Orders(retired.books).announce()
+    await sign((await open_desk(worker="retired")).books)
     world.pass_time(timedelta(days=91))
-    for desk in (mine, other):
-        await Orders(desk.books).announce()
-        await Orders(desk.books).leave()
+    await sign(mine.books, other.books)
     await accept(mine.books)
-    assert await mine.books.database.read(awaited) == ["other"]
+    assert await alerts(mine.books) == [("journal_awaited", "other")]
     with pytest.raises(RefusedError) as refused:
         check_compared(database_url)
     assert (refused.value.code, refused.value.facts["workers"]) == ("workers_awaited", "other")
@@ -84,8 +117,51 @@ async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(da
     assert await mine.books.database.read(awaited) == ["other"]
     await other.outbox.claim(1)
     check_compared(database_url)
+    assert await alerts(mine.books) == []
+    await accept(mine.books)
     await accept(mine.books, waits_for_others=False)
     check_compared(database_url)
+    assert await alerts(mine.books) == []
+
+
+async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
+    """Whoever worked in between, paused, does not make it younger; once all have arrived, it is."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await sign(mine.books, other.books)
+    world.pass_time(timedelta(hours=1))
+    await accept(mine.books)
+    world.pass_time(timedelta(hours=1))
+    await sign(mine.books)
+    assert await mine.books.database.read(known_until) == START
+    await accept(mine.books)
+    assert await mine.books.database.read(accepted_until) == START
+    await other.outbox.claim(1)
+    assert await mine.books.database.read(known_until) > START
+
+
+@pytest.mark.parametrize(
+    ("left", "code"), [(None, "journal_missing"), ("", "journal_other"), ("x\n", "journal_damaged")]
+)
+async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
+    database_url, open_desk, tmp_path, left, code
+):
+    """It is refused at its start while it is waited for, unless it has the journal in which it announced its calls."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await file_posts(other.registry, post_of("p", ["a"], START))
+    await other.rounds.ripen()
+    [lease] = await other.outbox.claim(1)
+    await other.outbox.intend(lease)
+    await sign(mine.books, other.books)
+    journal = tmp_path / "other.jsonl"
+    check_journal(database_url, other.books.worker, journal)
+    await accept(mine.books)
+    check_journal(database_url, other.books.worker, tmp_path / "intents.jsonl")
+    if left is not None:
+        journal.write_text(left)
+    with pytest.raises(RefusedError) as refused:
+        check_journal(database_url, other.books.worker, journal)
+    assert refused.value.code == code
+    check_journal(database_url, mine.books.worker, journal)
 
 
 async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):

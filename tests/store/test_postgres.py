@@ -369,7 +369,7 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, wor
 
 
 async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):
-    """An older dump was put back: until every host has compared its journal, only the pause stands in the way."""
+    """An older dump was put back: nothing is sent until every host has compared, as everything is paused."""
     first, second = await open_host("first"), await open_host("second")
     await file_posts(first.registry, post_of("p", ["a"], START))
     before = await row_of(first)

@@ -204,21 +204,23 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
     work(first, wait_until, 8)
     write("".join(POST.format(id=f"p{number:02}") for number in range(3)))
     work(second, wait_until, 12)
-    server_tools("pg_restore", "--clean", "--if-exists", dump)
+    server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     for host in (first, second):
         assert host.start().wait(40) == 3
         assert "publisher restore --this" in host.log()
     assert len(first.states()) == 4
-    first.publisher("resume", "--by", "li", check=3)
-    lost = second.folder / "var" / "intents.jsonl"
-    without = ["--without-journal"] if is_lost else []
+    accept = ["restore", "--this", "--anchors", str(second.folder / "var" / "audit-anchors.log"), "--by", "li"]
+    assert str(second.folder) in first.publisher(*accept)
+    for order in ("resume", "reload"):
+        first.publisher(order, "--by", "li", check=3)
     if is_lost:
-        lost.unlink()
-    newer = str(second.folder / "var" / "audit-anchors.log")
-    said = first.publisher("--lang", "en", "restore", "--this", *without, "--anchors", newer, "--by", "li")
-    assert (str(second.folder) in said) is not is_lost
-    if not is_lost:
-        first.publisher("resume", "--by", "li", check=3)
+        (second.folder / "var" / "intents.jsonl").unlink()
+        assert second.start().wait(40) == 3
+        daemon = first.start()
+        wait_until(lambda: len(first.states()) == 12, 60)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(40) == 0
+        first.publisher(*accept, "--without-journal")
     daemons = [first.start(), second.start()]
     wait_until(lambda: is_done(first, 12), 90)
     assert copies(simulator) == (12, 12)
@@ -232,4 +234,19 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json"))
         assert verified["ok"], verified
-        assert [cut["name"] for cut in verified["restored"]] == ["li"]
+        assert {cut["name"] for cut in verified["restored"]} == {"li"}
+
+
+def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simulator, wait_until, server_tools):
+    """It sends nothing on the word of a dump, and says what a person has to do."""
+    host, other, write = hosts
+    write(FEW)
+    daemon = host.start()
+    wait_until(lambda: is_done(host, 4), 60)
+    dump = f"{other.folder}.dump"
+    server_tools("pg_dump", "--format=custom", f"--file={dump}")
+    server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
+    write(FEW + POST.format(id="p01"))
+    assert daemon.wait(60) == 3
+    assert "publisher restore --this" in host.log()
+    assert copies(simulator) == (4, 4)

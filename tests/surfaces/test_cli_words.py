@@ -51,7 +51,9 @@ ALERTS = {
     *re.findall(r'write_alert\(unit, [^,]+, "(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'tell\(unit, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
 }
-ABOUT_THE_WHOLE = {"reload_refused", "database_restored", "clock_back", "clock_ahead", "platform_unreadable"}
+ABOUT_THE_WHOLE = {
+    "reload_refused", "database_restored", "journal_awaited", "clock_back", "clock_ahead", "platform_unreadable",
+}  # fmt: skip
 """Alerts that concern no single post or account."""
 MOMENT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)
 
@@ -123,7 +125,11 @@ def test_every_alert_has_words(narrator, code):
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {"call_brought_back", "call_unplaced", "database_restored"}:
         facts |= {"post": "p", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
-    facts |= {"seconds": "30", "minutes": "6", "platform": "weibo", "number": "5"} if code in ABOUT_THE_WHOLE else {}
+    facts |= (
+        {"worker": "host:/workspace", "seconds": "30", "minutes": "6", "platform": "weibo", "number": "5"}
+        if code in ABOUT_THE_WHOLE
+        else {}
+    )
     told = narrator.alert(Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts}))
     assert code not in told
     assert "beijing-weibo" in told or code in ABOUT_THE_WHOLE
