@@ -45,7 +45,16 @@ def _rows(scene: Scene, name: str, number: int, homes: Mapping[str, str]) -> lis
     several = len(known) if homes else len(known) // 2
     accounts = scene.dice.sample(known, several if name == "plain" else 1)
     due = BEGAN + (FAR if name in TOMORROW else SOON)
-    rows = [scene.draft(f"post-{number}", account, due=due) for account in accounts]
+    rows = [
+        scene.draft(f"post-{number}", account, due=due, floors=_floors(scene, name, account)) for account in accounts
+    ]
     for row in rows:
         scene.duty(row)["end"] = STORIES[name][1]
     return rows
+
+
+def _floors(scene: Scene, name: str, account: str) -> int:
+    """In how many further floors it goes on: Tieba alone knows any."""
+    if ACCOUNTS[account] != "tieba":
+        return 0
+    return 2 if name == "floors" else scene.dice.choice((0, 0, 1, 2))

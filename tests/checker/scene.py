@@ -10,13 +10,14 @@ from typing import Any
 from tests.chaos.checker.reading import Artefacts
 
 BEGAN = 1_790_000_000.0
-SETTLE, LEASE, GAP = 20.0, 2.0, 1.0
+SETTLE, LEASE, GAP, FLOOR_GAP = 20.0, 2.0, 1.0, 0.3
 FAR = 86_400.0
 CREATING = {
     "weibo": "/2/statuses/share.json",
     "wechat": "/cgi-bin/freepublish/submit",
     "tieba": "/c/c/thread/add_pc",
 }
+FLOOR = "/c/c/post/add_pc"
 ACCOUNTS = {f"{platform}-{place}": platform for platform in CREATING for place in ("north", "south")}
 TOLD = ("held", "failed", "expired", "removed")
 PASSING = ("held", "submitted", "retracting")
@@ -89,7 +90,7 @@ class Scene:
     def draft(self, post: str, account: str, *, due: float, **more: Any) -> Row:
         """A delivery to be filed, with its frozen words and what was asked for."""
         label, revision = more.pop("label", "once"), more.pop("revision", digest(f"revision {post}"))
-        body = self._words(post, account)
+        body = self._words(post, account, more.pop("floors", 0))
         fingerprint = digest(spelled(body))
         self.rows["rendition"].append(
             {
@@ -105,7 +106,8 @@ class Scene:
             "login": f"login/{account}", "state": "pending", "version": 1, "revision": revision,
             "rendition": fingerprint, "due_at": round(due * 1e6), "expires_at": round((due + FAR) * 1e6),
             "max_late": 7_200_000_000, "next_at": None, "follows": None, "reason": None, "attempts": 0, "epoch": 0,
-            "remote_id": None, "is_by_word": False, "is_withdrawn": False, "is_retract_ordered": False, **more,
+            "remote_id": None, "is_by_word": False, "is_withdrawn": False, "is_retract_ordered": False,
+            "floors": len(body.get("floors", ())), "floors_done": 0, **more,
         }  # fmt: skip
         duty = {
             "post": post, "occurrence": label, "account": account, "due": iso(due), "max_late": 7200,
@@ -187,21 +189,24 @@ class Scene:
         self.step(row, "Claimed", "claimed", "deliverer", epoch=row["epoch"] + 1)
 
     def intend(self, row: Row) -> Row:
-        """Announce the next call, not sooner than the login may speak."""
-        self.wait(max(0.01, self.last_intent.get(row["login"], 0) + GAP + 0.01 - self.now))
-        self.last_intent[row["login"]] = self.now
+        """Announce the next call, not sooner than the login may speak; a further floor has a gap of its own."""
+        if row["floors_done"]:
+            self.wait(FLOOR_GAP)
+        else:
+            self.wait(max(0.01, self.last_intent.get(row["login"], 0) + GAP + 0.01 - self.now))
+            self.last_intent[row["login"]] = self.now
         self.step(row, "IntentWritten", "sending", "deliverer", attempts=row["attempts"] + 1, reason=None)
         attempt = {
             "id": len(self.rows["attempt"]) + 1, "delivery": row["id"], "number": row["attempts"],
             "epoch": row["epoch"], "login": row["login"], "account": row["account"], "rendition": row["rendition"],
             "since": self.micro - 1_000_000, "intended_at": self.micro, "ended_at": None, "outcome": None,
-            "detail": None,
+            "detail": None, "floor": row["floors_done"],
         }  # fmt: skip
         self.rows["attempt"].append(attempt)
         self.journal.append(
             {
                 "delivery": row["id"], "attempt": row["attempts"], "epoch": row["epoch"],
-                "rendition": row["rendition"], "at": iso(self.micro / 1e6),
+                "rendition": row["rendition"], "at": iso(self.micro / 1e6), "floor": row["floors_done"],
             }
         )  # fmt: skip
         return attempt
@@ -217,9 +222,9 @@ class Scene:
     ) -> Row:
         """One creating call as the platform saw it; gives the post that it made, if it made one."""
         self.wait(0.02)
-        endpoint = endpoint or CREATING[row["platform"]]
+        endpoint = endpoint or (FLOOR if row["floors_done"] else CREATING[row["platform"]])
         seq = self.note("recv", row, endpoint, fault=fault)
-        made = self._make(row) if acts else {}
+        made = self._make(row, **self.floor(row)) if acts else {}
         if made:
             self.note("act", row, endpoint, post_id=made["id"], call=seq, fault=fault)
             self.note("visible", row, None, post_id=made["id"])
@@ -233,15 +238,12 @@ class Scene:
         self.note("act", row, None, post_id=made["id"])
         return made
 
-    def floor(self, row: Row, thread: Row) -> None:
-        """A thread goes on in a floor of its own."""
-        self.wait(0.02)
-        seq = self.note("recv", row, "/c/c/post/add_pc")
-        made = self._make(
-            row, text=f"（续）第 {len(self.posts)} 部分", title="", images=[], extra={"thread": thread["id"]}
-        )
-        self.note("act", row, "/c/c/post/add_pc", post_id=made["id"], call=seq)
-        self.note("reply", row, "/c/c/post/add_pc", post_id=made["id"], call=seq, status=200)
+    def floor(self, row: Row) -> Row:
+        """How the next post differs from a thread: what is live of it already goes on in a floor of its own."""
+        if not row["floors_done"]:
+            return {}
+        text = self._body(row)["floors"][row["floors_done"] - 1]
+        return {"text": text, "title": "", "images": [], "extra": {"thread": row["remote_id"]}}
 
     def note(self, kind: str, row: Row, endpoint: str | None, **more: Any) -> int:
         seq = len(self.log) + 1
@@ -272,7 +274,7 @@ class Scene:
         self.wait(0.01)
 
     def _make(self, row: Row, **more: Any) -> Row:
-        body = json.loads(next(one["body"] for one in self.rows["rendition"] if one["fingerprint"] == row["rendition"]))
+        body = self._body(row)
         is_article = row["platform"] == "wechat"
         post = {
             "id": f"{row['platform']}-{len(self.posts) + 1}", "platform": row["platform"],
@@ -286,6 +288,12 @@ class Scene:
             post["text"] += "\n#(pic,1,2,3)"
         self.posts.append(post)
         return post
+
+    def _body(self, row: Row) -> Row:
+        body: Row = json.loads(
+            next(one["body"] for one in self.rows["rendition"] if one["fingerprint"] == row["rendition"])
+        )
+        return body
 
     def _post_by_hand(self, text: str, before: float = 0.0) -> None:
         for account, platform in ACCOUNTS.items():
@@ -305,7 +313,7 @@ class Scene:
         for account in ACCOUNTS:
             self.alert("post_by_hand", f"account:{account}/by-hand")
 
-    def _words(self, post: str, account: str) -> Row:
+    def _words(self, post: str, account: str, floors: int) -> Row:
         platform, title = ACCOUNTS[account], f"警惕诈骗 {post}"
         marker = "".join(self.dice.choice(ALPHABET) for _ in range(8))
         code = f"{marker[:4]}-{marker[4:]}"
@@ -313,9 +321,11 @@ class Scene:
         text = f"【{title}】〔{code}〕凡自称客服要求转账退款的都是诈骗。"
         if platform == "wechat":
             text = f'<section><p>通报编号 {code}</p><img src="media:{pictures[0]["sha256"]}"></section>'
+        further = [f"（接上层，{n}/{floors + 1}）〔{code}〕其{n}" for n in range(2, floors + 2)]
         return {
             "account": account, "platform": platform, "marker": {"code": code}, "title": title, "text": text,
             "summary": "", "link": None, "pictures": pictures,
+            **({"floors": further} if further else {}),
         }  # fmt: skip
 
     # --- the end ---

@@ -101,6 +101,45 @@ def floor_twice(run: Artefacts) -> None:
     add_entry(run, entry_of(run, floor, "act"), post_id="twice")
 
 
+def floors_of(run: Artefacts) -> list[Row]:
+    thread = copy_of(run, "floors")["id"]
+    return [post for post in run.documents["posts"] if post["extra"].get("thread") == thread]
+
+
+def floor_without_an_intent(run: Artefacts) -> None:
+    attempt = attempts_of(run, "floors")[-1]
+    run.rows["attempt"].remove(attempt)
+    announced = (attempt["delivery"], attempt["number"])
+    run.journal = [item for item in run.journal or () if (item[1]["delivery"], item[1]["attempt"]) != announced]
+
+
+def announced_for_another_floor(run: Artefacts) -> None:
+    attempts_of(run, "floors")[-1]["floor"] = 1
+
+
+def floor_arrived_changed(run: Artefacts) -> None:
+    floors_of(run)[-1]["text"] += "！"
+
+
+def floor_sent_again_without_looks(run: Artefacts) -> None:
+    next(one for one in attempts_of(run, "floors") if one["outcome"] == "Busy")["outcome"] = "Unknown"
+
+
+def floor_before_the_last_was_live(run: Artefacts) -> None:
+    thread, floor, *_more = attempts_of(run, "floors")
+    seen = (thread["delivery"], floor["number"], "Published")
+    looks = run.rows["look"]
+    looks.remove(next(one for one in looks if (one["delivery"], one["attempt"], one["finding"]) == seen))
+
+
+def floor_after_the_retraction(run: Artefacts) -> None:
+    """The thread is taken down as ordered, only one floor came too late."""
+    copy_of(run, "floors").update(removed=True, visible=False)
+    call = entry_of(run, floors_of(run)[-1], "act")
+    order = {"kind": "retract", "at": iso(call["t"] - 2), "by": "wang", "post": told("floors")}
+    run.lists["orders"].append(order)
+
+
 def hidden_hold(run: Artefacts) -> None:
     held = row_of(run, "poison")
     for alert in run.rows["alert"]:
@@ -383,7 +422,7 @@ def under_the_gap(run: Artefacts) -> None:
 
 
 def before_the_rest_was_over(run: Artefacts) -> None:
-    first, second = attempts_of(run, "RateLimited")
+    first, second, *_floors = attempts_of(run, "RateLimited")
     first["detail"] = f'{{"until": "{iso(second["intended_at"] / 1e6 + 30)}"}}'
 
 
@@ -491,6 +530,8 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         attempted_for_nobody,
         brought_back_otherwise,
         called_twice_in_one_attempt,
+        floor_without_an_intent,
+        announced_for_another_floor,
     ),
     "I4": (
         arrived_changed,
@@ -498,6 +539,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         frozen_words_changed,
         not_what_was_asked,
         kept_picture_changed,
+        floor_arrived_changed,
     ),
     "I5": (one_approval_short, approved_by_its_author, approved_twice_by_one, approval_taken_back),
     "I6": (called_too_early, called_after_expiry, claimed_too_late),
@@ -509,6 +551,8 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         sent_again_where_none_may,
         sent_though_written_as_not_sent,
         ruled_by_nobody,
+        floor_sent_again_without_looks,
+        floor_before_the_last_was_live,
     ),
     "I8": (claims_what_was_not_made, claims_anothers_post, one_id_twice),
     "I9": (lost_without_an_outage, failed_without_a_refusal, held_without_a_rule),
@@ -518,7 +562,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
     "I13": (number_left_out, one_epoch_twice, two_calls_at_once),
     "I14": (called_under_a_pause, ordered_pause_forgotten),
     "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),
-    "I16": (called_after_the_retraction, never_taken_down),
+    "I16": (called_after_the_retraction, never_taken_down, floor_after_the_retraction),
     "I17": (filed_twice, filed_unasked),
     "I18": (an_entry_lost, last_entry_lost, an_order_not_written, an_entry_rewritten, the_end_cut_off, another_chain),
     "I19": (a_secret_found,),

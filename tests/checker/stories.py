@@ -8,7 +8,17 @@ Story = Callable[[Scene, Row], None]
 
 
 def _live(scene: Scene, row: Row, post: Row, role: str = "deliverer") -> None:
-    scene.step(row, "Published", "published", role, remote_id=post["id"], reason=None)
+    """It is live, and goes on in all its floors."""
+    _up(scene, row, post, role)
+    if row["state"] == "due":
+        _go(scene, row)
+
+
+def _up(scene: Scene, row: Row, post: Row, role: str = "reconciler") -> None:
+    """One floor more is live; the next one is due, if there is one."""
+    after = "due" if row["floors_done"] < row["floors"] else "published"
+    row["floors_done"] += 1
+    scene.step(row, "Published", after, role, remote_id=row["remote_id"] or post["id"], reason=None)
 
 
 def _start(scene: Scene, row: Row) -> Row:
@@ -40,10 +50,19 @@ def _ripe(scene: Scene, row: Row) -> None:
 
 def plain(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
-    post = _go(scene, row)
-    if row["platform"] == "tieba":
-        scene.floor(row, post)
-        scene.floor(row, post)
+    _go(scene, row)
+
+
+def floors(scene: Scene, row: Row) -> None:
+    """The replies to the thread and to its first further floor are lost; the next is refused for now."""
+    _ripe(scene, row)
+    for _ in range(row["floors"]):
+        post = _lose(scene, row, acts=True)
+        scene.look(row, "Missing")
+        scene.step(row, "Missing", "unknown", "reconciler")
+        scene.look(row, "Published")
+        _up(scene, row, post)
+    _again(scene, row, "Busy")
 
 
 def rewritten(scene: Scene, row: Row) -> None:
@@ -60,16 +79,20 @@ def rewritten(scene: Scene, row: Row) -> None:
 def refused_for_now(outcome: str) -> Story:
     def story(scene: Scene, row: Row) -> None:
         _ripe(scene, row)
-        attempt, until = _start(scene, row), scene.now + 5
-        if outcome != "NotSent":
-            scene.call(row, acts=False)
-        scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "RateLimited" else {}))
-        scene.step(row, outcome, "retry_wait", "deliverer", reason="for_now")
-        scene.wait(max(0.1, until - scene.now + 0.1))
-        scene.step(row, "Ripened", "due", "keeper")
-        _go(scene, row)
+        _again(scene, row, outcome)
 
     return story
+
+
+def _again(scene: Scene, row: Row, outcome: str) -> None:
+    attempt, until = _start(scene, row), scene.now + 5
+    if outcome != "NotSent":
+        scene.call(row, acts=False)
+    scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "RateLimited" else {}))
+    scene.step(row, outcome, "retry_wait", "deliverer", reason="for_now")
+    scene.wait(max(0.1, until - scene.now + 0.1))
+    scene.step(row, "Ripened", "due", "keeper")
+    _go(scene, row)
 
 
 def _lose(scene: Scene, row: Row, *, acts: bool, dies: bool = False) -> Row:
@@ -401,9 +424,10 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "edited": (edited, "published"),
     "revised": (revised, "published"),
     "later": (kept_for_later, None),
+    "floors": (floors, "published"),
 }
 """Each story, and how it was meant to end."""
-ONLY = {"rewritten": "weibo", "mass send": "wechat"}
+ONLY = {"rewritten": "weibo", "mass send": "wechat", "floors": "tieba"}
 """Stories that play on one platform only."""
 TOMORROW = ("withdrawn", "sent sooner", "later")
 """Stories of what is not due within the run."""

@@ -2,8 +2,17 @@
 
 import hashlib
 import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+
+CHECKER = Path(__file__).parents[1] / "chaos" / "checker"
 
 SENTENCE = "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
 POST = """
@@ -73,6 +82,58 @@ def test_every_floor_that_was_previewed_arrives_once(workspace, simulator):
     assert [intent["attempt"] for intent in announced] == [1, 2, 3]
     assert "共 3 层，已全部发布" in workspace.publisher("why", "long")
     assert "3 floors, all of them live" in workspace.publisher("--lang", "en", "status")
+
+
+def leave(folder, workspace, simulator, began):
+    """Put what the run left into a folder, as docs/checker.md names it."""
+    duty = {"post": "long", "occurrence": "once", "account": "beijing-tieba", "end": "published"}
+    tieba = {"settle": 3, "gap": 0.05, "per_hour": 1000, "per_day": 10000, "may_resend": False, "watch_every": 3600}
+    account = {"id": "beijing-tieba", "platform": "tieba", "identity": "beijing-tieba", "login": "tieba/beijing-tieba"}
+    documents = {
+        "log.jsonl": simulator.get("/_sim/log"),
+        "posts.json": simulator.get(FLOORS),
+        "status.json": workspace.status(),
+        "settings.json": {
+            "environment": "drill",
+            "rest_within": 60,
+            "recover_within": 0,
+            "platforms": {"tieba": tieba},
+            "accounts": [account],
+        },
+        "plan.json": {
+            "began_at": began.isoformat(),
+            "ended_at": datetime.now(UTC).isoformat(),
+            "duties": [duty],
+        },
+    }
+    folder.mkdir()
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document, ensure_ascii=False), "utf-8")
+    shutil.copy(workspace.folder / "var" / "intents.jsonl", folder)
+    with (
+        closing(sqlite3.connect(workspace.folder / "var" / "publisher.db")) as source,
+        closing(sqlite3.connect(folder / "publisher.db")) as target,
+    ):
+        source.backup(target)
+
+
+def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_path):
+    """I1, I3, I4, I6, I7, I13: nothing is violated; and a floor whose intent is missing is seen (I3)."""
+    began = datetime.now(UTC)
+    workspace.write_schedule(LONG)
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    run = tmp_path / "run"
+    leave(run, workspace, simulator, began)
+    command = [sys.executable, str(CHECKER), str(run), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = {one["id"]: one["verdict"] for one in json.loads(done.stdout)["invariants"]}
+    assert done.returncode == 0, done.stdout
+    assert {found[name] for name in ("I1", "I3", "I4", "I6", "I7", "I13")} == {"kept"}
+    with closing(sqlite3.connect(run / "publisher.db")) as books, books:
+        assert books.execute("DELETE FROM attempt WHERE floor = 2").rowcount == 1
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    [intents] = [one for one in json.loads(done.stdout)["invariants"] if one["id"] == "I3"]
+    assert "a call without an attempt" in {one["what"] for one in intents["violations"]}
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
+    """An intent. `floor` is which further floor of its thread it was for, 0 being the post itself."""
+
     id: int
     delivery: int
     number: int
@@ -106,6 +108,7 @@ class Attempt:
     ended: float | None
     outcome: str | None
     detail: Mapping[str, Any]
+    floor: int = 0
 
     @property
     def row(self) -> str:
@@ -162,6 +165,7 @@ class Words:
     title: str
     text: str
     pictures: tuple[str, ...]
+    floors: tuple[str, ...]
     body: Mapping[str, Any]
 
     @property
@@ -197,6 +201,7 @@ class Intent:
     epoch: int
     rendition: str
     at: float
+    floor: int = 0
     key: tuple[str, str, str] | None = None
 
 

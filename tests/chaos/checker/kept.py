@@ -32,16 +32,26 @@ WRITTEN = {
 
 
 def not_again_blindly(history: History) -> Iterator[Violation]:
-    """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word."""
-    for key, attempts in history.attempts_of.items():
+    """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word.
+
+    Each floor of a thread is reckoned by itself, and begins only once the one before it is known to be live.
+    """
+    floors: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
+    for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
+        floors[attempt.delivery, attempt.floor].append(attempt)
+    for (key, floor), attempts in floors.items():
         delivery, alone = history.deliveries[key], 0
+        looks = [f"look:{look.id}" for look in history.looks_of.get(key, ())]
+        if floor and not _may_begin(history, delivery, floors.get((key, floor - 1), []), attempts[0]):
+            evidence = (attempts[0].row, *looks)
+            what = f"further floor {floor} was begun before the one before it was known to be live"
+            yield Violation(subject=delivery.subject, what=what, evidence=evidence)
         for first, second in pairwise(attempts):
             if first.outcome in CLEAR or _decided(history, delivery, first, second):
                 continue
             alone += 1
             for what in _not_shown(history, delivery, first, second, alone):
-                evidence = (first.row, second.row, *(f"look:{look.id}" for look in history.looks_of.get(key, ())))
-                yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+                yield Violation(subject=delivery.subject, what=what, evidence=(first.row, second.row, *looks))
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "NotSent":
             subject = history.deliveries[call.attempt.delivery].subject
@@ -49,11 +59,20 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             yield Violation(subject=subject, what=what, evidence=(call.attempt.row, call.where))
 
 
-def _decided(history: History, delivery: Delivery, first: Attempt, second: Attempt) -> bool:
-    acts = history.acts_on.get(delivery.subject, ())
-    return any(
-        act.role == "person" and act.event == "Ruled" and first.intended <= act.at <= second.intended for act in acts
+def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
+    """Whether the floor before was seen, by its call or by a look at it, or a person has said so since."""
+    numbers = {one.number for one in before}
+    is_seen = any(
+        look.finding == "Published" and look.attempt in numbers and look.at <= first.intended
+        for look in history.looks_of.get(delivery.id, ())
     )
+    is_told = any(one.outcome == "Published" and one.intended <= first.intended for one in before)
+    return is_told or is_seen or _decided(history, delivery, before[-1] if before else None, first)
+
+
+def _decided(history: History, delivery: Delivery, first: Attempt | None, second: Attempt) -> bool:
+    acts, since = history.acts_on.get(delivery.subject, ()), first.intended if first else 0.0
+    return any(act.role == "person" and act.event == "Ruled" and since <= act.at <= second.intended for act in acts)
 
 
 def _not_shown(history: History, delivery: Delivery, first: Attempt, second: Attempt, alone: int) -> Iterator[str]:

@@ -69,6 +69,12 @@ def _doubled_floors(history: History) -> Iterator[Violation]:
                 what=f"one floor was made {len(same)} times",
                 evidence=tuple(creation.where for creation in same),
             )
+    _demand_floors(history)
+
+
+def _demand_floors(history: History) -> None:
+    if any(creation.is_floor and creation.copy is None for creation in trace_of(history).creations):
+        raise NotJudgedError("posts.json lacks floors that were made: it takes GET /_sim/posts?floors=1")
 
 
 def intent_before_call(history: History) -> Iterator[Violation]:
@@ -93,7 +99,7 @@ def intent_before_call(history: History) -> Iterator[Violation]:
 
 def _forgotten(history: History) -> Iterator[Violation]:
     """What the journal and the attempts tell of that the database does not know, or knows otherwise."""
-    known = {(one.delivery, one.number, one.epoch, one.rendition) for one in history.attempts}
+    known = {(one.delivery, one.number, one.epoch, one.rendition, one.floor) for one in history.attempts}
     recovered = _recovered(history)
     for line in history.journal:
         delivery, evidence = (
@@ -102,7 +108,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
         )
         if (line.rendition, line.at) in recovered:
             continue
-        if (line.delivery, line.attempt, line.epoch, line.rendition) not in known:
+        if (line.delivery, line.attempt, line.epoch, line.rendition, line.floor) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
             yield Violation(subject=f"delivery {line.delivery}", what=what, evidence=evidence)
         elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
@@ -136,19 +142,20 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
     for creation in trace_of(history).creations:
         attempt = creation.call.attempt if creation.call else None
         words = history.words.get(attempt.rendition) if attempt else None
-        if attempt and words and creation.copy and not creation.is_floor:
+        if attempt and words and creation.copy:
             delivery = history.deliveries[attempt.delivery]
-            for what in _differences(creation, creation.copy, words):
+            for what in _differences(creation, creation.copy, words, attempt.floor):
                 evidence = (creation.where, attempt.row, f"rendition:{words.fingerprint}")
                 yield Violation(subject=delivery.subject, what=what, evidence=evidence)
             yield from _unasked(history, delivery, words, creation)
+    _demand_floors(history)
 
 
-def _differences(creation: Creation, copy: Copy, words: Words) -> Iterator[str]:
-    if not copy.is_rewritten and received_words(copy) != sent_words(words):
+def _differences(creation: Creation, copy: Copy, words: Words, floor: int) -> Iterator[str]:
+    if not copy.is_rewritten and received_words(copy) != sent_words(words, floor):
         yield "the text that arrived is not the frozen one"
     is_by_address = "upload_url_text" in (creation.act.endpoint or "")  # such a picture never reaches us as bytes
-    if not is_by_address and set(copy.images) != set(words.pictures):
+    if not is_by_address and set(copy.images) != set(() if floor else words.pictures):
         yield "the pictures that arrived are not the frozen ones"
 
 

@@ -183,6 +183,7 @@ def _attempt(row: Table) -> Attempt:
         intended=_instant(row["intended_at"]),
         ended=_micro(row["ended_at"]),
         detail=_json(row["detail"]),
+        floor=row.get("floor", 0),
     )
 
 
@@ -211,6 +212,7 @@ def _frozen(row: Table) -> Words:
         title=body["title"],
         text=body["text"],
         pictures=tuple(picture["sha256"] for picture in body["pictures"]),
+        floors=tuple(body.get("floors", ())),
         body=body,
     )
 
@@ -226,7 +228,7 @@ def _sighting(row: Table) -> Sighting:
 def _intent(line: int, value: Table) -> Intent:
     key = (value["post"], value["label"], value["account"]) if value.get("post") else None
     plain = {name: value[name] for name in ("delivery", "attempt", "epoch", "rendition")}
-    return Intent(line=line, key=key, at=_certain(value["at"]), **plain)
+    return Intent(line=line, key=key, at=_certain(value["at"]), floor=value.get("floor", 0), **plain)
 
 
 def _plan(value: Table) -> Plan:

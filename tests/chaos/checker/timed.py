@@ -107,11 +107,14 @@ def _ordered_pauses(orders: Sequence[Order]) -> Iterator[Pause]:
 
 
 def limits_are_kept(history: History) -> Iterator[Violation]:
-    """I15: no window of an hour or a day holds more calls than a login may make; gaps and rests are kept."""
+    """I15: no window of an hour or a day holds more calls than a login may make; gaps and rests are kept.
+
+    A further floor belongs to its post and counts in no window and no gap; only a rest holds for it too.
+    """
     terms = {one.login: one for one in history.settings.accounts.values()}
     called: dict[str, list[Call]] = defaultdict(list)
     for call in trace_of(history).calls:
-        if call.attempt and not call.is_again:
+        if call.attempt and not call.is_again and not call.attempt.floor:
             called[call.attempt.login].append(call)
     for login, calls in called.items():
         known = terms.get(login)

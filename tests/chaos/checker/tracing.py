@@ -13,7 +13,9 @@ from weakref import WeakKeyDictionary
 
 from .history import Attempt, Copy, Delivery, Entry, History, Words
 
-CREATING = frozenset(
+FLOORS = frozenset({"/c/c/post/add_pc", "/c/c/post/add", "/f/commit/post/add"})
+"""Calls that may add a further floor to a thread."""
+CREATING = FLOORS | frozenset(
     {
         "/2/statuses/share.json",
         "/2/statuses/update.json",
@@ -31,7 +33,7 @@ CREATING = frozenset(
         "/f/commit/thread/add",
     }
 )
-"""Calls that may create a post. A floor of a thread is no post of its own and is known by its thread."""
+"""Calls that may create a post. A floor of a thread is no post of its own, but its call is one like any other."""
 KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
 """Calls with a key of the platform's own: the same attempt may make them again."""
 SOURCE = re.compile(r'\bsrc="[^"]*"')
@@ -75,7 +77,7 @@ class Creation:
 
     @property
     def is_floor(self) -> bool:
-        return self.copy is not None and self.copy.thread is not None
+        return self.act.endpoint in FLOORS or (self.copy is not None and self.copy.thread is not None)
 
     @property
     def where(self) -> str:
@@ -106,8 +108,10 @@ def folded(text: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
 
 
-def sent_words(words: Words) -> Said:
+def sent_words(words: Words, floor: int = 0) -> Said:
     """Title and text as a platform should have received them, whatever the addresses of its pictures."""
+    if floor:
+        return "", "".join(map(_plain, words.floors[floor - 1 : floor]))
     return (words.title if words.has_title_apart else "", _plain(words.text))
 
 
@@ -128,7 +132,8 @@ def _calls(history: History, markers: Markers) -> list[Call]:
     for recv in sorted((entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq):
         act, reply = acts.get(recv.seq), replies.get(recv.seq)
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
-        under_way = _under_way(recv, attempts[recv.platform, recv.account], history.settings.tolerance)
+        like_it = attempts[recv.platform, recv.account, recv.endpoint in FLOORS]
+        under_way = _under_way(recv, like_it, history.settings.tolerance)
         attempt = _best(under_way, used, owner)
         is_again = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
@@ -140,12 +145,12 @@ def _may_create(entry: Entry) -> bool:
     return entry.kind == "recv" and entry.endpoint in CREATING and bool(entry.account)
 
 
-def _attempts_of(history: History) -> Mapping[Identity, list[Attempt]]:
-    """Attempts by the account's own name on the platform, oldest first."""
-    found: dict[Identity, list[Attempt]] = defaultdict(list)
+def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[Attempt]]:
+    """Attempts by the account's own name on the platform, those for further floors apart, oldest first."""
+    found: dict[tuple[str, str, bool], list[Attempt]] = defaultdict(list)
     for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
         if delivery := history.deliveries.get(attempt.delivery):
-            found[history.identity_of(delivery)].append(attempt)
+            found[(*history.identity_of(delivery), attempt.floor > 0)].append(attempt)
     return found
 
 
