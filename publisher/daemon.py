@@ -29,6 +29,7 @@ from publisher.retracting import retract_due
 from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
 from publisher.store.connection import is_lost
+from publisher.store.home import may_plan
 from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
 from publisher.store.shortening import shorten_journal
@@ -120,7 +121,7 @@ class Daemon:
 
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
-        if await self.application.alarms.is_clock_doubted():
+        if not await self._may_plan():
             return
         version = await self.application.registry.version()
         try:
@@ -133,10 +134,15 @@ class Daemon:
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._refuse(error)
 
+    async def _may_plan(self) -> bool:
+        """Whether the clock can be believed, and every host that is waited for has told what it has sent."""
+        database = self.application.registry.books.database
+        return await may_plan(database) and not await self.application.alarms.is_clock_doubted()
+
     async def read_schedule(self) -> None:
         """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
         mark = await asyncio.to_thread(_mark_of, self.schedule_file)
-        if (self.has_read and mark == self.read_mark) or await self.application.alarms.is_clock_doubted():
+        if (self.has_read and mark == self.read_mark) or not await self._may_plan():
             return
         if mark is not None:
             world = self.application.world
@@ -195,7 +201,8 @@ async def run(
             _stop_on_signals(daemon)
             lapsed = await settle_the_dead(application.rounds)
             log.info("recovered", leases=lapsed)
-            await application.orders.announce()
+            if not await application.orders.announce():
+                raise RefusedError("database_put_back")
             by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
             for account, error in unreadable_secrets(settings, by_hand).items():
                 await application.orders.stop_account(account, KEEPER, error.code)
@@ -293,6 +300,7 @@ async def _watch(daemon: Daemon) -> None:
 async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
     while not daemon.stopping.is_set():
+        await daemon.sign()
         await daemon.look()
         await daemon.retract()
         await daemon.keep()

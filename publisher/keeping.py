@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from publisher.store.alarms import Alarms
+from publisher.store.home import may_plan
 from publisher.store.rounds import Rounds
 from publisher.telemetry import lines_dropped
 from publisher.world import World
@@ -47,8 +48,9 @@ async def heed(machine: Machine, alarms: Alarms) -> None:
 async def keep(rounds: Rounds) -> None:
     """Go one round."""
     await rounds.lapse()
-    await rounds.expire()
-    await rounds.drop_orphans()
+    if await may_plan(rounds.books.database):
+        await rounds.expire()
+        await rounds.drop_orphans()
     await rounds.ripen()
     await rounds.hold_stale()
 

@@ -127,6 +127,8 @@ class Database:
         self.journal = journal
         self.is_shared = engine.dialect.name != "sqlite"
         """Whether other workers, on other machines, may be at work on the same books."""
+        self.home: str | None = None
+        """Which tables these are, as long as it matters that they stay the same."""
         self.troubles: set[str] = set()
         """What has kept a write from being done, and has not been told yet."""
         self._orders: asyncio.Queue[_Order] = asyncio.Queue()

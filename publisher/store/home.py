@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, literal, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, literal_column, select
 
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
-from publisher.store.engine import Unit
+from publisher.store.engine import Database, Unit
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.rows import STAMP, WORKER
 from publisher.store.shortening import KEPT_FOR
@@ -19,7 +19,7 @@ COMPARED = "timeline:"
 AWAITED = "awaited:"
 """Begins the stamp of a worker that has not compared its journal since an older database was accepted."""
 ACCEPTED = "accepted"
-"""The stamp that says up to when the accepted database knew what was sent, while workers are awaited."""
+"""The stamp that says up to when a database that was accepted knew what was sent; it stands until a person resumes."""
 ALIVE = timedelta(minutes=1)
 """For so long after its last sign of life a worker is waited for, that it may compare its journal."""
 HERE: ColumnElement[str] = literal_column(
@@ -33,9 +33,37 @@ def remember_home(connection: Connection) -> None:
     connection.execute(insert(STAMP).from_select(["key", "value"], select(literal(HOME), HERE)))
 
 
-def is_at_home(connection: Connection) -> bool:
-    """Whether the tables are those into which everything was written, not what a dump has made of them."""
-    return connection.scalar(select(STAMP.c.value == HERE).where(STAMP.c.key == HOME)) is True
+def home_of(connection: Connection) -> str | None:
+    """Name where the database says that it lives."""
+    return connection.scalar(select(STAMP.c.value).where(STAMP.c.key == HOME))
+
+
+def here(connection: Connection) -> str:
+    """Name the server, the database and the table that this connection sees."""
+    found: str = connection.execute(select(HERE)).scalar_one()
+    return found
+
+
+def is_at_home(database: Database, connection: Connection) -> bool:
+    """Whether the tables are those into which everything was written, and on which this process was started.
+
+    They are not where a dump was put back, until a person accepts it; never again for a process that has outlived that.
+    """
+    if not database.is_shared:
+        return True
+    is_home = STAMP.c.value == HERE
+    if database.home is not None:
+        is_home = and_(is_home, STAMP.c.value == database.home)
+    return connection.scalar(select(is_home).where(STAMP.c.key == HOME)) is True
+
+
+async def may_plan(database: Database) -> bool:
+    """Whether the plan may change: not while a worker may come with calls for what would be ended or filed anew."""
+
+    def query(connection: Connection) -> bool:
+        return is_at_home(database, connection) and not awaited(connection)
+
+    return not database.is_shared or await database.read(query)
 
 
 def move_in(unit: Unit, worker: WorkerId, now: datetime, begins_at: datetime, *, waits_for_others: bool) -> None:
@@ -56,8 +84,7 @@ def move_in(unit: Unit, worker: WorkerId, now: datetime, begins_at: datetime, *,
     for name in connection.scalars(known).all() if waits_for_others else ():
         connection.execute(insert(STAMP).values(key=f"{AWAITED}{name}", value=name))
         tell(unit, now, "journal_awaited", _subject(name), {"worker": name})
-    if awaited(connection):
-        connection.execute(insert(STAMP).values(key=ACCEPTED, value=begins_at.isoformat()))
+    connection.execute(insert(STAMP).values(key=ACCEPTED, value=begins_at.isoformat()))
 
 
 def awaited(connection: Connection) -> Sequence[str]:
@@ -66,7 +93,7 @@ def awaited(connection: Connection) -> Sequence[str]:
 
 
 def accepted_until(connection: Connection) -> datetime | None:
-    """Give up to when the accepted database knew what was sent; None where no worker is awaited any more."""
+    """Give up to when an accepted database knew what was sent; None where a person has resumed since."""
     written = connection.scalar(select(STAMP.c.value).where(STAMP.c.key == ACCEPTED))
     return datetime.fromisoformat(written) if written else None
 
@@ -75,8 +102,11 @@ def arrive(unit: Unit, worker: WorkerId, now: datetime) -> None:
     """Wait for this worker no longer."""
     unit.connection.execute(delete(STAMP).where(STAMP.c.key == f"{AWAITED}{worker}"))
     clear_alerts(unit, _subject(worker), now)
-    if not awaited(unit.connection):
-        unit.connection.execute(delete(STAMP).where(STAMP.c.key == ACCEPTED))
+
+
+def go_on(connection: Connection) -> None:
+    """Forget that the database was accepted: a person has let it go on."""
+    connection.execute(delete(STAMP).where(STAMP.c.key == ACCEPTED))
 
 
 def _subject(worker: str) -> str:

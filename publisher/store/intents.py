@@ -91,7 +91,7 @@ class _Ready:
 
 def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
     """Write an intent for each lease whose guards all agree; give the others back, or end what is too late."""
-    if books.database.is_shared and not is_at_home(unit.connection):
+    if not is_at_home(books.database, unit.connection):
         return [Declined(guard="put_back") for _ in leases]
     bring_back(books, unit)
     rows = unit.connection.execute(_FACTS, {"deliveries": [lease.delivery for lease in leases]}).mappings()

@@ -14,11 +14,12 @@ from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
-from publisher.store.home import is_at_home
+from publisher.store.home import go_on, is_at_home
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.registry import Act, withdraw_where
 from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_delivery
 
+ALL = "all"
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
 _HAS_LIVE_FLOORS = and_(stands(DELIVERY, *WAITING), DELIVERY.c.floors_done > 0)
@@ -55,6 +56,8 @@ class Orders:
         def operation(unit: Unit) -> bool:
             now = self.books.world.now()
             done = unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+            if scope == ALL:
+                go_on(unit.connection)
             clear_alerts(unit, scope, now)
             write_audit(unit, now, by, event="Resumed", subject=scope)
             return bool(done.rowcount)
@@ -143,12 +146,12 @@ class Orders:
 
         await self.books.database.write(operation)
 
-    async def announce(self) -> None:
-        """Write down that this daemon has started."""
-        await self._sign(started=True)
+    async def announce(self) -> bool:
+        """Write down that this daemon has started; not in a database that was put back, which is said by False."""
+        return await self._sign(started=True)
 
     async def beat(self) -> bool:
-        """Give a sign of life; not in a database that was put back under us, which is said by False."""
+        """Give a sign of life, in the same way."""
         return await self._sign(started=False)
 
     async def leave(self) -> None:
@@ -156,22 +159,18 @@ class Orders:
 
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
-            if self._is_displaced(unit):
-                return
+            if not is_at_home(self.books.database, unit.connection):
+                return  # what it says of us must stay as it was
             unit.connection.execute(
                 update(WORKER).where(WORKER.c.id == self.books.worker).values(stopped_at=now, beat_at=now)
             )
 
         await self.books.database.write(operation)
 
-    def _is_displaced(self, unit: Unit) -> bool:
-        """Whether an older database was put in place while we worked: what it says of us must stay as it was."""
-        return self.books.database.is_shared and not is_at_home(unit.connection)
-
     async def _sign(self, *, started: bool) -> bool:
         def operation(unit: Unit) -> bool:
             now = self.books.world.now()
-            if self._is_displaced(unit):
+            if not is_at_home(self.books.database, unit.connection):
                 return False
             values: dict[str, object] = {"beat_at": now, "stopped_at": None}
             if started:

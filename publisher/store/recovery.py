@@ -20,7 +20,7 @@ from publisher.domain.post import ONCE
 from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.home import ALIVE, COMPARED, arrive, is_at_home
+from publisher.store.home import ALIVE, AWAITED, COMPARED, arrive, is_at_home
 from publisher.store.journal import Intent, newest_intents, read_journal
 from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
 from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
@@ -44,27 +44,31 @@ _STANDING = select(
     .where(STAMP.c.key == literal(COMPARED).concat(WORKER.c.id), STAMP.c.key != bindparam("mine"))
     .where(STAMP.c.value != _TIMELINE)
     .label("is_early"),
+    exists().where(STAMP.c.key == bindparam("awaited")).label("is_awaited"),
+    exists().where(STAMP.c.key.startswith(AWAITED), STAMP.c.key != bindparam("awaited")).label("waits"),
 )
 
 
 def is_ready(books: Books, unit: Unit) -> bool:
     """Whether this worker may take work: it and every living one have compared their journals with this server.
 
-    Nobody may on tables that a dump was put back into, before a person has accepted them.
+    Nobody may on tables that a dump was put back into, before a person has accepted them and all have compared.
     """
     if not books.database.is_shared:
         return True
-    if not is_at_home(unit.connection):
+    if not is_at_home(books.database, unit.connection):
         return False
     bring_back(books, unit)
     mine = f"{COMPARED}{books.worker}"
-    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": books.world.now() - ALIVE}).one()
+    now, awaited = books.world.now(), f"{AWAITED}{books.worker}"
+    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": now - ALIVE, "awaited": awaited}).one()
+    if row.is_awaited:
+        arrive(unit, books.worker, now)
     if row.compared is None:
         unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
-        arrive(unit, books.worker, books.world.now())
     elif row.compared != row.timeline:
         unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
-    return not row.is_early
+    return not row.is_early and not row.waits
 
 
 def bring_back(books: Books, unit: Unit) -> None:

@@ -20,7 +20,7 @@ from publisher.domain.errors import RefusedError
 from publisher.store.connection import LINK
 from publisher.store.engine import is_corrupt, sqlite_file
 from publisher.store.exchange import finish
-from publisher.store.home import awaited, is_at_home
+from publisher.store.home import awaited, here, home_of
 from publisher.store.journal import TAIL_BYTES, read_journal
 from publisher.store.recovery import flaw_of, unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
@@ -193,7 +193,7 @@ def check_age(url: str, journal: Path) -> None:
 
 def _check_home(url: str) -> None:
     with _opened(url) as connection:
-        if not is_at_home(connection):
+        if home_of(connection) != here(connection):
             raise RefusedError("database_put_back")
 
 

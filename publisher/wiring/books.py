@@ -13,6 +13,7 @@ from publisher.domain.terms import Terms
 from publisher.settings import Settings
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
+from publisher.store.home import here
 from publisher.store.journal import Journal
 from publisher.store.setup import check_compared, check_journal, check_whole, prepare
 from publisher.wiring.terms import terms_of
@@ -57,6 +58,8 @@ async def open_with(
         await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:
+        if sends and database.is_shared:
+            database.home = await database.read(here)
         yield Books(database=database, terms=terms, worker=worker_of(settings))
     finally:
         await database.close()

@@ -124,15 +124,18 @@ async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of 
 
 
 def _newest(settings: Settings, others: Sequence[Path]) -> list[Anchor]:
-    """Give the last anchor of each file and that of its highest entry, our own first. Raises OSError.
+    """Give the last anchor of each file, our own first, and those before it that reach further. Raises OSError.
 
-    They differ where an older database was in place before.
+    There are such where an older database was put in place before.
     """
     own = mooring_of(settings).file
     found: list[Anchor] = []
     for file in ([own] if own.exists() else []) + list(others):
-        anchors = list(anchors_of(file))
-        found += [*anchors[-1:], *([max(anchors, key=lambda one: one.sequence)] if anchors else [])]
+        reach = 0
+        for anchor in reversed(list(anchors_of(file))):
+            if anchor.sequence > reach:
+                reach = anchor.sequence
+                found.append(anchor)
     return list(dict.fromkeys(found))
 
 

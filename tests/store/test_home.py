@@ -1,14 +1,17 @@
 """A shared database that a dump was put back into: who notices it, and who is waited for once it is accepted."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import delete, text, update
 
+from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
+from publisher.keeping import keep
 from publisher.reviewing import person
 from publisher.store.board import Board
-from publisher.store.home import HOME, accepted_until, awaited, is_at_home, move_in
+from publisher.store.home import HOME, accepted_until, awaited, here, is_at_home, move_in
 from publisher.store.intents import Declined
 from publisher.store.orders import Orders
 from publisher.store.restore import known_until
@@ -44,6 +47,10 @@ async def sign(*shared):
         await Orders(books).leave()
 
 
+async def at_home(books):
+    return await books.database.read(partial(is_at_home, books.database))
+
+
 async def alerts(books):
     return [(alert.code, alert.facts.get("worker")) for alert in await Board(books).alerts()]
 
@@ -66,7 +73,7 @@ async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(d
     assert len(await desk.outbox.claim(5)) == 1
 
 
-@pytest.mark.parametrize("order", ["beat", "leave"])
+@pytest.mark.parametrize("order", ["announce", "beat", "leave"])
 async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
     """Up to when the dump knew what was sent is told by them."""
     books = open_books()
@@ -74,7 +81,7 @@ async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(ope
     await orders.announce()
     put_back(books)
     world.pass_time(timedelta(hours=1))
-    assert not await getattr(orders, order)()
+    await getattr(orders, order)()
     assert [worker.beat_at for worker in await Board(books).workers()] == [START]
 
 
@@ -83,7 +90,7 @@ async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(op
     books = open_books()
     with books.database.engine.begin() as connection:
         connection.execute(delete(STAMP).where(STAMP.c.key == HOME))
-    assert not await books.database.read(is_at_home)
+    assert not await at_home(books)
 
 
 async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
@@ -96,10 +103,10 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, w
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
     assert (refused.value.code, refused.value.facts["workers"]) == ("workers_alive", "other")
-    assert not await mine.database.read(is_at_home)
+    assert not await at_home(mine)
     world.pass_time(timedelta(minutes=2))
     await accept(mine)
-    assert await mine.database.read(is_at_home)
+    assert await at_home(mine)
 
 
 async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
@@ -125,18 +132,47 @@ async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(da
 
 
 async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
-    """Whoever worked in between, paused, does not make it younger; once all have arrived, it is."""
+    """Whoever worked in between, paused, does not make it younger; once a person has let it go on, it is."""
     mine, other = await open_desk(), await open_desk(worker="other")
     await sign(mine.books, other.books)
     world.pass_time(timedelta(hours=1))
     await accept(mine.books)
     world.pass_time(timedelta(hours=1))
     await sign(mine.books)
+    await other.outbox.claim(1)
     assert await mine.books.database.read(known_until) == START
     await accept(mine.books)
     assert await mine.books.database.read(accepted_until) == START
+    await Orders(mine.books).resume("all", person("li"))
+    assert await mine.books.database.read(known_until) == START + timedelta(hours=2)
+
+
+async def test_f85_a_process_that_has_outlived_the_putting_back_is_never_at_home_again(open_books):
+    """What it has in mind is of the tables before, whoever has accepted these since."""
+    outlived, mine = open_books(worker="outlived"), open_books()
+    outlived.database.home = await outlived.database.read(here)
+    assert await at_home(outlived)
+    outlived.database.home = "1/2/3"
+    await accept(mine)
+    assert await at_home(mine)
+    assert not await at_home(outlived)
+
+
+async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_desk, world):
+    """A post that ran out in the meantime may be live: its host tells, and then it is read."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await sign(mine.books, other.books)
+    await file_posts(mine.registry, post_of("p", ["a"], START))
+    await mine.rounds.ripen()
+    await accept(mine.books)
+    world.pass_time(timedelta(days=30))
+    await keep(mine.rounds)
+    [delivery] = await Board(mine.books).deliveries()
+    assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
-    assert await mine.books.database.read(known_until) > START
+    await keep(mine.rounds)
+    [delivery] = await Board(mine.books).deliveries()
+    assert delivery.state is State.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -166,8 +202,9 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
 
 async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):
     """publisher's own role need not be the server's master."""
-    with open_books().database.engine.connect() as connection:
+    books = open_books()
+    with books.database.engine.connect() as connection:
         connection.execute(text("CREATE ROLE plain_reader"))
         connection.execute(text("GRANT SELECT ON stamp TO plain_reader"))
         connection.execute(text("SET LOCAL ROLE plain_reader"))
-        assert is_at_home(connection)
+        assert is_at_home(books.database, connection)

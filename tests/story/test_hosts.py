@@ -217,9 +217,10 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
         (second.folder / "var" / "intents.jsonl").unlink()
         assert second.start().wait(40) == 3
         daemon = first.start()
-        wait_until(lambda: len(first.states()) == 12, 60)
+        wait_until(lambda: first.status()["daemon"]["running"], 60)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(40) == 0
+        assert len(first.states()) == 4
         first.publisher(*accept, "--without-journal")
     daemons = [first.start(), second.start()]
     wait_until(lambda: is_done(first, 12), 90)
@@ -250,3 +251,10 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
     assert daemon.wait(60) == 3
     assert "publisher restore --this" in host.log()
     assert copies(simulator) == (4, 4)
+
+
+def test_an_empty_database_is_none_to_accept(hosts):
+    """It is refused as it is: a restore makes nothing that was not there."""
+    host, _other, _write = hosts
+    for _ in range(2):
+        host.publisher("restore", "--this", "--by", "li", check=3)
