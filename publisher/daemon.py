@@ -43,7 +43,7 @@ from publisher.world import World
 
 AT_ONCE = 300
 """Calls in flight at most; a login never has more than one."""
-READS_AT_ONCE = 50
+READS_AT_ONCE = 100
 WATCHED_AT_ONCE = 10
 """Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
 GRACE = 25.0
@@ -235,8 +235,8 @@ async def _run_on(daemon: Daemon) -> int:
     beats = [
         (daemon.keep, 0.0, 1.0),
         (daemon.deliver, 0.1, 0.5),
-        (daemon.look, 1.0, 1.0),
-        (daemon.retract, 1.0, 1.0),
+        (daemon.look, 0.2, 1.0),
+        (daemon.retract, 0.3, 1.0),
         (daemon.read_schedule, 20.0, 20.0),
         (daemon.plan, 20.0, 60.0),
         (daemon.sign, 5.0, 5.0),

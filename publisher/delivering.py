@@ -1,7 +1,7 @@
 """claim -> intend -> one call -> settle."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from publisher.contract import Adapter
@@ -13,9 +13,7 @@ from publisher.guard import guarded
 from publisher.store.intents import Declined
 from publisher.store.outbox import Outbox
 from publisher.telemetry import log
-
-REFILL, REST = 0.02, 0.25
-"""Seconds until more is claimed: soon when there was more to claim than room, later when all that may go was taken."""
+from publisher.working import work_off
 
 
 async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, stopping: asyncio.Event) -> int:
@@ -24,33 +22,14 @@ async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
     Calls that have begun are always waited for: only their own deadline ends them. One that could not be written down
     stays announced, and becomes a doubt when its lease ends; the others are not concerned.
     """
-    calls: set[asyncio.Task[None]] = set()
-    try:
-        return await _deliver_all(outbox, adapters, most, stopping, calls)
-    finally:
-        if calls:  # claiming failed; what has begun is still waited for
-            await asyncio.wait(calls)
 
+    async def take(room: int) -> Sequence[Lease]:
+        return () if stopping.is_set() else await outbox.claim(room)
 
-async def _deliver_all(
-    outbox: Outbox,
-    adapters: Mapping[AccountId, Adapter],
-    most: int,
-    stopping: asyncio.Event,
-    calls: set[asyncio.Task[None]],
-) -> int:
-    taken = 0
-    while True:
-        room = most - len(calls)
-        leases = await outbox.claim(room) if room and not stopping.is_set() else ()
-        calls |= {asyncio.create_task(deliver(lease, outbox, adapters, stopping)) for lease in leases}
-        taken += len(leases)
-        if not calls:
-            return taken
-        done, _running = await asyncio.wait(calls, timeout=REFILL if len(leases) == room else REST)
-        for failed in (task for task in done if task.exception() is not None):
-            log.error("delivery_failed", exc_info=failed.exception())
-        calls -= done
+    async def work(lease: Lease) -> None:
+        await deliver(lease, outbox, adapters, stopping)
+
+    return await work_off(take, work, most, "delivery_failed")
 
 
 async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event) -> None:

@@ -1,30 +1,39 @@
 """All reading of platforms: doubts are ended here, reviews followed."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Unknown
-from publisher.domain.rendition import Parcel
+from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
 from publisher.telemetry import log
+from publisher.working import work_off
 
 RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 
 
 async def reconcile_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
-    """Take the reads that are due, and write down what they show. Returns how many."""
-    doubts = await outbox.doubts([State.UNKNOWN, State.SUBMITTED], most)
-    reads = (reconcile(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
-    for failed in await asyncio.gather(*reads, return_exceptions=True):
-        if isinstance(failed, Exception):
-            log.error("look_failed", exc_info=failed)
-    return len(doubts)
+    """Take the reads that are due, at most `most` at once, and write down what they show, until none is due.
+
+    One that cannot be written down is not taken again before the next time. Returns how many were taken.
+    """
+    in_hand: set[DeliveryId] = set()
+
+    async def take(room: int) -> Sequence[Doubt]:
+        doubts = await outbox.doubts([State.UNKNOWN, State.SUBMITTED], room, besides=in_hand)
+        in_hand.update(doubt.delivery.id for doubt in doubts)
+        return doubts
+
+    async def work(doubt: Doubt) -> None:
+        await reconcile(doubt, outbox, adapters[doubt.delivery.account])
+        in_hand.discard(doubt.delivery.id)
+
+    return await work_off(take, work, most, "look_failed")
 
 
 async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:

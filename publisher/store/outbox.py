@@ -1,6 +1,6 @@
 """The way of a delivery through the books: claim, intend, settle; doubt, learn; and what people order."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -336,8 +336,10 @@ class Outbox:
             case _:
                 pass
 
-    async def doubts(self, states: Iterable[State], limit: int) -> Sequence[Doubt]:
-        """Give the deliveries in these states whose next read is due, longest waiting first.
+    async def doubts(
+        self, states: Iterable[State], limit: int, *, besides: Collection[DeliveryId] = ()
+    ) -> Sequence[Doubt]:
+        """Give the deliveries in these states, besides some, whose next read is due, longest waiting first.
 
         Where others work on the same books, they are given none of these again until a read has had its time.
         """
@@ -347,6 +349,7 @@ class Outbox:
                 DELIVERY.c.state.in_([state.value for state in states]),
                 DELIVERY.c.next_at <= self.books.world.now(),
                 DELIVERY.c.account.in_(list(self.books.terms)),
+                DELIVERY.c.id.not_in(list(besides)),
             )
             .order_by(DELIVERY.c.next_at)
             .limit(limit)

@@ -194,6 +194,31 @@ async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, worl
         fake.post(blind.calls[0])
 
 
+class Slow(FakeAdapter):
+    """A platform on which one account's list is not shown before it is told to be."""
+
+    async def find(self, parcel):
+        if parcel.account == "a":
+            await self.shown.wait()
+        if parcel.account == "c":
+            self.shown.set()
+        return await super().find(parcel)
+
+
+async def test_a_slow_read_holds_up_no_other(open_desk, world):
+    """Of three doubts two are read at once; the third is read while the first is still being waited for."""
+    desk, _fake, _adapters = await stage(open_desk, "a", "b", "c")
+    slow = Slow(now=world.now)
+    slow.shown = asyncio.Event()
+    slow.script.extend([slow.lose_reply] * 3)
+    await file_posts(desk.registry, post_of("p", ["a", "b", "c"], START))
+    await keep(desk.rounds)
+    await deliver_due(desk.outbox, dict.fromkeys("abc", slow), 50, asyncio.Event())
+    world.pass_time(timedelta(minutes=5))
+    assert await reconcile_due(desk.outbox, dict.fromkeys("abc", slow), 2) == 3
+    assert {item.state for item in await Board(desk.books).deliveries()} == {State.PUBLISHED}
+
+
 async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
     """After the stop is asked for no call starts; what is due stays due."""
     desk, fake, adapters = await stage(open_desk, "a")

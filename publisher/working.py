@@ -1,0 +1,37 @@
+"""Work that is taken up as there is room for it: what is slow holds up nothing but itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from publisher.telemetry import log
+
+T = TypeVar("T")
+
+REFILL, REST = 0.02, 0.25
+"""Seconds until more is taken: soon when there was more to take than room, later when all that there was is taken."""
+
+
+async def work_off(
+    take: Callable[[int], Awaitable[Sequence[T]]], work: Callable[[T], Coroutine[Any, Any, None]], most: int, told: str
+) -> int:
+    """Take things and work on each, at most `most` at once, until there is nothing left to take. Returns how many.
+
+    What has begun is always waited for. What fails is told by that name, and concerns no other.
+    """
+    running: set[asyncio.Task[None]] = set()
+    taken = 0
+    try:
+        while True:
+            room = most - len(running)
+            things = await take(room) if room else ()
+            running |= {asyncio.create_task(work(thing)) for thing in things}
+            taken += len(things)
+            if not running:
+                return taken
+            done, running = await asyncio.wait(running, timeout=REFILL if len(things) == room else REST)
+            for failed in (task for task in done if task.exception() is not None):
+                log.error(told, exc_info=failed.exception())
+    finally:
+        if running:  # taking failed; what has begun is still waited for
+            await asyncio.wait(running)
