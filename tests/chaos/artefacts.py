@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checker.database import Rows, rows_of_server
-from workspace import CANARY, REPEATING, TIGHT_EXPIRES, TIGHT_LATE
+from workspace import CANARY, LATE, REPEATING, TIGHT_EXPIRES, TIGHT_LATE
 
 if TYPE_CHECKING:
     from campaign import Campaign
 
 REST_WITHIN = 240.0
 """Seconds in which everything must have come to rest after it was due; a campaign waits so long."""
-MAX_LATE, LASTS = 1800.0, timedelta(days=1)
-"""What a post that says nothing else gets."""
+LASTS = timedelta(days=1)
+"""How long a post holds true that says nothing else."""
 WATCH_EVERY = 3600.0
 DAYS_AHEAD = 2
 RESENDS = {"weibo": True, "wechat": True, "tieba": False}
@@ -140,7 +140,7 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "account": account,
         "due": due.isoformat(),
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
-        "max_late": TIGHT_LATE if entry.tight else MAX_LATE,
+        "max_late": TIGHT_LATE if entry.tight else LATE,
         "end": None if "|" in wanted else wanted,
     }
 

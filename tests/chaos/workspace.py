@@ -19,9 +19,11 @@ TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
 CANARY = "canary-7d1f0a94-never-to-be-seen"
 """The secret of every account, as far as it is one: whoever finds it anywhere has found a leak."""
-WECHAT_SHARE, WECHAT_SHARE_OF_MANY = 0.485, 0.12
-"""Fewer where there are very many: each article takes a read of its own, and a daemon that lives for a second or two
-comes to some fifty reads."""
+WECHAT_SHARE, WECHAT_SHARE_OF_MANY = 0.485, 0.06
+"""Fewer where there are very many: each article takes several calls and a read of its own, for which a daemon that
+lives for a second or two has little time."""
+LATE = 6 * 3600
+"""Seconds for which most posts may still go out: that deaths hold them up is what a campaign is for."""
 SIZES = (4, 12)
 """Accounts of one post."""
 MANY, WIDE_SIZES = 3000, (60, 140)
@@ -316,7 +318,7 @@ def _table(entry: Entry) -> str:
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
-        **({"max_late": f"{TIGHT_LATE}s"} if entry.tight else {}),
+        "max_late": f"{TIGHT_LATE if entry.tight else LATE}s",
     }
     table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""
