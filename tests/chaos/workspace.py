@@ -228,7 +228,7 @@ def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *
     for index, entry in enumerate(entries):
         entry.wave = index * waves // len(entries)
         entry.urgent = dice.random() < 0.1
-        entry.pictured = dice.random() < (0.02 if deliveries >= MANY else 0.4)
+        entry.pictured = dice.random() < (0.1 if deliveries >= MANY else 0.4)
         entry.tight = is_rough and dice.random() < (TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE)
     _make_special(entries, waves, is_rough=is_rough)
     return Workspace(folders=folders, accounts=accounts, entries=entries)
