@@ -100,14 +100,25 @@ def is_done(host, number):
     return len(states) == number and set(states) == {"published"}
 
 
-def test_two_hosts_share_the_work_and_one_is_killed(hosts, simulator, wait_until):
-    """What the dead one held is taken over after its lease: every post goes out once, none is lost (F02, F13, F80)."""
+def test_two_hosts_share_the_work(hosts, simulator, wait_until):
+    """Whoever takes what, every post goes out once (F80)."""
     first, second, write = hosts
-    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
-    second.start()
+    daemons = [first.start(), second.start()]
     wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1, LOOKS)
     write(MANY)
+    wait_until(lambda: is_done(second, 48), LOOKS)
+    assert [daemon.poll() for daemon in daemons] == [None, None]
+    assert copies(simulator) == (48, 48)
+
+
+def test_what_a_killed_host_held_another_takes_over(hosts, simulator, wait_until):
+    """After its lease: every post goes out once, none is lost (F02, F13)."""
+    first, second, write = hosts
+    write(MANY)
+    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
     assert doomed.wait(60) == -signal.SIGKILL
+    assert {"sending", "claimed"} & set(second.states().values())
+    second.start()
     wait_until(lambda: is_done(second, 48), LOOKS)
     assert copies(simulator) == (48, 48)
 

@@ -49,7 +49,9 @@ def test_a_campaign_that_cannot_be_run_says_so(options):
     assert campaign(*options).returncode == 2
 
 
-JUDGE = runpy.run_path(str(CHAOS / "judge.py"))
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(CHAOS)  # the campaign's modules know each other by their bare names
+    JUDGE = runpy.run_path(str(CHAOS / "judge.py"))
 TITLE = "警惕“退款客服”诈骗第0001期"
 DUTY = ("post-0001", "weibo-01")
 
