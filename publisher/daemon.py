@@ -89,7 +89,8 @@ class Daemon:
         await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
 
     async def look(self) -> None:
-        await reconcile_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)
+        application = self.application
+        await reconcile_due(application.outbox, application.adapters, READS_AT_ONCE, self.stopping.is_set)
 
     async def retract(self) -> None:
         await retract_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)

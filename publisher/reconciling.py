@@ -1,6 +1,6 @@
 """All reading of platforms: doubts are ended here, reviews followed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
@@ -17,14 +17,18 @@ from publisher.working import work_off
 RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 
 
-async def reconcile_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
-    """Take the reads that are due, at most `most` at once, and write down what they show, until none is due.
+async def reconcile_due(
+    outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int, is_stopping: Callable[[], bool] = bool
+) -> int:
+    """Take the reads that are due, at most `most` at once, and write down what they show, until none is or it stops.
 
     One that cannot be written down is not taken again before the next time. Returns how many were taken.
     """
     in_hand: set[DeliveryId] = set()
 
     async def take(room: int) -> Sequence[Doubt]:
+        if is_stopping():
+            return ()
         doubts = await outbox.doubts([State.UNKNOWN, State.SUBMITTED], room, besides=in_hand)
         in_hand.update(doubt.delivery.id for doubt in doubts)
         return doubts

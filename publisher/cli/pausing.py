@@ -14,10 +14,8 @@ from publisher.reviewing import person
 from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.books import Books
-from publisher.store.orders import Orders
+from publisher.store.orders import ALL, Orders
 from publisher.wiring.books import Use
-
-ALL = "all"
 
 
 @command("pause")

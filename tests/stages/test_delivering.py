@@ -219,6 +219,20 @@ async def test_a_slow_read_holds_up_no_other(open_desk, world):
     assert {item.state for item in await Board(desk.books).deliveries()} == {State.PUBLISHED}
 
 
+async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
+    """What is in doubt stays so for the next start, however much of it is due."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await keep(desk.rounds)
+    await deliver_due(desk.outbox, adapters, 50, asyncio.Event())
+    world.pass_time(timedelta(minutes=5))
+    stopping = asyncio.Event()
+    stopping.set()
+    assert await reconcile_due(desk.outbox, adapters, 50, stopping.is_set) == 0
+    assert (await state_of(desk)).state is State.UNKNOWN
+
+
 async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
     """After the stop is asked for no call starts; what is due stays due."""
     desk, fake, adapters = await stage(open_desk, "a")

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
 POST = """
@@ -264,8 +264,10 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
     assert copies(simulator) == (4, 4)
 
 
-def test_an_empty_database_is_none_to_accept(hosts):
+def test_an_empty_database_is_none_to_accept(hosts, shared):
     """It is refused as it is: a restore makes nothing that was not there."""
     host, _other, _write = hosts
-    for _ in range(2):
-        host.publisher("restore", "--this", "--by", "li", check=3)
+    host.publisher("restore", "--this", "--by", "li", check=3)
+    engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
