@@ -135,14 +135,26 @@ async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[P
 
 
 def _problems_of(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: Known) -> list[Problem]:
-    """Tell all that keeps a schedule's words from being sent in time. `posts` holds what they may follow as well."""
+    """Tell all that keeps a schedule's words from being sent in time. `posts` holds what they may follow as well.
+
+    Words that are filed are frozen: what templates and pictures have become since does not concern them.
+    """
     now, zone = planner.now, planner.desk.timezone
     late = [problem for problem in past_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known]
     by_id = {post.id: post for post in posts}
-    proofs = [
-        planner.press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in schedule.posts
-    ]
+    open_posts = [post for post in schedule.posts if not _is_frozen(post, known.get(post.id))]
+    proofs = [planner.press.prove(post, next_occurrence(post, now, zone), post.accounts, by_id) for post in open_posts]
     return [*late, *(problem for proof in proofs for problem in proof.problems)]
+
+
+def _is_frozen(post: Post, books: KnownPost | None) -> bool:
+    """Whether all that a post will ever say is filed, just as the schedule words it."""
+    filed = books.occurrences.get(ONCE) if books and isinstance(post.timing, At) else None
+    return (
+        filed is not None
+        and filed.definition == post.definition
+        and filed.accounts - filed.dropped_accounts >= set(post.accounts)
+    )
 
 
 def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:

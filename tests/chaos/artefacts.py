@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checker.database import Rows, rows_of_server
-from workspace import CANARY, LATE, REPEATING, TIGHT_EXPIRES, TIGHT_LATE
+from workspace import CANARY, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
     from campaign import Campaign
@@ -140,7 +140,7 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "account": account,
         "due": due.isoformat(),
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
-        "max_late": TIGHT_LATE if entry.tight else LATE,
+        "max_late": entry.most_late,
         "end": None if "|" in wanted else wanted,
     }
 

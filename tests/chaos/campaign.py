@@ -201,7 +201,7 @@ class Campaign:
         self.wave_ends_at = time.monotonic() + spread
         for entry in self.workspace.written:
             for account in entry.accounts:
-                self.wanted.setdefault((entry.id, account), "published|expired" if entry.tight else "published")
+                self.wanted.setdefault((entry.id, account), "published|expired" if entry.may_expire else "published")
 
     def _has_work(self, wave: int) -> bool:
         """Whether posts of the wave still fall due; what the last wave leaves behind is worth some more kills."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import cycle
 from pathlib import Path
 from random import Random
 
@@ -26,13 +27,15 @@ LATE = 6 * 3600
 """Seconds for which most posts may still go out: that deaths hold them up is what a campaign is for."""
 SIZES = (4, 12)
 """Accounts of one post."""
-MANY, WIDE_SIZES = 3000, (60, 140)
+MANY, WIDE_SIZES = 3000, (30, 54)
 """A campaign of so many deliveries has wide posts, so that the schedule stays short."""
 FEW_POSTS = 40
 NOT_NOW = timedelta(days=1)
 TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.25
-TIGHT_LATE, TIGHT_EXPIRES = 1, timedelta(seconds=1)
-"""Some posts may be sent only right away: late ones must end as expired, never go out."""
+TIGHT_EXPIRES = timedelta(seconds=1)
+"""Some posts hold true for so long only: later they must end as expired, never go out."""
+PROMPT_SHARE, PROMPT_LATE = 0.05, 1
+"""Others may be claimed so many seconds late at most."""
 TIGHT_AHEAD = timedelta(seconds=20)
 REPEATING = "daily-1"
 HALF_A_DAY = timedelta(hours=12)
@@ -99,12 +102,22 @@ class Entry:
     follows: str | None = None
     withdrawn: bool = False
     tight: bool = False
+    prompt: bool = False
     edits: int = 0
     due: datetime | None = None
 
     @property
     def id(self) -> str:
         return f"post-{self.number:04d}"
+
+    @property
+    def most_late(self) -> int:
+        """Seconds after its instant at which it may first be claimed."""
+        return PROMPT_LATE if self.prompt else LATE
+
+    @property
+    def may_expire(self) -> bool:
+        return self.tight or self.prompt
 
     @property
     def title(self) -> str:
@@ -166,7 +179,7 @@ class Workspace:
         now = datetime.now(UTC)
         for entry in (entry for entry in self.entries if entry.wave == wave):
             after = dice.random() * spread
-            if entry.tight:
+            if entry.may_expire:
                 after = max(after, TIGHT_AHEAD)
             entry.due = now + (NOT_NOW if entry.withdrawn else after)
             self.written.append(entry)
@@ -178,7 +191,7 @@ class Workspace:
 
     def put_off(self, known: Collection[str]) -> None:
         """Move on what may only go out right away and is in no book yet: a file with a missed instant is refused."""
-        late = [entry for entry in self.written if entry.tight and entry.id not in known]
+        late = [entry for entry in self.written if entry.may_expire and entry.id not in known]
         for entry in late:
             entry.due = datetime.now(UTC) + TIGHT_AHEAD
         if late:
@@ -230,6 +243,7 @@ def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *
         entry.urgent = dice.random() < 0.1
         entry.pictured = dice.random() < (0.1 if deliveries >= MANY else 0.4)
         entry.tight = is_rough and dice.random() < (TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE)
+        entry.prompt = is_rough and not entry.tight and dice.random() < PROMPT_SHARE
     _make_special(entries, waves, is_rough=is_rough)
     return Workspace(folders=folders, accounts=accounts, entries=entries)
 
@@ -250,16 +264,14 @@ def _accounts(regions: int) -> list[Account]:
 
 
 def _slots(accounts: dict[str, Account], deliveries: int, dice: Random) -> list[str]:
-    """Name an account for each delivery, every account of a platform about equally often."""
+    """Name an account for each delivery, each of a platform's in its turn: neighbours are different ones."""
     tieba = round(deliveries * TIEBA_SHARE)
     wechat = round(deliveries * (WECHAT_SHARE_OF_MANY if deliveries >= MANY else WECHAT_SHARE))
     wanted = dict(zip(PLATFORMS, (deliveries - tieba - wechat, wechat, tieba), strict=True))
-    slots = []
-    for platform, number in wanted.items():
-        names = [account.id for account in accounts.values() if account.platform == platform]
-        slots += [names[index % len(names)] for index in range(number)]
-    dice.shuffle(slots)
-    return slots
+    platforms = [platform for platform, number in wanted.items() for _ in range(number)]
+    dice.shuffle(platforms)
+    names = {name: cycle([one.id for one in accounts.values() if one.platform == name]) for name in PLATFORMS}
+    return [next(names[platform]) for platform in platforms]
 
 
 def _take(slots: deque[str], size: int) -> tuple[str, ...]:
@@ -281,7 +293,7 @@ def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
     last.accounts = original.accounts[: len(last.accounts)]
     others[-1].withdrawn = True
     for entry in (original, last, others[-1]):
-        entry.tight = False
+        entry.tight = entry.prompt = False
     if is_rough:
         next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original).tight = True
 
@@ -318,7 +330,7 @@ def _table(entry: Entry) -> str:
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
-        "max_late": f"{TIGHT_LATE if entry.tight else LATE}s",
+        "max_late": f"{entry.most_late}s",
     }
     table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""

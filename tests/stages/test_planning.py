@@ -325,6 +325,19 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     assert filed == {"daily": 4, "other": 6}
 
 
+async def test_what_is_filed_is_not_proved_again_when_another_post_is_edited(planner, tmp_path):
+    """A picture that is gone since stops neither its own frozen post nor a reload; it stops the post's next edit."""
+    picture = tmp_path / "media" / "p.png"
+    picture.parent.mkdir()
+    Image.new("RGB", (300, 200)).save(picture)
+    pictured = entry("p", extra='images = [{ file = "media/p.png", alt = "步骤" }]')
+    await reload(planner, pictured, "schedule.toml")
+    picture.unlink()
+    assert await reload(planner, pictured + entry("q"), "schedule.toml") == 2
+    with pytest.raises(ScheduleError):
+        await reload(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
+
+
 async def test_what_was_taken_out_does_not_come_back_in_silence(planner):
     """A post restored after its deliveries were cancelled is refused, with the advice to give it a new id."""
     text = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
