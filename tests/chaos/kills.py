@@ -50,8 +50,9 @@ TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
-BRIEF = 0.3
-"""How much earlier the passings come where there is little work."""
+BRIEF, BUSY = 0.3, 8
+"""How much earlier the passings come where there is little work, and how much later where there is very much: a life
+must do its share of it before it ends."""
 CALM_AFTER, SELDOM_CALM = 0.6, 0.04
 CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
@@ -151,7 +152,8 @@ class Deck:
             self.dice.shuffle(points)
             self._round.extend(points)
         point = self._round.popleft()
-        return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * (BRIEF if self.is_brief else 1))))
+        factor = BRIEF if self.is_brief else BUSY if self.is_busy else 1
+        return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor)))
 
     def _trouble(self, *, may_order: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""

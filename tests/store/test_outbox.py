@@ -271,6 +271,36 @@ async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, worl
     assert states == {State.HELD: 1, State.SENDING: 1}
 
 
+async def test_f89_what_may_kill_a_worker_holds_up_no_other_post_of_its_login(open_desk, world):
+    """Behind a post that two workers have died with, its account's later ones go out as if it were not there."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_posts(desk.registry, post_of("killer", ["a"], START))
+    await desk.rounds.ripen()
+    for _ in range(2):
+        await desk.outbox.claim(10)
+        world.pass_time(timedelta(minutes=2))
+        await desk.rounds.lapse()
+    later = world.now()
+    await file_posts(desk.registry, post_of("p", ["a", "b"], later), post_of("q", ["b"], later))
+    await desk.rounds.ripen()
+    names = {item.id: item.key.post for item in await Board(desk.books).deliveries()}
+
+    async def publish_next():
+        leases = await desk.outbox.claim(10)
+        for lease in leases:
+            await desk.outbox.intend(lease)
+            await desk.outbox.settle(lease, Published(receipt=receipt(str(lease.delivery))))
+        world.pass_time(timedelta(minutes=30))
+        return sorted((names[lease.delivery], lease.account) for lease in leases)
+
+    assert [await publish_next() for _ in range(4)] == [
+        [("p", "a"), ("p", "b")],
+        [("q", "b")],
+        [("killer", "a")],
+        [],
+    ]
+
+
 async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):
     """A round makes due what is urgent first, and leaves some of a long backlog to the next."""
     monkeypatch.setattr("publisher.store.rounds.MOST_RIPENED", 200)
