@@ -190,10 +190,12 @@ class Workspace:
         self.write()
 
     def put_off(self, known: Collection[str]) -> None:
-        """Move on what may only go out right away and is in no book yet: a file with a missed instant is refused."""
-        late = [entry for entry in self.written if entry.may_expire and entry.id not in known]
+        """Move on what would soon be too late and is in no book yet: a file with a missed instant is refused."""
+        soonest = datetime.now(UTC) + TIGHT_AHEAD
+        unknown = (entry for entry in self.written if entry.may_expire and entry.id not in known)
+        late = [entry for entry in unknown if entry.due and entry.due < soonest]
         for entry in late:
-            entry.due = datetime.now(UTC) + TIGHT_AHEAD
+            entry.due = soonest
         if late:
             self.write()
 
