@@ -208,7 +208,6 @@ async def run(
             for account, error in unreadable_secrets(settings, by_hand).items():
                 await application.orders.stop_account(account, KEEPER, error.code)
             await daemon.read_schedule()
-            await daemon.plan()
             _spare_the_collector()
             if ready is not None:
                 ready()
@@ -239,7 +238,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.look, 0.2, 1.0),
         (daemon.retract, 0.3, 1.0),
         (daemon.read_schedule, 20.0, 20.0),
-        (daemon.plan, 20.0, 60.0),
+        (daemon.plan, 2.0, 60.0),
         (daemon.sign, 5.0, 5.0),
         (daemon.probe, 5.0, 30.0),
         (daemon.watch, 30.0, 15.0),
@@ -300,6 +299,7 @@ async def _watch(daemon: Daemon) -> None:
 
 async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
+    await daemon.plan()
     while not daemon.stopping.is_set():
         await daemon.sign()
         await daemon.look()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from troubles import REFUSED, RETRY_AFTER
+from troubles import CREATING, REFUSED, RETRY_AFTER
 
 NUMBER = re.compile(r"第(\d{4})期")
 """The number in a post's title, by which its copies are known on every platform."""
@@ -33,7 +33,7 @@ SLACK, HEARD_WITHIN = 0.3, 2.0
 TOO_MANY = 429
 FOREIGN = "wrong_account"
 LONG_AGO = float("-inf")
-CREATING = frozenset({"/2/statuses/share.json", "/cgi-bin/freepublish/submit", "/c/c/thread/add_pc"})
+MAKING = frozenset(endpoint for endpoints in CREATING.values() for endpoint in endpoints)
 MOST_HELD, FEW_HELD = 0.03, 15
 """Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
 ENDED = frozenset({"published", "retracted", "cancelled", "failed", "expired", "removed"})
@@ -149,7 +149,7 @@ def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
             if kind == "reply" and entry["fault"] == FOREIGN:
                 seen.foreign.append((account, entry["t"]))
             continue
-        if entry["endpoint"] in CREATING and entry["t"] < asked.get(account, LONG_AGO) + RETRY_AFTER - SLACK:
+        if entry["endpoint"] in MAKING and entry["t"] < asked.get(account, LONG_AGO) + RETRY_AFTER - SLACK:
             seen.hasty.append((account, asked[account], entry["t"]))
         for fault in (entry["fault"] or "").split("+"):
             seen.struck[account, fault] += 1

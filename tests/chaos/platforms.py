@@ -42,9 +42,11 @@ class Platforms:
         things go wrong by these rules.
 
         The platforms' own guard against repetition is off: the campaign asks whether we need it. Weibo shows as many
-        posts as are made here in the time of a doubt, as it does where an account posts a few times an hour.
+        posts as are made here in the time of a doubt, as it does where an account posts a few times an hour, and grants
+        everybody what it grants to businesses.
         """
-        self._post("settings", {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN})
+        granted = {"*": ["biz"]}
+        self._post("settings", {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN, "weibo_grants": granted})
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
             known = {"platform": account.platform, "account": account.identity}

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 CREATING = {
-    "weibo": ("/2/statuses/share.json",),
+    "weibo": ("/2/statuses/share.json", "/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"),
     "wechat": ("/cgi-bin/freepublish/submit",),
     "tieba": ("/c/c/thread/add_pc",),
 }

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import cycle
@@ -70,6 +70,9 @@ OWN = {
     "wechat": "",
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
+OF_MANY = 'profile = "biz"\n'
+"""An ordinary Weibo account makes three posts at most while one is in doubt, as its list shows five. Where there is
+very much to send, each belongs to a business, of whose posts a hundred can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,7 @@ class Workspace:
     folders: Sequence[Path]
     accounts: dict[str, Account]
     entries: list[Entry]
+    is_large: bool
     written: list[Entry] = field(default_factory=list)
     versions: list[Version] = field(default_factory=list)
     finished: set[str] = field(default_factory=set)
@@ -170,7 +174,8 @@ class Workspace:
 
     def write_settings(self, hotline: str) -> None:
         """Write the settings; another hotline changes what templates say from now on, never what was frozen."""
-        text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline)
+        own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
+        text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline, own)
         for folder in self.folders:
             _replace(folder / "publisher.toml", text)
 
@@ -247,7 +252,7 @@ def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *
         entry.tight = is_rough and dice.random() < (TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE)
         entry.prompt = is_rough and not entry.tight and dice.random() < PROMPT_SHARE
     _make_special(entries, waves, is_rough=is_rough)
-    return Workspace(folders=folders, accounts=accounts, entries=entries)
+    return Workspace(folders=folders, accounts=accounts, entries=entries, is_large=deliveries >= MANY)
 
 
 def _accounts(regions: int) -> list[Account]:
@@ -300,7 +305,9 @@ def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
         next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original).tight = True
 
 
-def _settings(accounts: Sequence[Account], base_url: str, database: str | None, hotline: str) -> str:
+def _settings(
+    accounts: Sequence[Account], base_url: str, database: str | None, hotline: str, own: Mapping[str, str]
+) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
     parts = [shared + SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
     codes = dict.fromkeys(account.region for account in accounts)
@@ -315,7 +322,7 @@ def _settings(accounts: Sequence[Account], base_url: str, database: str | None, 
             "base_url": base_url,
         }
         body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-        parts.append(f"[[account]]\n{body}{OWN[account.platform]}")
+        parts.append(f"[[account]]\n{body}{own[account.platform]}")
     return "\n".join(parts)
 
 

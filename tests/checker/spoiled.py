@@ -273,6 +273,13 @@ def sent_again_though_seen(run: Artefacts) -> None:
     run.rows["look"].append({**looks[1], "id": len(run.rows["look"]) + 1, "finding": "Lookalike", "detail": "{}"})
 
 
+def sent_again_after_an_emptied_list(run: Artefacts) -> None:
+    looks = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]]
+    like = {**call_of(run, "plain"), "endpoint": "/2/statuses/user_timeline.json", "fault": "empty_list"}
+    row = row_of(run, "absent twice")
+    add_entry(run, like, platform=row["platform"], account=f"id-{row['account']}", t=looks[1]["at"] / 1e6)
+
+
 def sent_again_where_none_may(run: Artefacts) -> None:
     for platform in run.documents["settings"]["platforms"].values():
         platform["may_resend"] = False
@@ -548,6 +555,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         sent_again_before_the_settle_time,
         looked_not_far_back,
         sent_again_though_seen,
+        sent_again_after_an_emptied_list,
         sent_again_where_none_may,
         sent_though_written_as_not_sent,
         ruled_by_nobody,

@@ -6,14 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from .history import ENDED, Act, Attempt, Delivery, History, NotJudgedError, Order, Violation
+from .history import ENDED, Act, Attempt, Delivery, Entry, History, NotJudgedError, Order, Violation
 from .shaping import instant_of, seconds
 from .steps import STEPS
-from .tracing import trace_of
+from .tracing import Identity, trace_of
 
 CLEAR = frozenset({"NotSent", "RateLimited", "Busy", "CredentialExpired"})
 """Outcomes after which another call may follow without a look: nothing was made."""
 LOOKS_NEEDED = 2
+WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
+"""Where a look reads nothing else: what such a list did not hold, the look cannot know."""
+EMPTIED = "empty_list"
 ENDS_A_DOUBT = frozenset({"Published", "Submitted", "Rejected"})
 """What ends a doubt only once a look has found it."""
 PREFIX = b"publisher audit 1\n"
@@ -37,6 +40,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     Each floor of a thread is reckoned by itself, and begins only once the one before it is known to be live.
     """
     floors: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
+    lists = _lists(history)
     for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
         floors[attempt.delivery, attempt.floor].append(attempt)
     for (key, floor), attempts in floors.items():
@@ -50,7 +54,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             if first.outcome in CLEAR or _decided(history, delivery, first, second):
                 continue
             alone += 1
-            for what in _not_shown(history, delivery, first, second, alone):
+            for what in _not_shown(history, delivery, first, second, alone, lists):
                 yield Violation(subject=delivery.subject, what=what, evidence=(first.row, second.row, *looks))
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "NotSent":
@@ -75,7 +79,23 @@ def _decided(history: History, delivery: Delivery, first: Attempt | None, second
     return any(act.role == "person" and act.event == "Ruled" and since <= act.at <= second.intended for act in acts)
 
 
-def _not_shown(history: History, delivery: Delivery, first: Attempt, second: Attempt, alone: int) -> Iterator[str]:
+def _lists(history: History) -> Mapping[Identity, Sequence[Entry]]:
+    """Give the lists that were asked for, by account."""
+    found: dict[Identity, list[Entry]] = defaultdict(list)
+    for entry in history.log:
+        if entry.kind == "recv" and entry.endpoint in WEIBO_LISTS:
+            found[entry.platform, entry.account].append(entry)
+    return found
+
+
+def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known beside it
+    history: History,
+    delivery: Delivery,
+    first: Attempt,
+    second: Attempt,
+    alone: int,
+    lists: Mapping[Identity, Sequence[Entry]],
+) -> Iterator[str]:
     """What the rule of absence lacks between two attempts."""
     terms = history.settings.accounts.get(delivery.account)
     if terms is None or terms.settle is None:
@@ -94,6 +114,11 @@ def _not_shown(history: History, delivery: Delivery, first: Attempt, second: Att
         yield f"sent again after {len(complete)} complete looks"
     elif first.ended is None or max(one.at for one in complete) <= first.ended + terms.settle:
         yield "sent again before the settle time was over"
+    read = lists.get(history.identity_of(delivery), ())
+    for look in complete:
+        since = [one for one in read if look.at <= one.at <= second.intended]
+        if since and all(one.fault == EMPTIED for one in since):
+            yield "sent again after a list that the platform had emptied"
     if any(one.finding not in {"Missing", "Unknown"} for one in looks):
         yield "sent again though a look had found something"
 
