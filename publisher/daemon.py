@@ -120,6 +120,12 @@ class Daemon:
             self.is_displaced = True
             self.stopping.set()
 
+    async def prepare(self) -> None:
+        """Do before the first call what file and settings ask for; what time alone brings within reach may wait."""
+        await self.read_schedule()
+        if await self.application.registry.basis() != self.application.planner.basis:
+            await self.plan()
+
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
         if not await self._may_plan():
@@ -132,6 +138,7 @@ class Daemon:
                 self.read_version = version
             if self.schedule is not None:
                 await plan_ahead(self.application.planner, self.schedule)
+                await self.application.registry.note_basis(self.application.planner.basis)
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._refuse(error)
 
@@ -207,7 +214,7 @@ async def run(
             by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
             for account, error in unreadable_secrets(settings, by_hand).items():
                 await application.orders.stop_account(account, KEEPER, error.code)
-            await daemon.read_schedule()
+            await daemon.prepare()
             _spare_the_collector()
             if ready is not None:
                 ready()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -43,6 +44,13 @@ class Planner:
     @property
     def now(self) -> datetime:
         return self.registry.books.world.now()
+
+    @property
+    def basis(self) -> str:
+        """What tells the settings from which it is planned from others: whom a post goes to, and when."""
+        desk = self.desk
+        told = repr((desk.timezone, desk.accounts, desk.groups, self.days_ahead))
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 async def reload(planner: Planner, text: str, file: str, accept: int | None = None, acts: Sequence[Act] = ()) -> int:
@@ -149,10 +157,12 @@ def _problems_of(planner: Planner, schedule: Schedule, posts: Sequence[Post], kn
 
 def _is_frozen(post: Post, books: KnownPost | None) -> bool:
     """Whether all that a post will ever say is filed, just as the schedule words it."""
-    filed = books.occurrences.get(ONCE) if books and isinstance(post.timing, At) else None
+    if books is None or books.definition != post.definition or not isinstance(post.timing, At):
+        return False
+    filed = books.occurrences.get(ONCE)
     return (
         filed is not None
-        and filed.definition == post.definition
+        and (filed.definition == post.definition or not filed.open_accounts)
         and filed.accounts - filed.dropped_accounts >= set(post.accounts)
     )
 

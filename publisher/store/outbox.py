@@ -125,26 +125,31 @@ def _claimable(kind: Callable[[Any], ColumnElement[bool]], *rests: ColumnElement
     )
 
 
-def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether so many workers have died with it in hand that one more would get it held."""
-    return row.c.deaths >= literal_column(str(MOST_DEATHS - 1))  # type: ignore[no-any-return]
-
-
 def _is_begun(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     """Whether what is due is a further floor; spelled out, as only so the index fits."""
     return row.c.floors_done > literal_column("0")  # type: ignore[no-any-return]
 
 
-URGENT = _claimable(
-    lambda row: and_(row.c.is_urgent.is_(True), ~_is_begun(row), ~_is_suspect(row)), LOGIN.c.rests_until
-)
+def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether so many workers have died with it in hand that one more would get it held; spelled out as well."""
+    return row.c.deaths >= literal_column(str(MOST_DEATHS - 1))  # type: ignore[no-any-return]
+
+
+def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    return and_(row.c.is_urgent.is_(True), ~_is_begun(row))
+
+
+def _is_routine(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    return and_(row.c.is_urgent.is_(False), ~_is_begun(row))
+
+
+URGENT = _claimable(lambda row: and_(_is_urgent(row), ~_is_suspect(row)), LOGIN.c.rests_until)
 BEGUN = _claimable(lambda row: and_(_is_begun(row), ~_is_suspect(row)), LOGIN.c.floors_until)
-ROUTINE = _claimable(
-    lambda row: and_(row.c.is_urgent.is_(False), ~_is_begun(row), ~_is_suspect(row)),
-    LOGIN.c.rests_until,
-    LOGIN.c.routine_until,
-)
+ROUTINE = _claimable(lambda row: and_(_is_routine(row), ~_is_suspect(row)), LOGIN.c.rests_until, LOGIN.c.routine_until)
+URGENT_SUSPECT = _claimable(lambda row: and_(_is_urgent(row), _is_suspect(row)), LOGIN.c.rests_until)
+BEGUN_SUSPECT = _claimable(lambda row: and_(_is_begun(row), _is_suspect(row)), LOGIN.c.floors_until)
 SUSPECT = _claimable(_is_suspect, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
+"""Of any kind, where no rest stands against any: so the index of suspects alone answers."""
 
 _RIVAL = DELIVERY.alias("rival")
 _STILL_FREE = READ.where(
@@ -175,34 +180,45 @@ class Outbox:
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        """Urgent posts first, then what is begun, then the others; of each kind the logins that have rested longest.
+        """Take what `_choose` names.
 
-        What may kill us is tried alone, when there is nothing else to take; its login's other posts do not wait for it.
         The logins are locked before their deliveries are read: what another worker took until then is seen.
         """
         now = self.books.world.now()
         if not is_ready(self.books, unit):
             return []
-        has_floors = any(terms.traits.most_floors for terms in self.books.terms.values())
-        kinds = (URGENT, BEGUN, ROUTINE) if has_floors else (URGENT, ROUTINE)
-        wanted = self._find(unit, kinds, limit, now) or self._find(unit, (SUSPECT,), 1, now)
+        wanted = self._choose(unit, limit, now)
         if not wanted:
             return []
-        rows = unit.connection.execute(_STILL_FREE, {"deliveries": wanted}).mappings()
+        rows = unit.connection.execute(_STILL_FREE, {"deliveries": list(wanted.values())}).mappings()
         return self._take(unit, [to_delivery(row) for row in rows], now)
 
-    def _find(self, unit: Unit, kinds: Sequence[Select[Any]], limit: int, now: datetime) -> list[int]:
+    def _choose(self, unit: Unit, limit: int, now: datetime) -> dict[LoginId, int]:
+        """Name a delivery of each free login: urgent ones first, then what is begun, then the others.
+
+        Of each kind the logins that have rested longest come first. What may kill us is tried alone, when nothing else
+        of its kind may go; the other posts of its login do not wait for it.
+        """
+        pressing = self._find(unit, (URGENT, BEGUN), limit, now)
+        if not pressing and (suspect := self._find(unit, (URGENT_SUSPECT, BEGUN_SUSPECT), 1, now)):
+            return suspect
+        routine = self._find(unit, (ROUTINE,), limit - len(pressing), now, besides=pressing)
+        return pressing | routine or self._find(unit, (SUSPECT,), 1, now)
+
+    def _find(
+        self, unit: Unit, kinds: Sequence[Select[Any]], limit: int, now: datetime, besides: Collection[LoginId] = ()
+    ) -> dict[LoginId, int]:
         """Name one delivery of each free login, of the first of these kinds that it has, for at most so many logins."""
         found: dict[LoginId, int] = {}
         for query in kinds:
             facts = {
                 "now": now,
                 "room": limit - len(found),
-                "logins": list(found),
+                "logins": [*besides, *found],
                 "accounts": self.books.speaking,
             }
             found |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
-        return list(found.values())
+        return found
 
     def _take(self, unit: Unit, deliveries: Sequence[Delivery], now: datetime) -> list[Lease]:
         changes = [self._taking(delivery, now) for delivery in deliveries]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, RowMapping, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
@@ -32,6 +32,7 @@ from publisher.store.rows import (
     POST,
     RENDITION,
     SCHEDULE,
+    STAMP,
     read_post,
     to_delivery,
     write_post,
@@ -40,6 +41,8 @@ from publisher.store.rows import (
 from publisher.store.tables import EPOCH
 
 PLANNER = Actor(role=Role.PLANNER, name="planner")
+BASIS = "planned:"
+"""Begins the key of a stamp: from which settings a worker last planned."""
 REMEMBERED = timedelta(days=40)
 """How far back the occurrences of repeating posts are compared with the schedule."""
 NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
@@ -97,6 +100,23 @@ class Registry:
     async def version(self) -> int:
         """Give the number of the schedule in force, 0 before the first."""
         return await self.books.database.read(lambda connection: connection.scalar(NEWEST) or 0)
+
+    async def basis(self) -> str | None:
+        """Give by what the settings are known from which this worker last planned; None before the first time."""
+        written = select(STAMP.c.value).where(STAMP.c.key == f"{BASIS}{self.books.worker}")
+        return await self.books.database.read(lambda connection: connection.scalar(written))
+
+    async def note_basis(self, basis: str) -> None:
+        """Write down from which settings all was planned."""
+        if await self.basis() == basis:
+            return
+        key = f"{BASIS}{self.books.worker}"
+
+        def operation(unit: Unit) -> None:
+            unit.connection.execute(delete(STAMP).where(STAMP.c.key == key))
+            unit.connection.execute(insert(STAMP).values(key=key, value=basis))
+
+        await self.books.database.write(operation)
 
     async def schedule_text(self) -> str | None:
         """Give the schedule in force, or None before the first."""

@@ -137,6 +137,13 @@ class DeliveryRow(SQLModel, table=True):
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
         Index(
+            "suspects_by_login",
+            "login",
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'due' AND deaths >= 2"),
+        ),
+        Index(
             "next_by_state",
             "state",
             "next_at",

@@ -29,7 +29,7 @@ COMMON_POINTS = {
     "reconcile.before_commit": 6,
     "audit.before_append": 40,
 }
-"""The failpoints that ordinary work passes, and the latest passing at which one may strike."""
+"""The failpoints that ordinary work passes, and the latest passing at which one may strike in a usual campaign."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
@@ -50,7 +50,7 @@ TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
-BRIEF, BUSY = 0.3, 8
+BRIEF, LATER_IF_BUSY = 0.3, 8
 """How much earlier the passings come where there is little work, and how much later where there is very much: a life
 must do its share of it before it ends."""
 CALM_AFTER, SELDOM_CALM = 0.6, 0.04
@@ -152,7 +152,7 @@ class Deck:
             self.dice.shuffle(points)
             self._round.extend(points)
         point = self._round.popleft()
-        factor = BRIEF if self.is_brief else BUSY if self.is_busy else 1
+        factor = BRIEF if self.is_brief else LATER_IF_BUSY if self.is_busy else 1
         return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor)))
 
     def _trouble(self, *, may_order: bool) -> Kill | None:

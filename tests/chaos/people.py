@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from campaign import Campaign
 
 PAUSE_SECONDS = 2.5
+HANDS = 4
+"""People who clear up at once."""
 MOST_RETRACTED = 3
 ERRANDS = (
     "pause",
@@ -65,8 +68,9 @@ class People:
 
     def clear_up(self) -> None:
         """Let what a platform's answer has stopped go on, as an operator does who has seen to it."""
-        for (scope,) in self.campaign.publisher.books.rows(PAUSED):
-            self.campaign.publisher.resume(scope)
+        scopes = [scope for (scope,) in self.campaign.publisher.books.rows(PAUSED)]
+        with ThreadPoolExecutor(HANDS) as pool:
+            list(pool.map(self.campaign.publisher.resume, scopes))
 
     def _pause(self) -> bool:
         scope = self.dice.choice(["all", "platform:weibo", "platform:wechat"])

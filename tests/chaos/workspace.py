@@ -302,7 +302,8 @@ def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
     for entry in (original, last, others[-1]):
         entry.tight = entry.prompt = False
     if is_rough:
-        next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original).tight = True
+        brief = next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original)
+        brief.tight, brief.prompt = True, False
 
 
 def _settings(

@@ -325,13 +325,16 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     assert filed == {"daily": 4, "other": 6}
 
 
-async def test_what_is_filed_is_not_proved_again_when_another_post_is_edited(planner, tmp_path):
+@pytest.mark.parametrize("gone_out", [(), ("a",), ("a", "b")])
+async def test_what_is_filed_is_not_proved_again_when_another_post_is_edited(planner, tmp_path, gone_out):
     """A picture that is gone since stops neither its own frozen post nor a reload; it stops the post's next edit."""
     picture = tmp_path / "media" / "p.png"
     picture.parent.mkdir()
     Image.new("RGB", (300, 200)).save(picture)
     pictured = entry("p", extra='images = [{ file = "media/p.png", alt = "步骤" }]')
     await reload(planner, pictured, "schedule.toml")
+    for account in gone_out:
+        await publish(planner, account)
     picture.unlink()
     assert await reload(planner, pictured + entry("q"), "schedule.toml") == 2
     with pytest.raises(ScheduleError):

@@ -1,16 +1,19 @@
 """The schedule's file changes while the daemon is about to read it."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
 from publisher.daemon import Daemon
+from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.messages import Messages
 from publisher.settings import parse_settings
 from publisher.testing.fakes import StillWorld
 from publisher.wiring.application import open_application
-from tests.stages.test_planning import SETTINGS, entry
+from tests.stages.test_planning import SETTINGS, cron, entry
 
 WHOLE = entry("p") + entry("q")
 HALF = entry("p")
@@ -32,15 +35,46 @@ def world():
     return BusyDesk()
 
 
+@asynccontextmanager
+async def daemon_of(settings, folder, world):
+    settings = parse_settings(settings, workspace=folder)
+    async with open_application(settings, world, sends=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+
+
 @pytest.fixture
 async def daemon(tmp_path, world):
-    settings = parse_settings(SETTINGS, workspace=tmp_path)
-    async with open_application(settings, world, sends=False) as application:
-        yield Daemon(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        yield daemon
 
 
 async def posts_of(daemon):
     return {item.key.post for item in await daemon.application.board.deliveries()}
+
+
+async def test_whom_a_post_goes_to_is_settled_before_the_first_call(tmp_path, world):
+    """An account taken out of a group while the daemon stood still gets nothing, though the file is the same."""
+    (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
+    states = []
+    for members in ('["a", "b"]', '["a"]'):
+        async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, world) as daemon:
+            await daemon.prepare()
+            states.append({item.account: item.state for item in await daemon.application.board.deliveries()})
+    assert states == [
+        {"a": State.PENDING, "b": State.PENDING},
+        {"a": State.PENDING, "b": State.CANCELLED},
+    ]
+
+
+async def test_what_time_alone_brings_within_reach_is_filed_after_the_first_calls(daemon, world):
+    """A start with the same file and settings files nothing; the next planning does."""
+    daemon.schedule_file.write_text(cron("daily", "0 12 * * *"), "utf-8")
+    filed = []
+    for step in (daemon.prepare, daemon.prepare, daemon.plan):
+        await step()
+        filed.append(len(await daemon.application.board.deliveries()))
+        world.pass_time(timedelta(hours=12))
+    assert filed[0] == filed[1] < filed[2]
 
 
 async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world):

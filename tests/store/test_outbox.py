@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalStepError
 from publisher.domain.events import Actor, RetractOrdered, Role
+from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -35,7 +36,7 @@ from publisher.store.board import Board
 from publisher.store.intents import Declined
 from publisher.store.journal import newest_intents
 from publisher.store.orders import Orders
-from publisher.store.rows import ATTEMPT, AUDIT
+from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
@@ -299,6 +300,24 @@ async def test_f89_what_may_kill_a_worker_holds_up_no_other_post_of_its_login(op
         [("killer", "a")],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spent"),
+    [({"is_urgent": True}, ("routine_until", "floors_until")), ({"floors_done": 1}, ("rests_until", "routine_until"))],
+)
+async def test_f89_what_presses_goes_out_though_workers_have_died_with_it(open_desk, world, kind, spent):
+    """An urgent post keeps the share that is reserved for it, a begun thread its pace; no routine goes first."""
+    desk = await open_desk(terms_of("a"), terms_of("b", traits=replace(terms_of("b").traits, most_floors=2)))
+    await file_posts(desk.registry, post_of("pressing", ["a"], START), post_of("routine", ["b"], START))
+    await desk.rounds.ripen()
+    presses = update(DELIVERY).where(DELIVERY.c.post == "pressing").values(deaths=MOST_DEATHS - 1, **kind)
+    rests = update(LOGIN).where(LOGIN.c.id.endswith("a")).values(dict.fromkeys(spent, START + timedelta(days=1)))
+    for statement in (presses, rests):
+        await desk.books.database.write(lambda unit, statement=statement: unit.connection.execute(statement))
+    names = {item.id: item.key.post for item in await Board(desk.books).deliveries()}
+    claims = [[names[lease.delivery] for lease in await desk.outbox.claim(10)] for _ in range(3)]
+    assert claims == [["pressing"], ["routine"], []]
 
 
 async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):

@@ -117,7 +117,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     read = lists.get(history.identity_of(delivery), ())
     for look in complete:
         since = [one for one in read if look.at <= one.at <= second.intended]
-        if since and all(one.fault == EMPTIED for one in since):
+        if since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
     if any(one.finding not in {"Missing", "Unknown"} for one in looks):
         yield "sent again though a look had found something"
