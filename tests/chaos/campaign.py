@@ -314,7 +314,7 @@ def main() -> int:
     if options.sweep:
         from sweep import sweep  # noqa: PLC0415 # it starts campaigns of its own
 
-        return sweep(options.seeds, options.bugs, options.record)
+        return sweep(options)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
     try:
         findings = _run(options, folder)

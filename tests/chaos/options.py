@@ -35,6 +35,7 @@ class Options:
     expect_violation: bool = False
     sweep: bool = False
     seeds: int = 3
+    at_once: int = 3
     bugs: list[str] = field(default_factory=list)
 
 
@@ -76,5 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")
     parser.add_argument("--sweep", action="store_true", help="short campaigns against every planted bug, until caught")
     parser.add_argument("--seeds", type=int, default=usual.seeds, help="campaigns for each bug at most, in a sweep")
+    parser.add_argument("--at-once", type=int, default=usual.at_once, help="campaigns at once, in a sweep")
     parser.add_argument("--only", action="append", dest="bugs", default=[], help="this bug only, in a sweep")
     return parser

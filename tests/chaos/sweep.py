@@ -15,7 +15,8 @@ from pathlib import Path
 
 import click
 from figures import row, write_between
-from planted_names import BUGS, MUTANTS
+from options import Options
+from planted_names import BUGS, MUTANTS, SOUND
 from publisher_process import HERE
 from verdicts import Finding, read
 
@@ -25,19 +26,17 @@ SHARED = ("--database", "postgres", "--workers", "2")
 """Where others act while a worker sleeps; every third seed is spent there."""
 PROMISES = "I"
 """What counts as a catch begins with this letter: an invariant. That a hard campaign holds too many is no catch."""
-AT_ONCE = 3
-SOUND = "nothing"
-COLUMNS = ("planted mistake", "caught in campaign", "broken promises (who saw them)")
+COLUMNS = ("planted mistake", "caught by `--seed`", "broken promises (who saw them)")
 BEGIN, END = "<!-- recorded by scripts/chaos --sweep --record: begin -->", "<!-- end of the sweep -->"
 LONGEST = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
-    """How often a campaign was run against a bug, and what the last one found."""
+    """With which seeds campaigns were run against a bug, and what the last one found."""
 
     name: str
-    seeds: int
+    seeds: range
     found: Sequence[Finding]
     seconds: float
 
@@ -48,45 +47,52 @@ class Catch:
         return ", ".join(f"{name} {number}" for name, number in counted.most_common())
 
     @property
+    def tried(self) -> str:
+        return f"{self.seeds[0]} to {self.seeds[-1]}"
+
+    @property
     def cells(self) -> Sequence[str]:
-        return f"`{self.name}`", str(self.seeds) if self.found else f"not in {self.seeds}", self.by
+        return f"`{self.name}`", str(self.seeds[-1]) if self.found else f"not by {self.tried}", self.by
 
     def __str__(self) -> str:
         if not self.found:
-            return f"{self.name:28} not caught in {self.seeds} seeds, {self.seconds:.0f} s"
-        return f"{self.name:28} caught after {self.seeds}: {self.by}; {self.seconds:.0f} s"
+            return f"{self.name:28} not caught by seeds {self.tried}, {self.seconds:.0f} s"
+        return f"{self.name:28} caught by seed {self.seeds[-1]}: {self.by}; {self.seconds:.0f} s"
 
 
-def sweep(seeds: int, names: Sequence[str], page: Path | None) -> int:
-    """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon. `page` keeps the record."""
-    chosen = list(names) or sorted(BUGS | set(MUTANTS))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        sound = pool.submit(_try_all, SOUND, seeds)
-        catches = [pool.submit(_hunt, name, seeds) for name in chosen]
-        missed = [catch.result() for catch in catches if not catch.result().found]
-    alarm = sound.result()
-    if page is not None:
-        rows = [row(catch.result().cells) for catch in catches]
-        write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *rows])
-    for finding in alarm.found:
+def sweep(options: Options) -> int:
+    """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
+    chosen = options.bugs or [SOUND, *sorted(BUGS | set(MUTANTS))]
+    seeds = range(options.seed, options.seed + options.seeds)
+    with ThreadPoolExecutor(options.at_once) as pool:
+        catches = list(pool.map(lambda name: _hunt(name, seeds), chosen))
+    if options.record is not None:
+        _record(options.record, catches)
+    hunted = [catch for catch in catches if catch.name != SOUND]
+    alarms = [finding for catch in catches if catch.name == SOUND for finding in catch.found]
+    caught = sum(bool(catch.found) for catch in hunted)
+    for finding in alarms:
         click.echo(f"FALSE ALARM  {finding}")
-    click.echo(f"{len(chosen) - len(missed)} of {len(chosen)} caught; {len(alarm.found)} findings in a sound daemon")
-    return int(bool(missed or alarm.found))
+    click.echo(f"{caught} of {len(hunted)} caught; {len(alarms)} findings in a sound daemon")
+    return int(bool(caught < len(hunted) or alarms))
 
 
-def _hunt(name: str, seeds: int) -> Catch:
-    began, found, seed = time.monotonic(), [], 0
-    for seed in range(1, seeds + 1):
-        found = _campaign(name, seed)
+def _hunt(name: str, seeds: range) -> Catch:
+    """Try seed after seed until something is found."""
+    began, found, tried = time.monotonic(), list[Finding](), seeds[:1]
+    for number in range(len(seeds)):
+        tried, found = seeds[: number + 1], _campaign(name, seeds[number])
         if found:
             break
-    return _told(Catch(name=name, seeds=seed, found=found, seconds=time.monotonic() - began))
+    return _told(Catch(name=name, seeds=tried, found=found, seconds=time.monotonic() - began))
 
 
-def _try_all(name: str, seeds: int) -> Catch:
-    began = time.monotonic()
-    found = [finding for seed in range(1, seeds + 1) for finding in _campaign(name, seed)]
-    return _told(Catch(name=name, seeds=seeds, found=found, seconds=time.monotonic() - began))
+def _record(page: Path, catches: Sequence[Catch]) -> None:
+    """Put each bug's line into the page's table, in the place of what an earlier sweep said of it."""
+    known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip().splitlines()[2:]
+    rows = {line.split("|")[1].strip(): line for line in known}
+    rows |= {catch.cells[0]: row(catch.cells) for catch in catches}
+    write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *(rows[name] for name in sorted(rows))])
 
 
 def _told(catch: Catch) -> Catch:
