@@ -64,10 +64,12 @@ def sweep(options: Options) -> int:
     """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
     chosen = options.bugs or [SOUND, *sorted(BUGS | set(MUTANTS))]
     seeds = range(options.seed, options.seed + options.seeds)
+    catches = []
     with ThreadPoolExecutor(options.at_once) as pool:
-        catches = list(pool.map(lambda name: _hunt(name, seeds), chosen))
-    if options.record is not None:
-        _record(options.record, catches)
+        for catch in pool.map(lambda name: _hunt(name, seeds), chosen):
+            catches.append(catch)
+            if options.record is not None:
+                _record(options.record, catch)
     hunted = [catch for catch in catches if catch.name != SOUND]
     alarms = [finding for catch in catches if catch.name == SOUND for finding in catch.found]
     caught = sum(bool(catch.found) for catch in hunted)
@@ -87,11 +89,11 @@ def _hunt(name: str, seeds: range) -> Catch:
     return _told(Catch(name=name, seeds=tried, found=found, seconds=time.monotonic() - began))
 
 
-def _record(page: Path, catches: Sequence[Catch]) -> None:
-    """Put each bug's line into the page's table, in the place of what an earlier sweep said of it."""
+def _record(page: Path, catch: Catch) -> None:
+    """Put a bug's line into the page's table, in the place of what an earlier sweep said of it."""
     known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip().splitlines()[2:]
     rows = {line.split("|")[1].strip(): line for line in known}
-    rows |= {catch.cells[0]: row(catch.cells) for catch in catches}
+    rows[catch.cells[0]] = row(catch.cells)
     write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *(rows[name] for name in sorted(rows))])
 
 
