@@ -32,7 +32,7 @@ from .address import leads_to_article
 from .checking import problems_of
 from .profiles import BIZ, SHARE, article_cover, profile_of
 from .reads import Reads
-from .timeline import Trace, judge, read_ticket, trace_of, write_ticket
+from .timeline import TOO_SHORT, Trace, judge, read_ticket, trace_of, write_ticket
 from .traits import PLAIN, measure, traits_of
 from .wire import Site
 
@@ -132,7 +132,7 @@ class WeiboAdapter:
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
-        reply = await self._ask(site, reading.encode_timeline(site), is_spare=True)
+        reply = await self._ask(site, reading.encode_timeline(site, site.profile.listed[-1]), is_spare=True)
         timeline = reading.decode_timeline(reply, self.account.identity)
         return timeline if isinstance(timeline, Unknown) else reading.sightings(timeline, self.account.identity)
 
@@ -146,10 +146,16 @@ class WeiboAdapter:
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
-        timeline = reading.decode_timeline(await self._ask(site, reading.encode_timeline(site)), self.account.identity)
-        if isinstance(timeline, Unknown):
-            return timeline
-        return judge(timeline, trace, self.account.identity, site.profile.readable)
+        finding: Finding = TOO_SHORT
+        for count in site.profile.listed:
+            reply = await self._ask(site, reading.encode_timeline(site, count))
+            timeline = reading.decode_timeline(reply, self.account.identity)
+            if isinstance(timeline, Unknown):
+                return timeline
+            finding = judge(timeline, trace, self.account.identity, site.profile.readable)
+            if finding != TOO_SHORT:
+                break
+        return finding
 
     async def _ask(self, site: Site, call: Call, *, is_spare: bool = False) -> Reply | NotSent | Unknown:
         """Make a read, unless what is left of the day's is kept for ending doubts."""

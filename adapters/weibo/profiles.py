@@ -16,7 +16,7 @@ BUSINESS = "https://c.api.weibo.com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One set of calls. `suffix` ends their paths, `listed` is how many posts a list is asked for.
+    """One set of calls. `suffix` ends their paths, `listed` is how many posts a list is asked for, at first and then.
 
     A `strict` profile demands a link on a domain bound to the app and strips the marks of topics. `spare_reads` is how
     many of a day's reads may be made before what is left is kept for ending doubts; None where calls abound.
@@ -28,7 +28,7 @@ class Profile:
     is_strict: bool
     picture_limit: int
     readable: int
-    listed: int
+    listed: tuple[int, ...]
     spare_reads: int | None
 
 
@@ -43,7 +43,7 @@ SHARE = Profile(
     is_strict=True,
     picture_limit=1,
     readable=5,
-    listed=20,
+    listed=(20,),
     spare_reads=_SPARE,
 )
 UPDATE = Profile(
@@ -53,7 +53,7 @@ UPDATE = Profile(
     is_strict=False,
     picture_limit=1,
     readable=5,
-    listed=20,
+    listed=(20,),
     spare_reads=_SPARE,
 )
 BIZ = Profile(
@@ -63,7 +63,7 @@ BIZ = Profile(
     is_strict=False,
     picture_limit=9,
     readable=100,
-    listed=100,
+    listed=(20, 100),
     spare_reads=None,
 )
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}

@@ -82,9 +82,9 @@ class TokenFacts:
     made: int | None
 
 
-def encode_timeline(site: Site) -> Call:
+def encode_timeline(site: Site, count: int) -> Call:
     """List the newest own posts, those made by hand included. Without `since_id`: the list must reach back."""
-    query = {"count": str(site.profile.listed), "page": "1"}
+    query = {"count": str(count), "page": "1"}
     return Call(method="GET", url=site.statuses("user_timeline"), query=query, headers=site.headers)
 
 

@@ -18,6 +18,8 @@ from .reading import Item, Timeline
 
 _GRACE = timedelta(seconds=1)
 """Posts carry whole seconds; the baseline carries fractions of one."""
+TOO_SHORT = Unknown(reason="weibo_list_too_short")
+"""What a list that does not reach back shows of a post that is not in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def judge(timeline: Timeline, trace: Trace, uid: str, readable: int) -> Finding:
         likeness = receipt(alike[0].id, uid, alike[0].at)
         return Lookalike(remote_id=likeness.remote_id, url=likeness.url)
     if not _reaches_back(timeline, trace.baseline, readable):
-        return Unknown(reason="weibo_list_too_short")
+        return TOO_SHORT
     return Missing(back_to=trace.baseline.since)
 
 

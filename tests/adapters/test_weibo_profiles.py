@@ -179,7 +179,7 @@ async def test_business_list_goes_deeper_f53(speaker, parcel_of):
     assert isinstance(await adapter.find(parcel), Missing)
     route.respond(200, json={"statuses": newer, "total_number": 900})
     assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
-    assert "count=100" in str(desk.requests[0].url)
+    assert [request.url.params["count"] for request in desk.requests] == ["20", "20", "100"]
 
 
 async def test_the_note_is_a_marker_f54(speaker, parcel_of):

@@ -50,7 +50,7 @@ TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
-BRIEF, LATER_IF_BUSY = 0.3, 8
+BRIEF, LATER_IF_BUSY = 0.3, 20
 """How much earlier the passings come where there is little work, and how much later where there is very much: a life
 must do its share of it before it ends."""
 CALM_AFTER, SELDOM_CALM = 0.6, 0.04
