@@ -50,9 +50,10 @@ TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
-BRIEF, LATER_IF_BUSY = 0.3, 20
-"""How much earlier the passings come where there is little work, and how much later where there is very much: a life
-must do its share of it before it ends."""
+BRIEF = 0.3
+"""How much earlier the passings come where there is little work."""
+LATER_IF_BUSY, EACH_CALL = 20, ("http.", "outcome.", "audit.")
+"""How much later, where there is very much of it, those come that each call passes: a life must do its share first."""
 CALM_AFTER, SELDOM_CALM = 0.6, 0.04
 CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
@@ -117,7 +118,7 @@ STEP = 3
 
 @dataclass(slots=True)
 class Deck:
-    """Deals deaths. A failpoint that was not reached is dealt again, at its first passing.
+    """Deals deaths. A failpoint that was not reached is dealt again, at an earlier passing.
 
     `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm. `is_busy` is for one
     of much work in each life: calm is seldom needed. `next_sleep` is the place in SLEEPS of the sleep to be dealt next.
@@ -152,7 +153,8 @@ class Deck:
             self.dice.shuffle(points)
             self._round.extend(points)
         point = self._round.popleft()
-        factor = BRIEF if self.is_brief else LATER_IF_BUSY if self.is_busy else 1
+        is_later = self.is_busy and point.startswith(EACH_CALL)
+        factor = BRIEF if self.is_brief else LATER_IF_BUSY if is_later else 1
         return Kill(point=point, nth=self.dice.randint(1, ceil(COMMON_POINTS[point] * factor)))
 
     def _trouble(self, *, may_order: bool) -> Kill | None:
@@ -179,4 +181,4 @@ class Deck:
 
     def put_back(self, kill: Kill) -> None:
         if kill.point in COMMON_POINTS:
-            self._again.append(replace(kill, nth=1))
+            self._again.append(replace(kill, nth=kill.nth // 4 if self.is_busy and kill.nth > 4 else 1))
