@@ -18,6 +18,12 @@ def stands(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a
     return state == spelled[0] if len(spelled) == 1 else state.in_(spelled)
 
 
+def stands_open(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether a delivery is in one of these states that are neither live nor over, spelled so that their index fits."""
+    ended = [literal_column(f"'{name}'", String) for name in ("published", "cancelled", "expired")]
+    return and_(row.c.state.not_in(ended), stands(row, *states))
+
+
 def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     """Whether a pause covers the delivery."""
     return exists().where(

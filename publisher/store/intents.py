@@ -43,14 +43,14 @@ _FACTS = (
     .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
     .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 )
-_UNSEEN_RETRACTING = and_(stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
-"""What is to be taken down and has to be found first; what has its id needs no list."""
+_IS_UNSEEN = or_(~stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
+"""What is to be taken down and has its id needs no list."""
 _DOUBTS = (
-    select(ATTEMPT.c.account, func.min(ATTEMPT.c.id).label("oldest"))
-    .join(DELIVERY, and_(DELIVERY.c.id == ATTEMPT.c.delivery, DELIVERY.c.attempts == ATTEMPT.c.number))
-    .where(or_(stands(DELIVERY, State.SENDING, State.UNKNOWN), _UNSEEN_RETRACTING))
+    select(DELIVERY.c.account, func.min(ATTEMPT.c.id).label("oldest"))
+    .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+    .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING), _IS_UNSEEN)
     .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
-    .group_by(ATTEMPT.c.account)
+    .group_by(DELIVERY.c.account)
     .subquery()
 )
 _SINCE_DOUBT = (

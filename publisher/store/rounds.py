@@ -1,6 +1,6 @@
 """The keeper's rounds: time passes, leases end, waits are over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, true
@@ -10,7 +10,7 @@ from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Rip
 from publisher.domain.outcome import HoldReason
 from publisher.domain.task import reminder_due, task_of, why_hold
 from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, subject_column
+from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, stands_open, subject_column
 from publisher.store.engine import Unit
 from publisher.store.ledger import end_attempts, tell_once, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
@@ -100,7 +100,7 @@ class Rounds:
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many."""
         now = self.books.world.now()
-        asked = stands(DELIVERY, State.SUBMITTED, State.UNKNOWN)
+        asked = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 
         def verdict(delivery: Delivery) -> Event | None:
             patience = self.books.patience(delivery.account)
@@ -123,7 +123,7 @@ class Rounds:
                 return
             rows = unit.connection.execute(
                 select(DELIVERY).where(
-                    stands(DELIVERY, State.SUBMITTED),
+                    stands_open(DELIVERY, State.SUBMITTED),
                     ~exists().where(ALERT.c.code == "review_slow", ALERT.c.subject == subject_column()),
                 )
             )
@@ -142,7 +142,7 @@ class Rounds:
         def operation(unit: Unit) -> None:
             if not has_turn(unit, KEEPING):
                 return
-            rows = unit.connection.execute(select(DELIVERY).where(stands(DELIVERY, State.SUBMITTED)))
+            rows = unit.connection.execute(select(DELIVERY).where(stands_open(DELIVERY, State.SUBMITTED)))
             for delivery in [to_delivery(row) for row in rows.mappings()]:
                 task = task_of(delivery.ticket)
                 reminder = reminder_due(task, delivery.expires_at, now) if task else None
@@ -163,20 +163,24 @@ class Rounds:
     ) -> int:
         """Bring the keeper's event to every delivery that meets the condition, or to the first so many, in groups.
 
-        While another worker keeps, this one leaves it to that one, unless it is told to wait.
+        What meets it is looked up first, by whichever index fits: most rounds find nothing, and write nothing. While
+        another worker keeps, this one leaves it to that one, unless it is told to wait.
         """
-        last, changed = 0, 0
-        while True:
+        query = select(DELIVERY.c.id).where(condition).limit(most)
+        found = await self.books.database.read(lambda connection: connection.scalars(query).all())
+        groups = [found[start : start + GROUP] for start in range(0, len(found), GROUP)]
+        changed = 0
+        for group in groups:
 
-            def operation(unit: Unit, after: int = last) -> tuple[int, int]:
+            def operation(unit: Unit, group: Sequence[int] = group) -> int:
                 if not (waits or has_turn(unit, KEEPING)):
-                    return 0, 0
+                    return 0
                 now = self.books.world.now()
-                query = select(DELIVERY).where(condition, DELIVERY.c.id > after).order_by(DELIVERY.c.id).limit(GROUP)
-                found = [to_delivery(row) for row in unit.connection.execute(query).mappings()]
+                query = select(DELIVERY).where(DELIVERY.c.id.in_(group), condition).order_by(DELIVERY.c.id)
+                met = [to_delivery(row) for row in unit.connection.execute(query).mappings()]
                 changes = [
                     Change(before=delivery, event=event)
-                    for delivery in found
+                    for delivery in met
                     if (event := event_for(delivery)) is not None
                 ]
                 if ends_attempts:
@@ -184,12 +188,10 @@ class Rounds:
                 for ended in self.books.change_all(unit, changes, KEEPER):
                     if alert and ended.state in ENDED:
                         write_alert(unit, now, alert, ended)
-                return len(changes), found[-1].id if len(found) == GROUP else 0
+                return len(changes)
 
-            count, last = await self.books.database.write(operation)
-            changed += count
-            if not last or (most is not None and changed >= most):
-                return changed
+            changed += await self.books.database.write(operation)
+        return changed
 
 
 def _outwaited(delivery: Delivery) -> ExpiryPassed:

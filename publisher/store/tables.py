@@ -216,7 +216,7 @@ class AttemptRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "attempt"
     __table_args__ = (
         UniqueConstraint("delivery", "number"),
-        Index("attempts_by_login", "login", "intended_at"),
+        Index("attempts_by_login", "login", "intended_at", "floor"),
         Index("attempts_by_account", "account", "id"),
     )
     id: int | None = Field(default=None, primary_key=True)

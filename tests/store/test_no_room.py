@@ -81,7 +81,7 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
 async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
     """F81: many writes at once wait once, not one after the other."""
     answers = await asyncio.wait_for(
-        asyncio.gather(*(desk.rounds.expire() for _ in range(40)), return_exceptions=True), timeout=10
+        asyncio.gather(*(desk.outbox.claim(1) for _ in range(40)), return_exceptions=True), timeout=10
     )
     assert {type(answer) for answer in answers} == {OperationalError}
 

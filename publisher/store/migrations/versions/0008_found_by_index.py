@@ -1,4 +1,4 @@
-"""What workers have died with is found without going through all that is due."""
+"""What workers have died with, and how many calls a login has made, is found without going through all there is."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,7 +19,11 @@ def upgrade() -> None:
         sqlite_where=SUSPECTS,
         postgresql_where=SUSPECTS,
     )
+    op.drop_index("attempts_by_login", "attempt")
+    op.create_index("attempts_by_login", "attempt", ["login", "intended_at", "floor"])
 
 
 def downgrade() -> None:
+    op.drop_index("attempts_by_login", "attempt")
+    op.create_index("attempts_by_login", "attempt", ["login", "intended_at"])
     op.drop_index("suspects_by_login", "delivery")
