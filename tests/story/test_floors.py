@@ -23,7 +23,8 @@ template = "warning"
 author = "zhang"
 level = "orange"
 title = "警惕“退款客服”诈骗"
-at = "asap"
+at = {at:%Y-%m-%dT%H:%M:%S}Z
+max_late = "6h"
 to = ["beijing-tieba"]
 body = '''
 {body}
@@ -31,7 +32,8 @@ body = '''
 [post.data]
 summary = "退款原路退回，不用转账。"
 """
-LONG = POST.format(body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)))
+# Its instant is fixed: the words name the minute, and a preview may come in the next one.
+LONG = POST.format(at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)))
 THREADS, FLOORS = "/_sim/posts", "/_sim/posts?floors=1"
 
 
