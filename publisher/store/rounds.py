@@ -166,8 +166,8 @@ class Rounds:
         What meets it is looked up first, by whichever index fits: most rounds find nothing, and write nothing. While
         another worker keeps, this one leaves it to that one, unless it is told to wait.
         """
-        query = select(DELIVERY.c.id).where(condition).limit(most)
-        found = await self.books.database.read(lambda connection: connection.scalars(query).all())
+        candidates = select(DELIVERY.c.id).where(condition).limit(most)
+        found = await self.books.database.read(lambda connection: connection.scalars(candidates).all())
         groups = [found[start : start + GROUP] for start in range(0, len(found), GROUP)]
         changed = 0
         for group in groups:
