@@ -103,7 +103,6 @@ def set_up(stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         logger_factory=lambda *_: structlog.PrintLogger(cast("TextIO", sink)),
-        cache_logger_on_first_use=True,
     )
 
 

@@ -1,14 +1,25 @@
 """The log: whoever takes it may be slow, stuck or gone; the daemon does not wait for it."""
 
+import io
 import os
+import sys
 import threading
 
 import pytest
+import structlog
 
 from publisher.keeping import Machine, heed
 from publisher.store.alarms import Alarms
 from publisher.store.board import Board
-from publisher.telemetry import Sink, lines_dropped
+from publisher.telemetry import Sink, lines_dropped, log, set_aside, set_up
+
+
+@pytest.fixture
+def log_as_before():
+    """The log's settings are the process's own: the next test finds those it knew."""
+    kept = structlog.get_config()
+    yield
+    structlog.configure(**kept)
 
 
 class Stuck:
@@ -65,3 +76,14 @@ async def test_f91_dropped_lines_are_told(open_desk, world):
         await heed(machine, alarms)
     [alert] = await Board(desk.books).alerts()
     assert (alert.code, alert.facts) == ("log_dropped", {"number": "7"})
+
+
+def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as_before, monkeypatch):
+    """A stream that took an earlier line may be closed by now; the next line does not go there."""
+    set_up(io.StringIO())
+    set_aside()
+    for event in ("first", "second"):
+        with io.StringIO() as answer:
+            monkeypatch.setattr(sys, "stderr", answer)
+            log.warning(event)
+            assert event in answer.getvalue()
