@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from publisher.domain.errors import PublisherError
+from publisher.domain.errors import PublisherError, RefusedError
 from publisher.store.connection import (
     LINK,
     SESSION,
@@ -26,6 +26,7 @@ from publisher.store.connection import (
     was_committed,
 )
 from publisher.store.journal import Intent, Journal
+from publisher.store.rows import STAMP
 from publisher.store.sealing import append_entries
 from publisher.store.trouble import BUSY, trouble_of
 from publisher.world import World
@@ -38,6 +39,8 @@ MOST_REPEATS = 3
 """How often a lone operation is run again because somebody else changed its row first."""
 MOST_AT_ONCE = 80
 """How many operations share a commit at most: more would let the first of a burst wait for the last."""
+MOVED = "moved"
+"""The stamp of a database whose contents were moved, with the address of the new one."""
 TURNS = 5
 """For so many turns of the loop the next commit waits. That is what a call needs to connect and to say its first word,
 which the next group's transaction would hold up."""
@@ -216,6 +219,8 @@ class Database:
         mark: Mark | None = None
         try:
             with self.engine.begin() as connection:
+                if not self.is_shared:
+                    _must_be_open(connection)
                 for work, alike in _by_work(orders).items():
                     unit = Unit(connection)
                     results = work(unit, [order.thing for order in alike])
@@ -247,6 +252,12 @@ class Database:
         except (OSError, PublisherError) as error:
             return error
         return None
+
+
+def _must_be_open(connection: Connection) -> None:
+    """Refuse an order that has waited its turn while the contents were moved: nobody would ever read it."""
+    if to := connection.scalar(select(STAMP.c.value).where(STAMP.c.key == MOVED)):
+        raise RefusedError("database_moved", to=to)
 
 
 def _by_work(orders: Sequence[_Order]) -> Mapping[Work, list[_Order]]:

@@ -10,12 +10,11 @@ from sqlmodel import SQLModel
 
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
-from publisher.store.engine import open_engine
+from publisher.store.engine import MOVED, open_engine
 from publisher.store.home import remember_home
 from publisher.store.ledger import entry
 from publisher.store.rows import MEDIA, STAMP
 from publisher.store.sealing import append_entries
-from publisher.store.setup import MOVED
 from publisher.world import World
 
 PAGE, FEW = 500, 5

@@ -92,6 +92,9 @@ LONGEST_REST = timedelta(days=1)
 """A platform that asks for more is asked again after this."""
 
 
+_RIVAL = DELIVERY.alias("rival")
+
+
 def _may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     return and_(
         stands(row, State.DUE),
@@ -135,6 +138,13 @@ def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or a
     return row.c.deaths >= literal_column(str(MOST_DEATHS - 1))  # type: ignore[no-any-return]
 
 
+def _is_tried(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """Whether it is a suspect, and no other one is in hand: two that die together would not tell which it was."""
+    return and_(
+        _is_suspect(row), ~exists().where(stands(_RIVAL, State.CLAIMED, State.SENDING), _is_suspect(_RIVAL))
+    )
+
+
 def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     return and_(row.c.is_urgent.is_(True), ~_is_begun(row))
 
@@ -146,12 +156,11 @@ def _is_routine(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or a
 URGENT = _claimable(lambda row: and_(_is_urgent(row), ~_is_suspect(row)), LOGIN.c.rests_until)
 BEGUN = _claimable(lambda row: and_(_is_begun(row), ~_is_suspect(row)), LOGIN.c.floors_until)
 ROUTINE = _claimable(lambda row: and_(_is_routine(row), ~_is_suspect(row)), LOGIN.c.rests_until, LOGIN.c.routine_until)
-URGENT_SUSPECT = _claimable(lambda row: and_(_is_urgent(row), _is_suspect(row)), LOGIN.c.rests_until)
-BEGUN_SUSPECT = _claimable(lambda row: and_(_is_begun(row), _is_suspect(row)), LOGIN.c.floors_until)
-SUSPECT = _claimable(_is_suspect, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
+URGENT_SUSPECT = _claimable(lambda row: and_(_is_urgent(row), _is_tried(row)), LOGIN.c.rests_until)
+BEGUN_SUSPECT = _claimable(lambda row: and_(_is_begun(row), _is_tried(row)), LOGIN.c.floors_until)
+SUSPECT = _claimable(_is_tried, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
 """Of any kind, where no rest stands against any: so the index of suspects alone answers."""
 
-_RIVAL = DELIVERY.alias("rival")
 _STILL_FREE = READ.where(
     stands(DELIVERY, State.DUE),
     ~exists().where(_RIVAL.c.login == DELIVERY.c.login, stands(_RIVAL, State.CLAIMED, State.SENDING)),
@@ -196,14 +205,15 @@ class Outbox:
     def _choose(self, unit: Unit, limit: int, now: datetime) -> dict[LoginId, int]:
         """Name a delivery of each free login: urgent ones first, then what is begun, then the others.
 
-        Of each kind the logins that have rested longest come first. What may kill us is tried alone, when nothing else
-        of its kind may go; the other posts of its login do not wait for it.
+        Of each kind the logins that have rested longest come first. What may kill us comes last of its kind and is
+        tried one at a time; the other posts do not wait for it.
         """
-        pressing = self._find(unit, (URGENT, BEGUN), limit, now)
-        if not pressing and (suspect := self._find(unit, (URGENT_SUSPECT, BEGUN_SUSPECT), 1, now)):
-            return suspect
-        routine = self._find(unit, (ROUTINE,), limit - len(pressing), now, besides=pressing)
-        return pressing | routine or self._find(unit, (SUSPECT,), 1, now)
+        found = self._find(unit, (URGENT, BEGUN), limit, now)
+        suspect = self._find(unit, (URGENT_SUSPECT, BEGUN_SUSPECT), min(1, limit - len(found)), now, besides=found)
+        found |= suspect
+        found |= self._find(unit, (ROUTINE,), limit - len(found), now, besides=found)
+        room = 0 if suspect else min(1, limit - len(found))
+        return found | self._find(unit, (SUSPECT,), room, now, besides=found)
 
     def _find(
         self, unit: Unit, kinds: Sequence[Select[Any]], limit: int, now: datetime, besides: Collection[LoginId] = ()
@@ -211,6 +221,8 @@ class Outbox:
         """Name one delivery of each free login, of the first of these kinds that it has, for at most so many logins."""
         found: dict[LoginId, int] = {}
         for query in kinds:
+            if len(found) == limit:
+                break
             facts = {
                 "now": now,
                 "room": limit - len(found),

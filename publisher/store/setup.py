@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.store.connection import LINK
-from publisher.store.engine import is_corrupt, sqlite_file
+from publisher.store.engine import MOVED, is_corrupt, sqlite_file
 from publisher.store.exchange import finish
 from publisher.store.home import awaited, here, home_of
 from publisher.store.journal import TAIL_BYTES, read_journal
@@ -29,8 +29,6 @@ from publisher.world import World
 HEAD = "0008"
 """The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
 MIGRATIONS = Path(__file__).parent / "migrations"
-MOVED = "moved"
-"""The stamp of a database whose contents were moved, with the address of the new one."""
 COPY = "backup"
 """The stamp of a copy that was made to be kept: when, of what, and what the journal was then."""
 _ASKED = ("environment", MOVED, COPY)
@@ -97,13 +95,16 @@ def _plain_engine(url: str) -> Engine:
 
 def check_whole(url: str) -> None:
     """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError."""
-    file = sqlite_file(url)
-    if file is None:
+    if sqlite_file(url) is None:
         return
     with _opened(url) as connection:
-        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        _must_be_whole(connection)
+
+
+def _must_be_whole(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if found != "ok":
-        raise RefusedError("database_corrupt", file=str(file))
+        raise RefusedError("database_corrupt", file=str(connection.engine.url.database))
 
 
 @contextmanager
@@ -130,6 +131,8 @@ def _migrate(connection: Connection, world: World) -> None:
         return
     if version is not None and not list(MIGRATIONS.glob(f"versions/{version}_*.py")):
         raise RefusedError("database_newer", version=version)
+    if version is not None and connection.dialect.name == "sqlite":
+        _must_be_whole(connection)
     from alembic import command  # noqa: PLC0415 # needed only when there is something to migrate
     from alembic.config import Config  # noqa: PLC0415 # same
 

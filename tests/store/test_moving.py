@@ -84,6 +84,16 @@ async def test_everything_moves_and_the_old_books_are_closed(moving):
     assert moving.target.rsplit("/", 1)[1].split("?")[0] in refused.value.facts["to"]
 
 
+async def test_an_order_that_has_waited_for_the_move_is_refused(moving):
+    """What was opened before the move and written after it would be read by nobody: it is not taken for done."""
+    books = await moving.open(moving.source)
+    await moving.go()
+    with pytest.raises(RefusedError) as refused:
+        await file_posts(Registry(books), post_of("late", ["a"], START))
+    await books.database.close()
+    assert refused.value.code == "database_moved"
+
+
 async def test_no_password_in_the_new_address_is_written_down(moving):
     """Wherever it stands in the address, the old books name the new ones without it."""
     moving.target += f"{'&' if '?' in moving.target else '?'}password=geheim"

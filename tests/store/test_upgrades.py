@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError
 from publisher.store.audit import Audit
 from publisher.store.board import Board
 from publisher.store.books import Books
@@ -113,6 +114,22 @@ async def test_f12_a_death_after_any_step_of_an_upgrade_leaves_the_database_as_i
     connection.close()
     assert not names & {"account_mode", "watch"}
     await old.must_be_whole()
+
+
+async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it_is_changed(tmp_path):
+    """What an upgrade would write into a damaged file could not be undone: it stays as it is, to the byte."""
+    old = Old(tmp_path, VERSIONS[-2])
+    data = bytearray(old.file.read_bytes())
+    with sqlite3.connect(old.file) as connection:
+        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'look'").fetchone()
+        [size] = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    data[(page - 1) * size : page * size] = bytes(range(256)) * (size // 256)
+    old.file.write_bytes(data)
+    with pytest.raises(RefusedError) as refused:
+        await prepare(old.url, "drill", old.journal, StillWorld())
+    assert refused.value.code == "database_corrupt"
+    assert old.file.read_bytes() == data
 
 
 def test_f12_a_death_while_a_new_database_is_made_leaves_none(tmp_path):
