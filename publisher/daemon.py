@@ -29,6 +29,7 @@ from publisher.retracting import retract_due
 from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
 from publisher.store.connection import is_lost
+from publisher.store.engine import OvertakenError
 from publisher.store.home import may_plan
 from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
@@ -137,8 +138,10 @@ class Daemon:
                 self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
                 self.read_version = version
             if self.schedule is not None:
-                await plan_ahead(self.application.planner, self.schedule)
+                await plan_ahead(self.application.planner, self.schedule, version)
                 await self.application.registry.note_basis(self.application.planner.basis)
+        except OvertakenError:  # another host has put a newer version in force, from which to plan
+            await self.plan()
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._refuse(error)
 

@@ -95,13 +95,13 @@ async def _reload(planner: Planner, text: str, file: str, accept: int | None, ac
     )
 
 
-async def plan_ahead(planner: Planner, schedule: Schedule) -> int:
-    """File what has come within reach of the schedule in force. Returns how many deliveries are new.
+async def plan_ahead(planner: Planner, schedule: Schedule, version: int | None) -> int:
+    """File what has come within reach of that version of the schedule. Returns how many deliveries are new.
 
-    Nothing is cancelled here because it is not named: only a reload does that. Raises ScheduleError, when all else is
-    filed, for posts whose words cannot be sent any more.
+    Nothing is cancelled here because it is not named: only a reload does that. Raises OvertakenError, with nothing
+    filed, when a newer version is in force; ScheduleError, when all else is filed, for posts whose words cannot be
+    sent any more.
     """
-    based_on = await planner.registry.version()
     known = await planner.registry.known()
     found = compare(planner, schedule, known)
     ours = tuple(item for item in found.untargeted if set(item.accounts) <= set(planner.desk.accounts))
@@ -109,12 +109,10 @@ async def plan_ahead(planner: Planner, schedule: Schedule) -> int:
     if not (changes.filings or changes.untargeted):
         return 0
     drafts, media, problems = await _draft_all(planner, changes.filings, schedule.posts)
-    with contextlib.suppress(OvertakenError):  # a newer version is in force; the next round plans from that one
-        filed = await planner.registry.accept(Acceptance(plan=changes, drafts=drafts, media=media, based_on=based_on))
-        if problems:
-            raise ScheduleError(problems)
-        return filed
-    return 0
+    filed = await planner.registry.accept(Acceptance(plan=changes, drafts=drafts, media=media, based_on=version))
+    if problems:
+        raise ScheduleError(problems)
+    return filed
 
 
 async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:

@@ -140,9 +140,7 @@ def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or a
 
 def _is_tried(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     """Whether it is a suspect, and no other one is in hand: two that die together would not tell which it was."""
-    return and_(
-        _is_suspect(row), ~exists().where(stands(_RIVAL, State.CLAIMED, State.SENDING), _is_suspect(_RIVAL))
-    )
+    return and_(_is_suspect(row), ~exists().where(stands(_RIVAL, State.CLAIMED, State.SENDING), _is_suspect(_RIVAL)))
 
 
 def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it

@@ -14,6 +14,7 @@ Code = Literal[
     "vault_key_bad",
     "vault_locked",
     "vault_damaged",
+    "vault_unreadable",
 ]
 
 

@@ -155,12 +155,7 @@ class Vault:
 
     def _sealed(self) -> Mapping[str, str]:
         mark = _mark(self.file)
-        if mark is None:
-            return {}
-        sealed = _load(self.file, mark)
-        if sealed is None:
-            raise SecretError("vault_damaged", "*", (str(self.file),))
-        return sealed
+        return {} if mark is None else _load(self.file, mark)
 
     def _save(self, sealed: Mapping[str, str]) -> None:
         _write(self.file, json.dumps(dict(sealed), indent=1))
@@ -184,14 +179,20 @@ def _mark(file: Path) -> Mark | None:
 
 
 @lru_cache(maxsize=4)
-def _load(file: Path, _mark: Mark) -> Mapping[str, str] | None:
-    """Read the store once for each state of its file: every call of a burst asks for its own secret."""
+def _load(file: Path, _mark: Mark) -> Mapping[str, str]:
+    """Read the store once for each state of its file: every call of a burst asks for its own secret.
+
+    What fails is not remembered: a file that cannot be opened now may be in a moment, as it is.
+    """
     try:
         sealed = json.loads(file.read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    is_store = isinstance(sealed, dict) and all(isinstance(token, str) for token in sealed.values())
-    return sealed if is_store else None
+    except OSError:
+        raise SecretError("vault_unreadable", "*", (str(file),)) from None
+    except ValueError:
+        sealed = None
+    if not isinstance(sealed, dict) or not all(isinstance(token, str) for token in sealed.values()):
+        raise SecretError("vault_damaged", "*", (str(file),))
+    return sealed
 
 
 def _seal(name: str, fields: Mapping[str, str], box: "MultiFernet") -> str:

@@ -1,6 +1,8 @@
 """Secrets at rest: sealed, bound to their name, opened by the right key alone."""
 
 import json
+import os
+import resource
 import stat
 import subprocess
 import sys
@@ -87,6 +89,23 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
             act()
         assert caught.value.code == "vault_damaged"
     assert (tmp_path / "vault.json").read_text() == content
+
+
+def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path):
+    """Where no file can be opened any more, that is said and not remembered: afterwards all is as before."""
+    store = vault(tmp_path)
+    store.write("a", FIELDS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(SecretError) as caught:
+            store.read("a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "vault_unreadable"
+    assert store.read("a") == FIELDS
 
 
 def test_without_its_key_a_store_is_not_overwritten(tmp_path):

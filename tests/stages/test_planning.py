@@ -118,7 +118,7 @@ async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
     filed = await reload(planner, text, "schedule.toml")
     assert await reload(planner, text, "schedule.toml") == 0
     schedule = await schedule_in_force(planner, "schedule.toml")
-    assert await plan_ahead(planner, schedule) == 0
+    assert await plan_ahead(planner, schedule, await planner.registry.version()) == 0
     assert len(await deliveries(planner)) == filed == 2 + 6
 
 
@@ -227,7 +227,7 @@ async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(plan
     await reload(planner, text, "schedule.toml")
     world.pass_time(timedelta(days=4, minutes=10))
     schedule = await schedule_in_force(planner, "schedule.toml")
-    await plan_ahead(planner, schedule)
+    await plan_ahead(planner, schedule, await planner.registry.version())
     labels = sorted({item.key.label[:10] for item in await deliveries(planner)})
     assert labels == [f"2026-{day}" for day in ("11-25", "11-26", "11-27", "11-29", "11-30", "12-01")]
 
@@ -303,11 +303,22 @@ async def test_a_round_planned_from_an_older_version_is_not_written(planner):
 async def test_planning_ahead_never_drops_what_a_newer_file_named(planner):
     """Only a reload takes posts out; a beat with an older schedule in mind cancels nothing."""
     await reload(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
-    older = await schedule_in_force(planner, "schedule.toml")
+    older, version = await schedule_in_force(planner, "schedule.toml"), await planner.registry.version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await reload(planner, both, "schedule.toml")
-    await plan_ahead(planner, older)
+    await plan_ahead(planner, older, version)
     assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
+
+
+async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(planner, world):
+    """Between reading a version and filing from it another host may have put a newer one in force."""
+    await reload(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
+    older, version = await schedule_in_force(planner, "schedule.toml"), await planner.registry.version()
+    await reload(planner, entry("p"), "schedule.toml")
+    world.pass_time(timedelta(days=1))
+    with pytest.raises(OvertakenError):
+        await plan_ahead(planner, older, version)
+    assert {item.state for item in await deliveries(planner, post=PostId("daily"))} == {State.CANCELLED}
 
 
 async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_filed(planner, tmp_path):
@@ -320,7 +331,7 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     (tmp_path / "media" / "x.png").unlink()
     schedule = await schedule_in_force(planner, "schedule.toml")
     with pytest.raises(ScheduleError):
-        await plan_ahead(replace(planner, days_ahead=3), schedule)
+        await plan_ahead(replace(planner, days_ahead=3), schedule, await planner.registry.version())
     filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
     assert filed == {"daily": 4, "other": 6}
 
@@ -359,7 +370,7 @@ async def test_a_delivery_held_for_an_edit_and_ruled_to_go_is_not_held_again(pla
     [held] = await deliveries(planner, account=AccountId("b"))
     _rounds, outbox = rooms(planner)
     await rule(outbox, held, Ruling.RESEND, by="li", reason="old words are fine")
-    await plan_ahead(planner, await schedule_in_force(planner, "schedule.toml"))
+    await plan_ahead(planner, await schedule_in_force(planner, "schedule.toml"), await planner.registry.version())
     [after] = await deliveries(planner, account=AccountId("b"))
     assert after.state is State.DUE
 
