@@ -237,6 +237,10 @@ class LoginHttp:
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _begun: int = 0
+    _waiting: int = 0
+    _replies: dict[str, tuple[int, Call, Reply]] = field(default_factory=dict, repr=False)
+    """The newest reply from each address, and the number of its call, as long as others wait for their turn."""
 
     async def ask(self, call: Call) -> Reply | NotSent | Unknown:
         """Make a call that may be repeated: it is, up to three times, while it brings nothing or a server error."""
@@ -269,19 +273,37 @@ class LoginHttp:
         return answer
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
-        return await self._call(call, _Progress(before_first_byte=_nothing, failpoint=_nothing), ASK_CAP)
+        progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
+        return await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
 
-    async def _call(self, call: Call, progress: _Progress, cap: int) -> Reply | Trouble:
-        request = _request(call, progress)
+    async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
+        """Make a call in its turn.
+
+        One that `may_share` takes the reply to another that asked the same, if that began after this one was wanted:
+        of an account with many doubts one list shows what has become of all of them.
+        """
+        request, begun = _request(call, progress), self._begun
         if not self.allow(request.url.host):
             return NotSent(reason="host_not_allowed")
+        self._waiting += 1
         try:
             async with asyncio.timeout(self.deadline.total_seconds()), self._turn:
+                number, asked, reply = self._replies.get(call.url, (0, None, None))
+                if may_share and reply and number > begun and asked == call:
+                    return reply
                 progress.before_first_byte()
                 progress.was_handed_over = True
-                return await self._send(request, cap)
+                self._begun = number = self._begun + 1
+                answer = await self._send(request, cap)
+                if may_share and isinstance(answer, Reply):
+                    self._replies[call.url] = number, call, answer
+                return answer
         except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
             return progress.blame(error)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._replies.clear()
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
         async with _closing(await self.transport.handle_async_request(request)) as response:

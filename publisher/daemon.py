@@ -44,7 +44,8 @@ from publisher.world import World
 
 AT_ONCE = 300
 """Calls in flight at most; a login never has more than one."""
-READS_AT_ONCE = 100
+READS_AT_ONCE = 500
+"""Reads at most, together: those of one login wait for one another, and what asks the same is asked once."""
 WATCHED_AT_ONCE = 10
 """Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
 GRACE = 25.0

@@ -71,7 +71,7 @@ from publisher.store.ledger import (
     write_audit,
     write_look,
 )
-from publisher.store.parcels import last_parcel
+from publisher.store.parcels import last_parcels
 from publisher.store.recovery import bring_back, is_ready
 from publisher.store.rows import (
     ATTEMPT,
@@ -409,7 +409,8 @@ class Outbox:
         return await database.read(lambda connection: self._doubts(connection, read(connection)))
 
     def _doubts(self, connection: Connection, deliveries: Sequence[Delivery]) -> list[Doubt]:
-        return [Doubt(delivery=item, parcel=last_parcel(self.books, connection, item)) for item in deliveries]
+        parcels = last_parcels(self.books, connection, deliveries)
+        return [Doubt(delivery=item, parcel=parcel) for item, parcel in zip(deliveries, parcels, strict=True)]
 
     def _put_off(self, unit: Unit, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Let these be read next when the read that begins now must have ended."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, bindparam, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, bindparam, literal_column, select
 
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import Attempt, Delivery, State
 from publisher.domain.rendition import Baseline, Parcel
 from publisher.domain.task import task_of
@@ -15,32 +17,39 @@ from publisher.store.rows import ATTEMPT, DELIVERY, MEDIA, RENDITION, read_rendi
 REMEMBERED = 200
 """How many of an account's own ids go along with a parcel, newest first."""
 _OWNED = (
-    select(DELIVERY.c.remote_id)
+    select(DELIVERY.c.id, DELIVERY.c.remote_id)
     .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.live_at.is_not(None))
-    .where(DELIVERY.c.id != bindparam("delivery"))
     .order_by(DELIVERY.c.live_at.desc())
-    .limit(bindparam("most"))
+    .limit(literal_column(str(REMEMBERED)))
+)
+_NEWEST = (
+    select(ATTEMPT, RENDITION.c.body)
+    .join(RENDITION, RENDITION.c.fingerprint == bindparam("rendition"))
+    .where(ATTEMPT.c.delivery == bindparam("delivery"), ATTEMPT.c.floor <= bindparam("floor"))
+    .order_by(ATTEMPT.c.number.desc())
+    .limit(literal_column("1"))
 )
 
 
-def last_parcel(books: Books, connection: Connection, delivery: Delivery) -> Parcel | None:
-    """Make the parcel of a delivery's newest attempt, for reading: without picture bytes. None when there is none.
+def last_parcels(books: Books, connection: Connection, deliveries: Sequence[Delivery]) -> list[Parcel | None]:
+    """Make the parcel of each delivery's newest attempt, for reading: without picture bytes. None where there is none.
 
     Of several floors it is the one in question; before its first call, what the call before it tells must do.
     """
-    attempts = connection.execute(
-        select(ATTEMPT)
-        .where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.floor <= _floor_of(delivery))
-        .order_by(ATTEMPT.c.number.desc())
-        .limit(1)
-    )
-    row = attempts.mappings().one_or_none()
-    if row is None:
-        return None
-    bodies = connection.execute(select(RENDITION.c.body).where(RENDITION.c.fingerprint == delivery.rendition))
-    parcel = _parcel(books, delivery, to_attempt(row), row["newest_id"], bodies.scalar_one())
-    is_by_hand = task_of(delivery.ticket) is not None
-    return replace(parcel, owned_ids=_owned_ids(connection, delivery), is_by_hand=is_by_hand)
+    owned: dict[AccountId, Sequence[Any]] = {}
+    parcels: list[Parcel | None] = []
+    for delivery in deliveries:
+        facts = {"delivery": delivery.id, "floor": _floor_of(delivery), "rendition": delivery.rendition}
+        row = connection.execute(_NEWEST, facts).mappings().one_or_none()
+        if row is None:
+            parcels.append(None)
+            continue
+        if delivery.account not in owned:
+            owned[delivery.account] = connection.execute(_OWNED, {"account": delivery.account}).all()
+        others = frozenset(one.remote_id for one in owned[delivery.account] if one.id != delivery.id)
+        parcel = _parcel(books, delivery, to_attempt(row), row["newest_id"], row["body"])
+        parcels.append(replace(parcel, owned_ids=others, is_by_hand=task_of(delivery.ticket) is not None))
+    return parcels
 
 
 def make_parcel(
@@ -96,8 +105,3 @@ def newest_id(account: ColumnElement[str]) -> ScalarSelect[str | None]:
         .limit(1)
         .scalar_subquery()
     )
-
-
-def _owned_ids(connection: Connection, delivery: Delivery) -> frozenset[str]:
-    owned = connection.execute(_OWNED, {"account": delivery.account, "delivery": delivery.id, "most": REMEMBERED})
-    return frozenset(row.remote_id for row in owned)

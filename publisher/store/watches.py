@@ -19,7 +19,7 @@ from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, read_row, tell, write_look
 from publisher.store.modes import modes_in_force
 from publisher.store.outbox import Doubt
-from publisher.store.parcels import last_parcel
+from publisher.store.parcels import last_parcels
 from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, REACH, SIGHTING, WATCH, to_attempt, to_delivery, to_look
 from publisher.store.tables import EPOCH
 from publisher.store.turns import has_turn
@@ -130,7 +130,8 @@ class Watches:
         self._note_verified(unit, [to_delivery(row) for row in rows if row["remote_id"] in texts], texts)
         missed = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["live_at"] > since]
         asked = self._longest_unasked(unit, missed)
-        return [Doubt(delivery=item, parcel=last_parcel(self.books, unit.connection, item)) for item in asked]
+        parcels = last_parcels(self.books, unit.connection, asked)
+        return [Doubt(delivery=item, parcel=parcel) for item, parcel in zip(asked, parcels, strict=True)]
 
     def _reaches_back_to(self, seen: Sequence[Sighting]) -> datetime:
         """Say from when on a list should show all; its oldest entry may be a pinned one, and proves nothing."""

@@ -319,8 +319,66 @@ async def test_one_call_of_a_login_at_a_time():
         return httpx.Response(200, json={})
 
     http = http_for(transport=httpx.MockTransport(count))
-    await asyncio.gather(*(http.ask(post("http://localhost/x")) for _ in range(5)))
+    await asyncio.gather(*(http.ask(post(f"http://localhost/{number}")) for number in range(5)))
     assert most == 1
+
+
+class Counting:
+    """A platform that numbers its replies, and cuts the calls that it is told to."""
+
+    def __init__(self, *cut):
+        self.calls, self.cut = 0, cut
+
+    async def __call__(self, _request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        number = self.calls
+        await asyncio.sleep(0)
+        if number in self.cut:
+            raise httpx.ReadError("x")
+        return httpx.Response(200, json=number)
+
+
+def numbers(replies):
+    return [int(reply.body) for reply in replies]
+
+
+async def test_reads_that_wait_together_and_ask_the_same_are_asked_once():
+    """Each gets a reply to a call that began after it was wanted: never that of the call which was under way."""
+    platform = Counting()
+    http = http_for(transport=httpx.MockTransport(platform))
+    read = post("http://localhost/x")
+    assert numbers(await asyncio.gather(*(http.ask(read) for _ in range(5)))) == [1, 2, 2, 2, 2]
+    assert numbers([await http.ask(read)]) == [3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"is_repeatable": False}, {"query": {"page": "2"}}, {"headers": {"token": "2"}}, {"form": {"x": "2"}}],
+)
+async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_itself(change):
+    """A reply is shared only where every part of the call is the same, and a repeat would do nothing."""
+    platform = Counting()
+    http = http_for(transport=httpx.MockTransport(platform))
+    first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
+    calls = [first, first, other, other] if "is_repeatable" in change else [first, first, other]
+    replies = numbers(await asyncio.gather(*map(http.ask, calls)))
+    assert sorted(replies) == list(range(1, len(calls) + 1))
+
+
+async def test_creating_calls_never_share_a_reply():
+    """Two attempts with the same words are two calls."""
+    platform = Counting()
+    http = http_for(transport=httpx.MockTransport(platform))
+    calls = (http.create(post("http://localhost/x"), PARCEL) for _ in range(3))
+    assert numbers(await asyncio.gather(*calls)) == [1, 2, 3]
+
+
+async def test_trouble_is_shared_with_nobody():
+    """Whoever waited behind a call that was cut asks for itself."""
+    platform = Counting(1, 2)
+    http = http_for(transport=httpx.MockTransport(platform))
+    replies = await asyncio.gather(*(http.ask(post("http://localhost/x")) for _ in range(4)))
+    assert min(numbers(replies)) == 3
 
 
 @pytest.mark.parametrize(

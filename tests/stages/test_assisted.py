@@ -22,7 +22,7 @@ from publisher.reviewing import Ruling, person, rule
 from publisher.store.board import Board
 from publisher.store.modes import Modes
 from publisher.store.orders import Orders
-from publisher.store.parcels import last_parcel
+from publisher.store.parcels import last_parcels
 from publisher.store.tasks import Tasks
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, FakeAdapter
@@ -81,7 +81,7 @@ class Scene:
     async def parcel(self):
         """Give the last attempt's parcel without taking a turn to read, as others on the same books would notice."""
         books, delivery = self.desk.books, await self.now()
-        return await books.database.read(lambda connection: last_parcel(books, connection, delivery))
+        return await books.database.read(lambda connection: last_parcels(books, connection, [delivery])[0])
 
     async def report(self):
         await self.tasks.report((await self.now()).id, URL, LI)

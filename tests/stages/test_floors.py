@@ -23,7 +23,7 @@ from publisher.reviewing import Ruling, person, rule
 from publisher.simulator import create_app
 from publisher.store.board import Board
 from publisher.store.orders import Orders
-from publisher.store.parcels import last_parcel
+from publisher.store.parcels import last_parcels
 from publisher.store.tasks import Tasks
 from publisher.testing.builders import PATIENCE, QUOTA, file_posts, post_of, terms_of
 from publisher.testing.fakes import START, TRAITS, FakeAdapter
@@ -157,7 +157,7 @@ async def test_floors_by_hand_are_a_task_each(open_desk, world):
 async def parcel_of(desk):
     """Give the parcel of the only delivery's newest attempt."""
     delivery = await state_of(desk)
-    return await desk.books.database.read(lambda connection: last_parcel(desk.books, connection, delivery))
+    return await desk.books.database.read(lambda connection: last_parcels(desk.books, connection, [delivery])[0])
 
 
 @pytest.fixture
