@@ -21,12 +21,16 @@ NOTICE = 85
 """Syslog's number for a notice of the security facility that ordinary users do not read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Mooring:
-    """Where anchors go: a file, and the system log's socket where the operator wants them there as well."""
+    """Where anchors go: a file, and the system log's socket where the operator wants them there as well.
+
+    `logged` is what the system log has taken last, as it cannot be read back.
+    """
 
     file: Path
     syslog: Path | None = None
+    logged: Anchor | None = None
 
 
 async def anchor(audit: Audit, mooring: Mooring) -> None:
@@ -37,8 +41,8 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
         if last is not None and not await audit.agrees(last):  # told first: the next anchor may agree again
             log.error("audit_broken", sequence=last.sequence)
             await audit.tell("audit_broken", str(last.sequence))
-        if head is not None and (last is None or (last.chain, last.hash) != (head.chain, head.hash)):
-            await asyncio.to_thread(_write, mooring, head)
+        if head is not None:
+            await asyncio.to_thread(_write, mooring, head, last)
     except OSError as error:
         log.error("audit_anchor_failed", error=type(error).__name__, number=error.errno)
         await audit.tell("audit_anchor_failed", error.strerror or type(error).__name__)
@@ -81,17 +85,27 @@ def _words_of_mail(file: Path) -> Iterator[str]:
             yield from words.decode("utf-8", "replace").splitlines()
 
 
-def _write(mooring: Mooring, head: Anchor) -> None:
+def _write(mooring: Mooring, head: Anchor, last: Anchor | None) -> None:
+    """Tell each place of a head that it does not have yet. Raises OSError."""
+    if _has_moved(last, head):
+        _add(mooring.file, spell_anchor(head))
+    if mooring.syslog is not None and _has_moved(mooring.logged, head):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(1)
+            sender.sendto(f"<{NOTICE}>publisher: audit anchor {spell_anchor(head)}".encode(), str(mooring.syslog))
+        mooring.logged = head
+
+
+def _has_moved(last: Anchor | None, head: Anchor) -> bool:
+    return last is None or (last.chain, last.hash) != (head.chain, head.hash)
+
+
+def _add(path: Path, line: str) -> None:
     """Add one line and sync it; a line that a death has torn is ended first."""
-    line = spell_anchor(head)
-    mooring.file.parent.mkdir(parents=True, exist_ok=True)
-    with mooring.file.open("a+b") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         is_torn = file.read() not in {b"", b"\n"}
         file.write(b"\n" * is_torn + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    if mooring.syslog is not None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(1)
-            sender.sendto(f"<{NOTICE}>publisher: audit anchor {line}".encode(), str(mooring.syslog))

@@ -13,7 +13,7 @@ from pathlib import Path
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from watchfiles import awatch
 
-from publisher.anchoring import anchor
+from publisher.anchoring import Mooring, anchor
 from publisher.delivering import deliver_due
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
@@ -83,9 +83,11 @@ class Daemon:
     first_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
     machine: Machine = field(init=False)
+    mooring: Mooring = field(init=False)
 
     def __post_init__(self) -> None:
         self.machine = Machine.of(self.application.world)
+        self.mooring = mooring_of(self.application.settings)
 
     async def deliver(self) -> None:
         await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
@@ -108,7 +110,7 @@ class Daemon:
         await keep(self.application.rounds)
 
     async def anchor(self) -> None:
-        await anchor(self.application.audit, mooring_of(self.application.settings))
+        await anchor(self.application.audit, self.mooring)
 
     async def mail(self) -> None:
         await mail_head(self.application.audit, mail_of(self.application.settings))

@@ -13,6 +13,7 @@ from publisher.domain.outcome import (
     Gone,
     Health,
     HoldReason,
+    Lookalike,
     NotSent,
     Outcome,
     Published,
@@ -153,8 +154,8 @@ class WeiboAdapter:
             if isinstance(timeline, Unknown):
                 return timeline
             finding = judge(timeline, trace, self.account.identity, site.profile.readable)
-            if finding != TOO_SHORT:
-                break
+            if finding != TOO_SHORT and not isinstance(finding, Lookalike):
+                break  # a longer list may show our own post below one that looks like it
         return finding
 
     async def _ask(self, site: Site, call: Call, *, is_spare: bool = False) -> Reply | NotSent | Unknown:

@@ -144,9 +144,12 @@ def _secret(account: Account, settings: Settings) -> Mapping[str, str]:
 
 
 async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:
-    """Ask the books once more before a call whose preparation took so long that people may have stopped it."""
-    world = outbox.books.world
-    return world.now() - parcel.intended_at < FRESH or await outbox.may_go_on(parcel)
+    """Ask the books once more before a call whose preparation took so long that people may have stopped it.
+
+    A clock that was set back meanwhile cannot tell how long that was.
+    """
+    took = outbox.books.world.now() - parcel.intended_at
+    return timedelta(0) <= took < FRESH or await outbox.may_go_on(parcel)
 
 
 def allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:

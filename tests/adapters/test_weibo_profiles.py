@@ -182,6 +182,22 @@ async def test_business_list_goes_deeper_f53(speaker, parcel_of):
     assert [request.url.params["count"] for request in desk.requests] == ["20", "20", "100"]
 
 
+async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(speaker, parcel_of):
+    """F54: staff have posted the same words by hand since; the list that reaches back holds ours as well."""
+    adapter, desk = speaker("biz")
+    number = int(POST_ID)
+    by_hand = post(TEXT.replace("K7QM-4R2T", ""), str(number + 40))
+    newer = [post("别的", str(number + 39 - place)) for place in range(24)]
+    route = desk.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
+    route.side_effect = lambda request: httpx.Response(
+        200, json={"statuses": [by_hand, *newer, post(TEXT)][: int(request.url.params["count"])], "total_number": 900}
+    )
+    finding = await adapter.find(parcel_of("weibo", text=TEXT))
+    assert isinstance(finding, Published)
+    assert finding.receipt.remote_id == POST_ID
+    assert [request.url.params["count"] for request in desk.requests] == ["20", "100"]
+
+
 async def test_the_note_is_a_marker_f54(speaker, parcel_of):
     """F54: a post whose words were changed is known by the note that stays with it, but its words were not seen."""
     adapter, desk = speaker("update")

@@ -17,9 +17,10 @@ from publisher.settings import parse_settings
 from publisher.store.alarms import CLOCK, Alarms
 from publisher.store.board import Board
 from publisher.store.intents import Declined
+from publisher.store.orders import Orders
 from publisher.testing.builders import file_posts, post_of
 from publisher.testing.fakes import START
-from publisher.wiring.application import open_application
+from publisher.wiring.application import _may_go, open_application
 from tests.stages.test_delivering import beat, run_on, stage
 from tests.stages.test_planning import SETTINGS, entry
 
@@ -51,6 +52,19 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, wor
     await file_posts(desk.registry, post)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=10))
     assert len(fake.calls) == 1
+
+
+async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
+    """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    parcel = await desk.outbox.intend(lease)
+    world.jump(-HOUR)
+    assert await _may_go(desk.outbox, parcel)
+    await Orders(desk.books).pause("all", person("li"), "drill")
+    assert not await _may_go(desk.outbox, parcel)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])

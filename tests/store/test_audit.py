@@ -467,3 +467,21 @@ async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(co
     copy.cut(copy.anchors[-1].sequence - 2)
     await anchor(Audit(copy.books), mooring)
     assert [alert.code for alert in await Board(copy.books).alerts()].count("audit_broken") == 1
+
+
+async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(open_desk, tmp_path):
+    """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
+    desk = await open_worked(open_desk)
+    audit, log = Audit(desk.books), tmp_path / "log"
+    mooring = Mooring(file=tmp_path / "anchors.log", syslog=log)
+    for _ in range(2):
+        await anchor(audit, mooring)
+        assert "audit_anchor_failed" in await alerts(desk)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(log))
+        listener.settimeout(5)
+        await anchor(audit, mooring)
+        heard = listener.recv(4096).decode()
+    assert (await audit.head()).hash in heard
+    assert "audit_anchor_failed" not in await alerts(desk)
+    assert len(list(anchors_of(mooring.file))) == 1
