@@ -1,5 +1,6 @@
 # Sourced by the other scripts: makes .venv and installs what is pinned in the file named by $pinned, once.
 cd "$(dirname "$0")/.."
+unset PYTHONDONTWRITEBYTECODE # tests and campaigns start it a thousand times; compiling takes longer than starting
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

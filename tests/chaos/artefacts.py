@@ -19,8 +19,8 @@ from workspace import CANARY, REPEATING, TIGHT_EXPIRES
 if TYPE_CHECKING:
     from campaign import Campaign
 
-REST_WITHIN = 240.0
-"""Seconds in which everything must have come to rest after it was due; a campaign waits so long."""
+REST_WITHIN = 60.0
+"""Seconds after which what has not moved is stuck; a campaign waits longer for anything to move."""
 LASTS = timedelta(days=1)
 """How long a post holds true that says nothing else."""
 WATCH_EVERY = 3600.0

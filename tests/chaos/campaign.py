@@ -22,7 +22,7 @@ from random import Random
 from typing import Any
 
 import click
-from artefacts import save
+from artefacts import RESENDS, save
 from figures import figures_of, record, tell
 from glance import BELIEVED, HEARD, KNOWN, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
@@ -188,6 +188,7 @@ class Campaign:
             identities={account.id: account.identity for account in self.workspace.accounts.values()},
             follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
             edited=frozenset(self.people.edited),
+            only_once=frozenset(one.id for one in self.workspace.accounts.values() if not RESENDS[one.platform]),
         )
 
     def _write(self, wave: int, share: int) -> None:
@@ -259,8 +260,7 @@ class Campaign:
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1
-            death = kill.point if kill.point and is_reached else MOMENT
-            self.reached[{"freeze": FREEZE, "full": FULL}.get(kill.deed, death)] += 1
+            self.reached[_told_as(kill, is_reached=is_reached)] += 1
             self.in_sending += left
             self.calls_cut += bool(left)
         fate = "reached" if is_reached else "-"
@@ -307,6 +307,15 @@ class Campaign:
         identities = self.task.identities
         for account, instant, *more in self.publisher.books.rows(query):
             yield (identities[account], instant / MICRO, *more)
+
+
+def _told_as(kill: Kill, *, is_reached: bool) -> str:
+    """Say what became of a daemon; one that did not fall asleep, or had no full disk, was only killed."""
+    if kill.deed == "full" and is_reached:
+        return FULL
+    if kill.deed == "freeze" and (is_reached or kill.point is None):
+        return FREEZE
+    return kill.point if kill.point and is_reached else MOMENT
 
 
 def main() -> int:

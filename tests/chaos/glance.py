@@ -1,4 +1,4 @@
-"""A glance into the books, by SQL that only reads: for pace and figures. No verdict rests on it."""
+"""A glance into the books, by SQL that only reads: for pace and figures, and for what a worker heard and believed."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -47,8 +47,10 @@ class Books:
         try:
             with closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as books:
                 return books.execute(query).fetchall()
-        except sqlite3.OperationalError:  # killed before the first migration was through
-            return []
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error) or not self.file.exists():  # killed before the first migration was through
+                return []
+            raise
 
     def _of_server(self, query: str) -> Sequence[tuple[Any, ...]]:
         import psycopg  # noqa: PLC0415 # needed for this sort of database only

@@ -1,4 +1,7 @@
-"""The verdict, from what the platforms saw and what staff are shown; nothing else is asked."""
+"""The verdict, from what the platforms saw and what staff are shown.
+
+The books are asked for two things that no platform can know: which answers were heard, and what they were taken for.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -10,14 +13,13 @@ from troubles import CREATING, REFUSED, RETRY_AFTER
 
 NUMBER = re.compile(r"第(\d{4})期")
 """The number in a post's title, by which its copies are known on every platform."""
-RULES = frozenset({"absent", "absent_twice", "poison", "original_held"})
-"""The holds that a rule demands after deaths and lost replies: proven absence that may not be answered by another
-call, a delivery that was in the hand of three workers that died, and what follows a post that is held itself."""
-SPARED = RULES - {"absent"}
-"""Those of which there may be few: a daemon could hold too soon. Where a platform allows no other call, each absence is
-held, however many there are."""
+RULES = frozenset({"absent_twice", "poison", "original_held"})
+"""The holds that a rule demands after deaths and lost replies: a second absence, a delivery that was in the hand of
+three workers that died, and what follows a post that is held itself. There may be few: a daemon could hold too soon."""
+ABSENT = "absent"
+"""The hold of a first absence: always right where the platform allows no other call, however many there are."""
 NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
-UNMADE = frozenset({*RULES, "captcha"})
+UNMADE = frozenset({*RULES, ABSENT, "captcha"})
 """Holds of what was never made."""
 EXPLAINED = {
     "captcha": ("captcha",),
@@ -26,6 +28,7 @@ EXPLAINED = {
     "account": ("api_error",),
     "permission": ("api_error",),
     "lookalike": ("rewrite",),
+    ABSENT: ("duplicate", "review"),
 }
 """Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
 REFUSALS = ("api_error",)
@@ -39,7 +42,6 @@ LONG_AGO = float("-inf")
 MAKING = frozenset(endpoint for endpoints in CREATING.values() for endpoint in endpoints)
 MOST_HELD, FEW_HELD = 0.03, 15
 """Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
-ENDED = frozenset({"published", "retracted", "cancelled", "failed", "expired", "removed"})
 
 REPEATING = "daily-"
 """Posts that fall due long after the campaign; how they are planned is for the checker."""
@@ -72,13 +74,15 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What was asked for: the state in which each duty must end (or one of several, divided by `|`), the platform's own
-    name of each account, which post follows which, and which were edited on their way.
+    name of each account, which post follows which, which were edited on their way, and the accounts whose platform
+    allows no second call.
     """
 
     wanted: Mapping[Duty, str]
     identities: Mapping[str, str]
     follows: Mapping[str, str] = field(default_factory=dict)
     edited: frozenset[str] = frozenset()
+    only_once: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -125,11 +129,11 @@ def judge(
         row = shown.get(duty)
         hold = row and hold_of(row, shown, task)
         _judge_one(verdict, duty, state, made=copies[duty], row=row, hold=hold and _excused(hold, duty, task, seen))
-        if row and _was_refused(row) and seen.explains(task.identities[duty[1]], REFUSALS):
+        if row and _was_refused(row) and not copies[duty] and seen.explains(task.identities[duty[1]], REFUSALS):
             verdict.lost.pop()
             verdict.refused += 1
     verdict.wrong += [f"in the status, but never planned: {_name(duty)}" for duty in shown.keys() - wanted.keys()]
-    spared = sum(number for reason, number in verdict.held.items() if reason in SPARED)
+    spared = sum(number for reason, number in verdict.held.items() if reason in RULES)
     if spared > max(FEW_HELD, MOST_HELD * len(wanted)):
         verdict.too_many.append(f"too many held: {dict(verdict.held)}")
     return verdict
@@ -149,7 +153,7 @@ def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
         if kind != "recv":
             if kind == "reply" and entry["status"] == TOO_MANY:
                 asked[account] = entry["t"]
-            if kind == "reply" and entry["fault"] == FOREIGN:
+            if kind == "reply" and FOREIGN in (entry["fault"] or "").split("+"):
                 seen.foreign.append((account, entry["t"]))
             continue
         if entry["endpoint"] in MAKING and entry["t"] < asked.get(account, LONG_AGO) + RETRY_AFTER - SLACK:
@@ -179,6 +183,8 @@ def _credulous(seen: Seen, believed: Iterable[tuple[str, float, str | None]]) ->
 def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
     """Give the hold if a rule demands it here."""
     if hold in RULES or (hold == "edited" and duty[0] in task.edited):
+        return hold
+    if hold == ABSENT and duty[1] in task.only_once:
         return hold
     return hold if seen.explains(task.identities[duty[1]], EXPLAINED.get(hold, ())) else None
 

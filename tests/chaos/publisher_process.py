@@ -247,7 +247,7 @@ def _fill_disk(daemon: subprocess.Popen[bytes], kill: Kill) -> bool:
     if daemon.poll() is None:
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
         _let_live(daemon, AFTERMATH)
-    return False
+    return True
 
 
 def _let_live(daemon: subprocess.Popen[bytes], seconds: float) -> None:

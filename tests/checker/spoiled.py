@@ -280,6 +280,16 @@ def sent_again_after_an_emptied_list(run: Artefacts) -> None:
     add_entry(run, like, platform=row["platform"], account=f"id-{row['account']}", t=looks[1]["at"] / 1e6)
 
 
+def sent_again_after_a_list_emptied_among_others(run: Artefacts) -> None:
+    """The second look read a whole list, the first one did not."""
+    first, second = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]][:2]
+    row = row_of(run, "absent twice")
+    like = {**call_of(run, "plain"), "endpoint": "/2/statuses/user_timeline.json", "fault": None}
+    where = {"platform": row["platform"], "account": f"id-{row['account']}"}
+    add_entry(run, like, **where, t=first["at"] / 1e6, fault="empty_list+list_late")
+    add_entry(run, like, **where, t=second["at"] / 1e6)
+
+
 def sent_again_where_none_may(run: Artefacts) -> None:
     for platform in run.documents["settings"]["platforms"].values():
         platform["may_resend"] = False
@@ -318,6 +328,14 @@ def failed_without_a_refusal(run: Artefacts) -> None:
 
 def held_without_a_rule(run: Artefacts) -> None:
     row_of(run, "edited")["reason"] = "too_busy"
+
+
+def held_as_absent_where_another_call_is_allowed(run: Artefacts) -> None:
+    row_of(run, "edited")["reason"] = "absent"
+
+
+def lost_after_a_ruling_to_send(run: Artefacts) -> None:
+    row_of(run, "blocked").update(state="expired", reason="expired")
 
 
 def nobody_told(run: Artefacts) -> None:
@@ -372,6 +390,10 @@ def believed_unseen(run: Artefacts) -> None:
 
 def number_left_out(run: Artefacts) -> None:
     attempts_of(run, "absent twice")[-1]["number"] += 1
+
+
+def last_attempt_lost(run: Artefacts) -> None:
+    run.rows["attempt"].remove(attempts_of(run, "absent twice")[-1])
 
 
 def one_epoch_twice(run: Artefacts) -> None:
@@ -556,6 +578,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         looked_not_far_back,
         sent_again_though_seen,
         sent_again_after_an_emptied_list,
+        sent_again_after_a_list_emptied_among_others,
         sent_again_where_none_may,
         sent_though_written_as_not_sent,
         ruled_by_nobody,
@@ -563,11 +586,17 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         floor_before_the_last_was_live,
     ),
     "I8": (claims_what_was_not_made, claims_anothers_post, one_id_twice),
-    "I9": (lost_without_an_outage, failed_without_a_refusal, held_without_a_rule),
+    "I9": (
+        lost_without_an_outage,
+        lost_after_a_ruling_to_send,
+        failed_without_a_refusal,
+        held_without_a_rule,
+        held_as_absent_where_another_call_is_allowed,
+    ),
     "I10": (nobody_told, told_too_late),
     "I11": (a_stranger_on_the_account, cancelled_yet_live),
     "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
-    "I13": (number_left_out, one_epoch_twice, two_calls_at_once),
+    "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),
     "I14": (called_under_a_pause, ordered_pause_forgotten),
     "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),
     "I16": (called_after_the_retraction, never_taken_down, floor_after_the_retraction),

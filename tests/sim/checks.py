@@ -3,6 +3,7 @@
 Nothing here calls the product: what both sides got wrong would stay hidden.
 """
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -20,6 +21,9 @@ SLACK = 1.5
 STOPPED = 1.0
 """Within so many seconds of a pause or a retraction no further call starts."""
 TOLD_WITHIN = 60.0
+PREFIX = b"publisher audit 1\n"
+HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
+"""What a hash of the audit begins with, and the columns that it covers besides the number."""
 STEPS: Mapping[str, set[str]] = {
     "pending": {"pending", "due", "cancelled", "expired", "held"},
     "due": {"due", "pending", "claimed", "cancelled", "expired", "held"},
@@ -128,7 +132,7 @@ def i3_intent_before_call(simulation: Simulation) -> Iterator[str]:
 
 
 def i4_what_was_filed_is_what_was_sent(simulation: Simulation) -> Iterator[str]:
-    """The words that arrived are those of the rendition that the attempt names."""
+    """The words that arrived are those of the rendition that an attempt names, and no others."""
     for row in deliveries(simulation):
         wanted = []
         for attempt in attempts(simulation, row["id"]):
@@ -138,8 +142,14 @@ def i4_what_was_filed_is_what_was_sent(simulation: Simulation) -> Iterator[str]:
             if post.extra.get("rewritten"):
                 continue
             said = _plain(f"{post.extra.get('sent', '')}{post.title}{post.text}{post.html}")
-            if not any(_plain(body["title"]) in said and _plain(body["text"])[:200] in said for body in wanted):
+            parts = ([_plain(body[part] or "") for part in ("title", "text", "summary")] for body in wanted)
+            if not any(_says_only(said, *words) for words in parts):
                 yield f"{name_of(row)}: {post.id} does not say what was filed"
+
+
+def _says_only(said: str, title: str, text: str, summary: str) -> bool:
+    """Whether these words stand there and nothing beside them but the summary, which may be empty."""
+    return title in said and text in said and not said.replace(text, "").replace(title, "").replace(summary, "")
 
 
 def i6_only_in_its_window(simulation: Simulation) -> Iterator[str]:
@@ -238,7 +248,8 @@ def i10_trouble_is_told(simulation: Simulation) -> Iterator[str]:
             if entry["after"] not in ("held", "failed", "expired") or entry["after"] == entry["before"]:
                 continue
             if entry["role"] != "person" and not any(
-                abs(alert["at"] - entry["at"]) <= TOLD_WITHIN * 1e6 for alert in _alerts(simulation, row)
+                alert["code"].split(".")[0] == entry["after"] and 0 <= alert["at"] - entry["at"] <= TOLD_WITHIN * 1e6
+                for alert in _alerts(simulation, row)
             ):
                 yield f"{name_of(row)} became {entry['after']} and nobody was told"
 
@@ -357,6 +368,9 @@ def i18_the_audit_is_whole(simulation: Simulation) -> Iterator[str]:
         if entry["id"] != number:
             yield f"entry {number} is missing"
             return
+        spelled = json.dumps([number, *(entry[name] for name in HASHED)], separators=(",", ":"))
+        if hashlib.sha256(PREFIX + spelled.encode()).hexdigest() != entry["hash"]:
+            yield f"entry {number} is not what was hashed"
     for first, second in pairwise(entries):
         if second["previous"] != first["hash"]:
             yield f"entry {second['id']} is not bound to the one before"

@@ -37,7 +37,7 @@ class Verdict:
 
 
 def shape_of(seed: str) -> Shape:
-    """Draw a storm. About one in eight is no storm at all: then everything must be published."""
+    """Draw a storm. About one in seventeen is no storm at all: then everything must be published."""
     dice = dice_for(f"{seed}/shape")
     accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
     shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))

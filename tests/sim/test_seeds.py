@@ -24,11 +24,12 @@ def test_nothing_breaks_in_a_storm(seed):
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_found(name):
-    """With one rule of the product broken, one of the first seeds breaks a promise, and names its replay."""
+    """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
+    plant, promises = MUTANTS[name]
     for seed in range(1, MOST_FOR_A_MUTANT + 1):
-        with MUTANTS[name]():
+        with plant():
             verdict = run_seed(str(seed))
-        if verdict.violations:
+        if promises & {found.partition(":")[0] for found in verdict.violations}:
             assert f"replay: .venv/bin/python tests/sim/run.py --seed {seed}" in report(verdict)
             return
     pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")

@@ -53,10 +53,10 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
     assert max(kill.lasts for kill in first) > 2
 
 
-def judged(chaos, *, log, row, believed=()):
+def judged(chaos, *, log, row, believed=(), only_once=frozenset()):
     """Judge one duty without a copy, given the log and what the status says."""
     judge = chaos("judge")
-    task = judge["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"})
+    task = judge["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once)
     shown = {"post": "post-0001", "occurrence": "once", "account": "weibo-01", "remote_id": None, **row}
     return judge["judge"](task, log, [], [shown], heard=[("140", 10.1)], believed=believed)
 
@@ -76,13 +76,25 @@ def call(t, fault=None, kind="recv", status=None):
 
 @pytest.mark.parametrize(
     ("state", "reason", "fault"),
-    [("held", "captcha", "captcha"), ("held", "auth", "expire_token"), ("failed", "weibo_20020", "api_error")],
+    [
+        ("held", "captcha", "captcha"),
+        ("held", "auth", "expire_token"),
+        ("held", "absent", "duplicate"),
+        ("failed", "weibo_20020", "api_error"),
+    ],
 )
 def test_what_a_platform_stops_is_excused_only_where_it_did(chaos, state, reason, fault):
     """A hold or a refusal is no loss where its fault struck the account, and is one anywhere else."""
     row = {"state": state, "reason": reason}
     assert judged(chaos, log=[call(1, fault)], row=row).violations == []
     assert judged(chaos, log=[call(1, "drop_before")], row=row).lost
+
+
+def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(chaos):
+    """On a platform that allows a second call, a daemon that makes none has lost the post."""
+    row = {"state": "held", "reason": "absent"}
+    assert judged(chaos, log=[], row=row).lost
+    assert judged(chaos, log=[], row=row, only_once={"weibo-01"}).violations == []
 
 
 @pytest.mark.parametrize(("after", "is_early"), [(2.0, True), (3.2, False)])
@@ -96,7 +108,7 @@ def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_ea
 @pytest.mark.parametrize(("outcome", "is_wrong"), [("Published", True), ("Blocked", False)])
 def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome, is_wrong):
     """The call begun last before an answer named another account, and counted as published, is wrong (F38)."""
-    log = [call(4.9), call(5, "wrong_account", "reply", 200)]
+    log = [call(4.9), call(5, "list_late+wrong_account", "reply", 200)]
     row = {"state": "held", "reason": "absent"}
     calls = [("140", 3.9, "Published"), ("140", 4.8, outcome), ("140", 5.2, "Published")]
     assert bool(judged(chaos, log=log, row=row, believed=calls).wrong) is is_wrong

@@ -56,11 +56,12 @@ TITLE = "警惕“退款客服”诈骗第0001期"
 DUTY = ("post-0001", "weibo-01")
 
 
-def verdict(*, made, state="published", reason=None, claimed="1", account="weibo-01"):
+def verdict(*, made, state="published", reason=None, claimed="1", account="weibo-01", fault=None):
     """Judge one duty, given the ids that stand on its account and its line in the status."""
     task = JUDGE["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140", "weibo-02": "141"})
     posts = [{"id": name, "account": "140", "title": "", "text": TITLE, "removed": False} for name in made]
     log = [{"kind": "act", "endpoint": "/2/statuses/share.json", "post_id": name} for name in made]
+    log.append({"kind": "recv", "t": 1.0, "account": "140", "endpoint": "/2/statuses/share.json", "fault": fault})
     row = {
         "post": "post-0001",
         "occurrence": "once",
@@ -85,9 +86,10 @@ def test_the_judge_finds_nothing_wrong_with_one_copy_where_it_should_be():
         ("doubles", {"made": ["1", "2"]}),
         ("lost", {"made": [], "account": "weibo-02"}),
         ("lost", {"made": ["1"], "state": "failed", "reason": "code"}),
+        ("lost", {"made": ["1"], "state": "failed", "reason": "weibo_20020", "fault": "api_error"}),
         ("lost", {"made": ["1"], "state": "unknown", "reason": "timeout", "claimed": None}),
         ("lost", {"made": [], "state": "held", "reason": "lookalike", "claimed": None}),
-        ("wrong", {"made": ["1"], "state": "held", "reason": "absent", "claimed": None}),
+        ("wrong", {"made": ["1"], "state": "held", "reason": "absent_twice", "claimed": None}),
         ("wrong", {"made": ["1"], "claimed": "2"}),
         ("wrong", {"made": []}),
     ],

@@ -34,14 +34,16 @@ DEMANDED = frozenset(
     }
 )
 """The holds that a rule of the failure model demands."""
-STOPS = frozenset({"withdraw", "retract", "rule"})
+NO_SECOND = frozenset({"duplicate", "review"})
+"""Faults after which a proven absence may not be answered by another call, on any platform."""
+STOPS = frozenset({"withdraw", "retract"})
 """What a person may do to keep a delivery from being published."""
 
 
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: what was planned stands in the books, ends with a reason, or waits for a person who is told so."""
     for duty in history.plan.duties:
-        if duty.key not in history.by_key and not _was_stopped(history, duty.post, duty.account):
+        if duty.key not in history.by_key and not _was_stopped(history, duty, None):
             yield Violation(subject=f"{duty.post}@{duty.account}", what="planned, and in no book", evidence=("plan",))
     for delivery in history.deliveries.values():
         if delivery.state not in STATES:
@@ -136,23 +138,36 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
 def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     """The content was refused, a rule demands a hold, a person stopped it, or it was live and others took it down."""
     if delivery.state == "held":
-        return delivery.reason in DEMANDED
+        return delivery.reason in DEMANDED and (delivery.reason != "absent" or _allows_no_second(history, delivery))
     if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_live"):
         return _awaits_original(history, delivery)
     refused = any(attempt.outcome == "Rejected" for attempt in history.attempts_of.get(delivery.id, ()))
     refused |= any(look.finding == "Rejected" for look in history.looks_of.get(delivery.id, ()))
     is_taken = delivery.state == "removed" and delivery.remote_id is not None
-    return (delivery.state == "failed" and refused) or is_taken or _was_stopped(history, duty.post, duty.account)
+    return (delivery.state == "failed" and refused) or is_taken or _was_stopped(history, duty, delivery)
 
 
-def _was_stopped(history: History, post: str, account: str) -> bool:
-    delivery = next((one for one in history.deliveries.values() if (one.post, one.account) == (post, account)), None)
+def _allows_no_second(history: History, delivery: Delivery) -> bool:
+    """Whether the platform allows no other call at all, or an account's answers have forbidden one."""
+    terms = history.settings.accounts.get(delivery.account)
+    if terms is None:
+        raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
+    struck = (entry.fault for entry in history.log if entry.account == terms.identity and entry.fault)
+    return not terms.may_resend or any(NO_SECOND & set(fault.split("+")) for fault in struck)
+
+
+def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:
+    """Whether a person has ordered that it shall not be live, or has decided on its end."""
     acts: Sequence[Act] = [
-        *history.acts_on.get(post, ()),
+        *history.acts_on.get(duty.post, ()),
         *history.acts_on.get(delivery.subject if delivery else "", ()),
     ]
-    by_audit = any(act.role == "person" and act.event in {"Withdrawn", "RetractOrdered", "Ruled"} for act in acts)
-    return by_audit or any(_concerns(order, post, account) for order in history.orders)
+    by_audit = any(
+        act.role == "person"
+        and (act.event in {"Withdrawn", "RetractOrdered"} or (act.event == "Ruled" and act.after in ENDED))
+        for act in acts
+    )
+    return by_audit or any(_concerns(order, duty.post, duty.account) for order in history.orders)
 
 
 def _concerns(order: Order, post: str, account: str) -> bool:

@@ -79,8 +79,6 @@ class Delivery:
     attempts: int
     remote_id: str | None
     is_by_word: bool
-    is_withdrawn: bool
-    is_retract_ordered: bool
 
     @property
     def subject(self) -> str:

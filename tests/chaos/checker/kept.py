@@ -115,9 +115,10 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     elif first.ended is None or max(one.at for one in complete) <= first.ended + terms.settle:
         yield "sent again before the settle time was over"
     read = lists.get(history.identity_of(delivery), ())
-    for look in complete:
-        since = [one for one in read if look.at <= one.at <= second.intended]
-        if since and all(EMPTIED in (one.fault or "").split("+") for one in since):
+    ends = [*(one.at for one in looks), second.intended][1:]
+    for look, end in zip(looks, ends, strict=True):
+        since = [one for one in read if look.at <= one.at < end]
+        if look in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
     if any(one.finding not in {"Missing", "Unknown"} for one in looks):
         yield "sent again though a look had found something"

@@ -247,10 +247,10 @@ def _alerts_about(history: History, account: str) -> Sequence[Any]:
 
 def one_sender(history: History) -> Iterator[Violation]:
     """I13: attempts are numbered 1, 2, 3 under growing epochs, and calls for one delivery never overlap."""
-    for key, attempts in history.attempts_of.items():
-        subject = history.deliveries[key].subject
-        if [one.number for one in attempts] != list(range(1, len(attempts) + 1)):
-            evidence = tuple(one.row for one in attempts)
+    for key, delivery in history.deliveries.items():
+        attempts, subject = history.attempts_of.get(key, ()), delivery.subject
+        if [one.number for one in attempts] != list(range(1, delivery.attempts + 1)):
+            evidence = (delivery.row, *(one.row for one in attempts))
             yield Violation(subject=subject, what="attempts are not numbered 1, 2, 3", evidence=evidence)
         for first, second in pairwise(attempts):
             if second.epoch <= first.epoch or (first.ended or second.intended) > second.intended:

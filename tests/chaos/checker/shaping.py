@@ -170,8 +170,6 @@ def _delivery(row: Table) -> Delivery:
         updated=_instant(row["updated_at"]),
         next=_micro(row["next_at"]),
         is_by_word=bool(row["is_by_word"]),
-        is_withdrawn=bool(row["is_withdrawn"]),
-        is_retract_ordered=bool(row["is_retract_ordered"]),
     )
 
 

@@ -52,7 +52,6 @@ class Call:
 
     recv: Entry
     reply: Entry | None
-    act: Entry | None
     attempt: Attempt | None
     is_again: bool
 
@@ -137,7 +136,7 @@ def _calls(history: History, markers: Markers) -> list[Call]:
         attempt = _best(under_way, used, owner)
         is_again = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
-        calls.append(Call(recv=recv, reply=reply, act=act, attempt=attempt, is_again=is_again))
+        calls.append(Call(recv=recv, reply=reply, attempt=attempt, is_again=is_again))
     return calls
 
 

@@ -1,7 +1,7 @@
 """An answer that comes after its lease was lost still says what became of the delivery.
 
-Breaks I13 (F15, F80): a frozen worker's result is no mere evidence; it moves `unknown` straight on, with no look
-stored, and where another attempt is under way by then it is taken for that one's answer.
+Breaks I12 and I13 (F15, F80): a frozen worker's result is no mere evidence; it moves `unknown` straight on, with no
+look stored, and where another attempt is under way by then it is taken for that one's answer.
 """
 
 from datetime import datetime

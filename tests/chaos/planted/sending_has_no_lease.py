@@ -1,7 +1,8 @@
 """A call that has begun keeps no lease: only its deadline ends it, it is thought.
 
-Breaks I2 (F02, F83): after a kill in `sending`, or when an outcome could not be written down, the row stays `sending`
-for ever. No keeper's round and no restart takes it up, and its login, which has one call at a time, never speaks again.
+Breaks I2 and I9 (F02, F83): after a kill in `sending`, or when an outcome could not be written down, the row stays
+`sending` for ever. No keeper's round and no restart takes it up, and its login, which has one call at a time, never
+speaks again.
 """
 
 from publisher.store import intents

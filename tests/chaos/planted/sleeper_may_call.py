@@ -1,8 +1,8 @@
 """A worker does not ask before the first byte whether its lease is still its own.
 
-Breaks I13 and I7 (F15): a process that was frozen between intent and first byte for longer than its lease makes its
-call after it wakes, when others have long moved the delivery to `unknown` or made the next attempt. The platform
-receives a call later than the attempt's lease allows.
+Breaks I3, I1, I7 and I13 (F15): a process that was frozen between intent and first byte for longer than its lease
+makes its call after it wakes, when others have long moved the delivery to `unknown` or made the next attempt. The
+platform receives a call that no attempt under way announces; where the next one was made, the post stands there twice.
 """
 
 import math
