@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -194,14 +195,12 @@ def workspace(tmp_path: Path, simulator: Simulator) -> Iterator[Workspace]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
-    """Give a function that looks at a condition until it holds, and fails after a while."""
+    """Give a function that looks at a condition until it holds, and fails after so many seconds."""
 
-    def wait(condition: Callable[[], object], seconds: float = 30) -> None:
-        pause = threading.Event()
-        for _ in range(int(seconds / 0.1)):
-            if condition():
-                return
+    def wait(condition: Callable[[], object], seconds: float = 180) -> None:
+        pause, latest = threading.Event(), time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < latest, "it did not come to pass in time"
             pause.wait(0.1)
-        raise AssertionError("it did not come to pass in time")
 
     return wait

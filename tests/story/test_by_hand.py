@@ -58,7 +58,7 @@ def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
         words = {name: task[name] for name in ("platform", "account", "title", "text", "forum")}
         made = simulator.post("/_sim/posts", words)
         workspace.publisher("assist", "done", f"p@{account}", str(made.get("url") or simulator.url), "--by", "李")
-    wait_until(lambda: set(workspace.states().values()) == {"published"}, 60)
+    wait_until(lambda: set(workspace.states().values()) == {"published"})
     assert all(deliveries_of(workspace)[f"beijing-{platform}"]["verified_at"] for platform in ("weibo", "tieba"))
     assert (tasks_of(workspace), len(simulator.get("/_sim/posts"))) == ({}, 6)
 
@@ -73,7 +73,7 @@ def test_a_word_without_a_post_is_found_out(workspace, simulator, wait_until):
     simulator.post("/_sim/clock", {"shift": 3600})
     wait_until(lambda: "beijing-weibo" in tasks_of(workspace))
     workspace.publisher("assist", "done", "p@beijing-weibo", "https://weibo.com/1/none", "--by", "李")
-    wait_until(lambda: any(alert["code"] == "task_not_seen" for alert in workspace.status()["alerts"]), 60)
+    wait_until(lambda: any(alert["code"] == "task_not_seen" for alert in workspace.status()["alerts"]))
     assert workspace.states() == {"p@beijing-weibo": "submitted"}
     assert list(tasks_of(workspace)) == ["beijing-weibo"]
 
@@ -91,7 +91,7 @@ def test_switching_around_the_instants_gives_one_post_or_one_task_each(workspace
         for mode in order:
             workspace.publisher("mode", "beijing-weibo", mode, *LI)
     workspace.publisher("mode", "beijing-weibo", "settings", *LI)
-    wait_until(lambda: set(workspace.states().values()) <= {"published", "submitted"}, 90)
+    wait_until(lambda: set(workspace.states().values()) <= {"published", "submitted"})
     tasks = [row["post"] for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]]
     live = [row["url"] for row in workspace.status()["deliveries"] if row["state"] == "published"]
     assert sorted(item["url"] for item in simulator.get("/_sim/posts")) == sorted(live)

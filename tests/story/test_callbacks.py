@@ -71,7 +71,7 @@ def asked(simulator):
 @pytest.mark.parametrize("extra", ["", "urgent = true"], ids=["publication", "mass send"])
 def test_the_end_of_a_job_is_read_at_once(workspace, simulator, ear, wait_until, extra):
     """What ends is read right after the message about it, plain or sealed, and not at the next poll."""
-    simulator.post("/_sim/settings", {"wechat_review_seconds": 2})
+    simulator.post("/_sim/settings", {"wechat_review_seconds": 5})
     workspace.start()
     wait_until(lambda: listens(ear))
     for account, mode in MODES.items():

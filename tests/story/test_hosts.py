@@ -27,8 +27,6 @@ body = "接到**退款**电话，请先挂断。"
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
 OLD = "本账号由公安机关运营"
-LOOKS = 9.0
-"""In tenths, how often the status is asked for; each takes about a second."""
 FEW = POST.format(id="p00")
 MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
 
@@ -104,9 +102,9 @@ def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     """Whoever takes what, every post goes out once (F80)."""
     first, second, write = hosts
     daemons = [first.start(), second.start()]
-    wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1, LOOKS)
+    wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
     write(MANY)
-    wait_until(lambda: is_done(second, 48), LOOKS)
+    wait_until(lambda: is_done(second, 48))
     assert [daemon.poll() for daemon in daemons] == [None, None]
     assert copies(simulator) == (48, 48)
 
@@ -119,7 +117,7 @@ def test_what_a_killed_host_held_another_takes_over(hosts, simulator, wait_until
     assert doomed.wait(60) == -signal.SIGKILL
     assert {"sending", "claimed"} & set(second.states().values())
     second.start()
-    wait_until(lambda: is_done(second, 48), LOOKS)
+    wait_until(lambda: is_done(second, 48))
     assert copies(simulator) == (48, 48)
 
 
@@ -131,7 +129,7 @@ def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, 
     frozen = first.start(PUBLISHER_FAILPOINTS="journal.after_append:freeze@1")
     wait_until(lambda: "sending" in second.states().values())
     second.start()
-    wait_until(lambda: is_done(second, 4), LOOKS)
+    wait_until(lambda: is_done(second, 4))
     frozen.send_signal(signal.SIGCONT)
     frozen.send_signal(signal.SIGTERM)
     assert frozen.wait(40) == 0
@@ -142,12 +140,12 @@ def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulato
     """Meanwhile it starts no call and says so in its log; when the database is back it goes on by itself."""
     host, _other, write = hosts
     daemon = host.start()
-    wait_until(lambda: "recovered" in host.log() and host.status()["daemon"]["running"], LOOKS)
+    wait_until(lambda: "recovered" in host.log() and host.status()["daemon"]["running"])
     with taken_away(shared):
         write(FEW)
-        wait_until(lambda: "database_away" in host.log(), 60)
+        wait_until(lambda: "database_away" in host.log())
         assert copies(simulator) == (0, 0)
-    wait_until(lambda: is_done(host, 4), LOOKS)
+    wait_until(lambda: is_done(host, 4))
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(40) == 0
     assert copies(simulator) == (4, 4)
@@ -195,7 +193,7 @@ def _major(tool):
 def work(host, wait_until, number):
     """Let a host alone work until so many posts are out."""
     daemon = host.start()
-    wait_until(lambda: is_done(host, number), 60)
+    wait_until(lambda: is_done(host, number))
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(40) == 0
 
@@ -228,17 +226,17 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
         (second.folder / "var" / "intents.jsonl").unlink()
         assert second.start().wait(40) == 3
         daemon = first.start()
-        wait_until(lambda: first.status()["daemon"]["running"], 60)
+        wait_until(lambda: first.status()["daemon"]["running"])
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(40) == 0
         assert len(first.states()) == 4
         first.publisher(*accept, "--without-journal")
     daemons = [first.start(), second.start()]
-    wait_until(lambda: is_done(first, 12), 90)
+    wait_until(lambda: is_done(first, 12))
     assert copies(simulator) == (12, 12)
     first.publisher("resume", "--by", "li")
     write(POST.format(id="p03"))
-    wait_until(lambda: is_done(second, 16), 60)
+    wait_until(lambda: is_done(second, 16))
     for daemon in daemons:
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(40) == 0
@@ -254,7 +252,7 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
     host, other, write = hosts
     write(FEW)
     daemon = host.start()
-    wait_until(lambda: is_done(host, 4), 60)
+    wait_until(lambda: is_done(host, 4))
     dump = f"{other.folder}.dump"
     server_tools("pg_dump", "--format=custom", f"--file={dump}")
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)

@@ -72,7 +72,9 @@ def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
     with subprocess.Popen(command, **pipes, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as running:
         shown = ""
         while not (found := re.search(r"http\S+/oauth2/authorize\S+", shown)):
-            shown += running.stdout.readline()
+            line = running.stdout.readline()
+            assert line, shown + running.stderr.read()
+            shown += line
         out, err = running.communicate(paste(consent(found[0], uid, says)) + "\n", timeout=30)
     assert running.returncode == code, shown + out + err
     assert not any(secret in shown + out + err for secret in APP.values() if secret != APP["app_key"])

@@ -40,12 +40,12 @@ def gone_wrong(workspace, simulator, wait_until):
     """Give a workspace that was backed up after its first post and killed in the middle of the third."""
     write(workspace, "p01")
     daemon = workspace.start()
-    wait_until(lambda: set(workspace.states().values()) == {"published"}, 60)
+    wait_until(lambda: set(workspace.states().values()) == {"published"})
     workspace.publisher("backup", str(workspace.folder / "kept.db"))
     write(workspace, "p01", "p02")
-    wait_until(lambda: len(simulator.get("/_sim/posts")) == 12, 60)
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 12)
     write(workspace, "p01", "p02", "p03")
-    wait_until(lambda: len(simulator.get("/_sim/posts")) >= 13, 60)
+    wait_until(lambda: len(simulator.get("/_sim/posts")) >= 13)
     daemon.send_signal(signal.SIGKILL)
     daemon.wait()
     return workspace
@@ -56,10 +56,10 @@ def settle(workspace, simulator, wait_until):
     before = len(made(simulator))
     daemon = workspace.start()
     doubts = {"unknown", "sending"}
-    wait_until(lambda: len(workspace.states()) == 18 and not doubts & set(workspace.states().values()), 90)
+    wait_until(lambda: len(workspace.states()) == 18 and not doubts & set(workspace.states().values()))
     assert len(made(simulator)) == before
     workspace.publisher("resume", "--by", "li")
-    wait_until(lambda: set(workspace.states().values()) <= SETTLED, 90)
+    wait_until(lambda: set(workspace.states().values()) <= SETTLED)
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(40) == 0
     posts = made(simulator)

@@ -30,7 +30,6 @@ body = "接到**退款**电话，请先挂断。"
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
 LOGINS = [(city, platform) for city, _name in CITIES.values() for platform in PLATFORMS]
-LOOKS = 12.0
 VAULT_KEY = urlsafe_b64encode(b"canary-of-the-vaults-own-key-32b").decode()
 DATABASE = "canaryDatabase-7Qp!x9Lr"
 
@@ -91,7 +90,7 @@ def test_secrets_are_changed_and_sealed_anew_while_posts_go_out(workspace, wait_
         workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
         workspace.start()
         workspace.publisher("secret", "rotate")
-        wait_until(lambda: list(workspace.states().values()) == ["published"] * 24, LOOKS)
+        wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
         assert [reader.wait(60) for reader in readers] == [0, 0]
         assert changer.poll() is None
     finally:
@@ -170,7 +169,7 @@ class Told:
         with (self.workspace.folder / "schedule.toml").open("a", encoding="utf-8") as schedule:
             schedule.write(schedule_of(post))
         daemon = self.workspace.start(**environment)
-        self.wait_until(lambda: daemon.poll() is not None or until(), LOOKS)
+        self.wait_until(lambda: daemon.poll() is not None or until())
         daemon.send_signal(signal.SIGTERM)
         self.proxy.answers = "forward"
         return daemon.wait(60)

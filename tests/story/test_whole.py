@@ -8,6 +8,8 @@ import zlib
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from publisher.rendering import shipped_templates
 
 POST = """
@@ -121,21 +123,55 @@ def in_seconds(seconds):
 
 def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until):
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
-    simulator.post(
-        "/_sim/faults",
-        {
-            "platform": "weibo",
-            "endpoint": "/2/statuses/share.json",
-            "nth": [1],
-            "fault": {"kind": "delay", "seconds": 1},
-        },
-    )
-    workspace.write_schedule(post("p"))
+    endpoint = "/2/statuses/share.json"
+    delay = {"kind": "delay", "seconds": 1}
+    simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay})
+    workspace.write_schedule(post("p") + post("q"))
     daemon = workspace.start()
-    wait_until(lambda: any(entry["kind"] == "recv" for entry in simulator.get("/_sim/log")))
+
+    def called():
+        return [
+            entry["account"]
+            for entry in simulator.get("/_sim/log")
+            if (entry["kind"], entry["endpoint"]) == ("recv", endpoint)
+        ]
+
+    wait_until(called)
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(30) == 0
-    assert "sending" not in workspace.states().values()
+    account, *others = called()
+    assert account not in others
+    states = workspace.states()
+    assert sorted(states[f"{name}@{account}"] for name in ("p", "q")) == ["due", "published"]
+    assert not {"sending", "unknown"} & set(states.values())
+
+
+@pytest.mark.parametrize("point", ["reload.after_read", "plan.after_insert", "reload.before_commit"])
+def test_f10_a_death_while_a_schedule_comes_into_force_leaves_the_old_plan_or_the_new_one(
+    workspace, simulator, wait_until, point
+):
+    """F10: killed there, nothing of the new schedule is filed; the next start files all of it, and sends each once."""
+    workspace.write_schedule(post("p"))
+    daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
+    assert daemon.wait(60) == -signal.SIGKILL
+    assert workspace.states() == {}
+    workspace.start()
+    wait_until(lambda: list(workspace.states().values()) == ["published"] * 6)
+    assert len(simulator.get("/_sim/posts")) == 6
+
+
+@pytest.mark.parametrize("point", ["retract.before_call", "retract.after_call"])
+def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspace, simulator, wait_until, point):
+    """F09: killed before or after the call that takes down, the next start reads, repeats, and ends all as retracted."""
+    workspace.write_schedule(post("p").replace("all", "platform:weibo"))
+    daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
+    wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
+    workspace.publisher("retract", "p", "--by", "li", "--reason", "drill")
+    assert daemon.wait(60) == -signal.SIGKILL
+    assert "retracting" in workspace.states().values()
+    workspace.start()
+    wait_until(lambda: list(workspace.states().values()) == ["retracted"] * 2)
+    assert [item["removed"] for item in simulator.get("/_sim/posts")] == [True, True]
 
 
 def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
