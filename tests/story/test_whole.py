@@ -162,7 +162,7 @@ def test_f10_a_death_while_a_schedule_comes_into_force_leaves_the_old_plan_or_th
 
 @pytest.mark.parametrize("point", ["retract.before_call", "retract.after_call"])
 def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspace, simulator, wait_until, point):
-    """F09: killed before or after the call that takes down, the next start reads, repeats, and ends all as retracted."""
+    """F09: killed before or after the call that takes down, the next start reads and repeats, and all are retracted."""
     workspace.write_schedule(post("p").replace("all", "platform:weibo"))
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
