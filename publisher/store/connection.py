@@ -1,16 +1,14 @@
 """PostgreSQL's connections: how they are opened, when they count as lost, and what became of a commit cut off."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NewType
+from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, text, tuple_
+from sqlalchemy import Connection, Engine, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from publisher.domain.errors import PublisherError
-from publisher.store.journal import Intent
-from publisher.store.rows import ATTEMPT
+from publisher.store.rows import AUDIT
 
 LINK = {
     "connect_timeout": 5,
@@ -33,14 +31,18 @@ _FUTURE = "22023"
 """The server says so of a transaction that it has never had: another one has taken its place, without our commit."""
 _FATE = select(func.pg_xact_status(text("CAST(:mark AS xid8)")))
 _MARK = text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)")
-_THERE = (
-    select(func.count())
-    .select_from(ATTEMPT)
-    .where(tuple_(ATTEMPT.c.delivery, ATTEMPT.c.number, ATTEMPT.c.epoch).in_(bindparam("named", expanding=True)))
-)
+_THERE = select(AUDIT.c.id).where(AUDIT.c.hash == bindparam("head"))
 
-Mark = NewType("Mark", str)
-"""The server's own number of a transaction that has written something."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """By what the end of a transaction can be asked for.
+
+    It is the server's own number of one that has written something, and the hash of the last entry it wrote, if any.
+    """
+
+    number: str
+    head: str | None
 
 
 class CommitUnknownError(PublisherError):
@@ -85,34 +87,33 @@ def _original(error: BaseException) -> Any:  # noqa: ANN401 # the driver's own e
     return original if type(original).__module__.startswith("psycopg") else None
 
 
-def mark_of(connection: Connection) -> Mark | None:
-    """Give the transaction's number by which its end can be asked for; None when it has written nothing."""
+def mark_of(connection: Connection, head: str | None) -> Mark | None:
+    """Mark the transaction, which has written that head of the audit; None when it has written nothing at all."""
     number = connection.scalar(_MARK)
-    return Mark(number) if number is not None else None
+    return Mark(number=number, head=head) if number is not None else None
 
 
-def was_committed(engine: Engine, mark: Mark, intents: Sequence[Intent]) -> bool:
+def was_committed(engine: Engine, mark: Mark) -> bool:
     """Read back what became of a commit whose answer was lost.
 
-    Numbers are given anew by a server that takes another one's place, so intents are looked for themselves as well.
+    Numbers are given anew by a server that takes another one's place, so what was written is looked for as well.
     Raises CommitUnknownError when the database cannot be asked, or is still at it, for too long.
     """
     outage = Outage()
     while True:
         try:
             with engine.connect() as connection:
-                fate = connection.scalar(_FATE, {"mark": mark})
+                fate = connection.scalar(_FATE, {"mark": mark.number})
                 if fate != "in progress":
-                    return fate == "committed" and _are_there(connection, intents)
+                    return fate == "committed" and _is_there(connection, mark.head)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _FUTURE:
                 return False
             if not is_lost(error):
                 raise
         if not outage.waits():
-            raise CommitUnknownError(mark)
+            raise CommitUnknownError(mark.number)
 
 
-def _are_there(connection: Connection, intents: Sequence[Intent]) -> bool:
-    named = [(intent.delivery, intent.attempt, intent.epoch) for intent in intents]
-    return not named or connection.scalar(_THERE, {"named": named}) == len(named)
+def _is_there(connection: Connection, head: str | None) -> bool:
+    return head is None or connection.scalar(_THERE, {"head": head}) is not None

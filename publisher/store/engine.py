@@ -231,13 +231,12 @@ class Database:
                     entries += unit.entries
                 for _ in entries:
                     self.world.die_here("audit.before_append")
-                if entries:
-                    append_entries(connection, entries)
+                head = append_entries(connection, entries) if entries else None
                 if intents:
                     self.world.die_here("intent.before_commit")
-                mark = mark_of(connection) if self.is_shared else None
+                mark = mark_of(connection, head) if self.is_shared else None
         except DBAPIError as error:
-            if mark is None or not is_lost(error) or not was_committed(self.engine, mark, intents):
+            if mark is None or not is_lost(error) or not was_committed(self.engine, mark):
                 raise
         return answers, intents
 

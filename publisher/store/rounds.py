@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, true
 
@@ -10,9 +11,9 @@ from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Rip
 from publisher.domain.outcome import HoldReason
 from publisher.domain.task import reminder_due, task_of, why_hold
 from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, stands_open, subject_column
+from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, stands_open
 from publisher.store.engine import Unit
-from publisher.store.ledger import end_attempts, tell_once, write_alert
+from publisher.store.ledger import end_attempts, subject_of, tell_once, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
 
@@ -23,6 +24,8 @@ MOST_RIPENED = 1000
 """How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
 KEEPING = "keeping"
 KEEPER = Actor(role=Role.KEEPER, name="keeper")
+_IS_ASKED = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
+_ASKED = select(DELIVERY).where(_IS_ASKED)
 
 
 class Rounds:
@@ -98,58 +101,60 @@ class Rounds:
         )
 
     async def hold_stale(self) -> int:
-        """Hand over to a person what has been in review, or unreadable, for too long. Returns how many."""
+        """Hand over to a person what has been in review, or unreadable, for too long. Returns how many.
+
+        What drags on is told before. Most rounds find neither, and write nothing.
+        """
         now = self.books.world.now()
-        asked = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
+        standing = await self.books.database.read(lambda connection: connection.execute(_ASKED).mappings().all())
+        deliveries = [to_delivery(row) for row in standing]
+        await self._tell([delivery for delivery in deliveries if self._drags(delivery, now)], now)
+        stale = [delivery.id for delivery in deliveries if self._too_long(delivery, now)]
+        if not stale:
+            return 0
+        return await self._each(and_(_IS_ASKED, DELIVERY.c.id.in_(stale)), partial(self._too_long, now=now))
 
-        def verdict(delivery: Delivery) -> Event | None:
-            patience = self.books.patience(delivery.account)
-            if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
-                reason = why_hold(task, delivery, patience, now)
-                return Stopped(reason=reason) if reason else None
-            if delivery.state is State.SUBMITTED:
-                since = delivery.submitted_at or now
-                return Stopped(reason=HoldReason.REVIEW) if now >= since + patience.review_hold else None
-            since = delivery.doubt_since or now
-            return Stopped(reason=HoldReason.CANNOT_CHECK) if now >= since + patience.blind_hold else None
+    def _too_long(self, delivery: Delivery, now: datetime) -> Event | None:
+        patience = self.books.patience(delivery.account)
+        if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
+            reason = why_hold(task, delivery, patience, now)
+            return Stopped(reason=reason) if reason else None
+        if delivery.state is State.SUBMITTED:
+            since = delivery.submitted_at or now
+            return Stopped(reason=HoldReason.REVIEW) if now >= since + patience.review_hold else None
+        since = delivery.doubt_since or now
+        return Stopped(reason=HoldReason.CANNOT_CHECK) if now >= since + patience.blind_hold else None
 
-        await self._warn_of_reviews(now)
-        await self._remind(now)
-        return await self._each(asked, verdict)
+    def _drags(self, delivery: Delivery, now: datetime) -> str | None:
+        """Name the alert that a long review, or a task that nobody has done, calls for by now."""
+        if delivery.state is not State.SUBMITTED:
+            return None
+        if task := task_of(delivery.ticket):
+            reminder = None if delivery.is_withdrawn else reminder_due(task, delivery.expires_at, now)
+            return reminder.value if reminder else None
+        since = delivery.submitted_at or now
+        return "review_slow" if now >= since + self.books.patience(delivery.account).review_alert else None
 
-    async def _warn_of_reviews(self, now: datetime) -> None:
-        def operation(unit: Unit) -> None:
-            if not has_turn(unit, KEEPING):
-                return
-            rows = unit.connection.execute(
-                select(DELIVERY).where(
-                    stands_open(DELIVERY, State.SUBMITTED),
-                    ~exists().where(ALERT.c.code == "review_slow", ALERT.c.subject == subject_column()),
-                )
-            )
-            for delivery in [to_delivery(row) for row in rows.mappings()]:
-                if task_of(delivery.ticket):
-                    continue
-                since = delivery.submitted_at or now
-                if now >= since + self.books.patience(delivery.account).review_alert:
-                    write_alert(unit, now, "review_slow", delivery)
-
-        await self.books.database.write(operation)
-
-    async def _remind(self, now: datetime) -> None:
-        """Call open tasks to mind, each twice."""
+    async def _tell(self, deliveries: Sequence[Delivery], now: datetime) -> None:
+        """Tell, once each, what drags on."""
+        about = select(ALERT.c.code, ALERT.c.subject).where(
+            ALERT.c.cleared_at.is_(None), ALERT.c.subject.in_([subject_of(delivery) for delivery in deliveries])
+        )
 
         def operation(unit: Unit) -> None:
             if not has_turn(unit, KEEPING):
                 return
-            rows = unit.connection.execute(select(DELIVERY).where(stands_open(DELIVERY, State.SUBMITTED)))
-            for delivery in [to_delivery(row) for row in rows.mappings()]:
-                task = task_of(delivery.ticket)
-                reminder = reminder_due(task, delivery.expires_at, now) if task else None
-                if reminder and not delivery.is_withdrawn:
-                    tell_once(unit, now, reminder.value, delivery)
+            rows = unit.connection.execute(_ASKED.where(DELIVERY.c.id.in_(untold))).mappings()
+            for delivery in map(to_delivery, rows):
+                if code := self._drags(delivery, now):
+                    tell_once(unit, now, code, delivery)
 
-        await self.books.database.write(operation)
+        if not deliveries:
+            return
+        told = set(map(tuple, await self.books.database.read(lambda connection: connection.execute(about).all())))
+        untold = [one.id for one in deliveries if (self._drags(one, now), subject_of(one)) not in told]
+        if untold:
+            await self.books.database.write(operation)
 
     async def _each(  # noqa: PLR0913 # what a round is about, and how far it goes
         self,

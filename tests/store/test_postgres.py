@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -27,7 +28,7 @@ from publisher.store.outbox import Outbox
 from publisher.store.recovery import COMPARED
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT, DELIVERY, STAMP
+from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, STAMP
 from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
@@ -232,6 +233,19 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
     assert len(newest_intents(host.journal)) == 1
     count = select(func.count()).select_from(ATTEMPT)
     assert await host.database.read(lambda connection: connection.scalar(count)) == 1
+
+
+async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commit_has_got(open_host):
+    """A server that takes another one's place gives numbers anew: what was written must be there as well."""
+    host = await open_host("first")
+    await host.orders.pause("all", person("li"), "drill")
+    engine = host.database.engine
+    head = await host.database.read(lambda connection: connection.scalar(select(AUDIT.c.hash)))
+    with engine.begin() as connection:
+        connection.execute(insert(STAMP).values(key="other", value="host"))
+        mark = link.mark_of(connection, "0" * 64)
+    assert not link.was_committed(engine, mark)
+    assert link.was_committed(engine, replace(mark, head=head))
 
 
 @pytest.fixture
