@@ -46,6 +46,7 @@ AT_ONCE = 300
 """Calls in flight at most; a login never has more than one."""
 READS_AT_ONCE = 500
 """Reads at most, together: those of one login wait for one another, and what asks the same is asked once."""
+REMOVALS_AT_ONCE = 100
 WATCHED_AT_ONCE = 10
 """Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
 GRACE = 25.0
@@ -97,7 +98,7 @@ class Daemon:
         await reconcile_due(application.outbox, application.adapters, READS_AT_ONCE, self.stopping.is_set)
 
     async def retract(self) -> None:
-        await retract_due(self.application.outbox, self.application.adapters, READS_AT_ONCE)
+        await retract_due(self.application.outbox, self.application.adapters, REMOVALS_AT_ONCE)
 
     async def watch(self) -> None:
         await watch_due(self.application.watches, self.application.adapters, WATCHED_AT_ONCE)

@@ -95,7 +95,7 @@ async def _reload(planner: Planner, text: str, file: str, accept: int | None, ac
     )
 
 
-async def plan_ahead(planner: Planner, schedule: Schedule, version: int | None) -> int:
+async def plan_ahead(planner: Planner, schedule: Schedule, version: int) -> int:
     """File what has come within reach of that version of the schedule. Returns how many deliveries are new.
 
     Nothing is cancelled here because it is not named: only a reload does that. Raises OvertakenError, with nothing

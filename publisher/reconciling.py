@@ -14,6 +14,8 @@ from publisher.store.outbox import Doubt, Outbox
 from publisher.telemetry import log
 from publisher.working import work_off
 
+PORTION = 50
+"""So many doubts are prepared together: thousands would keep the first read waiting for a second."""
 RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 
 
@@ -37,7 +39,7 @@ async def reconcile_due(
         await reconcile(doubt, outbox, adapters[doubt.delivery.account])
         in_hand.discard(doubt.delivery.id)
 
-    return await work_off(take, work, most, "look_failed")
+    return await work_off(take, work, most, "look_failed", PORTION)
 
 
 async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:

@@ -13,17 +13,22 @@ REFILL, REST = 0.02, 0.25
 
 
 async def work_off(
-    take: Callable[[int], Awaitable[Sequence[T]]], work: Callable[[T], Coroutine[Any, Any, None]], most: int, told: str
+    take: Callable[[int], Awaitable[Sequence[T]]],
+    work: Callable[[T], Coroutine[Any, Any, None]],
+    most: int,
+    told: str,
+    portion: int | None = None,
 ) -> int:
     """Take things and work on each, at most `most` at once, until there is nothing left to take. Returns how many.
 
+    No more than a `portion` is taken together, so that the first are worked on while others are still being taken.
     What has begun is always waited for. What fails is told by that name, and concerns no other.
     """
     running: set[asyncio.Task[None]] = set()
     taken = 0
     try:
         while True:
-            room = most - len(running)
+            room = min(most - len(running), portion or most)
             things = await take(room) if room else ()
             running |= {asyncio.create_task(work(thing)) for thing in things}
             taken += len(things)

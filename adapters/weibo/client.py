@@ -148,15 +148,18 @@ class WeiboAdapter:
         if site is None:
             return Unknown(reason=_NO_TOKEN)
         finding: Finding = TOO_SHORT
+        likeness: Lookalike | None = None
         for count in site.profile.listed:
             reply = await self._ask(site, reading.encode_timeline(site, count))
             timeline = reading.decode_timeline(reply, self.account.identity)
             if isinstance(timeline, Unknown):
-                return timeline
+                return likeness or timeline
             finding = judge(timeline, trace, self.account.identity, site.profile.readable)
-            if finding != TOO_SHORT and not isinstance(finding, Lookalike):
-                break  # a longer list may show our own post below one that looks like it
-        return finding
+            if isinstance(finding, Lookalike):  # a longer list may show our own post below it, but cannot refute it
+                likeness = likeness or finding
+            elif finding != TOO_SHORT:
+                break
+        return finding if isinstance(finding, Published) else likeness or finding
 
     async def _ask(self, site: Site, call: Call, *, is_spare: bool = False) -> Reply | NotSent | Unknown:
         """Make a read, unless what is left of the day's is kept for ending doubts."""

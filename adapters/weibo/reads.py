@@ -11,7 +11,10 @@ _KEY = "reads"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
-    """The count of Beijing's present day. Watching and measuring stop at `spare`; ending a doubt never does."""
+    """The count of Beijing's present day. Watching and measuring stop at `spare`; ending a doubt never does.
+
+    Reads that wait together and are answered by one call count as often as they were wanted.
+    """
 
     kit: AdapterKit
     spare: int | None

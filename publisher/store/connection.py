@@ -31,18 +31,21 @@ _FUTURE = "22023"
 """The server says so of a transaction that it has never had: another one has taken its place, without our commit."""
 _FATE = select(func.pg_xact_status(text("CAST(:mark AS xid8)")))
 _MARK = text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)")
-_THERE = select(AUDIT.c.id).where(AUDIT.c.hash == bindparam("head"))
+_THERE = select(AUDIT.c.id).where(AUDIT.c.id == bindparam("number"), AUDIT.c.hash == bindparam("hash"))
+
+Head = tuple[int, str]
+"""The number and the hash of an entry of the audit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """By what the end of a transaction can be asked for.
 
-    It is the server's own number of one that has written something, and the hash of the last entry it wrote, if any.
+    It is the server's own number of one that has written something, and the last entry it wrote into the audit, if any.
     """
 
     number: str
-    head: str | None
+    head: Head | None
 
 
 class CommitUnknownError(PublisherError):
@@ -87,7 +90,7 @@ def _original(error: BaseException) -> Any:  # noqa: ANN401 # the driver's own e
     return original if type(original).__module__.startswith("psycopg") else None
 
 
-def mark_of(connection: Connection, head: str | None) -> Mark | None:
+def mark_of(connection: Connection, head: Head | None) -> Mark | None:
     """Mark the transaction, which has written that head of the audit; None when it has written nothing at all."""
     number = connection.scalar(_MARK)
     return Mark(number=number, head=head) if number is not None else None
@@ -115,5 +118,5 @@ def was_committed(engine: Engine, mark: Mark) -> bool:
             raise CommitUnknownError(mark.number)
 
 
-def _is_there(connection: Connection, head: str | None) -> bool:
-    return head is None or connection.scalar(_THERE, {"head": head}) is not None
+def _is_there(connection: Connection, head: Head | None) -> bool:
+    return head is None or connection.scalar(_THERE, {"number": head[0], "hash": head[1]}) is not None

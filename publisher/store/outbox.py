@@ -88,6 +88,8 @@ from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
 
 TLS_FAILURES = 3
+ALONE = timedelta(seconds=1)
+"""For so long what may kill us is in hand without another of its kind: a process that it ends, it ends at once."""
 LONGEST_REST = timedelta(days=1)
 """A platform that asks for more is asked again after this."""
 
@@ -139,8 +141,14 @@ def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or a
 
 
 def _is_tried(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether it is a suspect, and no other one is in hand: two that die together would not tell which it was."""
-    return and_(_is_suspect(row), ~exists().where(stands(_RIVAL, State.CLAIMED, State.SENDING), _is_suspect(_RIVAL)))
+    """Whether it is a suspect that may be tried: this worker has taken no other just now, with which it could die."""
+    just_taken = and_(
+        stands(_RIVAL, State.CLAIMED, State.SENDING),
+        _is_suspect(_RIVAL),
+        _RIVAL.c.worker == bindparam("worker"),
+        _RIVAL.c.updated_at > bindparam("alone_since", type_=LOGIN.c.rests_until.type),
+    )
+    return and_(_is_suspect(row), ~exists().where(just_taken))
 
 
 def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -203,8 +211,8 @@ class Outbox:
     def _choose(self, unit: Unit, limit: int, now: datetime) -> dict[LoginId, int]:
         """Name a delivery of each free login: urgent ones first, then what is begun, then the others.
 
-        Of each kind the logins that have rested longest come first. What may kill us comes last of its kind and is
-        tried one at a time; the other posts do not wait for it.
+        Of each kind the logins that have rested longest come first. What may kill us comes last of its kind, one after
+        the other; the other posts do not wait for it.
         """
         found = self._find(unit, (URGENT, BEGUN), limit, now)
         suspect = self._find(unit, (URGENT_SUSPECT, BEGUN_SUSPECT), min(1, limit - len(found)), now, besides=found)
@@ -226,6 +234,8 @@ class Outbox:
                 "room": limit - len(found),
                 "logins": [*besides, *found],
                 "accounts": self.books.speaking,
+                "worker": self.books.worker,
+                "alone_since": now - ALONE,
             }
             found |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
         return found

@@ -103,13 +103,13 @@ class Rounds:
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many.
 
-        What drags on is told before. Most rounds find neither, and write nothing.
+        What drags on is told before. Most rounds find neither, and write nothing; of very many some wait for the next.
         """
         now = self.books.world.now()
         standing = await self.books.database.read(lambda connection: connection.execute(_ASKED).mappings().all())
         deliveries = [to_delivery(row) for row in standing]
         await self._tell([delivery for delivery in deliveries if self._drags(delivery, now)], now)
-        stale = [delivery.id for delivery in deliveries if self._too_long(delivery, now)]
+        stale = [delivery.id for delivery in deliveries if self._too_long(delivery, now)][:GROUP]
         if not stale:
             return 0
         return await self._each(and_(_IS_ASKED, DELIVERY.c.id.in_(stale)), partial(self._too_long, now=now))
@@ -137,9 +137,8 @@ class Rounds:
 
     async def _tell(self, deliveries: Sequence[Delivery], now: datetime) -> None:
         """Tell, once each, what drags on."""
-        about = select(ALERT.c.code, ALERT.c.subject).where(
-            ALERT.c.cleared_at.is_(None), ALERT.c.subject.in_([subject_of(delivery) for delivery in deliveries])
-        )
+        codes = {self._drags(delivery, now) for delivery in deliveries}
+        about = select(ALERT.c.code, ALERT.c.subject).where(ALERT.c.cleared_at.is_(None), ALERT.c.code.in_(codes))
 
         def operation(unit: Unit) -> None:
             if not has_turn(unit, KEEPING):
@@ -152,7 +151,7 @@ class Rounds:
         if not deliveries:
             return
         told = set(map(tuple, await self.books.database.read(lambda connection: connection.execute(about).all())))
-        untold = [one.id for one in deliveries if (self._drags(one, now), subject_of(one)) not in told]
+        untold = [one.id for one in deliveries if (self._drags(one, now), subject_of(one)) not in told][:GROUP]
         if untold:
             await self.books.database.write(operation)
 

@@ -17,8 +17,8 @@ _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 _WRITE = insert(AUDIT)
 
 
-def append_entries(connection: Connection, entries: Sequence[Mapping[str, object]]) -> str:
-    """Number these entries, bind them into the chain, and write them. Returns the last one's hash.
+def append_entries(connection: Connection, entries: Sequence[Mapping[str, object]]) -> tuple[int, str]:
+    """Number these entries, bind them into the chain, and write them. Returns the last one's number and hash.
 
     Whoever shares the database waits here for its turn until the transaction ends, so this comes last in one. The head
     is read in a statement of its own after that wait: only then it shows what the others committed.
@@ -34,4 +34,4 @@ def append_entries(connection: Connection, entries: Sequence[Mapping[str, object
         rows.append({**entry, "id": number, "previous": previous, "hash": digest})
         previous = digest
     connection.execute(_WRITE, rows)
-    return previous
+    return number, previous

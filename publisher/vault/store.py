@@ -120,12 +120,12 @@ class Vault:
         """Give the key that the operator supplies, if any."""
         if (given := self.environment.get(KEY_VARIABLE)) is not None:
             return given
-        return self._credential.read_text("ascii", "replace") if self._credential else None
+        return _text(self._credential, "replace") if self._credential else None
 
     def _keys(self, *, makes_one: bool = False) -> tuple[str, ...]:
         text = self._given_keys()
         if text is None and self._key_file.is_file():
-            text = self._key_file.read_text("ascii", "replace")
+            text = _text(self._key_file, "replace")
         if text is None and makes_one and not self._sealed():
             from cryptography.fernet import Fernet  # noqa: PLC0415 # as above
 
@@ -178,6 +178,13 @@ def _mark(file: Path) -> Mark | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _text(file: Path, errors: str = "strict") -> str:
+    try:
+        return file.read_text("ascii", errors)
+    except OSError:
+        raise SecretError("vault_unreadable", "*", (str(file),)) from None
+
+
 @lru_cache(maxsize=4)
 def _load(file: Path, _mark: Mark) -> Mapping[str, str]:
     """Read the store once for each state of its file: every call of a burst asks for its own secret.
@@ -185,9 +192,7 @@ def _load(file: Path, _mark: Mark) -> Mapping[str, str]:
     What fails is not remembered: a file that cannot be opened now may be in a moment, as it is.
     """
     try:
-        sealed = json.loads(file.read_text("ascii"))
-    except OSError:
-        raise SecretError("vault_unreadable", "*", (str(file),)) from None
+        sealed = json.loads(_text(file))
     except ValueError:
         sealed = None
     if not isinstance(sealed, dict) or not all(isinstance(token, str) for token in sealed.values()):

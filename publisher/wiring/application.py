@@ -36,6 +36,7 @@ from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import factories, hasty_waits
 from publisher.world import World
 
+_PASSING = frozenset({"secret_unreadable", "vault_unreadable"})
 FRESH = timedelta(milliseconds=500)
 """For so long after its intent a call may start unasked: no stop takes effect sooner."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -126,7 +127,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
 def _kit(account: Account, settings: Settings, books: Books, http: LoginHttp) -> AdapterKit:
     return AdapterKit(
         http=http,
-        secret=partial(_secret, account, settings),
+        secret=partial(_secret, account, settings, {}),
         tokens=LoginTokens(now=books.world.now),
         notes=LoginNotes(database=books.database, login=account.login),
         now=books.world.now,
@@ -134,13 +135,19 @@ def _kit(account: Account, settings: Settings, books: Books, http: LoginHttp) ->
     )
 
 
-def _secret(account: Account, settings: Settings) -> Mapping[str, str]:
-    """Give a login's credentials; without them the adapter says that it cannot sign in."""
+def _secret(account: Account, settings: Settings, known: dict[str, str]) -> Mapping[str, str]:
+    """Give a login's credentials; without them the adapter says that it cannot sign in.
+
+    What cannot be opened for a moment is still what it was: `known` is what was read last.
+    """
     try:
-        return read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault_of(settings))
+        found = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault_of(settings))
     except SecretError as error:
         log.error("secret_unreadable", account=account.id, code=error.code)
-        return {}
+        return dict(known) if error.code in _PASSING else {}
+    known.clear()
+    known.update(found)
+    return found
 
 
 async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:

@@ -327,11 +327,12 @@ class Counting:
     """A platform that numbers its replies, and cuts the calls that it is told to."""
 
     def __init__(self, *cut):
-        self.calls, self.cut = 0, cut
+        self.calls, self.cut, self.began = 0, cut, asyncio.Event()
 
     async def __call__(self, _request: httpx.Request) -> httpx.Response:
         self.calls += 1
         number = self.calls
+        self.began.set()
         await asyncio.sleep(0)
         if number in self.cut:
             raise httpx.ReadError("x")
@@ -373,7 +374,17 @@ async def test_creating_calls_never_share_a_reply():
     assert numbers(await asyncio.gather(*calls)) == [1, 2, 3]
 
 
-async def test_trouble_is_shared_with_nobody():
+async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
+    """Whoever waited behind a call that its asker gave up in the middle makes the next one."""
+    platform = Counting()
+    http = http_for(transport=httpx.MockTransport(platform))
+    first, *others = [asyncio.create_task(http.ask(post("http://localhost/x"))) for _ in range(3)]
+    await platform.began.wait()
+    first.cancel()
+    assert numbers(await asyncio.gather(*others)) == [2, 2]
+
+
+async def test_trouble_on_the_way_is_shared_with_nobody():
     """Whoever waited behind a call that was cut asks for itself."""
     platform = Counting(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))

@@ -198,6 +198,19 @@ async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(spe
     assert [request.url.params["count"] for request in desk.requests] == ["20", "100"]
 
 
+@pytest.mark.parametrize("longer", [{"statuses": [OLD], "total_number": 900}, {"error_code": 10009, "error": "x"}])
+async def test_what_looks_like_ours_is_not_refuted_by_a_longer_list_f54(speaker, parcel_of, longer):
+    """F54: a person is asked, though the longer list shows nothing of it, or cannot be read."""
+    adapter, desk = speaker("biz")
+    by_hand = post(TEXT.replace("K7QM-4R2T", ""), str(int(POST_ID) + 40))
+    lists = {"20": {"statuses": [by_hand], "total_number": 900}, "100": longer}
+    route = desk.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
+    route.side_effect = lambda request: httpx.Response(200, json=lists[request.url.params["count"]])
+    finding = await adapter.find(parcel_of("weibo", text=TEXT))
+    assert isinstance(finding, Lookalike)
+    assert {request.url.params["count"] for request in desk.requests} == {"20", "100"}
+
+
 async def test_the_note_is_a_marker_f54(speaker, parcel_of):
     """F54: a post whose words were changed is known by the note that stays with it, but its words were not seen."""
     adapter, desk = speaker("update")

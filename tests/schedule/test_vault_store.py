@@ -91,10 +91,13 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
     assert (tmp_path / "vault.json").read_text() == content
 
 
-def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path):
+@pytest.mark.parametrize("has_read", [False, True])
+def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path, has_read):
     """Where no file can be opened any more, that is said and not remembered: afterwards all is as before."""
     store = vault(tmp_path)
     store.write("a", FIELDS)
+    if has_read:
+        store.read("a")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)

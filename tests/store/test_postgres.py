@@ -240,12 +240,12 @@ async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commi
     host = await open_host("first")
     await host.orders.pause("all", person("li"), "drill")
     engine = host.database.engine
-    head = await host.database.read(lambda connection: connection.scalar(select(AUDIT.c.hash)))
+    [head] = await host.database.read(lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all())
     with engine.begin() as connection:
         connection.execute(insert(STAMP).values(key="other", value="host"))
-        mark = link.mark_of(connection, "0" * 64)
+        mark = link.mark_of(connection, (head.id, "0" * 64))
     assert not link.was_committed(engine, mark)
-    assert link.was_committed(engine, replace(mark, head=head))
+    assert link.was_committed(engine, replace(mark, head=tuple(head)))
 
 
 @pytest.fixture

@@ -124,7 +124,10 @@ def in_seconds(seconds):
 def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until):
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
     endpoint = "/2/statuses/share.json"
-    delay = {"kind": "delay", "seconds": 1}
+    settings = workspace.folder / "publisher.toml"
+    patient = settings.read_text("utf-8").replace('deadline = "1.5s"\nlease = "2s"', 'deadline = "9s"\nlease = "11s"')
+    settings.write_text(patient, "utf-8")
+    delay = {"kind": "delay", "seconds": 5}
     simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay})
     workspace.write_schedule(post("p") + post("q"))
     daemon = workspace.start()

@@ -7,6 +7,7 @@ from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, Order,
 from .shaping import instant_of
 from .steps import STATES
 from .timed import covers, pauses
+from .tracing import trace_of
 
 TELL_WITHIN = 60.0
 """Seconds within which trouble must be told."""
@@ -148,12 +149,13 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
 
 
 def _allows_no_second(history: History, delivery: Delivery) -> bool:
-    """Whether the platform allows no other call at all, or an account's answers have forbidden one."""
+    """Whether the platform allows no other call at all, or its answer to one of this delivery's has forbidden it."""
     terms = history.settings.accounts.get(delivery.account)
     if terms is None:
         raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
-    struck = (entry.fault for entry in history.log if entry.account == terms.identity and entry.fault)
-    return not terms.may_resend or any(NO_SECOND & set(fault.split("+")) for fault in struck)
+    calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
+    own = (call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id)
+    return not terms.may_resend or any(NO_SECOND & set((fault or "").split("+")) for fault in own)
 
 
 def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:
