@@ -1,0 +1,47 @@
+"""Work that is taken up as there is room for it."""
+
+import asyncio
+
+import pytest
+
+from publisher.working import work_off
+
+
+async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
+    """Of very many things the first are begun while the others are still waiting to be taken, and all are done."""
+    left, done, told = list(range(7)), [], []
+
+    async def take(room):
+        told.append(("take", room, len(done)))
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(thing):
+        done.append(thing)
+
+    assert await work_off(take, work, 5, "failed", portion=2) == 7
+    assert sorted(done) == list(range(7))
+    assert told[:3] == [("take", 2, 0), ("take", 2, 2), ("take", 2, 4)]
+
+
+@pytest.mark.parametrize("portion", [None, 3])
+async def test_never_more_than_so_many_are_in_hand(portion):
+    """What is slow takes its room, and no more is taken than there is room for."""
+    left, inside, most = list(range(12)), 0, 0
+    go_on = asyncio.Event()
+
+    async def take(room):
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(_thing):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if most == 4:
+            go_on.set()
+        await go_on.wait()
+        inside -= 1
+
+    assert await work_off(take, work, 4, "failed", portion) == 12
+    assert most == 4
