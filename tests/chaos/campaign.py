@@ -24,7 +24,7 @@ from typing import Any
 import click
 from artefacts import RESENDS, save
 from figures import figures_of, record, tell
-from glance import BELIEVED, HEARD, KNOWN, NOT_LIVE, OPEN, STATES
+from glance import BELIEVED, HEARD, KNOWN, NEXT, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
 from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, STEP, Deck, Kill
 from options import Options, options_of
@@ -57,8 +57,8 @@ PER_SECOND = 100
 SHORTEST = 5.0
 """Seconds over which the posts of a wave fall due at least."""
 STILL, LONGEST_REST = 75.0, 420.0
-"""Seconds without any change after which a campaign does not wait longer: more than lies between two looks in doubt.
-And seconds after which it does not in any case: by then all must have come to rest."""
+"""Seconds without any change after which a campaign does not wait longer, unless a look is still to come; and seconds
+after which it waits for nothing else."""
 MICRO = 1_000_000
 PATIENCE, QUICK = 2.5, 1.4
 """Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life, but
@@ -299,8 +299,10 @@ class Campaign:
             now = dict(books.rows(STATES))
             if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
                 return
-            if now != before:
-                before, moved_at = now, max(time.monotonic(), self.wave_ends_at)
+            until_next = max(0.0, books.count(NEXT) / MICRO - time.time())
+            if now != before or until_next > 0:
+                before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
+                latest = max(latest, moved_at)
 
     def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Give what the books say of calls: the account by the platform's name, an instant, and more."""

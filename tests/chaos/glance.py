@@ -11,6 +11,8 @@ IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker =
 STATES = "SELECT state, count(*) FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY state"
 OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
+NEXT = """SELECT coalesce(max(next_at), 0) FROM delivery
+WHERE state IN ('unknown', 'submitted', 'retry_wait', 'retracting')"""
 KNOWN = "SELECT DISTINCT post FROM delivery"
 NOT_LIVE = """SELECT post, account FROM delivery
 WHERE state IN ('held', 'failed', 'expired', 'cancelled', 'retracted', 'removed')"""
