@@ -244,7 +244,8 @@ def _look_again(delivery: Delivery, event: Unknown | Missing | AbsenceShown, mom
     if is_removal:
         wait_until = _next_removal(delivery, moment)
     else:
-        wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now)
+        was_read = not isinstance(event, Unknown)
+        wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now, was_read=was_read)
     return replace(delivery, looks=delivery.looks + 1, doubt_since=since, next_at=wait_until, reason=reason)
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+LAST_LOOK = timedelta(minutes=1)
+"""How long the last look that is needed may be away, where the platform can be read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -46,11 +49,18 @@ def next_removal(patience: Patience, tries: int, now: datetime, jitter: float) -
     return now + wait * (1 + jitter / 4)
 
 
-def next_look(patience: Patience, looks: int, doubt_since: datetime, now: datetime) -> datetime:
-    """Give the instant of the next read in doubt: doubling waits, never sleeping past the end of the settle time."""
+def next_look(
+    patience: Patience, looks: int, doubt_since: datetime, now: datetime, *, was_read: bool = False
+) -> datetime:
+    """Give the instant of the next read in doubt: doubling waits, never sleeping past the end of the settle time.
+
+    After that, a list that could be read leaves one look to take: it comes soon, however often reads failed before.
+    """
     wait = min(patience.look_first * 2.0 ** min(looks, 16), patience.look_most)
     settled_at = doubt_since + patience.settle + timedelta(milliseconds=1)
-    return min(now + wait, settled_at) if now < settled_at else now + wait
+    if now < settled_at:
+        return min(now + wait, settled_at)
+    return now + (min(wait, LAST_LOOK) if was_read else wait)
 
 
 def next_poll(patience: Patience, looks: int, wanted: datetime, now: datetime) -> datetime:

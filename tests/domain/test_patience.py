@@ -66,6 +66,14 @@ def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(patience):
     assert len(taken) <= 20
 
 
+@given(patiences, counts, seconds)
+def test_after_the_settle_time_a_list_that_could_be_read_is_read_again_within_a_minute(patience, looks, age):
+    """Reads that failed for long do not put off the second look once the platform can be read again."""
+    since = NOW - patience.settle - SECOND - age
+    assert next_look(patience, looks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
+    assert next_look(patience, 16, since, NOW) == NOW + patience.look_most
+
+
 def test_a_call_ends_before_its_lease_and_a_lease_before_the_settle_time():
     """The defaults are ordered; equal times are not."""
     assert PATIENCE.is_ordered
