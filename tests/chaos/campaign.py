@@ -48,6 +48,8 @@ AFTERWORK = 15.0
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 4
+TRIES = 3
+"""Lives until one dies while it takes a post down: what the last one had in hand is put off for a while."""
 GLANCE = 1.0
 SOON, LATER = 2.5, 25.0
 """Seconds that a daemon needs to start and claim at least, and for which a sleep before an instant is waited for."""
@@ -243,7 +245,7 @@ class Campaign:
             self.wanted[post, account] = "retracted"
             self.people.touched.add(post)
         for point in self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)) if live else 0):
-            self._kill(Kill(point=point))
+            any(self._kill(Kill(point=point)) for _ in range(TRIES))
 
     @property
     def _waves_a_plan(self) -> int:
