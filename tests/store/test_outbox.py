@@ -303,7 +303,7 @@ async def test_f89_what_may_kill_a_worker_holds_up_no_other_post_of_its_login(op
 
 
 @pytest.mark.parametrize("ends", [True, False])
-async def test_f89_of_what_may_kill_a_worker_one_is_taken_and_nothing_else_waits(open_desk, world, ends):
+async def test_f89_of_what_may_kill_a_worker_one_is_in_hand_and_nothing_else_waits(open_desk, world, ends):
     """The second urgent post that two workers have died with waits until the first is sent, or has killed nobody yet.
 
     Routine goes out at once.

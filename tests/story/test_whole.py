@@ -125,8 +125,8 @@ def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
     endpoint = "/2/statuses/share.json"
     settings = workspace.folder / "publisher.toml"
-    patient = settings.read_text("utf-8").replace('deadline = "1.5s"\nlease = "2s"', 'deadline = "9s"\nlease = "11s"')
-    settings.write_text(patient, "utf-8")
+    text, hasty = settings.read_text("utf-8"), 'deadline = "1.5s"\nlease = "2s"\nsettle = "3s"'
+    settings.write_text(text.replace(hasty, 'deadline = "9s"\nlease = "11s"\nsettle = "13s"'), "utf-8")
     delay = {"kind": "delay", "seconds": 5}
     simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay})
     workspace.write_schedule(post("p") + post("q"))

@@ -16,6 +16,7 @@ from publisher.cli.widths import width_of, wrapped
 from publisher.domain.delivery import State
 from publisher.domain.lifecycle import Event
 from publisher.domain.outcome import HoldReason
+from publisher.domain.task import Reminder
 from publisher.messages import LANGS, Messages
 from publisher.store.board import Alert, Entry
 
@@ -47,6 +48,8 @@ ALERTS = {
     "expired.expired",
     "expired.too_late",
     "removed.removed_on_platform",
+    "review_slow",
+    *(reminder.value for reminder in Reminder),
     *re.findall(r'alert="([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'write_alert\(unit, [^,]+, "(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'tell\(unit, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
