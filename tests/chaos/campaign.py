@@ -101,6 +101,7 @@ class Campaign:
             is_brief,
             is_busy,
             is_plain=not self.is_rough,
+            workers=len(self.publishers),
             points=points,
             next_sleep=self.options.seed * STEP,
         )

@@ -121,13 +121,15 @@ class Deck:
     """Deals deaths. A failpoint that was not reached is dealt again, at an earlier passing.
 
     `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm. `is_busy` is for one
-    of much work in each life: calm is seldom needed. `next_sleep` is the place in SLEEPS of the sleep to be dealt next.
+    of much work in each life: calm is seldom needed, but more often the more `workers` die beside one another.
+    `next_sleep` is the place in SLEEPS of the sleep to be dealt next.
     """
 
     dice: Random
     is_brief: bool = False
     is_busy: bool = False
     is_plain: bool = False
+    workers: int = 1
     points: Sequence[str] = tuple(COMMON_POINTS)
     next_sleep: int = 0
     _last: Kill = field(default_factory=Kill)
@@ -139,7 +141,7 @@ class Deck:
         return self._last
 
     def _deal(self, *, may_order: bool) -> Kill:
-        calm = SELDOM_CALM if self.is_busy else CALM_AFTER
+        calm = min(CALM_AFTER, SELDOM_CALM * self.workers) if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
         if not self.is_plain and (trouble := self._trouble(may_order=may_order)):
