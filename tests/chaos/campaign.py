@@ -47,7 +47,8 @@ MOST_TOLD = 40
 AFTERWORK = 15.0
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
-RETRACTIONS = 4
+RETRACTIONS = 2
+"""Posts that are taken down for each point at which a daemon shall die over it."""
 TRIES = 3
 """Lives until one dies while it takes a post down: what the last one had in hand is put off for a while."""
 GLANCE = 1.0
@@ -241,12 +242,15 @@ class Campaign:
             self.publisher.withdraw(entry.id)
             self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
         live = self.people.live()
-        for post, account in self.dice.sample(live, min(self._few(RETRACTIONS), len(live))):
-            self.publisher.retract(post, account)
-            self.wanted[post, account] = "retracted"
-            self.people.touched.add(post)
-        for point in self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)) if live else 0):
-            any(self._kill(Kill(point=point)) for _ in range(TRIES))
+        points = self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)))
+        chosen = self.dice.sample(live, min(len(points) * RETRACTIONS, len(live)))
+        for number, point in enumerate(points):
+            mine = chosen[number :: len(points)]
+            for post, account in mine:
+                self.publisher.retract(post, account)
+                self.wanted[post, account] = "retracted"
+                self.people.touched.add(post)
+            any(self._kill(Kill(point=point)) for _ in range(TRIES if mine else 0))
 
     @property
     def _waves_a_plan(self) -> int:
