@@ -71,7 +71,10 @@ class Http(Protocol):
     """
 
     async def ask(self, call: Call) -> Reply | NotSent | Unknown:
-        """Make a call that may be repeated: a read, a token, an upload, a draft."""
+        """Make a call that may be repeated: a read, a token, an upload, a draft.
+
+        Those of a login that wait together and ask the same may get one answer, to a call that began after all of them.
+        """
         ...
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
