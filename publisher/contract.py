@@ -1,9 +1,9 @@
-"""What an adapter promises, and what it is handed. Adapters import this, the domain and tenacity, nothing else."""
+"""What an adapter promises, and what it is handed. Of publisher, adapters import this and the domain, nothing else."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
@@ -23,6 +23,8 @@ from publisher.domain.patience import Patience
 from publisher.domain.problem import Problem
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel, Rendition
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,14 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def read_once(self, decode: Callable[["Reply", str], T], whose: str) -> T:
+        """Give what `decode` makes of it, done once for all who share this answer: a list may end a hundred doubts."""
+        if (decode, whose) not in self._read:
+            self._read[decode, whose] = decode(self, whose)
+        read: T = self._read[decode, whose]
+        return read
 
 
 class Http(Protocol):

@@ -20,7 +20,7 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
 from publisher.domain.task import task_of
-from publisher.keeping import Machine, heed, keep, settle_the_dead
+from publisher.keeping import heed, keep, settle_the_dead
 from publisher.mailing import mail_head
 from publisher.messages import Messages
 from publisher.planning import plan_ahead, reload, schedule_in_force
@@ -83,11 +83,9 @@ class Daemon:
     read_mark: Mark | None = None
     first_mark: Mark | None = None
     beats: set[asyncio.Task[None]] = field(default_factory=set)
-    machine: Machine = field(init=False)
     mooring: Mooring = field(init=False)
 
     def __post_init__(self) -> None:
-        self.machine = Machine.of(self.application.world)
         self.mooring = mooring_of(self.application.settings)
 
     async def deliver(self) -> None:
@@ -107,7 +105,7 @@ class Daemon:
         await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
 
     async def keep(self) -> None:
-        await heed(self.machine, self.application.alarms)
+        await heed(self.application.alarms)
         await keep(self.application.rounds)
 
     async def anchor(self) -> None:

@@ -216,9 +216,7 @@ def _draft(press: Press, filings: Sequence[Filing], posts: Sequence[Post]) -> Dr
         if errors:
             continue
         media |= proof.media
-        revision = Revision(
-            occurrence=filing.occurrence.key, definition=filing.post.definition, renditions=proof.renditions
-        )
+        revision = Revision(definition=filing.post.definition, renditions=proof.renditions)
         drafts.append(Draft(filing=filing, revision=revision))
     return drafts, media, problems
 

@@ -67,13 +67,6 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dashboard:
-    """Where the dashboard listens, as `host:port`."""
-
-    listen: str = "127.0.0.1:8700"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSettings:
     """Where platforms' messages are listened for, as `host:port`; None for nowhere."""
 
@@ -114,8 +107,6 @@ class Settings:
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
     limits: Mapping[Platform, LimitSettings] = field(default_factory=dict)
     secrets_dir: Path | None = None
-    public_ip: str | None = None
-    dashboard: Dashboard = field(default_factory=Dashboard)
     callbacks: CallbackSettings = field(default_factory=CallbackSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     lang: Literal["zh_CN", "en"] = "zh_CN"
@@ -178,7 +169,7 @@ class LimitEntry(Table):
 
 
 class DashboardEntry(Table):
-    listen: Line = Field(default=Dashboard().listen, description="监听地址，写成 地址:端口")
+    listen: Line = Field(default="127.0.0.1:8700", description="监听地址，写成 地址:端口")
 
 
 class CallbacksEntry(Table):
@@ -286,8 +277,6 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
         limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
-        public_ip=entry.public_ip,
-        dashboard=Dashboard(listen=entry.dashboard.listen),
         callbacks=CallbackSettings(listen=entry.callbacks.listen),
         audit=AuditSettings(anchors=entry.audit.anchors, syslog=entry.audit.syslog, mail=_mail(entry.audit.mail)),
     )

@@ -7,9 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from publisher.domain.errors import PublisherError
+
+LITTLE = timedelta(seconds=2)
+"""By how much a clock may be set, either way, without anybody minding."""
 
 FAILPOINTS = frozenset({
     "reload.after_read",
@@ -52,15 +55,32 @@ class FailpointSyntaxError(PublisherError):
     """PUBLISHER_FAILPOINTS does not read `name:kill|freeze|raise@N,…` with names of the list."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """What both clocks show at one moment: the one that people set, and the one that never jumps."""
+
+    at: datetime
+    ticks: float
+
+    def set_since(self, earlier: "Clocks") -> timedelta:
+        """Give by how much the clock was set since an earlier moment: ahead or, where that is negative, back."""
+        return (self.at - earlier.at) - timedelta(seconds=self.ticks - earlier.ticks)
+
+
 @dataclass(slots=True)
 class World:
     """The world as it is. Tests hand in another with the same face.
 
-    `failpoints` maps a name to what happens there (`kill`, `freeze`, `raise`) and at which passing.
+    `failpoints` maps a name to what happens there (`kill`, `freeze`, `raise`) and at which passing. `heeded` is what
+    the clocks showed when it was last seen to whether they agree.
     """
 
     failpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    heeded: Clocks = field(init=False)
     _passed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.heeded = self.clocks()
 
     def now(self) -> datetime:
         """Give the instant, in UTC."""
@@ -69,6 +89,14 @@ class World:
     def monotonic(self) -> float:
         """Give seconds of a clock that never jumps and runs on while the process is frozen or the machine sleeps."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+    def clocks(self) -> Clocks:
+        """Read both clocks."""
+        return Clocks(at=self.now(), ticks=self.monotonic())
+
+    def is_set_ahead(self) -> bool:
+        """Whether the clock was set ahead and nobody has heeded it yet: waits seem longer than they were."""
+        return self.clocks().set_since(self.heeded) > LITTLE
 
     async def sleep_until(self, instant: datetime) -> None:
         """Wait for an instant; return at once when it has passed."""

@@ -33,12 +33,13 @@ def read_list(reply: Reply | NotSent | Unknown) -> list[object] | Unknown:
 def read_json(reply: Reply | NotSent | Unknown) -> object:
     if not isinstance(reply, Reply):
         return Unknown(reason=reply.reason)
-    code = error_code(object_of(reply))
+    body = _parse(reply)
+    code = error_code(body if isinstance(body, dict) else None)
     if code is not None:
         return Unknown(reason=name(code))
     if reply.status >= 500:
         return Unknown(reason="server_error")
-    return _parse(reply) if reply.status == 200 else Unknown(reason="bad_reply")
+    return body if reply.status == 200 else Unknown(reason="bad_reply")
 
 
 def object_of(reply: Reply) -> Json | None:

@@ -26,6 +26,7 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
+from publisher.domain.rendition import fold
 
 from .address import made_at, receipt
 from .codes import CODES, NO_SUCH_POST, Kind, name
@@ -57,11 +58,15 @@ _FINAL = frozenset({Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA, Kind.SIGN_IN, K
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One post of a list. `texts` are its words, the addresses behind its links, and the note that stays with it."""
+    """One post of a list. `texts` are its words, the addresses behind its links, and the note that stays with it.
+
+    `folded` is what of them the platform leaves alone, to look for markers in.
+    """
 
     id: str
     at: datetime
     texts: tuple[str, ...] = field(repr=False)
+    folded: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,10 @@ def encode_token_info(site: Site) -> Call:
 
 def decode_timeline(reply: Reply | NotSent | Unknown, uid: str) -> Timeline | Unknown:
     """Read a list of own posts; one entry of somebody else makes the whole list worthless."""
+    return reply.read_once(_timeline, uid) if isinstance(reply, Reply) else Unknown(reason=reply.reason)
+
+
+def _timeline(reply: Reply, uid: str) -> Timeline | Unknown:
     body = read_answer(reply)
     if isinstance(body, Unknown):
         return body
@@ -208,7 +217,8 @@ def _item(entry: object, uid: str) -> Item | Unknown:
     if owner != uid:
         return Unknown(reason="weibo_wrong_account")
     at = moment(entry.get("created_at")) or made_at(remote_id)
-    return Item(id=remote_id, at=at, texts=(str(entry.get("text", "")), *_unseen(entry)))
+    texts = (str(entry.get("text", "")), *_unseen(entry))
+    return Item(id=remote_id, at=at, texts=texts, folded=tuple(map(fold, texts)))
 
 
 def _unseen(entry: Json) -> Sequence[str]:

@@ -63,12 +63,13 @@ def read_ticket(ticket: Ticket) -> Trace | str:
 def judge(timeline: Timeline, trace: Trace, uid: str, readable: int) -> Finding:
     """Say what a list of at most `readable` posts shows of ours: it, its like, its absence, or nothing certain."""
     foreign = [item for item in timeline.items if item.id not in trace.owned_ids]
-    marked = [item for item in foreign if any(trace.marker.is_in(text) for text in item.texts)]
+    code = trace.marker.folded
+    marked = [item for item in foreign if any(code in text for text in item.folded)]
     ours = [item for item in marked if not _is_old(item, trace.baseline)]
     if ours:
         first = min(ours, key=lambda item: int(item.id))
         found = article_receipt if trace.is_article else receipt
-        return Published(receipt=found(first.id, uid, first.at), has_seen_text=trace.marker.is_in(first.texts[0]))
+        return Published(receipt=found(first.id, uid, first.at), has_seen_text=code in first.folded[0])
     alike = marked or [item for item in foreign if _is_alike(item, trace)]
     if alike:
         likeness = receipt(alike[0].id, uid, alike[0].at)

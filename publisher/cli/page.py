@@ -10,7 +10,6 @@ from jinja2 import Environment, StrictUndefined
 
 from publisher.domain.account import AccountId, Traits
 from publisher.domain.post import Post
-from publisher.domain.rendition import Picture
 from publisher.messages import Messages
 from publisher.rendering.press import Proof
 
@@ -26,15 +25,11 @@ def page_of(messages: Messages, post: Post, due: datetime, proof: Proof, traits:
         due=f"{due:%Y-%m-%d %H:%M}",
         renditions=proof.renditions,
         traits=traits,
-        address=lambda picture: _address(picture, proof),
+        address=lambda picture: _data(picture.sha256, proof),
         article=lambda text: _MEDIA.sub(lambda found: _data(found[1], proof), text),
         say=messages.say,
         lang=messages.lang.replace("_", "-"),
     )
-
-
-def _address(picture: Picture, proof: Proof) -> str:
-    return _data(picture.sha256, proof)
 
 
 def _data(sha256: str, proof: Proof) -> str:

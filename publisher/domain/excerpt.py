@@ -9,6 +9,8 @@ from publisher.domain.chain import FIELDS, Anchor, Link, Verification
 
 FORMAT = "publisher audit 1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ANCHOR = '{"database"'
+"""How an anchor begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +84,9 @@ def spell_anchor(anchor: Anchor) -> str:
 
 
 def read_anchor(line: str) -> Anchor | None:
-    """Read an anchor's line; None for one that was torn, or is none."""
+    """Read an anchor's line, whatever a system log has put before it; None for one that was torn, or is none."""
     try:
-        anchor = Anchor(**json.loads(line))
+        anchor = Anchor(**json.loads(line[max(0, line.find(_ANCHOR)) :]))
     except (ValueError, TypeError):
         return None
     texts = (anchor.database, anchor.chain, anchor.hash, anchor.at)

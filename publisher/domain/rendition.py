@@ -33,7 +33,12 @@ class Marker:
 
     def is_in(self, text: str) -> bool:
         """Whether a text carries the marker, whatever the platform did to case, width, spaces or brackets."""
-        return _fold(self.code) in _fold(text)
+        return self.folded in fold(text)
+
+    @property
+    def folded(self) -> str:
+        """What of it stays in a folded text."""
+        return fold(self.code)
 
 
 def marker_for(key: OccurrenceKey, account: AccountId) -> Marker:
@@ -105,7 +110,6 @@ class Rendition:
 class Revision:
     """The renditions of one occurrence, frozen; `id` names them all by hash."""
 
-    occurrence: OccurrenceKey
     definition: str
     renditions: tuple[Rendition, ...]
 
@@ -183,13 +187,14 @@ def says_our_words(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
 
 
 def _words(text: str, marker: Marker) -> str:
-    return _fold(_LINK.sub("", _TAG.sub("", text))).replace(_fold(marker.code), "")
+    return fold(_LINK.sub("", _TAG.sub("", text))).replace(fold(marker.code), "")
 
 
 def _telling(parts: Sequence[str], marker: Marker) -> str:
-    folded = _fold(_LINK.sub("", " ".join(parts)))
-    return folded.replace(_fold(marker.code), "")[:_TELLING]
+    folded = fold(_LINK.sub("", " ".join(parts)))
+    return folded.replace(fold(marker.code), "")[:_TELLING]
 
 
-def _fold(text: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+def fold(text: str) -> str:
+    """Leave of a text what platforms leave alone: no case, width, space or bracket."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))

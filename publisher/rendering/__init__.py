@@ -1,6 +1,6 @@
 """Templates and pictures in, renditions out; previews and sending use the same."""
 
-from publisher.rendering.composing import Original, link_for, render
+from publisher.rendering.composing import Original, render
 from publisher.rendering.pictures import read_picture
 from publisher.rendering.templates import Sample, Templates, load_templates, shipped_templates
 
@@ -8,7 +8,6 @@ __all__ = [
     "Original",
     "Sample",
     "Templates",
-    "link_for",
     "load_templates",
     "read_picture",
     "render",

@@ -2,7 +2,7 @@
 
 from publisher.schedule.crowding import crowding_of
 from publisher.schedule.desk import Desk, desk_for
-from publisher.schedule.loading import SCHEDULE_LIMITS, examine_schedule, load_schedule, parse_schedule, with_places
+from publisher.schedule.loading import SCHEDULE_LIMITS, examine_schedule, parse_schedule, with_places
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.times import cron_moments, next_occurrence
 from publisher.schedule.warning import past_posts, warnings_of
@@ -14,7 +14,6 @@ __all__ = [
     "crowding_of",
     "desk_for",
     "examine_schedule",
-    "load_schedule",
     "next_occurrence",
     "parse_schedule",
     "past_posts",

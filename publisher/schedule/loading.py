@@ -1,10 +1,8 @@
 """From schedule.toml to a Schedule, or to all its Problems at once."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -17,7 +15,7 @@ from publisher.schedule.desk import Desk, Directory
 from publisher.schedule.entries import read_entry
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.schedule.rules import Link, double_ids, id_of, instant, link_flaws
-from publisher.tomlfile import Flaw, Limits, Loc, TomlFile, check, parse_toml, read_toml
+from publisher.tomlfile import Flaw, Limits, Loc, TomlFile, check, parse_toml
 
 FILE = "schedule.toml"
 SCHEDULE_LIMITS = Limits(size=4 * 2**20)
@@ -29,14 +27,13 @@ _ENOUGH = 2000
 """Flaws after which reading on only costs time; far more than are shown."""
 
 
-async def load_schedule(path: Path, desk: Desk, limits: Limits = SCHEDULE_LIMITS) -> Schedule:
-    """Read a schedule file. Raises ScheduleError with every Problem; then nothing of the file counts."""
-    return await asyncio.to_thread(lambda: _schedule(read_toml(path, limits, ScheduleError), desk))
-
-
 def parse_schedule(text: str, *, file: str = FILE, desk: Desk, limits: Limits = SCHEDULE_LIMITS) -> Schedule:
     """Read the text of a schedule. Raises ScheduleError with every Problem. Pure."""
-    return _schedule(parse_toml(text, file, limits, ScheduleError), desk)
+    toml = parse_toml(text, file, limits, ScheduleError)
+    posts, flaws = _read(toml, desk)
+    if flaws:
+        raise ScheduleError(toml.problems(flaws))
+    return Schedule(posts=posts)
 
 
 def examine_schedule(toml: TomlFile, desk: Desk) -> tuple[Schedule, Sequence[Problem]]:
@@ -69,13 +66,6 @@ def _loc_of(problem: Problem, index_of: Mapping[str, int]) -> Loc | None:
         return None
     keys = problem.facts.get("key", "id").split(".")
     return ("post", index, *(int(key) if key.isdecimal() else key for key in keys))
-
-
-def _schedule(toml: TomlFile, desk: Desk) -> Schedule:
-    posts, flaws = _read(toml, desk)
-    if flaws:
-        raise ScheduleError(toml.problems(flaws))
-    return Schedule(posts=posts)
 
 
 def _read(toml: TomlFile, desk: Desk) -> tuple[tuple[Post, ...], list[Flaw]]:

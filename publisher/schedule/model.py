@@ -69,7 +69,10 @@ class PostEntry(Table):
     max_late: Duration = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
-    urgent: bool = Field(default=False, description="紧急：优先发布，可用预留额度；在微信上不推送给关注者")
+    urgent: bool = Field(
+        default=False,
+        description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者',
+    )
     images: list[ImageEntry] = Field(default_factory=list, description="配图")
     text: dict[str, Words] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")

@@ -8,8 +8,10 @@ from sqlalchemy import insert, select
 from publisher.domain.events import Actor, Role
 from publisher.store.books import Books
 from publisher.store.engine import Unit
+from publisher.store.jumps import wait_longer
 from publisher.store.ledger import tell, write_audit
 from publisher.store.rows import ALERT, PAUSE
+from publisher.telemetry import lines_dropped
 
 KEEPER = Actor(role=Role.KEEPER, name="keeper")
 CLOCK = "clock"
@@ -24,6 +26,7 @@ class Alarms:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.lines = lines_dropped()
 
     @property
     def is_due(self) -> bool:
@@ -42,13 +45,17 @@ class Alarms:
         await self.books.database.write(operation)
         self.books.database.troubles -= seen
 
-    async def log_was_dropped(self, lines: int) -> None:
-        """Tell that so many lines of the log could not be written."""
+    async def log_was_dropped(self) -> None:
+        """Tell how many lines of the log could not be written since people were last told, if any."""
+        dropped = lines_dropped()
+        if dropped <= self.lines:
+            return
 
         def operation(unit: Unit) -> None:
-            tell_again(unit, self.books.world.now(), "log_dropped", {"number": str(lines)})
+            tell_again(unit, self.books.world.now(), "log_dropped", {"number": str(dropped - self.lines)})
 
         await self.books.database.write(operation)
+        self.lines = dropped
 
     async def clock_went_back(self, by: timedelta) -> None:
         """Tell that the clock was set back."""
@@ -58,12 +65,16 @@ class Alarms:
 
         await self.books.database.write(operation)
 
-    async def clock_went_ahead(self, by: timedelta) -> None:
-        """Let nothing be planned by a clock that was set ahead until a person has confirmed it."""
+    async def clock_went_ahead(self, by: timedelta, at: datetime, *, is_believed: bool) -> None:
+        """Let no wait seem over by a clock that was set ahead when it showed `at`.
+
+        A clock that is not believed lets nothing be planned until a person has confirmed it.
+        """
 
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
-            if _is_doubted(unit):
+            wait_longer(unit, by, at)
+            if is_believed or _is_doubted(unit):
                 return
             unit.connection.execute(insert(PAUSE).values(scope=CLOCK, at=now, by=KEEPER.name, reason="clock_ahead"))
             write_audit(unit, now, KEEPER, event="Paused", subject=CLOCK, detail={"reason": "clock_ahead"})

@@ -248,7 +248,7 @@ class Database:
             self.world.die_here("intent.after_commit")
             self.journal.append(intents)
             self.world.die_here("journal.after_append")
-        except (OSError, PublisherError) as error:
+        except Exception as error:  # noqa: BLE001 # whatever it was, these calls may not start
             return error
         return None
 

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import FileIO
@@ -74,12 +75,13 @@ class Journal:
         self.last = intents[-1]
 
     def _mend(self) -> None:
-        """Cut what a death or a full disk has left torn.
+        """Cut what a death or a full disk has left torn, and let the file's name be on disk before its lines are.
 
         Not before a line of our own is due: a process that only looks must not touch what another one writes.
         """
         if not self._is_mended:
             _cut_torn_line(self.path)
+            sync_folder(self.path.parent)
             self._is_mended = True
 
     def drop(self, gone: Collection[Intent]) -> int:
@@ -98,15 +100,17 @@ class Journal:
         newest = max(datetime.fromisoformat(one.at) for one in left_out)
         kept = [one for one in contents.intents if one not in left_out]
         fresh = _write_aside(self.path, kept, max(newest, contents.kept_since or newest))
-        with self._turn:
-            with self.path.open("rb") as old, _open(fresh) as new:
+        with self._turn, ExitStack() as failed:
+            new = failed.enter_context(_open(fresh))
+            with self.path.open("rb") as old:
                 old.seek(end)
                 _write_all(new, old.read())
-                os.fsync(new.fileno())
-            self._file.close()
+            os.fsync(new.fileno())
             fresh.replace(self.path)
-            sync_folder(self.path.parent)
-            self._file = _open(self.path)
+            failed.pop_all()
+            self._file.close()
+            self._file, self._is_mended = new, False
+            self._mend()
         return len(contents.intents) - len(kept)
 
     def close(self) -> None:

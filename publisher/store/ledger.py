@@ -1,4 +1,4 @@
-"""How a delivery changes: what `advance()` returned, the audit entry and the alert, in one transaction."""
+"""What is written beside a change: audit entries, alerts, pauses, looks, the ends of attempts."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -4,23 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, case, func, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -35,7 +20,6 @@ from publisher.domain.events import (
     Released,
     Stopped,
 )
-from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -55,10 +39,12 @@ from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
 from publisher.store.books import REWRITE, Books, Change
 from publisher.store.breaker import is_puzzling, trip
-from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
+from publisher.store.claims import choose, is_begun, may_start
+from publisher.store.conditions import is_paused, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
 from publisher.store.intents import DELIVERER, Declined, announce
+from publisher.store.jumps import jumped_since
 from publisher.store.ledger import (
     READ,
     end_attempts,
@@ -88,89 +74,8 @@ from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
 
 TLS_FAILURES = 3
-ALONE = timedelta(seconds=1)
-"""For so long what may kill us is in hand without another of its kind: a process that it ends, it ends at once."""
 LONGEST_REST = timedelta(days=1)
 """A platform that asks for more is asked again after this."""
-
-
-_RIVAL = DELIVERY.alias("rival")
-
-
-def _may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    return and_(
-        stands(row, State.DUE),
-        row.c.account.in_(bindparam("accounts", expanding=True)),
-        ~is_paused(row),
-        ~is_off(row),
-        original_is_live(row),
-    )
-
-
-def _claimable(kind: Callable[[Any], ColumnElement[bool]], *rests: ColumnElement[datetime]) -> Select[Any]:
-    """Name logins whose rests are over, and the delivery of a kind that each may take, the longest rested first."""
-    now = bindparam("now", type_=LOGIN.c.rests_until.type)
-    inner = DELIVERY.alias("candidate")
-    pick = (
-        select(inner.c.id)
-        .where(_may_start(inner), inner.c.login == LOGIN.c.id, kind(inner))
-        .where(or_(inner.c.next_at.is_(None), inner.c.next_at <= now))
-        .order_by(inner.c.due_at, inner.c.id)
-        .limit(1)
-        .scalar_subquery()
-    )
-    busy = exists().where(DELIVERY.c.login == LOGIN.c.id, stands(DELIVERY, State.CLAIMED, State.SENDING))
-    return (
-        select(LOGIN.c.id, pick.label("candidate"))
-        .where(*(rest <= now for rest in rests), ~busy, pick.is_not(None))
-        .where(LOGIN.c.id.not_in(bindparam("logins", expanding=True)))
-        .order_by(rests[0])
-        .limit(bindparam("room"))
-        .with_for_update(skip_locked=True, of=LOGIN)
-    )
-
-
-def _is_begun(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether what is due is a further floor; spelled out, as only so the index fits."""
-    return row.c.floors_done > literal_column("0")  # type: ignore[no-any-return]
-
-
-def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether so many workers have died with it in hand that one more would get it held; spelled out as well."""
-    return row.c.deaths >= literal_column(str(MOST_DEATHS - 1))  # type: ignore[no-any-return]
-
-
-def _is_tried(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether it is a suspect that may be tried: this worker has taken no other just now, with which it could die."""
-    just_taken = and_(
-        stands(_RIVAL, State.CLAIMED, State.SENDING),
-        _is_suspect(_RIVAL),
-        _RIVAL.c.worker == bindparam("worker"),
-        _RIVAL.c.updated_at > bindparam("alone_since", type_=LOGIN.c.rests_until.type),
-    )
-    return and_(_is_suspect(row), ~exists().where(just_taken))
-
-
-def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    return and_(row.c.is_urgent.is_(True), ~_is_begun(row))
-
-
-def _is_routine(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    return and_(row.c.is_urgent.is_(False), ~_is_begun(row))
-
-
-URGENT = _claimable(lambda row: and_(_is_urgent(row), ~_is_suspect(row)), LOGIN.c.rests_until)
-BEGUN = _claimable(lambda row: and_(_is_begun(row), ~_is_suspect(row)), LOGIN.c.floors_until)
-ROUTINE = _claimable(lambda row: and_(_is_routine(row), ~_is_suspect(row)), LOGIN.c.rests_until, LOGIN.c.routine_until)
-URGENT_SUSPECT = _claimable(lambda row: and_(_is_urgent(row), _is_tried(row)), LOGIN.c.rests_until)
-BEGUN_SUSPECT = _claimable(lambda row: and_(_is_begun(row), _is_tried(row)), LOGIN.c.floors_until)
-SUSPECT = _claimable(_is_tried, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
-"""Of any kind, where no rest stands against any: so the index of suspects alone answers."""
-
-_STILL_FREE = READ.where(
-    stands(DELIVERY, State.DUE),
-    ~exists().where(_RIVAL.c.login == DELIVERY.c.login, stands(_RIVAL, State.CLAIMED, State.SENDING)),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,52 +100,10 @@ class Outbox:
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        """Take what `_choose` names.
-
-        The logins are locked before their deliveries are read: what another worker took until then is seen.
-        """
-        now = self.books.world.now()
         if not is_ready(self.books, unit):
             return []
-        wanted = self._choose(unit, limit, now)
-        if not wanted:
-            return []
-        rows = unit.connection.execute(_STILL_FREE, {"deliveries": list(wanted.values())}).mappings()
-        return self._take(unit, [to_delivery(row) for row in rows], now)
-
-    def _choose(self, unit: Unit, limit: int, now: datetime) -> dict[LoginId, int]:
-        """Name a delivery of each free login: urgent ones first, then what is begun, then the others.
-
-        Of each kind the logins that have rested longest come first. What may kill us comes last of its kind, one after
-        the other; the other posts do not wait for it.
-        """
-        found = self._find(unit, (URGENT, BEGUN), limit, now)
-        suspect = self._find(unit, (URGENT_SUSPECT, BEGUN_SUSPECT), min(1, limit - len(found)), now, besides=found)
-        found |= suspect
-        found |= self._find(unit, (ROUTINE,), limit - len(found), now, besides=found)
-        room = 0 if suspect else min(1, limit - len(found))
-        return found | self._find(unit, (SUSPECT,), room, now, besides=found)
-
-    def _find(
-        self, unit: Unit, kinds: Sequence[Select[Any]], limit: int, now: datetime, besides: Collection[LoginId] = ()
-    ) -> dict[LoginId, int]:
-        """Name one delivery of each free login, of the first of these kinds that it has, for at most so many logins."""
-        found: dict[LoginId, int] = {}
-        for query in kinds:
-            if len(found) == limit:
-                break
-            facts = {
-                "now": now,
-                "room": limit - len(found),
-                "logins": [*besides, *found],
-                "accounts": self.books.speaking,
-                "worker": self.books.worker,
-                "alone_since": now - ALONE,
-            }
-            found |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
-        return found
-
-    def _take(self, unit: Unit, deliveries: Sequence[Delivery], now: datetime) -> list[Lease]:
+        now = self.books.world.now()
+        deliveries = choose(self.books, unit, limit)
         changes = [self._taking(delivery, now) for delivery in deliveries]
         leases = [
             Lease(
@@ -267,11 +130,11 @@ class Outbox:
 
     async def next_move(self) -> datetime | None:
         """Give the instant at which something due may next go, or a retry or retraction go on; None for never."""
-        urgent, begun = (DELIVERY.c.is_urgent, LOGIN.c.rests_until), (_is_begun(DELIVERY), LOGIN.c.floors_until)
+        urgent, begun = (DELIVERY.c.is_urgent, LOGIN.c.rests_until), (is_begun(DELIVERY), LOGIN.c.floors_until)
         query = (
             select(DELIVERY.c.next_at, case(begun, urgent, else_=LOGIN.c.routine_until).label("allowed_at"))
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
-            .where(_may_start(DELIVERY))
+            .where(may_start(DELIVERY))
         )
         facts = {"accounts": self.books.speaking}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
@@ -505,12 +368,11 @@ class Outbox:
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
     def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
+        if attempt.ended_at is None or self.books.world.is_set_ahead():
+            return False
         looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
-        return shows_absence(
-            [to_look(row) for row in looks.mappings()],
-            attempt,
-            self.books.patience(delivery.account).settle,
-        )
+        settle = self.books.patience(delivery.account).settle + jumped_since(unit.connection, attempt.ended_at)
+        return shows_absence([to_look(row) for row in looks.mappings()], attempt, settle)
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""

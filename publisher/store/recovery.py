@@ -32,18 +32,27 @@ RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
 BROUGHT_BACK = "call_brought_back"
 """Why it is in doubt: a later call than the database knew of was announced."""
 AT_A_TIME = 500
+MET = "met:"
+"""Begins the stamp that says when the first worker came to one of the server's lives.
+
+So long after it as a worker counts as alive, all that had come to the one before are waited for: while there was no
+server, nobody could give a sign of life.
+"""
 UNPLACED = "call:"
 """Begins the stamp of an announced call for which there is no delivery to put it on."""
 
 _TIMELINE = func.substr(func.pg_walfile_name(func.pg_current_wal_lsn()), 1, 8)
+_is_behind = (
+    exists()
+    .where(WORKER.c.stopped_at.is_(None), STAMP.c.key == literal(COMPARED).concat(WORKER.c.id))
+    .where(STAMP.c.key != bindparam("mine"), STAMP.c.value != _TIMELINE)
+)
 _STANDING = select(
     _TIMELINE.label("timeline"),
     select(STAMP.c.value).where(STAMP.c.key == bindparam("mine")).scalar_subquery().label("compared"),
-    exists()
-    .where(WORKER.c.stopped_at.is_(None), WORKER.c.beat_at > bindparam("alive", type_=WORKER.c.beat_at.type))
-    .where(STAMP.c.key == literal(COMPARED).concat(WORKER.c.id), STAMP.c.key != bindparam("mine"))
-    .where(STAMP.c.value != _TIMELINE)
-    .label("is_early"),
+    select(STAMP.c.value).where(STAMP.c.key == literal(MET).concat(_TIMELINE)).scalar_subquery().label("met_at"),
+    _is_behind.label("is_one_behind"),
+    _is_behind.where(WORKER.c.beat_at > bindparam("alive", type_=WORKER.c.beat_at.type)).label("is_early"),
     exists().where(STAMP.c.key == bindparam("awaited")).label("is_awaited"),
     exists().where(STAMP.c.key.startswith(AWAITED), STAMP.c.key != bindparam("awaited")).label("waits"),
 )
@@ -68,7 +77,17 @@ def is_ready(books: Books, unit: Unit) -> bool:
         unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
     elif row.compared != row.timeline:
         unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
-    return not row.is_early and not row.waits
+    if row.met_at is None:
+        unit.connection.execute(insert(STAMP).values(key=f"{MET}{row.timeline}", value=now.isoformat()))
+    met_at = datetime.fromisoformat(row.met_at) if row.met_at else now
+    may_still_come = row.is_one_behind and now < met_at + ALIVE
+    return not row.is_early and not may_still_come and not row.waits
+
+
+def is_behind(connection: Connection, worker: WorkerId) -> bool:
+    """Whether a worker has not compared its journal with this server, but has with the one before it."""
+    compared = select(STAMP.c.value != _TIMELINE).where(STAMP.c.key == f"{COMPARED}{worker}")
+    return connection.scalar(compared) is True
 
 
 def bring_back(books: Books, unit: Unit) -> None:
@@ -195,8 +214,8 @@ def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent]
     epoch = max(delivery.epoch, calls[-1].epoch if is_claimed else calls[-1].epoch - 1)
     start = replace(delivery, epoch=epoch, attempts=first + len(calls) - 2)
     if delivery.state not in WAITING:  # what was known of it led to another call: that one is in doubt now
-        number, since = start.attempts + 1, None
-        start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=since, looks=0)
+        number = start.attempts + 1
+        start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=None, looks=0)
     after = books.walk(unit, delivery, start, [*_steps(delivery.state, by), *_stop_between_floors(delivery, calls)])
     detail = {"calls": [asdict(call) for call in calls]}
     write_audit(unit, now, by, event="CallsBroughtBack", subject=_name(calls[0], after), detail=detail)

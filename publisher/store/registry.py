@@ -201,7 +201,10 @@ class Registry:
                 if draft.filing.post.id in withdrawn:
                     continue
                 _write_renditions(unit, draft.revision)
-                filed += (self._file if draft.filing.is_new else self._revise)(unit, draft, now)
+                if draft.filing.is_new:
+                    filed += self._file(unit, draft, now)
+                else:
+                    self._revise(unit, draft)
             new = [draft.filing for draft in acceptance.drafts if draft.filing.is_new]
             place(self.books, unit)
             keys = [(filing.post, filing.occurrence.key.label) for filing in new]
@@ -272,7 +275,7 @@ class Registry:
             write_entries(unit, [_filed_entry(row, now) for row in rows])
         return len(rows)
 
-    def _revise(self, unit: Unit, draft: Draft, now: datetime) -> int:  # noqa: ARG002 # same face as _file
+    def _revise(self, unit: Unit, draft: Draft) -> None:
         filing = draft.filing
         key, occurrence = filing.occurrence.key, filing.occurrence
         started = unit.connection.execute(
@@ -303,7 +306,6 @@ class Registry:
                 )
                 after = self.books.change(unit, delivery, event, PLANNER)
                 _mark_revised(unit, draft, after)
-        return 0
 
     def _drop(self, unit: Unit, plan: Plan) -> None:
         for post in plan.dropped:

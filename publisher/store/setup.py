@@ -5,8 +5,9 @@ import fcntl
 import json
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,7 @@ from publisher.store.engine import MOVED, is_corrupt, sqlite_file
 from publisher.store.exchange import finish
 from publisher.store.home import awaited, here, home_of
 from publisher.store.journal import TAIL_BYTES, read_journal
-from publisher.store.recovery import flaw_of, unknown_to
+from publisher.store.recovery import flaw_of, is_behind, unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
 from publisher.world import World
 
@@ -34,19 +35,21 @@ COPY = "backup"
 _ASKED = ("environment", MOVED, COPY)
 
 
-async def prepare(url: str, environment: str, journal: Path, world: World, *, of_any_age: bool = False) -> None:
+async def prepare(  # noqa: PLR0913 # which database, and how far it is to be trusted
+    url: str, environment: str, journal: Path, world: World, *, of_any_age: bool = False, is_whole: bool = False
+) -> None:
     """Create or migrate the database, and refuse what must not be used.
 
     Raises RefusedError: a corrupt file, a database of another environment, a copy made to be kept, one made by a
-    newer version, one whose contents were moved, or a server that does not write to disk what it commits; and, unless
-    any age will do, what `check_age` refuses.
+    newer version, one whose contents were moved, or a server that does not write to disk what it commits; unless any
+    age will do, what `check_age` refuses; and where it must be whole, what `check_whole` does.
     """
-    await asyncio.to_thread(bring_up, url, environment, journal, world)
+    await asyncio.to_thread(bring_up, url, environment, journal, world, is_whole=is_whole)
     if not of_any_age:
         await asyncio.to_thread(check_age, url, journal)
 
 
-def bring_up(url: str, environment: str, journal: Path | None, world: World) -> None:
+def bring_up(url: str, environment: str, journal: Path | None, world: World, *, is_whole: bool = False) -> None:
     """Do what `prepare` does, whatever the database's age. A copy that is not in its place yet has no journal."""
     file = sqlite_file(url)
     if file is not None:
@@ -54,6 +57,8 @@ def bring_up(url: str, environment: str, journal: Path | None, world: World) -> 
     with turn(file):
         if file is not None and journal is not None:
             finish(file, journal, world)
+        if is_whole:
+            check_whole(url)
         with _opened(url) as connection:
             if file is None:
                 _be_alone(connection)
@@ -94,11 +99,22 @@ def _plain_engine(url: str) -> Engine:
 
 
 def check_whole(url: str) -> None:
-    """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError."""
-    if sqlite_file(url) is None:
+    """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError.
+
+    It stays as it is, with what a death has left beside it: opened to be written, that would be worked into the damage.
+    """
+    file = sqlite_file(url)
+    if file is None or not file.is_file():
         return
-    with _opened(url) as connection:
-        _must_be_whole(connection)
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if is_corrupt(error):
+            raise RefusedError("database_corrupt", file=str(file)) from error
+        raise
+    if found != "ok":
+        raise RefusedError("database_corrupt", file=str(file))
 
 
 def _must_be_whole(connection: Connection) -> None:
@@ -210,14 +226,14 @@ def check_compared(url: str) -> None:
 
 
 def check_journal(url: str, worker: WorkerId, journal: Path) -> None:
-    """Refuse a worker of a shared database that is waited for, but whose journal cannot tell what it has sent.
+    """Refuse a worker of a shared database that is to compare its journal, if that cannot tell what it has sent.
 
     It would count as compared. Raises RefusedError, OSError.
     """
     if sqlite_file(url) is not None:
         return
     with _opened(url) as connection:
-        if worker in awaited(connection):
+        if worker in awaited(connection) or is_behind(connection, worker):
             must_be_own(connection, worker, journal)
 
 

@@ -63,7 +63,7 @@ def draft_of(post: Post, at: datetime, *, is_new: bool = True, label: str = ONCE
         named = Rendition(account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text)
         renditions.append(replace(named, floors=more))
     filing = Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=is_new)
-    revision = Revision(occurrence=occurrence.key, definition=post.definition, renditions=tuple(renditions))
+    revision = Revision(definition=post.definition, renditions=tuple(renditions))
     return Draft(filing=filing, revision=revision)
 
 

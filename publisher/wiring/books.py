@@ -15,7 +15,7 @@ from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.home import here
 from publisher.store.journal import Journal
-from publisher.store.setup import check_compared, check_journal, check_whole, prepare
+from publisher.store.setup import check_compared, check_journal, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
 
@@ -50,12 +50,12 @@ async def open_with(
 ) -> AsyncIterator[Books]:
     """Open the books under terms that are known already."""
     journal, sends = journal_path(settings), use is Use.SEND
-    await prepare(settings.database, settings.environment.value, journal, world, of_any_age=use is Use.LOOK)
+    environment, is_look = settings.environment.value, use is Use.LOOK
+    await prepare(settings.database, environment, journal, world, of_any_age=is_look, is_whole=sends)
     if use is Use.ORDER:
         await asyncio.to_thread(check_compared, settings.database)
     if sends:
         await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal)
-        await asyncio.to_thread(check_whole, settings.database)
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:
         if sends and database.is_shared:

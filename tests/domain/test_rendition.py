@@ -146,7 +146,7 @@ def test_every_part_of_a_rendition_is_in_its_fingerprint():
 def test_a_revision_is_named_by_its_renditions_whatever_their_order():
     """The name covers all renditions and the definition, and no order among accounts."""
     other = replace(RENDITION, account=AccountId("other"), marker=Marker(code="AAAA-BBBB"))
-    revision = Revision(occurrence=KEY, definition="1", renditions=(RENDITION, other))
+    revision = Revision(definition="1", renditions=(RENDITION, other))
     assert replace(revision, renditions=(other, RENDITION)).id == revision.id
     assert replace(revision, renditions=(RENDITION,)).id != revision.id
     assert replace(revision, definition="2").id != revision.id

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +15,6 @@ from publisher.domain.problem import Problem, Severity
 from publisher.schedule import (
     SCHEDULE_LIMITS,
     examine_schedule,
-    load_schedule,
     parse_schedule,
     past_posts,
     schedule_schema,
@@ -420,17 +418,6 @@ def test_a_key_inside_a_table_has_its_place() -> None:
     assert [place and (place.line, place.column) for place in places] == [(11, 11), (9, 41), (9, 10)]
     assert places[1] is not None
     assert places[1].path == "post[0].images[0].alt"
-
-
-async def test_a_file_is_loaded_from_disk(tmp_path: Path) -> None:
-    """Loading a file gives what parsing its text gives, and its problems name the file."""
-    path = tmp_path / "schedule.toml"
-    path.write_text(FULL)
-    assert await load_schedule(path, DESK) == read(FULL)
-    path.write_text(FIVE)
-    with pytest.raises(ScheduleError) as caught:
-        await load_schedule(path, DESK)
-    assert {problem.place.file for problem in caught.value.problems if problem.place} == {str(path)}
 
 
 def test_f67_a_mass_of_mistakes_costs_little() -> None:

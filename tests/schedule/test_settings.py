@@ -117,7 +117,6 @@ def test_every_key_arrives() -> None:
     assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Urumqi", 5)
     assert found.database == "postgresql://user@host/db"
     assert found.secrets_dir == WORKSPACE / "secrets"
-    assert found.dashboard.listen == "0.0.0.0:80"
     assert found.callbacks.listen == "127.0.0.1:8701"
     assert found.audit.mail == MailSettings(
         to="a@b.cn", sender="c@d.cn", server="smtp.b.cn:465", user="c", secret="audit-mail"
@@ -154,7 +153,7 @@ def test_defaults_hold_when_nothing_is_said() -> None:
     found = read("# nothing yet\n")
     assert found.database == "sqlite:////srv/police/var/publisher.db"
     assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Shanghai", 2)
-    assert (found.dashboard.listen, found.secrets_dir) == ("127.0.0.1:8700", None)
+    assert found.secrets_dir is None
     assert found.callbacks.listen is None
     assert found.audit.mail is None
 

@@ -8,9 +8,9 @@ import pytest
 from publisher.daemon import Daemon
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published
+from publisher.domain.outcome import Published, RateLimited, Unknown
 from publisher.domain.post import PostId
-from publisher.keeping import Machine, heed, keep
+from publisher.keeping import heed, keep
 from publisher.messages import Messages
 from publisher.reviewing import person
 from publisher.settings import parse_settings
@@ -34,11 +34,11 @@ async def told(books):
 async def test_f60_a_clock_that_goes_back_is_told(open_desk, world):
     """F60: more than two seconds are told, once; less is what clocks do."""
     desk = await open_desk()
-    alarms, machine = Alarms(desk.books), Machine.of(world)
+    alarms = Alarms(desk.books)
     for jump, expected in ((timedelta(seconds=-1), []), (-HOUR, [("clock_back", "3600")])):
         world.jump(jump)
-        await heed(machine, alarms)
-        await heed(machine, alarms)
+        await heed(alarms)
+        await heed(alarms)
         assert await told(desk.books) == expected
 
 
@@ -175,10 +175,42 @@ async def test_f61_planning_waits_for_a_person_when_the_clock_has_gone_far_ahead
 async def test_f61_a_small_jump_stops_nothing(open_desk, world):
     """F61: five minutes are what a late time service may set right."""
     desk = await open_desk()
-    alarms, machine = Alarms(desk.books), Machine.of(world)
+    alarms = Alarms(desk.books)
     world.jump(timedelta(minutes=5))
-    await heed(machine, alarms)
+    await heed(alarms)
     assert (await alarms.is_clock_doubted(), await told(desk.books)) == (False, [])
+
+
+@pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
+async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk, world, jump):
+    """F25, F61: until the platform has had its time, by a clock that never jumps, no second call is made."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    alarms = Alarms(desk.books)
+    fake.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    world.pass_time(timedelta(minutes=1))
+    world.jump(jump)
+    await beat(desk, adapters)  # before anybody has seen to the clock
+    await heed(alarms)
+    await run_on(desk, adapters, world, minutes=8)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 2
+
+
+async def test_f61_a_login_rests_as_long_as_it_was_to_though_the_clock_is_set_ahead(open_desk, world):
+    """F61: a wait that a platform asked for does not end early."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(RateLimited(code="slow", until=START + timedelta(minutes=10)))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    world.jump(timedelta(minutes=4))
+    await heed(Alarms(desk.books))
+    await run_on(desk, adapters, world, minutes=9)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=2)
+    assert len(fake.calls) == 2
 
 
 async def test_f61_what_is_late_by_the_new_clock_expires(open_desk, world):

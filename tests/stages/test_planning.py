@@ -284,7 +284,7 @@ async def test_a_filing_never_overtakes_a_withdrawal(planner):
     later = replace(planner, days_ahead=4)
     changes = compare(later, schedule, known)
     proof = planner.press.prove(schedule.posts[0], changes.filings[0].occurrence, ["a", "b"], {})
-    revision = Revision(occurrence=changes.filings[0].occurrence.key, definition="x", renditions=proof.renditions)
+    revision = Revision(definition="x", renditions=proof.renditions)
     await Orders(planner.registry.books).withdraw(PostId("daily"), person("li"), "mistake")
     drafts = [Draft(filing=changes.filings[0], revision=revision)]
     assert await planner.registry.accept(Acceptance(plan=Plan(), drafts=drafts)) == 0

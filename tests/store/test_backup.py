@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -458,6 +459,31 @@ async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(plac
         check_whole(place.url)
     assert refused.value.code == "database_corrupt"
     assert place.file.read_bytes() == data
+
+
+async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(place):
+    """A daemon that died left its newest commits in a file of their own: neither file changes by the refusal."""
+    await place.open()
+    await place.file_posts(*(f"p{number}" for number in range(60)))
+    await place.close()
+    dead = place.file.with_name("dead")
+    dead.mkdir()
+    with closing(sqlite3.connect(place.file)) as connection:
+        connection.execute("INSERT INTO stamp VALUES ('left', 'by a death')")
+        connection.commit()
+        for left in place.file.parent.glob("publisher.db*"):
+            shutil.copy(left, dead)
+    data = bytearray((dead / place.file.name).read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 4096] = os.urandom(4096)
+    (dead / place.file.name).write_bytes(data)
+    before = {left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"}
+    assert len(before) > 1
+    url = f"sqlite:///{dead / place.file.name}"
+    with pytest.raises(RefusedError) as refused:
+        await prepare(url, "drill", place.journal, place.world, is_whole=True)
+    assert refused.value.code == "database_corrupt"
+    assert {name: (dead / name).read_bytes() for name in before} == before
 
 
 async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(place):

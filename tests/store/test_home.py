@@ -11,7 +11,7 @@ from publisher.domain.errors import RefusedError
 from publisher.keeping import keep
 from publisher.reviewing import person
 from publisher.store.board import Board
-from publisher.store.home import HOME, accepted_until, awaited, here, is_at_home, move_in
+from publisher.store.home import COMPARED, HOME, accepted_until, awaited, here, is_at_home, move_in
 from publisher.store.intents import Declined
 from publisher.store.orders import Orders
 from publisher.store.restore import known_until
@@ -198,6 +198,25 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
         check_journal(database_url, other.books.worker, journal)
     assert refused.value.code == code
     check_journal(database_url, mine.books.worker, journal)
+
+
+async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
+    database_url, open_desk, tmp_path
+):
+    """Nobody could tell what it had sent of which the new server does not know. Without a takeover nothing is lost."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
+    check_journal(database_url, desk.books.worker, lost)
+    with desk.books.database.engine.begin() as connection:
+        connection.execute(update(STAMP).where(STAMP.c.key.startswith(COMPARED)).values(value="00000000"))
+    with pytest.raises(RefusedError) as refused:
+        check_journal(database_url, desk.books.worker, lost)
+    assert refused.value.code == "journal_missing"
+    check_journal(database_url, desk.books.worker, kept)
 
 
 async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):

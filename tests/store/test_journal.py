@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from publisher.store.journal import Intent, Journal, newest_intents, read_journal
+from publisher.store.journal import Intent, Journal, newest_intents, read_journal, sync_folder
 from publisher.testing.fakes import START
 
 ROOM = 50
@@ -68,6 +68,25 @@ def test_a_call_announced_while_the_journal_is_shortened_stays_in_it(journal):
     assert journal.drop(gone) == 2
     journal.append([line(5)])
     assert (numbers(journal), read_journal(journal.path).damaged) == ([3, 4, 5], [])
+
+
+def test_a_shortened_journal_that_is_not_sure_to_last_takes_no_line_until_it_is(journal, monkeypatch):
+    """A folder that cannot be synced costs no line: calls are refused until it can, and announced from then on."""
+    journal.append([line(2)])
+    refusals = [OSError("too many open files"), OSError("too many open files")]
+
+    def sync(folder):
+        if refusals:
+            raise refusals.pop()
+        sync_folder(folder)
+
+    monkeypatch.setattr("publisher.store.journal.sync_folder", sync)
+    with pytest.raises(OSError, match="too many"):
+        journal.drop([line(1)])
+    with pytest.raises(OSError, match="too many"):
+        journal.append([line(3)])
+    journal.append([line(4)])
+    assert (numbers(journal), read_journal(journal.path).damaged) == ([2, 4], [])
 
 
 def test_a_shortening_for_which_there_is_no_room_changes_nothing(journal):

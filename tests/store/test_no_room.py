@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.outcome import Published, Receipt
-from publisher.keeping import Machine, heed, keep
+from publisher.keeping import heed, keep
 from publisher.store import engine
 from publisher.store.alarms import AGAIN, Alarms
 from publisher.store.board import Board
@@ -73,7 +73,7 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
         await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(desk), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
-    await heed(Machine.of(world), Alarms(desk.books))
+    await heed(Alarms(desk.books))
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), await told(desk)) == (State.PUBLISHED, [BUSY])
 
@@ -97,16 +97,18 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
             await asyncio.sleep(0.01)
             if BUSY in desk.books.database.troubles:
                 break
+        else:
+            raise AssertionError("the outcome never met the other program")
         holder.execute("ROLLBACK")
     assert (await settling).state is State.PUBLISHED
 
 
 async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, world):
     """F81: a program that takes the database again and again makes one alert, not hundreds."""
-    machine, alarms = Machine.of(world), Alarms(desk.books)
+    alarms = Alarms(desk.books)
     for expected in (1, 1, 2):
         desk.books.database.troubles.add(BUSY)
-        await heed(machine, alarms)
+        await heed(alarms)
         assert await told(desk) == [BUSY] * expected
         world.pass_time(AGAIN / 2 + timedelta(seconds=1))
 
@@ -130,7 +132,7 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     disk.pages = disk.PLENTY
     world.pass_time(desk.books.patience("a").lease)
     await keep(desk.rounds)
-    await heed(Machine.of(world), Alarms(desk.books))
+    await heed(Alarms(desk.books))
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [FULL])
 
@@ -144,6 +146,6 @@ async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
         await desk.outbox.settle(lease, LIVE)
     disk.pages = disk.PLENTY
     world.pass_time(desk.books.patience("a").lease)
-    await heed(Machine.of(world), Alarms(desk.books))
+    await heed(Alarms(desk.books))
     await keep(desk.rounds)
     assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [FULL])

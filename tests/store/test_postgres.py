@@ -25,7 +25,7 @@ from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal, newest_intents
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
-from publisher.store.recovery import COMPARED
+from publisher.store.recovery import COMPARED, MET
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
 from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, STAMP
@@ -370,16 +370,39 @@ async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_
     assert len(await first.outbox.claim(1)) == 1
 
 
+async def take_over(host):
+    """Leave the stamps as another server finds them that has taken the place of the one before."""
+    with host.database.engine.begin() as connection:
+        connection.execute(update(STAMP).where(STAMP.c.key.startswith(COMPARED)).values(value="00000000"))
+        connection.execute(delete(STAMP).where(STAMP.c.key.startswith(MET)))
+
+
 async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, world):
-    """After a minute without a sign of life the others go on."""
+    """A minute after the first has come to the new server the others go on."""
     first, second = await open_host("first"), await open_host("second")
     await file_posts(first.registry, post_of("p", ["a"], START))
     await first.rounds.ripen()
     await second.outbox.claim(0)
-    older = update(STAMP).where(STAMP.c.key == f"{COMPARED}second").values(value="00000000")
-    await first.database.write(lambda unit: unit.connection.execute(older))
+    await take_over(first)
+    assert await first.outbox.claim(1) == []
     world.pass_time(timedelta(seconds=61))
     assert len(await first.outbox.claim(1)) == 1
+
+
+async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_host, world):
+    """However long there was no server: who comes back first waits for the journals of the others."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    before = await row_of(first)
+    await intended(second)
+    await lose_commits(second, since=before)
+    await take_over(first)
+    world.pass_time(timedelta(minutes=10))
+    await first.rounds.ripen()
+    assert await first.outbox.claim(1) == []
+    assert await second.outbox.claim(1) == []
+    assert await first.outbox.claim(1) == []
+    assert (await only(first)).state is State.UNKNOWN
 
 
 async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):

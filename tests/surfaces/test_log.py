@@ -8,7 +8,7 @@ import threading
 import pytest
 import structlog
 
-from publisher.keeping import Machine, heed
+from publisher.keeping import heed
 from publisher.store.alarms import Alarms
 from publisher.store.board import Board
 from publisher.telemetry import Sink, lines_dropped, log, set_aside, set_up
@@ -70,10 +70,10 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
 async def test_f91_dropped_lines_are_told(open_desk, world):
     """F91: people learn how many lines are missing, once."""
     desk = await open_desk()
-    machine, alarms = Machine.of(world), Alarms(desk.books)
-    machine.lines -= 7
+    alarms = Alarms(desk.books)
+    alarms.lines -= 7
     for _ in range(2):
-        await heed(machine, alarms)
+        await heed(alarms)
     [alert] = await Board(desk.books).alerts()
     assert (alert.code, alert.facts) == ("log_dropped", {"number": "7"})
 
