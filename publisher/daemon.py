@@ -18,6 +18,7 @@ from publisher.delivering import deliver_due
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
+from publisher.domain.events import KEEPER
 from publisher.domain.post import Schedule
 from publisher.domain.task import task_of
 from publisher.keeping import heed, keep, settle_the_dead
@@ -31,11 +32,10 @@ from publisher.settings import Settings
 from publisher.store.connection import is_lost
 from publisher.store.engine import OvertakenError
 from publisher.store.home import may_plan
-from publisher.store.rounds import KEEPER
 from publisher.store.setup import occupy
 from publisher.store.shortening import shorten_journal
 from publisher.telemetry import log
-from publisher.tomlfile import read_toml
+from publisher.tomlfile import read_text
 from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
 from publisher.wiring.mailing import mail_of
@@ -171,13 +171,13 @@ class Daemon:
             await self._refuse(error)
 
     async def _put_in_force(self) -> None:
-        toml = await asyncio.to_thread(read_toml, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
-        if toml.text == await self.application.registry.schedule_text():
+        text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
+        if text == await self.application.registry.schedule_text():
             await self.application.registry.confirm()
             return
-        if self.read_mark == self.first_mark and await self.application.registry.is_superseded(toml.text):
+        if self.read_mark == self.first_mark and await self.application.registry.is_superseded(text):
             raise RefusedError("schedule_superseded")
-        filed = await reload(self.application.planner, toml.text, str(self.schedule_file))
+        filed = await reload(self.application.planner, text, str(self.schedule_file))
         log.info("schedule_accepted", filed=filed)
 
     async def _refuse(self, error: InputError | RefusedError) -> None:
@@ -214,7 +214,7 @@ async def run(
             _stop_on_signals(daemon)
             lapsed = await settle_the_dead(application.rounds)
             log.info("recovered", leases=lapsed)
-            if not await application.orders.announce():
+            if not await application.orders.sign_on():
                 raise RefusedError("database_put_back")
             by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
             for account, error in unreadable_secrets(settings, by_hand).items():

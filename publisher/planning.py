@@ -279,7 +279,7 @@ async def correct(planner: Planner, correction: Post, by: Actor, *, is_new: bool
         await _file(planner, filings, [filings[0].post] if is_new else (), [sent], is_again=True)
     targets = [item.id for item in await board.deliveries(correction.id) if item.account in course.targets]
     if targets:
-        await Orders(books).hasten(targets, correction, [ordered] if filings else [sent, ordered])
+        await Orders(books).put_first(targets, correction, [ordered] if filings else [sent, ordered])
     return course
 
 

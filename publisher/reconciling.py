@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.events import Actor, Role
+from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Finding, Unknown
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import task_of
@@ -16,7 +16,6 @@ from publisher.working import work_off
 
 PORTION = 50
 """So many doubts are prepared together: thousands would keep the first read waiting for a second."""
-RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 
 
 async def reconcile_due(

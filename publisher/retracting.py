@@ -1,29 +1,24 @@
 """published -> gone, confirmed."""
 
-import asyncio
 from collections.abc import Mapping
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.events import Actor, Role
+from publisher.domain.events import RETRACTOR
 from publisher.domain.outcome import Finding, Gone, Rejected, Removal
 from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
 from publisher.telemetry import log
-
-RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
+from publisher.working import all_of
 
 
 async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Go on with the retractions whose time has come. Returns how many."""
     doubts = await outbox.doubts([State.RETRACTING], most)
-    reads = (_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
-    for failed in await asyncio.gather(*reads, return_exceptions=True):
-        if isinstance(failed, Exception):
-            log.error("retraction_failed", exc_info=failed)
-    return len(doubts)
+    removals = (_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
+    return await all_of(removals, "retraction_failed")
 
 
 async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:

@@ -1,6 +1,5 @@
 """What is live is read again: whether it still stands, what else is there, how far it came; and logins are probed."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -13,16 +12,14 @@ from publisher.store.checkups import Checkups
 from publisher.store.outbox import Doubt
 from publisher.store.watches import MOST_ASKED, Watches
 from publisher.telemetry import log
+from publisher.working import all_of
 
 
 async def watch_due(watches: Watches, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Read the accounts whose turn has come. Returns how many."""
     accounts = await watches.take(most)
     reads = (_watch(account, watches, adapters[account]) for account in accounts)
-    for failed in await asyncio.gather(*reads, return_exceptions=True):
-        if isinstance(failed, Exception):
-            log.error("watch_failed", exc_info=failed)
-    return len(accounts)
+    return await all_of(reads, "watch_failed")
 
 
 async def _watch(account: AccountId, watches: Watches, adapter: Adapter) -> None:
@@ -80,10 +77,7 @@ async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], m
     """Ask the logins whose turn has come whether they still work. Returns how many."""
     accounts = await checkups.take(most)
     probes = (_probe(account, checkups, adapters[account.id]) for account in accounts)
-    for failed in await asyncio.gather(*probes, return_exceptions=True):
-        if isinstance(failed, Exception):
-            log.error("probe_failed", exc_info=failed)
-    return len(accounts)
+    return await all_of(probes, "probe_failed")
 
 
 async def _probe(account: Account, checkups: Checkups, adapter: Adapter) -> None:

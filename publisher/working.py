@@ -1,15 +1,23 @@
 """Work that is taken up as there is room for it: what is slow holds up nothing but itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from publisher.telemetry import log
 
 T = TypeVar("T")
 
-REFILL, REST = 0.02, 0.25
+REFILL, REST = 0.02, 0.1
 """Seconds until more is taken: soon when there was more to take than room, later when all that there was is taken."""
+
+
+async def all_of(works: Iterable[Awaitable[None]], told: str) -> int:
+    """Do all these at once. What fails is told by that name, and concerns no other. Returns how many."""
+    answers = await asyncio.gather(*works, return_exceptions=True)
+    for failed in (answer for answer in answers if answer is not None):
+        log.error(told, exc_info=failed)
+    return len(answers)
 
 
 async def work_off(

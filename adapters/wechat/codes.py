@@ -4,7 +4,7 @@ A code that is not listed is a doubt.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 
 from publisher.domain.outcome import (
@@ -17,11 +17,10 @@ from publisher.domain.outcome import (
     Rejected,
     Unknown,
 )
+from publisher.domain.quota import BEIJING
 from publisher.domain.retry_after import retry_at
 
 from .wire import Limited, Refused, Trouble, Unreadable
-
-BEIJING = timezone(timedelta(hours=8))
 
 RETURN_CODES = "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
 TOKEN = "developers.weixin.qq.com, Get_access_token; users' reports of the address list"  # noqa: S105

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from publisher.contract import Call, Reply
 from publisher.domain.outcome import Reach, Receipt
+from publisher.domain.quota import BEIJING
 
-from .codes import BEIJING
 from .mass import read_mass_id
 from .wire import Trouble, post_json, read_answer, text_of
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from publisher.contract import AdapterKit
 from publisher.domain.outcome import Preview, RateLimited, Shown
+from publisher.domain.quota import BEIJING
 from publisher.domain.rendition import Rendition
 
-from .codes import BEIJING, next_midnight
+from .codes import next_midnight
 from .drafting import CONSUMED, PREVIEW, Drafting
 from .mass import encode_preview
 from .sign_in import Failed, SignIn

@@ -1,11 +1,10 @@
 """How many reads a day a login has made, where the platform gives few."""
 
 from dataclasses import dataclass
-from datetime import timedelta, timezone
 
 from publisher.contract import AdapterKit
+from publisher.domain.quota import BEIJING
 
-BEIJING = timezone(timedelta(hours=8))
 _KEY = "reads"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.narrating import Narrator
+from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
@@ -16,8 +16,6 @@ from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, 
 from publisher.settings import Settings
 from publisher.store.checkups import Checkup, Checkups
 from publisher.wiring.terms import terms_of
-
-NONE = "—"
 
 
 @command("accounts")
@@ -68,9 +66,9 @@ def _rows(checkups: Sequence[Checkup], narrator: Narrator, now: datetime) -> lis
                 checkup.account.id,
                 narrator.platform(checkup.account.platform),
                 health_words(checkup.health, narrator),
-                NONE if left is None else narrator.messages.say("days", days=left),
+                NOT_TOLD if left is None else narrator.messages.say("days", days=left),
                 str(checkup.quota_left),
-                narrator.time(checkup.verified_at) if checkup.verified_at else NONE,
+                narrator.time(checkup.verified_at) if checkup.verified_at else NOT_TOLD,
             )
         )
     return rows

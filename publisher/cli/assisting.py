@@ -17,6 +17,7 @@ from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.account import Account
 from publisher.domain.delivery import State
+from publisher.domain.post import name_at
 from publisher.domain.task import task_of
 from publisher.reviewing import person
 from publisher.settings import Settings
@@ -97,8 +98,8 @@ async def _list(terminal: Terminal, *, as_json: bool) -> None:
 async def _hand_out(task: OpenTask, settings: Settings, books: Books) -> Handout:
     delivery = task.delivery
     terms = books.terms.get(delivery.account)
-    label = "" if delivery.key.label == "once" else f"#{delivery.key.label}"
-    folder = settings.workspace / "var" / "assist" / f"{delivery.key.post}{label}@{delivery.account}"
+    name = name_at(delivery.key.post, delivery.key.label, delivery.account)
+    folder = settings.workspace / "var" / "assist" / name
     data = await Tasks(books).pictures(task.rendition)
     return await asyncio.to_thread(
         write_handout, folder, task.rendition, data, is_article=terms is not None and terms.traits.is_article

@@ -29,7 +29,7 @@ LONGEST_LINE = 2**20
 DAY = timedelta(days=1)
 
 
-class Moment(Kind):
+class MomentType(Kind):
     """A day or an instant, as ISO 8601; without an offset it is the workspace's."""
 
     name = "time"
@@ -48,8 +48,8 @@ class Moment(Kind):
 @click.argument("target", metavar="[FILE|-]", required=False, type=Said())
 @click.option("--anchors", metavar="FILE", multiple=True, type=Said(), help="opt_anchors")
 @click.option("--file", "file", metavar="FILE", type=Said(), help="opt_excerpt")
-@click.option("--from", "since", metavar="TIME", type=Moment(), help="opt_from")
-@click.option("--to", "until", metavar="TIME", type=Moment(), help="opt_to")
+@click.option("--from", "since", metavar="TIME", type=MomentType(), help="opt_from")
+@click.option("--to", "until", metavar="TIME", type=MomentType(), help="opt_to")
 @json_option
 def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,

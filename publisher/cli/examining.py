@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from publisher.cli.accounting import NONE, days_left, health_words
-from publisher.cli.narrating import Narrator
+from publisher.cli.accounting import days_left, health_words
+from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
@@ -100,7 +100,7 @@ def _print(terminal: Terminal, found: Sequence[Examination], narrator: Narrator,
         left = days_left(one.health, now)
         platform = narrator.platform(one.account.platform)
         health = terminal.words("doctor_ready") if isinstance(one.health, Ready) else health_words(one.health, narrator)
-        days = NONE if left is None else terminal.words("days", days=left)
+        days = NOT_TOLD if left is None else terminal.words("days", days=left)
         rows.append((one.account.id, platform, health, days, str(one.checkup.quota_left)))
     if found:
         click.echo("\n".join(in_columns(rows)))

@@ -33,7 +33,7 @@ LONGEST = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Showing:
     """Who is to be shown what, and who says so."""
 
     post: PostId
@@ -42,24 +42,24 @@ class Wish:
     by: str
 
 
-async def foreshow(terminal: Terminal, settings: Settings, wish: Wish) -> int:
+async def foreshow(terminal: Terminal, settings: Settings, showing: Showing) -> int:
     """Send the preview of the one rendition, and say how it went. Raises FailedError where that cannot be."""
-    rendition = _only(wish.proof)
-    account, media = rendition.account, wish.proof.media
+    rendition = _only(showing.proof)
+    account, media = rendition.account, showing.proof.media
     images = [media[picture.sha256][1] for picture in rendition.pictures if picture.sha256 in media]
     with database_trouble():
         async with open_application(settings, World(), sends=False, asks=True) as application:
             previewer = previewer_of(application, account)
             if previewer is None:
                 raise FailedError("preview_not_there", account=account)
-            detail = {"to": wish.to, "rendition": rendition.fingerprint}
-            await application.orders.record("PreviewOrdered", f"{wish.post}@{account}", person(wish.by), detail)
-            answer = await guarded(previewer.show(rendition, images, wish.to), LONGEST)
+            detail = {"to": showing.to, "rendition": rendition.fingerprint}
+            await application.orders.record("PreviewOrdered", f"{showing.post}@{account}", person(showing.by), detail)
+            answer = await guarded(previewer.show(rendition, images, showing.to), LONGEST)
     if isinstance(answer, Shown):
-        terminal.note("preview_shown", account=account, to=wish.to)
+        terminal.note("preview_shown", account=account, to=showing.to)
         return 0
     reason = _words(answer, Narrator(messages=terminal.messages, timezone=settings.timezone))
-    raise FailedError("preview_failed", account=account, to=wish.to, reason=reason)
+    raise FailedError("preview_failed", account=account, to=showing.to, reason=reason)
 
 
 def _only(proof: Proof) -> Rendition:

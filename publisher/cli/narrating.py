@@ -17,6 +17,8 @@ from publisher.settings import BUILT_IN
 from publisher.store.board import Alert, Pause
 from publisher.store.modes import OrderedMode
 
+NOT_TOLD = "—"
+"""Stands where nothing is known."""
 _PLATFORM_CODE = re.compile(rf"(?:{'|'.join(sorted(BUILT_IN))})_-?\w+")
 
 

@@ -82,10 +82,10 @@ def preview(  # noqa: PLR0913 # one argument an option
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.foreshowing import Wish, foreshow  # noqa: PLC0415 # opens the books, which looking must not
+        from publisher.cli.foreshowing import Showing, foreshow  # noqa: PLC0415 # opens the books, which looking must not
 
         return asyncio.run(
-            foreshow(terminal, shown.settings, Wish(post=shown.post.id, proof=shown.proof, to=to, by=by))
+            foreshow(terminal, shown.settings, Showing(post=shown.post.id, proof=shown.proof, to=to, by=by))
         )
     return int(any(problem.is_error for problem in shown.problems))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.narrating import Narrator
+from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import Said, command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
@@ -19,8 +19,6 @@ from publisher.domain.post import PostId
 from publisher.settings import Settings
 from publisher.store.board import Board
 from publisher.store.watches import Reading, Watches
-
-NOT_TOLD = "—"
 
 
 @command("reach")

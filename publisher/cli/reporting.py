@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.narrating import Narrator
+from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import Kind, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.widths import in_columns
@@ -20,7 +20,6 @@ from publisher.domain.inspection import FIGURES, Case, Findings, sum_up
 from publisher.settings import Settings
 from publisher.store.inspections import Inspections
 
-NOT_TOLD = "—"
 COUNTS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
 AFTERWARDS = ("corrections", "retracted", "retracting", "removed")
 Spoken = tuple[str, str, Findings]

@@ -143,7 +143,7 @@ class Number(Kind):
             return value
         if value.isascii() and value.isdigit() and self.least <= int(value) <= self.most:
             return int(value)
-        raise WordedUsageError("not_a_number", ctx, param=_called(param), value=value, least=self.least, most=self.most)
+        raise WordedUsageError("not_a_number", ctx, param=called(param), value=value, least=self.least, most=self.most)
 
 
 class OneOf(Kind):
@@ -158,7 +158,7 @@ class OneOf(Kind):
         if value in self.choices:
             return str(value)
         choices = ", ".join(self.choices)
-        raise WordedUsageError("not_a_choice", ctx, param=_called(param), value=value, choices=choices)
+        raise WordedUsageError("not_a_choice", ctx, param=called(param), value=value, choices=choices)
 
 
 class Said(Kind):
@@ -170,7 +170,7 @@ class Said(Kind):
         text = str(value).strip()
         if text and text.isprintable():
             return text
-        raise WordedUsageError("nothing_said", ctx, param=_called(param))
+        raise WordedUsageError("nothing_said", ctx, param=called(param))
 
 
 class HostPort(Kind):
@@ -184,10 +184,11 @@ class HostPort(Kind):
         host, separator, port = value.rpartition(":")
         if separator and host and port.isascii() and port.isdigit() and int(port) < 2**16:
             return host.strip("[]"), int(port)
-        raise WordedUsageError("not_an_address", ctx, param=_called(param), value=value)
+        raise WordedUsageError("not_an_address", ctx, param=called(param), value=value)
 
 
-def _called(param: click.Parameter | None) -> str:
+def called(param: click.Parameter | None) -> str:
+    """Name a parameter as people type it."""
     if isinstance(param, click.Option):
         return param.opts[-1]
     return (param.metavar or param.name or "") if param else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from publisher.cli.shape import WordedUsageError
+from publisher.cli.shape import WordedUsageError, called
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.domain.errors import IllegalStepError, InputError, NoSuchError, PublisherError, RefusedError
 from publisher.domain.problem import Place, Problem
@@ -70,21 +70,15 @@ def _usage_words(error: click.UsageError, messages: Messages) -> str:
             code = "unknown_option_close" if error.possibilities else "unknown_option"
             return messages.say(code, name=error.option_name, close=", ".join(error.possibilities or ()))
         case click.MissingParameter():
-            return messages.say("missing_parameter", name=_name(error.param))
+            return messages.say("missing_parameter", name=called(error.param))
         case click.BadParameter():
-            return messages.say("bad_parameter", name=_name(error.param), message=error.message)
+            return messages.say("bad_parameter", name=called(error.param), message=error.message)
         case click.BadOptionUsage():
             wants_value = "does not take" not in error.message
             code = "option_wants_value" if wants_value else "option_wants_no_value"
             return messages.say(code, name=error.option_name)
         case _:
             return error.format_message()
-
-
-def _name(param: click.Parameter | None) -> str:
-    if isinstance(param, click.Option):
-        return param.opts[-1]
-    return (param.metavar or param.name or "?") if param else "?"
 
 
 def _system_words(error: OSError, messages: Messages) -> str:

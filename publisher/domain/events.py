@@ -26,6 +26,13 @@ class Actor:
     name: str
 
 
+PLANNER = Actor(role=Role.PLANNER, name="planner")
+KEEPER = Actor(role=Role.KEEPER, name="keeper")
+DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
+RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
+RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ripened:
     """Its time has come, or its wait is over."""

@@ -14,6 +14,12 @@ ONCE = "once"
 """The label of a one-off post's only occurrence; a repeating one's label is its instant."""
 
 
+def name_at(post: str, label: str, account: str) -> str:
+    """Name what an account gets the way people type it: POST@ACCOUNT, with the instant of a repeating post."""
+    instant = "" if label == ONCE else f"#{label}"
+    return f"{post}{instant}@{account}"
+
+
 class Kind(StrEnum):
     WARNING = "warning"
     UPDATE = "update"

@@ -5,15 +5,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from publisher.domain.events import Actor, Role
+from publisher.domain.events import KEEPER
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.jumps import wait_longer
+from publisher.store.jumps import remember_jump
 from publisher.store.ledger import tell, write_audit
 from publisher.store.rows import ALERT, PAUSE
 from publisher.telemetry import lines_dropped
 
-KEEPER = Actor(role=Role.KEEPER, name="keeper")
 CLOCK = "clock"
 """The scope of a pause in which nothing is planned."""
 MACHINE = "machine"
@@ -66,14 +65,14 @@ class Alarms:
         await self.books.database.write(operation)
 
     async def clock_went_ahead(self, by: timedelta, at: datetime, *, is_believed: bool) -> None:
-        """Let no wait seem over by a clock that was set ahead when it showed `at`.
+        """Let no settle time seem over by a clock that was set ahead when it showed `at`.
 
         A clock that is not believed lets nothing be planned until a person has confirmed it.
         """
 
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
-            wait_longer(unit, by, at)
+            remember_jump(unit, by, at)
             if is_believed or _is_doubted(unit):
                 return
             unit.connection.execute(insert(PAUSE).values(scope=CLOCK, at=now, by=KEEPER.name, reason="clock_ahead"))

@@ -20,7 +20,7 @@ AWAITED = "awaited:"
 """Begins the stamp of a worker that has not compared its journal since an older database was accepted."""
 ACCEPTED = "accepted"
 """The stamp that says up to when a database that was accepted knew what was sent; it stands until a person resumes."""
-ALIVE = timedelta(minutes=1)
+AWAITED_FOR = timedelta(minutes=1)
 """For so long after its last sign of life a worker is waited for, that it may compare its journal."""
 HERE: ColumnElement[str] = literal_column(
     "(SELECT system_identifier FROM pg_control_system())"
@@ -72,7 +72,7 @@ def move_in(unit: Unit, worker: WorkerId, now: datetime, begins_at: datetime, *,
     Raises RefusedError while another worker lives: it goes by what was there before.
     """
     connection, others = unit.connection, select(WORKER.c.id).where(WORKER.c.id != worker).order_by(WORKER.c.id)
-    living = others.where(WORKER.c.stopped_at.is_(None), WORKER.c.beat_at > now - ALIVE)
+    living = others.where(WORKER.c.stopped_at.is_(None), WORKER.c.beat_at > now - AWAITED_FOR)
     if names := connection.scalars(living).all():
         raise RefusedError("workers_alive", workers=", ".join(names))
     for name in awaited(connection):

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select, u
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
-from publisher.domain.events import Actor, Event, ExpiryPassed, IntentWritten, Released, Role, Stopped
+from publisher.domain.events import DELIVERER, Event, ExpiryPassed, IntentWritten, Released, Stopped
 from publisher.domain.outcome import HoldReason
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
@@ -22,7 +22,6 @@ from publisher.store.parcels import make_parcel, newest_id
 from publisher.store.recovery import bring_back
 from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
 
-DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
 LATER = timedelta(seconds=5)
 """How soon a delivery that a pause keeps back is tried again."""
 MUCH_LATER = timedelta(seconds=15)

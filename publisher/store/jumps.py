@@ -1,26 +1,19 @@
-"""A clock that was set ahead: waits that platforms were given, or asked for, are as long as they would have been."""
+"""Clocks that were set ahead: what a platform may still do late has its time in earnest, not by such a clock."""
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from publisher.store.engine import Unit
-from publisher.store.rows import LOGIN, STAMP
+from publisher.store.rows import STAMP
 
 JUMP = "jump:"
 """Begins the stamp of a clock set ahead: what it showed then, and by how many seconds it was set."""
 
 
-def wait_longer(unit: Unit, by: timedelta, at: datetime) -> None:
-    """Remember that the clock was set ahead when it showed `at`, and let every login rest for as long as it was to."""
-    key = f"{JUMP}{at.isoformat()}"
-    if unit.connection.scalar(select(STAMP.c.key).where(STAMP.c.key == key)) is None:
-        unit.connection.execute(insert(STAMP).values(key=key, value=str(by.total_seconds())))
-    rests = (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
-    for login in unit.connection.execute(select(LOGIN.c.id, *rests)).mappings().all():
-        longer = {rest.name: login[rest.name] + by for rest in rests if login[rest.name] > at}
-        if longer:
-            unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login["id"]).values(longer))
+def remember_jump(unit: Unit, by: timedelta, at: datetime) -> None:
+    """Write down that the clock was set ahead when it showed `at`."""
+    unit.connection.execute(insert(STAMP).values(key=f"{JUMP}{at.isoformat()}", value=str(by.total_seconds())))
 
 
 def jumped_since(connection: Connection, instant: datetime) -> timedelta:

@@ -11,6 +11,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
+from publisher.domain.post import name_at
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
@@ -35,9 +36,8 @@ def read_row(unit: Unit, delivery: DeliveryId) -> RowMapping:
 
 
 def subject_of(delivery: Delivery) -> str:
-    """Name a delivery the way people type it: POST@ACCOUNT, with the instant of a repeating post."""
-    label = "" if delivery.key.label == "once" else f"#{delivery.key.label}"
-    return f"{delivery.key.post}{label}@{delivery.account}"
+    """Name a delivery in the audit and in alerts."""
+    return name_at(delivery.key.post, delivery.key.label, delivery.account)
 
 
 def entry(  # noqa: PLR0913 # an entry has that many parts

@@ -14,7 +14,7 @@ from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
-from publisher.store.recovery import KEEPER, adopt, readopt
+from publisher.store.recovery import RECOVERY_KEEPER, adopt, readopt
 from publisher.store.rows import DELIVERY, STAMP
 
 LOST = "lost"
@@ -52,7 +52,7 @@ def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, 
         rows = unit.connection.execute(select(DELIVERY).where(*mine, DELIVERY.c.attempts == 0)).mappings()
         may_be = [dict(row) for row in rows if row["due_at"] <= until or (lost["new"] and goes_at_once)]
         calls += [_call_of(row, datetime.fromisoformat(lost["since"])) for row in may_be]
-    readopt(books, unit, calls, KEEPER)
+    readopt(books, unit, calls, RECOVERY_KEEPER)
     if is_new_version:
         trust_new(unit)
 

@@ -16,6 +16,7 @@ from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.home import go_on, is_at_home
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
+from publisher.store.recovery import bring_back
 from publisher.store.registry import Act, withdraw_where
 from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_delivery
 
@@ -115,7 +116,7 @@ class Orders:
 
         return await self.books.database.write(operation)
 
-    async def hasten(self, deliveries: Sequence[DeliveryId], post: Post, acts: Sequence[Act]) -> None:
+    async def put_first(self, deliveries: Sequence[DeliveryId], post: Post, acts: Sequence[Act]) -> None:
         """Let a correction's waiting deliveries go at once, before all else, for as long as it holds true."""
 
         def operation(unit: Unit) -> None:
@@ -146,7 +147,7 @@ class Orders:
 
         await self.books.database.write(operation)
 
-    async def announce(self) -> bool:
+    async def sign_on(self) -> bool:
         """Write down that this daemon has started; not in a database that was put back, which is said by False."""
         return await self._sign(started=True)
 
@@ -161,6 +162,7 @@ class Orders:
             now = self.books.world.now()
             if not is_at_home(self.books.database, unit.connection):
                 return  # what it says of us must stay as it was
+            bring_back(self.books, unit)  # nobody waits any more for a journal whose worker has stopped
             unit.connection.execute(
                 update(WORKER).where(WORKER.c.id == self.books.worker).values(stopped_at=now, beat_at=now)
             )

@@ -12,6 +12,7 @@ from publisher.domain.absence import shows_absence
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
 from publisher.domain.events import (
+    DELIVERER,
     AbsenceShown,
     Actor,
     Claimed,
@@ -43,7 +44,7 @@ from publisher.store.claims import choose, is_begun, may_start
 from publisher.store.conditions import is_paused, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
-from publisher.store.intents import DELIVERER, Declined, announce
+from publisher.store.intents import Declined, announce
 from publisher.store.jumps import jumped_since
 from publisher.store.ledger import (
     READ,

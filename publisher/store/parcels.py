@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, bindparam, literal_column, select
 
@@ -17,7 +16,7 @@ from publisher.store.rows import ATTEMPT, DELIVERY, MEDIA, RENDITION, read_rendi
 REMEMBERED = 200
 """How many of an account's own ids go along with a parcel, newest first."""
 _OWNED = (
-    select(DELIVERY.c.id, DELIVERY.c.remote_id)
+    select(DELIVERY.c.remote_id)
     .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.live_at.is_not(None))
     .order_by(DELIVERY.c.live_at.desc())
     .limit(literal_column(str(REMEMBERED)))
@@ -36,7 +35,7 @@ def last_parcels(books: Books, connection: Connection, deliveries: Sequence[Deli
 
     Of several floors it is the one in question; before its first call, what the call before it tells must do.
     """
-    owned: dict[AccountId, Sequence[Any]] = {}
+    owned: dict[AccountId, frozenset[str]] = {}
     parcels: list[Parcel | None] = []
     for delivery in deliveries:
         facts = {"delivery": delivery.id, "floor": _floor_of(delivery), "rendition": delivery.rendition}
@@ -45,8 +44,8 @@ def last_parcels(books: Books, connection: Connection, deliveries: Sequence[Deli
             parcels.append(None)
             continue
         if delivery.account not in owned:
-            owned[delivery.account] = connection.execute(_OWNED, {"account": delivery.account}).all()
-        others = frozenset(one.remote_id for one in owned[delivery.account] if one.id != delivery.id)
+            owned[delivery.account] = frozenset(connection.scalars(_OWNED, {"account": delivery.account}))
+        others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         parcel = _parcel(books, delivery, to_attempt(row), row["newest_id"], row["body"])
         parcels.append(replace(parcel, owned_ids=others, is_by_hand=task_of(delivery.ticket) is not None))
     return parcels

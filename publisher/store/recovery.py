@@ -16,19 +16,19 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, lite
 from publisher.domain.delivery import WAITING, Delivery, State, WorkerId
 from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled, Stopped
 from publisher.domain.outcome import HoldReason, Unknown
-from publisher.domain.post import ONCE
+from publisher.domain.post import ONCE, name_at
 from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.home import ALIVE, AWAITED, COMPARED, arrive, is_at_home
+from publisher.store.home import AWAITED, AWAITED_FOR, COMPARED, arrive, is_at_home
 from publisher.store.journal import Intent, newest_intents, read_journal
 from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
 from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
 from publisher.telemetry import log
 
-KEEPER = Actor(role=Role.KEEPER, name="recovery")
-DELIVERER = Actor(role=Role.DELIVERER, name="recovery")
-RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
+RECOVERY_KEEPER = Actor(role=Role.KEEPER, name="recovery")
+RECOVERY_DELIVERER = Actor(role=Role.DELIVERER, name="recovery")
+RECOVERY_RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
 BROUGHT_BACK = "call_brought_back"
 """Why it is in doubt: a later call than the database knew of was announced."""
 AT_A_TIME = 500
@@ -70,7 +70,7 @@ def is_ready(books: Books, unit: Unit) -> bool:
     bring_back(books, unit)
     mine = f"{COMPARED}{books.worker}"
     now, awaited = books.world.now(), f"{AWAITED}{books.worker}"
-    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": now - ALIVE, "awaited": awaited}).one()
+    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": now - AWAITED_FOR, "awaited": awaited}).one()
     if row.is_awaited:
         arrive(unit, books.worker, now)
     if row.compared is None:
@@ -80,14 +80,16 @@ def is_ready(books: Books, unit: Unit) -> bool:
     if row.met_at is None:
         unit.connection.execute(insert(STAMP).values(key=f"{MET}{row.timeline}", value=now.isoformat()))
     met_at = datetime.fromisoformat(row.met_at) if row.met_at else now
-    may_still_come = row.is_one_behind and now < met_at + ALIVE
+    may_still_come = row.is_one_behind and now < met_at + AWAITED_FOR
     return not row.is_early and not may_still_come and not row.waits
 
 
-def is_behind(connection: Connection, worker: WorkerId) -> bool:
-    """Whether a worker has not compared its journal with this server, but has with the one before it."""
-    compared = select(STAMP.c.value != _TIMELINE).where(STAMP.c.key == f"{COMPARED}{worker}")
-    return connection.scalar(compared) is True
+def is_awaited(connection: Connection, worker: WorkerId, now: datetime) -> bool:
+    """Whether others wait, or would, for a worker that has compared its journal with the former server alone."""
+    is_one_behind = select(STAMP.c.value != _TIMELINE).where(STAMP.c.key == f"{COMPARED}{worker}")
+    met_at = connection.scalar(select(STAMP.c.value).where(STAMP.c.key == literal(MET).concat(_TIMELINE)))
+    is_over = met_at is not None and now >= datetime.fromisoformat(met_at) + AWAITED_FOR
+    return connection.scalar(is_one_behind) is True and not is_over
 
 
 def bring_back(books: Books, unit: Unit) -> None:
@@ -102,7 +104,7 @@ def bring_back(books: Books, unit: Unit) -> None:
         return
     lost = unknown_to(unit.connection, newest_intents(journal.path, None))
     log.error("commits_lost", calls=len(lost))
-    readopt(books, unit, lost, KEEPER)
+    readopt(books, unit, lost, RECOVERY_KEEPER)
 
 
 def flaw_of(connection: Connection, worker: WorkerId, journal: Path) -> str | None:
@@ -183,7 +185,7 @@ def place(books: Books, unit: Unit) -> None:
     for delivery, calls in found.items():
         unit.connection.execute(delete(STAMP).where(STAMP.c.key.in_([_stamp(call) for call in calls])))
         clear_alerts(unit, _name(calls[0], None), books.world.now())
-        _doubt(books, unit, delivery, calls, KEEPER)
+        _doubt(books, unit, delivery, calls, RECOVERY_KEEPER)
 
 
 def unplaced(connection: Connection) -> list[Intent]:
@@ -232,20 +234,25 @@ def _may_doubt(delivery: Delivery, by: Actor) -> bool:
 def _steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
     match state:
         case State.SENDING:
-            return [(LeaseLapsed(), KEEPER)]
+            return [(LeaseLapsed(), RECOVERY_KEEPER)]
         case State.UNKNOWN:
-            return [(Unknown(reason=BROUGHT_BACK), RECONCILER)]
+            return [(Unknown(reason=BROUGHT_BACK), RECOVERY_RECONCILER)]
         case State.HELD:
             return [(Ruled(to=State.UNKNOWN, reason=BROUGHT_BACK), by)]
-    ripened: list[tuple[Event, Actor]] = [(Ripened(), KEEPER)] if state in {State.PENDING, State.RETRY_WAIT} else []
-    claimed: list[tuple[Event, Actor]] = [(Claimed(), DELIVERER)] if state is not State.CLAIMED else []
-    return [*ripened, *claimed, (IntentWritten(), DELIVERER), (LeaseLapsed(), KEEPER)]
+    steps: list[tuple[Event, Actor]] = [(IntentWritten(), RECOVERY_DELIVERER), (LeaseLapsed(), RECOVERY_KEEPER)]
+    if state is not State.CLAIMED:
+        steps = [(Claimed(), RECOVERY_DELIVERER), *steps]
+    if state in {State.PENDING, State.RETRY_WAIT}:
+        steps = [(Ripened(), RECOVERY_KEEPER), *steps]
+    return steps
 
 
 def _stop_between_floors(delivery: Delivery, calls: Sequence[Intent]) -> list[tuple[Event, Actor]]:
     """Leave to a person what had come further than the floor that would be looked for: the next may stand already."""
     is_further = any(call.floor != delivery.floors_done for call in calls)
-    return [(Stopped(reason=HoldReason.INCOMPLETE), KEEPER)] if is_further and not delivery.is_retract_ordered else []
+    if not is_further or delivery.is_retract_ordered:
+        return []
+    return [(Stopped(reason=HoldReason.INCOMPLETE), RECOVERY_KEEPER)]
 
 
 def _begun(connection: Connection, delivery: Delivery) -> Baseline | None:
@@ -294,5 +301,4 @@ def _name(call: Intent, delivery: Delivery | None) -> str:
 
 def name_of(call: Intent) -> str:
     """Name an announced call the way its delivery is named; in older journals, by the delivery's number."""
-    label = f"#{call.label}" if call.label and call.label != ONCE else ""
-    return f"{call.post}{label}@{call.account}" if call.post else f"delivery:{call.delivery}"
+    return name_at(call.post, call.label or ONCE, call.account) if call.post else f"delivery:{call.delivery}"

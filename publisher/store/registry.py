@@ -12,9 +12,9 @@ from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, or_,
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor, Revised, Role, Withdrawn
+from publisher.domain.events import PLANNER, Actor, Revised, Withdrawn
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
-from publisher.domain.post import ONCE, At, Post, PostId
+from publisher.domain.post import ONCE, At, Post, PostId, name_at
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
@@ -40,7 +40,6 @@ from publisher.store.rows import (
 )
 from publisher.store.tables import EPOCH
 
-PLANNER = Actor(role=Role.PLANNER, name="planner")
 BASIS = "planned:"
 """Begins the key of a stamp: from which settings a worker last planned."""
 REMEMBERED = timedelta(days=40)
@@ -424,8 +423,7 @@ def _delivery_row(
 
 
 def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
-    label = "" if row["label"] == ONCE else f"#{row['label']}"
-    subject = f"{row['post']}{label}@{row['account']}"
+    subject = name_at(str(row["post"]), str(row["label"]), str(row["account"]))
     return entry(now, PLANNER, event="Filed", subject=subject, after=State.PENDING.value)
 
 

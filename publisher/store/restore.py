@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from publisher.domain.chain import Anchor, cuts_of
+from publisher.domain.chain import RESTORED, Anchor, cuts_of
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.store.backup import Label, copy_database, genesis_of, label_in, read_label, restorings_in
@@ -21,7 +21,7 @@ from publisher.store.recovery import readopt, unknown_to, unplaced
 from publisher.store.rows import AUDIT, PAUSE, STAMP, WORKER
 from publisher.store.setup import COPY
 
-RESTORED = "restored"
+PAUSED_FOR = "restored"
 """Why everything is paused."""
 
 
@@ -138,7 +138,7 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}
-    write_audit(unit, now, by, event="Restored", subject="database", detail=detail)
+    write_audit(unit, now, by, event=RESTORED, subject="database", detail=detail)
     _pause(unit, by, now)
     brought = {delivery.id for delivery in readopt(books, unit, lost, by)}
     doubts = doubt_waiting(books, unit, memory.since, by, besides=brought) if memory.since is not None else 0
@@ -158,5 +158,5 @@ def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[Map
 
 def _pause(unit: Unit, by: Actor, now: datetime) -> None:
     unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == "all"))
-    unit.connection.execute(insert(PAUSE).values(scope="all", at=now, by=by.name, reason=RESTORED))
-    write_audit(unit, now, by, event="Paused", subject="all", detail={"reason": RESTORED})
+    unit.connection.execute(insert(PAUSE).values(scope="all", at=now, by=by.name, reason=PAUSED_FOR))
+    write_audit(unit, now, by, event="Paused", subject="all", detail={"reason": PAUSED_FOR})

@@ -7,7 +7,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, and_, exists, or_, select, true
 
 from publisher.domain.delivery import ENDED, Delivery, State
-from publisher.domain.events import Actor, Event, ExpiryPassed, LeaseLapsed, Ripened, Role, Stopped, Withdrawn
+from publisher.domain.events import KEEPER, Event, ExpiryPassed, LeaseLapsed, Ripened, Stopped, Withdrawn
 from publisher.domain.outcome import HoldReason
 from publisher.domain.task import reminder_due, task_of, why_hold
 from publisher.store.books import Books, Change
@@ -23,7 +23,6 @@ GROUP = 200
 MOST_RIPENED = 1000
 """How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
 KEEPING = "keeping"
-KEEPER = Actor(role=Role.KEEPER, name="keeper")
 _IS_ASKED = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _ASKED = select(DELIVERY).where(_IS_ASKED)
 

@@ -5,10 +5,10 @@ import fcntl
 import json
 import os
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +23,7 @@ from publisher.store.engine import MOVED, is_corrupt, sqlite_file
 from publisher.store.exchange import finish
 from publisher.store.home import awaited, here, home_of
 from publisher.store.journal import TAIL_BYTES, read_journal
-from publisher.store.recovery import flaw_of, is_behind, unknown_to
+from publisher.store.recovery import flaw_of, is_awaited, unknown_to
 from publisher.store.rows import ATTEMPT, STAMP
 from publisher.world import World
 
@@ -57,14 +57,14 @@ def bring_up(url: str, environment: str, journal: Path | None, world: World, *, 
     with turn(file):
         if file is not None and journal is not None:
             finish(file, journal, world)
-        if is_whole:
-            check_whole(url)
-        with _opened(url) as connection:
-            if file is None:
-                _be_alone(connection)
-            _migrate(connection, world)
-            _check_stamp(connection, environment, is_copy=journal is None)
-            connection.commit()
+    if is_whole:
+        check_whole(url)
+    with turn(file), _opened(url) as connection:
+        if file is None:
+            _be_alone(connection)
+        _migrate(connection, world)
+        _check_stamp(connection, environment, is_copy=journal is None)
+        connection.commit()
 
 
 def version_of(url: str) -> str | None:
@@ -77,9 +77,9 @@ def version_of(url: str) -> str | None:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Connection]:
+def _opened(url: str, *, may_write: bool = True) -> Iterator[Connection]:
     """Connect for a moment. Raises RefusedError where the file turns out to be damaged or no database."""
-    engine = _plain_engine(url)
+    engine = _plain_engine(url, may_write=may_write)
     try:
         with engine.connect() as connection:
             yield connection
@@ -91,10 +91,10 @@ def _opened(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _plain_engine(url: str) -> Engine:
+def _plain_engine(url: str, *, may_write: bool) -> Engine:
     """Open a database without changing anything about it: it may not be ours to touch."""
-    if sqlite_file(url) is not None:
-        return create_engine(url)
+    if (file := sqlite_file(url)) is not None:
+        return create_engine(url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true")
     return create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=LINK)
 
 
@@ -102,25 +102,18 @@ def check_whole(url: str) -> None:
     """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError.
 
     It stays as it is, with what a death has left beside it: opened to be written, that would be worked into the damage.
+    Only what an upgrade left half done must be taken back first.
     """
     file = sqlite_file(url)
     if file is None or not file.is_file():
         return
-    try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if is_corrupt(error):
-            raise RefusedError("database_corrupt", file=str(file)) from error
-        raise
-    if found != "ok":
+    with _opened(url, may_write=file.with_name(f"{file.name}-journal").exists()) as connection:
+        _must_be_whole(connection, file)
+
+
+def _must_be_whole(connection: Connection, file: Path) -> None:
+    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
         raise RefusedError("database_corrupt", file=str(file))
-
-
-def _must_be_whole(connection: Connection) -> None:
-    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    if found != "ok":
-        raise RefusedError("database_corrupt", file=str(connection.engine.url.database))
 
 
 @contextmanager
@@ -148,7 +141,7 @@ def _migrate(connection: Connection, world: World) -> None:
     if version is not None and not list(MIGRATIONS.glob(f"versions/{version}_*.py")):
         raise RefusedError("database_newer", version=version)
     if version is not None and connection.dialect.name == "sqlite":
-        _must_be_whole(connection)
+        _must_be_whole(connection, Path(str(connection.engine.url.database)))
     from alembic import command  # noqa: PLC0415 # needed only when there is something to migrate
     from alembic.config import Config  # noqa: PLC0415 # same
 
@@ -225,15 +218,15 @@ def check_compared(url: str) -> None:
             raise RefusedError("workers_awaited", workers=", ".join(workers))
 
 
-def check_journal(url: str, worker: WorkerId, journal: Path) -> None:
-    """Refuse a worker of a shared database that is to compare its journal, if that cannot tell what it has sent.
+def check_journal(url: str, worker: WorkerId, journal: Path, now: datetime) -> None:
+    """Refuse a worker of a shared database that others wait for, if its journal cannot tell what it has sent.
 
     It would count as compared. Raises RefusedError, OSError.
     """
     if sqlite_file(url) is not None:
         return
     with _opened(url) as connection:
-        if worker in awaited(connection) or is_behind(connection, worker):
+        if worker in awaited(connection) or is_awaited(connection, worker, now):
             must_be_own(connection, worker, journal)
 
 

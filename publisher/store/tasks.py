@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor, Role, Ruled, Stopped
+from publisher.domain.events import KEEPER, RECONCILER, RETRACTOR, Actor, Ruled, Stopped
 from publisher.domain.outcome import HoldReason, Rejected, Submitted
 from publisher.domain.rendition import DeliveryId, Rendition
 from publisher.domain.task import Task, task_of
@@ -16,10 +16,6 @@ from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, read_row, subject_of, write_audit
 from publisher.store.rows import DELIVERY, MEDIA, RENDITION, read_rendition, to_delivery
-
-RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
-RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
-KEEPER = Actor(role=Role.KEEPER, name="keeper")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

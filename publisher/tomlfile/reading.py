@@ -71,13 +71,17 @@ class TomlFile:
 
 def read_toml(path: Path, limits: Limits, refusal: type[InputError] = InputError) -> TomlFile:
     """Read a regular file of UTF-8 TOML. Raises `refusal` with the one Problem that stands in the way."""
-    raw = _read_bytes(path, limits, refusal)
-    return parse_toml(_decode(raw, str(path), refusal), str(path), limits, refusal)
+    return parse_toml(read_text(path, limits, refusal), str(path), limits, refusal)
+
+
+def read_text(path: Path, limits: Limits, refusal: type[InputError] = InputError) -> str:
+    """Read the text of such a file without judging it. Raises `refusal` where it cannot be read as one."""
+    return _plain(_decode(_read_bytes(path, limits, refusal), str(path), refusal))
 
 
 def parse_toml(text: str, file: str, limits: Limits, refusal: type[InputError] = InputError) -> TomlFile:
     """Parse a text whose size and depth are checked first. Raises `refusal` with the one Problem in the way."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = _plain(text)
     if len(text) > limits.size:
         raise refusal([_whole(file, "file_too_big", most=_megabytes(limits.size))])
     if not text.strip():
@@ -91,6 +95,11 @@ def parse_toml(text: str, file: str, limits: Limits, refusal: type[InputError] =
         trouble = explain(error, text)
         raise refusal([_at(file, text, trouble.offset, trouble.code, trouble.facts)]) from None
     return TomlFile(file=file, text=text, data=data)
+
+
+def _plain(text: str) -> str:
+    """Leave out what editors put into a text without changing a word of it."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def _read_bytes(path: Path, limits: Limits, refusal: type[InputError]) -> bytes:

@@ -47,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Listener:
     """Takes messages. What cannot prove where it comes from changes nothing, nor does what was here before."""
 
     find_ear: FindEar
@@ -85,9 +85,9 @@ class Desk:
         return PlainTextResponse(HEARD)
 
 
-def create_app(desk: Desk) -> Starlette:
+def create_app(listener: Listener) -> Starlette:
     """Give the application; it has no other page than this."""
-    return Starlette(routes=[Route(PATH, desk.answer, methods=["GET", "POST"])])
+    return Starlette(routes=[Route(PATH, listener.answer, methods=["GET", "POST"])])
 
 
 async def _body(request: Request) -> bytes | Response:

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from urllib.parse import urlsplit
 
 import uvicorn
 
+from publisher.settings import host_and_port
 from publisher.telemetry import log
-from publisher.web.callbacks import Desk, create_app
+from publisher.web.callbacks import Listener, create_app
 from publisher.wiring.application import Application
 from publisher.wiring.listening import ears_of, hasten
 
@@ -53,13 +53,13 @@ async def listening(application: Application, told: Callable[[str, str], None]) 
 
 @contextlib.asynccontextmanager
 async def _serving(application: Application, place: socket.socket) -> AsyncIterator[None]:
-    desk = Desk(
+    listener = Listener(
         find_ear=ears_of(application.settings),
         hasten=lambda ear, hint: hasten(application.outbox, ear, hint),
         now=application.world.now,
     )
     config = uvicorn.Config(
-        create_app(desk),
+        create_app(listener),
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -86,8 +86,7 @@ async def _serving(application: Application, place: socket.socket) -> AsyncItera
 
 def _take(listen: str) -> socket.socket:
     """Take an address at once, so that trouble with it is known before anything depends on it. Raises OSError."""
-    parts = urlsplit(f"//{listen}")
-    found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(*host_and_port(listen), type=socket.SOCK_STREAM)
     family, kind, _protocol, _name, address = found[0]
     place = socket.socket(family, kind)
     try:

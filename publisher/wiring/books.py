@@ -55,7 +55,7 @@ async def open_with(
     if use is Use.ORDER:
         await asyncio.to_thread(check_compared, settings.database)
     if sends:
-        await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal)
+        await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal, world.now())
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
     try:
         if sends and database.is_shared:

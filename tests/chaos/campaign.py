@@ -394,7 +394,7 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         platforms.furnish(workspace.accounts.values(), troubles)
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
-        way = broken(options.mutant, options.bug)
+        way = broken(options.bug)
         publishers = [Publisher(worker, database, way, patience) for worker in workspace.folders]
         campaign = Campaign(
             workspace=workspace, publishers=publishers, platforms=platforms, dice=dice, options=options, waves=waves

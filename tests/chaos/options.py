@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kills import COMMON_POINTS
-from planted_names import BUGS, MUTANTS
+from planted_names import BUGS
 
 FEWEST = 40
 MOST_WORKERS = 8
@@ -27,7 +27,6 @@ class Options:
     patience: float = 0.0
     seconds: float = 0.0
     plain: bool = False
-    mutant: str | None = None
     bug: str | None = None
     artefacts: Path | None = None
     json: Path | None = None
@@ -69,7 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.0, help="kill nobody after so long")
     parser.add_argument("--plain", action="store_true", help="only deaths and lost replies")
     parser.add_argument("--brief", action="store_true", help="a campaign of a few minutes")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break this rule on purpose")
     parser.add_argument("--bug", choices=sorted(BUGS), help="run a daemon with this planted bug")
     parser.add_argument("--artefacts", type=Path, help="leave what scripts/verdict judges in this folder")
     parser.add_argument("--json", type=Path, help="write what was violated into this file")

@@ -37,10 +37,8 @@ class DaemonError(Exception):
     """The daemon ended by itself, or would not start or stop."""
 
 
-def broken(mutant: str | None, bug: str | None) -> Sequence[str]:
-    """Give the way to begin a daemon that breaks a rule; nothing for a sound one."""
-    if mutant:
-        return (sys.executable, str(HERE / "mutants.py"), mutant)
+def broken(bug: str | None) -> Sequence[str]:
+    """Give the way to begin a daemon with a planted bug; nothing for a sound one."""
     return (sys.executable, str(HERE / "with_bug.py"), bug) if bug else ()
 
 

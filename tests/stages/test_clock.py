@@ -8,7 +8,7 @@ import pytest
 from publisher.daemon import Daemon
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published, RateLimited, Unknown
+from publisher.domain.outcome import Published, Unknown
 from publisher.domain.post import PostId
 from publisher.keeping import heed, keep
 from publisher.messages import Messages
@@ -196,20 +196,6 @@ async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk,
     await run_on(desk, adapters, world, minutes=8)
     assert len(fake.calls) == 1
     await run_on(desk, adapters, world, minutes=4)
-    assert len(fake.calls) == 2
-
-
-async def test_f61_a_login_rests_as_long_as_it_was_to_though_the_clock_is_set_ahead(open_desk, world):
-    """F61: a wait that a platform asked for does not end early."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    fake.script.append(RateLimited(code="slow", until=START + timedelta(minutes=10)))
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await beat(desk, adapters)
-    world.jump(timedelta(minutes=4))
-    await heed(Alarms(desk.books))
-    await run_on(desk, adapters, world, minutes=9)
-    assert len(fake.calls) == 1
-    await run_on(desk, adapters, world, minutes=2)
     assert len(fake.calls) == 2
 
 

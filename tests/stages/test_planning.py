@@ -23,7 +23,7 @@ from publisher.store.engine import OvertakenError
 from publisher.store.journal import Intent
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
-from publisher.store.recovery import KEEPER, readopt, unplaced
+from publisher.store.recovery import RECOVERY_KEEPER, readopt, unplaced
 from publisher.store.registry import Acceptance, Draft
 from publisher.store.rounds import Rounds
 from publisher.testing.fakes import START
@@ -453,7 +453,7 @@ async def lose_call(planner, post, label):
     at = START.isoformat()
     call = Intent(delivery=9, attempt=1, epoch=1, rendition=post, at=at, post=post, label=label, account="a")
     books = planner.registry.books
-    await books.database.write(lambda unit: readopt(books, unit, [call], KEEPER))
+    await books.database.write(lambda unit: readopt(books, unit, [call], RECOVERY_KEEPER))
 
 
 async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_are_taken_back_as_doubts(planner, world):
@@ -467,7 +467,7 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_are_taken_b
         for post, label in names
     ]
     database = planner.registry.books.database
-    await database.write(lambda unit: readopt(planner.registry.books, unit, calls, KEEPER))
+    await database.write(lambda unit: readopt(planner.registry.books, unit, calls, RECOVERY_KEEPER))
     text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
     assert await reload(planner, text, "schedule.toml") == 2 + 2 + 2 * 2
     found = {(item.key.post, item.key.label, item.account): item.state for item in await deliveries(planner)}

@@ -9,17 +9,16 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR
 from publisher.domain.outcome import Gone, Missing, Published, RateLimited, Sighting, Submitted, Ticket, Unknown
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import floor_sign
-from publisher.reconciling import RECONCILER
-from publisher.retracting import RETRACTOR
 from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.intents import Declined
 from publisher.store.journal import Intent
 from publisher.store.orders import Orders
-from publisher.store.recovery import KEEPER, readopt
+from publisher.store.recovery import RECOVERY_KEEPER, readopt
 from publisher.store.rows import ATTEMPT
 from publisher.store.setup import MIGRATIONS, prepare
 from publisher.store.watches import Watches
@@ -230,7 +229,7 @@ async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_per
         )
         for floor in (0, 1)
     ]
-    await desk.books.database.write(lambda unit: readopt(desk.books, unit, calls, KEEPER))
+    await desk.books.database.write(lambda unit: readopt(desk.books, unit, calls, RECOVERY_KEEPER))
     assert (after := await only(desk)).state is State.HELD
     assert (after.reason, after.attempts) == ("incomplete", 2)
     query = select(ATTEMPT.c.number, ATTEMPT.c.floor).order_by(ATTEMPT.c.number)

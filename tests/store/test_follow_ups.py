@@ -6,9 +6,8 @@ import pytest
 
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import State
-from publisher.domain.events import Actor, RetractOrdered, Role
+from publisher.domain.events import RETRACTOR, Actor, RetractOrdered, Role
 from publisher.domain.outcome import Published, Receipt, Rejected, Unknown
-from publisher.retracting import RETRACTOR
 from publisher.store.board import Board
 from publisher.store.handovers import Handovers
 from publisher.store.outbox import Doubt

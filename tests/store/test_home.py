@@ -42,7 +42,7 @@ async def accept(books, *, waits_for_others=True):
 async def sign(*shared):
     """Let these workers give a sign of life, do something and stop in order."""
     for books in shared:
-        await Orders(books).announce()
+        await Orders(books).sign_on()
         await Orders(books).pause(f"post:{books.worker}", person("li"), "")
         await Orders(books).leave()
 
@@ -73,12 +73,12 @@ async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(d
     assert len(await desk.outbox.claim(5)) == 1
 
 
-@pytest.mark.parametrize("order", ["announce", "beat", "leave"])
+@pytest.mark.parametrize("order", ["sign_on", "beat", "leave"])
 async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
     """Up to when the dump knew what was sent is told by them."""
     books = open_books()
     orders = Orders(books)
-    await orders.announce()
+    await orders.sign_on()
     put_back(books)
     world.pass_time(timedelta(hours=1))
     await getattr(orders, order)()
@@ -98,7 +98,7 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, w
     mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
     await sign(stopped)
     for books in (mine, other):
-        await Orders(books).announce()
+        await Orders(books).sign_on()
     put_back(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
@@ -189,34 +189,38 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
     await other.outbox.intend(lease)
     await sign(mine.books, other.books)
     journal = tmp_path / "other.jsonl"
-    check_journal(database_url, other.books.worker, journal)
+    check_journal(database_url, other.books.worker, journal, START)
     await accept(mine.books)
-    check_journal(database_url, other.books.worker, tmp_path / "intents.jsonl")
+    check_journal(database_url, other.books.worker, tmp_path / "intents.jsonl", START)
     if left is not None:
         journal.write_text(left)
     with pytest.raises(RefusedError) as refused:
-        check_journal(database_url, other.books.worker, journal)
+        check_journal(database_url, other.books.worker, journal, START)
     assert refused.value.code == code
-    check_journal(database_url, mine.books.worker, journal)
+    check_journal(database_url, mine.books.worker, journal, START)
 
 
 async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
     database_url, open_desk, tmp_path
 ):
-    """Nobody could tell what it had sent of which the new server does not know. Without a takeover nothing is lost."""
+    """Nobody could tell what it had sent of which the new server does not know, as long as others wait for that.
+
+    Without a takeover nothing is lost.
+    """
     desk = await open_desk()
     await file_posts(desk.registry, post_of("p", ["a"], START))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)
     lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
-    check_journal(database_url, desk.books.worker, lost)
+    check_journal(database_url, desk.books.worker, lost, START)
     with desk.books.database.engine.begin() as connection:
         connection.execute(update(STAMP).where(STAMP.c.key.startswith(COMPARED)).values(value="00000000"))
     with pytest.raises(RefusedError) as refused:
-        check_journal(database_url, desk.books.worker, lost)
+        check_journal(database_url, desk.books.worker, lost, START)
+    check_journal(database_url, desk.books.worker, lost, START + timedelta(minutes=1))
     assert refused.value.code == "journal_missing"
-    check_journal(database_url, desk.books.worker, kept)
+    check_journal(database_url, desk.books.worker, kept, START)
 
 
 async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):

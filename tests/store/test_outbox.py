@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalStepError
-from publisher.domain.events import Actor, RetractOrdered, Role
+from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role
 from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
@@ -29,8 +29,6 @@ from publisher.domain.outcome import (
 from publisher.domain.post import PostId
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel
-from publisher.reconciling import RECONCILER
-from publisher.retracting import RETRACTOR
 from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.intents import Declined

@@ -12,10 +12,11 @@ from sqlalchemy import delete, event, func, insert, select, text, update
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
+from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Missing, Published, Receipt, Unknown
 from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
-from publisher.reconciling import RECONCILER, reconcile_due
+from publisher.reconciling import reconcile_due
 from publisher.reviewing import person
 from publisher.store import connection as link
 from publisher.store.board import Board
@@ -61,7 +62,7 @@ async def open_host(database_url, tmp_path, world):
             host = Host(database_url, tmp_path, world, terms or (terms_of("a"),), name)
             stack.push_async_callback(host.database.close)
             await host.registry.enrol()
-            await host.orders.announce()
+            await host.orders.sign_on()
             return host
 
         yield opening
@@ -387,6 +388,20 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, wor
     assert await first.outbox.claim(1) == []
     world.pass_time(timedelta(seconds=61))
     assert len(await first.outbox.claim(1)) == 1
+
+
+async def test_f87_a_host_that_stops_in_order_leaves_nothing_untold(open_host, world):
+    """Nobody waits for it any more, so it compares its journal before it goes."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    before = await row_of(first)
+    await intended(second)
+    await lose_commits(second, since=before)
+    await take_over(first)
+    await first.rounds.ripen()
+    await second.orders.leave()
+    assert await first.outbox.claim(1) == []
+    assert (await only(first)).state is State.UNKNOWN
 
 
 async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_host, world):

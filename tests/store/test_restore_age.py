@@ -17,7 +17,7 @@ async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger
     """What may have been sent is looked for since the daemon's last sign of life in it, not since the pause."""
     books = open_books()
     orders = Orders(books)
-    await orders.announce()
+    await orders.sign_on()
     await orders.pause("all", LI, "an hour before the copy")
     world.pass_time(timedelta(hours=1))
     await orders.beat()

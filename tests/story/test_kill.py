@@ -1,4 +1,4 @@
-"""A short kill campaign, a mutant that a campaign must catch, and a judge that must see what is wrong."""
+"""A short kill campaign, a planted bug that a campaign must catch, and a judge that must see what is wrong."""
 
 import json
 import runpy
@@ -38,12 +38,12 @@ def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_pat
 def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late(tmp_path):
     """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it (I1, I3)."""
     small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
-    found = judged(tmp_path / "run", *small, "--mutant", "intent-after-call", "--expect-violation")
+    found = judged(tmp_path / "run", *small, "--bug", "intent_after_call", "--expect-violation")
     assert found["I1"]["violations"]
     assert found["I3"]["violations"]
 
 
-@pytest.mark.parametrize("options", [("--workers", "2"), ("--mutant", "none"), ("--kills", "few")])
+@pytest.mark.parametrize("options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")])
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """What is not available, or no option at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2

@@ -6,9 +6,8 @@ import re
 import pytest
 
 from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR
 from publisher.domain.outcome import Gone, Published, Receipt, Rejected, Unknown
-from publisher.reconciling import RECONCILER
-from publisher.retracting import RETRACTOR
 from publisher.settings import load_settings
 from publisher.store.outbox import Doubt
 from publisher.wiring.application import open_application

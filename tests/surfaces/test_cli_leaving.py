@@ -7,8 +7,8 @@ import re
 import pytest
 
 from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
-from publisher.reconciling import RECONCILER
 from publisher.settings import load_settings
 from publisher.store.outbox import Doubt
 from publisher.vault import Vault

@@ -20,7 +20,7 @@ from publisher.store.notes import LoginNotes
 from publisher.store.rows import AUDIT
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
-from publisher.web.callbacks import LARGEST, Desk, Seen, create_app
+from publisher.web.callbacks import LARGEST, Listener, Seen, create_app
 from publisher.wiring.listening import Ear, ears_of
 from publisher.wiring.listening import hasten as hasten_by
 from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
@@ -52,7 +52,7 @@ class Hall:
         def find(platform, account):
             return ear if (platform, account) == ("wechat", "a") else None
 
-        app = create_app(Desk(find_ear=find, hasten=hasten, now=world.now))
+        app = create_app(Listener(find_ear=find, hasten=hasten, now=world.now))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ear")
 
     async def push(self, message, **changes):

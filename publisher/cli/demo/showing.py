@@ -42,7 +42,7 @@ SLOWLY = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Options:
     """What was asked for on the command line."""
 
     port: int | None
@@ -61,10 +61,10 @@ class Wish:
 def demo(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, *, port: int | None, regions: int, no_open: bool, exits: bool, is_fast: bool
 ) -> int:
-    wish = Wish(port=port, regions=regions, opens=not no_open, exits=exits, is_fast=is_fast)
+    options = Options(port=port, regions=regions, opens=not no_open, exits=exits, is_fast=is_fast)
     workspace = Path(tempfile.mkdtemp(prefix="publisher-demo-"))
     terminal.say("demo_begins", workspace=workspace)
-    trouble = asyncio.run(_perform(terminal, workspace, wish))
+    trouble = asyncio.run(_perform(terminal, workspace, options))
     if trouble:
         terminal.say("demo_kept", workspace=workspace)
     else:
@@ -72,14 +72,14 @@ def demo(  # noqa: PLR0913 # one argument an option
     return trouble
 
 
-async def _perform(terminal: Terminal, workspace: Path, wish: Wish) -> int:
+async def _perform(terminal: Terminal, workspace: Path, options: Options) -> int:
     async with AsyncExitStack() as stack:
         stopping = await stack.enter_async_context(interruptions())
-        simulator, address = await _open_theatre(wish.port)
+        simulator, address = await _open_theatre(options.port)
         stack.push_async_callback(stop, simulator, OTHER_GRACE)
-        drill = Drill(regions=read_regions()[: wish.regions], address=address, listen=f"127.0.0.1:{_free_port()}")
+        drill = Drill(regions=read_regions()[: options.regions], address=address, listen=f"127.0.0.1:{_free_port()}")
         theatre = Theatre(address=address)
-        await asyncio.to_thread(_found, workspace, drill, theatre, wish)
+        await asyncio.to_thread(_found, workspace, drill, theatre, options)
         settings = await load_settings(workspace)
         board = Board(await stack.enter_async_context(books_of(settings)))
         play = Play(
@@ -92,9 +92,9 @@ async def _perform(terminal: Terminal, workspace: Path, wish: Wish) -> int:
             stopping=stopping,
         )
         terminal.say("demo_where", address=address, workspace=workspace)
-        if wish.opens and _has_browser():
+        if options.opens and _has_browser():
             await asyncio.to_thread(webbrowser.open, f"{address}/_sim/")
-        return await play.run(exits=wish.exits)
+        return await play.run(exits=options.exits)
 
 
 async def _open_theatre(port: int | None) -> tuple[asyncio.subprocess.Process, str]:
@@ -114,7 +114,7 @@ def _free_port() -> int:
         return port
 
 
-def _found(workspace: Path, drill: Drill, theatre: Theatre, wish: Wish) -> None:
+def _found(workspace: Path, drill: Drill, theatre: Theatre, options: Options) -> None:
     """Make the workspace; its accounts exist on the stage already, and their posts are due soon."""
     secrets = theatre.furnish(drill.accounts)
     files = {**workspace_files(), **drill_files(drill)}
@@ -122,9 +122,9 @@ def _found(workspace: Path, drill: Drill, theatre: Theatre, wish: Wish) -> None:
     files |= {
         f"secrets/{name}": json.dumps({**by_id[name].secret, **secret}).encode() for name, secret in secrets.items()
     }
-    only_warning = wish.is_fast and wish.regions >= MANY_REGIONS
+    only_warning = options.is_fast and options.regions >= MANY_REGIONS
     start = datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + HEAD_START
-    timetable = Timetable(start=start, spread=QUICKLY if wish.is_fast else SLOWLY, only_warning=only_warning)
+    timetable = Timetable(start=start, spread=QUICKLY if options.is_fast else SLOWLY, only_warning=only_warning)
     files["schedule.toml"] = brought_forward(files["schedule.toml"].decode(), timetable).encode()
     found_workspace(workspace, files)
 

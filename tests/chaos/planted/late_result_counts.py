@@ -7,8 +7,8 @@ look stored, and where another attempt is under way by then it is taken for that
 from datetime import datetime
 
 from publisher.domain.delivery import Delivery, Lease, State
+from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Outcome, Published, Rejected, Submitted
-from publisher.reconciling import RECONCILER
 from publisher.store import outbox
 from publisher.store.engine import Unit
 

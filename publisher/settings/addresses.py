@@ -1,0 +1,87 @@
+"""Addresses as settings spell them: of databases, of listeners, of platforms."""
+
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MARKER_BLANK = "{marker}"
+"""Where a safe link takes the marker."""
+_SERVERS = ("postgresql://", "postgresql+psycopg://")
+_SERVER = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
+"""What is read as host or port may be named in errors, and must not be a part of the password."""
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+
+
+def database_of(url: str, workspace: Path) -> str | None:
+    """Make the path of an SQLite URL absolute; None for what is no database of ours."""
+    if url.startswith(_SERVERS):
+        return url if is_server(url) else None
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or path.startswith((":memory:", "file:")):
+        return None
+    return f"sqlite:///{workspace / path}"
+
+
+def is_server(url: str) -> bool:
+    """Whether this is a PostgreSQL address, spelled so that nothing of its password is taken for host or port."""
+    return url.startswith(_SERVERS) and _SERVER.fullmatch(url) is not None
+
+
+def is_safe_link(link: str) -> bool:
+    """Whether this is an address with a blank for the marker, as Weibo wants one."""
+    return link.count(MARKER_BLANK) == 1 and _split_host(link.replace(MARKER_BLANK, "K7QM-4R2T")) is not None
+
+
+def host_of(url: str) -> str | None:
+    """Give the host of an address that can stand in front of a path, or None."""
+    return None if set("?#@{} ") & set(url) else _split_host(url)
+
+
+def _split_host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        has_sound_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in {"http", "https"} and has_sound_port else None
+
+
+def is_mailbox(address: str) -> bool:
+    """Whether this is one mail address, without a name."""
+    return _MAILBOX.fullmatch(address) is not None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Part an accepted `host:port`."""
+    parts = urlsplit(f"//{address}")
+    return str(parts.hostname), int(parts.port or 0)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_ip(value: str) -> bool:
+    """Whether this is an IP address of either kind."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public_ipv4(value: str) -> bool:
+    """Whether an IP address is one that the world sees, of the old kind."""
+    address = ipaddress.ip_address(value)
+    return address.version == 4 and address.is_global
+
+
+def is_address(listen: str) -> bool:
+    """Whether this is `host:port` and nothing else."""
+    try:
+        parts = urlsplit(f"//{listen}")
+        return bool(parts.hostname) and parts.port is not None and parts.netloc == listen and "@" not in listen
+    except ValueError:
+        return False

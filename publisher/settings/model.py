@@ -1,0 +1,77 @@
+"""What accepted settings are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from publisher.domain.account import Account, AccountId, Platform
+
+
+class Environment(StrEnum):
+    LIVE = "live"
+    DRILL = "drill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What the operator sets instead of an adapter's defaults; None leaves the default."""
+
+    gap: timedelta | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    deadline: timedelta | None = None
+    lease: timedelta | None = None
+    settle: timedelta | None = None
+    look_first: timedelta | None = None
+    retry_first: timedelta | None = None
+    clock_margin: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackSettings:
+    """Where platforms' messages are listened for, as `host:port`; None for nowhere."""
+
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailSettings:
+    """Whom the audit's head is mailed to, and by which server, `host:port`; `secret` names that of its login."""
+
+    to: str
+    sender: str
+    server: str
+    user: str | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """Where the audit's head is written down: a file, as a path from the workspace, and maybe system log and mail."""
+
+    anchors: str = "var/audit-anchors.log"
+    syslog: bool = False
+    mail: MailSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """An accepted publisher.toml. `database` is an absolute URL and may carry a password, so it is not shown."""
+
+    workspace: Path
+    timezone: ZoneInfo
+    database: str = field(repr=False)
+    environment: Environment = Environment.LIVE
+    days_ahead: int = 2
+    accounts: Mapping[AccountId, Account] = field(default_factory=dict)
+    regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
+    limits: Mapping[Platform, LimitSettings] = field(default_factory=dict)
+    secrets_dir: Path | None = None
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    lang: Literal["zh_CN", "en"] = "zh_CN"

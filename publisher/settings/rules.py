@@ -1,0 +1,188 @@
+"""What a publisher.toml must be beyond its types. Every mistake is named, at its place."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from publisher.domain.account import Account, Platform
+from publisher.settings.addresses import (
+    database_of,
+    host_and_port,
+    host_of,
+    is_address,
+    is_ip,
+    is_loopback,
+    is_mailbox,
+    is_public_ipv4,
+    is_safe_link,
+)
+from publisher.settings.entries import AccountEntry, LimitEntry, SettingsFile
+from publisher.tomlfile import Flaw, close_to
+
+BUILT_IN: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
+WEIBO_PROFILES = ("share", "update", "biz")
+"""The sets of calls that Weibo grants; a profile of another platform is its adapter's own matter."""
+
+
+def general_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[Flaw]:
+    """Judge what concerns all accounts."""
+    if not _is_zone(file.timezone):
+        facts = {"value": file.timezone, "choices": close_to(file.timezone, ["Asia/Shanghai", *available_timezones()])}
+        yield Flaw(loc=("timezone",), code="unknown_timezone", facts=facts)
+    if database_of(file.database, Path("/")) is None:
+        yield Flaw(loc=("database",), code="bad_database")
+    if not is_address(file.dashboard.listen):
+        yield Flaw(loc=("dashboard", "listen"), code="bad_listen", facts={"value": file.dashboard.listen})
+    if file.callbacks.listen is not None and not is_address(file.callbacks.listen):
+        yield Flaw(loc=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
+    if file.public_ip and not is_ip(file.public_ip):
+        yield Flaw(loc=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
+    for kind, stages in file.approvals.items():
+        if stages:
+            yield Flaw(loc=("approvals", kind), code="approvals_not_available", facts={"kind": kind})
+    for platform, limits in file.limits.items():
+        if platform not in platforms:
+            facts = {"value": platform, "choices": close_to(platform, sorted(platforms))}
+            yield Flaw(loc=("limits", platform), code="unknown_platform", facts=facts, at_key=True)
+        yield from _limit_flaws(platform, limits)
+
+
+def mail_flaws(file: SettingsFile) -> Iterator[Flaw]:
+    """Judge where the audit's head is mailed to."""
+    here, mail = ("audit", "mail"), file.audit.mail
+    if mail is None:
+        return
+    for key, address in (("to", mail.to), ("from", mail.sender)):
+        if not is_mailbox(address):
+            yield Flaw(loc=(*here, key), code="bad_mailbox", facts={"value": address})
+    if not is_address(mail.server):
+        yield Flaw(loc=(*here, "server"), code="bad_mail_server")
+    elif file.environment == "drill" and not is_loopback(host_and_port(mail.server)[0]):
+        yield Flaw(loc=(*here, "server"), code="drill_mail_not_loopback", facts={"value": mail.server})
+    if (mail.user is None) != (mail.secret is None):
+        yield Flaw(loc=(*here, "user" if mail.secret is None else "secret"), code="half_a_mail_login", at_key=True)
+
+
+def _limit_flaws(platform: str, limits: LimitEntry) -> Iterator[Flaw]:
+    for name in ("deadline", "lease", "settle", "look_first", "retry_first"):
+        if getattr(limits, name) == timedelta(0):
+            yield Flaw(loc=("limits", platform, name), code="not_zero", facts={"key": name})
+    given = [(name, value) for name in ("deadline", "lease", "settle") if (value := getattr(limits, name)) is not None]
+    for (shorter, least), (longer, most) in pairwise(given):
+        if least >= most:
+            facts = {"shorter": shorter, "longer": longer}
+            yield Flaw(loc=("limits", platform, longer), code="wrong_order", facts=facts)
+    if limits.per_hour and limits.per_day and limits.per_hour > limits.per_day:
+        facts = {"shorter": "per_hour", "longer": "per_day"}
+        yield Flaw(loc=("limits", platform, "per_hour"), code="hour_over_day", facts=facts)
+
+
+def account_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[Flaw]:
+    """Judge each account, and that no two are the same."""
+    ids: dict[str, int] = {}
+    voices: dict[tuple[str, str, str | None], int] = {}
+    for index, item in enumerate(file.account):
+        here = ("account", index)
+        if (first := ids.setdefault(item.id, index)) != index:
+            lines = {"first": ("account", first, "id")}
+            yield Flaw(loc=(*here, "id"), code="double_account", facts={"account": item.id}, lines=lines)
+        voice = (item.platform, item.identity, item.forum)
+        if (first := voices.setdefault(voice, index)) != index:
+            facts = {"account": item.id, "other": file.account[first].id}
+            lines = {"first": ("account", first, "identity")}
+            yield Flaw(loc=(*here, "identity"), code="same_identity", facts=facts, lines=lines)
+        if item.platform not in platforms:
+            facts = {"value": item.platform, "choices": close_to(item.platform, sorted(platforms))}
+            yield Flaw(loc=(*here, "platform"), code="unknown_platform", facts=facts)
+        if item.region and item.region not in file.region:
+            facts = {"value": item.region, "choices": close_to(item.region, file.region)}
+            yield Flaw(loc=(*here, "region"), code="unknown_region", facts=facts)
+        yield from _mode_flaws(item, index)
+        yield from _address_flaws(item, index, is_drill=file.environment == "drill")
+        yield from _public_ip_flaws(item, index, file)
+
+
+def _mode_flaws(item: AccountEntry, index: int) -> Iterator[Flaw]:
+    facts = {"account": item.id}
+    if item.forum and item.platform in BUILT_IN - {"tieba"}:
+        yield Flaw(loc=("account", index, "forum"), code="forum_only_on_tieba", facts=facts, at_key=True)
+    if item.safe_link is not None and not is_safe_link(item.safe_link):
+        yield Flaw(loc=("account", index, "safe_link"), code="bad_safe_link", facts=facts)
+    if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
+        choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
+        yield Flaw(loc=("account", index, "profile"), code="weibo_profile_unknown", facts={**facts, **choices})
+    if item.mode != "off" and item.platform == "tieba" and not item.forum:
+        yield Flaw(loc=("account", index, "forum"), code="forum_missing", facts=facts)
+    if item.mode == "api":
+        platform, profile = Platform(item.platform), item.profile
+        for key, code in _lacks(platform, profile, has_accepted_risk=item.accept_risk, safe_link=item.safe_link):
+            yield Flaw(loc=("account", index, key), code=code, facts=facts)
+
+
+def why_not_api(account: Account) -> str | None:
+    """Give the code of what the settings of an account lack for automatic posting; None where nothing is missing."""
+    lacks = _lacks(
+        account.platform, account.profile, has_accepted_risk=account.has_accepted_risk, safe_link=account.safe_link
+    )
+    return next((code for _key, code in lacks), None)
+
+
+def _lacks(
+    platform: Platform, profile: str | None, *, has_accepted_risk: bool, safe_link: str | None
+) -> Iterator[tuple[str, str]]:
+    if platform == "tieba" and not has_accepted_risk:
+        yield "accept_risk", "risk_not_accepted"
+    if platform == "weibo" and profile in {None, "share"} and safe_link is None:
+        yield "safe_link", "safe_link_missing"
+
+
+def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[Flaw]:
+    facts = {"account": item.id}
+    if item.base_url is None:
+        if is_drill:
+            yield Flaw(loc=("account", index, "base_url"), code="drill_needs_base_url", facts=facts)
+    elif (host := host_of(item.base_url)) is None:
+        yield Flaw(loc=("account", index, "base_url"), code="bad_base_url", facts=facts)
+    elif is_drill and not is_loopback(host):
+        yield Flaw(loc=("account", index, "base_url"), code="drill_not_loopback", facts={**facts, "host": host})
+    elif urlsplit(item.base_url).scheme != "https" and not is_loopback(host):
+        yield Flaw(loc=("account", index, "base_url"), code="base_url_in_clear", facts={**facts, "host": host})
+
+
+def _public_ip_flaws(item: AccountEntry, index: int, file: SettingsFile) -> Iterator[Flaw]:
+    """Name an address that is none, or that Weibo would not take in earnest: it wants a public IPv4."""
+    address = item.public_ip or file.public_ip
+    if item.public_ip and not is_ip(item.public_ip):
+        yield Flaw(loc=("account", index, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
+    elif address and is_ip(address) and not is_public_ipv4(address):
+        loc = ("account", index, "public_ip") if item.public_ip else ("public_ip",)
+        if file.environment == "live" and item.platform == "weibo" and item.mode == "api":
+            yield Flaw(loc=loc, code="ip_not_public", facts={"value": address, "account": item.id})
+
+
+def group_flaws(file: SettingsFile) -> Iterator[Flaw]:
+    """Judge the groups: by their names, and by their members."""
+    accounts = [item.id for item in file.account]
+    for name, members in file.groups.items():
+        if name in accounts or name == "all" or ":" in name:
+            yield Flaw(loc=("groups", name), code="bad_group_name", facts={"value": name}, at_key=True)
+        counts = Counter(members)
+        for position, member in enumerate(members):
+            if member not in accounts:
+                facts = {"value": member, "group": name, "choices": close_to(member, accounts)}
+                yield Flaw(loc=("groups", name, position), code="unknown_member", facts=facts)
+            elif counts[member] > 1 and members.index(member) != position:
+                facts = {"value": member, "group": name}
+                yield Flaw(loc=("groups", name, position), code="double_member", facts=facts)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
