@@ -17,6 +17,7 @@ from publisher.domain.patience import Patience
 from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import task_of, waits_of_tasks
 from publisher.domain.terms import Terms
+from publisher.store.conditions import stands
 from publisher.store.engine import Database, OvertakenError, Unit
 from publisher.store.ledger import clear_alerts, entry, subject_of, write_alert, write_entries
 from publisher.store.rows import DELIVERY, changed_columns
@@ -28,6 +29,12 @@ PASSING = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTIN
 """States whose alerts are over once they are left."""
 KEPT_BY_DOUBT = "kept_by_doubt"
 """Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
+_GO_ON = (
+    update(DELIVERY)
+    .where(DELIVERY.c.login == bindparam("its_login"), DELIVERY.c.account == bindparam("its_account"))
+    .where(stands(DELIVERY, State.DUE), DELIVERY.c.reason == KEPT_BY_DOUBT)
+    .values(next_at=None)
+)
 REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
 
 
@@ -118,6 +125,7 @@ class Books:
         write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
         for change, after in zip(changes, afters, strict=True):
             _tell(unit, change.before, after, by)
+        _let_go_on(unit, [change.before for change in changes if change.before.state is State.UNKNOWN], afters)
         return afters
 
     def walk(self, unit: Unit, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]) -> Delivery:
@@ -166,6 +174,15 @@ def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
         after=after.state,
         detail=detail,
     )
+
+
+def _let_go_on(unit: Unit, doubts: Sequence[Delivery], afters: Sequence[Delivery]) -> None:
+    """Let what waited for a doubt's end be tried again, whatever else may keep it back."""
+    still = {after.id for after in afters if after.state is State.UNKNOWN}
+    ended = {(doubt.login, doubt.account) for doubt in doubts if doubt.id not in still}
+    if ended:
+        rows = [{"its_login": login, "its_account": account} for login, account in sorted(ended)]
+        unit.connection.execute(_GO_ON, rows)
 
 
 def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:

@@ -58,6 +58,11 @@ def receipt(remote_id="1"):
     return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", live_at=START)
 
 
+def listing_five():
+    """Give an account of which the platform shows its five newest posts."""
+    return terms_of("a", traits=replace(terms_of("a").traits, readable=5))
+
+
 async def test_filing_twice_changes_nothing(open_desk):
     """The same plan filed again adds no delivery."""
     desk = await open_desk(terms_of("a"), terms_of("b"))
@@ -480,9 +485,7 @@ async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
 
 async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
     """While a post is in doubt, no more posts follow than leave it readable in the platform's short list."""
-    traits = terms_of("a").traits
-    short = terms_of("a", traits=type(traits)(**{**{f: getattr(traits, f) for f in traits.__slots__}, "readable": 5}))
-    desk = await open_desk(short)
+    desk = await open_desk(listing_five())
     posts = [post_of(f"p{number}", ["a"], START) for number in range(6)]
     await file_posts(desk.registry, *posts)
     lease, _parcel = await intended(desk)
@@ -498,11 +501,30 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
     assert [alert.code for alert in await Board(desk.books).alerts() if alert.subject == "p4@a"] == ["kept_by_doubt"]
 
 
+async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(open_desk, world):
+    """The others that are due there say why they wait without being tried, and wait no longer than the doubt lasts."""
+    desk = await open_desk(listing_five())
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
+    doubtful, _parcel = await intended(desk)
+    await desk.outbox.settle(doubtful, Unknown(reason="reset"))
+    for number in (1, 2, 3):
+        lease, _parcel = await intended(desk)
+        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Declined)
+    assert await desk.outbox.claim(1) == []
+    waiting = [item.reason for item in await Board(desk.books).deliveries() if item.state is State.DUE]
+    assert waiting == ["kept_by_doubt"] * 4
+    world.pass_time(desk.books.patience(AccountId("a")).look_first)
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
+    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.now())
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+
+
 async def test_i9_a_removal_that_is_refused_keeps_no_other_post_back(open_desk):
     """What is to be taken down and has its id needs no list to be found in, so the account goes on speaking."""
-    traits = terms_of("a").traits
-    short = terms_of("a", traits=type(traits)(**{**{f: getattr(traits, f) for f in traits.__slots__}, "readable": 5}))
-    desk = await open_desk(short)
+    desk = await open_desk(listing_five())
     await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
     lease, _parcel = await intended(desk)
     await desk.outbox.settle(lease, Published(receipt=receipt("0")))
