@@ -1,21 +1,21 @@
 """Which delivery each free login sends next: the kinds of what is due, and their order."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, literal_column, or_, select
 
-from publisher.domain.account import LoginId
+from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.lifecycle import MOST_DEATHS
-from publisher.store.books import Books
+from publisher.store.books import KEPT_BY_DOUBT, Books
 from publisher.store.conditions import is_off, is_paused, original_is_live, stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import READ
 from publisher.store.rows import DELIVERY, LOGIN, to_delivery
 
-ALONE = timedelta(seconds=1)
+ALONE = timedelta(seconds=0.25)
 """For so long what may kill us is in hand without another of its kind: a process that it ends, it ends at once."""
 
 
@@ -92,10 +92,20 @@ BEGUN_SUSPECT = _claimable(lambda row: and_(is_begun(row), _is_tried(row)), LOGI
 SUSPECT = _claimable(_is_tried, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
 """Of any kind, where no rest stands against any: so the index of suspects alone answers."""
 
+_KEPT = (
+    select(DELIVERY.c.account)
+    .where(stands(DELIVERY, State.DUE), DELIVERY.c.next_at > bindparam("now", type_=DELIVERY.c.next_at.type))
+    .where(DELIVERY.c.reason == KEPT_BY_DOUBT)
+)
+"""Accounts on which a doubt has just kept a post back: it would keep back all the others as well."""
 _STILL_FREE = READ.where(
     stands(DELIVERY, State.DUE),
     ~exists().where(_RIVAL.c.login == DELIVERY.c.login, stands(_RIVAL, State.CLAIMED, State.SENDING)),
 )
+
+
+def _logins(books: Books, accounts: Iterable[AccountId]) -> set[LoginId]:
+    return {books.terms[account].account.login for account in accounts}
 
 
 def choose(books: Books, unit: Unit, limit: int) -> list[Delivery]:
@@ -106,6 +116,9 @@ def choose(books: Books, unit: Unit, limit: int) -> list[Delivery]:
     before their deliveries are read: what another worker took until then is seen.
     """
     now = books.world.now()
+    kept = set(unit.connection.scalars(_KEPT, {"now": now}))
+    speaking = [account for account in books.speaking if account not in kept]
+    silent = _logins(books, books.speaking) - _logins(books, speaking)
 
     def find(kinds: Sequence[Select[Any]], room: int, besides: Collection[LoginId] = ()) -> dict[LoginId, int]:
         """Name one delivery of each free login, of the first of these kinds that it has, for at most so many logins."""
@@ -116,8 +129,8 @@ def choose(books: Books, unit: Unit, limit: int) -> list[Delivery]:
             facts = {
                 "now": now,
                 "room": room - len(found),
-                "logins": [*besides, *found],
-                "accounts": books.speaking,
+                "logins": [*silent, *besides, *found],
+                "accounts": speaking,
                 "worker": books.worker,
                 "alone_since": now - ALONE,
             }

@@ -25,14 +25,7 @@ from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_deliver
 LATER = timedelta(seconds=5)
 """How soon a delivery that a pause keeps back is tried again."""
 MUCH_LATER = timedelta(seconds=15)
-"""The same, where an open doubt keeps it back, unless that ends before."""
-_KEEP_BACK = (
-    update(DELIVERY)
-    .where(DELIVERY.c.login == bindparam("its_login"), DELIVERY.c.account == bindparam("its_account"))
-    .where(stands(DELIVERY, State.DUE))
-    .values(next_at=bindparam("until", type_=DELIVERY.c.next_at.type), reason=KEPT_BY_DOUBT)
-)
-"""What else is due on the account need not be tried, one after the other, only to be kept back as well."""
+"""The same, where an open doubt keeps back all that is due on the account, unless that ends before."""
 
 _FACTS = (
     select(
@@ -123,10 +116,7 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
         else:
             stopped.append(Change(before=delivery, event=Stopped(reason=HoldReason.IMAGE_MISSING)))
             answers[lease.delivery] = Declined(guard="image_missing")
-    for kept in books.change_all(unit, stopped, DELIVERER):
-        if kept.reason == KEPT_BY_DOUBT:
-            others = {"its_login": kept.login, "its_account": kept.account, "until": kept.next_at}
-            unit.connection.execute(_KEEP_BACK, others)
+    books.change_all(unit, stopped, DELIVERER)
     _write_intents(books, unit, ready)
     return [answers[lease.delivery] for lease in leases]
 

@@ -38,7 +38,7 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
-from publisher.store.books import REWRITE, Books, Change
+from publisher.store.books import KEPT_BY_DOUBT, REWRITE, Books, Change
 from publisher.store.breaker import is_puzzling, trip
 from publisher.store.claims import choose, is_begun, may_start
 from publisher.store.conditions import is_paused, ordered_mode, stands
@@ -133,14 +133,17 @@ class Outbox:
         """Give the instant at which something due may next go, or a retry or retraction go on; None for never."""
         urgent, begun = (DELIVERY.c.is_urgent, LOGIN.c.rests_until), (is_begun(DELIVERY), LOGIN.c.floors_until)
         query = (
-            select(DELIVERY.c.next_at, case(begun, urgent, else_=LOGIN.c.routine_until).label("allowed_at"))
+            select(DELIVERY.c.account, DELIVERY.c.reason, DELIVERY.c.next_at)
+            .add_columns(case(begun, urgent, else_=LOGIN.c.routine_until).label("allowed_at"))
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(may_start(DELIVERY))
         )
         facts = {"accounts": self.books.speaking}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
-        ready = [max(filter(None, (row.next_at, row.allowed_at))) for row in rows]
+        kept_rows = [row for row in rows if row.reason == KEPT_BY_DOUBT and row.next_at]
+        kept = {row.account: row.next_at for row in sorted(kept_rows, key=lambda row: row.next_at)}
+        ready = [max(filter(None, (row.next_at, row.allowed_at, kept.get(row.account)))) for row in rows]
         ready += filter(None, await self.books.database.read(lambda connection: connection.scalars(waits).all()))
         return min(ready, default=None)
 
