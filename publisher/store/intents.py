@@ -1,5 +1,6 @@
 """Intents, several at a time: what the guards ask is read together, and what follows is written together."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -45,17 +46,16 @@ _FACTS = (
 _IS_UNSEEN = or_(~stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
 """What is to be taken down and has its id needs no list."""
 _DOUBTS = (
-    select(DELIVERY.c.account, func.min(ATTEMPT.c.id).label("oldest"))
+    select(DELIVERY.c.account, ATTEMPT.c.id)
     .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
     .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING), _IS_UNSEEN)
     .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
-    .group_by(DELIVERY.c.account)
-    .subquery()
 )
-_SINCE_DOUBT = (
-    select(ATTEMPT.c.account, func.count().label("number"))
-    .join(_DOUBTS, and_(_DOUBTS.c.account == ATTEMPT.c.account, ATTEMPT.c.id > _DOUBTS.c.oldest))
-    .group_by(ATTEMPT.c.account)
+_NEWEST = (
+    select(ATTEMPT.c.id)
+    .where(ATTEMPT.c.account == bindparam("account"))
+    .order_by(ATTEMPT.c.id.desc())
+    .limit(bindparam("most"))
 )
 _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
@@ -122,11 +122,19 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
 
 
 def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Mapping[AccountId, int]:
-    """Count the attempts since the oldest open doubt, for accounts of which only so many posts can be read."""
-    asked = [account for account in accounts if books.terms[account].traits.readable is not None]
-    if not asked:
-        return {}
-    return {row.account: row.number for row in unit.connection.execute(_SINCE_DOUBT, {"accounts": asked})}
+    """Count the attempts since the oldest open doubt, for accounts of which only so many posts can be read.
+
+    A doubt that so many have followed is out of sight already: it keeps nothing back any more.
+    """
+    lists = {account: most for account in accounts if (most := books.terms[account].traits.readable) is not None}
+    doubts: dict[AccountId, set[int]] = defaultdict(set)
+    for row in unit.connection.execute(_DOUBTS, {"accounts": list(lists)}) if lists else ():
+        doubts[row.account].add(row.id)
+    since: dict[AccountId, int] = {}
+    for account, open_calls in doubts.items():
+        newest = unit.connection.scalars(_NEWEST, {"account": account, "most": lists[account]})
+        since[account] = max((number for number, call in enumerate(newest) if call in open_calls), default=0)
+    return since
 
 
 def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) -> tuple[str, Event] | None:

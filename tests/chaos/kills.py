@@ -54,7 +54,7 @@ BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
 LATER_IF_BUSY, EACH_CALL = 20, ("http.", "outcome.", "audit.")
 """How much later, where there is very much of it, those come that each call passes: a life must do its share first."""
-CALM_AFTER, SELDOM_CALM = 0.6, 0.15
+CALM_AFTER, SELDOM_CALM = 0.6, 0.25
 CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
 done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of

@@ -17,6 +17,7 @@ from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
     Gone,
+    Lookalike,
     Missing,
     NotSent,
     Published,
@@ -517,6 +518,24 @@ async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(op
     world.pass_time(desk.books.patience(AccountId("a")).look_first)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
     await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.now())
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+
+
+async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_back(open_desk, world):
+    """Posts went out after a person was to judge it; looking for it now cannot bring it back into the list."""
+    desk = await open_desk(listing_five())
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(9)))
+    first, _parcel = await intended(desk)
+    await desk.outbox.settle(first, Unknown(reason="reset"))
+    world.pass_time(desk.books.patience(AccountId("a")).look_first)
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
+    await desk.outbox.learn(doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.now())
+    for number in range(1, 7):
+        lease, _parcel = await intended(desk)
+        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
+    after = await desk.outbox.apply(first.delivery, RetractOrdered(reason="wrong"), person("li"))
+    assert (after.state, after.receipt) == (State.RETRACTING, None)
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 
