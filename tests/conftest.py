@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--faults"):
+        config.option.warn_unused_snapshots = True  # they belong to tests of no fault
         config.pluginmanager.register(FaultReport(config))
 
 
