@@ -88,6 +88,8 @@ class Orders:
             now = self.books.world.now()
             write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
+            locked = select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
+            unit.connection.execute(locked)  # what is not there yet must not get there before it is withdrawn
             is_there = or_(DELIVERY.c.state.in_([state.value for state in MAYBE_LIVE]), _HAS_LIVE_FLOORS)
             rows = unit.connection.execute(select(DELIVERY).where(*conditions, is_there))
             ordered = [

@@ -1,6 +1,7 @@
 """Several hosts on one PostgreSQL: who takes what, what becomes of the dead, and what a lost connection may cost."""
 
 import asyncio
+from concurrent.futures import wait
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Missing, Published, Receipt, Unknown
+from publisher.domain.post import PostId
 from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
 from publisher.reconciling import reconcile_due
@@ -23,6 +25,7 @@ from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.checkups import Checkups
 from publisher.store.engine import Database, open_engine
+from publisher.store.intents import Declined
 from publisher.store.journal import Journal, newest_intents
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
@@ -318,6 +321,26 @@ async def lose_commits(host, *, since):
 
 async def row_of(host):
     return dict(await host.database.read(lambda connection: connection.execute(select(DELIVERY)).mappings().one()))
+
+
+async def test_i16_what_another_host_announces_while_a_post_is_retracted_is_not_left_live(open_host):
+    """A call is either refused, as its delivery is cancelled already, or what it makes is to be taken down."""
+    first, second = await open_host("first"), await open_host("second")
+    await file_posts(first.registry, post_of("p", ["a"], START))
+    await first.rounds.ripen()
+    [lease] = await second.outbox.claim(1)
+    loop, announcing = asyncio.get_running_loop(), []
+
+    def announce(_connection, _cursor, statement, *_rest):
+        if "FROM delivery" in statement and not announcing:
+            announcing.append(asyncio.run_coroutine_threadsafe(second.outbox.intend(lease), loop))
+            wait(announcing, timeout=1)
+
+    event.listen(first.database.engine, "after_cursor_execute", announce)
+    await first.orders.retract(PostId("p"), None, person("li"), "wrong")
+    answer = await asyncio.wrap_future(announcing[0])
+    delivery = await only(first)
+    assert isinstance(answer, Declined) if delivery.state is State.CANCELLED else delivery.is_retract_ordered
 
 
 async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(open_host, world):
