@@ -274,7 +274,7 @@ async def _run_on(daemon: Daemon) -> int:
     watch = asyncio.create_task(_safely(partial(_watch, daemon)))
     await daemon.stopping.wait()
     log.info("stopping")
-    scheduler.shutdown(wait=False)
+    scheduler.pause()  # to shut it down would cancel beats, even one that has only been asked for
     await watch
     if daemon.beats:
         await asyncio.wait(daemon.beats, timeout=GRACE)
@@ -286,8 +286,8 @@ async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.create_task(_safely(verb))
     daemon.beats.add(task)
     task.add_done_callback(daemon.beats.discard)
-    with contextlib.suppress(asyncio.CancelledError):  # at the stop, which waits for the beat itself
-        await asyncio.shield(task)
+    with contextlib.suppress(asyncio.CancelledError):  # by the end of the process, which it has outlasted
+        await task
 
 
 async def _safely(verb: Callable[[], Awaitable[None]]) -> None:

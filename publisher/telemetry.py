@@ -75,6 +75,13 @@ class Sink:
                 _count_dropped()
 
 
+class _Relay(logging.Handler):
+    """Brings what libraries have to say into the log: in its form, and without secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
+
+
 def _count_dropped() -> None:
     global _dropped  # noqa: PLW0603 # the log is the process's own, and so is this count
     with _counting:
@@ -92,6 +99,7 @@ def set_up(stream: TextIO | None = None) -> None:
 
     for chatty in ("httpx", "httpcore", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[_Relay()])
     sink = Sink(stream or sys.stderr)
     atexit.register(sink.close)
     structlog.configure(

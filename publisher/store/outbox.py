@@ -214,8 +214,9 @@ class Outbox:
         ]
         afters = {after.id: after for after in self.books.change_all(unit, changes, DELIVERER)}
         for lease, outcome in told:
+            self._consequences(unit, afters.get(lease.delivery) or before[lease.delivery], outcome, now)
             if lease.delivery in afters:
-                self._consequences(unit, afters[lease.delivery], outcome, now)
+                self._tell(unit, afters[lease.delivery], outcome, now)
                 self.books.world.die_here("outcome.before_commit")
             else:
                 self._keep_evidence(unit, before[lease.delivery], lease, outcome, now)
@@ -224,7 +225,7 @@ class Outbox:
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]
 
     def _keep_evidence(self, unit: Unit, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime) -> None:
-        """Keep a late result: it decides nothing, but what it says is live can no longer be shown absent."""
+        """Keep a late result: it decides nothing here, but what it says is live can no longer be shown absent."""
         detail = dict(write_answer(outcome))
         write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
         number = select(ATTEMPT.c.number).where(ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch)
@@ -233,7 +234,7 @@ class Outbox:
             write_look(unit, delivery.id, attempt, now, outcome)
 
     def _consequences(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
-        """What an outcome means for the account and the login, beyond this delivery."""
+        """What an outcome means for the account and the login, beyond this delivery: a late one means as much."""
         match outcome:
             case Blocked():
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.code, said=outcome.reason)
@@ -243,14 +244,20 @@ class Outbox:
                         pause_account(unit, account, at=now, by=DELIVERER, reason=outcome.reason)
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
+            case RateLimited():
+                _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
+            case _:
+                pass
+
+    def _tell(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
+        """Tell people of an outcome that asks something of them, or shows that a platform has changed its ways."""
+        match outcome:
             case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
                 write_alert(unit, now, "task_waiting", after)
             case Unknown(reason="redirected"):
                 write_alert(unit, now, "answer_redirected", after)
             case Unknown(reason="body_too_large" | "reply_encoded"):
                 write_alert(unit, now, "answer_too_large", after)
-            case RateLimited():
-                _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
             case _:
                 pass
 

@@ -141,7 +141,7 @@ class Deck:
         return self._last
 
     def _deal(self, *, may_order: bool) -> Kill:
-        calm = min(CALM_AFTER, SELDOM_CALM * self.workers) if self.is_busy else CALM_AFTER
+        calm = SELDOM_CALM * self.workers if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
             return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
         if not self.is_plain and (trouble := self._trouble(may_order=may_order)):

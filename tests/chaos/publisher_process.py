@@ -1,6 +1,7 @@
 """publisher as its operator has it: a daemon that is started and killed, and commands."""
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -173,10 +174,11 @@ class Publisher:
 
     def _listen(self, *, is_full: bool = False) -> None:
         """Note what the last daemon complained of. While its disk was full it may complain of that."""
-        for line in self._said().decode("utf-8", "replace").splitlines():
+        lines = self._said().decode("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines):
             is_complaint = '"level": "error"' in line or ("Traceback" in line and not is_full)
             if is_complaint and not (is_full and any(words in line for words in TOUCHED_BY_FULL)):
-                self.told.setdefault(line[:60], line[:2000])
+                self.told.setdefault(line[:60], _with_trace(lines, number)[:4000])
 
     def _said(self) -> bytes:
         with self.log.open("rb") as told:
@@ -205,6 +207,16 @@ class Publisher:
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-2000:]
+
+
+def _with_trace(lines: Sequence[str], number: int) -> str:
+    """Give a line, with what Python itself has printed around it: such lines are not entries of the log."""
+    before = itertools.takewhile(_is_printed, reversed(lines[:number]))
+    return "\n".join([*reversed(list(before)), lines[number], *itertools.takewhile(_is_printed, lines[number + 1 :])])
+
+
+def _is_printed(line: str) -> bool:
+    return not line.startswith("{")
 
 
 def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwhile: Callable[[], None] | None) -> bool:

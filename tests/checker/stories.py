@@ -122,6 +122,24 @@ def found_again(*, dies: bool) -> Story:
     return story
 
 
+def held_up(scene: Scene, row: Row) -> None:
+    """The network keeps a call until it counts as in doubt and the account's next post is under way."""
+    _ripe(scene, row)
+    attempt = _start(scene, row)
+    scene.end(attempt, "Unknown", reason="timeout")
+    scene.step(row, "Unknown", "unknown", "deliverer", reason="timeout")
+    later = scene.draft(f"{row['post']}-later", row["account"], due=scene.now)
+    scene.accept(f"version with {later['post']}", [later])
+    _ripe(scene, later)
+    another = _start(scene, later)
+    post = scene.call(row, replies=False, fault="delay")
+    found = scene.call(later)
+    scene.end(another, "Published")
+    _live(scene, later, found)
+    scene.look(row, "Published")
+    _live(scene, row, post, "reconciler")
+
+
 def brought_back(scene: Scene, row: Row) -> None:
     """An older database knew the delivery under another number, and took the call back from the journal."""
     found_again(dies=True)(scene, row)
@@ -401,6 +419,7 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     },
     "found": (found_again(dies=False), "published"),
     "found after death": (found_again(dies=True), "published"),
+    "held up": (held_up, "published"),
     "brought back": (brought_back, "published"),
     "absent": (absent, "published"),
     "absent twice": (absent_twice, "published"),

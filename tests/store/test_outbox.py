@@ -248,6 +248,21 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
     assert "Evidence" in [entry.event for entry in story.entries]
 
 
+@pytest.mark.parametrize(
+    "outcome", [RateLimited(code="429", until=START + timedelta(minutes=10)), Blocked(code="21332", reason="blocked")]
+)
+async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, outcome):
+    """F15: a platform that asks for a rest, or blocks the account, is heeded though the answer came too late."""
+    desk = await open_desk(terms_of("a"))
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START + SECOND))
+    lease, _parcel = await intended(desk)
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    assert (await desk.outbox.settle(lease, outcome)).state is State.UNKNOWN
+    await desk.rounds.ripen()
+    assert await desk.outbox.claim(10) == []
+
+
 async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
     """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     desk = await open_desk(terms_of("a"), terms_of("b"))

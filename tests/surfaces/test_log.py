@@ -1,7 +1,9 @@
 """The log: whoever takes it may be slow, stuck or gone; the daemon does not wait for it."""
 
 import io
+import json
 import os
+import subprocess
 import sys
 import threading
 
@@ -87,3 +89,18 @@ def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as
             monkeypatch.setattr(sys, "stderr", answer)
             log.warning(event)
             assert event in answer.getvalue()
+
+
+def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
+    """An error that only a library knows of, such as of a task that nobody waited for, tells no secret."""
+    script = (
+        "import logging; from publisher.telemetry import set_up; set_up();"
+        "logging.getLogger('httpx').error('refused: access_token=2.00secretsecretsecret', exc_info=ValueError('x'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    [line] = done.stderr.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["logger"], told["level"]) == ("library", "httpx", "error")
+    assert "ValueError: x" in told["exception"]
+    assert "refused" in told["said"]
+    assert "secretsecret" not in line

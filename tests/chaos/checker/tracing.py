@@ -133,6 +133,8 @@ def _calls(history: History, markers: Markers) -> list[Call]:
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
         like_it = attempts[recv.platform, recv.account, recv.endpoint in FLOORS]
         under_way = _under_way(recv, like_it, history.settings.tolerance)
+        if owner and all(attempt.delivery != owner.id for attempt in under_way):
+            under_way = _held_up(recv, like_it, used, owner) or under_way
         attempt = _best(under_way, used, owner)
         is_again = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
@@ -164,6 +166,12 @@ def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Se
         if found:
             return found
     return []
+
+
+def _held_up(recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery) -> Sequence[Attempt]:
+    """Give the attempts whose call the network kept until they had ended, in doubt, for the delivery that was made."""
+    own = [attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used]
+    return [one for one in own if one.intended <= recv.at and one.outcome in {None, "Unknown"}]
 
 
 def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:
