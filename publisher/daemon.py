@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 from watchfiles import awatch
 
 from publisher.anchoring import Mooring, anchor
@@ -55,6 +56,8 @@ WORTH_WAITING = timedelta(minutes=1)
 """How long a single run waits for a login that rests between two posts."""
 REST = timedelta(seconds=1)
 """How long a file must have lain still before it is read: a half-written one may be valid by accident."""
+CLOCK_SECONDS = 1.0
+"""How often the beats are compared with the clock."""
 UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 
 
@@ -189,6 +192,16 @@ class Daemon:
         await self.application.registry.refuse(reason)
 
 
+class Pulse(BaseTrigger):  # type: ignore[misc] # the library has no types
+    """A beat so many seconds after the last one; a clock that was set ahead lets none be made up for."""
+
+    def __init__(self, seconds: float) -> None:
+        self.pause = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + self.pause
+
+
 Beside = Callable[[Application], contextlib.AbstractAsyncContextManager[None]]
 
 
@@ -262,23 +275,35 @@ async def _run_on(daemon: Daemon) -> int:
     for verb, first, seconds in beats:
         scheduler.add_job(
             _beat,
-            "interval",
+            Pulse(seconds),
             args=(daemon, verb),
-            seconds=seconds,
             next_run_time=now + timedelta(seconds=first),
             coalesce=True,
             max_instances=1,
-            misfire_grace_time=60,
+            misfire_grace_time=None,
         )
     scheduler.start()
+    clock = asyncio.create_task(_follow_clock(scheduler))
     watch = asyncio.create_task(_safely(partial(_watch, daemon)))
     await daemon.stopping.wait()
     log.info("stopping")
+    clock.cancel()
     scheduler.pause()  # to shut it down would cancel beats, even one that has only been asked for
-    await watch
-    if daemon.beats:
-        await asyncio.wait(daemon.beats, timeout=GRACE)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            await asyncio.wait([watch])
+            await asyncio.wait(daemon.beats or [watch])
     return 0
+
+
+async def _follow_clock(scheduler: AsyncIOScheduler) -> None:
+    """Let beats that a clock set back has moved far into the future come at once."""
+    while True:
+        await asyncio.sleep(CLOCK_SECONDS)
+        now = datetime.now(UTC)
+        for job in scheduler.get_jobs():
+            if job.next_run_time > now + job.trigger.pause:
+                job.modify(next_run_time=now)
 
 
 async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
@@ -286,7 +311,7 @@ async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.create_task(_safely(verb))
     daemon.beats.add(task)
     task.add_done_callback(daemon.beats.discard)
-    with contextlib.suppress(asyncio.CancelledError):  # by the end of the process, which it has outlasted
+    with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it has outlasted the grace
         await task
 
 

@@ -5,7 +5,7 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -13,6 +13,7 @@ from publisher.concealing import conceal
 
 if TYPE_CHECKING:
     import structlog
+    from structlog.typing import Processor
 
 MOST_WAITING = 10_000
 """So many lines wait for whoever reads the log; more are dropped."""
@@ -26,12 +27,14 @@ _dropped = 0
 def _logger() -> "structlog.stdlib.BoundLogger":
     import structlog  # noqa: PLC0415 # it brings rich: a tenth of what a command takes that logs nothing
 
+    if not structlog.is_configured():
+        _set_aside()
     logger: structlog.stdlib.BoundLogger = structlog.get_logger()
     return logger
 
 
 class _Log:
-    """The log, which is made ready once something is written into it."""
+    """The log, which is made ready once something is written into it: beside a command's answer, unless `set_up`."""
 
     def __getattr__(self, level: str) -> object:
         return getattr(_logger(), level)
@@ -79,7 +82,11 @@ class _Relay(logging.Handler):
     """Brings what libraries have to say into the log: in its form, and without secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.log(record.levelno, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
+        level = record.levelno // 10 * 10
+        try:
+            log.log(level, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 # what a library logs in a wrong way must not stop what it does
+            _count_dropped()
 
 
 def _count_dropped() -> None:
@@ -102,23 +109,31 @@ def set_up(stream: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[_Relay()])
     sink = Sink(stream or sys.stderr)
     atexit.register(sink.close)
+    lines = structlog.PrintLogger(cast("TextIO", sink))
+    _configure(structlog.processors.JSONRenderer(ensure_ascii=False), lambda *_: lines)
+
+
+def _set_aside() -> None:
+    """Write events beside a command's answer: to whatever standard error is at that moment."""
+    import structlog  # noqa: PLC0415 # as above
+
+    plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    _configure(plain, lambda *_: structlog.PrintLogger(sys.stderr))
+
+
+def _configure(render: "Processor", lines_of: Callable[..., "structlog.PrintLogger"]) -> None:
+    import structlog  # noqa: PLC0415 # as above
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            render,
         ],
-        logger_factory=lambda *_: structlog.PrintLogger(cast("TextIO", sink)),
+        logger_factory=lines_of,
     )
-
-
-def set_aside() -> None:
-    """Write events beside a command's answer: to whatever standard error is at that moment."""
-    import structlog  # noqa: PLC0415 # as above
-
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

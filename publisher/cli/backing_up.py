@@ -14,7 +14,6 @@ from publisher.cli.workplace import database_trouble, has_books, settings_of, wo
 from publisher.reviewing import person
 from publisher.store.backup import Label, make_backup
 from publisher.store.engine import sqlite_file
-from publisher.telemetry import set_aside
 from publisher.wiring.books import journal_path
 from publisher.wiring.restoring import Restoration, accept, finish_decided
 from publisher.wiring.restoring import restore as put_back
@@ -78,7 +77,6 @@ async def _restore(
     for one in anchors:
         if next(anchors_of(one), None) is None:
             raise FailedError("audit_anchors_unread", file=shown_path(one))
-    set_aside()
     with database_trouble():
         world = world_of(settings)
         if file is None:

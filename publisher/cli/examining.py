@@ -20,7 +20,6 @@ from publisher.guard import guarded
 from publisher.settings import Settings
 from publisher.store.board import Pause
 from publisher.store.checkups import WARNINGS, Checkup
-from publisher.telemetry import set_aside
 from publisher.wiring.application import open_application
 from publisher.world import World
 
@@ -61,7 +60,6 @@ def doctor(terminal: Terminal, *, as_json: bool) -> int:
 async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]:
     """Probe every login, a few at a time, and write down what each said."""
     settings = await settings_of(terminal)
-    set_aside()
     with database_trouble():
         async with open_application(settings, World(), sends=False, asks=True) as application:
             checkups = [one for one in await application.checkups.all() if one.mode is Mode.API]

@@ -20,6 +20,7 @@ class HoldReason(StrEnum):
     CANNOT_CHECK = "cannot_check"
     ABSENT = "absent"
     ABSENT_TWICE = "absent_twice"
+    LATE_ANSWER = "late_answer"
     NOT_SEEN = "not_seen"
     REVIEW = "review"
     HIDDEN = "hidden"

@@ -125,7 +125,7 @@ class Books:
         write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
         for change, after in zip(changes, afters, strict=True):
             _tell(unit, change.before, after, by)
-        _let_go_on(unit, [change.before for change in changes if change.before.state is State.UNKNOWN], afters)
+        _let_go_on(unit, [change.before for change in changes if _is_in_doubt(change.before)], afters)
         return afters
 
     def walk(self, unit: Unit, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]) -> Delivery:
@@ -176,9 +176,15 @@ def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
     )
 
 
+def _is_in_doubt(delivery: Delivery) -> bool:
+    """Whether it is still to be found in its account's list, for what it is or to be taken down."""
+    is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
+    return delivery.state is State.UNKNOWN or is_unseen
+
+
 def _let_go_on(unit: Unit, doubts: Sequence[Delivery], afters: Sequence[Delivery]) -> None:
     """Let what waited for a doubt's end be tried again, whatever else may keep it back."""
-    still = {after.id for after in afters if after.state is State.UNKNOWN}
+    still = {after.id for after in afters if _is_in_doubt(after)}
     ended = {(doubt.login, doubt.account) for doubt in doubts if doubt.id not in still}
     if ended:
         rows = [{"its_login": login, "its_account": account} for login, account in sorted(ended)]

@@ -74,10 +74,13 @@ class _Order:
 
 
 def open_engine(url: str) -> Engine:
-    """Open a database by its URL; SQLite is set to survive a power cut, and its writers to begin as writers."""
+    """Open a database by its URL; SQLite is set to survive a power cut, and its writers to begin as writers.
+
+    Errors do not tell what was to be written: the words of posts must not reach the log.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -90,6 +93,7 @@ def _open_postgres(url: URL) -> Engine:
     options = " ".join([asked if isinstance(asked, str) else " ".join(asked), *(f"-c {item}" for item in SESSION)])
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
         pool_pre_ping=True,
         connect_args={**LINK, "options": options.strip()},
     )

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import ASKING, Attempt, Delivery, Lease, State
+from publisher.domain.delivery import ASKING, WAITING, Attempt, Delivery, Lease, State
 from publisher.domain.events import (
     DELIVERER,
     AbsenceShown,
@@ -21,6 +21,7 @@ from publisher.domain.events import (
     Released,
     Stopped,
 )
+from publisher.domain.lifecycle import MOST_REFUSALS
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -214,9 +215,9 @@ class Outbox:
         ]
         afters = {after.id: after for after in self.books.change_all(unit, changes, DELIVERER)}
         for lease, outcome in told:
-            self._consequences(unit, afters.get(lease.delivery) or before[lease.delivery], outcome, now)
+            self._heed(unit, afters.get(lease.delivery) or before[lease.delivery], outcome, now)
             if lease.delivery in afters:
-                self._tell(unit, afters[lease.delivery], outcome, now)
+                self._consequences(unit, afters[lease.delivery], outcome, now)
                 self.books.world.die_here("outcome.before_commit")
             else:
                 self._keep_evidence(unit, before[lease.delivery], lease, outcome, now)
@@ -225,33 +226,43 @@ class Outbox:
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]
 
     def _keep_evidence(self, unit: Unit, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime) -> None:
-        """Keep a late result: it decides nothing here, but what it says is live can no longer be shown absent."""
+        """Keep a late result: it decides nothing, but what it says is live can no longer be shown absent.
+
+        Where that had been shown already, and it waits for its next call, a person must look before there is one.
+        """
         detail = dict(write_answer(outcome))
         write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
-        number = select(ATTEMPT.c.number).where(ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch)
-        attempt = (unit.connection.execute(number)).scalar_one_or_none()
-        if attempt is not None and isinstance(outcome, Published | Submitted):
-            write_look(unit, delivery.id, attempt, now, outcome)
+        asked = select(ATTEMPT.c.number, ATTEMPT.c.floor).where(
+            ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch
+        )
+        attempt = unit.connection.execute(asked).one_or_none()
+        if attempt is None or not isinstance(outcome, Published | Submitted):
+            return
+        write_look(unit, delivery.id, attempt.number, now, outcome)
+        if delivery.state in WAITING and attempt.floor == delivery.floors_done:
+            self.books.change(unit, delivery, Stopped(reason=HoldReason.LATE_ANSWER), DELIVERER)
 
-    def _consequences(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
-        """What an outcome means for the account and the login, beyond this delivery: a late one means as much."""
+    def _heed(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
+        """What a platform says of an account or a login holds, though it may come too late for the delivery."""
         match outcome:
             case Blocked():
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.code, said=outcome.reason)
-            case CredentialExpired() if after.state is State.HELD:
+            case RateLimited():
+                usual = after.next_at if after.state is State.RETRY_WAIT else None
+                until = outcome.until or usual or now + self.books.patience(after.account).retry_first
+                _let_rest(unit, after.login, min(until, now + LONGEST_REST))
+            case _:
+                pass
+
+    def _consequences(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
+        """What an outcome means beyond its delivery: for the sign-in, and for the people who must know of it."""
+        match outcome:
+            case CredentialExpired() if after.refusals >= MOST_REFUSALS:
                 for account, terms in self.books.terms.items():
                     if terms.account.login == after.login:
                         pause_account(unit, account, at=now, by=DELIVERER, reason=outcome.reason)
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
-            case RateLimited():
-                _let_rest(unit, after.login, min(outcome.until or after.next_at or now, now + LONGEST_REST))
-            case _:
-                pass
-
-    def _tell(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
-        """Tell people of an outcome that asks something of them, or shows that a platform has changed its ways."""
-        match outcome:
             case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
                 write_alert(unit, now, "task_waiting", after)
             case Unknown(reason="redirected"):

@@ -28,6 +28,7 @@ EXPLAINED = {
     "account": ("api_error",),
     "permission": ("api_error",),
     "lookalike": ("rewrite",),
+    "late_answer": ("list_late", "empty_list"),
     ABSENT: ("duplicate", "review"),
 }
 """Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""

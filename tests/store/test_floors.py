@@ -82,6 +82,21 @@ async def test_a_doubt_is_about_its_floor(open_desk, world):
     assert (after.state, after.floors_done, after.receipt) == (State.DUE, 2, receipt())
 
 
+async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(open_desk, world):
+    """F15: it only confirms what a look has shown; the floor after it goes out."""
+    desk = await half_done(open_desk)
+    world.pass_time(MINUTE)
+    lease, _parcel = await next_floor(desk)
+    world.pass_time(2 * MINUTE)
+    await desk.rounds.lapse()
+    world.pass_time(MINUTE)
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+    await desk.outbox.learn(doubt, Published(receipt=receipt("f1"), has_seen_text=True), RECONCILER, world.now())
+    await desk.outbox.settle(lease, Published(receipt=receipt("f1")))
+    after = await only(desk)
+    assert (after.state, after.floors_done) == (State.DUE, 2)
+
+
 async def test_a_floor_keeps_to_its_own_gap_and_counts_in_no_window(open_desk, world):
     """I15: posts keep the quota; a floor follows after the floor gap, before other posts, and uses up none of them."""
     desk = await half_done(open_desk, floored(quota=PACED), floors=1)

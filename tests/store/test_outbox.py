@@ -35,6 +35,7 @@ from publisher.store.board import Board
 from publisher.store.intents import MUCH_LATER, Declined
 from publisher.store.journal import newest_intents
 from publisher.store.orders import Orders
+from publisher.store.outbox import Doubt
 from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
@@ -249,7 +250,12 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
 
 
 @pytest.mark.parametrize(
-    "outcome", [RateLimited(code="429", until=START + timedelta(minutes=10)), Blocked(code="21332", reason="blocked")]
+    "outcome",
+    [
+        RateLimited(code="429", until=START + timedelta(minutes=10)),
+        RateLimited(code="429", until=None),
+        Blocked(code="21332", reason="blocked"),
+    ],
 )
 async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, outcome):
     """F15: a platform that asks for a rest, or blocks the account, is heeded though the answer came too late."""
@@ -261,6 +267,24 @@ async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, 
     assert (await desk.outbox.settle(lease, outcome)).state is State.UNKNOWN
     await desk.rounds.ripen()
     assert await desk.outbox.claim(10) == []
+
+
+async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_from_being_sent_again(open_desk, world):
+    """F15: the answer contradicts the lists; a person looks before there could be two."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    for wait in (timedelta(seconds=31), timedelta(minutes=10)):
+        world.pass_time(wait)
+        after = await learn_missing(desk)
+    assert after.state is State.DUE
+    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    held = await only(desk)
+    assert (held.state, held.reason) == (State.HELD, "late_answer")
+    [alert] = await Board(desk.books).alerts()
+    assert alert.code == "held.late_answer"
 
 
 async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
@@ -517,22 +541,38 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
     assert [alert.code for alert in await Board(desk.books).alerts() if alert.subject == "p4@a"] == ["kept_by_doubt"]
 
 
-async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(open_desk, world):
-    """The others that are due there are not even tried, and wait no longer than the doubt lasts."""
-    desk = await open_desk(listing_five())
+async def kept_back(desk, order=None):
+    """Leave a doubt that keeps back what is due after it; gives the doubt."""
     await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
     doubtful, _parcel = await intended(desk)
     await desk.outbox.settle(doubtful, Unknown(reason="reset"))
     for number in (1, 2, 3):
         lease, _parcel = await intended(desk)
         await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
+    if order:
+        await desk.outbox.apply(doubtful.delivery, order, person("li"))
     _lease, answer = await intended(desk)
     assert isinstance(answer, Declined)
     assert await desk.outbox.claim(1) == []
+    return Doubt(delivery=await only(desk, post=PostId("p0")), parcel=None)
+
+
+async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(open_desk, world):
+    """The others that are due there are not even tried, and wait no longer than the doubt lasts."""
+    desk = await open_desk(listing_five())
+    doubt = await kept_back(desk)
     assert await desk.outbox.next_move() == world.now() + MUCH_LATER
-    world.pass_time(desk.books.patience(AccountId("a")).look_first)
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
     await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.now())
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+
+
+async def test_what_is_to_be_taken_down_keeps_others_back_until_it_is_found(open_desk, world):
+    """Once it has its id no list is needed to take it down, so the others go on at once."""
+    desk = await open_desk(listing_five())
+    doubt = await kept_back(desk, RetractOrdered(reason="wrong"))
+    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.now())
+    assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 

@@ -13,7 +13,7 @@ import structlog
 from publisher.keeping import heed
 from publisher.store.alarms import Alarms
 from publisher.store.board import Board
-from publisher.telemetry import Sink, lines_dropped, log, set_aside, set_up
+from publisher.telemetry import Sink, _set_aside, lines_dropped, log, set_up
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_f91_dropped_lines_are_told(open_desk, world):
 def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as_before, monkeypatch):
     """A stream that took an earlier line may be closed by now; the next line does not go there."""
     set_up(io.StringIO())
-    set_aside()
+    _set_aside()
     for event in ("first", "second"):
         with io.StringIO() as answer:
             monkeypatch.setattr(sys, "stderr", answer)
@@ -91,16 +91,45 @@ def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as
             assert event in answer.getvalue()
 
 
+SECRET = "2.00secretsecretsecret"
+
+
+def said(script):
+    """Give what a process writes to its standard output and error."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr
+
+
 def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
     """An error that only a library knows of, such as of a task that nobody waited for, tells no secret."""
-    script = (
+    _out, told = said(
         "import logging; from publisher.telemetry import set_up; set_up();"
-        "logging.getLogger('httpx').error('refused: access_token=2.00secretsecretsecret', exc_info=ValueError('x'))"
+        f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    [line] = done.stderr.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["logger"], told["level"]) == ("library", "httpx", "error")
-    assert "ValueError: x" in told["exception"]
-    assert "refused" in told["said"]
-    assert "secretsecret" not in line
+    line = json.loads(told)
+    assert (line["event"], line["logger"], line["level"]) == ("library", "httpx", "error")
+    assert "ValueError: x" in line["exception"]
+    assert "refused" in line["said"]
+    assert SECRET not in told
+
+
+def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
+    """Of a message that cannot be spelled a line is missing, and counted; whoever logged it goes on."""
+    out, _told = said(
+        "import logging; from publisher.telemetry import lines_dropped, set_up; set_up();"
+        "logging.getLogger('x').error('%d', 'no number'); print(lines_dropped())"
+    )
+    assert out == "1\n"
+
+
+def test_i19_what_goes_wrong_in_a_command_is_told_beside_its_answer_without_secrets():
+    """I19: a command that sets up no log tells of a failure on standard error, and no variable of it."""
+    out, told = said(
+        "from publisher.telemetry import log\n"
+        f"token = 'access_token={SECRET}'\n"
+        "try:\n    raise ValueError(token)\nexcept ValueError:\n    log.exception('adapter_failed', said=token)\n"
+    )
+    assert out == ""
+    assert "adapter_failed" in told
+    assert "ValueError" in told
+    assert SECRET not in told

@@ -24,6 +24,7 @@ DEMANDED = frozenset(
         "foreign_state",
         "hidden",
         "image_missing",
+        "late_answer",
         "lookalike",
         "not_seen",
         "permission",

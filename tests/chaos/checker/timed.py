@@ -146,14 +146,17 @@ def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Ca
 
 
 def _restless(history: History) -> Iterator[Violation]:
-    """What the platform asked for, a day at most."""
+    """What the platform asked for, a day at most, from when it was heard: an answer may come after its lease."""
+    late = {(act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "Evidence"}
     for attempt in history.attempts:
-        until = seconds(attempt.detail.get("until")) if attempt.outcome == "RateLimited" else None
-        if until is None or attempt.ended is None:
+        asked = attempt.detail.get("until") if attempt.outcome == "RateLimited" else None
+        until = seconds(asked)
+        if until is None or attempt.ended is None or attempt.delivery not in history.deliveries:
             continue
-        rest = min(until, attempt.ended + DAY)
+        heard = late.get((history.deliveries[attempt.delivery].subject, asked), attempt.ended)
+        rest = min(until, heard + DAY)
         for later in history.attempts:
-            if later.login == attempt.login and attempt.ended < later.intended < rest and _called(history, later):
+            if later.login == attempt.login and heard < later.intended < rest and _called(history, later):
                 what = "a call before the platform's rest was over"
                 yield Violation(subject=attempt.login, what=what, evidence=(attempt.row, later.row))
 

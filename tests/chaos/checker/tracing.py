@@ -36,6 +36,8 @@ CREATING = FLOORS | frozenset(
 """Calls that may create a post. A floor of a thread is no post of its own, but its call is one like any other."""
 KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
 """Calls with a key of the platform's own: the same attempt may make them again."""
+HELD_UP = 2.0
+"""Seconds by which a busy platform may hear a call later than its caller has given up waiting."""
 SOURCE = re.compile(r'\bsrc="[^"]*"')
 PICTURE = re.compile(r"\s*#\(pic,[^)]*\)\s*")
 Identity = tuple[str, str]
@@ -169,9 +171,10 @@ def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Se
 
 
 def _held_up(recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery) -> Sequence[Attempt]:
-    """Give the attempts whose call the network kept until they had ended, in doubt, for the delivery that was made."""
+    """Give the attempts for the delivery that was made whose call came a little after they had ended, in doubt."""
     own = [attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used]
-    return [one for one in own if one.intended <= recv.at and one.outcome in {None, "Unknown"}]
+    doubts = [one for one in own if one.ended is not None and one.outcome in {None, "Unknown"}]
+    return [one for one in doubts if one.intended <= recv.at <= (one.ended or 0.0) + HELD_UP]
 
 
 def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:
