@@ -56,6 +56,8 @@ WORTH_WAITING = timedelta(minutes=1)
 """How long a single run waits for a login that rests between two posts."""
 REST = timedelta(seconds=1)
 """How long a file must have lain still before it is read: a half-written one may be valid by accident."""
+CLOCKS_APART = timedelta(seconds=10)
+"""Hosts whose clocks differ more do not work together: each would end the other's leases, and doubts, too soon."""
 CLOCK_SECONDS = 1.0
 """How often the beats are compared with the clock."""
 UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
@@ -225,6 +227,9 @@ async def run(
         async with open_application(settings, world, sends=True) as application:
             daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
             _stop_on_signals(daemon)
+            apart = await application.alarms.clock_apart()
+            if abs(apart) > CLOCKS_APART:
+                raise RefusedError("clock_apart", seconds=f"{apart.total_seconds():+.0f}")
             lapsed = await settle_the_dead(application.rounds)
             log.info("recovered", leases=lapsed)
             if not await application.orders.sign_on():

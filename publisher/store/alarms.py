@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from publisher.domain.events import KEEPER
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.jumps import remember_jump
+from publisher.store.jumps import remember_jump, shorten_waits
 from publisher.store.ledger import tell, write_audit
 from publisher.store.rows import ALERT, PAUSE
 from publisher.telemetry import lines_dropped
@@ -56,11 +56,22 @@ class Alarms:
         await self.books.database.write(operation)
         self.lines = dropped
 
+    async def clock_apart(self) -> timedelta:
+        """Give by how much this machine's clock is ahead of its database's server, or behind where that is negative."""
+        database = self.books.database
+        if not database.is_shared:
+            return timedelta()
+        there = await database.read(lambda connection: connection.scalars(select(func.clock_timestamp())).one())
+        return database.world.now() - there
+
     async def clock_went_back(self, by: timedelta) -> None:
-        """Tell that the clock was set back."""
+        """Tell that the clock was set back, and let waits end in their time; those of several hosts are not all ours."""
 
         def operation(unit: Unit) -> None:
-            tell(unit, self.books.world.now(), "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
+            now = self.books.world.now()
+            tell(unit, now, "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
+            if not self.books.database.is_shared:
+                shorten_waits(unit, by, now)
 
         await self.books.database.write(operation)
 

@@ -1,6 +1,7 @@
 """The machine's clock is set while a daemon runs: what is told, and what does not happen."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -52,6 +53,23 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, wor
     await file_posts(desk.registry, post)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=10))
     assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_f60_nothing_waits_until_the_clock_is_what_it_was(open_desk, world):
+    """F60: a machine that began a year ahead is set right; rests, doubts and limits end in their time all the same."""
+    desk, fake, adapters = await stage(open_desk, "a", "b")
+    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["b"], START))
+    fake.script.append(fake.lose_reply)
+    await beat(desk, adapters)
+    states = Counter(item.state for item in await Board(desk.books).deliveries())
+    assert states == {State.PUBLISHED: 1, State.UNKNOWN: 1}
+    world.jump(-365 * 24 * HOUR)
+    await heed(Alarms(desk.books))
+    await file_posts(desk.registry, *(post_of(name, ["a", "b"], world.now()) for name in ("r", "s", "t")))
+    await run_on(desk, adapters, world, minutes=120, step=timedelta(minutes=1))
+    assert Counter(item.state for item in await Board(desk.books).deliveries()) == {State.PUBLISHED: 8}
+    assert len(fake.calls) == 8
 
 
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):

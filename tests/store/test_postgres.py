@@ -4,12 +4,13 @@ import asyncio
 from concurrent.futures import wait
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from sqlalchemy import delete, event, func, insert, select, text, update
 
+from publisher.daemon import run
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
@@ -20,6 +21,7 @@ from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
 from publisher.reconciling import reconcile_due
 from publisher.reviewing import person
+from publisher.settings import parse_settings
 from publisher.store import connection as link
 from publisher.store.board import Board
 from publisher.store.books import Books
@@ -37,6 +39,7 @@ from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, FakeAdapter
+from tests.stages.test_planning import SETTINGS
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 LEASE = timedelta(seconds=41)
@@ -69,6 +72,17 @@ async def open_host(database_url, tmp_path, world):
             return host
 
         yield opening
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(database_url, tmp_path, world, seconds):
+    """F60, F61: a clock that was never right jumps nowhere; the server's shows it, before anything is touched."""
+    settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
+    world.clock = datetime.now(UTC) + timedelta(seconds=seconds)
+    with pytest.raises(RefusedError) as refused:
+        await run(settings, world)
+    assert refused.value.code == "clock_apart"
+    assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
 
 
 async def intended(host):
