@@ -65,7 +65,7 @@ class Alarms:
         return database.world.now() - there
 
     async def clock_went_back(self, by: timedelta) -> None:
-        """Tell that the clock was set back, and let waits end in their time; those of several hosts are not all ours."""
+        """Tell that the clock was set back, and let waits end in their time; of several hosts not all are ours."""
 
         def operation(unit: Unit) -> None:
             now = self.books.world.now()

@@ -27,7 +27,7 @@ def jumped_since(connection: Connection, instant: datetime) -> timedelta:
 
 
 def shorten_waits(unit: Unit, by: timedelta, now: datetime) -> None:
-    """Let what waits for an instant of a clock that was set back wait as long as was meant, not until it comes again."""
+    """Let what waits for an instant of a clock that was set back wait as long as was meant, and no longer."""
     sooner = literal(by, Duration())
     rests = (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
     unit.connection.execute(
