@@ -24,7 +24,7 @@ from typing import Any
 import click
 from artefacts import RESENDS, save
 from figures import figures_of, record, tell
-from glance import BELIEVED, HEARD, KNOWN, NEXT, NOT_LIVE, OPEN, STATES
+from glance import BELIEVED, HEARD, KNOWN, LATE, NEXT, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
 from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, STEP, Deck, Kill
 from options import Options, options_of
@@ -66,6 +66,8 @@ MICRO = 1_000_000
 PATIENCE, QUICK = 2.5, 1.4
 """Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life, but
 late enough for the first look at what is in doubt."""
+MOST_LATE = 500
+"""Deliveries that may be late before a life is calm."""
 BUSY = 40
 """Deliveries for each kill, from which on calm lives are seldom needed."""
 
@@ -146,8 +148,9 @@ class Campaign:
             is_first = publisher is self.publisher
             if is_first and self.is_rough:
                 self.people.clear_up()
+            is_behind = publisher.books.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
             with self.dealing:
-                kill = self._on_the_eve(self.deck.deal(may_order=is_first))
+                kill = self._on_the_eve(self.deck.deal(may_order=is_first, is_behind=is_behind))
             if is_first and self.is_rough and not kill.order:
                 is_reached = self._kill_beside_people(kill)
             else:

@@ -21,6 +21,7 @@ HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
 BEGUN = """SELECT post FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY post
 HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
 AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
+LATE = "SELECT count(*) FROM delivery WHERE state = 'due' AND due_at < {now}"
 ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retry_wait')"
 IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
 IN_HAND = """SELECT post, account, state FROM delivery

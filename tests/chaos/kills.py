@@ -59,6 +59,9 @@ CALM = 4.0
 """So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
 done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
 many posts needs it seldom, as in each life it is others that are hit, but needs it: most of its work is done then."""
+CATCH_UP = 8.0
+"""Seconds of a life while very much is late: posts fall due without waiting for that, and all that is late is in hand at
+the next death, so that without calm a campaign falls behind more and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +139,8 @@ class Deck:
     _round: deque[str] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
 
-    def deal(self, *, may_order: bool = True) -> Kill:
-        self._last = self._deal(may_order=may_order)
+    def deal(self, *, may_order: bool = True, is_behind: bool = False) -> Kill:
+        self._last = Kill(after=CATCH_UP) if is_behind else self._deal(may_order=may_order)
         return self._last
 
     def _deal(self, *, may_order: bool) -> Kill:
