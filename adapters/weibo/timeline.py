@@ -20,6 +20,8 @@ _GRACE = timedelta(seconds=1)
 """Posts carry whole seconds; the baseline carries fractions of one."""
 TOO_SHORT = Unknown(reason="weibo_list_too_short")
 """What a list that does not reach back shows of a post that is not in it."""
+OUT_OF_SIGHT = Unknown(reason="weibo_list_too_short", is_out_of_sight=True)
+"""The same, where the list holds as many posts as can be read, all of them newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +76,10 @@ def judge(timeline: Timeline, trace: Trace, uid: str, readable: int) -> Finding:
     if alike:
         likeness = receipt(alike[0].id, uid, alike[0].at)
         return Lookalike(remote_id=likeness.remote_id, url=likeness.url)
-    if not _reaches_back(timeline, trace.baseline, readable):
-        return TOO_SHORT
-    return Missing(back_to=trace.baseline.since)
+    if _reaches_back(timeline, trace.baseline, readable):
+        return Missing(back_to=trace.baseline.since)
+    is_full = len(timeline.items) >= readable and _is_newest_first(timeline.items[1:])
+    return OUT_OF_SIGHT if is_full else TOO_SHORT
 
 
 def _is_alike(item: Item, trace: Trace) -> bool:

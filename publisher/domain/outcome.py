@@ -113,10 +113,12 @@ class Unknown:
     """Anything else. A guess is never made from here.
 
     `is_duplicate` says that the platform claims to have these words already: nothing is sent again after that.
+    `is_out_of_sight` says that all that can be read was read, and has been made since the call: later looks show less.
     """
 
     reason: str
     is_duplicate: bool = False
+    is_out_of_sight: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, case, func, literal, select, update
+from sqlalchemy import Connection, RowMapping, case, func, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -328,7 +328,7 @@ class Outbox:
             write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
-            event = self._conclude(unit, delivery, finding)
+            event = self._conclude(unit, delivery, finding, asked_at)
             if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
                 event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
@@ -355,20 +355,24 @@ class Outbox:
 
         return await self.books.database.write(operation)
 
-    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding) -> Event:
-        """Turn a finding into an event: absence takes several, and an address given by a person must be seen."""
+    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked_at: datetime) -> Event:
+        """Turn a finding into an event: absence takes several, and an address given by a person must be seen.
+
+        What no look can show any more goes to a person, instead of keeping its account silent.
+        """
         if isinstance(finding, Published):
             return owned_elsewhere(unit, [(delivery, finding)])[0]
         if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)
+        if delivery.state is State.UNKNOWN and isinstance(finding, Unknown) and finding.is_out_of_sight:
+            settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
+            is_over = settled_at is not None and asked_at > settled_at
+            return Stopped(reason=HoldReason.CANNOT_CHECK) if is_over else finding
         if not isinstance(finding, Missing):
             return finding
-        attempts = unit.connection.execute(
-            select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-        )
-        attempt = attempts.mappings().one()
+        attempt = _last_attempt(unit, delivery)
         if not self._is_absent(unit, delivery, to_attempt(attempt)):
             return finding
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
@@ -390,11 +394,18 @@ class Outbox:
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
     def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
-        if attempt.ended_at is None or self.books.world.is_set_ahead():
+        settled_at = self._settled_at(unit, delivery, attempt)
+        if attempt.ended_at is None or settled_at is None:
             return False
         looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
-        settle = self.books.patience(delivery.account).settle + jumped_since(unit.connection, attempt.ended_at)
-        return shows_absence([to_look(row) for row in looks.mappings()], attempt, settle)
+        return shows_absence([to_look(row) for row in looks.mappings()], attempt, settled_at - attempt.ended_at)
+
+    def _settled_at(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> datetime | None:
+        """Say when all that a call may lead to has shown itself; None while the call or the clock lets nobody say."""
+        if attempt.ended_at is None or self.books.world.is_set_ahead():
+            return None
+        settle = self.books.patience(delivery.account).settle
+        return attempt.ended_at + settle + jumped_since(unit.connection, attempt.ended_at)
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""
@@ -413,6 +424,11 @@ def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
         for column in (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
     }
     unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login).values(rests))
+
+
+def _last_attempt(unit: Unit, delivery: Delivery) -> RowMapping:
+    is_last = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+    return unit.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
 
 
 def _is_in_time(delivery: Delivery, lease: Lease) -> bool:

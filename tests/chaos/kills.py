@@ -60,8 +60,8 @@ CALM = 4.0
 done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
 many posts needs it seldom, as in each life it is others that are hit, but needs it: most of its work is done then."""
 CATCH_UP = 8.0
-"""Seconds of a life while very much is late: posts fall due without waiting for that, and all that is late is in hand at
-the next death, so that without calm a campaign falls behind more and more."""
+"""Seconds of a life while very much is late: posts fall due all the same, and what is late is all in hand at the next
+death, so that without calm a campaign falls behind more and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

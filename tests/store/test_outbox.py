@@ -426,6 +426,19 @@ async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk,
     assert parcel.attempt == 2
 
 
+async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_light_any_more(open_desk, world):
+    """F53: others have posted so much since that no list can show it; its account is not kept silent for hours."""
+    desk = await open_desk()
+    await doubtful(desk)
+    for wait, state in ((timedelta(seconds=31), State.UNKNOWN), (timedelta(minutes=10), State.HELD)):
+        world.pass_time(wait)
+        [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+        finding = Unknown(reason="list_too_short", is_out_of_sight=True)
+        after = await desk.outbox.learn(doubt, finding, RECONCILER, asked_at=world.now())
+        assert after.state is state
+    assert after.reason == "cannot_check"
+
+
 async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
     """Another process that goes on with the doubt neither restarts nor shortens the clock."""
     desk = await open_desk()
