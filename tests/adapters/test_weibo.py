@@ -313,7 +313,7 @@ async def test_the_address_alone_does_not_verify_the_words_f54(weibo, parcel):
 
 
 async def test_absence_needs_a_list_that_reaches_back_f53(weibo, parcel):
-    """F53: five newer posts prove nothing, and no later list will; one older than the baseline makes a look complete."""
+    """F53: five newer posts prove nothing, nor will later lists; one older than the baseline makes a look complete."""
     adapter, desk = weibo
     newer = [status(str(int(POST_ID) + 9 - n), f"别的{n}") for n in range(5)]
     desk.router.get(TIMELINE).mock(side_effect=[listing(*newer), listing(*newer[:4], OLD)])
