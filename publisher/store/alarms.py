@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import DateTime, func, insert, select
 
 from publisher.domain.events import KEEPER
 from publisher.store.books import Books
@@ -61,8 +61,8 @@ class Alarms:
         database = self.books.database
         if not database.is_shared:
             return timedelta()
-        there = await database.read(lambda connection: connection.scalars(select(func.clock_timestamp())).one())
-        return database.world.now() - there
+        query = select(func.clock_timestamp(type_=DateTime(timezone=True)))
+        return database.world.now() - await database.read(lambda connection: connection.scalars(query).one())
 
     async def clock_went_back(self, by: timedelta) -> None:
         """Tell that the clock was set back, and let waits end in their time; of several hosts not all are ours."""

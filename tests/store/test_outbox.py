@@ -287,6 +287,17 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     assert alert.code == "held.late_answer"
 
 
+async def test_i24_a_lease_whose_end_nobody_brings_is_not_kept_in_mind(open_desk, world):
+    """I24: what this process had in hand when writing failed is forgotten with its lease."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    assert set(desk.books.hands) == {lease.delivery}
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    assert desk.books.hands == {}
+
+
 async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
     """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     desk = await open_desk(terms_of("a"), terms_of("b"))
