@@ -197,8 +197,9 @@ class Daemon:
 class Pulse(BaseTrigger):  # type: ignore[misc] # the library has no types
     """A beat so many seconds after the last one; a clock that was set ahead lets none be made up for."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, first: float, seconds: float) -> None:
         self.pause = timedelta(seconds=seconds)
+        self.longest = timedelta(seconds=max(first, seconds))
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
         return now + self.pause
@@ -280,7 +281,7 @@ async def _run_on(daemon: Daemon) -> int:
     for verb, first, seconds in beats:
         scheduler.add_job(
             _beat,
-            Pulse(seconds),
+            Pulse(first, seconds),
             args=(daemon, verb),
             next_run_time=now + timedelta(seconds=first),
             coalesce=True,
@@ -307,7 +308,7 @@ async def _follow_clock(scheduler: AsyncIOScheduler) -> None:
         await asyncio.sleep(CLOCK_SECONDS)
         now = datetime.now(UTC)
         for job in scheduler.get_jobs():
-            if job.next_run_time > now + job.trigger.pause:
+            if job.next_run_time > now + job.trigger.longest:
                 job.modify(next_run_time=now)
 
 

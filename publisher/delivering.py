@@ -12,6 +12,7 @@ from publisher.domain.rendition import Parcel
 from publisher.guard import guarded
 from publisher.store.intents import Declined
 from publisher.store.outbox import Outbox
+from publisher.store.rounds import HORIZON
 from publisher.telemetry import log
 from publisher.working import work_off
 
@@ -34,7 +35,8 @@ async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
 
 async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event) -> None:
     """Carry one lease to its end: wait for the instant, announce, call once, write down what came of it."""
-    await outbox.books.world.sleep_until(lease.due_at)
+    world = outbox.books.world
+    await world.sleep_until(min(lease.due_at, world.now() + HORIZON))  # a clock may have been set back meanwhile
     if stopping.is_set():
         await outbox.release(lease)
         return

@@ -8,7 +8,7 @@ from sqlalchemy import DateTime, func, insert, select
 from publisher.domain.events import KEEPER
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.jumps import remember_jump, shorten_waits
+from publisher.store.jumps import remember_jump
 from publisher.store.ledger import tell, write_audit
 from publisher.store.rows import ALERT, PAUSE
 from publisher.telemetry import lines_dropped
@@ -57,21 +57,20 @@ class Alarms:
         self.lines = dropped
 
     async def clock_apart(self) -> timedelta:
-        """Give by how much this machine's clock is ahead of its database's server, or behind where that is negative."""
-        database = self.books.database
+        """Give by how much this machine's clock is surely ahead of its database's server, or behind where negative."""
+        database, now = self.books.database, self.books.world.now
         if not database.is_shared:
             return timedelta()
         query = select(func.clock_timestamp(type_=DateTime(timezone=True)))
-        return database.world.now() - await database.read(lambda connection: connection.scalars(query).one())
+        asked_at = now()
+        there = await database.read(lambda connection: connection.scalars(query).one())
+        return max(asked_at - there, timedelta()) or min(now() - there, timedelta())
 
     async def clock_went_back(self, by: timedelta) -> None:
-        """Tell that the clock was set back, and let waits end in their time; of several hosts not all are ours."""
+        """Tell that the clock was set back."""
 
         def operation(unit: Unit) -> None:
-            now = self.books.world.now()
-            tell(unit, now, "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
-            if not self.books.database.is_shared:
-                shorten_waits(unit, by, now)
+            tell(unit, self.books.world.now(), "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
 
         await self.books.database.write(operation)
 

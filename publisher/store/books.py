@@ -1,7 +1,7 @@
 """What every room of the store works with: the database, the terms of each account, and how a delivery is changed."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,13 +76,6 @@ class Books:
         """Forget a lease that is done with; a later one of the same delivery stays."""
         if delivery in self.hands and self.hands[delivery].epoch == epoch:
             del self.hands[delivery]
-
-    def forget(self, deliveries: Iterable[DeliveryId]) -> None:
-        """Forget leases that a round has ended and nobody has put down; what was taken again since stays."""
-        now = self.world.monotonic()
-        for delivery in deliveries:
-            if delivery in self.hands and self.hands[delivery].until <= now:
-                del self.hands[delivery]
 
     def has_in_hand(self, delivery: Delivery) -> bool:
         """Whether the lease under which a delivery stands is this process's, and is not over."""

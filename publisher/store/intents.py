@@ -224,18 +224,13 @@ def _attempt_row(books: Books, item: _Ready) -> dict[str, object]:
 
 
 def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping[LoginId, Sequence[datetime]]:
-    """Give each login's posts of the last day, newest first; only the newest where no window can be full yet.
-
-    What a clock that was set back takes for the future counts as now.
-    """
+    """Give each login's posts of the last day, newest first; only the newest where no window can be full yet."""
     day = {"since": now - DAY}
     counts = unit.connection.execute(_COUNTS, {**day, "logins": list(quotas)}).all()
     crowded = [row.login for row in counts if row.number >= quotas[row.login].roomy]
-    sent: dict[LoginId, list[datetime]] = {
-        row.login: [min(row.newest, now)] for row in counts if row.login not in crowded
-    }
+    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
     for row in unit.connection.execute(_RECENT, {**day, "logins": crowded}) if crowded else ():
-        sent.setdefault(row.login, []).append(min(row.intended_at, now))
+        sent.setdefault(row.login, []).append(row.intended_at)
     return sent
 
 

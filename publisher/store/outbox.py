@@ -228,7 +228,7 @@ class Outbox:
     def _keep_evidence(self, unit: Unit, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime) -> None:
         """Keep a late result: it decides nothing, but what it says is live can no longer be shown absent.
 
-        Where that had been shown already, and it waits for its next call, a person must look before there is one.
+        Where that had been shown already, a person must look: before the next call, or before ordering one.
         """
         detail = dict(write_answer(outcome))
         write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
@@ -239,8 +239,13 @@ class Outbox:
         if attempt is None or not isinstance(outcome, Published | Submitted):
             return
         write_look(unit, delivery.id, attempt.number, now, outcome)
-        if delivery.state in WAITING and attempt.floor == delivery.floors_done:
+        if attempt.floor < delivery.floors_done or delivery.state in ASKING:
+            return
+        if delivery.state in WAITING:
             self.books.change(unit, delivery, Stopped(reason=HoldReason.LATE_ANSWER), DELIVERER)
+        else:
+            url = outcome.receipt.url if isinstance(outcome, Published) else ""
+            write_alert(unit, now, "late_answer", delivery, {"url": url})
 
     def _heed(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
         """What a platform says of an account or a login holds, though it may come too late for the delivery."""
@@ -368,8 +373,9 @@ class Outbox:
             return self._follow_task(unit, delivery, task, finding)
         if delivery.state is State.UNKNOWN and isinstance(finding, Unknown) and finding.is_out_of_sight:
             settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
-            is_over = settled_at is not None and asked_at > settled_at
-            return Stopped(reason=HoldReason.CANNOT_CHECK) if is_over else finding
+            if settled_at is None or asked_at <= settled_at:
+                return finding
+            return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)

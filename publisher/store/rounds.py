@@ -62,16 +62,13 @@ class Rounds:
         What this process has in hand runs by the clock that never jumps, everything else by the wall clock.
         """
         books = self.books
-        over = books.in_hand(is_over=True)
-        ours, is_over, runs = (
+        ours, over, running = (
             DELIVERY.c.worker == books.worker,
-            DELIVERY.c.id.in_(over),
+            DELIVERY.c.id.in_(books.in_hand(is_over=True)),
             DELIVERY.c.id.in_(books.in_hand(is_over=False)),
         )
-        by_wall = and_(DELIVERY.c.lease_until <= books.world.now(), ~and_(ours, runs))
-        lapsed = await self._lapse(or_(by_wall, and_(ours, is_over)), self._lapsed)
-        books.forget(over)
-        return lapsed
+        by_wall = and_(DELIVERY.c.lease_until <= books.world.now(), ~and_(ours, running))
+        return await self._lapse(or_(by_wall, and_(ours, over)), self._lapsed)
 
     async def lapse_own(self) -> int:
         """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalStepError
-from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role
+from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role, Ruled
 from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
@@ -287,17 +287,6 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     assert alert.code == "held.late_answer"
 
 
-async def test_i24_a_lease_whose_end_nobody_brings_is_not_kept_in_mind(open_desk, world):
-    """I24: what this process had in hand when writing failed is forgotten with its lease."""
-    desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    lease, _parcel = await intended(desk)
-    assert set(desk.books.hands) == {lease.delivery}
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
-    assert desk.books.hands == {}
-
-
 async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
     """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     desk = await open_desk(terms_of("a"), terms_of("b"))
@@ -435,6 +424,41 @@ async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk,
     assert (await learn_missing(desk)).state is State.DUE
     _lease, parcel = await intended(desk)
     assert parcel.attempt == 2
+
+
+async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_desk, world):
+    """F15: what is held as absent is live after all, says the first call; nobody is to rule it without knowing."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    first, _parcel = await intended(desk)
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    for _ in range(2):
+        for wait in (timedelta(seconds=31), timedelta(minutes=10)):
+            world.pass_time(wait)
+            after = await learn_missing(desk)
+        if after.state is State.DUE:
+            second, _parcel = await intended(desk)
+            await desk.outbox.settle(second, Unknown(reason="reset"))
+    assert (after.state, after.reason) == (State.HELD, "absent_twice")
+    assert (await desk.outbox.settle(first, Published(receipt=receipt()))).state is State.HELD
+    told = {alert.code: alert.facts for alert in await Board(desk.books).alerts()}
+    assert told["late_answer"]["url"] == receipt().url
+
+
+async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_desk, world):
+    """F53: the address that one person gives cannot be checked by a list any more; the hold says who else is needed."""
+    desk = await open_desk()
+    await doubtful(desk)
+    world.pass_time(timedelta(minutes=11))
+    out_of_sight = Unknown(reason="list_too_short", is_out_of_sight=True)
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, asked_at=world.now())
+    seen = Ruled(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
+    await desk.outbox.apply(held.id, seen, person("li"))
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, asked_at=world.now())
+    assert (again.state, again.reason) == (State.HELD, "not_seen")
 
 
 async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_light_any_more(open_desk, world):

@@ -151,9 +151,10 @@ def _restless(history: History) -> Iterator[Violation]:
     for attempt in history.attempts:
         asked = attempt.detail.get("until") if attempt.outcome == "RateLimited" else None
         until = seconds(asked)
-        if until is None or attempt.ended is None or attempt.delivery not in history.deliveries:
+        if until is None or attempt.ended is None:
             continue
-        heard = late.get((history.deliveries[attempt.delivery].subject, asked), attempt.ended)
+        delivery = history.deliveries.get(attempt.delivery)
+        heard = late.get((delivery.subject if delivery else "", asked), attempt.ended)
         rest = min(until, heard + DAY)
         for later in history.attempts:
             if later.login == attempt.login and heard < later.intended < rest and _called(history, later):

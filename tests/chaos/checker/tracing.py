@@ -135,7 +135,7 @@ def _calls(history: History, markers: Markers) -> list[Call]:
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
         like_it = attempts[recv.platform, recv.account, recv.endpoint in FLOORS]
         under_way = _under_way(recv, like_it, history.settings.tolerance)
-        if owner and all(attempt.delivery != owner.id for attempt in under_way):
+        if owner and under_way and all(attempt.delivery != owner.id for attempt in under_way):
             under_way = _held_up(recv, like_it, used, owner) or under_way
         attempt = _best(under_way, used, owner)
         is_again = attempt is not None and attempt.id in used
