@@ -44,7 +44,7 @@ PER_WAVE = 10000
 MOMENT = "at a random moment"
 FREEZE, FULL = "(slept)", "(disk full)"
 MOST_TOLD = 40
-AFTERWORK = 15.0
+AFTERWORK = 45.0
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 2
