@@ -245,7 +245,7 @@ class Outbox:
             self.books.change(unit, delivery, Stopped(reason=HoldReason.LATE_ANSWER), DELIVERER)
         else:
             url = outcome.receipt.url if isinstance(outcome, Published) else ""
-            write_alert(unit, now, "late_answer", delivery, {"url": url})
+            write_alert(unit, now, "answer_late", delivery, {"url": url})
 
     def _heed(self, unit: Unit, after: Delivery, outcome: Outcome, now: datetime) -> None:
         """What a platform says of an account or a login holds, though it may come too late for the delivery."""

@@ -443,7 +443,7 @@ async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_de
     assert (after.state, after.reason) == (State.HELD, "absent_twice")
     assert (await desk.outbox.settle(first, Published(receipt=receipt()))).state is State.HELD
     told = {alert.code: alert.facts for alert in await Board(desk.books).alerts()}
-    assert told["late_answer"]["url"] == receipt().url
+    assert told["answer_late"]["url"] == receipt().url
 
 
 async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_desk, world):

@@ -126,7 +126,7 @@ def test_every_alert_has_words(narrator, code):
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
     if code in {"unexplained_post", "post_by_hand", "retract_refused"}:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
-    if code in {"call_brought_back", "call_unplaced", "database_restored", "late_answer"}:
+    if code in {"call_brought_back", "call_unplaced", "database_restored", "answer_late"}:
         facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
     facts |= (
         {"worker": "host:/workspace", "seconds": "30", "minutes": "6", "platform": "weibo", "number": "5"}
