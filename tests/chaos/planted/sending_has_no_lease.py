@@ -5,6 +5,7 @@ Breaks I2 and I9 (F02, F83): after a kill in `sending`, or when an outcome could
 speaks again.
 """
 
+from publisher.domain.events import LeaseLapsed
 from publisher.store import intents
 from publisher.store.books import Change
 from publisher.store.rounds import Rounds
@@ -16,7 +17,7 @@ def _leaseless(**facts: object) -> Change:
 
 
 async def _lapse_own(rounds: Rounds) -> int:
-    return await rounds._lapse(DELIVERY.c.worker == rounds.books.worker, waits=True)
+    return await rounds._lapse(DELIVERY.c.worker == rounds.books.worker, lambda _: LeaseLapsed(), waits=True)
 
 
 def plant() -> None:
