@@ -85,7 +85,7 @@ class _Relay(logging.Handler):
         level = record.levelno // 10 * 10
         try:
             log.log(level, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
-        except Exception:  # noqa: BLE001 # what a library logs in a wrong way must not stop what it does
+        except (KeyError, TypeError, ValueError):  # a library that logs in a wrong way must not be stopped by that
             _count_dropped()
 
 

@@ -269,17 +269,28 @@ async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, 
     assert await desk.outbox.claim(10) == []
 
 
-async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_from_being_sent_again(open_desk, world):
-    """F15: the answer contradicts the lists; a person looks before there could be two."""
-    desk = await open_desk()
+async def outlived(desk, world):
+    """Announce a call, and let its lease end before anybody has heard of it."""
     await file_posts(desk.registry, post_of("p", ["a"], START))
     lease, _parcel = await intended(desk)
     world.pass_time(timedelta(minutes=2))
     await desk.rounds.lapse()
+    return lease
+
+
+async def shown_absent(desk, world):
+    """Look twice in vain, the second time after the settle time."""
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.pass_time(wait)
         after = await learn_missing(desk)
-    assert after.state is State.DUE
+    return after
+
+
+async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_from_being_sent_again(open_desk, world):
+    """F15: the answer contradicts the lists; a person looks before there could be two."""
+    desk = await open_desk()
+    lease = await outlived(desk, world)
+    assert (await shown_absent(desk, world)).state is State.DUE
     await desk.outbox.settle(lease, Published(receipt=receipt()))
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "late_answer")
@@ -429,17 +440,11 @@ async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk,
 async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_desk, world):
     """F15: what is held as absent is live after all, says the first call; nobody is to rule it without knowing."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    first, _parcel = await intended(desk)
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
-    for _ in range(2):
-        for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-            world.pass_time(wait)
-            after = await learn_missing(desk)
-        if after.state is State.DUE:
-            second, _parcel = await intended(desk)
-            await desk.outbox.settle(second, Unknown(reason="reset"))
+    first = await outlived(desk, world)
+    assert (await shown_absent(desk, world)).state is State.DUE
+    second, _parcel = await intended(desk)
+    await desk.outbox.settle(second, Unknown(reason="reset"))
+    after = await shown_absent(desk, world)
     assert (after.state, after.reason) == (State.HELD, "absent_twice")
     assert (await desk.outbox.settle(first, Published(receipt=receipt()))).state is State.HELD
     told = {alert.code: alert.facts for alert in await Board(desk.books).alerts()}
