@@ -33,6 +33,8 @@ COMMON_POINTS = {
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
+OVER = (2.3, 3.1)
+"""Seconds: just longer than a lease, so that others have ended it, and hardly ever looked what became of its call."""
 DEEP = (10.0, 11.0)
 """Seconds: others have shown the absence of its call by then, and made another."""
 SHORT = (1.0, 1.2)
@@ -109,8 +111,8 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "http.mid_body"),
     _sleep(DEEP, "intent.after_commit"),
     _sleep(DEEP, "journal.after_append"),
-    _sleep(LONG, "http.after_reply"),
-    _sleep(LONG, "http.after_body"),
+    _sleep(OVER, "http.after_reply"),
+    _sleep(OVER, "http.after_body"),
     _sleep(LONG, "outcome.before_commit"),
     _sleep(LONG, "reconcile.before_commit"),
 )

@@ -33,7 +33,7 @@ def _told(scene: Scene, names: Sequence[str], homes: Mapping[str, str]) -> Artef
     for name, row in told:
         STORIES[name][0](scene, row)
         scene.wait(0.2)
-    if scene.dice.random() < 0.3:
+    if homes or scene.dice.random() < 0.3:
         scene.post_by_hand()
     return scene.artefacts()
 

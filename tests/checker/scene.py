@@ -111,7 +111,7 @@ class Scene:
         }  # fmt: skip
         duty = {
             "post": post, "occurrence": label, "account": account, "due": iso(due), "max_late": 7200,
-            "expires": iso(row["expires_at"] / 1e6), "end": "published", "text_sha256": digest(body["text"]),
+            "expires": iso(row["expires_at"] / 1e6), "end": "published", "text_sha256": digest(body["text"]), "says": [body["marker"]["code"]],
             "images": [picture["sha256"] for picture in body["pictures"]], "author": "zhang", "approvals": 2,
         }  # fmt: skip
         self.duties.append(duty)
@@ -305,7 +305,8 @@ class Scene:
             }  # fmt: skip
             self.posts.append(post)
             self.note("act", row, None, post_id=post["id"])
-            self.rows["sighting"].append({"account": account, "remote_id": post["id"], "is_history": before > 0})
+            sighting = {"account": account, "remote_id": post["id"], "seen_at": self.micro}
+            self.rows["sighting"].append({**sighting, "is_history": before > 0})
 
     def post_by_hand(self) -> None:
         """People post too, and the watch tells of it."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker.shaping import seconds
 from tests.checker.scene import BEGAN, Row, iso
 from tests.checker.stories import STORIES
 
@@ -151,6 +152,12 @@ def left_in_doubt(run: Artefacts) -> None:
     row_of(run, "found")["state"] = "unknown"
 
 
+def looked_at_for_ever(run: Artefacts) -> None:
+    """A look is no progress."""
+    ended = seconds(run.documents["plan"]["ended_at"]) or 0.0
+    row_of(run, "found").update(state="unknown", updated_at=round(ended * 1e6))
+
+
 def ended_without_reason(run: Artefacts) -> None:
     row_of(run, "refused")["reason"] = None
 
@@ -214,6 +221,10 @@ def frozen_words_changed(run: Artefacts) -> None:
 
 def not_what_was_asked(run: Artefacts) -> None:
     duty_of(run, "Busy")["text_sha256"] = "0" * 64
+
+
+def arrived_without_the_words(run: Artefacts) -> None:
+    duty_of(run, "Busy")["says"] = ["第2区公安"]
 
 
 def kept_picture_changed(run: Artefacts) -> None:
@@ -360,6 +371,25 @@ def a_stranger_on_the_account(run: Artefacts) -> None:
     }
     run.documents["posts"].append(post)
     run.documents["plan"]["began_at"] = iso(began - 7300)
+
+
+def _by_hand(run: Artefacts) -> tuple[Row, Row]:
+    """What was seen of a post by hand, and the alert that told of it, in a run that goes on for long enough."""
+    run.documents["plan"]["ended_at"] = iso((seconds(run.documents["plan"]["ended_at"]) or 0.0) + 7200)
+    seen = next(one for one in run.rows["sighting"] if not one["is_history"])
+    subject = f"account:{seen['account']}/by-hand"
+    return seen, next(one for one in run.rows["alert"] if one["subject"] == subject)
+
+
+def told_of_another(run: Artefacts) -> None:
+    """The alert is older than what it would have to tell of."""
+    _seen, alert = _by_hand(run)
+    alert["at"] -= 1_000_000
+
+
+def seen_too_late(run: Artefacts) -> None:
+    for one in _by_hand(run):
+        one["seen_at" if "seen_at" in one else "at"] += HOUR + 61_000_000
 
 
 def cancelled_yet_live(run: Artefacts) -> None:
@@ -550,7 +580,7 @@ def replayed_otherwise(run: Artefacts) -> None:
 
 SPOILED: dict[str, tuple[Spoil, ...]] = {
     "I1": (made_twice, made_twice_reworded, made_again_after_a_ruling, said_as_another, floor_twice),
-    "I2": (hidden_hold, left_in_doubt, ended_without_reason, never_filed, shown_otherwise),
+    "I2": (hidden_hold, left_in_doubt, looked_at_for_ever, ended_without_reason, never_filed, shown_otherwise),
     "I3": (
         not_in_the_journal,
         intended_after_the_call,
@@ -567,6 +597,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         arrived_with_another_picture,
         frozen_words_changed,
         not_what_was_asked,
+        arrived_without_the_words,
         kept_picture_changed,
         floor_arrived_changed,
     ),
@@ -594,7 +625,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         held_as_absent_where_another_call_is_allowed,
     ),
     "I10": (nobody_told, told_too_late),
-    "I11": (a_stranger_on_the_account, cancelled_yet_live),
+    "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live),
     "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
     "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),
     "I14": (called_under_a_pause, ordered_pause_forgotten),

@@ -74,11 +74,17 @@ def _is_stuck(history: History, delivery: Delivery) -> bool:
     plan, within = history.plan, history.settings.rest_within
     if plan.ended is None or within is None:
         raise NotJudgedError("plan.json names no end, or settings.json no rest_within")
-    since = max(plan.faults_ended or 0.0, delivery.due, delivery.updated)
+    since = max(plan.faults_ended or 0.0, delivery.due, _entered(history, delivery))
     waits_rightly = delivery.state in {"pending", "due", "claimed", "retry_wait"} and (
         _is_paused(history, delivery) or _awaits_original(history, delivery) or _rests(delivery, plan.ended)
     )
     return plan.ended - since > within and not waits_rightly
+
+
+def _entered(history: History, delivery: Delivery) -> float:
+    """Since when it stands in its state: looking at it again and again is no progress."""
+    acts = reversed(history.acts_on.get(delivery.subject, ()))
+    return next((act.at for act in acts if act.after == delivery.state != act.before), delivery.updated)
 
 
 def _is_paused(history: History, delivery: Delivery) -> bool:

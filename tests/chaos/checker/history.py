@@ -186,6 +186,7 @@ class Version:
 class Sighting:
     account: str
     remote_id: str
+    seen: float
     is_history: bool
 
 
@@ -205,7 +206,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
-    """One thing that was asked for, by whoever made the run. What is None or 0 was not said."""
+    """One thing that was asked for, by whoever made the run. What is None, 0 or empty was not said.
+
+    `says` are words that must stand in its copy.
+    """
 
     post: str
     occurrence: str
@@ -215,6 +219,7 @@ class Duty:
     max_late: float | None = None
     end: str | None = None
     text_sha256: str | None = None
+    says: tuple[str, ...] = ()
     images: tuple[str, ...] | None = None
     author: str | None = None
     approvals: int = 0

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .history import BEFORE_CALL, Copy, Delivery, History, NotJudgedError, Violation, Words
+from .history import BEFORE_CALL, Copy, Delivery, History, NotJudgedError, Sighting, Violation, Words
 from .shaping import MICRO, seconds
 from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
 
 STRANGERS = frozenset({"unexplained_post", "post_by_hand"})
 """Codes of the alerts that explain a post which nobody here made."""
+LATE = 60.0
+"""Seconds by which a look at an account may come later than its interval asks for."""
 
 
 def at_most_one(history: History) -> Iterator[Violation]:
@@ -147,7 +149,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
             for what in _differences(creation, creation.copy, words, attempt.floor):
                 evidence = (creation.where, attempt.row, f"rendition:{words.fingerprint}")
                 yield Violation(subject=delivery.subject, what=what, evidence=evidence)
-            yield from _unasked(history, delivery, words, creation)
+            yield from _unasked(history, delivery, words, creation, creation.copy)
     _demand_floors(history)
 
 
@@ -159,13 +161,19 @@ def _differences(creation: Creation, copy: Copy, words: Words, floor: int) -> It
         yield "the pictures that arrived are not the frozen ones"
 
 
-def _unasked(history: History, delivery: Delivery, words: Words, creation: Creation) -> Iterator[Violation]:
+def _unasked(
+    history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy
+) -> Iterator[Violation]:
     """What the makers of the run know of the words that they asked for."""
     duty, evidence = history.duty_of(delivery), (creation.where, f"rendition:{words.fingerprint}")
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
         yield Violation(subject=delivery.subject, what="not the text that was asked for", evidence=evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
         yield Violation(subject=delivery.subject, what="not the pictures that were asked for", evidence=evidence)
+    arrived = "\n".join((copy.title, copy.text, copy.html))
+    if duty and not copy.is_rewritten and not creation.is_floor:
+        for said in (said for said in duty.says if said not in arrived):
+            yield Violation(subject=delivery.subject, what=f"what arrived does not say: {said}", evidence=evidence)
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
@@ -218,7 +226,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
         ours = accounts.get((copy.platform, copy.account), [])
         if not ours or copy.is_removed or not copy.is_visible or copy.created < began:
             continue
-        young = ended - copy.created < max(terms.watch_every or 0 for terms in ours)
+        young = ended - copy.created < _watched_within(history, copy)
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
         if not is_ours and not _is_told(history, copy, young=young):
             evidence = (f"posts:{copy.id}",)
@@ -233,16 +241,29 @@ def _is_open(owner: Delivery | None) -> bool:
 
 
 def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
-    """Told of by an alert about its account, known as history, or younger than a watch's interval and not ours."""
+    """Seen in time and told of by an alert, known as history, or younger than a watch's interval and not ours."""
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
-    told = any(alert.code in STRANGERS for name in names for alert in _alerts_about(history, name))
+    latest = copy.created + _watched_within(history, copy) + LATE
+    told = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
-    return any(one.is_history for one in seen) or (bool(seen) and told) or (young and not is_made_here)
+    return any(one.is_history for one in seen) or told or (young and not is_made_here)
 
 
-def _alerts_about(history: History, account: str) -> Sequence[Any]:
-    return [alert for alert in history.alerts if alert.subject.split("/")[0] == f"account:{account}"]
+def _watched_within(history: History, copy: Copy) -> float:
+    """Give the longest time, in seconds, between two looks at the account on which a copy stands."""
+    own = [one for one in history.settings.accounts.values() if one.identity == copy.account]
+    return max((one.watch_every or 0 for one in own), default=0.0)
+
+
+def _is_alerted(history: History, sighting: Sighting) -> bool:
+    """Whether what was seen was told at once: one alert stands for all that one look has found."""
+    return any(
+        alert.code in STRANGERS
+        and alert.subject.split("/")[0] == f"account:{sighting.account}"
+        and abs(alert.at - sighting.seen) <= history.settings.tolerance
+        for alert in history.alerts
+    )
 
 
 def one_sender(history: History) -> Iterator[Violation]:

@@ -220,7 +220,12 @@ def _version(row: Table) -> Version:
 
 
 def _sighting(row: Table) -> Sighting:
-    return Sighting(account=row["account"], remote_id=row["remote_id"], is_history=bool(row["is_history"]))
+    return Sighting(
+        account=row["account"],
+        remote_id=row["remote_id"],
+        seen=_instant(row["seen_at"]),
+        is_history=bool(row["is_history"]),
+    )
 
 
 def _intent(line: int, value: Table) -> Intent:
@@ -259,6 +264,7 @@ def _duty(value: Table) -> Duty:
         max_late=value.get("max_late"),
         end=value.get("end"),
         text_sha256=value.get("text_sha256"),
+        says=tuple(value.get("says", ())),
         images=None if images is None else tuple(images),
         author=value.get("author"),
         approvals=value.get("approvals", 0),
