@@ -23,6 +23,8 @@ REST_WITHIN = 60.0
 """Seconds after which what has not moved is stuck; a campaign waits longer for anything to move."""
 LASTS = timedelta(days=1)
 """How long a post holds true that says nothing else."""
+BOUNDS = {"rss": 250e6, "handles": 120}
+"""Bytes and open files of one daemon, however much has gone through its hands."""
 DUMP = "server.dump"
 WATCH_EVERY = 3600.0
 DAYS_AHEAD = 2
@@ -41,6 +43,7 @@ def save(folder: Path, campaign: "Campaign") -> None:
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
     orders = sorted((order for one in campaign.publishers for order in one.orders), key=lambda order: order["at"])
     _write_lines(folder / "orders.jsonl", orders)
+    _write_lines(folder / "metrics.jsonl", [measured for one in campaign.publishers for measured in one.measured])
     database = campaign.publisher.database
     if database:
         _write_rows(folder / "publisher.db", rows_of_server(database))
@@ -92,6 +95,7 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
         "rest_within": REST_WITHIN,
+        "bounds": BOUNDS,
         "recover_within": 0,
         "platforms": {
             name: {
@@ -156,6 +160,8 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
         "max_late": entry.most_late,
         "end": None if "|" in wanted else wanted,
+        "says": entry.says(campaign.workspace.accounts[account]),
+        "images": [picture] if (picture := campaign.workspace.pictures.get(entry.id)) else None,
     }
 
 

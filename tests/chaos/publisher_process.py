@@ -55,6 +55,7 @@ class Publisher:
     mark: int = 0
     orders: list[dict[str, str]] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
+    measured: list[dict[str, float]] = field(default_factory=list)
     log: Path = field(init=False)
     books: Books = field(init=False)
 
@@ -72,6 +73,7 @@ class Publisher:
             self._await_begin(daemon)
             is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
         finally:
+            self.measure(daemon)
             daemon.kill()
         is_full = kill.deed == "full"
         if daemon.wait() != -signal.SIGKILL and not is_full:
@@ -130,6 +132,7 @@ class Publisher:
         try:
             self._await_begin(daemon)
             yield
+            self.measure(daemon)
             daemon.terminate()
             if daemon.wait(timeout=START_SECONDS) != 0:
                 raise DaemonError(f"stopped with {daemon.returncode}: {self._last_words()}")
@@ -158,6 +161,14 @@ class Publisher:
         asked = time.time()
         self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang", way=self.broken)
         self.orders.append(order(kind, asked, **target))
+
+    def measure(self, daemon: subprocess.Popen[bytes]) -> None:
+        """Note how much memory, in bytes, and how many files a daemon holds; a dead one holds nothing."""
+        process = Path(f"/proc/{daemon.pid}")
+        with contextlib.suppress(OSError):
+            handles = len(list((process / "fd").iterdir()))
+            pages = int((process / "statm").read_text("ascii").split()[1])
+            self.measured.append({"rss": float(pages * resource.getpagesize()), "handles": float(handles)})
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from judge import Verdict
 from publisher_process import HERE
 
-NOT_RECORDED = frozenset({"I5", "I20", "I23", "I24", "I25"})
+NOT_RECORDED = frozenset({"I5", "I20", "I23", "I25"})
 """What a campaign has no artefact for; all else must be judged, or the run has proven nothing."""
 
 

@@ -1,5 +1,6 @@
 """What a campaign publishes: accounts, their secrets, and a schedule that is handed out in several versions."""
 
+import hashlib
 import json
 import shutil
 from collections import deque
@@ -58,12 +59,12 @@ look_first = "0.4s"
 retry_first = "0.2s"
 clock_margin = "1s"
 """
-REGION = """[region.{code}]
-name = "第{number}区"
-police = "第{number}区公安"
+REGION = """[region.{account.region}]
+name = "第{account.number}区"
+police = "{account.police}"
 hotline = "{hotline}"
 tip_line = "12377"
-tip_link = "https://example.gov.cn/tips/{code}"
+tip_link = "https://example.gov.cn/tips/{account.region}"
 """
 OWN = {
     "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
@@ -80,7 +81,15 @@ class Account:
     id: str
     platform: str
     identity: str
-    region: str
+    number: int
+
+    @property
+    def region(self) -> str:
+        return f"{110000 + self.number}"
+
+    @property
+    def police(self) -> str:
+        return f"第{self.number}区公安"
 
     @property
     def secret(self) -> dict[str, str]:
@@ -126,6 +135,19 @@ class Entry:
     def title(self) -> str:
         return f"警惕“退款客服”诈骗第{self.number:04d}期"
 
+    @property
+    def summary(self) -> str:
+        return f"凡自称{self.number:04d}号客服要求转账退款的都是诈骗，请挂断"
+
+    @property
+    def body(self) -> str:
+        return f"{self.number:04d}号客服不存在，正规退款原路退回，不需要转账。"
+
+    def says(self, account: Account) -> list[str]:
+        """Give the words that must arrive there, whatever a template makes of them, and however often it is edited."""
+        short = [self.title, self.summary]
+        return short if account.platform == "weibo" else [*short, self.body, account.police]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
@@ -146,6 +168,8 @@ class Workspace:
     written: list[Entry] = field(default_factory=list)
     versions: list[Version] = field(default_factory=list)
     finished: set[str] = field(default_factory=set)
+    pictures: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of each post's picture, by the post."""
     repeats_at: datetime = EPOCH
     repeating_edits: int = 0
     base_url: str = ""
@@ -166,8 +190,9 @@ class Workspace:
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
         for entry in self.entries:
             if entry.pictured:
-                picture = Image.new("RGB", (320, 200), (20, 60, entry.number % 256))
-                picture.save(self.folder / "media" / f"{entry.id}.png")
+                file = self.folder / "media" / f"{entry.id}.png"
+                Image.new("RGB", (320, 200), (20, 60, entry.number % 256)).save(file)
+                self.pictures[entry.id] = hashlib.sha256(file.read_bytes()).hexdigest()
         for folder in self.folders[1:]:
             shutil.copytree(self.folder, folder)
         self.write_settings(HOTLINES[0])
@@ -264,7 +289,7 @@ def _accounts(regions: int) -> list[Account]:
             "tieba": f"tb.1.{number:08x}.drill",
         }
         made += [
-            Account(id=f"{platform}-{number:02d}", platform=platform, identity=identity, region=f"{110000 + number}")
+            Account(id=f"{platform}-{number:02d}", platform=platform, identity=identity, number=number)
             for platform, identity in identities.items()
         ]
     return made
@@ -311,8 +336,8 @@ def _settings(
 ) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
     parts = [shared + SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
-    codes = dict.fromkeys(account.region for account in accounts)
-    parts += [REGION.format(code=code, number=number, hotline=hotline) for number, code in enumerate(codes, 1)]
+    regions = {account.region: account for account in accounts}
+    parts += [REGION.format(account=account, hotline=hotline) for account in regions.values()]
     for account in accounts:
         lines = {
             "id": account.id,
@@ -336,7 +361,7 @@ def _table(entry: Entry) -> str:
         "author": "zhang",
         "level": "orange",
         "title": entry.title,
-        "body": "正规退款原路退回，不需要转账。" + "转账前请先拨打反诈专线核实。" * entry.edits,
+        "body": entry.body + "转账前请先拨打反诈专线核实。" * entry.edits,
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
@@ -346,7 +371,7 @@ def _table(entry: Entry) -> str:
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""
     due += f"expires = {_instant(entry.due + TIGHT_EXPIRES)}\n" if entry.due and entry.tight else ""
     image = f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n' if entry.pictured else ""
-    return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+    return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "{entry.summary}"\n'
 
 
 def _instant(at: datetime) -> str:

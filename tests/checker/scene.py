@@ -111,7 +111,8 @@ class Scene:
         }  # fmt: skip
         duty = {
             "post": post, "occurrence": label, "account": account, "due": iso(due), "max_late": 7200,
-            "expires": iso(row["expires_at"] / 1e6), "end": "published", "text_sha256": digest(body["text"]), "says": [body["marker"]["code"]],
+            "expires": iso(row["expires_at"] / 1e6), "end": "published", "text_sha256": digest(body["text"]),
+            "says": [body["marker"]["code"]],
             "images": [picture["sha256"] for picture in body["pictures"]], "author": "zhang", "approvals": 2,
         }  # fmt: skip
         self.duties.append(duty)

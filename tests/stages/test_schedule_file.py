@@ -52,6 +52,26 @@ async def posts_of(daemon):
     return {item.key.post for item in await daemon.application.board.deliveries()}
 
 
+def gone(file):
+    file.unlink()
+
+
+def emptied(file):
+    file.write_text("", "utf-8")
+
+
+def linked(file):
+    elsewhere = file.with_name("elsewhere.toml")
+    elsewhere.write_text(HALF, "utf-8")
+    file.unlink()
+    file.symlink_to(elsewhere)
+
+
+def made_a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
 async def test_whom_a_post_goes_to_is_settled_before_the_first_call(tmp_path, world):
     """An account taken out of a group while the daemon stood still gets nothing, though the file is the same."""
     (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
@@ -85,6 +105,18 @@ async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world)
     assert await posts_of(daemon) == set()
     await daemon.read_schedule()
     assert await posts_of(daemon) == {PostId("p"), PostId("q")}
+
+
+@pytest.mark.parametrize("spoil", [gone, emptied, linked, made_a_folder])
+async def test_f68_a_file_that_is_none_any_more_takes_nothing_back(daemon, spoil):
+    """F68: the last good version stays in force, all that is planned stays planned, and an alert says so."""
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    await daemon.read_schedule()
+    spoil(daemon.schedule_file)
+    await daemon.read_schedule()
+    assert await daemon.application.registry.schedule_text() == WHOLE
+    assert {item.state for item in await daemon.application.board.deliveries()} == {State.PENDING}
+    assert [alert.code for alert in await daemon.application.board.alerts()] == ["reload_refused"]
 
 
 async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):

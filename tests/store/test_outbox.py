@@ -184,7 +184,7 @@ async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
 
 
 async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
-    """A pause of all, a platform, an account or a post stops claims and intents; resuming lets them go."""
+    """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
     desk = await open_desk()
     orders = Orders(desk.books)
     await file_posts(desk.registry, post_of("p", ["a"], START))
@@ -192,6 +192,8 @@ async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
     for scope in ("all", "platform:fake", "account:a", "post:p"):
         await orders.pause(scope, person("li"), "drill")
         assert await desk.outbox.claim(10) == []
+        restarted = await open_desk()
+        assert await restarted.outbox.claim(10) == []
         assert await orders.resume(scope, person("li"))
     [lease] = await desk.outbox.claim(10)
     await orders.pause("all", person("li"), "drill")

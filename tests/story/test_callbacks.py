@@ -1,5 +1,6 @@
 """WeChat tells of a publication's end, and the daemon looks at once: real processes, real sockets, both modes."""
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -9,6 +10,8 @@ import urllib.request
 from urllib.parse import urlencode
 
 import pytest
+
+from publisher.web.listening import MOST_AT_ONCE
 
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 POST = """
@@ -104,6 +107,22 @@ def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, ear,
     assert set(workspace.states().values()) == {"submitted"}
     assert asked(simulator) == before
     assert "callback_refused" in workspace.log()
+
+
+def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear, wait_until):
+    """F90: while more clients than are served at once say nothing more, posts go out; who comes next is turned away."""
+    workspace.start()
+    wait_until(lambda: listens(ear))
+    host, _, port = ear.removeprefix("http://").partition("/")[0].partition(":")
+    with contextlib.ExitStack() as flood:
+        for _ in range(MOST_AT_ONCE + 10):
+            client = flood.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
+        workspace.write_schedule(POST.format(extra=""))
+        wait_until(lambda: set(workspace.states().values()) in ({"submitted"}, {"published"}))
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(f"{ear}/beijing-wechat", timeout=5)  # noqa: S310 # loopback
+    wait_until(lambda: listens(ear))
 
 
 def test_a_place_that_is_taken_stops_nothing(workspace, simulator, ear, wait_until):

@@ -27,7 +27,7 @@ def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
 
 
 def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_path):
-    """A daemon killed eight times while replies get lost makes no post twice and loses none (F01-F08, F11, F13, F24).
+    """A daemon killed eight times while replies get lost makes no post twice and loses none (F13, F24).
 
     The log, the books, the journal and the audit agree (I1-I4, I6-I19, I21, I22).
     """

@@ -149,6 +149,30 @@ def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until
     assert not {"sending", "unknown"} & set(states.values())
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("intent.before_commit", id="F01"),
+        pytest.param("intent.after_commit", id="F02"),
+        pytest.param("http.mid_body", id="F03"),
+        pytest.param("http.after_reply", id="F04-unread"),
+        pytest.param("outcome.before_commit", id="F04-unwritten"),
+        pytest.param("outcome.after_commit", id="F05"),
+    ],
+)
+def test_a_death_around_the_call_doubles_none_and_loses_none(workspace, simulator, point):
+    """Killed there, the next start leaves one post on each account; only Tieba's may wait for a person instead."""
+    give_history(simulator)
+    workspace.write_schedule(post("p"))
+    assert workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(60) == -signal.SIGKILL
+    workspace.start("--once").wait(90)
+    states = workspace.states()
+    made = [item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")]
+    assert sorted(made) == sorted(name.removeprefix("p@") for name, state in states.items() if state == "published")
+    assert {name for name, state in states.items() if state != "published"} <= {"p@beijing-tieba", "p@shanghai-tieba"}
+    assert set(states.values()) <= {"published", "held"}
+
+
 @pytest.mark.parametrize("point", ["reload.after_read", "plan.after_insert", "reload.before_commit"])
 def test_f10_a_death_while_a_schedule_comes_into_force_leaves_the_old_plan_or_the_new_one(
     workspace, simulator, wait_until, point

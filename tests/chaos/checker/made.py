@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -161,16 +161,14 @@ def _differences(creation: Creation, copy: Copy, words: Words, floor: int) -> It
         yield "the pictures that arrived are not the frozen ones"
 
 
-def _unasked(
-    history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy
-) -> Iterator[Violation]:
+def _unasked(history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy) -> Iterator[Violation]:
     """What the makers of the run know of the words that they asked for."""
     duty, evidence = history.duty_of(delivery), (creation.where, f"rendition:{words.fingerprint}")
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
         yield Violation(subject=delivery.subject, what="not the text that was asked for", evidence=evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
         yield Violation(subject=delivery.subject, what="not the pictures that were asked for", evidence=evidence)
-    arrived = "\n".join((copy.title, copy.text, copy.html))
+    arrived = f"{copy.title}\n{copy.text}\n{copy.html}"
     if duty and not copy.is_rewritten and not creation.is_floor:
         for said in (said for said in duty.says if said not in arrived):
             yield Violation(subject=delivery.subject, what=f"what arrived does not say: {said}", evidence=evidence)
