@@ -21,6 +21,7 @@ SLACK = 1.5
 STOPPED = 1.0
 """Within so many seconds of a pause or a retraction no further call starts."""
 TOLD_WITHIN = 60.0
+HOUR = 3600.0
 PREFIX = b"publisher audit 1\n"
 HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
 """What a hash of the audit begins with, and the columns that it covers besides the number."""
@@ -314,10 +315,13 @@ def i14_pause_holds(simulation: Simulation) -> Iterator[str]:
 
 
 def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
-    """Between two calls of a login lies its gap, and whatever rest the platform asked for."""
+    """Between two calls of a login lies its gap, and whatever rest the platform asked for; no hour holds too many."""
     logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
     for login in logins:
         tries = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        for first, last in zip(tries, tries[simulation.shape.per_hour :], strict=False):
+            if last["intended_at"] - first["intended_at"] < HOUR * 1e6:
+                yield f"{login['login']} made more than {simulation.shape.per_hour} calls within an hour"
         for first, second in pairwise(tries):
             rest = (second["intended_at"] - first["intended_at"]) / 1e6
             if rest < GAP - 0.001:

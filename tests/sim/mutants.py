@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 from publisher import reconciling
 from publisher.contract import Adapter
-from publisher.domain import events, lifecycle
+from publisher.domain import events, lifecycle, quota
 from publisher.domain.delivery import Attempt, Delivery, Look, State
 from publisher.domain.outcome import Finding, Missing, Published, Receipt, Unknown
 from publisher.domain.rendition import Parcel
@@ -64,10 +65,16 @@ def an_entry_is_lost() -> AbstractContextManager[None]:
     return replaced(engine, "append_entries", append)
 
 
+def an_hour_is_a_minute() -> AbstractContextManager[None]:
+    """What a login may do in an hour it does in each minute."""
+    return replaced(quota, "HOUR", timedelta(minutes=1))
+
+
 MUTANTS: Mapping[str, tuple[Callable[[], AbstractContextManager[None]], frozenset[str]]] = {
     "lapsed_is_due": (lapsed_is_due, frozenset({"I1", "I7", "I12"})),
     "one_look_is_believed": (one_look_is_believed, frozenset({"I1", "I7"})),
     "newest_is_ours": (newest_is_ours, frozenset({"I4", "I8"})),
     "an_entry_is_lost": (an_entry_is_lost, frozenset({"I12", "I18"})),
+    "an_hour_is_a_minute": (an_hour_is_a_minute, frozenset({"I15"})),
 }
 """Each mutant, and the promises of which it breaks one."""

@@ -62,6 +62,7 @@ class Shape:
     orders: list[float] = field(default_factory=list)
     pace: float = 2.0
     skew: float = 0.0
+    per_hour: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +369,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
     platforms = open_platforms(loop, dice_for(f"{seed}/mischief"))
     connect = dice_for(f"{seed}/connect")
     network = Network(loop, platforms.application, dice_for(f"{seed}/network"))
-    workspace = make_workspace(shape.accounts, empty_database())
+    workspace = make_workspace(shape.accounts, shape.per_hour, empty_database())
     fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
     world = SimWorld(loop=loop, fate=fate, skew=shape.skew)
     try:

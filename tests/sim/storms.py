@@ -13,6 +13,8 @@ from tests.sim.workspace import IDENTITIES, Entry, identity_of, instant, platfor
 
 TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
 LATER = timedelta(minutes=3)
+FEW = 3
+"""Calls of a login in an hour, in some storms: what is too many must wait for the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ def shape_of(seed: str) -> Shape:
     dice = dice_for(f"{seed}/shape")
     accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
     shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))
+    shape.per_hour = dice_for(f"{seed}/limits").choice([1000, 1000, FEW])
     if dice.random() < 0.06:
         return shape
     shape.create, shape.read, shape.other = dice.choice(

@@ -32,7 +32,7 @@ tip_link = "https://example.gov.cn/tips"
 """
 LIMITS = """[limits.{platform}]
 gap = "2s"
-per_hour = 1000
+per_hour = {per_hour}
 per_day = 10000
 deadline = "6s"
 lease = "10s"
@@ -144,13 +144,13 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def make_workspace(accounts: Sequence[str], template: Path) -> Workspace:
+def make_workspace(accounts: Sequence[str], per_hour: int, template: Path) -> Workspace:
     """Make a folder in memory, where there is such a place, with an empty database copied from `template`."""
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
-    parts = [SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
+    parts = [SETTINGS, *(LIMITS.format(platform=platform, per_hour=per_hour) for platform in PLATFORMS)]
     for account in accounts:
         identity, platform = identity_of(account), platform_of(account)
         secrets = {
