@@ -34,7 +34,7 @@ from publisher.domain.rendition import Parcel, Rendition
 
 from .checking import problems_of, setting_problems
 from .codes import NO_SUCH_ARTICLE, judge_create, reason_of
-from .drafting import Drafting
+from .drafting import CONSUMED, Drafting
 from .mass import decode_mass_send, encode_mass_send, read_mass_id
 from .pushing import Pushing
 from .reach import days_to_ask, decode_reach, encode_reach, name_of
@@ -119,7 +119,10 @@ class WeChat:
             return recognised
         draft = await self._drafting.noted(parcel.delivery)
         standing = await self._drafting.read(draft) if draft is not None else None
-        return _doubt(standing) if isinstance(standing, Failed) else Missing(back_to=shelf.back_to)
+        if isinstance(standing, Failed):
+            is_out_of_sight = standing == CONSUMED and self._is_pushed(parcel)  # no list ever shows a mass send
+            return replace(_doubt(standing), is_out_of_sight=is_out_of_sight)
+        return Missing(back_to=shelf.back_to)
 
     async def retract(self, receipt: Receipt) -> Removal:
         mass = read_mass_id(receipt.remote_id)
@@ -162,7 +165,7 @@ class WeChat:
 
     async def _create(self, draft: str, token: str, parcel: Parcel) -> Outcome:
         """Make the draft public: the one call that is never repeated."""
-        if parcel.is_urgent and pushes(self._account):
+        if self._is_pushed(parcel):
             key = await self._pushing.key(parcel)
             call = encode_mass_send(self._base, token, draft, tag_of(self._account), key)
             decode: Callable[[Reply], str | Trouble] = decode_mass_send
@@ -175,6 +178,9 @@ class WeChat:
         if isinstance(name, str):
             return self._submitted(Work(name=name, delivery=parcel.delivery, looks=0))
         return await self._refused(name, token, parcel)
+
+    def _is_pushed(self, parcel: Parcel) -> bool:
+        return parcel.is_urgent and pushes(self._account)
 
     async def _refused(self, trouble: Trouble, token: str, parcel: Parcel) -> Outcome:
         outcome = judge_create(trouble, self._kit.now())

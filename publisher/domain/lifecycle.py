@@ -468,6 +468,7 @@ _ROWS: tuple[Row, ...] = (
     ({_S.RETRACTING}, Missing, {_S.RETRACTING}, _RETRACTOR, _look_again),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, _refused_retracting),
     ({_S.RETRACTING}, Lookalike, {_S.HELD}, _RETRACTOR, _lookalike),
+    ({_S.RETRACTING}, Stopped, {_S.HELD}, _RETRACTOR, _stopped),
 )
 
 TRANSITIONS: Mapping[tuple[State, type], Rule] = {

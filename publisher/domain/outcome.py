@@ -18,6 +18,7 @@ class HoldReason(StrEnum):
     IMAGE_MISSING = "image_missing"
     LOOKALIKE = "lookalike"
     CANNOT_CHECK = "cannot_check"
+    CANNOT_RETRACT = "cannot_retract"
     ABSENT = "absent"
     ABSENT_TWICE = "absent_twice"
     LATE_ANSWER = "late_answer"
@@ -113,7 +114,7 @@ class Unknown:
     """Anything else. A guess is never made from here.
 
     `is_duplicate` says that the platform claims to have these words already: nothing is sent again after that.
-    `is_out_of_sight` says that all that can be read was read, and has been made since the call: later looks show less.
+    `is_out_of_sight` says that nothing which can be read shows the post any more, or ever did: no later look tells it.
     """
 
     reason: str

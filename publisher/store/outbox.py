@@ -371,11 +371,8 @@ class Outbox:
             return Stopped(reason=HoldReason.NOT_SEEN)
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)
-        if delivery.state is State.UNKNOWN and isinstance(finding, Unknown) and finding.is_out_of_sight:
-            settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
-            if settled_at is None or asked_at <= settled_at:
-                return finding
-            return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
+        if delivery.state is not State.SUBMITTED and isinstance(finding, Unknown) and finding.is_out_of_sight:
+            return self._hand_over(unit, delivery, finding, asked_at)
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)
@@ -385,6 +382,15 @@ class Outbox:
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
+
+    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked_at: datetime) -> Event:
+        """Leave what no look can show any more to a person, once its call can lead to nothing more."""
+        settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
+        if settled_at is None or asked_at <= settled_at:
+            return finding
+        if delivery.state is State.RETRACTING:
+            return Stopped(reason=HoldReason.CANNOT_RETRACT)
+        return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
 
     def _follow_task(self, unit: Unit, delivery: Delivery, task: Task, finding: Finding) -> Finding:
         """Go on with a task that was not seen done; tell people, once, when it should have been seen."""

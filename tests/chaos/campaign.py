@@ -196,6 +196,7 @@ class Campaign:
             follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
             edited=frozenset(self.people.edited),
             only_once=frozenset(one.id for one in self.workspace.accounts.values() if not RESENDS[one.platform]),
+            mass_sent=frozenset(self.workspace.mass_sent()),
         )
 
     def _write(self, wave: int, share: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from checker.shaping import post_id
 from troubles import CREATING, REFUSED, RETRY_AFTER
 
 NUMBER = re.compile(r"第(\d{4})期")
@@ -21,6 +22,8 @@ ABSENT = "absent"
 NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
 UNMADE = frozenset({*RULES, ABSENT, "captcha"})
 """Holds of what was never made."""
+UNSEEN = frozenset({"cannot_check", "cannot_retract"})
+"""Holds of what no list ever shows: only what is mass-sent may end so, whether it was made or not."""
 EXPLAINED = {
     "captcha": ("captcha",),
     "wrong_account": ("wrong_account",),
@@ -75,8 +78,8 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What was asked for: the state in which each duty must end (or one of several, divided by `|`), the platform's own
-    name of each account, which post follows which, which were edited on their way, and the accounts whose platform
-    allows no second call.
+    name of each account, which post follows which, which were edited on their way, the accounts whose platform allows
+    no second call, and the duties that are mass-sent.
     """
 
     wanted: Mapping[Duty, str]
@@ -84,6 +87,7 @@ class Task:
     follows: Mapping[str, str] = field(default_factory=dict)
     edited: frozenset[str] = frozenset()
     only_once: frozenset[str] = frozenset()
+    mass_sent: frozenset[Duty] = frozenset()
 
 
 @dataclass(slots=True)
@@ -185,7 +189,7 @@ def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
     """Give the hold if a rule demands it here."""
     if hold in RULES or (hold == "edited" and duty[0] in task.edited):
         return hold
-    if hold == ABSENT and duty[1] in task.only_once:
+    if (hold == ABSENT and duty[1] in task.only_once) or (hold in UNSEEN and duty in task.mass_sent):
         return hold
     return hold if seen.explains(task.identities[duty[1]], EXPLAINED.get(hold, ())) else None
 
@@ -207,11 +211,11 @@ def _copies(
     by_id = {post["id"]: _known_by(post) for post in posts}
     verdict.creations = len(created)
     copies: dict[Duty, list[Mapping[str, Any]]] = defaultdict(list)
-    for post_id in created:
-        post = by_id[post_id]
+    for made_id in created:
+        post = by_id[made_id]
         duty = duties.get((post["number"], post["account"]))
         if duty is None:
-            verdict.wrong.append(f"on {post['account']} stands what nobody planned: {post_id}")
+            verdict.wrong.append(f"on {post['account']} stands what nobody planned: {made_id}")
         else:
             copies[duty].append(post)
     for duty, made in copies.items():
@@ -269,7 +273,7 @@ def _judge_one(
         verdict.lost.append(f"{state} ({row['reason']}), not {wanted}: {_name(duty)}")
         return
     standing = [post["id"] for post in made if not post["removed"]]
-    if standing != ([row["remote_id"]] if state == "published" else []):
+    if standing != ([post_id(row["remote_id"])] if state == "published" else []):
         verdict.wrong.append(f"{state}, but on the platform stands {standing}: {_name(duty)}")
 
 

@@ -6,12 +6,17 @@ from typing import Any
 
 CREATING = {
     "weibo": ("/2/statuses/share.json", "/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"),
-    "wechat": ("/cgi-bin/freepublish/submit",),
+    "wechat": ("/cgi-bin/freepublish/submit", "/cgi-bin/message/mass/sendall"),
     "tieba": ("/c/c/thread/add_pc",),
 }
 READING = {
     "weibo": ("/2/statuses/user_timeline*", "/2/statuses/show.json"),
-    "wechat": ("/cgi-bin/freepublish/batchget", "/cgi-bin/freepublish/get", "/cgi-bin/draft/*"),
+    "wechat": (
+        "/cgi-bin/freepublish/batchget",
+        "/cgi-bin/freepublish/get",
+        "/cgi-bin/draft/*",
+        "/cgi-bin/message/mass/get",
+    ),
     "tieba": ("/c/u/feed/*", "/c/f/*"),
 }
 HAS_REVIEW = ("weibo", "tieba")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import cycle
@@ -68,7 +68,7 @@ tip_link = "https://example.gov.cn/tips/{account.region}"
 """
 OWN = {
     "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
-    "wechat": "",
+    "wechat": 'profile = "mass"\n',
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
 OF_MANY = 'profile = "biz"\n'
@@ -237,6 +237,11 @@ class Workspace:
         self.versions.append(version)
         for folder in self.folders:
             _replace(folder / "schedule.toml", version.text)
+
+    def mass_sent(self) -> Iterator[tuple[str, str]]:
+        """Name what followers are notified of, by post and account."""
+        for entry in (entry for entry in self.entries if entry.urgent):
+            yield from ((entry.id, name) for name in entry.accounts if self.accounts[name].platform == "wechat")
 
     @property
     def repeating_accounts(self) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tests.chaos.checker.shaping import post_id
 from tests.sim.platforms import CREATING
 from tests.sim.simulation import ENDED, Simulation, following_held
 from tests.sim.workspace import GAP, LEASE, SETTLE, identity_of
@@ -209,7 +210,7 @@ def i8_published_is_true(simulation: Simulation) -> Iterator[str]:
         owners[key] = name_of(row)
         if row["is_by_word"]:
             continue
-        if row["remote_id"] not in {post.id for post in simulation.copies(row)}:
+        if post_id(row["remote_id"]) not in {post.id for post in simulation.copies(row)}:
             yield f"{name_of(row)} names {row['remote_id']}, which is not its post"
     for row in deliveries(simulation):
         standing = [post for post in simulation.copies(row) if post.state == "live"]

@@ -16,12 +16,14 @@ EPOCH = 1795568400.0
 CREATING = frozenset({
     "/2/statuses/share.json",
     "/cgi-bin/freepublish/submit",
+    "/cgi-bin/message/mass/sendall",
     "/c/c/thread/add_pc",
 })  # fmt: skip
 LISTING = frozenset({
     "/2/statuses/user_timeline.json",
     "/cgi-bin/freepublish/batchget",
     "/cgi-bin/freepublish/get",
+    "/cgi-bin/message/mass/get",
     "/c/u/feed/myThread",
     "/c/f/pb/page_pc",
     "/2/statuses/show.json",

@@ -293,6 +293,10 @@ class Simulation:
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         if any(post.state == "review" for post in copies):
             return
+        if row["reason"] == "cannot_retract":
+            for post in copies:
+                self.platforms.world.remove(post, "owner")
+            copies = []
         async with open_books(self.settings, self.world) as books:
             [held] = [item for item in await Board(books).deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
@@ -304,6 +308,8 @@ class Simulation:
             url = {"url": f"https://example.com/{copies[-1].id}"}
             again = held.reason in ("not_seen", "lookalike", "cannot_check")
             return Ruling.LIVE, url | ({"second": "qian"} if again else {})
+        if held.reason == "cannot_retract":
+            return Ruling.NOT_LIVE, {}
         if held.attempts == 0 and self.dice.random() < 0.5:
             return Ruling.RESEND, {}
         return self.dice.choice([Ruling.RESEND, Ruling.RESEND, Ruling.NOT_LIVE, Ruling.CANCEL]), {}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from tests.chaos.checker.shaping import post_id
 from tests.sim.checks import violations
 from tests.sim.loop import dice_for
 from tests.sim.platforms import EPOCH
@@ -212,7 +213,7 @@ def post_by_hand(simulation: Simulation) -> None:
 
 def remove_something(simulation: Simulation) -> None:
     """The platform takes a post down. It must have been seen before: no read tells the others from posts never made."""
-    known = {row["remote_id"] for row in simulation.rows("SELECT remote_id FROM delivery")}
+    known = {post_id(row["remote_id"]) for row in simulation.rows("SELECT remote_id FROM delivery")}
     live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))

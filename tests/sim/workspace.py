@@ -43,7 +43,7 @@ clock_margin = "3s"
 """
 OWN = {
     "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
-    "wechat": "",
+    "wechat": 'profile = "mass"\n',
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
 

@@ -30,7 +30,7 @@ from publisher.domain.outcome import (
 from publisher.domain.post import PostId
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel
-from publisher.reviewing import person
+from publisher.reviewing import Ruling, person, rule
 from publisher.store.board import Board
 from publisher.store.intents import MUCH_LATER, Declined
 from publisher.store.journal import newest_intents
@@ -479,6 +479,25 @@ async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_
         after = await desk.outbox.learn(doubt, finding, RECONCILER, asked_at=world.now())
         assert after.state is state
     assert after.reason == "cannot_check"
+
+
+async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person(open_desk, world):
+    """F77: no look will ever show what to take down; once its call can lead to nothing more, a person must do it."""
+    desk = await open_desk()
+    await doubtful(desk)
+    delivery = await only(desk)
+    await desk.outbox.apply(delivery.id, RetractOrdered(reason="wrong"), person("li"))
+    for wait, state in ((timedelta(seconds=31), State.RETRACTING), (timedelta(minutes=10), State.HELD)):
+        world.pass_time(wait)
+        [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
+        finding = Unknown(reason="draft_consumed", is_out_of_sight=True)
+        after = await desk.outbox.learn(doubt, finding, RETRACTOR, asked_at=world.now())
+        assert after.state is state
+    assert after.reason == "cannot_retract"
+    [alert] = await Board(desk.books).alerts()
+    assert alert.code == "held.cannot_retract"
+    ended = await rule(desk.outbox, after, Ruling.NOT_LIVE, by="li", reason="deleted by hand")
+    assert ended.state is State.FAILED
 
 
 async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):

@@ -19,6 +19,7 @@ DEMANDED = frozenset(
         "account",
         "auth",
         "cannot_check",
+        "cannot_retract",
         "captcha",
         "edited",
         "foreign_state",

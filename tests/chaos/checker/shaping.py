@@ -96,6 +96,11 @@ def seconds(value: str | float | None) -> float | None:
     return instant.timestamp()
 
 
+def post_id(remote_id: str | None) -> str | None:
+    """Give the platform's own name of a post: what was mass-sent has the job's number beside the page's."""
+    return remote_id.split("-")[1] if remote_id and remote_id.startswith("mass-") else remote_id
+
+
 def instant_of(label: str) -> str:
     """The same instant has one spelling; what is no instant stays what it is."""
     try:
@@ -160,7 +165,7 @@ def _copy(line: Table) -> Copy:
 def _delivery(row: Table) -> Delivery:
     plain = (
         "id", "post", "label", "account", "platform", "login", "state", "version", "revision", "rendition", "follows",
-        "reason", "attempts", "remote_id",
+        "reason", "attempts",
     )  # fmt: skip
     return Delivery(
         **{name: row[name] for name in plain},
@@ -169,6 +174,7 @@ def _delivery(row: Table) -> Delivery:
         max_late=_instant(row["max_late"]),
         updated=_instant(row["updated_at"]),
         next=_micro(row["next_at"]),
+        remote_id=post_id(row["remote_id"]),
         is_by_word=bool(row["is_by_word"]),
     )
 

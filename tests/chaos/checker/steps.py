@@ -66,6 +66,7 @@ retracting | Lookalike         | held                                | retractor
 retracting | Missing           | retracting                          | retractor
 retracting | Published         | retracting                          | retractor
 retracting | Rejected          | retracting retracted                | retractor
+retracting | Stopped           | held                                | retractor
 retracting | Submitted         | retracting                          | retractor
 retracting | Unknown           | retracting                          | retractor
 held       | RetractOrdered    | retracting cancelled                | person
