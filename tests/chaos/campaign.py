@@ -45,6 +45,8 @@ MOMENT = "at a random moment"
 FREEZE, FULL = "(slept)", "(disk full)"
 MOST_TOLD = 40
 AFTERWORK = 45.0
+LAST_LASTS = 1.2
+"""So much longer than was measured the last wave lasts, or its posts would be over before all kills are done."""
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 2
@@ -202,7 +204,7 @@ class Campaign:
     def _write(self, wave: int, share: int) -> None:
         """Put a wave of posts into the schedule, due while so many kills last."""
         pace = self.seconds / self.spent if self.spent else FIRST_GUESS
-        spread = pace * share
+        spread = pace * share * (LAST_LASTS if wave == self.waves - 1 else 1)
         if self.options.seconds:
             spread = max(SHORTEST, min(spread, self._ends_after(wave) - self.seconds))
         self.people.note_finished()
