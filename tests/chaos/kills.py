@@ -33,7 +33,7 @@ COMMON_POINTS = {
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
-OVER = (2.3, 3.1)
+OVER = (2.9, 3.3)
 """Seconds: just longer than a lease, so that others have ended it, and hardly ever looked what became of its call."""
 DEEP = (10.0, 11.0)
 """Seconds: others have shown the absence of its call by then, and made another."""
