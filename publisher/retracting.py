@@ -6,7 +6,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.events import RETRACTOR
-from publisher.domain.outcome import Finding, Gone, Rejected, Removal
+from publisher.domain.outcome import Finding, Gone, Rejected, Removal, Unknown
 from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
@@ -46,6 +46,6 @@ async def _take_down(doubt: Doubt, adapter: Adapter) -> Finding | Removal:
         finding = await adapter.follow_up(doubt.delivery.ticket)
     elif doubt.parcel is not None:
         finding = await adapter.find(doubt.parcel)
-    else:
-        return Gone()
+    else:  # no call was ever made: nothing but people's word can say that it is live
+        return Unknown(reason="by_word", is_out_of_sight=True) if receipt else Gone()
     return Gone() if isinstance(finding, Rejected) else finding

@@ -15,7 +15,7 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import OPEN, WAITING, Delivery, State
 from publisher.domain.errors import NoSuchError
-from publisher.domain.outcome import HoldReason, Missing, Rejected
+from publisher.domain.outcome import Gone, HoldReason, Missing, Rejected
 from publisher.domain.rendition import floor_sign, marker_for
 from publisher.store.board import Alert, Board, Entry, Story
 
@@ -87,8 +87,8 @@ def _taken_down(story: Story, narrator: Narrator) -> Iterator[str]:
     if delivery.state is State.RETRACTED and not delivery.attempts:
         yield say("why_gone_unsent")
     elif delivery.state is State.RETRACTED:
-        codes = {Missing: "why_gone_absent", Rejected: "why_gone_refused"}
-        yield say(codes.get(type(shown), "why_gone_read"), at=narrator.time(delivery.updated_at))
+        codes = {Missing: "why_gone_absent", Rejected: "why_gone_refused", Gone: "why_gone_read"}
+        yield say(codes.get(type(shown), "why_gone_by_word"), at=narrator.time(delivery.updated_at))
     elif delivery.state is State.RETRACTING and delivery.receipt:
         is_refused = isinstance(shown, Rejected)
         yield say("why_still_live" if is_refused else "why_maybe_live", url=delivery.receipt.url)

@@ -178,7 +178,8 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
 
 def _is_still_live(delivery: Delivery) -> bool:
     """Whether it was ordered down and is not confirmed gone."""
-    return delivery.state is State.RETRACTING and delivery.receipt is not None
+    is_ordered = delivery.state is State.RETRACTING or (delivery.state is State.HELD and delivery.is_retract_ordered)
+    return is_ordered and delivery.receipt is not None
 
 
 def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:

@@ -62,13 +62,18 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
         outbox = Outbox(books)
         after = await apply_ruling(outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"])
         pauses, runs = covering(await board.pauses(), after), await is_running(board)
-    code = "ruled_live_by_word" if order["second"] else f"ruled_{ruling.value}"
-    terminal.say(code, subject=narrator.subject(after), **order)
+    terminal.say(_answer(ruling, after, by_word=bool(order["second"])), subject=narrator.subject(after), **order)
     if ruling is Ruling.RESEND:
         for pause in pauses:
             click.echo(narrator.pause("still_paused", pause), err=True)
     if after.state in OPEN and not runs:
         terminal.note("no_daemon_hint")
+
+
+def _answer(ruling: Ruling, after: Delivery, *, by_word: bool) -> str:
+    """Name the words for what a ruling led to: after a retraction nothing is sent, and nothing counts as failed."""
+    ended = {State.RETRACTED: "ruled_retracted", State.CANCELLED: "ruled_cancel"}
+    return ended.get(after.state) or ("ruled_live_by_word" if by_word else f"ruled_{ruling.value}")
 
 
 @command("resend")

@@ -331,6 +331,8 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
                 raise IllegalStepError("a ruling that it is live names no receipt")
             live = _live(ruled, Published(receipt=event.receipt), moment)
             return live if live.state is State.HELD else replace(live, reason=event.reason)
+        case State.FAILED if ruled.is_retract_ordered:
+            return replace(ruled, state=State.RETRACTED, ticket=None)  # what was to be taken down is not live
         case State.CANCELLED if ruled.is_incomplete and not ruled.is_retract_ordered:
             return replace(ruled, state=State.PUBLISHED, ticket=None)  # the rest is not wanted; what is live stays
         case State.FAILED | State.EXPIRED if ruled.is_incomplete and not ruled.is_retract_ordered:

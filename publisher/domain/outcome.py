@@ -114,7 +114,7 @@ class Unknown:
     """Anything else. A guess is never made from here.
 
     `is_duplicate` says that the platform claims to have these words already: nothing is sent again after that.
-    `is_out_of_sight` says that nothing which can be read shows the post any more, or ever did: no later look tells it.
+    `is_out_of_sight` says that nothing which can be read shows the post now, and that more looks will hardly show it.
     """
 
     reason: str

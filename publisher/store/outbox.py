@@ -384,12 +384,16 @@ class Outbox:
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
 
     def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked_at: datetime) -> Event:
-        """Leave what no look can show any more to a person, once its call can lead to nothing more."""
-        settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
-        if settled_at is None or asked_at <= settled_at:
-            return finding
+        """Leave what no look can show any more to a person, once its call can lead to nothing more.
+
+        What is to be taken down while the platform or a person still works on it is looked for on and on.
+        """
+        if delivery.attempts:
+            settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
+            if settled_at is None or asked_at <= settled_at:
+                return finding
         if delivery.state is State.RETRACTING:
-            return Stopped(reason=HoldReason.CANNOT_RETRACT)
+            return finding if delivery.ticket else Stopped(reason=HoldReason.CANNOT_RETRACT)
         return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
 
     def _follow_task(self, unit: Unit, delivery: Delivery, task: Task, finding: Finding) -> Finding:

@@ -26,7 +26,8 @@ LASTS = timedelta(days=1)
 BOUNDS = {"rss": 250e6, "handles": 120}
 """Bytes and open files of one daemon, however much has gone through its hands."""
 DUMP = "server.dump"
-WATCH_EVERY = 3600.0
+WATCH_EVERY = 7200.0
+"""Seconds from one look at an account to the next, where they are farthest apart."""
 DAYS_AHEAD = 2
 RESENDS = {"weibo": True, "wechat": True, "tieba": False}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -23,7 +23,7 @@ NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "re
 UNMADE = frozenset({*RULES, ABSENT, "captcha"})
 """Holds of what was never made."""
 UNSEEN = frozenset({"cannot_check", "cannot_retract"})
-"""Holds of what no list ever shows: only what is mass-sent may end so, whether it was made or not."""
+"""Holds of what no list ever shows: only what is mass-sent may end so, made or not, and there may be few."""
 EXPLAINED = {
     "captcha": ("captcha",),
     "wrong_account": ("wrong_account",),
@@ -138,7 +138,7 @@ def judge(
             verdict.lost.pop()
             verdict.refused += 1
     verdict.wrong += [f"in the status, but never planned: {_name(duty)}" for duty in shown.keys() - wanted.keys()]
-    spared = sum(number for reason, number in verdict.held.items() if reason in RULES)
+    spared = sum(number for reason, number in verdict.held.items() if reason in RULES | UNSEEN)
     if spared > max(FEW_HELD, MOST_HELD * len(wanted)):
         verdict.too_many.append(f"too many held: {dict(verdict.held)}")
     return verdict
@@ -189,7 +189,9 @@ def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
     """Give the hold if a rule demands it here."""
     if hold in RULES or (hold == "edited" and duty[0] in task.edited):
         return hold
-    if (hold == ABSENT and duty[1] in task.only_once) or (hold in UNSEEN and duty in task.mass_sent):
+    if hold == ABSENT and duty[1] in task.only_once:
+        return hold
+    if duty in task.mass_sent and hold == ("cannot_retract" if "retracted" in task.wanted[duty] else "cannot_check"):
         return hold
     return hold if seen.explains(task.identities[duty[1]], EXPLAINED.get(hold, ())) else None
 

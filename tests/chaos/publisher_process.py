@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -163,12 +164,13 @@ class Publisher:
         self.orders.append(order(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
-        """Note how much memory, in bytes, and how many files a daemon holds; a dead one holds nothing."""
+        """Note how much memory, in bytes, a daemon has held at most, and how many files it holds, if it is alive."""
         process = Path(f"/proc/{daemon.pid}")
         with contextlib.suppress(OSError):
             handles = len(list((process / "fd").iterdir()))
-            pages = int((process / "statm").read_text("ascii").split()[1])
-            self.measured.append({"rss": float(pages * resource.getpagesize()), "handles": float(handles)})
+            most = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text("ascii"))
+            if most:
+                self.measured.append({"rss": float(most[1]) * 1024, "handles": float(handles)})
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""

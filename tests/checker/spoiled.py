@@ -46,6 +46,10 @@ def duty_of(run: Artefacts, name: str) -> Row:
     return next(one for one in run.documents["plan"]["duties"] if one["post"] == told(name))
 
 
+def status_of(run: Artefacts, name: str) -> Row:
+    return next(one for one in run.documents["status"] if one["post"] == told(name))
+
+
 def entry_of(run: Artefacts, post: Row, kind: str) -> Row:
     return next(one for one in run.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
 
@@ -150,12 +154,14 @@ def hidden_hold(run: Artefacts) -> None:
 
 def left_in_doubt(run: Artefacts) -> None:
     row_of(run, "found")["state"] = "unknown"
+    status_of(run, "found")["state"] = "unknown"
 
 
 def looked_at_for_ever(run: Artefacts) -> None:
     """A look is no progress."""
     ended = seconds(run.documents["plan"]["ended_at"]) or 0.0
     row_of(run, "found").update(state="unknown", updated_at=round(ended * 1e6))
+    status_of(run, "found")["state"] = "unknown"
 
 
 def ended_without_reason(run: Artefacts) -> None:

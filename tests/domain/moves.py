@@ -285,7 +285,7 @@ class Moves:
             return
         for finding in (*self._list(scene), *_follow_up(scene)):
             yield from self._found(scene, finding, Role.RETRACTOR)
-        lost = Stopped(reason=HoldReason.CANNOT_RETRACT)  # what is asked after by its ticket is never out of sight
+        lost = Stopped(reason=HoldReason.CANNOT_RETRACT)  # what has a ticket is not handed over
         if not scene.books.has_ticket and (after := self._bring(scene, lost, Role.RETRACTOR)):
             yield "out of sight", after
 

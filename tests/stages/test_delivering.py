@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Busy, NotSent, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.events import DELIVERER, Stopped
+from publisher.domain.outcome import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
 from publisher.domain.post import PostId
 from publisher.keeping import keep, settle_the_dead
 from publisher.reconciling import reconcile_due
@@ -163,6 +164,18 @@ async def test_f77_a_retraction_of_a_doubt_first_finds_then_removes(open_desk, w
     await run_on(desk, adapters, world, minutes=2)
     assert (await state_of(desk)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
+
+
+async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, world):
+    """F77: no call was ever made that could be looked for; two people saw it, so a person must take it down."""
+    desk, _fake, adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START + timedelta(hours=1)))
+    held = await desk.outbox.apply((await state_of(desk)).id, Stopped(reason=HoldReason.POISON), DELIVERER)
+    await rule(desk.outbox, held, Ruling.LIVE, by="li", second="wang", reason="both saw it", url="https://x.cn")
+    await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=2)
+    after = await state_of(desk)
+    assert (after.state, after.reason) == (State.HELD, "cannot_retract")
 
 
 async def test_a_retraction_of_what_never_was_live_ends_too(open_desk, world):

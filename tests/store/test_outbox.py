@@ -497,7 +497,20 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     [alert] = await Board(desk.books).alerts()
     assert alert.code == "held.cannot_retract"
     ended = await rule(desk.outbox, after, Ruling.NOT_LIVE, by="li", reason="deleted by hand")
-    assert ended.state is State.FAILED
+    assert ended.state is State.RETRACTED
+
+
+async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_on(open_desk, world):
+    """F77: as long as the platform works on it, it may still go live, though no list shows it yet."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    lease, _parcel = await intended(desk)
+    await desk.outbox.settle(lease, Submitted(ticket=Ticket(number="7"), look_again_at=world.now()))
+    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
+    world.pass_time(timedelta(hours=1))
+    [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
+    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.now())
+    assert after.state is State.RETRACTING
 
 
 async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):

@@ -238,6 +238,32 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     assert len([entry for entry in acts if entry["endpoint"]]) == 6
 
 
+def test_f77_a_lost_mass_send_that_is_to_be_taken_down_goes_to_a_person(workspace, simulator, wait_until):
+    """F77: no list shows a mass send, so it is held; told to take it down by hand, a person says when it is done."""
+    file = workspace.folder / "publisher.toml"
+    text = file.read_text("utf-8")
+    file.write_text(text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8")
+    fault = {"platform": "wechat", "endpoint": "/cgi-bin/message/mass/sendall", "nth": [1]}
+    simulator.post("/_sim/faults", {**fault, "fault": {"kind": "drop_after"}})
+    workspace.write_schedule(post("p", extra="urgent = true").replace('["all"]', '["beijing-wechat"]'))
+    workspace.start()
+
+    def standing():
+        return {(item["state"], item["reason"]) for item in workspace.status()["deliveries"]}
+
+    wait_until(lambda: standing() == {("held", "cannot_check")})
+    workspace.publisher("retract", "p", "--by", "li", "--reason", "wrong")
+    wait_until(lambda: standing() == {("held", "cannot_retract")})
+    assert "held.cannot_retract" in {alert["code"] for alert in workspace.status()["alerts"]}
+    assert "not-live" in workspace.publisher("why", "p")
+    assert "由 li 确认" in workspace.publisher(
+        "rule", "p@beijing-wechat", "not-live", "--by", "li", "--reason", "deleted"
+    )
+    assert set(workspace.states().values()) == {"retracted"}
+    assert "由人确认" in workspace.publisher("why", "p")
+    assert len(simulator.get("/_sim/posts")) == 1
+
+
 def give_history(simulator):
     """Let each account have an older post, so that a list can prove something."""
     simulator.post("/_sim/clock", {"shift": -3600})

@@ -224,7 +224,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
         ours = accounts.get((copy.platform, copy.account), [])
         if not ours or copy.is_removed or not copy.is_visible or copy.created < began:
             continue
-        young = ended - copy.created < _watched_within(history, copy)
+        young = ended - copy.created < _watched_within(history, copy) + LATE
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
         if not is_ours and not _is_told(history, copy, young=young):
             evidence = (f"posts:{copy.id}",)
