@@ -23,8 +23,10 @@ REST_WITHIN = 60.0
 """Seconds after which what has not moved is stuck; a campaign waits longer for anything to move."""
 LASTS = timedelta(days=1)
 """How long a post holds true that says nothing else."""
-BOUNDS = {"rss": 250e6, "handles": 120}
-"""Bytes and open files of one daemon, however much has gone through its hands."""
+RSS, RSS_EACH = 250e6, 2e3
+"""Bytes that a daemon may hold at most, and more for each delivery, as the schedule is read whole."""
+HANDLES, HANDLES_EACH = 60, 2
+"""Files that a daemon may have open at most, and more for each account: a call and a read."""
 DUMP = "server.dump"
 WATCH_EVERY = 7200.0
 """Seconds from one look at an account to the next, where they are farthest apart."""
@@ -39,7 +41,7 @@ def save(folder: Path, campaign: "Campaign") -> None:
     settings = tomllib.loads((campaign.workspace.folder / "publisher.toml").read_text("utf-8"))
     _write_array(folder / "posts.json", campaign.platforms.posts())
     _write(folder / "status.json", campaign.publisher.status())
-    _write(folder / "settings.json", _settings(settings))
+    _write(folder / "settings.json", _settings(settings, campaign.options.deliveries))
     _write(folder / "plan.json", _plan(campaign))
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
     orders = sorted((order for one in campaign.publishers for order in one.orders), key=lambda order: order["at"])
@@ -87,7 +89,7 @@ def _write_lines(file: Path, lines: Iterable[Any]) -> None:
         to.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def _settings(settings: dict[str, Any]) -> dict[str, Any]:
+def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
     limits = {
         name: {key: _seconds(value) for key, value in table.items()} for name, table in settings["limits"].items()
     }
@@ -96,7 +98,10 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
         "rest_within": REST_WITHIN,
-        "bounds": BOUNDS,
+        "bounds": {
+            "rss": RSS + RSS_EACH * deliveries,
+            "handles": HANDLES + HANDLES_EACH * len(settings["account"]),
+        },
         "recover_within": 0,
         "platforms": {
             name: {
