@@ -117,6 +117,8 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "reconcile.before_commit"),
 )
 """Where, for how long and beside what a daemon sleeps, or just does not; each comes once before any comes again."""
+TOGETHER = _sleep(OVER, "http.after_reply")
+"""Every other sleep, where several work: whoever has read an answer, and not written it down, loses its lease to them."""
 STEP = 3
 """By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
 
@@ -140,6 +142,7 @@ class Deck:
     _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
+    _sleeps: int = 0
 
     def deal(self, *, may_order: bool = True, is_behind: bool = False) -> Kill:
         self._last = Kill(after=CATCH_UP) if is_behind else self._deal(may_order=may_order)
@@ -179,7 +182,10 @@ class Deck:
     def _sleep(self, after: float, *, may_order: bool) -> Kill:
         """Deal the next sleep; one with an order waits for whoever people give orders to."""
         sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
-        if sleep.order and not may_order:
+        self._sleeps += 1
+        if self.workers > 1 and self._sleeps % 2 == 0:
+            sleep, lasts = TOGETHER
+        elif sleep.order and not may_order:
             sleep, lasts = ANYWHERE
         else:
             self.next_sleep += 1
