@@ -118,7 +118,7 @@ SLEEPS: Sequence[Sleep] = (
 )
 """Where, for how long and beside what a daemon sleeps, or just does not; each comes once before any comes again."""
 TOGETHER = _sleep(OVER, "http.after_reply")
-"""Every other sleep, where several work: whoever has read an answer, and not written it down, loses its lease to them."""
+"""Every other sleep, where several work: who has read an answer and not written it down loses its lease to them."""
 STEP = 3
 """By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
 
