@@ -468,16 +468,24 @@ async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_
     assert (again.state, again.reason) == (State.HELD, "not_seen")
 
 
+async def looked_in_vain(desk, world, state, by):
+    """Let a look before the settle time and one after it show nothing; give the state after each, and the delivery."""
+    states = []
+    for wait in (timedelta(seconds=31), timedelta(minutes=10)):
+        world.pass_time(wait)
+        [doubt] = await desk.outbox.doubts([state], 10)
+        finding = Unknown(reason="list_too_short", is_out_of_sight=True)
+        after = await desk.outbox.learn(doubt, finding, by, asked_at=world.now())
+        states.append(after.state)
+    return states, after
+
+
 async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_light_any_more(open_desk, world):
     """F53: others have posted so much since that no list can show it; its account is not kept silent for hours."""
     desk = await open_desk()
     await doubtful(desk)
-    for wait, state in ((timedelta(seconds=31), State.UNKNOWN), (timedelta(minutes=10), State.HELD)):
-        world.pass_time(wait)
-        [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-        finding = Unknown(reason="list_too_short", is_out_of_sight=True)
-        after = await desk.outbox.learn(doubt, finding, RECONCILER, asked_at=world.now())
-        assert after.state is state
+    states, after = await looked_in_vain(desk, world, State.UNKNOWN, RECONCILER)
+    assert states == [State.UNKNOWN, State.HELD]
     assert after.reason == "cannot_check"
 
 
@@ -487,12 +495,8 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     await doubtful(desk)
     delivery = await only(desk)
     await desk.outbox.apply(delivery.id, RetractOrdered(reason="wrong"), person("li"))
-    for wait, state in ((timedelta(seconds=31), State.RETRACTING), (timedelta(minutes=10), State.HELD)):
-        world.pass_time(wait)
-        [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-        finding = Unknown(reason="draft_consumed", is_out_of_sight=True)
-        after = await desk.outbox.learn(doubt, finding, RETRACTOR, asked_at=world.now())
-        assert after.state is state
+    states, after = await looked_in_vain(desk, world, State.RETRACTING, RETRACTOR)
+    assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "cannot_retract"
     [alert] = await Board(desk.books).alerts()
     assert alert.code == "held.cannot_retract"
