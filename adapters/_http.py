@@ -36,8 +36,8 @@ _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 Trouble = NotSent | Unknown
 
 
-class _LeaseOverError(Exception):
-    """The first byte would have left after the parcel's `start_by`."""
+class _NotBegunError(Exception):
+    """The creating call may not begin, right before its first byte; the text is the reason of the outcome."""
 
 
 class _BodyTooLargeError(Exception):
@@ -153,12 +153,15 @@ async def warm_up() -> None:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one request came, as the transport tells it.
+    """How far one request came, as the transport reports it.
 
-    `began` says that writing the request's head started: from there on nobody can prove that nothing left.
+    `may_begin` is awaited before the way to the host is opened and again right before the first byte, `begin` called
+    last: both may raise _NotBegunError. `began` says that writing the request's head started: from there on nobody can
+    prove that nothing left.
     """
 
-    before_first_byte: Callable[[], None]
+    may_begin: Callable[[], Awaitable[None]]
+    begin: Callable[[], None]
     failpoint: Callable[[str], None]
     was_handed_over: bool = False
     is_traced: bool = False
@@ -170,7 +173,8 @@ class _Progress:
         match event.partition(".")[2]:
             case "send_request_headers.started":
                 self.failpoint("http.after_connect")
-                self.before_first_byte()
+                await self.may_begin()
+                self.begin()
                 self.began = True
             case "send_request_headers.complete":
                 self.failpoint("http.mid_body")
@@ -179,8 +183,8 @@ class _Progress:
 
     def blame(self, error: Exception) -> Trouble:
         """Say what an error means: NotSent where the transport proves that no byte of the request left."""
-        if isinstance(error, _LeaseOverError):
-            return NotSent(reason="lease_over")
+        if isinstance(error, _NotBegunError):
+            return NotSent(reason=str(error))
         if not self.was_handed_over:
             return NotSent(reason="timeout")
         is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
@@ -220,12 +224,17 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+async def _yes() -> None:
+    return
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
-    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
-    `may_go` right before a creating call: whether people still want it.
+    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone. Of a
+    creating call, `may_go` is asked when its turn comes and again right before its first byte, however long the way
+    there took; then `begin` writes down that it begins, and no byte leaves where that fails with OSError.
     `failpoint` marks the places where a creating call may die.
     """
 
@@ -234,6 +243,7 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    begin: Callable[[Parcel], None] | None = None
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -256,15 +266,22 @@ class LoginHttp:
         return await tries(self._ask_once, call)
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of an attempt, once, unless its lease is over before the first byte."""
+        """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
 
-        def check_lease() -> None:
+        async def may_begin() -> None:
+            if self.may_go is not None and not await self.may_go(parcel):
+                raise _NotBegunError("stopped")
             if self.monotonic() > parcel.start_by:
-                raise _LeaseOverError
+                raise _NotBegunError("lease_over")
 
-        if self.may_go is not None and not await self.may_go(parcel):
-            return NotSent(reason="stopped")
-        progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
+        def begin() -> None:
+            try:
+                if self.begin is not None:
+                    self.begin(parcel)
+            except OSError as error:
+                raise _NotBegunError("not_recorded") from error
+
+        progress = _Progress(may_begin=may_begin, begin=begin, failpoint=self.failpoint)
         answer = await self._call(call, progress, CREATE_CAP)
         if isinstance(answer, Reply):
             self.failpoint("http.after_reply")
@@ -273,7 +290,7 @@ class LoginHttp:
         return answer
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
-        progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
+        progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
         return await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
 
     async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
@@ -291,14 +308,14 @@ class LoginHttp:
                 number, asked, reply = self._replies.get(call.url, (0, None, None))
                 if may_share and reply and number > begun and asked == call:
                     return reply
-                progress.before_first_byte()
+                await progress.may_begin()
                 progress.was_handed_over = True
                 self._begun = number = self._begun + 1
                 answer = await self._send(request, cap)
                 if may_share and isinstance(answer, Reply):
                     self._replies[call.url] = number, call, answer
                 return answer
-        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
+        except (_NotBegunError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
             return progress.blame(error)
         finally:
             self._waiting -= 1

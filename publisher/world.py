@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from publisher.domain.errors import PublisherError
 
@@ -97,6 +98,13 @@ class World:
     def is_set_ahead(self) -> bool:
         """Whether the clock was set ahead and nobody has heeded it yet: waits seem longer than they were."""
         return self.clocks().set_since(self.heeded) > LITTLE
+
+    def boot(self) -> str | None:
+        """Return the name of the machine's present boot, None where the system has none."""
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
+        except OSError:
+            return None
 
     async def sleep_until(self, instant: datetime) -> None:
         """Wait for an instant; return at once when it has passed."""

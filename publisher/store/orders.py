@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WAITING, Delivery, State
@@ -108,10 +108,12 @@ class Orders:
             now = self.books.world.now()
             body = unit.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
             expires_at = occurrence_of(read_post(body), ONCE, now).expires_at  # it holds true from now, not from then
+            values = {"due_at": now, "next_at": now, "expires_at": expires_at, "updated_at": now}
+            last_first_call_at = literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_late
             done = unit.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
-                .values(due_at=now, next_at=now, expires_at=expires_at, updated_at=now, version=DELIVERY.c.version + 1)
+                .values(**values, last_first_call_at=last_first_call_at, version=DELIVERY.c.version + 1)
             )
             write_audit(unit, now, by, event="SentNow", subject=post)
             return done.rowcount
@@ -124,10 +126,12 @@ class Orders:
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
             expires_at = occurrence_of(post, ONCE, now).expires_at
+            has_called = DELIVERY.c.last_first_call_at.is_(None)
             values = {
                 "is_urgent": True,
                 "expires_at": expires_at,
                 "max_late": expires_at - now,  # a doubt about the original may take longer than most posts may
+                "last_first_call_at": case((has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)),
                 "updated_at": now,
                 "version": DELIVERY.c.version + 1,
             }

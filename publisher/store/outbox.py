@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, RowMapping, case, func, literal, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, func, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -17,7 +17,6 @@ from publisher.domain.events import (
     Actor,
     Claimed,
     Event,
-    ExpiryPassed,
     Released,
     Stopped,
 )
@@ -41,8 +40,8 @@ from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
 from publisher.store.books import KEPT_BY_DOUBT, REWRITE, Books, Change
 from publisher.store.breaker import is_puzzling, trip
-from publisher.store.claims import choose, is_begun, may_start
-from publisher.store.conditions import is_paused, ordered_mode, stands
+from publisher.store.claims import HORIZON, choose, is_begun, may_start
+from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
 from publisher.store.intents import Declined, announce
@@ -79,6 +78,14 @@ TLS_FAILURES = 3
 LONGEST_REST = timedelta(days=1)
 """A platform that asks for more is asked again after this."""
 
+_MAY_GO_ON = select(DELIVERY.c.id).where(
+    DELIVERY.c.id == bindparam("delivery"),
+    DELIVERY.c.attempts == bindparam("attempt"),
+    stands(DELIVERY, State.SENDING),
+    may_call(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
+    func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
@@ -105,8 +112,7 @@ class Outbox:
         if not is_ready(self.books, unit):
             return []
         now = self.books.world.now()
-        deliveries = choose(self.books, unit, limit)
-        changes = [self._taking(delivery, now) for delivery in deliveries]
+        changes = [self._taking(delivery, now) for delivery in choose(self.books, unit, limit)]
         leases = [
             Lease(
                 delivery=after.id,
@@ -124,9 +130,6 @@ class Outbox:
         return leases
 
     def _taking(self, delivery: Delivery, now: datetime) -> Change:
-        if now >= delivery.expires_at or delivery.is_too_late(now):
-            reason = "expired" if now >= delivery.expires_at else "too_late"
-            return Change(before=delivery, event=ExpiryPassed(reason=reason))
         until = max(now, delivery.due_at) + self.books.patience(delivery.account).lease
         return Change(before=delivery, event=Claimed(), lease_until=until)
 
@@ -139,7 +142,8 @@ class Outbox:
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(may_start(DELIVERY))
         )
-        facts = {"accounts": self.books.speaking}
+        now = self.books.world.now()
+        facts = {"accounts": self.books.speaking, "now": now, "due_by": now + HORIZON}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
         kept_rows = [row for row in rows if row.reason == KEPT_BY_DOUBT and row.next_at]
@@ -170,24 +174,28 @@ class Outbox:
         self.books.put_down(lease.delivery, lease.epoch)
 
     async def may_go_on(self, parcel: Parcel) -> bool:
-        """Whether nobody has stopped a call since its intent was written: no pause, no order, no mode, no expiry."""
+        """Ask once more, right before the first byte of an announced call, whether it may begin.
+
+        While the database cannot be asked, it may not.
+        """
         settled = self.books.terms[parcel.account].account.mode.value
-        query = select(DELIVERY.c.id).where(
-            DELIVERY.c.id == parcel.delivery,
-            DELIVERY.c.attempts == parcel.attempt,
-            DELIVERY.c.expires_at > self.books.world.now(),
-            DELIVERY.c.is_withdrawn.is_(False),
-            DELIVERY.c.is_retract_ordered.is_(False),
-            stands(DELIVERY, State.SENDING),
-            ~is_paused(DELIVERY),
-            func.coalesce(ordered_mode(DELIVERY), settled) == Mode.API.value,
-        )
-        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
+        facts = {
+            "delivery": parcel.delivery,
+            "attempt": parcel.attempt,
+            "now": self.books.world.now(),
+            "settled": settled,
+        }
+        try:
+            return await self.books.database.read(lambda connection: connection.scalar(_MAY_GO_ON, facts)) is not None
+        except DBAPIError as error:
+            log.warning("call_not_confirmed", delivery=parcel.delivery, error=type(error).__name__)
+            return False
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
         after = await self._write_down(lease, outcome)
         self.books.put_down(lease.delivery, lease.epoch)
+        self.books.calls.forget(after.id, after.attempts)
         await self.books.world.failpoint("outcome.after_commit")
         return after
 

@@ -1,24 +1,34 @@
 """The keeper's rounds: time passes, leases end, waits are over."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, literal, or_, select, true
 
-from publisher.domain.delivery import ENDED, Delivery, State
+from publisher.domain.delivery import ENDED, UNWANTED, Delivery, State
 from publisher.domain.events import KEEPER, Event, ExpiryPassed, LeaseLapsed, Ripened, Stopped, Withdrawn
-from publisher.domain.outcome import HoldReason
+from publisher.domain.outcome import HoldReason, NotSent
+from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import reminder_due, task_of, why_hold
-from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, stands_open
+from publisher.store.books import SUPERSEDED, Books, Change
+from publisher.store.claims import HORIZON
+from publisher.store.conditions import (
+    is_late,
+    is_paused,
+    is_resting,
+    is_superseded,
+    original_is_live,
+    stands,
+    stands_open,
+)
 from publisher.store.engine import Unit
-from publisher.store.ledger import end_attempts, subject_of, tell_once, write_alert
+from publisher.store.ledger import end_attempts, subject_of, tell, tell_once, write_alert
 from publisher.store.rows import ALERT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
+from publisher.telemetry import log
 
-HORIZON = timedelta(seconds=2)
-"""How long before its instant a delivery is made ready, so that at the instant only the call is left."""
 GROUP = 200
 MOST_RIPENED = 1000
 """How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
@@ -46,15 +56,33 @@ class Rounds:
         return urgent + await self._each(of_age, lambda _: Ripened(), most=MOST_RIPENED)
 
     async def expire(self) -> int:
-        """End what waits past its expiry, and say what kept it back. Returns how many."""
+        """End what waits past its expiry, is too late, or was overtaken by a later instant. Returns how many."""
         now = self.books.world.now()
         waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
+        overtaken = await self._supersede()
+        instant = literal(now, DELIVERY.c.due_at.type)
+        late = await self._each(
+            and_(stands(DELIVERY, State.DUE, State.RETRY_WAIT), is_late(DELIVERY, instant)),
+            lambda _: ExpiryPassed(reason="too_late"),
+        )
         passed = and_(waiting, DELIVERY.c.expires_at <= now)
         stopped = await self._each(and_(passed, is_paused(DELIVERY)), lambda _: ExpiryPassed(reason="expired_paused"))
         without = and_(passed, ~original_is_live(DELIVERY))
         orphaned = await self._each(without, lambda _: ExpiryPassed(reason="expired_original"))
         rested = await self._each(and_(passed, is_resting(now)), lambda _: ExpiryPassed(reason="expired_resting"))
-        return stopped + orphaned + rested + await self._each(passed, _outwaited)
+        outwaited = await self._each(passed, _outwaited)
+        return overtaken + late + stopped + orphaned + rested + outwaited
+
+    async def _supersede(self) -> int:
+        """End the missed instants of repeating posts but for the newest, with one alert for each post."""
+        instant = literal(self.books.world.now(), DELIVERY.c.due_at.type)
+        has_come = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= instant)
+        waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRY_WAIT))
+        return await self._each(
+            and_(waiting, is_superseded(DELIVERY, instant)),
+            lambda _: ExpiryPassed(reason=SUPERSEDED),
+            report=_report_missed,
+        )
 
     async def lapse(self) -> int:
         """End leases that ran out, whoever's they were. Returns how many.
@@ -74,7 +102,15 @@ class Rounds:
         """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""
         is_own = DELIVERY.c.worker == self.books.worker
         which = is_own if self.books.database.is_shared else true()
-        return await self._lapse(which, lambda _: LeaseLapsed(), waits=True)
+        lapsed = await self._lapse(which, self._left_behind, waits=True)
+        try:
+            self.books.calls.start()
+        except OSError as error:  # then a death leaves doubts as a power cut does, and the journal refuses calls
+            log.warning("call_record_unwritable", error=error.strerror)
+        return lapsed
+
+    def _left_behind(self, delivery: Delivery) -> LeaseLapsed:
+        return LeaseLapsed(has_begun=self.books.calls.may_have_begun(delivery.id, delivery.attempts))
 
     async def _lapse(
         self, which: ColumnElement[bool], event_for: Callable[[Delivery], Event | None], *, waits: bool = False
@@ -83,8 +119,11 @@ class Rounds:
         return await self._each(held, event_for, ends_attempts=True, waits=waits)
 
     def _lapsed(self, delivery: Delivery) -> LeaseLapsed | None:
-        """Leave what has come into this process's hand, or has got its intent, since the round began."""
-        return None if self.books.has_in_hand(delivery) else LeaseLapsed()
+        """Leave what has come into this process's hand, or has got its intent, since the round began.
+
+        The process may not start the call of a lease that is over, so its own record tells whether one has begun.
+        """
+        return None if self.books.has_in_hand(delivery) else self._left_behind(delivery)
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""
@@ -95,9 +134,7 @@ class Rounds:
             original.c.state.not_in([state.value for state in ENDED]),
         )
         orphaned = and_(stands(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~hopeful)
-        return await self._each(
-            orphaned, lambda _: Withdrawn(reason="original_not_live"), alert="cancelled.original_not_live"
-        )
+        return await self._each(orphaned, lambda _: Withdrawn(reason="original_not_live"), report=_report_orphans)
 
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many.
@@ -129,7 +166,7 @@ class Rounds:
         if delivery.state is not State.SUBMITTED:
             return None
         if task := task_of(delivery.ticket):
-            reminder = None if delivery.is_withdrawn else reminder_due(task, delivery.expires_at, now)
+            reminder = None if delivery.desired in UNWANTED else reminder_due(task, delivery.expires_at, now)
             return reminder.value if reminder else None
         since = delivery.submitted_at or now
         return "review_slow" if now >= since + self.books.patience(delivery.account).review_alert else None
@@ -161,7 +198,7 @@ class Rounds:
         *,
         ends_attempts: bool = False,
         waits: bool = False,
-        alert: str | None = None,
+        report: Callable[[Unit, Sequence[Delivery]], None] | None = None,
         most: int | None = None,
     ) -> int:
         """Bring the keeper's event to every delivery that meets the condition, or to the first so many, in groups.
@@ -187,14 +224,32 @@ class Rounds:
                     if (event := event_for(delivery)) is not None
                 ]
                 if ends_attempts:
-                    end_attempts(unit, now, [(change.before.id, change.before.epoch, None) for change in changes])
-                for ended in self.books.change_all(unit, changes, KEEPER):
-                    if alert and ended.state in ENDED:
-                        write_alert(unit, now, alert, ended)
+                    end_attempts(unit, now, [_ended_attempt(change) for change in changes])
+                afters = self.books.change_all(unit, changes, KEEPER)
+                if report:
+                    report(unit, [after for after in afters if after.state in ENDED])
                 return len(changes)
 
             changed += await self.books.database.write(operation)
         return changed
+
+
+def _ended_attempt(change: Change) -> tuple[DeliveryId, int, NotSent | None]:
+    is_proven = isinstance(change.event, LeaseLapsed) and not change.event.has_begun
+    return change.before.id, change.before.epoch, NotSent(reason="never_began") if is_proven else None
+
+
+def _report_orphans(unit: Unit, ended: Sequence[Delivery]) -> None:
+    for delivery in ended:
+        write_alert(unit, delivery.updated_at, "cancelled.original_not_live", delivery)
+
+
+def _report_missed(unit: Unit, ended: Sequence[Delivery]) -> None:
+    """Alert once for each post, whatever number of its instants and accounts were missed."""
+    missed = Counter(delivery.key.post for delivery in ended)
+    for post, number in missed.items():
+        facts = {"post": post, "number": str(number)}
+        tell(unit, ended[0].updated_at, "occurrences_missed", post, facts)
 
 
 def _outwaited(delivery: Delivery) -> ExpiryPassed:

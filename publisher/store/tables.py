@@ -136,13 +136,7 @@ class DeliveryRow(SQLModel, table=True):
             "id",
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
-        Index(
-            "suspects_by_login",
-            "login",
-            "due_at",
-            "id",
-            sqlite_where=text("state = 'due' AND deaths >= 2"),
-        ),
+        Index("repeated_by_account", "post", "account", "due_at", sqlite_where=text("label != 'once'")),
         Index(
             "next_by_state",
             "state",
@@ -202,10 +196,9 @@ class DeliveryRow(SQLModel, table=True):
     is_by_word: bool = False
     ticket: str | None = Field(default=None, sa_type=Text)
     claimed_url: str | None = None
-    was_claimed: bool = False
     was_resent: bool = False
-    is_withdrawn: bool = False
-    is_retract_ordered: bool = False
+    desired: str = Field(default="as_filed", sa_column_kwargs={"server_default": "as_filed"})
+    last_first_call_at: datetime | None = Field(default=None, sa_type=Instant)
     floors: int = Field(default=0, sa_column_kwargs=ZERO)
     floors_done: int = Field(default=0, sa_column_kwargs=ZERO)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from publisher.domain.absence import shows_absence
-from publisher.domain.delivery import Attempt, Delivery, Look, State
-from publisher.domain.events import AbsenceShown, ExpiryPassed, LeaseLapsed, RetractOrdered, Ruled, Withdrawn
+from publisher.domain.delivery import Attempt, Delivery, Desired, Look, State
+from publisher.domain.events import AbsenceShown, ExpiryPassed, LeaseLapsed, RetractOrdered, Revised, Ruled, Withdrawn
 from publisher.domain.lifecycle import advance
 from publisher.domain.outcome import Missing, Published, Rejected, Unknown
 from tests.domain.scene import ANOTHERS, LONG_AGO, SETTLE, TICK, Rules
@@ -17,6 +17,7 @@ from tests.domain.walk import (
     AN_END_COMES,
     AN_END_IS_TRUE,
     AT_MOST_ONE,
+    EDIT_HOLDS,
     ONE_RESEND,
     PUBLISHED_IS_TRUE,
     PUBLISHED_IS_WHOLE,
@@ -106,6 +107,16 @@ def checkpoint_is_lost(before: Delivery, after: Delivery, event: object) -> Deli
     return replace(after, floors_done=0) if is_lapsed else None
 
 
+def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_remembered = before.state is not State.HELD and after.desired is Desired.EDITED and isinstance(event, Revised)
+    return replace(after, desired=Desired.AS_FILED) if is_remembered and after.state is before.state else None
+
+
+def announced_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_call = before.state is State.SENDING and isinstance(event, LeaseLapsed) and after.state is State.UNKNOWN
+    return replace(after, state=State.DUE) if is_call else None
+
+
 def half_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
     def then(before: Delivery, after: Delivery, event: object) -> Delivery | None:
         is_half = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
@@ -140,6 +151,8 @@ MUTANTS = {
     "second resend after absence": (spoiled(resends_again_and_again), ONE_RESEND),
     "withdrawal is forgotten": (spoiled(stop_is_forgotten), WITHDRAWAL_HOLDS),
     "retraction is forgotten": (spoiled(stop_is_forgotten), RETRACTION_HOLDS),
+    "edit in doubt is forgotten": (spoiled(edit_is_forgotten), EDIT_HOLDS),
+    "begun call counts as not begun": (spoiled(announced_counts_as_unbegun), AT_MOST_ONE),
     "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
     "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
     "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
