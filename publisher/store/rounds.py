@@ -16,6 +16,7 @@ from publisher.store.books import SUPERSEDED, Books, Change
 from publisher.store.claims import HORIZON
 from publisher.store.conditions import (
     is_late,
+    is_off,
     is_paused,
     is_resting,
     is_superseded,
@@ -62,7 +63,13 @@ class Rounds:
         overtaken = await self._supersede()
         instant = literal(now, DELIVERY.c.due_at.type)
         late = await self._each(
-            and_(stands(DELIVERY, State.DUE, State.RETRY_WAIT), is_late(DELIVERY, instant)),
+            and_(
+                stands(DELIVERY, State.DUE, State.RETRY_WAIT),
+                is_late(DELIVERY, instant),
+                DELIVERY.c.account.in_(self.books.speaking),
+                ~or_(is_paused(DELIVERY), is_off(DELIVERY)),  # judged once it could go again
+                original_is_live(DELIVERY),
+            ),
             lambda _: ExpiryPassed(reason="too_late"),
         )
         passed = and_(waiting, DELIVERY.c.expires_at <= now)

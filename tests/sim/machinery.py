@@ -24,6 +24,7 @@ import publisher.wiring.books
 import publisher.wiring.studio
 from publisher.daemon import GRACE, Daemon, _beat
 from publisher.rendering import Templates, load_templates
+from publisher.store.call_record import CallRecord
 from publisher.store.journal import Journal
 from publisher.world import World
 from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
@@ -111,6 +112,7 @@ def made_up(
             (publisher.daemon, "_spare_the_collector", lambda: None),
             (publisher.wiring.application, "build_studio", build_once),
             (publisher.wiring.books, "Journal", _open_journal),
+            (publisher.wiring.books, "CallRecord", _open_record),
             (publisher.wiring.studio, "load_templates", _load_once),
         ):
             stack.enter_context(replaced(place, name, value))
@@ -185,6 +187,13 @@ def _open_journal(path: Path) -> Journal:
     if life is not None:
         life.ends.append(journal.close)
     return journal
+
+
+def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
+    record, life = CallRecord(path, boot and "made up"), LIFE.get()
+    if life is not None:
+        life.ends.append(record.close)
+    return record
 
 
 async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:
