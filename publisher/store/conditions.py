@@ -53,7 +53,7 @@ def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a tabl
         else_=login.c.routine_until,
     )
     is_over = exists().where(login.c.id == row.c.login, free_since + row.c.max_late < now)
-    return and_(row.c.last_first_call_at < now, is_over)
+    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
 
 
 def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias, a bound instant
