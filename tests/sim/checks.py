@@ -409,11 +409,7 @@ def i22_reload_is_all_or_nothing(simulation: Simulation) -> Iterator[str]:
         if post not in ever:
             yield f"{post} is known, but stood in no accepted schedule"
         entry = simulation.workspace.every[post]
-        if (
-            row["desired"] in ("not_here", "cancelled")
-            or entry.cron
-            or post in simulation.workspace.edited | simulation.workspace.removed
-        ):
+        if row["is_withdrawn"] or entry.cron or post in simulation.workspace.edited | simulation.workspace.removed:
             continue
         for account in entry.accounts:
             if (post, account) not in filed and versions and f'id = "{post}"' in versions[-1]["text"]:
