@@ -1,11 +1,12 @@
 """Intents, several at a time: what the guards ask is read together, and what follows is written together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
@@ -29,23 +30,30 @@ MUCH_LATER = timedelta(seconds=15)
 """The same, where an open doubt keeps back all that is due on the account, unless that ends before."""
 
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
-_FACTS = (
-    select(
-        DELIVERY,
-        RENDITION.c.body,
-        LOGIN.c.rests_until,
-        LOGIN.c.routine_until,
-        LOGIN.c.floors_until,
-        may_call(DELIVERY, _NOW).label("may_call"),
-        is_late(DELIVERY, _NOW).label("is_late"),
-        is_superseded(DELIVERY, _NOW).label("is_superseded"),
-        ordered_mode(DELIVERY).label("mode"),
-        newest_id(DELIVERY.c.account).label("newest_id"),
+
+
+def _facts(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+    """Read all that an intent asks about some deliveries, and whether a condition for their calls holds."""
+    return (
+        select(
+            DELIVERY,
+            RENDITION.c.body,
+            LOGIN.c.rests_until,
+            LOGIN.c.routine_until,
+            LOGIN.c.floors_until,
+            condition(DELIVERY, _NOW).label("may_call"),
+            is_late(DELIVERY, _NOW).label("is_late"),
+            is_superseded(DELIVERY, _NOW).label("is_superseded"),
+            ordered_mode(DELIVERY).label("mode"),
+            newest_id(DELIVERY.c.account).label("newest_id"),
+        )
+        .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
+        .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+        .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
-    .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
-    .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
-    .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
-)
+
+
+_FACTS = _facts(may_call)
 _IS_UNSEEN = or_(~stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
 """What is to be taken down and has its id needs no list."""
 _DOUBTS = (

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, case, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, func, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -78,13 +79,19 @@ TLS_FAILURES = 3
 LONGEST_REST = timedelta(days=1)
 """A platform that asks for more is asked again after this."""
 
-_MAY_GO_ON = select(DELIVERY.c.id).where(
-    DELIVERY.c.id == bindparam("delivery"),
-    DELIVERY.c.attempts == bindparam("attempt"),
-    stands(DELIVERY, State.SENDING),
-    may_call(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
-    func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
-)
+
+def _announced(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+    """Find an announced call for which the condition holds still, on an account that publishes by itself."""
+    return select(DELIVERY.c.id).where(
+        DELIVERY.c.id == bindparam("delivery"),
+        DELIVERY.c.attempts == bindparam("attempt"),
+        stands(DELIVERY, State.SENDING),
+        condition(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
+        func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
+    )
+
+
+_MAY_GO_ON = _announced(may_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
