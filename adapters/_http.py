@@ -40,6 +40,10 @@ class _LeaseOverError(Exception):
     """The first byte would have left after the parcel's `start_by`."""
 
 
+class _ClockDoubtedError(Exception):
+    """The first byte would have left while the wall clock is not confirmed."""
+
+
 class _BodyTooLargeError(Exception):
     """The reply's body is larger than the cap."""
 
@@ -47,6 +51,16 @@ class _BodyTooLargeError(Exception):
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
+
+
+_TROUBLE = (
+    _LeaseOverError,
+    _ClockDoubtedError,
+    _BodyTooLargeError,
+    httpx.TransportError,
+    httpcore.ProtocolError,
+    OSError,
+)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -181,6 +195,8 @@ class _Progress:
         """Say what an error means: NotSent where the transport proves that no byte of the request left."""
         if isinstance(error, _LeaseOverError):
             return NotSent(reason="lease_over")
+        if isinstance(error, _ClockDoubtedError):
+            return NotSent(reason="clock_doubted")
         if not self.was_handed_over:
             return NotSent(reason="timeout")
         is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
@@ -220,12 +236,21 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+def _hear_nothing(_date: str, _began: float) -> None:
+    return
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
     `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
-    `may_go` right before a creating call: whether people still want it.
+    `may_go` right before a creating call: whether people still want it; `is_clock_confirmed` right before its first
+    byte. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
     """
 
@@ -234,6 +259,8 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    is_clock_confirmed: Callable[[], bool] = _always
+    hear_date: Callable[[str, float], None] = _hear_nothing
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -256,15 +283,17 @@ class LoginHttp:
         return await tries(self._ask_once, call)
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of an attempt, once, unless its lease is over before the first byte."""
+        """Make the one call of an attempt, once; not after its lease, nor while the clock is in doubt."""
 
-        def check_lease() -> None:
+        def check_start() -> None:
             if self.monotonic() > parcel.start_by:
                 raise _LeaseOverError
+            if not self.is_clock_confirmed():
+                raise _ClockDoubtedError
 
         if self.may_go is not None and not await self.may_go(parcel):
             return NotSent(reason="stopped")
-        progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
+        progress = _Progress(before_first_byte=check_start, failpoint=self.failpoint)
         answer = await self._call(call, progress, CREATE_CAP)
         if isinstance(answer, Reply):
             self.failpoint("http.after_reply")
@@ -298,7 +327,7 @@ class LoginHttp:
                 if may_share and isinstance(answer, Reply):
                     self._replies[call.url] = number, call, answer
                 return answer
-        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
+        except _TROUBLE as error:
             return progress.blame(error)
         finally:
             self._waiting -= 1
@@ -306,8 +335,11 @@ class LoginHttp:
                 self._replies.clear()
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+        began = self.monotonic()
         async with _closing(await self.transport.handle_async_request(request)) as response:
             body = await _read(response, cap)
+        if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
+            self.hear_date(response.headers["date"], began)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason="reply_encoded")
         return Reply(status=response.status_code, headers=dict(response.headers), body=body)

@@ -139,7 +139,9 @@ def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Map
 
 def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) -> tuple[str, Event] | None:
     """Give the first guard that says no, and what follows; None when the call may start."""
-    now = books.world.now()
+    now = books.world.confirmed_now()
+    if now is None:
+        return "clock_unconfirmed", Released()
     readable = books.terms[delivery.account].traits.readable
     if now >= delivery.expires_at:
         return "expired", ExpiryPassed()
