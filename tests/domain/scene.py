@@ -93,7 +93,7 @@ class Scene(NamedTuple):
     fuses: tuple[int, ...] = ()
     copies: tuple[Copy, ...] = ()
     ended: int | None = None
-    looks: tuple[tuple[str, bool], ...] = ()
+    looks: tuple[str, ...] = ()
     resends: int = 0
     beneath: str = ""
 
