@@ -49,6 +49,15 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+_TROUBLE = (
+    _NotBegunError,
+    _BodyTooLargeError,
+    httpx.TransportError,
+    httpcore.ProtocolError,
+    OSError,
+)
+
+
 class _Stream(httpcore.AsyncNetworkStream):
     """One connection's bytes. Errors stay asyncio's own: they say best what happened."""
 
@@ -228,13 +237,22 @@ async def _yes() -> None:
     return
 
 
+def _hear_nothing(_date: str, _began: float) -> None:
+    return
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
     `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone. Of a
-    creating call, `may_go` is asked when its turn comes and again right before its first byte, however long the way
-    there took; then `begin` writes down that it begins, and no byte leaves where that fails with OSError.
+    creating call, `may_go` and `is_clock_confirmed` are asked when its turn comes and again right before its first
+    byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
+    with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
     """
 
@@ -244,6 +262,8 @@ class LoginHttp:
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
     begin: Callable[[Parcel], None] | None = None
+    is_clock_confirmed: Callable[[], bool] = _always
+    hear_date: Callable[[str, float], None] = _hear_nothing
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -273,6 +293,8 @@ class LoginHttp:
                 raise _NotBegunError("stopped")
             if self.monotonic() > parcel.start_by:
                 raise _NotBegunError("lease_over")
+            if not self.is_clock_confirmed():
+                raise _NotBegunError("clock_doubted")
 
         def begin() -> None:
             try:
@@ -315,7 +337,7 @@ class LoginHttp:
                 if may_share and isinstance(answer, Reply):
                     self._replies[call.url] = number, call, answer
                 return answer
-        except (_NotBegunError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
+        except _TROUBLE as error:
             return progress.blame(error)
         finally:
             self._waiting -= 1
@@ -323,8 +345,11 @@ class LoginHttp:
                 self._replies.clear()
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+        began = self.monotonic()
         async with _closing(await self.transport.handle_async_request(request)) as response:
             body = await _read(response, cap)
+        if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
+            self.hear_date(response.headers["date"], began)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason="reply_encoded")
         return Reply(status=response.status_code, headers=dict(response.headers), body=body)

@@ -47,7 +47,7 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
             sent = await _send_file(application, what, by)
         else:
             sent = {what: await _send_post(application, what, by)}
-        await application.rounds.ripen()  # the daemon need not look at its clock first
+        await application.rounds.ripen_ordered(list(sent))  # the daemon need not look at its clock first
         snapshot = await snapshot_of(application.board)
     for post, number in sent.items():
         terminal.say("send_done", post=post, number=number)

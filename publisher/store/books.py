@@ -12,7 +12,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import UNWANTED, Delivery, Desired, State, WorkerId
 from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn
 from publisher.domain.lifecycle import advance
-from publisher.domain.outcome import Submitted
+from publisher.domain.outcome import Submitted, Unknown
 from publisher.domain.patience import Patience
 from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import task_of, waits_of_tasks
@@ -20,8 +20,9 @@ from publisher.domain.terms import Terms
 from publisher.store.call_record import CallRecord
 from publisher.store.conditions import stands
 from publisher.store.engine import Database, OvertakenError, Unit
-from publisher.store.ledger import clear_alerts, entry, subject_of, write_alert, write_entries
-from publisher.store.rows import DELIVERY, changed_columns
+from publisher.store.ledger import clear_alerts, end_attempts, entry, subject_of, write_alert, write_entries
+from publisher.store.rows import DELIVERY, Answer, changed_columns
+from publisher.store.settle_clock import SettleClock
 from publisher.world import World
 
 TOLD = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
@@ -72,6 +73,7 @@ class Books:
     hands: dict[DeliveryId, Hand] = field(default_factory=dict)
     """What this process has in hand."""
     calls: CallRecord = field(default_factory=CallRecord)
+    settle_clock: SettleClock = field(default_factory=SettleClock)
 
     def take_in_hand(self, delivery: DeliveryId, epoch: int, most: timedelta) -> None:
         """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.
@@ -94,6 +96,14 @@ class Books:
         """Name what this process has in hand whose lease is over, or is not."""
         now = self.world.monotonic()
         return [delivery for delivery, hand in list(self.hands.items()) if (hand.until <= now) is is_over]
+
+    def end_attempts(self, unit: Unit, ended: Sequence[tuple[DeliveryId, int, Answer | None]]) -> None:
+        """Write down that calls are over, as `ledger.end_attempts` does, and let their settle times begin."""
+        clocks = self.world.clocks()
+        end_attempts(unit, clocks.at, ended, is_confirmed=self.world.is_clock_confirmed())
+        for delivery, epoch, answer in ended:
+            if answer is None or isinstance(answer, Unknown | Submitted):
+                self.settle_clock.note_own(delivery, epoch, clocks.ticks)
 
     @property
     def world(self) -> World:

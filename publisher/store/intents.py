@@ -158,7 +158,9 @@ def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) 
 
     What presses is not kept back by a doubt. If that is pushed off what can be read by it, a person is asked.
     """
-    now = books.world.now()
+    now = books.world.confirmed_now()
+    if now is None:
+        return "clock_unconfirmed", Released()
     readable = books.terms[delivery.account].traits.readable
     if not row["may_call"]:
         return _why_not(delivery, row, now)

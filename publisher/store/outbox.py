@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import ASKING, WAITING, Attempt, Delivery, Lease, State
+from publisher.domain.delivery import ASKING, WAITING, Delivery, Lease, State
 from publisher.domain.events import (
     DELIVERER,
     AbsenceShown,
@@ -46,10 +46,8 @@ from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
 from publisher.store.intents import Declined, announce
-from publisher.store.jumps import jumped_since
 from publisher.store.ledger import (
     READ,
-    end_attempts,
     owned_elsewhere,
     pause_account,
     read_row,
@@ -74,6 +72,7 @@ from publisher.store.rows import (
 )
 from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
+from publisher.world import STAMPS_APART, Clocks
 
 TLS_FAILURES = 3
 LONGEST_REST = timedelta(days=1)
@@ -116,9 +115,9 @@ class Outbox:
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        if not is_ready(self.books, unit):
+        now = self.books.world.confirmed_now()
+        if now is None or not is_ready(self.books, unit):
             return []
-        now = self.books.world.now()
         changes = [self._taking(delivery, now) for delivery in choose(self.books, unit, limit)]
         leases = [
             Lease(
@@ -221,7 +220,7 @@ class Outbox:
         bring_back(self.books, unit)
         rows = unit.connection.execute(READ, {"deliveries": [lease.delivery for lease, _outcome in told]}).mappings()
         before = {row["id"]: to_delivery(row) for row in rows}
-        end_attempts(unit, now, [(lease.delivery, lease.epoch, outcome) for lease, outcome in told])
+        self.books.end_attempts(unit, [(lease.delivery, lease.epoch, outcome) for lease, outcome in told])
         in_time = [item for item in told if _is_in_time(before[item[0].delivery], item[0])]
         events = owned_elsewhere(unit, [(before[lease.delivery], outcome) for lease, outcome in in_time])
         changes = [
@@ -336,8 +335,8 @@ class Outbox:
             unit.connection.execute(REWRITE, rows)
         return taken
 
-    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked_at: datetime) -> Delivery:
-        """Store what a read begun at `asked_at` showed, and what follows.
+    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked: Clocks) -> Delivery:
+        """Store what a read begun at `asked` showed, and what follows.
 
         Nothing follows if the delivery has moved on meanwhile.
         """
@@ -345,10 +344,10 @@ class Outbox:
         def operation(unit: Unit) -> Delivery:
             now = self.books.world.now()
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
-            write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
+            write_look(unit, delivery.id, doubt.delivery.attempts, asked.at, finding)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
-            event = self._conclude(unit, delivery, finding, asked_at)
+            event = self._conclude(unit, delivery, finding, asked)
             if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
                 event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
@@ -375,7 +374,7 @@ class Outbox:
 
         return await self.books.database.write(operation)
 
-    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked_at: datetime) -> Event:
+    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked: Clocks) -> Event:
         """Turn a finding into an event: absence takes several, and an address given by a person must be seen.
 
         What no look can show any more goes to a person, instead of keeping its account silent.
@@ -387,26 +386,26 @@ class Outbox:
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)
         if delivery.state is not State.SUBMITTED and isinstance(finding, Unknown) and finding.is_out_of_sight:
-            return self._hand_over(unit, delivery, finding, asked_at)
+            return self._hand_over(unit, delivery, finding, asked)
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)
-        if not self._is_absent(unit, delivery, to_attempt(attempt)):
+        looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
+        is_settled = self._has_settled(delivery, attempt, asked)
+        if not shows_absence([to_look(row) for row in looks.mappings()], to_attempt(attempt), is_settled=is_settled):
             return finding
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
 
-    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked_at: datetime) -> Event:
+    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked: Clocks) -> Event:
         """Leave what no look can show any more to a person, once its call can lead to nothing more.
 
         What is to be taken down while the platform or a person still works on it is looked for on and on.
         """
-        if delivery.attempts:
-            settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
-            if settled_at is None or asked_at <= settled_at:
-                return finding
+        if delivery.attempts and not self._has_settled(delivery, _last_attempt(unit, delivery), asked):
+            return finding
         if delivery.state is State.RETRACTING:
             return finding if delivery.ticket else Stopped(reason=HoldReason.CANNOT_RETRACT)
         return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
@@ -416,7 +415,7 @@ class Outbox:
         if not isinstance(finding, Missing | Unknown):
             return finding
         now, patience = self.books.world.now(), self.books.patience(delivery.account)
-        if task.is_overdue(patience, now):
+        if self.books.world.is_clock_confirmed() and task.is_overdue(patience, now):
             facts = {"url": task.url or "", "by": task.by or ""}
             if isinstance(finding, Unknown):
                 tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": finding.reason})
@@ -424,19 +423,22 @@ class Outbox:
                 tell_once(unit, now, "task_not_seen", delivery, facts)
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
-    def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
-        settled_at = self._settled_at(unit, delivery, attempt)
-        if attempt.ended_at is None or settled_at is None:
-            return False
-        looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
-        return shows_absence([to_look(row) for row in looks.mappings()], attempt, settled_at - attempt.ended_at)
+    def _has_settled(self, delivery: Delivery, attempt: RowMapping, asked: Clocks) -> bool:
+        """Whether all that a call may lead to had shown itself when a read of it began.
 
-    def _settled_at(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> datetime | None:
-        """Say when all that a call may lead to has shown itself; None while the call or the clock lets nobody say."""
-        if attempt.ended_at is None or self.books.world.is_set_ahead():
-            return None
-        settle = self.books.patience(delivery.account).settle
-        return attempt.ended_at + settle + jumped_since(unit.connection, attempt.ended_at)
+        So it has a settle time after this process knew of the call's end. Of a call that another process ended, the
+        stored end tells as well: where the clock was confirmed when that was written, and is now.
+        """
+        if attempt["ended_at"] is None:
+            return False
+        settle, clocks = self.books.patience(delivery.account).settle, self.books.world.clocks()
+        end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
+        has_settled_here = asked.ticks > end.since + settle.total_seconds()
+        if has_settled_here or end.is_own:
+            return has_settled_here
+        asked_at = clocks.at - timedelta(seconds=clocks.ticks - asked.ticks)  # by the clock as it stands now
+        is_dated = attempt["ended_confirmed"] and self.books.world.is_clock_confirmed()
+        return is_dated and asked_at > attempt["ended_at"] + settle + STAMPS_APART
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""

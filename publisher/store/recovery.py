@@ -282,6 +282,7 @@ def _attempt_row(
         "since": min(since, begun.since) if begun else since,
         "intended_at": at,
         "ended_at": books.world.now(),
+        "ended_confirmed": books.world.is_clock_confirmed(),
     }
 
 

@@ -7,13 +7,14 @@ would load that dialect at every start, which costs a command a twentieth of a s
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, Text, UniqueConstraint, false, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ZERO = {"server_default": "0"}
+FALSE = {"server_default": false()}
 """Of columns that came later: what rows get that an earlier version writes."""
 
 
@@ -204,7 +205,10 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class AttemptRow(SQLModel, table=True):
-    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for."""
+    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for.
+
+    `ended_confirmed` says that the clock was confirmed when `ended_at` was written.
+    """
 
     __tablename__: ClassVar[str] = "attempt"
     __table_args__ = (
@@ -224,6 +228,7 @@ class AttemptRow(SQLModel, table=True):
     since: datetime = Field(sa_type=Instant)
     intended_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    ended_confirmed: bool = Field(default=False, sa_column_kwargs=FALSE)
     outcome: str | None = None
     detail: str | None = Field(default=None, sa_type=Text)
     floor: int = Field(default=0, sa_column_kwargs=ZERO)

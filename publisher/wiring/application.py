@@ -118,6 +118,8 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 allow=allowed_hosts(account, studio.settings),
                 may_go=partial(_may_go, Outbox(books)),
                 begin=partial(_begin, books),
+                is_clock_confirmed=books.world.is_clock_confirmed,
+                hear_date=books.world.hear_date,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])

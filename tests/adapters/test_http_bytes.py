@@ -331,6 +331,52 @@ async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
     assert platform.received == [b""]
 
 
+async def test_clock_set_while_connecting_writes_no_byte_f61():
+    """F60, F61: a clock that is set, with the connection already made, lets no creating call begin."""
+    confirmed = [True]
+
+    def set_the_clock(name: str) -> None:
+        if name == "http.after_connect":
+            confirmed[0] = False
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
+        answer = await http.create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="clock_doubted")
+    assert platform.received == [b""]
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\n", [("Wed, 25 Nov 2026 01:00:00 GMT", 100.0)]),
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\nAge: 7\r\n", []),
+        (b"", []),
+    ],
+    ids=["dated", "from-a-cache", "undated"],
+)
+async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
+    """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
+    told = []
+    async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
+        http = http_for(is_clock_confirmed=lambda: False, hear_date=lambda *facts: told.append(facts))
+        assert isinstance(await http.ask(post(platform.url)), Reply)
+    assert told == heard
+
+
+async def test_the_date_of_a_cut_reply_is_not_heard():
+    """What was cut short proves nothing, its head included."""
+    told = []
+    cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
+    async with wire(answering(cut)) as platform:
+        await http_for(hear_date=lambda *facts: told.append(facts)).ask(post(platform.url))
+    assert told == []
+
+
 async def test_host_guard_f95():
     """F95: a host that is not allowed is not even connected to."""
     async with wire(answering(OK)) as platform:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from publisher.planning import reload
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import Application, open_application
-from publisher.world import World
 
 
 @contextlib.asynccontextmanager
 async def application(folder: Path, *, sends: bool) -> AsyncIterator[Application]:
     """Open the whole on a workspace."""
-    async with open_application(await load_settings(folder), World(), sends=sends) as opened:
+    async with open_application(await load_settings(folder), confirmed_world(), sends=sends) as opened:
         yield opened
 
 

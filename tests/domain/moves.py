@@ -60,7 +60,6 @@ from tests.domain.scene import (
     RECEIPTS,
     SERVER_DELAY,
     SETTLED,
-    TICK,
     TICKET,
     Books,
     Copy,
@@ -107,7 +106,7 @@ class Moves:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._advanced: dict[tuple[Books, Event, Role, bool], Books | None] = {}
-        self._absent: dict[tuple[bool, tuple[tuple[str, bool], ...]], bool] = {}
+        self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
     def of(self, scene: Scene) -> Iterator[Step]:
@@ -311,8 +310,8 @@ class Moves:
 
     def _found(self, scene: Scene, finding: Finding, role: Role) -> Iterator[Step]:
         """Store the look, then book it; absence is booked in its place once the looks show it."""
-        looked = scene._replace(looks=_stored(scene, finding, self.rules.settle))
-        if isinstance(finding, Missing) and self._shows_absence(looked):
+        looked = scene._replace(looks=_stored(scene, finding))
+        if isinstance(finding, Missing) and self._shows_absence(scene, finding):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceShown(may_resend=may_resend)
                 if after := self._bring(looked, shown, role, is_expired=is_expired):
@@ -321,14 +320,15 @@ class Moves:
         elif after := self._bring(_told(looked) if isinstance(finding, Submitted) else looked, finding, role):
             yield f"{role} finds {type(finding).__name__}", after
 
-    def _shows_absence(self, scene: Scene) -> bool:
-        key = (scene.ended is None, scene.looks)
+    def _shows_absence(self, scene: Scene, finding: Missing) -> bool:
+        """Ask the rule about the looks so far and the newest one, which is settled by the time since the call's end."""
+        newest, is_settled = _kind_of(finding), scene.ended is not None and scene.ended > self.rules.settle
+        key = (scene.ended is None, scene.looks, newest, is_settled)
         if key not in self._absent:
             ended_at = None if scene.ended is None else NOW
             attempt = Attempt(number=1, epoch=1, intended_at=BEFORE_CALL, ended_at=ended_at, since=BEFORE_CALL)
-            settle = self.rules.settle * TICK
-            looks = [_look(kind, NOW + settle + is_late * TICK) for kind, is_late in scene.looks]
-            self._absent[key] = self.rules.shows_absence(looks, attempt, settle)
+            looks = [_look(kind) for kind in (*scene.looks, newest)]
+            self._absent[key] = self.rules.shows_absence(looks, attempt, is_settled=is_settled)
         return self._absent[key]
 
 
@@ -511,28 +511,29 @@ def _follow_up(scene: Scene) -> tuple[Finding, ...]:
             return Gone(), UNREADABLE
 
 
-def _stored(scene: Scene, finding: Finding, settle: int) -> tuple[tuple[str, bool], ...]:
-    """Keep of all looks what can matter: the last two whole ones, the last partial one, or that one showed something.
+def _kind_of(finding: Missing) -> str:
+    return WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
 
-    Of its instant it matters only whether it lies after the settle time.
-    """
-    telling = {look for look in scene.looks if look[0] in {ALIKE, OTHER}}
+
+def _stored(scene: Scene, finding: Finding) -> tuple[str, ...]:
+    """Keep of all looks what can matter: whether there were one or two whole ones, a partial one, or a telling one."""
+    telling = {look for look in scene.looks if look in {ALIKE, OTHER}}
     if not isinstance(finding, Missing | Unknown):
-        return tuple(sorted({*telling, (ALIKE if isinstance(finding, Lookalike) else OTHER, False)}))
+        return tuple(sorted({*telling, ALIKE if isinstance(finding, Lookalike) else OTHER}))
     if isinstance(finding, Unknown) or scene.ended is None or telling:
         return scene.looks
-    kind = WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
-    same = [look for look in scene.looks if look[0] == kind]
-    others = [look for look in scene.looks if look[0] != kind]
-    kept = [*same, (kind, scene.ended > settle)][-2 if kind == WHOLE else -1 :]
+    kind = _kind_of(finding)
+    same = [look for look in scene.looks if look == kind]
+    others = [look for look in scene.looks if look != kind]
+    kept = [*same, kind][-2 if kind == WHOLE else -1 :]
     return tuple(sorted([*others, *kept]))
 
 
-def _look(kind: str, at: datetime) -> Look:
+def _look(kind: str) -> Look:
     findings: dict[str, Finding] = {
         WHOLE: Missing(back_to=LONG_AGO),
         PARTIAL: Missing(back_to=JUST_NOW),
         ALIKE: Lookalike(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url),
         OTHER: Published(receipt=OURS),
     }
-    return Look(attempt=1, at=at, finding=findings[kind])
+    return Look(attempt=1, at=NOW, finding=findings[kind])

@@ -94,7 +94,7 @@ class Scene(NamedTuple):
     fuses: tuple[int, ...] = ()
     copies: tuple[Copy, ...] = ()
     ended: int | None = None
-    looks: tuple[tuple[str, bool], ...] = ()
+    looks: tuple[str, ...] = ()
     resends: int = 0
     beneath: str = ""
     is_unbegun: bool = False

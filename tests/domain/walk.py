@@ -134,7 +134,7 @@ def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:
 def _rests(scene: Scene) -> bool:
     """Whether it has ended, is live, or is shown red: also a retraction that has met a lookalike."""
     state = scene.books.state
-    is_red = state is State.HELD or (state is State.RETRACTING and (ALIKE, False) in scene.looks)
+    is_red = state is State.HELD or (state is State.RETRACTING and ALIKE in scene.looks)
     return is_red or state in ENDED | {State.PUBLISHED}
 
 

@@ -32,6 +32,7 @@ from tests.sim.network import Network
 from tests.sim.platforms import EPOCH
 
 BEATS = {
+    "confirm_clock": (0.0, 1.0),
     "keep": (0.0, 1.0),
     "deliver": (0.1, 0.5),
     "look": (1.0, 1.0),
@@ -77,6 +78,9 @@ class SimWorld(World):
 
     def monotonic(self) -> float:
         return self.loop.time()
+
+    def is_kernel_synchronised(self) -> bool:
+        return False
 
     def die_here(self, name: str) -> None:
         life = LIFE.get()

@@ -103,6 +103,7 @@ class Simulation:
         while not self.is_over:
             self.lives += 1
             life = self.life = new_life(self.lives)
+            self.world.doubt_clock()
             gone = asyncio.get_running_loop().create_future()
             life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
             task = self.loop.live(life, run(self.settings, self.world))
@@ -130,6 +131,16 @@ class Simulation:
             life.is_frozen = True
             self.loop.call_later(seconds, self.loop.thaw, life)
 
+    def set_clock(self, by: float, seconds: float) -> None:
+        """Set the machine's clock wrong, and right again after a while, or when the storm is over."""
+        if self.is_stormy:
+            self.tell("clock set", f"{by:+.0f}s")
+            self.world.skew += by
+            self.loop.call_later(seconds, self._set_right)
+
+    def _set_right(self) -> None:
+        self.world.skew = self.shape.skew
+
     def fell(self, name: str) -> None:
         """A death in the middle of writing the journal leaves a torn line."""
         if name == "intent.after_commit" and self.dice.random() < 0.5:
@@ -150,6 +161,7 @@ class Simulation:
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
+        self._set_right()
         self.platforms.mischief.clear()
         self.platforms.mischief.once.clear()
         self.shape.connect = 0.0

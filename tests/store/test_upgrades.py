@@ -77,7 +77,7 @@ class Old:
         engine.dispose()
         with sqlite3.connect(self.file) as connection:
             insert(connection, "stamp", {"key": "environment", "value": "drill"})
-            insert(connection, "delivery", DELIVERY | (FLAGS if version < "0009" else {}))
+            insert(connection, "delivery", DELIVERY | (FLAGS if version < "0010" else {}))
             insert(connection, "attempt", ATTEMPT)
             if version < "0004":  # from then on an entry is bound to the one before
                 insert(connection, "audit", ENTRY)

@@ -10,8 +10,8 @@ import pytest
 
 from publisher.domain.outcome import Blocked, HoldReason, Published, Receipt, Rejected, Unknown
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
-from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -30,7 +30,7 @@ def deliver(drill):
 
     async def delivering(outcome):
         settings = await load_settings(drill)
-        async with open_application(settings, World(), sends=True) as application:
+        async with open_application(settings, confirmed_world(), sends=True) as application:
             await application.rounds.ripen()
             for lease in await application.outbox.claim(10):
                 await application.outbox.intend(lease)
