@@ -1,6 +1,7 @@
 """The machine's clock is set, while a daemon runs or before it starts: what is told, and what does not happen."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -99,9 +100,9 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
     desk, _fake, adapters = await stage(open_desk, "a")
     await file_posts(desk.registry, post_of("routine", ["a"], START))
     await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
     world.jump(-HOUR)
     confirm(world)
-    [lease] = await desk.outbox.claim(1)
     delivering = asyncio.create_task(deliver(lease, desk.outbox, adapters, asyncio.Event()))
     await asyncio.sleep(0)
     world.pass_time(HORIZON)
@@ -115,7 +116,7 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
     """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
     desk, _fake, _adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await file_posts(desk.registry, replace(post_of("p", ["a"], START - 2 * HOUR), max_late=5 * HOUR))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     parcel = await desk.outbox.intend(lease)
@@ -170,6 +171,7 @@ async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world)
     """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
     desk, _fake, lost = await outlived(open_desk, world)
     await desk.rounds.lapse()
+    world.pass_time(DEATH_SPREAD)
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)
     assert isinstance(await desk.outbox.intend(lost), Declined)
@@ -365,5 +367,6 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     confirm(world)
     await keep(desk.rounds)
     await deliver_due(desk.outbox, adapters, 10, asyncio.Event())
+    await keep(desk.rounds)
     [delivery] = await Board(desk.books).deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
