@@ -10,6 +10,7 @@ from publisher.daemon import Daemon
 from publisher.delivering import deliver, deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.outcome import Published, Unknown
+from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
 from publisher.keeping import heed, keep, settle_the_dead
 from publisher.messages import Messages
