@@ -6,6 +6,7 @@ from pathlib import Path
 
 from publisher.planning import reload
 from publisher.settings import load_settings
+from publisher.store.rounds import Rounds
 from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import Application, open_application
 
@@ -15,6 +16,12 @@ async def application(folder: Path, *, sends: bool) -> AsyncIterator[Application
     """Open the whole on a workspace."""
     async with open_application(await load_settings(folder), confirmed_world(), sends=sends) as opened:
         yield opened
+
+
+async def ripen_all(rounds: Rounds) -> None:
+    """Make due whatever has come due: one round leaves some of a long backlog for the next."""
+    while await rounds.ripen():
+        pass
 
 
 async def file_schedule(folder: Path) -> int:
