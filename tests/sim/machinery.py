@@ -29,6 +29,7 @@ from publisher.world import World
 from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH
+from tests.sim.true_time import TrueTime
 
 BEATS = {
     "keep": (0.0, 1.0),
@@ -88,7 +89,7 @@ class SimWorld(World):
 
 @contextlib.contextmanager
 def made_up(
-    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], *, trace: bool
+    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
 ) -> Iterator[None]:
     """Let nothing but the seed decide, as long as this lasts."""
     kept = random.getstate()
@@ -116,8 +117,9 @@ def made_up(
             stack.enter_context(replaced(place, name, value))
         stack.enter_context(made_up_bytes(seed))
         stack.enter_context(_logged(loop, trace=trace))
-        event.listen(Engine, "connect", _belongs)
-        stack.callback(event.remove, Engine, "connect", _belongs)
+        for follow in (_belongs, true_time.follow):
+            event.listen(Engine, "connect", follow)
+            stack.callback(event.remove, Engine, "connect", follow)
         random.seed(f"{seed}/random")
         stack.callback(random.setstate, kept)
         yield
