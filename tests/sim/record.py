@@ -1,4 +1,4 @@
-"""What a run has left: deliveries, attempts, calls and their true instants, by plain reading and without the product."""
+"""What a run has left: deliveries, attempts, calls and their true instants, read without the product."""
 
 import tomllib
 from collections import defaultdict
