@@ -64,19 +64,31 @@ class Fate:
 
 
 @dataclass(slots=True)
+class Host:
+    """The machine that all processes run on: by how many seconds its clock is ahead, and when it was switched on."""
+
+    ahead: float = 0.0
+    booted_at: float = 0.0
+
+
+@dataclass(slots=True)
 class SimWorld(World):
-    """The world of the lives: the loop's time, by a clock that is a little wrong, and death at failpoints."""
+    """The world of one process: the loop's time, by the host's clock, and death at failpoints."""
 
     loop: VirtualLoop = field(kw_only=True)
     fate: Fate = field(kw_only=True)
-    skew: float = 0.0
+    host: Host = field(kw_only=True)
     fell: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.skew)
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
 
     def monotonic(self) -> float:
-        return self.loop.time()
+        return self.loop.time() - self.host.booted_at
+
+    def is_kernel_synchronised(self) -> bool:
+        """Nobody keeps this clock right."""
+        return False
 
     def die_here(self, name: str) -> None:
         life = LIFE.get()

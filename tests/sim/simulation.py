@@ -32,7 +32,7 @@ from publisher.wiring.application import open_application
 from publisher.wiring.books import open_books
 from publisher.world import FAILPOINTS, World
 from tests.sim.loop import Life, VirtualLoop, dice_for
-from tests.sim.machinery import Fate, SimWorld, made_up, made_up_bytes, new_life
+from tests.sim.machinery import Fate, Host, SimWorld, made_up, made_up_bytes, new_life
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH, Platforms, open_platforms
 from tests.sim.true_time import TrueTime
@@ -41,7 +41,7 @@ from tests.sim.workspace import Entry, Waits, Workspace, identity_of, instant, m
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
 LONGEST_CALM = 6 * 3600.0
 MOST_RULINGS = 8
-GLANCE = 0.1
+GLANCE = 0.25
 """Seconds between two looks at what is waited for."""
 RESTART = (0.2, 8.0)
 """Seconds until a dead daemon is started again."""
@@ -96,7 +96,8 @@ class Simulation:
     dice: Random
     workspace: Workspace
     platforms: Platforms
-    world: SimWorld
+    host: Host
+    fate: Fate
     settings: Settings
     network: Network
     true_time: TrueTime
@@ -120,6 +121,10 @@ class Simulation:
 
     # --- lives ---
 
+    def new_world(self) -> SimWorld:
+        """Give a process its world; what it comes to know of its clock ends with it."""
+        return SimWorld(loop=self.loop, fate=self.fate, host=self.host, fell=self.fell)
+
     async def keep_alive(self) -> None:
         """Start the daemon again whenever it has ended, as the system's supervisor does."""
         while not self.is_over:
@@ -127,7 +132,7 @@ class Simulation:
             life = self.life = new_life(self.lives)
             gone = asyncio.get_running_loop().create_future()
             life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
-            task = self.loop.live(life, run(self.settings, self.world))
+            task = self.loop.live(life, run(self.settings, self.new_world()))
             task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
             await gone
             if life.is_dead:
@@ -158,9 +163,15 @@ class Simulation:
         self.tell(trouble, f"{seconds:.0f}s")
         self.loop.call_later(seconds, setattr, self, "trouble", None)
 
+    def boot(self, ahead: float) -> None:
+        """Let the host start again, with a clock that is so much ahead."""
+        self.kill()
+        self.host.booted_at = self.loop.time()
+        self.set_clock(ahead)
+
     def set_clock(self, ahead: float) -> None:
         """Set the host's clock."""
-        self.world.skew = ahead
+        self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
         self.tell("clock", f"{ahead:+.1f}s")
 
@@ -204,10 +215,10 @@ class Simulation:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
         self.platforms.mischief.clear()
-        self.platforms.mischief.once.clear()
-        self.shape.connect = 0.0
-        self.world.fate.chance = 0.0
-        self.world.fate.appointed.clear()
+        self.shape.connect, self.trouble = 0.0, None
+        self.network.slowness = lambda: 0.0
+        self.fate.chance = 0.0
+        self.fate.appointed.clear()
         self.workspace.write(instant(self.now))
         self.pass_time(45)
         for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
@@ -307,35 +318,35 @@ class Simulation:
             self.tell("refused", repr(error))
 
     async def pause(self, scope: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).pause(scope, person("li"), "drill")
         self.tell("pause", scope)
 
     async def resume(self, scope: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).resume(scope, person("li"))
         self.tell("resume", scope)
 
     async def withdraw(self, post: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).withdraw(PostId(post), person("li"), "not wanted")
         self.tell("withdraw", post)
 
     async def retract(self, post: str, account: str | None = None) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).retract(PostId(post), account, person("li"), "wrong")  # type: ignore[arg-type]
         self.tell("retract", f"{post}@{account or ''}")
 
     async def reload(self) -> None:
         """Have the schedule read now, as `publisher reload` does."""
-        async with open_application(self.settings, self.world, sends=False) as application:
+        async with open_application(self.settings, self.new_world(), sends=False) as application:
             file = self.workspace.schedule
             await reload(application.planner, file.read_text("utf-8"), str(file))
         self.tell("reload")
 
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""
-        async with open_application(self.settings, self.world, sends=False) as application:
+        async with open_application(self.settings, self.new_world(), sends=False) as application:
             [old] = [item for item in await application.board.deliveries() if item.id == number]
             post = await application.registry.post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
@@ -357,7 +368,7 @@ class Simulation:
             for post in copies:
                 self.platforms.world.remove(post, "owner")
             copies = []
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             [held] = [item for item in await Board(books).deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
             await rule(Outbox(books), held, ruling, by="zhao", reason="looked", **more)
@@ -440,7 +451,6 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
     workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty_database())
     true_time = TrueTime(lambda: EPOCH + loop.time())
     fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
-    world = SimWorld(loop=loop, fate=fate, skew=shape.skew)
     try:
         with made_up(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
             settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
@@ -451,13 +461,13 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 dice=dice_for(f"{seed}/people"),
                 workspace=workspace,
                 platforms=platforms,
-                world=world,
+                host=Host(ahead=shape.skew),
+                fate=fate,
                 settings=settings,
                 network=network,
                 true_time=true_time,
                 pace=shape.pace,
             )
-            world.fell = simulation.fell
             network.troubles = lambda: (
                 simulation.trouble
                 or (connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None)
