@@ -16,6 +16,8 @@ from typing import Any
 from tests.chaos.checker.shaping import post_id
 from tests.sim.platforms import EPOCH
 from tests.sim.record import (
+    HASHED,
+    PREFIX,
     Version,
     attempts,
     begun,
@@ -26,6 +28,7 @@ from tests.sim.record import (
     looked,
     name_of,
     over,
+    past_of,
     story,
     written,
 )
@@ -44,9 +47,6 @@ TOLD_WITHIN = 60.0
 HOUR = 3600.0
 ROOMY = 100
 """So many calls in an hour are never too few for a run."""
-PREFIX = b"publisher audit 1\n"
-HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
-"""What a hash of the audit begins with, and the columns that it covers besides the number."""
 STEPS: Mapping[str, set[str]] = {
     "pending": {"pending", "due", "cancelled", "expired", "held"},
     "due": {"due", "pending", "claimed", "cancelled", "expired", "held"},
@@ -342,6 +342,13 @@ def i12_legal_steps_only(simulation: Simulation) -> Iterator[str]:
             yield f"{name_of(row)} is {row['state']}, the audit says {state}"
 
 
+def i12_what_has_ended_stays(simulation: Simulation) -> Iterator[str]:
+    """Nothing of what ended before the run is other than it was."""
+    for before, after in zip(simulation.remembered, past_of(simulation), strict=True):
+        if tuple(before) != tuple(after):
+            yield f"{name_of(before)} of the past was {tuple(before)} and is {tuple(after)}"
+
+
 def i13_one_sender(simulation: Simulation) -> Iterator[str]:
     """Attempts are numbered without gaps, each by an epoch of its own, and one is over before the next begins."""
     for row in deliveries(simulation):
@@ -376,7 +383,8 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
     """Between two calls of a login lies its gap, and whatever rest the platform asked for; no hour holds too many."""
     logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
     for login in logins:
-        tries = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        found = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        tries = [one for one in found if begun(simulation, one)]
         for first, last in zip(tries, tries[simulation.shape.per_hour :], strict=False):
             if begun(simulation, last) - begun(simulation, first) < HOUR - CLOCK_OFF:
                 yield f"{login['login']} made more than {simulation.shape.per_hour} calls within an hour"
@@ -497,6 +505,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("I9", i9_the_newest_missed_is_made_up_for),
     ("I10", i10_trouble_is_told),
     ("I12", i12_legal_steps_only),
+    ("I12", i12_what_has_ended_stays),
     ("I13", i13_one_sender),
     ("I14", i14_pause_holds),
     ("I15", i15_limits_are_kept),

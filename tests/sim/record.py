@@ -13,6 +13,9 @@ from tests.sim.workspace import identity_of
 SLACK = 1.5
 """Seconds that a call may take to arrive once it has started."""
 LONGEST_READ = 60.0
+PREFIX = b"publisher audit 1\n"
+HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
+"""What a hash of the audit begins with, and the columns that it covers besides the number."""
 
 
 def name_of(row: Any) -> str:
@@ -22,7 +25,16 @@ def name_of(row: Any) -> str:
 
 def deliveries(simulation: Simulation) -> list[Any]:
     """Give the deliveries of the run; what ended before it is none of its own."""
-    return simulation.rows("SELECT * FROM delivery WHERE id > ? ORDER BY id", simulation.past)
+    past = simulation.past
+    return simulation.rows("SELECT * FROM delivery WHERE id < ? OR id >= ? ORDER BY id", past.start, past.stop)
+
+
+def past_of(simulation: Simulation) -> list[Any]:
+    """Give what ended before the run, as it stands."""
+    query = (
+        "SELECT id, post, label, account, state, attempts, remote_id FROM delivery WHERE id >= ? AND id < ? ORDER BY id"
+    )
+    return simulation.rows(query, simulation.past.start, simulation.past.stop)
 
 
 def attempts(simulation: Simulation, delivery: int) -> list[Any]:

@@ -116,8 +116,9 @@ class Simulation:
     """No daemon starts before."""
     trouble: str | None = None
     """What becomes of every attempt to connect."""
-    past: int = 0
-    """So many deliveries stood in the database before the run began."""
+    past: range = range(0)
+    """The numbers of deliveries that ended before the run began, and what was known of them."""
+    remembered: Sequence[sqlite3.Row] = ()
 
     # --- lives ---
 

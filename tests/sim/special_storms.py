@@ -7,11 +7,13 @@ from random import Random
 
 from publisher.simulator.faults import Fault
 from tests.sim.loop import dice_for
+from tests.sim.past import grow
 from tests.sim.platforms import EPOCH, LATE
 from tests.sim.simulation import Shape, Simulation, opened
 from tests.sim.storms import (
     TITLES,
     Verdict,
+    disturb,
     rule_something,
     verdict_of,
 )
@@ -180,7 +182,7 @@ def _draw_clock(dice: Random) -> Shape:
 
 
 def _clock_entries(dice: Random, shape: Shape) -> list[Entry]:
-    soon = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 90))
+    soon = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 60))
     later = _one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
     for number, entry in enumerate(later, len(soon) + 1):
         entry.id, entry.title = f"p{number}", f"{dice.choice(TITLES)}第{number:02d}期"
@@ -195,7 +197,8 @@ def _play_clock(simulation: Simulation) -> None:
         spoilt = dice.choices([LOST, MADE], [2, 3], k=dice.randint(1, 3))
         simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
     for _ in range(dice.randint(1, 2)):
-        simulation.pass_until(lambda: _standing(simulation, "unknown", "sending"), 60)
+        doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending")])
+        simulation.pass_until(lambda doubted=doubted: _standing(simulation, *doubted), 60)
         simulation.pass_time(dice.uniform(0, 8))
         ahead = dice.choice([*AHEAD, *AHEAD, *BEHIND])
         match dice.choice(["boot", "boot", "before a death", "running"]):
@@ -274,11 +277,17 @@ def _stop_what_is_sending(simulation: Simulation) -> None:
 
 
 def _draw_lists(dice: Random) -> Shape:
-    return _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
+    return shape
 
 
 def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
-    return _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    """Draw posts of which a short excerpt does not show the marker."""
+    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    for entry in entries:
+        entry.title = f"关于近期多发的{entry.title}提醒"
+    return entries
 
 
 def _play_lists(simulation: Simulation) -> None:
@@ -286,7 +295,12 @@ def _play_lists(simulation: Simulation) -> None:
     dice, mischief = simulation.dice, simulation.platforms.mischief
     if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
         ending = dice.choice(["…", "...全文", ""])
-        cut: Fault = {"kind": "rewrite", "how": "excerpt", "characters": dice.randint(20, 50), "ending": ending}
+        cut: Fault = {
+            "kind": "rewrite",
+            "how": "excerpt",
+            "characters": dice.choice([20, 24, 28, 50]),
+            "ending": ending,
+        }
         mischief.lists.append(cut)
     if how != "excerpt":
         mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
@@ -332,12 +346,50 @@ def _play_repeats(simulation: Simulation) -> None:
         simulation.loop.call_later(at, simulation.freeze, seconds)
 
 
+# --- a long past ---
+
+PAST = 3000
+
+
+def _draw_past(dice: Random) -> Shape:
+    shape = _shape(dice, storm=360.0, pace=(2.0, 4.0))
+    shape.create, shape.read, shape.other = dice.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
+    shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
+    shape.kills = [dice.uniform(130, 300) for _ in range(dice.choice([0, 1, 2]))]
+    return shape
+
+
+def _past_entries(dice: Random, shape: Shape) -> list[Entry]:
+    """Draw posts of which some are live, on every account, before the past is made by their example."""
+    first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
+    repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
+    repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
+    return [first, repeating, *_one_offs(dice, shape, number=dice.randint(2, 4), within=(130, 260))]
+
+
+def _play_past(simulation: Simulation) -> None:
+    """Let some posts go out, add thousands that ended long ago, and then begin the storm."""
+    mischief, shape = simulation.platforms.mischief, simulation.shape
+    mischief.create = mischief.read = mischief.other = simulation.fate.chance = 0.0
+    simulation.pass_time(90)
+    simulation.kill()
+    grow(simulation, PAST)
+    mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
+    simulation.fate.chance = shape.chance_of_death
+    for at in shape.kills:
+        simulation.loop.call_later(at - simulation.loop.time(), simulation.kill)
+    for _ in range(simulation.dice.choice([0, 2, 4])):
+        simulation.pass_time(simulation.dice.uniform(10, 50))
+        disturb(simulation)
+
+
 STORMS: Mapping[str, Storm] = {
     "edits": Storm(draw=_draw_edits, entries=_edit_entries, play=_play_edits),
     "slow": Storm(draw=_draw_slow, entries=_slow_entries, play=_play_slow),
     "outage": Storm(draw=_draw_outage, entries=_outage_entries, play=_play_outage),
     "lists": Storm(draw=_draw_lists, entries=_list_entries, play=_play_lists),
     "repeats": Storm(draw=_draw_repeats, entries=_repeat_entries, play=_play_repeats),
+    "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
     "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
 }
 """The kinds of storms, by name."""

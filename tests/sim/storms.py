@@ -9,6 +9,7 @@ from tests.chaos.checker.shaping import post_id
 from tests.sim.checks import violations
 from tests.sim.loop import dice_for
 from tests.sim.platforms import EPOCH
+from tests.sim.record import deliveries
 from tests.sim.simulation import DEADLY, Shape, Simulation, opened
 from tests.sim.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
@@ -107,7 +108,7 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 def verdict_of(simulation: Simulation) -> Verdict:
     states: dict[str, int] = {}
-    for row in simulation.rows("SELECT state FROM delivery"):
+    for row in deliveries(simulation):
         states[row["state"]] = states.get(row["state"], 0) + 1
     return Verdict(
         seed=simulation.seed,
