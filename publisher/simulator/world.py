@@ -379,6 +379,8 @@ class World:
             "status": status,
             "fault": call.fault_names if call else None,
         }
+        if call and kind == "recv":
+            facts["began"] = round(call.began, 6)
         if call and call.number:
             facts["call"] = call.number
         if post and "thread" in post.extra:  # a floor, which is no second post

@@ -331,6 +331,21 @@ async def test_a_wrong_rule_is_refused(sim, rule):
 # --- on a real socket ---
 
 
+async def test_the_log_tells_when_a_request_began(port, served):
+    """The head of a request is there long before its body: `began` is the one, `t` the other."""
+    body = b"access_token=7&status=1"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    await writer.drain()
+    await served.get("/_sim/log")
+    writer.write(body)
+    await reader.read()
+    writer.close()
+    (heard,) = [entry for entry in await log(served) if entry["kind"] == "recv"]
+    assert heard["began"] < heard["t"]
+
+
 async def talk(port, n=1):
     """One share over a bare socket: all bytes that came back, and whether the end was a reset."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
