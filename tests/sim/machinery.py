@@ -30,6 +30,7 @@ from publisher.world import World
 from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH
+from tests.sim.true_time import TrueTime
 
 BEATS = {
     "confirm_clock": (0.0, 1.0),
@@ -65,19 +66,31 @@ class Fate:
 
 
 @dataclass(slots=True)
+class Host:
+    """The machine that all processes run on: by how many seconds its clock is ahead, and when it was switched on."""
+
+    ahead: float = 0.0
+    booted_at: float = 0.0
+
+
+@dataclass(slots=True)
 class SimWorld(World):
-    """The world of the lives: the loop's time, by a clock that is a little wrong, and death at failpoints."""
+    """The world of one process: the loop's time, by the host's clock, and death at failpoints."""
 
     loop: VirtualLoop = field(kw_only=True)
     fate: Fate = field(kw_only=True)
-    skew: float = 0.0
+    host: Host = field(kw_only=True)
     fell: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.skew)
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
 
     def monotonic(self) -> float:
-        return self.loop.time()
+        return self.loop.time() - self.host.booted_at
+
+    def is_kernel_synchronised(self) -> bool:
+        """Nobody keeps this clock right."""
+        return False
 
     def is_kernel_synchronised(self) -> bool:
         return False
@@ -93,7 +106,7 @@ class SimWorld(World):
 
 @contextlib.contextmanager
 def made_up(
-    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], *, trace: bool
+    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
 ) -> Iterator[None]:
     """Let nothing but the seed decide, as long as this lasts."""
     kept = random.getstate()
@@ -122,8 +135,9 @@ def made_up(
             stack.enter_context(replaced(place, name, value))
         stack.enter_context(made_up_bytes(seed))
         stack.enter_context(_logged(loop, trace=trace))
-        event.listen(Engine, "connect", _belongs)
-        stack.callback(event.remove, Engine, "connect", _belongs)
+        for follow in (_belongs, true_time.follow):
+            event.listen(Engine, "connect", follow)
+            stack.callback(event.remove, Engine, "connect", follow)
         random.seed(f"{seed}/random")
         stack.callback(random.setstate, kept)
         yield

@@ -256,6 +256,16 @@ async def test_a_draft_may_stay_until_its_job_ends(sim, token):
     assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
 
 
+async def test_a_draft_may_be_submitted_again_while_it_stands(sim, token):
+    """A platform that accepts repeats makes another article of the same draft, until the first one's job has ended."""
+    await sim.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"})
+    name = await draft(sim, token)
+    assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
+    await shift(sim, 1)
+    assert (await submit(sim, token, name))["errcode"] == 40007
+    assert len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"]) == 2
+
+
 async def test_published_articles_are_listed_read_and_deleted(sim, token):
     """batchget and getarticle show it with its marker; a deletion shows in both and in the job."""
     job = await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9"))
