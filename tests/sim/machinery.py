@@ -92,8 +92,8 @@ class SimWorld(World):
         """Nobody keeps this clock right."""
         return False
 
-    def is_kernel_synchronised(self) -> bool:
-        return False
+    def boot(self) -> str:
+        return f"boot at {self.host.booted_at}"
 
     def die_here(self, name: str) -> None:
         life = LIFE.get()
@@ -208,7 +208,7 @@ def _open_journal(path: Path) -> Journal:
 
 
 def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
-    record, life = CallRecord(path, boot and "made up"), LIFE.get()
+    record, life = CallRecord(path, boot), LIFE.get()
     if life is not None:
         life.ends.append(record.close)
     return record

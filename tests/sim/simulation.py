@@ -189,16 +189,6 @@ class Simulation:
             life.is_frozen = True
             self.loop.call_later(seconds, self.loop.thaw, life)
 
-    def set_clock(self, by: float, seconds: float) -> None:
-        """Set the machine's clock wrong, and right again after a while, or when the storm is over."""
-        if self.is_stormy:
-            self.tell("clock set", f"{by:+.0f}s")
-            self.world.skew += by
-            self.loop.call_later(seconds, self._set_right)
-
-    def _set_right(self) -> None:
-        self.world.skew = self.shape.skew
-
     def fell(self, name: str) -> None:
         """A death in the middle of writing the journal leaves a torn line."""
         if name == "intent.after_commit" and self.dice.random() < 0.5:

@@ -23,7 +23,8 @@ def run_seed(seed):
             simulation.loop.call_later(at, simulation.kill)
         for _ in range(SETS):
             at, by, seconds = dice.uniform(1, shape.storm * 0.7), dice.choice(AMOUNTS), dice.uniform(2, 90)
-            simulation.loop.call_later(at, simulation.set_clock, by, seconds)
+            simulation.loop.call_later(at, simulation.set_clock, by)
+            simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
             if dice.random() < 0.6:
                 simulation.loop.call_later(at + dice.uniform(0, 1), simulation.kill)
         simulation.pass_time(shape.storm)
