@@ -53,7 +53,8 @@ STEPS: Mapping[str, set[str]] = {
     "claimed": {"claimed", "pending", "due", "sending", "cancelled", "expired", "held"},
     "retry_wait": {"retry_wait", "pending", "due", "cancelled", "expired", "held"},
     "sending": {
-        "sending", "published", "submitted", "failed", "retry_wait", "held", "unknown", "retracting", "cancelled", "due",
+        "sending", "published", "submitted", "failed", "retry_wait", "held", "unknown", "retracting", "cancelled",
+        "due",
     },
     "submitted": {"submitted", "published", "failed", "removed", "held", "retracting", "unknown", "due", "cancelled"},
     "unknown": {

@@ -131,7 +131,6 @@ class Simulation:
         while not self.is_over:
             self.lives += 1
             life = self.life = new_life(self.lives)
-            self.world.doubt_clock()
             gone = asyncio.get_running_loop().create_future()
             life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
             task = self.loop.live(life, run(self.settings, self.new_world()))
@@ -145,6 +144,11 @@ class Simulation:
                 self.is_over = True
                 return
             await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
+
+    def note_end(self, task: "asyncio.Task[None]") -> None:
+        """A supervisor that fails would leave a run in which nothing happens, and so nothing is wrong."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.wrong.append(f"the supervisor failed: {error!r}")
 
     def kill(self) -> None:
         """Kill the daemon where it stands."""
@@ -216,7 +220,6 @@ class Simulation:
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
-        self._set_right()
         self.platforms.mischief.clear()
         self.shape.connect, self.trouble = 0.0, None
         self.network.slowness = lambda: 0.0
@@ -482,7 +485,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
             for entry in entries:
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
-            loop.live(None, simulation.keep_alive())
+            loop.live(None, simulation.keep_alive()).add_done_callback(simulation.note_end)
             yield simulation
             simulation.stop()
     finally:
