@@ -464,15 +464,13 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, moment: Mome
 def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, moment: Moment) -> Delivery:
     """Lead back to a state from which a call may come, if people still want this very text to go out."""
     if delivery.desired in UNWANTED:
-        reason = _WHY_CANCELLED.get(delivery.desired, delivery.reason)
+        reason = "target_removed" if delivery.desired is Desired.NOT_HERE else "withdrawn"
         return _ended(delivery, State.CANCELLED, reason, moment)
     if delivery.desired is Desired.EDITED:
         return _held(delivery, HoldReason.EDITED)
     wait = until if until is not None and (until > moment.now or state is State.RETRY_WAIT) else None
     return replace(delivery, state=state, next_at=wait)
 
-
-_WHY_CANCELLED: Mapping[Desired, str] = {Desired.NOT_HERE: "target_removed", Desired.CANCELLED: "withdrawn"}
 
 Row = tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step]
 """From any of these states, a kind of event leads to one of those, if one of these brings it."""
