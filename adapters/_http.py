@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close
 _POINTLESS = frozenset({"host_not_allowed", "body_too_large"})
 """Reasons that a repeat cannot change."""
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of SO_LINGER: drop what is unsent and reset the connection, or go on sending it."""
 
 Trouble = NotSent | Unknown
 
@@ -50,11 +53,23 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """One connection's bytes. Errors stay asyncio's own: they say best what happened."""
+    """One connection's bytes. Errors stay asyncio's own: they say best what happened.
+
+    However it ends before `finish`, the kernel drops what is unsent and resets the connection, even when this process
+    is killed: what a call that was given up has not delivered by then never arrives.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._linger(_RESET_ON_CLOSE)
+
+    def finish(self) -> None:
+        """Let the connection close normally: the whole reply has been read."""
+        self._linger(_CLOSE_NORMALLY)
+
+    def _linger(self, value: bytes) -> None:
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._reader.read(max_bytes)
@@ -78,6 +93,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self._writer.transport.abort()  # all was said and heard, or nothing more will be listened to
+        await asyncio.sleep(0)  # only then is the socket closed
 
 
 class _Network(httpcore.AsyncNetworkBackend):
@@ -104,6 +120,9 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._reply.aiter_stream():
             yield chunk
+        stream = self._reply.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.finish()
 
     async def aclose(self) -> None:
         await self._reply.aclose()

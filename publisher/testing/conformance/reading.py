@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from publisher.contract import AdapterFactory
 from publisher.domain.outcome import (
     CredentialExpired,
     Gone,
@@ -31,6 +32,7 @@ class Reading:
     """Rules of the calls that bring certainty."""
 
     stage: Callable[[], AbstractAsyncContextManager[Stage]]
+    factory: AdapterFactory
     crowd: int = 30
     """So many posts push ours off the first page."""
 
@@ -159,6 +161,17 @@ class Reading:
             await stage.double.heal()
             again = await stage.adapter().retract(receipt)
             require(Rule.RETRACTION_CONFIRMED, isinstance(again, Gone), f"repeated after {fault}, but {again!r}")
+
+    async def test_waits_out_what_the_platform_does_late(self) -> None:
+        """The settle time covers the longest late act and the longest listing lag, and one deadline as a margin.
+
+        When a call is given up, its request may still stand in a queue of the platform's.
+        """
+        async with self.stage() as stage:
+            traits, patience = stage.adapter().traits, self.factory.defaults.patience
+            require(Rule.FIND_PAST_BASELINE, patience.is_ordered, f"not deadline < lease < settle: {patience!r}")
+            least = traits.server_delay + traits.listing_lag + patience.deadline
+            require(Rule.FIND_PAST_BASELINE, patience.settle >= least, f"settle {patience.settle} is under {least}")
 
     async def test_probe_tells_whether_the_login_works(self) -> None:
         """Ready with a login that works, CredentialExpired without credentials and with refused ones."""
