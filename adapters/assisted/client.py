@@ -6,6 +6,7 @@ from datetime import datetime
 
 from publisher.contract import Adapter
 from publisher.domain.account import Traits
+from publisher.domain.likeness import says_our_words
 from publisher.domain.outcome import (
     Finding,
     Gone,
@@ -22,7 +23,7 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.problem import Problem
-from publisher.domain.rendition import Parcel, Rendition, says_our_words
+from publisher.domain.rendition import Parcel, Rendition
 from publisher.domain.task import LOOK_EVERY, Task, task_of
 
 ONLY_FOR_CALLS = frozenset({"weibo_no_safe_link", "weibo_link_not_apart", "tieba_risk_not_accepted"})

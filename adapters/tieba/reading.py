@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from publisher.contract import Reply
+from publisher.domain.likeness import is_alike
 from publisher.domain.outcome import Finding, Gone, Lookalike, Missing, Published, Receipt, Submitted, Ticket, Unknown
-from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
+from publisher.domain.rendition import Baseline, Marker, Parcel, fold
 
 from .codes import GONE, name
 from .wire import WEB, Json, Trouble, as_moment, as_number, code_of, part, read_body
@@ -119,8 +120,11 @@ def joined(pages: Sequence[Listing]) -> Listing:
 
 
 def reaches_back(listing: Listing, baseline: Baseline) -> bool:
-    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is."""
-    if not listing.items:
+    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is.
+
+    A list that gives a thread twice moved between two pages, or is out of order: something may be missing.
+    """
+    if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
         return False
     is_ordered = all(newer.at >= older.at for newer, older in pairwise(listing.items))
     return listing.is_whole or (is_ordered and _is_old(listing.items[-1], baseline))
@@ -222,7 +226,8 @@ def is_by(part: Mapping[str, Any], identity: str) -> bool:
 def _is_alike(item: Item, trace: Trace) -> bool:
     if not trace.words or _is_old(item, trace.baseline):
         return False
-    return item.title == trace.words[0] or is_alike(trace.words, (item.title, item.abstract), trace.marker)
+    is_titled_alike = fold(item.title) == fold(trace.words[0])
+    return is_titled_alike or is_alike(trace.words, (item.title, item.abstract), trace.marker)
 
 
 def _is_old(item: Item, baseline: Baseline) -> bool:

@@ -115,8 +115,10 @@ class WeChat:
         if isinstance(shelf, Failed):
             return _doubt(shelf)
         recognised = recognise(parcel, shelf.articles)
-        if recognised is not None:
+        if recognised is not None and (shelf.back_to or not isinstance(recognised, Gone)):
             return recognised
+        if shelf.back_to is None:
+            return Unknown(reason=shelf.reason)
         draft = await self._drafting.noted(parcel.delivery)
         standing = await self._drafting.read(draft) if draft is not None else None
         if isinstance(standing, Failed):

@@ -16,8 +16,9 @@ wrong_account               to: the identity named instead; the call acts
 list_late                   seconds (60); on a creating call: listed that much later, on a list: the newest are missing
 review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number for a refusal),
                             announce (Tieba: answer 230008)
-rewrite                     how (spaces); see rewriting.py
-empty_list, reorder         nothing; on lists
+rewrite                     how (spaces), and for shorten: to (20 characters), ending (…); see rewriting.py. On a
+                            creating call it changes the post, on a list only what that list shows
+empty_list, reorder, repeat nothing; on lists: repeat shows each entry twice
 """
 
 import hashlib
@@ -33,7 +34,7 @@ Fault = Mapping[str, Any]
 """`{"kind": …}` and what that kind needs."""
 
 WIRE_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
-READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder")
+READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder", "repeat")
 POST_KINDS = ("list_late", "review", "rewrite")
 REFUSALS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that stand in place of the platform's own answer."""

@@ -8,17 +8,19 @@ import time
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from .call import Call
-from .faults import Rules
+from .faults import Fault, Rules
 from .log import Disk, Log, to_json
 from .rewriting import rewrite
 
 State = Literal["review", "live", "refused", "removed"]
+ARTICLE_WORDS = ("title", "digest", "content", "content_source_url")
+"""What a list tells of an article of WeChat's in words."""
 
 
 @dataclass
@@ -276,8 +278,7 @@ class World:
     def _apply_faults(self, call: Call, post: Post) -> None:
         for fault in call.faults:
             if fault["kind"] == "rewrite":
-                how = str(fault.get("how", "spaces"))
-                post.text, post.title, post.html = (rewrite(how, each) for each in (post.text, post.title, post.html))
+                post.text, post.title, post.html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
                 post.extra = {**post.extra, "rewritten": True}
             elif fault["kind"] == "list_late":
                 post.listed_from = post.created + float(fault.get("seconds", 60))
@@ -343,6 +344,10 @@ class World:
         shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
         if call.fault("empty_list"):
             return []
+        if rewriting := call.fault("rewrite"):
+            shown = [_as_listed(post, rewriting) for post in shown]
+        if call.fault("repeat"):
+            shown = [post for post in shown for _ in range(2)]
         return shown[::-1] if call.fault("reorder") else shown
 
     # --- pictures ---
@@ -419,3 +424,17 @@ class World:
             self._await_review(post)
             if post.listed_from > self.now():
                 self._await_listing(post)
+
+
+def _as_listed(post: Post, fault: Fault) -> Post:
+    """A post as a list that rewrites shows it; what it tells of links goes as far as the words that hold them."""
+    text, title, html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
+    extra = dict(post.extra)
+    if "url_objects" in extra:
+        extra["url_objects"] = [link for link in extra["url_objects"] if link["url_short"] in text]
+    if "articles" in extra:
+        extra["articles"] = [
+            {**article, **{name: rewrite(fault, article.get(name) or "") for name in ARTICLE_WORDS}}
+            for article in extra["articles"]
+        ]
+    return replace(post, text=text, title=title, html=html, extra=extra)

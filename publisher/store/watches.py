@@ -122,6 +122,7 @@ class Watches:
         return await self.books.database.write(lambda unit: self._compare(unit, account, seen))
 
     def _compare(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> list[Doubt]:
+        seen = list({item.remote_id: item for item in seen}.values())  # a list may show a post twice
         maybe_ours = _maybe_ours(unit, account)
         self._note_strangers(unit, account, [item for item in seen if not maybe_ours(item)])
         since = self._reaches_back_to(seen)

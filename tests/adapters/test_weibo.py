@@ -365,6 +365,47 @@ async def test_same_words_without_marker_f56(weibo, parcel):
     )
 
 
+@pytest.mark.parametrize(
+    "shown", ["【警惕“退款客服”诈骗】", "【警惕“退款…", "【警惕“退款客服”诈骗】不转… 全文：http://t.cn/A6abCDeF", "…"]
+)
+async def test_a_shortened_text_goes_to_a_person_f54(weibo, parcel, shown):
+    """F54: a list that shows the beginning of our words alone, its marker cut off, is no absence."""
+    adapter, desk = weibo
+    desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
+    assert isinstance(await adapter.find(parcel), Lookalike)
+
+
+@pytest.mark.parametrize("shown", ["【警惕“退款客服”诈骗】别的话", "【警惕“退款理赔…", "【警惕"])
+async def test_a_common_beginning_is_no_likeness_f55(weibo, parcel, shown):
+    """F55: a post that goes on differently within what is shown is not ours, nor is one of too few words."""
+    adapter, desk = weibo
+    desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
+    assert isinstance(await adapter.find(parcel), Missing)
+
+
+async def test_a_list_that_shows_posts_twice_f53(weibo, parcel):
+    """F53: ours shown twice is found once; an entry that takes another's place makes no list whole."""
+    adapter, desk = weibo
+    ours, other = status(POST_ID, TEXT), status(str(int(POST_ID) + 1), "别的")
+    desk.router.get(TIMELINE).mock(return_value=listing(ours, ours, OLD))
+    finding = await adapter.find(parcel)
+    assert (finding.receipt.remote_id, finding.has_seen_text) == (POST_ID, True)
+    newest = status(str(int(POST_ID) + 2), "别的")
+    for entries in ((newest, other, other, OLD), (other, OLD, OLD)):
+        desk.router.get(TIMELINE).mock(return_value=listing(*entries, total=len(entries)))
+        assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    desk.router.get(TIMELINE).mock(return_value=listing(other, other, total=2))
+    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+
+
+async def test_a_pinned_post_may_come_twice_f53(weibo, parcel):
+    """F53: an account's pinned post stands on top and in its own place; the rest still reaches back."""
+    adapter, desk = weibo
+    pinned, newer = (status(str(int(POST_ID) + number), "别的") for number in (3, 7))
+    desk.router.get(TIMELINE).mock(return_value=listing(pinned, newer, pinned, OLD))
+    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+
+
 async def test_what_belongs_to_others_is_not_ours_f55(weibo, parcel):
     """F55: the same words of an earlier time, or of another delivery, are no match."""
     adapter, desk = weibo

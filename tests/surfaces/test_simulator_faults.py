@@ -168,6 +168,30 @@ async def test_lists_can_be_empty_or_turned_round(sim):
     assert await timeline(sim) == ids
 
 
+async def test_a_list_can_show_entries_twice(sim):
+    """With repeat each entry comes twice; the posts themselves are as many as before."""
+    ids = [(await share(sim, n)).json()["idstr"] for n in range(2)]
+    await fault(sim, "repeat", {"endpoint": TIMELINE})
+    assert await timeline(sim) == [ids[1], ids[1], ids[0], ids[0]]
+    assert len(await posts(sim)) == 2
+
+
+async def test_a_list_can_shorten_what_it_shows(sim):
+    """The post keeps its words; the list shows their beginning, the ending, and no link that it cut off."""
+    await share(sim, 5)
+    rule = {"nth": "every", "endpoint": TIMELINE}
+    await fault(sim, "rewrite", rule, how="shorten", to=1, ending="… 全文")
+    [cut] = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    assert (cut["text"], cut["url_objects"]) == ("5… 全文", [])
+    [whole] = await posts(sim)
+    assert whole["shown"].startswith("5 http://t.cn/")
+    await sim.request("DELETE", "/_sim/faults")
+    await fault(sim, "rewrite", rule, how="shorten", to=200)
+    [uncut] = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    assert uncut["text"] == whole["shown"]
+    assert uncut["url_objects"]
+
+
 async def test_garbled_answers_follow_a_real_act(sim):
     """bad_json, no_id and wrong_account spoil the answer to a post that was made."""
     await fault(sim, "bad_json")
@@ -253,7 +277,7 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
     assert not (await posts(sim))[0]["visible"]
 
 
-@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "garble"])
+@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "shorten", "garble"])
 async def test_texts_can_be_rewritten(sim, how):
     """The stored text differs from what was sent, the answer shows the stored one."""
     await fault(sim, "rewrite", how=how)

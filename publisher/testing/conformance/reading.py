@@ -11,6 +11,7 @@ from publisher.contract import AdapterFactory
 from publisher.domain.outcome import (
     CredentialExpired,
     Gone,
+    Lookalike,
     Missing,
     Published,
     Ready,
@@ -22,7 +23,7 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import Parcel
 from publisher.testing.conformance.double import Spot
-from publisher.testing.conformance.faults import REWRITINGS, SILENT, UNREADABLE, Fault
+from publisher.testing.conformance.faults import REWRITINGS, SHORTENED, SILENT, UNREADABLE, Fault
 from publisher.testing.conformance.judging import judge_look, publish
 from publisher.testing.conformance.rules import Rule, require
 from publisher.testing.conformance.stage import Stage
@@ -109,6 +110,18 @@ class Reading:
             require(Rule.FIND_PAST_BASELINE, is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
             await stage.double.heal()
             await judge_look(stage, parcel, stage.adapter().traits)
+
+    @pytest.mark.parametrize("fault", SHORTENED, ids=str)
+    async def test_a_list_that_cuts_its_words_denies_nothing(self, fault: Fault) -> None:
+        """A post of which a list shows the beginning alone is found, or like ours, or in doubt."""
+        async with self.stage() as stage:
+            parcel, receipt = await _live(stage)
+            await stage.spoil(Spot.LIST, fault.kind, **fault.facts)
+            finding = await stage.look(parcel)
+            is_found = isinstance(finding, Published) and finding.receipt.remote_id == receipt.remote_id
+            is_alike = isinstance(finding, Lookalike) and finding.remote_id == receipt.remote_id
+            is_honest = is_found or is_alike or isinstance(finding, Unknown)
+            require(Rule.FIND_PAST_BASELINE, is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
 
     @pytest.mark.parametrize("fault", SILENT, ids=str)
     async def test_a_silent_platform_is_unknown(self, fault: Fault) -> None:
