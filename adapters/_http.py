@@ -12,8 +12,9 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import inf
 
 import httpcore
 import httpx
@@ -23,6 +24,7 @@ from tenacity.wait import wait_random_exponential
 from publisher.contract import Call, Reply
 from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.rendition import Parcel
+from publisher.domain.retry_after import LONGEST_REST
 
 MOST_TRIES = 3
 CREATE_CAP = 1024 * 1024
@@ -30,7 +32,7 @@ ASK_CAP = 8 * 1024 * 1024
 """The most bytes of a reply's body that are read."""
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_POINTLESS = frozenset({"host_not_allowed", "body_too_large"})
+_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting"})
 """Reasons that a repeat cannot change."""
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
@@ -239,6 +241,10 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
@@ -246,6 +252,7 @@ class LoginHttp:
     `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
     `may_go` right before a creating call: whether people still want it.
     `failpoint` marks the places where a creating call may die.
+    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
     """
 
     deadline: timedelta
@@ -253,9 +260,11 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _rests_until: float = -inf
     _begun: int = 0
     _waiting: int = 0
     _replies: dict[str, tuple[int, Call, Reply]] = field(default_factory=dict, repr=False)
@@ -293,7 +302,11 @@ class LoginHttp:
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
         progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
-        return await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
+            rest = min(limit.until - self.now(), LONGEST_REST)
+            self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
+        return answer
 
     async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
         """Make a call in its turn.
@@ -310,6 +323,8 @@ class LoginHttp:
                 number, asked, reply = self._replies.get(call.url, (0, None, None))
                 if may_share and reply and number > begun and asked == call:
                     return reply
+                if self.monotonic() < self._rests_until:
+                    return NotSent(reason="resting")
                 progress.before_first_byte()
                 progress.was_handed_over = True
                 self._begun = number = self._begun + 1

@@ -14,6 +14,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Outcome,
     Published,
+    RateLimited,
     Reach,
     Receipt,
     Removal,
@@ -21,6 +22,7 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel, Rendition
@@ -63,7 +65,7 @@ class AssistedAdapter:
             return found
         if isinstance(found, Submitted):
             found = await self.own.follow_up(found.ticket)
-            if not isinstance(found, Published | Gone):
+            if not isinstance(found, Published | Gone | RateLimited):
                 return Unknown(reason="task_in_review")
         if isinstance(found, Published) and not parcel.floor:  # of a floor, the platform's own adapter saw the words
             return await self._compared(found, parcel)
@@ -75,14 +77,16 @@ class AssistedAdapter:
     async def probe(self) -> Health:
         return await self.own.probe()
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         return await self.own.measure_reach(receipts)
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         return await self.own.recent()
 
     async def _compared(self, found: Published, parcel: Parcel) -> Finding:
         recent = await self.own.recent()
+        if isinstance(recent, RateLimited):
+            return recent
         seen = () if isinstance(recent, Unknown) else recent
         texts = [item.text for item in seen if item.remote_id == found.receipt.remote_id]
         if not texts:

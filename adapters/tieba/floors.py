@@ -26,6 +26,7 @@ from publisher.domain.outcome import (
     Rejected,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import Marker, Parcel
 
@@ -142,7 +143,7 @@ def read_ticket(ticket: Ticket) -> FloorTrace | None:
     return FloorTrace(tid=facts["floor_of"], marker=Marker(code=facts["marker"]), since=since, pid=facts["pid"])
 
 
-def decode_floors(reply: Reply | Trouble, asked: Asked) -> FloorsPage | Unknown:
+def decode_floors(reply: Reply | Trouble, asked: Asked) -> FloorsPage | Unread:
     """Read one page of a thread as anybody sees it."""
     body = read_page(reply, asked)
     if isinstance(body, Gone):

@@ -15,6 +15,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Rejected,
     Submitted,
@@ -32,6 +33,7 @@ from tests.adapters.fakes_tieba import (
     OLD,
     PAGE,
     RECEIPT,
+    STANDING,
     TBS,
     TEXT,
     TID,
@@ -262,6 +264,24 @@ async def test_probe_f43(tieba):
     assert isinstance(await adapter.probe(), Blocked)
     desk.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})
     assert isinstance(await adapter.probe(), CredentialExpired)
+
+
+@pytest.mark.parametrize("spot", [TBS, STANDING, FORUM, LIST])
+async def test_a_limit_before_the_thread_keeps_it_back_f26(tieba, parcel, spot):
+    """F26: a 429 on the way to the creating call is its answer, with the time to come back; no call follows it."""
+    adapter, desk = tieba
+    desk.router.get(spot).respond(429, headers={"retry-after": "90"})
+    limit = RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
+    answer = await (adapter.find(parcel) if spot == LIST else adapter.publish(parcel))
+    assert answer == limit
+    assert str(desk.requests[-1].url).startswith(spot)
+
+
+async def test_a_limit_on_a_removal_is_told_f26(tieba):
+    """F26: a deletion that is answered with 429 is asked for again at that time."""
+    adapter, desk = tieba
+    desk.router.post(DELETE).respond(429, headers={"retry-after": "90"})
+    assert await adapter.retract(RECEIPT) == RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
 
 
 async def test_user_name_as_identity(bench, parcel):

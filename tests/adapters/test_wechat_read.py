@@ -14,6 +14,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Receipt,
     Rejected,
@@ -251,6 +252,25 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
     """F52 F53: an error, a cut list, or one that moved between its pages is never an absence."""
     scene.answers("freepublish/batchget", *answers)
     assert await scene.adapter.find(parcel()) == Unknown(reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("freepublish/batchget", lambda adapter: adapter.find(parcel())),
+        ("freepublish/batchget", lambda adapter: adapter.recent()),
+        ("draft/get", lambda adapter: adapter.find(parcel())),
+        ("freepublish/get", lambda adapter: adapter.follow_up(TICKET)),
+        ("freepublish/getarticle", lambda adapter: adapter.retract(RECEIPT)),
+        ("stable_token", lambda adapter: adapter.probe()),
+    ],
+)
+async def test_a_limit_that_a_read_meets_is_told_f26(scene, path, read):
+    """F26: a 429 stands against every call of the login and is told with its end; one call met it."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
+    assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))
+    assert len(scene.asked(path)) == 1
 
 
 async def test_an_empty_list_where_there_should_be_one(scene):

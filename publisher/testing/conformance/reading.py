@@ -1,19 +1,20 @@
 """What every adapter's reads must keep: looks, removals, probes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from publisher.contract import AdapterFactory
+from publisher.contract import Adapter, AdapterFactory
 from publisher.domain.outcome import (
     CredentialExpired,
     Gone,
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Receipt,
     Rejected,
@@ -27,6 +28,9 @@ from publisher.testing.conformance.faults import REWRITINGS, SHORTENED, SILENT, 
 from publisher.testing.conformance.judging import judge_look, publish
 from publisher.testing.conformance.rules import Rule, require
 from publisher.testing.conformance.stage import Stage
+
+REST = timedelta(minutes=2)
+"""For so long a platform wants no call."""
 
 
 class Reading:
@@ -141,6 +145,30 @@ class Reading:
             }
             wrong = {name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)}
             require(Rule.READS_OR_SAYS_SO, not wrong, f"{fault}, but {wrong!r}")
+
+    async def test_says_when_the_platform_wants_fewer_calls(self) -> None:
+        """A read that is answered with 429 is a limit with its end, and no further call is made meanwhile."""
+        async with self.stage() as stage:
+            parcel, receipt = await _live(stage)
+            await stage.pass_time(stage.adapter().traits.reach_after + timedelta(days=1))
+            await stage.spoil(Spot.ANY, "status", code=429, headers={"retry-after": str(REST.seconds)})
+            reads: dict[str, Callable[[Adapter], Awaitable[object]]] = {
+                "find": lambda adapter: adapter.find(parcel),
+                "probe": lambda adapter: adapter.probe(),
+                "recent": lambda adapter: adapter.recent(),
+                "measure_reach": lambda adapter: adapter.measure_reach([receipt]),
+                "retract": lambda adapter: adapter.retract(receipt),
+            }
+            for name, read in reads.items():
+                before, calls = stage.now(), len(stage.tally.calls)
+                answer = await read(stage.adapter())
+                is_limit = isinstance(answer, RateLimited) and answer.until is not None
+                require(Rule.READS_OR_SAYS_SO, is_limit, f"{name} was answered with 429, but says {answer!r}")
+                until = answer.until if isinstance(answer, RateLimited) else None
+                is_kept = until is not None and until >= before + REST
+                require(Rule.READS_OR_SAYS_SO, is_kept, f"{name} must rest for {REST}, but says {answer!r}")
+                made = len(stage.tally.calls) - calls
+                require(Rule.READS_OR_SAYS_SO, made == 1, f"{name} made {made} calls though the first was limited")
 
     async def test_sees_that_the_platform_took_it_down(self) -> None:
         """A post that was taken down is not called live any more."""
