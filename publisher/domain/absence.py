@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from publisher.domain.delivery import Attempt, Look
-from publisher.domain.outcome import Missing, Unknown
+from publisher.domain.outcome import Missing, Unread
 
 LOOKS_NEEDED = 2
 
@@ -22,5 +22,5 @@ def shows_absence(looks: Sequence[Look], attempt: Attempt, *, is_settled: bool) 
         and is_settled
         and len(complete) >= LOOKS_NEEDED
         and complete[-1] is own[-1]
-        and all(isinstance(look.finding, Missing | Unknown) for look in own)
+        and all(isinstance(look.finding, Missing | Unread) for look in own)
     )

@@ -120,6 +120,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 begin=partial(_begin, books),
                 is_clock_confirmed=books.world.is_clock_confirmed,
                 hear_date=books.world.hear_date,
+                now=books.world.now,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])

@@ -40,6 +40,7 @@ from publisher.domain.outcome import (
     Rejected,
     Submitted,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import Fingerprint
 from tests.domain.scene import (
@@ -76,6 +77,7 @@ Step = tuple[str, Scene]
 WHOLE, PARTIAL, ALIKE, OTHER = "whole", "partial", "alike", "other"
 LOST = Unknown(reason="lost")
 UNREADABLE = Unknown(reason="unreadable")
+LIMITED = RateLimited(code="often", until=None)
 SUBMITTED = Submitted(ticket=TICKET, look_again_at=LATER)
 NOTHING_DONE: tuple[Outcome, ...] = (
     NotSent(reason="cannot_connect"),
@@ -302,6 +304,7 @@ class Moves:
     def _list(self, scene: Scene) -> Iterator[Finding]:
         """Whatever one read of the account may show."""
         yield UNREADABLE
+        yield LIMITED
         yield self.rules.incomplete_look()
         yield self.rules.lookalike()
         if scene.beneath == "removed":
@@ -518,9 +521,9 @@ def _kind_of(finding: Missing) -> str:
 def _stored(scene: Scene, finding: Finding) -> tuple[str, ...]:
     """Keep of all looks what can matter: whether there were one or two whole ones, a partial one, or a telling one."""
     telling = {look for look in scene.looks if look in {ALIKE, OTHER}}
-    if not isinstance(finding, Missing | Unknown):
+    if not isinstance(finding, Missing | Unread):
         return tuple(sorted({*telling, ALIKE if isinstance(finding, Lookalike) else OTHER}))
-    if isinstance(finding, Unknown) or scene.ended is None or telling:
+    if isinstance(finding, Unread) or scene.ended is None or telling:
         return scene.looks
     kind = _kind_of(finding)
     same = [look for look in scene.looks if look == kind]

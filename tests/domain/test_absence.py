@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import Attempt, Look
-from publisher.domain.outcome import Gone, Lookalike, Missing, Published, Receipt, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.outcome import (
+    Gone,
+    Lookalike,
+    Missing,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 
 SECOND = timedelta(seconds=1)
 STARTED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -18,6 +29,7 @@ ATTEMPT = Attempt(number=2, epoch=3, intended_at=STARTED, ended_at=ENDED, since=
 LOOK = Look(attempt=2, at=ENDED, finding=Missing(back_to=ATTEMPT.since))
 SHORT = replace(LOOK, finding=Missing(back_to=ATTEMPT.since + SECOND))
 UNREADABLE = replace(LOOK, finding=Unknown(reason="unreadable"))
+LIMITED = replace(LOOK, finding=RateLimited(code="often", until=None))
 
 TELLING = [
     Published(receipt=Receipt(remote_id="1", url="", live_at=STARTED)),
@@ -38,10 +50,16 @@ def test_an_attempt_that_is_not_over_shows_nothing():
     assert not shows_absence([LOOK, LOOK], replace(ATTEMPT, ended_at=None), is_settled=True)
 
 
-@pytest.mark.parametrize("looks", [[], [LOOK], [UNREADABLE, LOOK]])
+@pytest.mark.parametrize("looks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
 def test_one_look_is_not_enough(looks):
     """A single whole look, even a settled one, even beside a failed read, proves nothing."""
     assert not shows_absence(looks, ATTEMPT, is_settled=True)
+
+
+@pytest.mark.parametrize("failed", [UNREADABLE, LIMITED])
+def test_a_read_that_brought_nothing_stands_against_no_absence(failed):
+    """A failed or limited read beside two whole ones neither counts for them nor against them."""
+    assert shows_absence([LOOK, failed, LOOK], ATTEMPT, is_settled=True)
 
 
 def test_looks_of_another_attempt_do_not_count():
