@@ -46,7 +46,7 @@ from publisher.store.claims import HORIZON, choose, is_begun, may_start
 from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
-from publisher.store.intents import Declined, announce
+from publisher.store.intents import Declined, announce, give_rests_back
 from publisher.store.ledger import (
     READ,
     owned_elsewhere,
@@ -235,6 +235,10 @@ class Outbox:
                 self.books.world.die_here("outcome.before_commit")
             else:
                 self._keep_evidence(unit, before[lease.delivery], lease, outcome, now)
+        unsent = [
+            lease.delivery for lease, outcome in told if isinstance(outcome, NotSent) and lease.delivery in afters
+        ]
+        give_rests_back(self.books, unit, [afters[delivery] for delivery in sorted(unsent)])
         puzzled = {before[lease.delivery].platform for lease, outcome in told if is_puzzling(outcome)}
         trip(self.books, unit, sorted(puzzled), DELIVERER)
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]

@@ -315,7 +315,8 @@ def i10_trouble_is_told(simulation: Simulation) -> Iterator[str]:
                 continue
             told = [*_alerts(simulation, row), *_alerts_of_missed(simulation, row)]
             if entry["role"] != "person" and not any(
-                alert["code"].split(".")[0] == entry["after"] and 0 <= alert["at"] - entry["at"] <= TOLD_WITHIN * 1e6
+                alert["code"].split(".")[0] in (entry["after"], "occurrences_missed")
+                and 0 <= alert["at"] - entry["at"] <= TOLD_WITHIN * 1e6
                 for alert in told
             ):
                 yield f"{name_of(row)} became {entry['after']} and nobody was told"
@@ -527,7 +528,7 @@ def _alerts_of_missed(simulation: Simulation, row: Any) -> list[Any]:
     """Give the alerts that stand for several missed instants of a repeating post."""
     if row["label"] == "once":
         return []
-    return simulation.rows("SELECT * FROM alert WHERE subject LIKE ? AND code LIKE 'expired%'", f"{row['post']}%")
+    return simulation.rows("SELECT * FROM alert WHERE subject = ? AND code = 'occurrences_missed'", row["post"])
 
 
 def _was_told_of_return(simulation: Simulation, row: Any) -> bool:

@@ -165,7 +165,7 @@ async def test_f26_f27_a_login_rests_as_long_as_a_limit_says_a_day_at_most(day, 
     now = world.now()
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, now)
+    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, world.clocks())
     assert after.next_at >= now + rest
     assert await rests_of(day, "one") == (now + rest,) * 4
 
@@ -174,9 +174,9 @@ async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_t
     """F26, F15: the answer decides nothing about its delivery, yet the login rests."""
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     stale = Doubt(delivery=doubt.delivery, parcel=doubt.parcel)
-    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.now())
+    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.clocks())
     limit = RateLimited(code="often", until=world.now() + REST)
-    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.now())
+    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.clocks())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
     assert await rests_of(day, "one") == (world.now() + REST,) * 4
 
