@@ -46,20 +46,25 @@ def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # 
 def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it, a bound instant
     """True if the first creating call would begin later than staff allowed.
 
-    How long a quota or a rate limit kept the login back does not count: from its end on the time runs once more.
+    While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again. But
+    what was too late before the login became busy stays too late.
     """
-    is_over = _login_of(row, lambda free_since: free_since + row.c.max_late < now)
+    is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_late < now)
     return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
 
 
-def _login_of(row: Any, holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]]) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """True if something holds of the instant since which a delivery's login may speak, by quota and limit."""
+def _was_free(
+    row: Any,  # noqa: ANN401 # a table or an alias of it
+    at: ColumnElement[Any],
+    holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """True if a delivery's login was not yet busy at an instant, or something holds of when it is free again."""
     login = LOGIN.alias("speaker")
     free_since = case(
         (or_(row.c.is_urgent.is_(True), login.c.rests_until > login.c.routine_until), login.c.rests_until),
         else_=login.c.routine_until,
     )
-    return exists().where(login.c.id == row.c.login, holds(free_since))
+    return exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, holds(free_since)))
 
 
 def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias, a bound instant
@@ -76,7 +81,7 @@ def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # 
         newer.c.due_at > row.c.due_at,
         newer.c.due_at <= now,
     )
-    was_free = _login_of(row, lambda free_since: free_since <= row.c.due_at)
+    was_free = _was_free(row, row.c.due_at, lambda free_since: free_since <= row.c.due_at)
     is_missed = or_(and_(was_free, exists().where(later)), exists().where(later, newer.c.last_first_call_at.is_(None)))
     return and_(row.c.label != repeats, row.c.last_first_call_at.is_not(None), is_missed)
 

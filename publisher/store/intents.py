@@ -273,7 +273,7 @@ def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
     now = books.world.now()
-    lengthen(unit, _rests(books, unit, deliveries, now))
+    lengthen(unit, _rests(books, unit, deliveries, now), now)
 
 
 def give_rests_back(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:

@@ -437,18 +437,20 @@ class Outbox:
         """Whether all that a call may lead to had shown itself when a read of it began.
 
         So it has a settle time after this process knew of the call's end. Of a call that another process ended, the
-        stored end tells as well: where the clock was confirmed when that was written, and is now.
+        stored end tells as well, where the clock was confirmed when that was written. Nothing is concluded while the
+        clock is not: what follows may depend on the instant.
         """
         if attempt["ended_at"] is None:
             return False
         settle, clocks = self.books.patience(delivery.account).settle, self.books.world.clocks()
         end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
+        if not self.books.world.is_clock_confirmed():
+            return False
         has_settled_here = asked.ticks > end.since + settle.total_seconds()
-        if has_settled_here or end.is_own:
+        if has_settled_here or end.is_own or not attempt["ended_confirmed"]:
             return has_settled_here
         asked_at = clocks.at - timedelta(seconds=clocks.ticks - asked.ticks)  # by the clock as it stands now
-        is_dated = attempt["ended_confirmed"] and self.books.world.is_clock_confirmed()
-        return is_dated and asked_at > attempt["ended_at"] + settle + STAMPS_APART
+        return bool(asked_at > attempt["ended_at"] + settle + STAMPS_APART)
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""

@@ -25,15 +25,22 @@ _WAITS = (
 )
 
 
+BREAK = timedelta(minutes=1)
+"""A login whose last wait ended longer ago than this was free meanwhile, longer than one call takes."""
+
+
 def _later(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime]:
     given = bindparam(name, type_=column.type)
     return case((column > given, column), else_=given)
 
 
+_NOW = bindparam("now", type_=LOGIN.c.busy_since.type)
+_IDLE_SINCE = bindparam("idle_since", type_=LOGIN.c.busy_since.type)
 _LENGTHEN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_id"))
     .values({column.name: _later(column, f"its_{column.name}") for column in _WAITS})
+    .values(busy_since=case((LOGIN.c.routine_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
 )
 """Another host may have written a longer wait since ours was reckoned: the database itself takes the later instant."""
 _GIVE_BACK = (
@@ -66,10 +73,12 @@ class Rest:
     limit: datetime = EPOCH
 
 
-def lengthen(unit: Unit, rests: Sequence[Rest]) -> None:
+def lengthen(unit: Unit, rests: Sequence[Rest], now: datetime) -> None:
     """Let logins rest at least so long; a longer wait that one has already is kept."""
     rows = [
         {
+            "now": now,
+            "idle_since": now - BREAK,
             "its_id": rest.login,
             "its_rests_until": rest.posts,
             "its_routine_until": rest.routine,
@@ -96,13 +105,13 @@ def give_back(unit: Unit, rests: Sequence[Rest]) -> None:
 def keep_back_posts(unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
     """Keep to a limit that a creating call met: it stands against posts, and says nothing of reads."""
     until = min(until, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, limit=until)])
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, limit=until)], now)
 
 
 def keep_back_calls(unit: Unit, login: LoginId, limit: RateLimited, now: datetime, usual: timedelta) -> RateLimited:
     """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
     until = min(limit.until or now + usual, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until, limit=until)])
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until, limit=until)], now)
     return replace(limit, until=until)
 
 

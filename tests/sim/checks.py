@@ -284,7 +284,7 @@ def i9_no_loss(simulation: Simulation) -> Iterator[str]:
         followed = row["follows"] is not None
         if row["state"] == "failed" and not _was_refused(simulation, row):
             yield f"{name_of(row)} failed ({row['reason']}), though no platform refused it"
-        if row["state"] == "expired" and not (entry.is_tight or touched):
+        if row["state"] == "expired" and not (entry.is_tight or touched or row["reason"] == "superseded"):
             yield f"{name_of(row)} expired ({row['reason']}), though there was time"
         if row["state"] == "cancelled" and not (touched or followed or _was_told_of_return(simulation, row)):
             yield f"{name_of(row)} was cancelled ({row['reason']}), though nobody wanted that"
@@ -385,7 +385,8 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
     """Between two calls of a login lies its gap, and whatever rest the platform asked for; no hour holds too many."""
     logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
     for login in logins:
-        found = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        query = "SELECT * FROM attempt WHERE login = ? AND outcome IS NOT 'NotSent' ORDER BY intended_at"
+        found = simulation.rows(query, login["login"])
         tries = [one for one in found if begun(simulation, one)]
         for first, last in zip(tries, tries[simulation.shape.per_hour :], strict=False):
             if begun(simulation, last) - begun(simulation, first) < HOUR - CLOCK_OFF:
