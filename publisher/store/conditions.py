@@ -46,8 +46,8 @@ def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # 
 def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it, a bound instant
     """True if the first creating call would begin later than staff allowed.
 
-    While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again. But
-    what was too late before the login became busy stays too late.
+    While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again.
+    But what was too late before the login became busy stays too late.
     """
     is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_late < now)
     return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
