@@ -168,13 +168,23 @@ class Simulation:
         """Let the host start again, with a clock that is so much ahead."""
         self.kill()
         self.host.booted_at = self.loop.time()
-        self.set_clock(ahead)
+        self.put_clock(ahead)
 
-    def set_clock(self, ahead: float) -> None:
-        """Set the host's clock."""
+    def put_clock(self, ahead: float) -> None:
+        """Put the host's clock so much ahead of the right time, or behind, where it is negative."""
         self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
-        self.tell("clock", f"{ahead:+.1f}s")
+        self.tell("clock set", f"{ahead:+.1f}s")
+
+    def set_clock(self, by: float, seconds: float) -> None:
+        """Set the host's clock wrong, and right again after a while, or when the storm is over."""
+        if self.is_stormy:
+            self.put_clock(self.host.ahead + by)
+            self.loop.call_later(seconds, self._set_right)
+
+    def _set_right(self) -> None:
+        if self.clocks:
+            self.put_clock(self.shape.skew)
 
     def ahead_at(self, instant: float) -> float:
         """Say how many seconds the host's clock was ahead at a true instant."""
@@ -215,6 +225,7 @@ class Simulation:
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
+        self._set_right()
         self.platforms.mischief.clear()
         self.shape.connect, self.trouble = 0.0, None
         self.network.slowness = lambda: 0.0

@@ -205,17 +205,17 @@ def _play_clock(simulation: Simulation) -> None:
             case "boot":
                 simulation.boot(ahead)
             case "before a death":
-                simulation.set_clock(ahead)
+                simulation.put_clock(ahead)
                 simulation.pass_time(dice.uniform(0.05, 1.0))
                 simulation.kill()
             case _:
-                simulation.set_clock(ahead)
+                simulation.put_clock(ahead)
         simulation.pass_time(dice.uniform(20, 120))
         right = dice.uniform(-1, 1)
         if dice.random() < 0.3:
             simulation.boot(right)
         else:
-            simulation.set_clock(right)
+            simulation.put_clock(right)
         simulation.pass_time(dice.uniform(5, 60))
 
 
