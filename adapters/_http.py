@@ -8,11 +8,13 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import inf
 
 import httpcore
 import httpx
@@ -22,6 +24,7 @@ from tenacity.wait import wait_random_exponential
 from publisher.contract import Call, Reply
 from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.rendition import Parcel
+from publisher.domain.retry_after import LONGEST_REST
 
 MOST_TRIES = 3
 CREATE_CAP = 1024 * 1024
@@ -29,9 +32,11 @@ ASK_CAP = 8 * 1024 * 1024
 """The most bytes of a reply's body that are read."""
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_POINTLESS = frozenset({"host_not_allowed", "body_too_large"})
+_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting"})
 """Reasons that a repeat cannot change."""
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of SO_LINGER: drop what is unsent and reset the connection, or go on sending it."""
 
 Trouble = NotSent | Unknown
 
@@ -50,11 +55,23 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """One connection's bytes. Errors stay asyncio's own: they say best what happened."""
+    """One connection's bytes. Errors stay asyncio's own: they say best what happened.
+
+    However it ends before `finish`, the kernel drops what is unsent and resets the connection, even when this process
+    is killed: what a call that was given up has not delivered by then never arrives.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._linger(_RESET_ON_CLOSE)
+
+    def finish(self) -> None:
+        """Let the connection close normally: the whole reply has been read."""
+        self._linger(_CLOSE_NORMALLY)
+
+    def _linger(self, value: bytes) -> None:
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._reader.read(max_bytes)
@@ -78,6 +95,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self._writer.transport.abort()  # all was said and heard, or nothing more will be listened to
+        await asyncio.sleep(0)  # only then is the socket closed
 
 
 class _Network(httpcore.AsyncNetworkBackend):
@@ -104,6 +122,9 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._reply.aiter_stream():
             yield chunk
+        stream = self._reply.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.finish()
 
     async def aclose(self) -> None:
         await self._reply.aclose()
@@ -220,6 +241,10 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
@@ -227,6 +252,7 @@ class LoginHttp:
     `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
     `may_go` right before a creating call: whether people still want it.
     `failpoint` marks the places where a creating call may die.
+    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
     """
 
     deadline: timedelta
@@ -234,9 +260,11 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _rests_until: float = -inf
     _begun: int = 0
     _waiting: int = 0
     _replies: dict[str, tuple[int, Call, Reply]] = field(default_factory=dict, repr=False)
@@ -274,7 +302,11 @@ class LoginHttp:
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
         progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
-        return await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
+            rest = min(limit.until - self.now(), LONGEST_REST)
+            self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
+        return answer
 
     async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
         """Make a call in its turn.
@@ -291,6 +323,8 @@ class LoginHttp:
                 number, asked, reply = self._replies.get(call.url, (0, None, None))
                 if may_share and reply and number > begun and asked == call:
                     return reply
+                if self.monotonic() < self._rests_until:
+                    return NotSent(reason="resting")
                 progress.before_first_byte()
                 progress.was_handed_over = True
                 self._begun = number = self._begun + 1

@@ -12,17 +12,20 @@ from publisher.domain.outcome import (
     NotSent,
     Outcome,
     Preview,
+    RateLimited,
     Reach,
     Receipt,
     Removal,
     Sighting,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.patience import Patience
 from publisher.domain.problem import Problem
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel, Rendition
+from publisher.domain.retry_after import retry_at
 
 T = TypeVar("T")
 
@@ -72,6 +75,12 @@ class Reply:
             self._read[decode, whose] = decode(self, whose)
         read: T = self._read[decode, whose]
         return read
+
+    def limit(self, code: str, now: datetime) -> RateLimited | None:
+        """Give the limit that a 429 tells of, under the adapter's code for it; None for any other answer."""
+        if self.status != 429:
+            return None
+        return RateLimited(code=code, until=retry_at(self.headers.get("retry-after"), now))
 
 
 class Http(Protocol):
@@ -135,7 +144,11 @@ class AdapterKit:
 
 
 class Adapter(Protocol):
-    """One account on one platform. It names what happened; what follows from it is the core's to say."""
+    """One account on one platform. It names what happened; what follows from it is the core's to say.
+
+    Any read may say RateLimited where the platform wants no more calls of the login for now, and then makes no further
+    one: the core keeps back every call of the login until then.
+    """
 
     @property
     def traits(self) -> Traits: ...
@@ -164,11 +177,11 @@ class Adapter(Protocol):
         """Read whether the login works."""
         ...
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         """Read how far these live posts have come, by their remote ids; one that the platform leaves out is missing."""
         ...
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
         ...
 

@@ -15,7 +15,7 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import database_trouble, settings_of
 from publisher.domain.account import Account, Mode
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
 from publisher.guard import guarded
 from publisher.settings import Settings
 from publisher.store.board import Pause
@@ -58,7 +58,7 @@ def doctor(terminal: Terminal, *, as_json: bool) -> int:
 
 
 async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]:
-    """Probe every login, a few at a time, and write down what each said."""
+    """Probe every login, a few at a time, and write down what each said; one that must rest is not asked."""
     settings = await settings_of(terminal)
     with database_trouble():
         async with open_application(settings, World(), sends=False, asks=True) as application:
@@ -70,9 +70,11 @@ async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]
             async def examine(checkup: Checkup) -> Examination:
                 login = checkup.account.login
                 scopes = {f"account:{other.account.id}" for other in checkups if other.account.login == login}
-                async with gate:
-                    health = await guarded(application.adapters[checkup.account.id].probe(), PATIENCE)
-                    await application.checkups.write(checkup.account, health)
+                health: Health = RateLimited(code="rate_limited", until=checkup.rests_until)
+                if checkup.rests_until is None:
+                    async with gate:
+                        health = await guarded(application.adapters[checkup.account.id].probe(), PATIENCE)
+                        await application.checkups.write(checkup.account, health)
                 stopped = [pause for pause in pauses if pause.scope in scopes]
                 return Examination(checkup=checkup, health=health, pauses=stopped)
 
@@ -131,6 +133,8 @@ def _to_do(one: Examination, narrator: Narrator, now: datetime) -> Iterator[str]
                 yield say("doctor_said", said=said)
             yield from _of_code(code, narrator, facts)
             yield say("doctor_act", **facts)
+        case RateLimited(until=until):
+            yield say("doctor_wait", **facts, until=narrator.time(until))
         case Unknown(reason=reason):
             yield from _of_code(reason, narrator, facts)
             yield say("doctor_reach", **facts)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from publisher.domain.delivery import Attempt, Look
-from publisher.domain.outcome import Missing, Unknown
+from publisher.domain.outcome import Missing, Unread
 
 LOOKS_NEEDED = 2
 
@@ -23,5 +23,5 @@ def shows_absence(looks: Sequence[Look], attempt: Attempt, settle: timedelta) ->
     return (
         len(complete) >= LOOKS_NEEDED
         and max(look.at for look in complete) > attempt.ended_at + settle
-        and all(isinstance(look.finding, Missing | Unknown) for look in own)
+        and all(isinstance(look.finding, Missing | Unread) for look in own)
     )

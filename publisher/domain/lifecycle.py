@@ -43,6 +43,7 @@ from publisher.domain.outcome import (
     Rejected,
     Submitted,
     Unknown,
+    Unread,
 )
 from publisher.domain.patience import Patience, jitter_for, next_look, next_poll, next_removal, next_try
 
@@ -237,15 +238,18 @@ def _outcome_unknown(delivery: Delivery, event: Unknown, moment: Moment) -> Deli
     return _doubt(delivery, event.reason, moment)
 
 
-def _look_again(delivery: Delivery, event: Unknown | Missing | AbsenceShown, moment: Moment) -> Delivery:
+def _look_again(delivery: Delivery, event: Unread | Missing | AbsenceShown, moment: Moment) -> Delivery:
     since = delivery.doubt_since or moment.now
-    reason = event.reason if isinstance(event, Unknown) else delivery.reason
+    limit = event if isinstance(event, RateLimited) else None
+    reason = event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
     is_removal = delivery.state is State.RETRACTING and delivery.receipt is not None
     if is_removal:
         wait_until = _next_removal(delivery, moment)
     else:
-        was_read = not isinstance(event, Unknown)
+        was_read = not isinstance(event, Unread)
         wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now, was_read=was_read)
+    if limit and limit.until:
+        wait_until = max(wait_until, limit.until)
     return replace(delivery, looks=delivery.looks + 1, doubt_since=since, next_at=wait_until, reason=reason)
 
 
@@ -450,10 +454,12 @@ _ROWS: tuple[Row, ...] = (
     ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, _in_review),
     ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, _refused),
     ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, _look_again),
+    ({_S.SUBMITTED}, RateLimited, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, Missing, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, AbsenceShown, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED, _S.UNKNOWN}, Gone, {_S.REMOVED}, _RECONCILER, _disappeared),
     ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, _look_again),
+    ({_S.UNKNOWN}, RateLimited, {_S.UNKNOWN}, _RECONCILER, _look_again),
     ({_S.UNKNOWN}, Missing, {_S.UNKNOWN}, _RECONCILER, _look_again),
     ({_S.UNKNOWN}, AbsenceShown, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, _absent),
     ({_S.SUBMITTED, _S.UNKNOWN}, Lookalike, {_S.HELD}, _RECONCILER, _lookalike),
@@ -467,6 +473,7 @@ _ROWS: tuple[Row, ...] = (
     ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, _live),
     ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, _in_review),
     ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, _look_again),
+    ({_S.RETRACTING}, RateLimited, {_S.RETRACTING}, _RETRACTOR, _look_again),
     ({_S.RETRACTING}, Missing, {_S.RETRACTING}, _RETRACTOR, _look_again),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, _refused_retracting),
     ({_S.RETRACTING}, Lookalike, {_S.HELD}, _RETRACTOR, _lookalike),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
@@ -21,6 +21,7 @@ from publisher.store.journal import Intent
 from publisher.store.ledger import tell_once
 from publisher.store.parcels import make_parcel, newest_id
 from publisher.store.recovery import bring_back
+from publisher.store.rests import Rest, lengthen
 from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
 
 LATER = timedelta(seconds=5)
@@ -68,7 +69,6 @@ _COUNTS = (
     .group_by(ATTEMPT.c.login)
 )
 _RECENT = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
-_REST = update(LOGIN).where(LOGIN.c.id == bindparam("its_id"))
 _WRITE_ATTEMPT = insert(ATTEMPT)
 
 
@@ -235,19 +235,19 @@ def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping
 
 
 def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
-    """Set when each login may speak next, by its quota."""
+    """Let each login rest as its quota asks."""
     if not deliveries:
         return
     now = books.world.now()
     quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
     sent = _sent(unit, quotas, now)
     rests = [
-        {
-            "its_id": login,
-            "rests_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
-            "routine_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
-            "floors_until": now + quota.between_floors,
-        }
+        Rest(
+            login=login,
+            posts=quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
+            routine=quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
+            floors=now + quota.between_floors,
+        )
         for login, quota in quotas.items()
     ]
-    unit.connection.execute(_REST, rests)
+    lengthen(unit, rests)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Connection, RowMapping, case, func, literal, select, update
+from sqlalchemy import Connection, RowMapping, case, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import ASKING, WAITING, Attempt, Delivery, Lease, State
 from publisher.domain.events import (
     DELIVERER,
@@ -36,6 +36,7 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
@@ -61,6 +62,7 @@ from publisher.store.ledger import (
 )
 from publisher.store.parcels import last_parcels
 from publisher.store.recovery import bring_back, is_ready
+from publisher.store.rests import keep_back_calls, keep_back_posts, may_read
 from publisher.store.rows import (
     ATTEMPT,
     DELIVERY,
@@ -76,8 +78,6 @@ from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
 
 TLS_FAILURES = 3
-LONGEST_REST = timedelta(days=1)
-"""A platform that asks for more is asked again after this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,7 @@ class Outbox:
             case RateLimited():
                 usual = after.next_at if after.state is State.RETRY_WAIT else None
                 until = outcome.until or usual or now + self.books.patience(after.account).retry_first
-                _let_rest(unit, after.login, min(until, now + LONGEST_REST))
+                keep_back_posts(unit, after.login, until, now)
             case _:
                 pass
 
@@ -291,6 +291,7 @@ class Outbox:
                 DELIVERY.c.next_at <= self.books.world.now(),
                 DELIVERY.c.account.in_(list(self.books.terms)),
                 DELIVERY.c.id.not_in(list(besides)),
+                may_read(self.books.world.now()),
             )
             .order_by(DELIVERY.c.next_at)
             .limit(limit)
@@ -331,9 +332,13 @@ class Outbox:
             now = self.books.world.now()
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
             write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
+            kept_to = finding
+            if isinstance(finding, RateLimited):
+                usual = self.books.patience(delivery.account).look_first
+                kept_to = keep_back_calls(unit, delivery.login, finding, now, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
-            event = self._conclude(unit, delivery, finding, asked_at)
+            event = self._conclude(unit, delivery, kept_to, asked_at)
             if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
                 event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
@@ -398,13 +403,14 @@ class Outbox:
 
     def _follow_task(self, unit: Unit, delivery: Delivery, task: Task, finding: Finding) -> Finding:
         """Go on with a task that was not seen done; tell people, once, when it should have been seen."""
-        if not isinstance(finding, Missing | Unknown):
+        if not isinstance(finding, Missing | Unread):
             return finding
         now, patience = self.books.world.now(), self.books.patience(delivery.account)
         if task.is_overdue(patience, now):
             facts = {"url": task.url or "", "by": task.by or ""}
-            if isinstance(finding, Unknown):
-                tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": finding.reason})
+            if isinstance(finding, Unread):
+                reason = finding.reason if isinstance(finding, Unknown) else "rate_limited"
+                tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": reason})
             else:
                 tell_once(unit, now, "task_not_seen", delivery, facts)
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
@@ -431,15 +437,6 @@ class Outbox:
             return self.books.change(unit, before, event, by)
 
         return await self.books.database.write(operation)
-
-
-def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
-    """Let a login rest at least until then; a longer rest that it has already is kept."""
-    rests = {
-        column.name: case((column > until, column), else_=literal(until, column.type))
-        for column in (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
-    }
-    unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login).values(rests))
 
 
 def _last_attempt(unit: Unit, delivery: Delivery) -> RowMapping:

@@ -95,7 +95,7 @@ class RenditionRow(SQLModel, table=True):
 class LoginRow(SQLModel, table=True):
     """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
 
-    `floors_until` is for the further floors of a post that has begun.
+    `floors_until` is for the further floors of a post that has begun, `reads_until` for reads.
     """
 
     __tablename__: ClassVar[str] = "login"
@@ -104,6 +104,7 @@ class LoginRow(SQLModel, table=True):
     rests_until: datetime = Field(sa_type=Instant)
     routine_until: datetime = Field(sa_type=Instant)
     floors_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
+    reads_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
 
 
 class DeliveryRow(SQLModel, table=True):

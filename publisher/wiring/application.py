@@ -117,6 +117,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 failpoint=books.world.die_here,
                 allow=allowed_hosts(account, studio.settings),
                 may_go=partial(_may_go, Outbox(books)),
+                now=books.world.now,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])

@@ -15,7 +15,8 @@ from publisher.testing.conformance import Spot, Standing
 
 ACCOUNT, KEY = "police-site", "a-key-that-nobody-else-knows"
 REFUSALS = {"captcha": (403, "person_needed"), "expire_token": (401, "bad_signature")}
-UNKNOWN_KINDS = {("list", "reorder")}
+UNKNOWN_KINDS = {("list", "reorder"), ("list", "repeat"), ("list", "rewrite")}
+"""A read by name is no list."""
 STALE = timedelta(minutes=5)
 
 

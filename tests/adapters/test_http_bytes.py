@@ -366,6 +366,48 @@ async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_it
     assert sorted(replies) == list(range(1, len(calls) + 1))
 
 
+def too_many(calls, *headers):
+    """Answer the first calls with 429 and these headers, and the others well; note each."""
+    waiting = list(headers)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(request.url.path)
+        await asyncio.sleep(0)
+        return httpx.Response(429, headers=waiting.pop(0)) if waiting else httpx.Response(200, json={})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [("90", 90), ("Tue, 24 Nov 2026 04:01:00 GMT", 60), ("31536000", 86400)],
+)
+async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f26_i15(header, rest):
+    """F26, I15: what waits for its turn behind a 429 is not sent, post or read; a day is the longest rest."""
+    calls, clock = [], [100.0]
+    transport = too_many(calls, {"retry-after": header})
+    http = http_for(transport=transport, monotonic=lambda: clock[0], now=lambda: NOON)
+    first, *others = await asyncio.gather(
+        http.ask(post("http://localhost/1")),
+        http.ask(post("http://localhost/2")),
+        http.create(post("http://localhost/3"), replace(PARCEL, start_by=1e9)),
+    )
+    assert (first.status, others, calls) == (429, [NotSent(reason="resting")] * 2, ["/1"])
+    clock[0] += rest - 1
+    assert await http.ask(post("http://localhost/4")) == NotSent(reason="resting")
+    clock[0] += 1
+    assert (await http.ask(post("http://localhost/5"))).status == 200
+    assert calls == ["/1", "/5"]
+
+
+async def test_a_limit_without_an_end_or_on_a_creating_call_stops_no_read_f27():
+    """F26, F27: reads go on after it, as they end the doubts of the login; the core keeps back the posts."""
+    calls = []
+    http = http_for(transport=too_many(calls, {"retry-after": "90"}, {}))
+    assert (await http.create(post("http://localhost/1"), PARCEL)).status == 429
+    assert [(await http.ask(post(f"http://localhost/{number}"))).status for number in (2, 3)] == [429, 200]
+
+
 async def test_creating_calls_never_share_a_reply():
     """Two attempts with the same words are two calls."""
     platform = Counting()

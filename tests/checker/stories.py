@@ -116,6 +116,8 @@ def found_again(*, dies: bool) -> Story:
         scene.step(row, "Missing", "unknown", "reconciler")
         scene.look(row, "Unknown", reason="timeout")
         scene.step(row, "Unknown", "unknown", "reconciler")
+        scene.look(row, "RateLimited", code="weibo_429")
+        scene.step(row, "RateLimited", "unknown", "reconciler", reason="rate_limited")
         scene.look(row, "Published")
         _live(scene, row, post, "reconciler")
 

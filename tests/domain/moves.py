@@ -40,6 +40,7 @@ from publisher.domain.outcome import (
     Rejected,
     Submitted,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import Fingerprint
 from tests.domain.scene import (
@@ -77,6 +78,7 @@ Step = tuple[str, Scene]
 WHOLE, PARTIAL, ALIKE, OTHER = "whole", "partial", "alike", "other"
 LOST = Unknown(reason="lost")
 UNREADABLE = Unknown(reason="unreadable")
+LIMITED = RateLimited(code="often", until=None)
 SUBMITTED = Submitted(ticket=TICKET, look_again_at=LATER)
 NOTHING_DONE: tuple[Outcome, ...] = (
     NotSent(reason="cannot_connect"),
@@ -292,6 +294,7 @@ class Moves:
     def _list(self, scene: Scene) -> Iterator[Finding]:
         """Whatever one read of the account may show."""
         yield UNREADABLE
+        yield LIMITED
         yield self.rules.incomplete_look()
         yield self.rules.lookalike()
         if scene.beneath == "removed":
@@ -506,9 +509,9 @@ def _stored(scene: Scene, finding: Finding, settle: int) -> tuple[tuple[str, boo
     Of its instant it matters only whether it lies after the settle time.
     """
     telling = {look for look in scene.looks if look[0] in {ALIKE, OTHER}}
-    if not isinstance(finding, Missing | Unknown):
+    if not isinstance(finding, Missing | Unread):
         return tuple(sorted({*telling, (ALIKE if isinstance(finding, Lookalike) else OTHER, False)}))
-    if isinstance(finding, Unknown) or scene.ended is None or telling:
+    if isinstance(finding, Unread) or scene.ended is None or telling:
         return scene.looks
     kind = WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
     same = [look for look in scene.looks if look[0] == kind]

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import Attempt, Look
-from publisher.domain.outcome import Gone, Lookalike, Missing, Published, Receipt, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.outcome import (
+    Gone,
+    Lookalike,
+    Missing,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 
 SECOND = timedelta(seconds=1)
 STARTED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -20,6 +31,7 @@ WHOLE = Missing(back_to=ATTEMPT.since)
 FIRST = Look(attempt=2, at=ENDED + 30 * SECOND, finding=WHOLE)
 LAST = Look(attempt=2, at=ENDED + SETTLE + SECOND, finding=WHOLE)
 UNREADABLE = Look(attempt=2, at=LAST.at, finding=Unknown(reason="unreadable"))
+LIMITED = Look(attempt=2, at=LAST.at, finding=RateLimited(code="often", until=None))
 
 TELLING = [
     Published(receipt=Receipt(remote_id="1", url="", live_at=STARTED)),
@@ -41,10 +53,16 @@ def test_an_attempt_that_is_not_over_shows_nothing():
     assert not shows_absence([FIRST, LAST], replace(ATTEMPT, ended_at=None), SETTLE)
 
 
-@pytest.mark.parametrize("looks", [[], [LAST], [LAST, UNREADABLE]])
+@pytest.mark.parametrize("looks", [[], [LAST], [LAST, UNREADABLE], [LAST, LIMITED]])
 def test_one_look_is_not_enough(looks):
     """A single whole look, even a late one, even beside a failed read, proves nothing."""
     assert not shows_absence(looks, ATTEMPT, SETTLE)
+
+
+@pytest.mark.parametrize("failed", [UNREADABLE, LIMITED])
+def test_a_read_that_brought_nothing_stands_against_no_absence(failed):
+    """A failed or limited read beside two whole ones neither counts for them nor against them."""
+    assert shows_absence([FIRST, failed, LAST], ATTEMPT, SETTLE)
 
 
 def test_looks_of_another_attempt_do_not_count():

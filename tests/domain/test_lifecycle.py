@@ -230,6 +230,20 @@ def test_a_rate_limit_is_waited_out():
     assert past.next_at > NOW
 
 
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
+@pytest.mark.parametrize("receipt", [None, RECEIPT])
+def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
+    """F26: it shows nothing and moves nothing on; the next read waits for the limit, or longer by our own patience."""
+    asked = in_state(state, doubt_since=NOW, receipt=receipt)
+    limited = after(asked, RateLimited(code="often", until=NOW + 30 * MINUTE))
+    assert (limited.state, limited.reason, limited.next_at) == (state, "rate_limited", NOW + 30 * MINUTE)
+    for until in (None, NOW - MINUTE):
+        assert (
+            after(asked, RateLimited(code="often", until=until)).next_at
+            == after(asked, Unknown(reason="timeout")).next_at
+        )
+
+
 def test_absence_allows_one_second_call_only():
     """Due once; then held; held at once where the platform allows none; expired past the expiry."""
     doubted = in_state(State.UNKNOWN, doubt_since=NOW - 20 * MINUTE)

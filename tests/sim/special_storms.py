@@ -293,17 +293,13 @@ def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
 def _play_lists(simulation: Simulation) -> None:
     """Let calls be lost on platforms whose lists show no more than excerpts, or the same item twice."""
     dice, mischief = simulation.dice, simulation.platforms.mischief
-    if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
+    if (how := dice.choice(["shorten", "shorten", "twice", "again", "both"])) in ("shorten", "both"):
         ending = dice.choice(["…", "...全文", ""])
-        cut: Fault = {
-            "kind": "rewrite",
-            "how": "excerpt",
-            "characters": dice.choice([20, 24, 28, 50]),
-            "ending": ending,
-        }
-        mischief.lists.append(cut)
-    if how != "excerpt":
-        mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
+        mischief.lists.append(
+            {"kind": "rewrite", "how": "shorten", "to": dice.choice([20, 24, 28, 50]), "ending": ending}
+        )
+    if how != "shorten":
+        mischief.lists.append({"kind": "repeat", "how": how if how != "both" else dice.choice(["twice", "again"])})
     for account in simulation.shape.accounts:
         spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
         mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]

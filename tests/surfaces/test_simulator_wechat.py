@@ -281,6 +281,19 @@ async def test_published_articles_are_listed_read_and_deleted(sim, token):
     assert state["publish_status"] == 5
 
 
+async def test_a_list_can_shorten_what_it_shows(sim, token):
+    """Title, digest and link are cut in the list; the article itself keeps them."""
+    await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
+    await shift(sim, 1)
+    rule = {"endpoint": "/cgi-bin/freepublish/batchget", "fault": {"kind": "rewrite", "how": "shorten", "to": 3}}
+    await sim.post("/_sim/faults", json=rule)
+    [item] = (await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}))["item"]
+    news = item["content"]["news_item"][0]
+    assert (news["title"], news["digest"], news["content_source_url"]) == ("警惕退…", "请勿转…", "htt…")
+    whole = await call(sim, token, "freepublish/getarticle", {"article_id": item["article_id"]})
+    assert whole["news_item"][0]["title"] == "警惕退款诈骗"
+
+
 async def test_unknown_ids_have_their_codes(sim, token):
     """Jobs, articles and drafts of nobody are refused."""
     assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))["errcode"] == 53502

@@ -124,7 +124,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         since = [one for one in read if look.at <= one.at < end]
         if look in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
-    if any(one.finding not in {"Missing", "Unknown"} for one in looks):
+    if any(one.finding not in {"Missing", "RateLimited", "Unknown"} for one in looks):
         yield "sent again though a look had found something"
 
 

@@ -43,6 +43,7 @@ submitted  | Gone              | removed                             | reconcile
 submitted  | Lookalike         | held                                | reconciler
 submitted  | Missing           | submitted                           | reconciler
 submitted  | Published         | due held published                  | reconciler
+submitted  | RateLimited       | submitted                           | reconciler
 submitted  | Rejected          | held failed                         | reconciler
 submitted  | RetractOrdered    | retracting                          | person
 submitted  | Stopped           | held                                | keeper reconciler
@@ -54,6 +55,7 @@ unknown    | Gone              | removed                             | reconcile
 unknown    | Lookalike         | held                                | reconciler
 unknown    | Missing           | unknown                             | reconciler
 unknown    | Published         | due held published                  | reconciler
+unknown    | RateLimited       | unknown                             | reconciler
 unknown    | Rejected          | held failed                         | reconciler
 unknown    | RetractOrdered    | retracting cancelled                | person
 unknown    | Stopped           | held                                | keeper reconciler
@@ -65,6 +67,7 @@ retracting | Gone              | retracted                           | retractor
 retracting | Lookalike         | held                                | retractor
 retracting | Missing           | retracting                          | retractor
 retracting | Published         | retracting                          | retractor
+retracting | RateLimited       | retracting                          | retractor
 retracting | Rejected          | retracting retracted                | retractor
 retracting | Stopped           | held                                | retractor
 retracting | Submitted         | retracting                          | retractor
