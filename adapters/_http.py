@@ -41,8 +41,8 @@ _RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0,
 Trouble = NotSent | Unknown
 
 
-class _LeaseOverError(Exception):
-    """The first byte would have left after the parcel's `start_by`."""
+class _NotBegunError(Exception):
+    """The creating call may not begin, right before its first byte; the text is the reason of the outcome."""
 
 
 class _BodyTooLargeError(Exception):
@@ -52,6 +52,15 @@ class _BodyTooLargeError(Exception):
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
+
+
+_TROUBLE = (
+    _NotBegunError,
+    _BodyTooLargeError,
+    httpx.TransportError,
+    httpcore.ProtocolError,
+    OSError,
+)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -174,12 +183,15 @@ async def warm_up() -> None:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one request came, as the transport tells it.
+    """How far one request came, as the transport reports it.
 
-    `began` says that writing the request's head started: from there on nobody can prove that nothing left.
+    `may_begin` is awaited before the way to the host is opened and again right before the first byte, `begin` called
+    last: both may raise _NotBegunError. `began` says that writing the request's head started: from there on nobody can
+    prove that nothing left.
     """
 
-    before_first_byte: Callable[[], None]
+    may_begin: Callable[[], Awaitable[None]]
+    begin: Callable[[], None]
     failpoint: Callable[[str], None]
     was_handed_over: bool = False
     is_traced: bool = False
@@ -191,7 +203,8 @@ class _Progress:
         match event.partition(".")[2]:
             case "send_request_headers.started":
                 self.failpoint("http.after_connect")
-                self.before_first_byte()
+                await self.may_begin()
+                self.begin()
                 self.began = True
             case "send_request_headers.complete":
                 self.failpoint("http.mid_body")
@@ -200,8 +213,8 @@ class _Progress:
 
     def blame(self, error: Exception) -> Trouble:
         """Say what an error means: NotSent where the transport proves that no byte of the request left."""
-        if isinstance(error, _LeaseOverError):
-            return NotSent(reason="lease_over")
+        if isinstance(error, _NotBegunError):
+            return NotSent(reason=str(error))
         if not self.was_handed_over:
             return NotSent(reason="timeout")
         is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
@@ -241,6 +254,18 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+async def _yes() -> None:
+    return
+
+
+def _hear_nothing(_date: str, _began: float) -> None:
+    return
+
+
+def _always() -> bool:
+    return True
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -249,8 +274,10 @@ def _now() -> datetime:
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
-    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
-    `may_go` right before a creating call: whether people still want it.
+    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone. Of a
+    creating call, `may_go` and `is_clock_confirmed` are asked when its turn comes and again right before its first
+    byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
+    with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
     After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
     """
@@ -260,6 +287,9 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    begin: Callable[[Parcel], None] | None = None
+    is_clock_confirmed: Callable[[], bool] = _always
+    hear_date: Callable[[str, float], None] = _hear_nothing
     now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -284,15 +314,24 @@ class LoginHttp:
         return await tries(self._ask_once, call)
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of an attempt, once, unless its lease is over before the first byte."""
+        """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
 
-        def check_lease() -> None:
+        async def may_begin() -> None:
+            if self.may_go is not None and not await self.may_go(parcel):
+                raise _NotBegunError("stopped")
             if self.monotonic() > parcel.start_by:
-                raise _LeaseOverError
+                raise _NotBegunError("lease_over")
+            if not self.is_clock_confirmed():
+                raise _NotBegunError("clock_doubted")
 
-        if self.may_go is not None and not await self.may_go(parcel):
-            return NotSent(reason="stopped")
-        progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
+        def begin() -> None:
+            try:
+                if self.begin is not None:
+                    self.begin(parcel)
+            except OSError as error:
+                raise _NotBegunError("not_recorded") from error
+
+        progress = _Progress(may_begin=may_begin, begin=begin, failpoint=self.failpoint)
         answer = await self._call(call, progress, CREATE_CAP)
         if isinstance(answer, Reply):
             self.failpoint("http.after_reply")
@@ -301,7 +340,7 @@ class LoginHttp:
         return answer
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
-        progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
+        progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
         answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
         if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
             rest = min(limit.until - self.now(), LONGEST_REST)
@@ -325,14 +364,14 @@ class LoginHttp:
                     return reply
                 if self.monotonic() < self._rests_until:
                     return NotSent(reason="resting")
-                progress.before_first_byte()
+                await progress.may_begin()
                 progress.was_handed_over = True
                 self._begun = number = self._begun + 1
                 answer = await self._send(request, cap)
                 if may_share and isinstance(answer, Reply):
                     self._replies[call.url] = number, call, answer
                 return answer
-        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
+        except _TROUBLE as error:
             return progress.blame(error)
         finally:
             self._waiting -= 1
@@ -340,8 +379,11 @@ class LoginHttp:
                 self._replies.clear()
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+        began = self.monotonic()
         async with _closing(await self.transport.handle_async_request(request)) as response:
             body = await _read(response, cap)
+        if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
+            self.hear_date(response.headers["date"], began)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason="reply_encoded")
         return Reply(status=response.status_code, headers=dict(response.headers), body=body)

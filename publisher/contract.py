@@ -97,7 +97,11 @@ class Http(Protocol):
         ...
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone."""
+        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone.
+
+        Right before its first byte it is asked whether the call may still begin, and recorded that it does: after a
+        crash, a call made in any other way would count as never begun, and would be made a second time.
+        """
         ...
 
 

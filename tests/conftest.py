@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import WorkerId
 from publisher.store.books import Books
+from publisher.store.call_record import CallRecord
 from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
 from publisher.store.outbox import Outbox
@@ -83,11 +84,13 @@ async def open_books(database_url: str, tmp_path: Path, world: StillWorld) -> As
     await prepare(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
 
-        def opening(*terms: object, worker: str = "worker-1") -> Books:
+        def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Books:
             database = Database(open_engine(database_url), world, Journal(journal))
             stack.push_async_callback(database.close)
             known = {item.account.id: item for item in terms or (terms_of("a"),)}
-            return Books(database=database, terms=known, worker=WorkerId(worker))
+            record = calls or CallRecord()
+            stack.callback(record.close)
+            return Books(database=database, terms=known, worker=WorkerId(worker), calls=record)
 
         yield opening
 
@@ -106,8 +109,8 @@ class Desk:
 async def open_desk(open_books: OpenBooks) -> Callable[..., object]:
     """Give a function that opens all rooms of the store, with every login enrolled."""
 
-    async def opening(*terms: object, worker: str = "worker-1") -> Desk:
-        desk = Desk(open_books(*terms, worker=worker))
+    async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Desk:
+        desk = Desk(open_books(*terms, worker=worker, calls=calls))
         await desk.registry.enrol()
         return desk
 

@@ -39,7 +39,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         side = self.sides.get(PREFIXES.get(path.lstrip("/").split("/", 1)[0], ""))
-        wire = Wire(receive, send)
+        wire = Wire(receive, send, self.world.now)
         if side is None:
             await wire.send(Answer(b"404 Not Found", 404, "text/plain"))
             return

@@ -1,13 +1,16 @@
-"""How platforms change a text that was given to them."""
+"""How platforms change a text that was given to them, and what their lists show."""
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 TAIL = " 网页链接 "
-LENGTH, ENDING = 20, "…"
-"""How much of a text is left by `shorten`, and what stands for the rest, unless the fault says otherwise."""
+EXCERPT_CHARACTERS, ENDING = 30, "…"
+BESIDE_TEXT = frozenset({"url_objects", "annotations"})
+"""What an excerpt leaves out besides most of the text."""
 
 
 def _spaces(text: str) -> str:
@@ -22,6 +25,11 @@ def _punctuation(text: str) -> str:
     return text.translate(str.maketrans(",!?：，", "，！？:,"))
 
 
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS, ending: str = ENDING) -> str:
+    """Return the first characters of a text, and what stands in place of the rest."""
+    return text if len(text) <= characters else text[:characters] + ending
+
+
 HOW: dict[str, Callable[[str], str]] = {
     "spaces": _spaces,
     "emoji": _emoji,
@@ -29,18 +37,26 @@ HOW: dict[str, Callable[[str], str]] = {
     "punctuation": _punctuation,
     "width": lambda text: unicodedata.normalize("NFKC", text),
     "short": lambda text: text[: max(len(text) // 2, 1)],
-    "shorten": lambda text: _shorten(text, LENGTH, ENDING),
     "garble": lambda text: text[::-1],
+    "excerpt": excerpt,
 }
 
 
 def rewrite(fault: Mapping[str, Any], text: str) -> str:
-    """The text after the platform had its way; an unknown way is a mistake of the rule and raises KeyError."""
+    """Return the text after the platform had its way; an unknown way is a mistake of the rule and raises KeyError."""
     how = str(fault.get("how", "spaces"))
-    if how == "shorten":
-        return _shorten(text, int(fault.get("to", LENGTH)), str(fault.get("ending", ENDING)))
+    if how == "excerpt":
+        return excerpt(text, int(fault.get("characters", EXCERPT_CHARACTERS)), str(fault.get("ending", ENDING)))
     return HOW[how](text)
 
 
-def _shorten(text: str, length: int, ending: str) -> str:
-    return text if len(text) <= length else text[:length] + ending
+def _twice(items: Sequence[T]) -> list[T]:
+    return [item for item in items for _ in range(2)]
+
+
+ORDERS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "reverse": lambda items: list(items[::-1]),
+    "twice": _twice,
+    "again": lambda items: [*items, *items],
+}
+"""How a list comes back: the oldest first, each item twice in a row, or all of it a second time after its end."""

@@ -16,11 +16,9 @@ from typing import Any, Literal
 from .call import Call
 from .faults import Fault, Rules
 from .log import Disk, Log, to_json
-from .rewriting import rewrite
+from .rewriting import BESIDE_TEXT, ORDERS, rewrite
 
 State = Literal["review", "live", "refused", "removed"]
-ARTICLE_WORDS = ("title", "digest", "content", "content_source_url")
-"""What a list tells of an article of WeChat's in words."""
 
 
 @dataclass
@@ -346,11 +344,11 @@ class World:
         shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
         if call.fault("empty_list"):
             return []
-        if rewriting := call.fault("rewrite"):
-            shown = [_as_listed(post, rewriting) for post in shown]
-        if repeated := call.fault("repeat"):
-            shown = [*shown, *shown] if repeated.get("how") == "again" else [post for post in shown for _ in range(2)]
-        return shown[::-1] if call.fault("reorder") else shown
+        if order := call.fault("reorder"):
+            shown = ORDERS[str(order.get("how", "reverse"))](shown)
+        if change := call.fault("rewrite"):
+            shown = [_reworded(post, change) for post in shown]
+        return shown
 
     # --- pictures ---
 
@@ -430,15 +428,16 @@ class World:
                 self._await_listing(post)
 
 
-def _as_listed(post: Post, fault: Fault) -> Post:
-    """A post as a list that rewrites shows it; what it tells of links goes as far as the words that hold them."""
-    text, title, html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
-    extra = dict(post.extra)
-    if "url_objects" in extra:
-        extra["url_objects"] = [link for link in extra["url_objects"] if link["url_short"] in text]
-    if "articles" in extra:
+def _reworded(post: Post, change: Fault) -> Post:
+    """Return a post as a list shows it; an excerpt is all that is left of it."""
+    extra, is_excerpt = dict(post.extra), change.get("how") == "excerpt"
+    if is_excerpt:
+        extra = {name: value for name, value in extra.items() if name not in BESIDE_TEXT}
+    if articles := extra.get("articles"):
+        link = {"content_source_url": ""} if is_excerpt else {}
         extra["articles"] = [
-            {**article, **{name: rewrite(fault, article.get(name) or "") for name in ARTICLE_WORDS}}
-            for article in extra["articles"]
+            {**each, **link, **{name: rewrite(change, str(each.get(name) or "")) for name in ("title", "digest")}}
+            for each in articles
         ]
+    text, title, html = (rewrite(change, each) for each in (post.text, post.title, post.html))
     return replace(post, text=text, title=title, html=html, extra=extra)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import Account, AccountId, Mode
+from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, Unread
 from publisher.domain.quota import DAY
@@ -73,6 +73,16 @@ class Checkups:
             else:
                 unit.connection.execute(insert(HEALTH).values(login=login, next_at=now + PACE))
         return [account for _login, account in taken]
+
+    async def readable(self) -> Sequence[Account]:
+        """Give one account of each login that may be read, those first that publisher itself posts on."""
+        modes = await self.books.database.read(lambda connection: modes_in_force(self.books, connection))
+        by_login: dict[LoginId, Account] = {}
+        for mode in (Mode.API, Mode.ASSISTED):
+            for key, terms in self.books.terms.items():
+                if modes[key] is mode:
+                    by_login.setdefault(terms.account.login, terms.account)
+        return list(by_login.values())
 
     async def write(self, account: Account, health: Health) -> None:
         """Write down what a probe said, and tell people what they must act on, once until it changes."""

@@ -1,6 +1,7 @@
 """The transport in use, against a raw socket: what may be called unsent, and what never."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import ASK_CAP, CREATE_CAP, LoginHttp
+from adapters._http import ASK_CAP, CREATE_CAP, FreshConnections, LoginHttp, _Network
 from publisher.contract import Call, Reply, Upload
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.outcome import NotSent, Unknown
@@ -251,6 +252,129 @@ async def test_lease_over_writes_no_byte_f15():
         await platform.ended.wait()
     assert answer == NotSent(reason="lease_over")
     assert platform.received == [b""]
+
+
+class SlowNetwork(_Network):
+    """A network whose way to the host takes until it is let through."""
+
+    def __init__(self):
+        self.wanted, self.open = asyncio.Event(), asyncio.Event()
+
+    async def connect_tcp(self, *where, **how):
+        self.wanted.set()
+        await self.open.wait()
+        return await super().connect_tcp(*where, **how)
+
+
+@pytest.mark.parametrize("slow", ["turn", "connection"])
+async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(slow):
+    """I14, I16: what people stop before the first byte does not leave, however long the way there takes."""
+    allowed, network, begun = [True], SlowNetwork(), []
+    asked = asyncio.Event()
+
+    async def may_go(_parcel):
+        asked.set()
+        return allowed[0]
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(may_go=may_go, begin=begun.append, transport=FreshConnections(network))
+        if slow == "turn":
+            await http._turn.acquire()
+        call = asyncio.create_task(http.create(post(platform.url), PARCEL))
+        if slow == "connection":
+            await network.wanted.wait()
+        else:
+            await asyncio.sleep(0)
+        allowed[0] = False
+        network.open.set()
+        if slow == "turn":
+            http._turn.release()
+        assert await call == NotSent(reason="stopped")
+        if slow == "connection":
+            await platform.ended.wait()
+    assert b"".join(platform.received) == b""
+    assert begun == []
+
+
+async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
+    """The record comes after every question and before every byte."""
+    seen = []
+
+    async def may_go(_parcel):
+        seen.append("asked")
+        return True
+
+    async with wire(answering(OK)) as platform:
+        http = http_for(
+            may_go=may_go, begin=lambda parcel: seen.append(("begun", parcel.attempt, platform.received[:]))
+        )
+        assert isinstance(await http.create(post(platform.url), PARCEL), Reply)
+    assert seen == ["asked", "asked", ("begun", 1, [])]
+
+
+async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
+    """A full disk keeps the call's line from being written: no byte leaves, and nothing is in doubt."""
+
+    def refuse(_parcel):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        answer = await http_for(begin=refuse).create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="not_recorded")
+    assert platform.received == [b""]
+
+
+async def test_clock_set_while_connecting_writes_no_byte_f61():
+    """F60, F61: a clock that is set, with the connection already made, lets no creating call begin."""
+    confirmed = [True]
+
+    def set_the_clock(name: str) -> None:
+        if name == "http.after_connect":
+            confirmed[0] = False
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
+        answer = await http.create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="clock_doubted")
+    assert platform.received == [b""]
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\n", [("Wed, 25 Nov 2026 01:00:00 GMT", 100.0)]),
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\nAge: 7\r\n", []),
+        (b"", []),
+    ],
+    ids=["dated", "from-a-cache", "undated"],
+)
+async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
+    """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
+    told = []
+    async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
+        http = http_for(is_clock_confirmed=lambda: False, hear_date=lambda *facts: told.append(facts))
+        assert isinstance(await http.ask(post(platform.url)), Reply)
+    assert told == heard
+
+
+async def test_the_date_of_a_cut_reply_is_not_heard():
+    """What was cut short proves nothing, its head included."""
+    told = []
+    cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
+    async with wire(answering(cut)) as platform:
+        await http_for(hear_date=lambda *facts: told.append(facts)).ask(post(platform.url))
+    assert told == []
 
 
 async def test_host_guard_f95():

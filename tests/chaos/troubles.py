@@ -73,8 +73,8 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "delay", "seconds": SLOWER}),
     (6, {"kind": "empty_list"}),
     (2, {"kind": "reorder"}),
-    (1, {"kind": "repeat"}),
-    (1, {"kind": "repeat", "how": "again"}),
+    (1, {"kind": "reorder", "how": "twice"}),
+    (1, {"kind": "reorder", "how": "again"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
 )
 LISTS = {
@@ -159,9 +159,9 @@ def excerpts(dice: Random, accounts: Iterable[tuple[str, str]], share: float) ->
     """Give rules by which the lists of an account, named by platform and identity, show short texts for a while."""
     for platform, identity in accounts:
         if dice.random() < min(2 * share, EXCERPT_SHARE):
-            cut = {"to": dice.randint(20, 28), "ending": dice.choice(ENDINGS)}
+            cut = {"characters": dice.randint(20, 28), "ending": dice.choice(ENDINGS)}
             rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
-            yield {**rule, "times": EXCERPTS, "fault": {"kind": "rewrite", "how": "shorten", **cut}}
+            yield {**rule, "times": EXCERPTS, "fault": {"kind": "rewrite", "how": "excerpt", **cut}}
 
 
 def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:

@@ -136,7 +136,7 @@ class Scene:
             "login": f"login/{account}", "state": "pending", "version": 1, "revision": revision,
             "rendition": fingerprint, "due_at": round(due * 1e6), "expires_at": round((due + FAR) * 1e6),
             "max_late": 7_200_000_000, "next_at": None, "follows": None, "reason": None, "attempts": 0, "epoch": 0,
-            "remote_id": None, "is_by_word": False, "is_withdrawn": False, "is_retract_ordered": False,
+            "remote_id": None, "is_by_word": False, "desired": "as_filed",
             "floors": len(body.get("floors", ())), "floors_done": 0, **more,
         }  # fmt: skip
         duty = {

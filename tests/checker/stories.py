@@ -265,7 +265,7 @@ def expired(scene: Scene, row: Row) -> None:
 
 def poison(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
-    for after in ("due", "due", "held"):
+    for after in ("due", "held"):
         scene.claim(row)
         scene.wait(LEASE)
         scene.step(row, "LeaseLapsed", after, "keeper", reason="poison" if after == "held" else None)
@@ -275,14 +275,14 @@ def withdrawn(scene: Scene, row: Row) -> None:
     """Withdrawn before its time; the order is for the whole post."""
     scene.order("withdraw", post=row["post"])
     scene.write("person", "wang", "Withdrawn", row["post"], {"reason": "drill"})
-    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", is_withdrawn=True)
+    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", desired="cancelled")
 
 
 def _order_down(scene: Scene, row: Row) -> None:
     scene.wait(1)
     scene.order("retract", post=row["post"], account=row["account"])
     scene.write("person", "wang", "RetractOrdered", row["post"], {"reason": "drill"})
-    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", is_retract_ordered=True)
+    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", desired="taken_down")
 
 
 def retracted(scene: Scene, row: Row) -> None:

@@ -51,11 +51,12 @@ STEPS: Mapping[str, set[str]] = {
     "pending": {"pending", "due", "cancelled", "expired", "held"},
     "due": {"due", "pending", "claimed", "cancelled", "expired", "held"},
     "claimed": {"claimed", "pending", "due", "sending", "cancelled", "expired", "held"},
-    "retry_wait": {"retry_wait", "due", "cancelled", "expired", "held"},
+    "retry_wait": {"retry_wait", "pending", "due", "cancelled", "expired", "held"},
     "sending": {
         "sending", "published", "submitted", "failed", "retry_wait", "held", "unknown", "retracting", "cancelled",
+        "due",
     },
-    "submitted": {"submitted", "published", "failed", "removed", "held", "retracting"},
+    "submitted": {"submitted", "published", "failed", "removed", "held", "retracting", "unknown", "due", "cancelled"},
     "unknown": {
         "unknown", "published", "submitted", "failed", "removed", "held", "due", "expired", "cancelled", "retracting",
     },
@@ -64,7 +65,7 @@ STEPS: Mapping[str, set[str]] = {
         "failed", "expired", "cancelled",
     },
     "published": {"retracting", "removed"},
-    "retracting": {"retracting", "retracted", "held"},
+    "retracting": {"retracting", "retracted", "held", "cancelled"},
 }  # fmt: skip
 """Where each state may lead; the ended ones lead nowhere."""
 

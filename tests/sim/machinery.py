@@ -24,6 +24,7 @@ import publisher.wiring.books
 import publisher.wiring.studio
 from publisher.daemon import GRACE, Daemon, _beat
 from publisher.rendering import Templates, load_templates
+from publisher.store.call_record import CallRecord
 from publisher.store.journal import Journal
 from publisher.world import World
 from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
@@ -32,6 +33,7 @@ from tests.sim.platforms import EPOCH
 from tests.sim.true_time import TrueTime
 
 BEATS = {
+    "confirm_clock": (0.0, 1.0),
     "keep": (0.0, 1.0),
     "deliver": (0.1, 0.5),
     "look": (1.0, 1.0),
@@ -90,6 +92,9 @@ class SimWorld(World):
         """Nobody keeps this clock right."""
         return False
 
+    def boot(self) -> str:
+        return f"boot at {self.host.booted_at}"
+
     def die_here(self, name: str) -> None:
         life = LIFE.get()
         if life is None or not life.is_mortal or life.is_dead or not self.fate.strikes(name):
@@ -124,6 +129,7 @@ def made_up(
             (publisher.daemon, "_spare_the_collector", lambda: None),
             (publisher.wiring.application, "build_studio", build_once),
             (publisher.wiring.books, "Journal", _open_journal),
+            (publisher.wiring.books, "CallRecord", _open_record),
             (publisher.wiring.studio, "load_templates", _load_once),
         ):
             stack.enter_context(replaced(place, name, value))
@@ -199,6 +205,13 @@ def _open_journal(path: Path) -> Journal:
     if life is not None:
         life.ends.append(journal.close)
     return journal
+
+
+def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
+    record, life = CallRecord(path, boot), LIFE.get()
+    if life is not None:
+        life.ends.append(record.close)
+    return record
 
 
 async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:

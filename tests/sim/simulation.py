@@ -145,6 +145,11 @@ class Simulation:
                 return
             await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
 
+    def note_end(self, task: "asyncio.Task[None]") -> None:
+        """A supervisor that fails would leave a run in which nothing happens, and so nothing is wrong."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.wrong.append(f"the supervisor failed: {error!r}")
+
     def kill(self) -> None:
         """Kill the daemon where it stands."""
         if self.life is not None and not self.life.is_dead:
@@ -168,23 +173,13 @@ class Simulation:
         """Let the host start again, with a clock that is so much ahead."""
         self.kill()
         self.host.booted_at = self.loop.time()
-        self.put_clock(ahead)
+        self.set_clock(ahead)
 
-    def put_clock(self, ahead: float) -> None:
-        """Put the host's clock so much ahead of the right time, or behind, where it is negative."""
+    def set_clock(self, ahead: float) -> None:
+        """Set the host's clock."""
         self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
-        self.tell("clock set", f"{ahead:+.1f}s")
-
-    def set_clock(self, by: float, seconds: float) -> None:
-        """Set the host's clock wrong, and right again after a while, or when the storm is over."""
-        if self.is_stormy:
-            self.put_clock(self.host.ahead + by)
-            self.loop.call_later(seconds, self._set_right)
-
-    def _set_right(self) -> None:
-        if self.clocks:
-            self.put_clock(self.shape.skew)
+        self.tell("clock", f"{ahead:+.1f}s")
 
     def ahead_at(self, instant: float) -> float:
         """Say how many seconds the host's clock was ahead at a true instant."""
@@ -225,7 +220,8 @@ class Simulation:
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
-        self._set_right()
+        if self.clocks:
+            self.set_clock(self.shape.skew)
         self.platforms.mischief.clear()
         self.shape.connect, self.trouble = 0.0, None
         self.network.slowness = lambda: 0.0
@@ -491,7 +487,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
             for entry in entries:
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
-            loop.live(None, simulation.keep_alive())
+            loop.live(None, simulation.keep_alive()).add_done_callback(simulation.note_end)
             yield simulation
             simulation.stop()
     finally:

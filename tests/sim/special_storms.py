@@ -205,17 +205,17 @@ def _play_clock(simulation: Simulation) -> None:
             case "boot":
                 simulation.boot(ahead)
             case "before a death":
-                simulation.put_clock(ahead)
+                simulation.set_clock(ahead)
                 simulation.pass_time(dice.uniform(0.05, 1.0))
                 simulation.kill()
             case _:
-                simulation.put_clock(ahead)
+                simulation.set_clock(ahead)
         simulation.pass_time(dice.uniform(20, 120))
         right = dice.uniform(-1, 1)
         if dice.random() < 0.3:
             simulation.boot(right)
         else:
-            simulation.put_clock(right)
+            simulation.set_clock(right)
         simulation.pass_time(dice.uniform(5, 60))
 
 
@@ -293,13 +293,11 @@ def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
 def _play_lists(simulation: Simulation) -> None:
     """Let calls be lost on platforms whose lists show no more than excerpts, or the same item twice."""
     dice, mischief = simulation.dice, simulation.platforms.mischief
-    if (how := dice.choice(["shorten", "shorten", "twice", "again", "both"])) in ("shorten", "both"):
-        ending = dice.choice(["…", "...全文", ""])
-        mischief.lists.append(
-            {"kind": "rewrite", "how": "shorten", "to": dice.choice([20, 24, 28, 50]), "ending": ending}
-        )
-    if how != "shorten":
-        mischief.lists.append({"kind": "repeat", "how": how if how != "both" else dice.choice(["twice", "again"])})
+    if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
+        cut = {"characters": dice.choice([20, 24, 28, 50]), "ending": dice.choice(["…", "...全文", ""])}
+        mischief.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
+    if how != "excerpt":
+        mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
     for account in simulation.shape.accounts:
         spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
         mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]

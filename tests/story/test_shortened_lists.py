@@ -47,7 +47,7 @@ def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(workspace, 
         }
         before.add(simulator.post("/_sim/posts", old)["id"])
         lost = {"platform": platform, "endpoint": CREATES[platform], "times": 1, "fault": {"kind": "drop_after"}}
-        cut = {"kind": "rewrite", "how": "shorten", "to": length, "ending": ending}
+        cut = {"kind": "rewrite", "how": "excerpt", "characters": length, "ending": ending}
         simulator.post("/_sim/faults", lost)
         simulator.post("/_sim/faults", {"platform": platform, "endpoint": path, "fault": cut})
     workspace.write_schedule(POST.format(at=datetime.now(UTC), to=str(ACCOUNTS).replace("'", '"')))

@@ -168,30 +168,27 @@ async def test_lists_can_be_empty_or_turned_round(sim):
     assert await timeline(sim) == ids
 
 
-async def test_a_list_can_show_entries_twice(sim):
-    """With repeat each entry comes twice; the posts themselves are as many as before."""
+@pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
+async def test_a_list_shows_items_twice(sim, how, shown):
+    """With `twice` an item stands twice in a row, with `again` the list begins once more after its end."""
     ids = [(await share(sim, n)).json()["idstr"] for n in range(2)]
-    await fault(sim, "repeat", {"endpoint": TIMELINE})
-    assert await timeline(sim) == [ids[1], ids[1], ids[0], ids[0]]
-    assert len(await posts(sim)) == 2
-    await fault(sim, "repeat", {"endpoint": TIMELINE}, how="again")
-    assert await timeline(sim) == [ids[1], ids[0], ids[1], ids[0]]
+    await fault(sim, "reorder", {"endpoint": TIMELINE}, how=how)
+    assert await timeline(sim) == [ids[place] for place in shown]
 
 
-async def test_a_list_can_shorten_what_it_shows(sim):
-    """The post keeps its words; the list shows their beginning, the ending, and no link that it cut off."""
-    await share(sim, 5)
-    rule = {"nth": "every", "endpoint": TIMELINE}
-    await fault(sim, "rewrite", rule, how="shorten", to=1, ending="… 全文")
-    [cut] = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
-    assert (cut["text"], cut["url_objects"]) == ("5… 全文", [])
-    [whole] = await posts(sim)
-    assert whole["shown"].startswith("5 http://t.cn/")
-    await sim.request("DELETE", "/_sim/faults")
-    await fault(sim, "rewrite", rule, how="shorten", to=200)
-    [uncut] = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
-    assert uncut["text"] == whole["shown"]
-    assert uncut["url_objects"]
+@pytest.mark.parametrize("ending", ["…", "...全文", ""])
+async def test_a_list_shows_an_excerpt(sim, ending):
+    """Only the list is cut, by so many characters, and shows no link and no note; the post stays what it is."""
+    words = "凡自称客服要求转账退款的都是诈骗，请挂断。"
+    said = {"access_token": "7", "status": f"{words} {LINK}", "annotations": '[{"marker":"K7QM"}]'}
+    made = (await sim.post(SHARE, data=said)).json()
+    await fault(sim, "rewrite", {"endpoint": TIMELINE}, how="excerpt", characters=10, ending=ending)
+    (shown,) = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    assert (shown["idstr"], shown["text"]) == (made["idstr"], words[:10] + ending)
+    assert not shown["url_objects"]
+    assert "annotations" not in shown
+    (post,) = await posts(sim)
+    assert words in post["shown"]
 
 
 async def test_garbled_answers_follow_a_real_act(sim):
@@ -279,7 +276,7 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
     assert not (await posts(sim))[0]["visible"]
 
 
-@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "shorten", "garble"])
+@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "excerpt", "garble"])
 async def test_texts_can_be_rewritten(sim, how):
     """The stored text differs from what was sent, the answer shows the stored one."""
     await fault(sim, "rewrite", how=how)
@@ -319,7 +316,7 @@ async def test_chance_is_replayable(sim):
         {"fault": {"kind": "nonsense"}},
         {},
         {"fault": {"kind": "rewrite", "how": "?"}},
-        {"fault": {"kind": "repeat", "how": "?"}},
+        {"fault": {"kind": "reorder", "how": "?"}},
         {"fault": {"kind": "api_error"}},
         {"fault": {"kind": "api_error", "code": "soon"}},
     ],

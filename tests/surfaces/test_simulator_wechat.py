@@ -285,7 +285,10 @@ async def test_a_list_can_shorten_what_it_shows(sim, token):
     """Title, digest and link are cut in the list; the article itself keeps them."""
     await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
     await shift(sim, 1)
-    rule = {"endpoint": "/cgi-bin/freepublish/batchget", "fault": {"kind": "rewrite", "how": "shorten", "to": 3}}
+    rule = {
+        "endpoint": "/cgi-bin/freepublish/batchget",
+        "fault": {"kind": "rewrite", "how": "excerpt", "characters": 3},
+    }
     await sim.post("/_sim/faults", json=rule)
     [item] = (await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}))["item"]
     news = item["content"]["news_item"][0]
