@@ -336,8 +336,9 @@ class Campaign:
             now = dict(books.rows(STATES))
             if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
                 return
-            until_next = min(max(0.0, books.count(NEXT) / MICRO - time.time()), LONGEST_REST)
-            if now != before or until_next > 0:
+            until_next = books.count(NEXT) / MICRO - time.time()
+            if now != before or 0 < until_next < LONGEST_REST:  # what waits for hours waits by a wrong clock
+                until_next = until_next if 0 < until_next < LONGEST_REST else 0.0
                 before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
                 latest = max(latest, moved_at)
 

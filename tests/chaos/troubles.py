@@ -84,7 +84,7 @@ LISTS = {
 }
 BLANKS, BLANK_SHARE = 6, 0.3
 """So many lists in a row come empty, on so many of the accounts of a campaign in which much goes wrong."""
-EXCERPTS, EXCERPT_SHARE = 12, 0.06
+EXCERPTS, EXCERPT_SHARE = 12, 0.3
 """So many lists in a row show no more than the first characters of a text, on so many of those accounts."""
 ENDINGS = ("…", "...全文", "")
 CROWDS, CROWD_SHARE = 8, 0.6

@@ -600,7 +600,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         held_without_a_rule,
         held_as_absent_where_another_call_is_allowed,
     ),
-    "I10": (nobody_told, told_too_late),
+    "I10": (nobody_told, told_too_late, orders.nobody_told_of_the_missed),
     "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live),
     "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
     "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),

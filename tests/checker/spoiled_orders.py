@@ -55,6 +55,12 @@ def missed_and_made_up_for(run: Artefacts) -> None:
     run.rows["delivery"].append({**newer, **newest, "id": len(run.rows["delivery"]) + 1})
 
 
+def nobody_told_of_the_missed(run: Artefacts) -> None:
+    """The alert that stands for the missed instants is of another post."""
+    alert = next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")
+    alert["subject"] = told("missed")
+
+
 def called_though_withdrawn(run: Artefacts) -> None:
     """The withdrawal was written before the call, while the intent stood already."""
     act = {**acts_on(run, "Busy", "Claimed")[0], "event": "Withdrawn", "before": "sending", "after": "sending"}

@@ -434,7 +434,8 @@ def missed(scene: Scene, row: Row) -> None:
     scene.wait(6.0)
     scene.outages.append({"scope": "all", "from": iso(begins), "to": iso(scene.now)})
     scene.duty(older)["end"] = "expired"
-    scene.step(older, "ExpiryPassed", "expired", "keeper", reason="missed")
+    scene.step(older, "ExpiryPassed", "expired", "keeper", reason="superseded")
+    scene.rows["alert"][-1] |= {"code": "occurrences_missed", "subject": name}
     for one in (newer, row):
         _ripe(scene, one)
         _go(scene, one)

@@ -313,12 +313,9 @@ def i10_trouble_is_told(simulation: Simulation) -> Iterator[str]:
         for entry in story(simulation, row):
             if entry["after"] not in ("held", "failed", "expired") or entry["after"] == entry["before"]:
                 continue
-            told = [*_alerts(simulation, row), *_alerts_of_missed(simulation, row)]
-            if entry["role"] != "person" and not any(
-                alert["code"].split(".")[0] in (entry["after"], "occurrences_missed")
-                and 0 <= alert["at"] - entry["at"] <= TOLD_WITHIN * 1e6
-                for alert in told
-            ):
+            own = [one for one in _alerts(simulation, row) if one["code"].split(".")[0] == entry["after"]]
+            told = [*own, *(_alerts_of_missed(simulation, row) if entry["after"] == "expired" else ())]
+            if entry["role"] != "person" and not any(0 <= one["at"] - entry["at"] <= TOLD_WITHIN * 1e6 for one in told):
                 yield f"{name_of(row)} became {entry['after']} and nobody was told"
 
 
@@ -526,10 +523,9 @@ def _alerts(simulation: Simulation, row: Any, *, only_open: bool = False) -> lis
 
 
 def _alerts_of_missed(simulation: Simulation, row: Any) -> list[Any]:
-    """Give the alerts that stand for several missed instants of a repeating post."""
-    if row["label"] == "once":
-        return []
-    return simulation.rows("SELECT * FROM alert WHERE subject = ? AND code = 'occurrences_missed'", row["post"])
+    """Give the alerts that stand for all missed instants of a repeating post."""
+    query = "SELECT * FROM alert WHERE subject = ? AND code = 'occurrences_missed'"
+    return simulation.rows(query, row["post"]) if row["label"] != "once" else []
 
 
 def _was_told_of_return(simulation: Simulation, row: Any) -> bool:

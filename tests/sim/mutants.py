@@ -3,15 +3,19 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from adapters.wechat import reading
+from adapters.weibo import timeline
 from publisher import reconciling
 from publisher.contract import Adapter
 from publisher.domain import events, lifecycle, quota
 from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.likeness import TELLING
 from publisher.domain.outcome import Finding, Missing, Published, Receipt, Unknown
-from publisher.domain.rendition import Parcel
+from publisher.domain.rendition import Marker, Parcel
 from publisher.store import engine
 from publisher.store import outbox as books
 from tests.sim.machinery import replaced
@@ -70,11 +74,32 @@ def an_hour_is_a_minute() -> AbstractContextManager[None]:
     return replaced(quota, "HOUR", timedelta(minutes=1))
 
 
-MUTANTS: Mapping[str, tuple[Callable[[], AbstractContextManager[None]], frozenset[str]]] = {
-    "lapsed_is_due": (lapsed_is_due, frozenset({"I1", "I7", "I12"})),
-    "one_look_is_believed": (one_look_is_believed, frozenset({"I1", "I7"})),
-    "newest_is_ours": (newest_is_ours, frozenset({"I4", "I8"})),
-    "an_entry_is_lost": (an_entry_is_lost, frozenset({"I12", "I18"})),
-    "an_hour_is_a_minute": (an_hour_is_a_minute, frozenset({"I15"})),
+@contextlib.contextmanager
+def a_short_list_is_absence() -> Iterator[None]:
+    """What a list has cut is taken for another's words."""
+
+    def is_alike(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
+        return len(" ".join(theirs)) >= TELLING and known(ours, theirs, marker)
+
+    known = timeline.is_alike
+    with replaced(timeline, "is_alike", is_alike), replaced(reading, "is_alike", is_alike):
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A broken rule, the promises of which it breaks one, and the kind of storm that notices; none for any storm."""
+
+    plant: Callable[[], AbstractContextManager[None]]
+    promises: frozenset[str]
+    storm: str | None = None
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "lapsed_is_due": Mutant(plant=lapsed_is_due, promises=frozenset({"I1", "I7", "I12"})),
+    "one_look_is_believed": Mutant(plant=one_look_is_believed, promises=frozenset({"I1", "I7"})),
+    "newest_is_ours": Mutant(plant=newest_is_ours, promises=frozenset({"I4", "I8"})),
+    "an_entry_is_lost": Mutant(plant=an_entry_is_lost, promises=frozenset({"I12", "I18"})),
+    "an_hour_is_a_minute": Mutant(plant=an_hour_is_a_minute, promises=frozenset({"I15"})),
+    "a_short_list_is_absence": Mutant(plant=a_short_list_is_absence, promises=frozenset({"I1"}), storm="lists"),
 }
-"""Each mutant, and the promises of which it breaks one."""

@@ -220,6 +220,8 @@ class Simulation:
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
+        if self.clocks:
+            self.set_clock(self.shape.skew)
         self.platforms.mischief.clear()
         self.shape.connect, self.trouble = 0.0, None
         self.network.slowness = lambda: 0.0

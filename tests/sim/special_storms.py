@@ -294,14 +294,8 @@ def _play_lists(simulation: Simulation) -> None:
     """Let calls be lost on platforms whose lists show no more than excerpts, or the same item twice."""
     dice, mischief = simulation.dice, simulation.platforms.mischief
     if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
-        ending = dice.choice(["…", "...全文", ""])
-        cut: Fault = {
-            "kind": "rewrite",
-            "how": "excerpt",
-            "characters": dice.choice([20, 24, 28, 50]),
-            "ending": ending,
-        }
-        mischief.lists.append(cut)
+        cut = {"characters": dice.choice([20, 24, 28, 50]), "ending": dice.choice(["…", "...全文", ""])}
+        mischief.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
     if how != "excerpt":
         mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
     for account in simulation.shape.accounts:

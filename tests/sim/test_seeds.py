@@ -35,12 +35,13 @@ def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_found(name):
     """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
-    plant, promises = MUTANTS[name]
+    mutant = MUTANTS[name]
     for seed in range(1, MOST_FOR_A_MUTANT + 1):
-        with plant():
-            verdict = run_seed(str(seed))
-        if promises & {found.partition(":")[0] for found in verdict.violations}:
-            assert f"replay: .venv/bin/python tests/sim/run.py --seed {seed}" in report(verdict)
+        with mutant.plant():
+            verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
+        if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
+            kind = f"--storm {mutant.storm} " if mutant.storm else ""
+            assert f"replay: .venv/bin/python tests/sim/run.py {kind}--seed {seed}" in report(verdict)
             return
     pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")
 

@@ -201,8 +201,9 @@ async def test_a_rest_only_ever_grows_longer(day, world):
 
     def write(unit):
         keep_back_posts(unit, login, now + HOUR, now)
-        lengthen(unit, [Rest(login=login, posts=now, routine=now + 2 * HOUR, floors=START, reads=now + MINUTE)], world.now())
-        lengthen(unit, [Rest(login=login)], world.now())
+        longer = Rest(login=login, posts=now, routine=now + 2 * HOUR, floors=START, reads=now + MINUTE)
+        lengthen(unit, [longer], now)
+        lengthen(unit, [Rest(login=login)], now)
 
     await day.desk.books.database.write(write)
     assert await rests_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)

@@ -12,6 +12,8 @@ from .tracing import trace_of
 TELL_WITHIN = 60.0
 """Seconds within which trouble must be told."""
 TROUBLE = frozenset({"held", "failed", "expired"})
+MISSED = "occurrences_missed"
+"""The alert that tells of all missed instants of a repeating post."""
 DEMANDED = frozenset(
     {
         "absent",
@@ -189,12 +191,12 @@ def trouble_is_told(history: History) -> Iterator[Violation]:
     for act in history.audit:
         if act.after not in TROUBLE or act.after == act.before or act.role == "person":
             continue
-        alerts = history.alerts_on.get(act.subject, ())
+        alerts = [one for one in history.alerts_on.get(act.subject, ()) if one.code.split(".")[0] == act.after]
+        if act.after == "expired" and "#" in act.subject:  # one alert stands for all missed instants of a post
+            same = history.alerts_on.get(act.subject.partition("#")[0], ())
+            alerts += [one for one in same if one.code == MISSED]
         told = any(
-            alert.code.split(".")[0] == act.after
-            and act.at <= alert.at + history.settings.tolerance
-            and alert.at <= act.at + TELL_WITHIN
-            for alert in alerts
+            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + TELL_WITHIN for alert in alerts
         )
         if not told:
             yield Violation(subject=act.subject, what=f"{act.after}, and nobody was told", evidence=(act.row,))
