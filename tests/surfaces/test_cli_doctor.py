@@ -98,3 +98,17 @@ def test_a_missing_secret_is_told_with_the_commands_that_renew_it(run, drill):
     code, logins = examined(run, drill)
     assert code == 1
     assert any("publisher login beijing-weibo" in step for step in logins["weibo"]["to_do"])
+
+
+def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
+    """F26, I15: a 429 on the check is told with its end, and until then the check asks nothing; the others are well."""
+    limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
+    sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    for _ in range(2):
+        code, logins = examined(run, drill)
+        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "RateLimited", "Ready")
+        assert "不用处理" in logins["tieba"]["to_do"][0]
+    with urlopen(f"{simulator}/_sim/log") as reply:  # noqa: S310 # our own process
+        calls = [item for item in json.load(reply) if item["kind"] == "recv" and item["platform"] == "tieba"]
+    assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
+    assert "平台要求放慢" in run("-C", drill, "accounts").out
