@@ -73,6 +73,7 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "delay", "seconds": SLOWER}),
     (6, {"kind": "empty_list"}),
     (2, {"kind": "reorder"}),
+    (2, {"kind": "repeat"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
 )
 LISTS = {
