@@ -97,8 +97,8 @@ class LoginRow(SQLModel, table=True):
     """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
 
     `floors_until` is for the further floors of a post that has begun, `reads_until` for reads. `limited_until` is what
-    the platform itself asked for, which is part of the others. Since `busy_since` the login has been kept back without a
-    break.
+    the platform itself asked for, which is part of the others. Since `busy_since` the login has been kept back without
+    a break.
     """
 
     __tablename__: ClassVar[str] = "login"
