@@ -247,7 +247,10 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(told):
     assert leaks(told.everything(), secrets) == []
 
 
-@pytest.mark.parametrize("address", ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", "{}@@127.0.0.1:1/db"])
+@pytest.mark.parametrize(
+    "address",
+    ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke)],
+)
 def test_i19_the_password_of_the_database_is_not_told(told, address):
     """I19: a server that does not answer and an address that cannot be read are told without the password in it."""
     (told.workspace.folder / "schedule.toml").write_text("")
@@ -262,6 +265,7 @@ def test_i19_the_password_of_the_database_is_not_told(told, address):
 
 
 @pytest.mark.parametrize("spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"])
+@pytest.mark.smoke
 def test_the_search_finds_what_it_seeks(spell):
     """A secret in any form, or half of it, does not escape the search."""
     secret = canaries("beijing", "tieba")["BDUSS"]
