@@ -32,14 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help=told)
 
 
-APART = "not story and not seeds and not on_postgres"
-"""What scripts/test leaves to scripts/stories, scripts/simulate-seeds and scripts/test-postgres."""
+EVERY_RUN = "not (story or seeds or on_postgres)"
+"""What is run where nothing is named; the rest is left to scripts/test-long."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr and not config.getoption("--faults"):
-        config.option.markexpr = APART
+        config.option.markexpr = EVERY_RUN
     if config.getoption("--faults"):
         config.option.warn_unused_snapshots = True  # they belong to tests of no fault
         config.pluginmanager.register(FaultReport(config))

@@ -6,7 +6,7 @@ import pytest
 
 HERE = Path(__file__).parent
 EVERY_TIME = 4
-"""So many seeds from the first on; the others are left to scripts/simulate-seeds."""
+"""So many seeds from the first on; the others are left to scripts/test-long."""
 
 
 @pytest.hookimpl(tryfirst=True)
