@@ -8,11 +8,13 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import inf
 
 import httpcore
 import httpx
@@ -22,6 +24,7 @@ from tenacity.wait import wait_random_exponential
 from publisher.contract import Call, Reply
 from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.rendition import Parcel
+from publisher.domain.retry_after import LONGEST_REST
 
 MOST_TRIES = 3
 CREATE_CAP = 1024 * 1024
@@ -29,15 +32,17 @@ ASK_CAP = 8 * 1024 * 1024
 """The most bytes of a reply's body that are read."""
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_POINTLESS = frozenset({"host_not_allowed", "body_too_large"})
+_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting"})
 """Reasons that a repeat cannot change."""
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of SO_LINGER: drop what is unsent and reset the connection, or go on sending it."""
 
 Trouble = NotSent | Unknown
 
 
-class _LeaseOverError(Exception):
-    """The first byte would have left after the parcel's `start_by`."""
+class _NotBegunError(Exception):
+    """The creating call may not begin, right before its first byte; the text is the reason of the outcome."""
 
 
 class _BodyTooLargeError(Exception):
@@ -49,12 +54,33 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+_TROUBLE = (
+    _NotBegunError,
+    _BodyTooLargeError,
+    httpx.TransportError,
+    httpcore.ProtocolError,
+    OSError,
+)
+
+
 class _Stream(httpcore.AsyncNetworkStream):
-    """One connection's bytes. Errors stay asyncio's own: they say best what happened."""
+    """One connection's bytes. Errors stay asyncio's own: they say best what happened.
+
+    However it ends before `finish`, the kernel drops what is unsent and resets the connection, even when this process
+    is killed: what a call that was given up has not delivered by then never arrives.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._linger(_RESET_ON_CLOSE)
+
+    def finish(self) -> None:
+        """Let the connection close normally: the whole reply has been read."""
+        self._linger(_CLOSE_NORMALLY)
+
+    def _linger(self, value: bytes) -> None:
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._reader.read(max_bytes)
@@ -78,6 +104,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self._writer.transport.abort()  # all was said and heard, or nothing more will be listened to
+        await asyncio.sleep(0)  # only then is the socket closed
 
 
 class _Network(httpcore.AsyncNetworkBackend):
@@ -104,6 +131,9 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._reply.aiter_stream():
             yield chunk
+        stream = self._reply.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.finish()
 
     async def aclose(self) -> None:
         await self._reply.aclose()
@@ -153,12 +183,15 @@ async def warm_up() -> None:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one request came, as the transport tells it.
+    """How far one request came, as the transport reports it.
 
-    `began` says that writing the request's head started: from there on nobody can prove that nothing left.
+    `may_begin` is awaited before the way to the host is opened and again right before the first byte, `begin` called
+    last: both may raise _NotBegunError. `began` says that writing the request's head started: from there on nobody can
+    prove that nothing left.
     """
 
-    before_first_byte: Callable[[], None]
+    may_begin: Callable[[], Awaitable[None]]
+    begin: Callable[[], None]
     failpoint: Callable[[str], None]
     was_handed_over: bool = False
     is_traced: bool = False
@@ -170,7 +203,8 @@ class _Progress:
         match event.partition(".")[2]:
             case "send_request_headers.started":
                 self.failpoint("http.after_connect")
-                self.before_first_byte()
+                await self.may_begin()
+                self.begin()
                 self.began = True
             case "send_request_headers.complete":
                 self.failpoint("http.mid_body")
@@ -179,8 +213,8 @@ class _Progress:
 
     def blame(self, error: Exception) -> Trouble:
         """Say what an error means: NotSent where the transport proves that no byte of the request left."""
-        if isinstance(error, _LeaseOverError):
-            return NotSent(reason="lease_over")
+        if isinstance(error, _NotBegunError):
+            return NotSent(reason=str(error))
         if not self.was_handed_over:
             return NotSent(reason="timeout")
         is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
@@ -220,13 +254,32 @@ def _nothing(_name: str = "") -> None:
     return
 
 
+async def _yes() -> None:
+    return
+
+
+def _hear_nothing(_date: str, _began: float) -> None:
+    return
+
+
+def _always() -> bool:
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
     """The one way to a platform for one login: at most one call is in flight at a time.
 
-    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone,
-    `may_go` right before a creating call: whether people still want it.
+    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone. Of a
+    creating call, `may_go` and `is_clock_confirmed` are asked when its turn comes and again right before its first
+    byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
+    with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
+    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
     """
 
     deadline: timedelta
@@ -234,9 +287,14 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     allow: Callable[[str], bool]
     may_go: Callable[[Parcel], Awaitable[bool]] | None = None
+    begin: Callable[[Parcel], None] | None = None
+    is_clock_confirmed: Callable[[], bool] = _always
+    hear_date: Callable[[str, float], None] = _hear_nothing
+    now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _rests_until: float = -inf
     _begun: int = 0
     _waiting: int = 0
     _replies: dict[str, tuple[int, Call, Reply]] = field(default_factory=dict, repr=False)
@@ -256,15 +314,24 @@ class LoginHttp:
         return await tries(self._ask_once, call)
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of an attempt, once, unless its lease is over before the first byte."""
+        """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
 
-        def check_lease() -> None:
+        async def may_begin() -> None:
+            if self.may_go is not None and not await self.may_go(parcel):
+                raise _NotBegunError("stopped")
             if self.monotonic() > parcel.start_by:
-                raise _LeaseOverError
+                raise _NotBegunError("lease_over")
+            if not self.is_clock_confirmed():
+                raise _NotBegunError("clock_doubted")
 
-        if self.may_go is not None and not await self.may_go(parcel):
-            return NotSent(reason="stopped")
-        progress = _Progress(before_first_byte=check_lease, failpoint=self.failpoint)
+        def begin() -> None:
+            try:
+                if self.begin is not None:
+                    self.begin(parcel)
+            except OSError as error:
+                raise _NotBegunError("not_recorded") from error
+
+        progress = _Progress(may_begin=may_begin, begin=begin, failpoint=self.failpoint)
         answer = await self._call(call, progress, CREATE_CAP)
         if isinstance(answer, Reply):
             self.failpoint("http.after_reply")
@@ -273,8 +340,12 @@ class LoginHttp:
         return answer
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
-        progress = _Progress(before_first_byte=_nothing, failpoint=_nothing)
-        return await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
+        answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
+            rest = min(limit.until - self.now(), LONGEST_REST)
+            self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
+        return answer
 
     async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
         """Make a call in its turn.
@@ -291,14 +362,16 @@ class LoginHttp:
                 number, asked, reply = self._replies.get(call.url, (0, None, None))
                 if may_share and reply and number > begun and asked == call:
                     return reply
-                progress.before_first_byte()
+                if self.monotonic() < self._rests_until:
+                    return NotSent(reason="resting")
+                await progress.may_begin()
                 progress.was_handed_over = True
                 self._begun = number = self._begun + 1
                 answer = await self._send(request, cap)
                 if may_share and isinstance(answer, Reply):
                     self._replies[call.url] = number, call, answer
                 return answer
-        except (_LeaseOverError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError) as error:
+        except _TROUBLE as error:
             return progress.blame(error)
         finally:
             self._waiting -= 1
@@ -306,8 +379,11 @@ class LoginHttp:
                 self._replies.clear()
 
     async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+        began = self.monotonic()
         async with _closing(await self.transport.handle_async_request(request)) as response:
             body = await _read(response, cap)
+        if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
+            self.hear_date(response.headers["date"], began)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason="reply_encoded")
         return Reply(status=response.status_code, headers=dict(response.headers), body=body)

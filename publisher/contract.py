@@ -12,17 +12,20 @@ from publisher.domain.outcome import (
     NotSent,
     Outcome,
     Preview,
+    RateLimited,
     Reach,
     Receipt,
     Removal,
     Sighting,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.patience import Patience
 from publisher.domain.problem import Problem
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel, Rendition
+from publisher.domain.retry_after import retry_at
 
 T = TypeVar("T")
 
@@ -73,6 +76,12 @@ class Reply:
         read: T = self._read[decode, whose]
         return read
 
+    def limit(self, code: str, now: datetime) -> RateLimited | None:
+        """Give the limit that a 429 tells of, under the adapter's code for it; None for any other answer."""
+        if self.status != 429:
+            return None
+        return RateLimited(code=code, until=retry_at(self.headers.get("retry-after"), now))
+
 
 class Http(Protocol):
     """The only way to a platform, one per login: at most one call of a login is in flight at a time.
@@ -88,7 +97,11 @@ class Http(Protocol):
         ...
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
-        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone."""
+        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone.
+
+        Right before its first byte it is asked whether the call may still begin, and recorded that it does: after a
+        crash, a call made in any other way would count as never begun, and would be made a second time.
+        """
         ...
 
 
@@ -135,7 +148,11 @@ class AdapterKit:
 
 
 class Adapter(Protocol):
-    """One account on one platform. It names what happened; what follows from it is the core's to say."""
+    """One account on one platform. It names what happened; what follows from it is the core's to say.
+
+    Any read may say RateLimited where the platform wants no more calls of the login for now, and then makes no further
+    one: the core keeps back every call of the login until then.
+    """
 
     @property
     def traits(self) -> Traits: ...
@@ -164,11 +181,11 @@ class Adapter(Protocol):
         """Read whether the login works."""
         ...
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         """Read how far these live posts have come, by their remote ids; one that the platform leaves out is missing."""
         ...
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
         ...
 

@@ -15,6 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from watchfiles import awatch
 
 from publisher.anchoring import Mooring, anchor
+from publisher.clock_check import ClockCheck
 from publisher.delivering import deliver_due
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
@@ -87,11 +88,24 @@ class Daemon:
     is_displaced: bool = False
     read_mark: Mark | None = None
     first_mark: Mark | None = None
+    has_waited: bool = False
     beats: set[asyncio.Task[None]] = field(default_factory=set)
     mooring: Mooring = field(init=False)
+    clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mooring = mooring_of(self.application.settings)
+        application = self.application
+        self.mooring = mooring_of(application.settings)
+        self.clock_check = ClockCheck(
+            checkups=application.checkups, orders=application.orders, adapters=application.adapters
+        )
+
+    async def confirm_clock(self) -> None:
+        """Have the clock confirmed if it is in doubt; then plan at once what has waited for that."""
+        if await self.clock_check.confirm() and self.has_waited:
+            self.has_waited = False
+            await self.read_schedule()
+            await self.plan()
 
     async def deliver(self) -> None:
         await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
@@ -104,10 +118,12 @@ class Daemon:
         await retract_due(self.application.outbox, self.application.adapters, REMOVALS_AT_ONCE)
 
     async def watch(self) -> None:
-        await watch_due(self.application.watches, self.application.adapters, WATCHED_AT_ONCE)
+        if self.application.world.is_clock_confirmed():
+            await watch_due(self.application.watches, self.application.adapters, WATCHED_AT_ONCE)
 
     async def probe(self) -> None:
-        await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
+        if self.application.world.is_clock_confirmed():
+            await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
 
     async def keep(self) -> None:
         await heed(self.application.alarms)
@@ -153,9 +169,11 @@ class Daemon:
             await self._refuse(error)
 
     async def _may_plan(self) -> bool:
-        """Whether the clock can be believed, and every host that is waited for has told what it has sent."""
-        database = self.application.registry.books.database
-        return await may_plan(database) and not await self.application.alarms.is_clock_doubted()
+        """Whether the clock is confirmed, and every host that is waited for has told what it has sent."""
+        if not self.application.world.is_clock_confirmed():
+            self.has_waited = True
+            return False
+        return await may_plan(self.application.registry.books.database)
 
     async def read_schedule(self) -> None:
         """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
@@ -223,36 +241,38 @@ async def run(
     Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
     be unsafe, InputError where settings or templates are wrong.
     """
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
-        async with open_application(settings, world, sends=True) as application:
-            daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
-            _stop_on_signals(daemon)
-            apart = await application.alarms.clock_apart()
-            if abs(apart) > CLOCKS_APART:
-                raise RefusedError("clock_apart", seconds=f"{apart.total_seconds():+.0f}")
-            lapsed = await settle_the_dead(application.rounds)
-            log.info("recovered", leases=lapsed)
-            if not await application.orders.sign_on():
-                raise RefusedError("database_put_back")
-            by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
-            for account, error in unreadable_secrets(settings, by_hand).items():
-                await application.orders.stop_account(account, KEEPER, error.code)
-            await daemon.prepare()
-            _spare_the_collector()
-            if ready is not None:
-                ready()
-            if once:
-                trouble = await _run_once(daemon)
-                await _safely(daemon.mail)
-            else:
-                async with beside(application) if beside else contextlib.nullcontext():
-                    trouble = await _run_on(daemon)
-            if daemon.is_displaced:
-                raise RefusedError("database_put_back")
-            await _safely(daemon.anchor)
-            await application.orders.leave()
-            return trouble
+        application = await stack.enter_async_context(open_application(settings, world, sends=True))
+        daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
+        stack.push_async_callback(daemon.clock_check.stop)
+        _stop_on_signals(daemon)
+        apart = await application.alarms.clock_apart()
+        if abs(apart) > CLOCKS_APART:
+            raise RefusedError("clock_apart", seconds=f"{apart.total_seconds():+.0f}")
+        await daemon.clock_check.confirm()
+        lapsed = await settle_the_dead(application.rounds)
+        log.info("recovered", leases=lapsed)
+        if not await application.orders.sign_on():
+            raise RefusedError("database_put_back")
+        by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
+        for account, error in unreadable_secrets(settings, by_hand).items():
+            await application.orders.stop_account(account, KEEPER, error.code)
+        await daemon.prepare()
+        _spare_the_collector()
+        if ready is not None:
+            ready()
+        if once:
+            trouble = await _run_once(daemon)
+            await _safely(daemon.mail)
+        else:
+            async with beside(application) if beside else contextlib.nullcontext():
+                trouble = await _run_on(daemon)
+        if daemon.is_displaced:
+            raise RefusedError("database_put_back")
+        await _safely(daemon.anchor)
+        await application.orders.leave()
+        return trouble
 
 
 def _spare_the_collector() -> None:
@@ -264,6 +284,7 @@ def _spare_the_collector() -> None:
 async def _run_on(daemon: Daemon) -> int:
     scheduler = AsyncIOScheduler(timezone="UTC")
     beats = [
+        (daemon.confirm_clock, 0.0, 1.0),
         (daemon.keep, 0.0, 1.0),
         (daemon.deliver, 0.1, 0.5),
         (daemon.look, 0.2, 1.0),
@@ -344,6 +365,7 @@ async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
     await daemon.plan()
     while not daemon.stopping.is_set():
+        await daemon.confirm_clock()
         await daemon.sign()
         await daemon.look()
         await daemon.retract()
@@ -358,7 +380,12 @@ async def _run_once(daemon: Daemon) -> int:
 
 
 async def _is_settled(daemon: Daemon) -> bool:
-    """Whether nothing is in doubt but what people have in hand, and nothing due may go within the next minute."""
+    """Whether nothing is in doubt but what people have in hand, and nothing due may go within the next minute.
+
+    A clock in doubt lets nobody say, until people are alerted that it stays so.
+    """
+    if not daemon.application.world.is_clock_confirmed():
+        return daemon.application.alarms.has_clock_alert
     if any(not task_of(item.ticket) for item in await daemon.application.board.deliveries(states=UNSETTLED)):
         return False
     next_at = await daemon.application.outbox.next_move()

@@ -10,9 +10,9 @@ from publisher.domain.delivery import Lease
 from publisher.domain.outcome import Outcome
 from publisher.domain.rendition import Parcel
 from publisher.guard import guarded
+from publisher.store.claims import HORIZON
 from publisher.store.intents import Declined
 from publisher.store.outbox import Outbox
-from publisher.store.rounds import HORIZON
 from publisher.telemetry import log
 from publisher.working import work_off
 

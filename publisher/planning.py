@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
 from publisher.domain.correction import Course, chart
-from publisher.domain.delivery import OPEN, Delivery
+from publisher.domain.delivery import OPEN, Delivery, State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.events import Actor
 from publisher.domain.plan import Filing, Known, KnownPost, Plan, Window, plan
@@ -233,13 +233,29 @@ async def send_now(planner: Planner, posts: Sequence[Post], acts: Sequence[Act] 
     return await _file(planner, filings, posts, acts)
 
 
-async def file_ahead(planner: Planner, post: Post) -> int:
-    """File a scheduled one-off post before its time comes within reach. Returns how many deliveries are new.
+async def send_planned(planner: Planner, post: Post, act: Act) -> int:
+    """Send a scheduled one-off post now. Returns how many deliveries are due by it.
 
-    Raises ScheduleError when its words cannot be sent.
+    Its words carry this minute, not the planned one; if some account has been called already, the others get the same
+    words as that one. Raises ScheduleError when the words cannot be sent.
     """
-    occurrence = next_occurrence(post, planner.now, planner.desk.timezone)
-    return await _file(planner, [Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)])
+    books = planner.registry.books
+    filed = await Board(books).deliveries(post.id)
+    known = (await planner.registry.known()).get(post.id)
+    if known is not None and known.occurrences and known.occurrences[ONCE].has_started:
+        return await Orders(books).send_now(post.id, act.by)
+    pending = tuple(item.account for item in filed if item.state is State.PENDING)
+    filing = _due_now(planner, post, pending if filed else post.accounts, is_new=not filed)
+    if filing.accounts:
+        await _file(planner, [filing], acts=[act])
+    return len(filing.accounts)
+
+
+def _due_now(planner: Planner, post: Post, accounts: tuple[AccountId, ...], *, is_new: bool) -> Filing:
+    """File a one-off post, or words in place of those filed, as due now; the schedule's own instant is remembered."""
+    planned_at = post.timing.when if isinstance(post.timing, At) else None
+    occurrence = occurrence_of(post, ONCE, planner.now)
+    return Filing(post=post, occurrence=occurrence, accounts=accounts, is_new=is_new, planned_at=planned_at)
 
 
 async def send_again(planner: Planner, post: Post, accounts: Sequence[AccountId], acts: Sequence[Act] = ()) -> int:
@@ -286,23 +302,27 @@ async def correct(planner: Planner, correction: Post, by: Actor, *, is_new: bool
 def _filings_of(
     planner: Planner, post: Post, course: Course, filed: Sequence[Delivery], *, is_new: bool
 ) -> list[Filing]:
-    """File what is missing: where the entry names the account under its own occurrence, elsewhere under a new one."""
+    """File what is missing: where the entry names the account under its own occurrence, elsewhere under a new one.
+
+    What is filed for later is filed again as due now, unless some account has been called with the words it has.
+    """
     now = planner.now
     under_way = {delivery.account for delivery in filed if delivery.state in OPEN}
     used = {delivery.account for delivery in filed}
     missing = [account for account in course.targets if account not in under_way]
     if is_new:
         post = replace(post, accounts=course.targets)
-    due = occurrence_of(post, ONCE, now) if is_new else next_occurrence(post, now, planner.desk.timezone)
-    fitting = post.accounts if due.expires_at > now else ()
-    own = tuple(account for account in missing if account in fitting and account not in used)
+    own = tuple(account for account in missing if account in post.accounts and account not in used)
     other = tuple(account for account in missing if account not in own)
-    occurrences = ((due, own), (occurrence_of(post, now.isoformat(), now), other))
-    return [
-        Filing(post=post, occurrence=occurrence, accounts=accounts, is_new=True)
-        for occurrence, accounts in occurrences
-        if accounts
-    ]
+    again = Filing(post=post, occurrence=occurrence_of(post, now.isoformat(), now), accounts=other, is_new=True)
+    waits = {item.account for item in filed if item.state is State.PENDING and item.key.label == ONCE}
+    pending = tuple(account for account in course.targets if account in waits)
+    filings = (
+        _due_now(planner, post, own, is_new=True),
+        _due_now(planner, post, () if any(item.attempts for item in filed) else pending, is_new=False),
+        again,
+    )
+    return [filing for filing in filings if filing.accounts]
 
 
 async def _file(

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import ASKING, Delivery, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor, Role, Ruled
 from publisher.domain.outcome import Receipt
@@ -12,7 +12,7 @@ from publisher.store.tasks import Tasks
 
 
 class Ruling(StrEnum):
-    """A person's answer to a held delivery."""
+    """A person's answer about a delivery that is held, or that the platform is asked about."""
 
     LIVE = "live"
     NOT_LIVE = "not-live"
@@ -28,6 +28,11 @@ def person(name: str) -> Actor:
     return Actor(role=Role.PERSON, name=name)
 
 
+def can_be_ruled(delivery: Delivery) -> bool:
+    """True if a person may decide now: it is held, or nobody knows yet what the platform has made of it."""
+    return delivery.state is State.HELD or delivery.state in ASKING
+
+
 async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     outbox: Outbox,
     delivery: Delivery,
@@ -38,15 +43,15 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     url: str | None = None,
     second: str | None = None,
 ) -> Delivery:
-    """Decide what becomes of a held delivery, or of a task in a person's hands, which is taken back by it.
+    """Decide what becomes of a delivery that is held, or that the platform is asked about.
 
-    `live` without a second person only makes publisher look again, at `url` too; with one it counts by word. Raises
-    RefusedError when the delivery is not held, when there was never a call that could be looked for, or when the
-    second person is the first.
+    A task in a person's hands is taken back by it. `live` without a second person only makes publisher look again, at
+    `url` too; with one it counts by word. Raises RefusedError when nothing is asked about the delivery, when there was
+    never a call that could be looked for, or when the second person is the first.
     """
-    is_task = task_of(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
-    if delivery.state is not State.HELD and not is_task:
+    if not can_be_ruled(delivery):
         raise RefusedError("not_held", state=delivery.state.value)
+    is_task = task_of(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
     if ruling is Ruling.LIVE and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
     if second is not None and second == by:

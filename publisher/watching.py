@@ -6,7 +6,7 @@ from datetime import datetime
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.outcome import Finding, Ticket, Unknown
+from publisher.domain.outcome import Finding, RateLimited, Ticket, Unknown
 from publisher.guard import guarded
 from publisher.store.checkups import Checkups
 from publisher.store.outbox import Doubt
@@ -25,12 +25,21 @@ async def watch_due(watches: Watches, adapters: Mapping[AccountId, Adapter], mos
 async def _watch(account: AccountId, watches: Watches, adapter: Adapter) -> None:
     most = watches.books.patience(account).lease
     seen = await guarded(adapter.recent(), most)
+    if isinstance(seen, RateLimited):
+        await _keep_back(account, seen, watches)
+        return
     if isinstance(seen, Unknown):
         log.info("watch_unreadable", account=account, reason=seen.reason)
     else:
         for doubt in await watches.compare(account, seen):
             await _look_again(doubt, watches, adapter)
     await _measure(await watches.worth_reading(account), watches, adapter)
+
+
+async def _keep_back(account: AccountId, limit: RateLimited, watches: Watches) -> None:
+    """Keep to a limit: what is left to read of the account waits for its next turn."""
+    await watches.keep_back(account, limit)
+    log.info("watch_rate_limited", account=account, code=limit.code)
 
 
 async def _look_again(doubt: Doubt, watches: Watches, adapter: Adapter) -> None:
@@ -48,6 +57,9 @@ async def _measure(live: Sequence[Delivery], watches: Watches, adapter: Adapter)
         return
     most = watches.books.patience(live[0].account).lease
     reach = await guarded(adapter.measure_reach(list(receipts.values())), most)
+    if isinstance(reach, RateLimited):
+        await _keep_back(live[0].account, reach, watches)
+        return
     if isinstance(reach, Unknown):
         log.info("reach_unreadable", account=live[0].account, reason=reach.reason)
         return

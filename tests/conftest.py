@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import WorkerId
 from publisher.store.books import Books
+from publisher.store.call_record import CallRecord
 from publisher.store.engine import Database, open_engine
 from publisher.store.home import HOME, remember_home
 from publisher.store.journal import Journal
@@ -32,14 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help=told)
 
 
-EVERY_RUN = "not (story or seeds or on_postgres)"
-"""What is run where nothing is named; the rest is left to scripts/test-long."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr and not config.getoption("--faults"):
-        config.option.markexpr = EVERY_RUN
+        config.option.markexpr = "not long"  # scripts/test-long runs those
     if config.getoption("--faults"):
         config.option.warn_unused_snapshots = True  # they belong to tests of no fault
         config.pluginmanager.register(FaultReport(config))
@@ -153,11 +150,13 @@ async def open_books(database_url: str, tmp_path: Path, world: StillWorld) -> As
     await prepare(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
 
-        def opening(*terms: object, worker: str = "worker-1") -> Books:
+        def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Books:
             database = Database(open_engine(database_url), world, Journal(journal))
             stack.push_async_callback(database.close)
             known = {item.account.id: item for item in terms or (terms_of("a"),)}
-            return Books(database=database, terms=known, worker=WorkerId(worker))
+            record = calls or CallRecord()
+            stack.callback(record.close)
+            return Books(database=database, terms=known, worker=WorkerId(worker), calls=record)
 
         yield opening
 
@@ -176,8 +175,8 @@ class Desk:
 async def open_desk(open_books: OpenBooks) -> Callable[..., object]:
     """Give a function that opens all rooms of the store, with every login enrolled."""
 
-    async def opening(*terms: object, worker: str = "worker-1") -> Desk:
-        desk = Desk(open_books(*terms, worker=worker))
+    async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Desk:
+        desk = Desk(open_books(*terms, worker=worker, calls=calls))
         await desk.registry.enrol()
         return desk
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from publisher.contract import Adapter
 from publisher.domain.account import Traits
+from publisher.domain.likeness import says_our_words
 from publisher.domain.outcome import (
     Finding,
     Gone,
@@ -13,6 +14,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Outcome,
     Published,
+    RateLimited,
     Reach,
     Receipt,
     Removal,
@@ -20,9 +22,10 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
-from publisher.domain.rendition import Parcel, Rendition, says_our_words
+from publisher.domain.rendition import Parcel, Rendition
 from publisher.domain.task import LOOK_EVERY, Task, task_of
 
 ONLY_FOR_CALLS = frozenset({"weibo_no_safe_link", "weibo_link_not_apart", "tieba_risk_not_accepted"})
@@ -62,7 +65,7 @@ class AssistedAdapter:
             return found
         if isinstance(found, Submitted):
             found = await self.own.follow_up(found.ticket)
-            if not isinstance(found, Published | Gone):
+            if not isinstance(found, Published | Gone | RateLimited):
                 return Unknown(reason="task_in_review")
         if isinstance(found, Published) and not parcel.floor:  # of a floor, the platform's own adapter saw the words
             return await self._compared(found, parcel)
@@ -74,14 +77,16 @@ class AssistedAdapter:
     async def probe(self) -> Health:
         return await self.own.probe()
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         return await self.own.measure_reach(receipts)
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         return await self.own.recent()
 
     async def _compared(self, found: Published, parcel: Parcel) -> Finding:
         recent = await self.own.recent()
+        if isinstance(recent, RateLimited):
+            return recent
         seen = () if isinstance(recent, Unknown) else recent
         texts = [item.text for item in seen if item.remote_id == found.receipt.remote_id]
         if not texts:

@@ -16,6 +16,7 @@ from publisher.domain.outcome import (
     NotSent,
     Outcome,
     Published,
+    RateLimited,
     Reach,
     Ready,
     Receipt,
@@ -25,6 +26,7 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Marker, Parcel, Rendition
@@ -65,9 +67,10 @@ class TiebaAdapter:
         tbs = await self._session()
         if not isinstance(tbs, str):
             return _unprepared(tbs)
-        trouble, fid = await self._standing(), await self._forum()
+        trouble = await self._standing()
         if trouble is not None:
             return trouble
+        fid = await self._forum()
         if not isinstance(fid, int):
             return _unprepared(fid)
         call = await self._thread(parcel, fid, tbs) if tid is None else self._floor(parcel, fid, tbs, tid)
@@ -115,13 +118,13 @@ class TiebaAdapter:
         """Delete the thread, and believe it when nobody can see it any more."""
         tbs = await self._session()
         if not isinstance(tbs, str):
-            return Unknown(reason=tbs.reason)
+            return wire.as_unread(tbs)
         fid = await self._forum()
         if not isinstance(fid, int):
             return _unreadable(fid)
         thread = (receipt.remote_id, self._name, fid)
         call = wire.encode_delete(self._app, self.kit.secret().get("BDUSS", ""), tbs, thread)
-        removal = _removed(await self.kit.http.ask(call))
+        removal = _removed(await self._ask(call))
         if removal != _ASKED_DOWN:
             return removal
         shown = await self._page(receipt.remote_id, None)
@@ -131,30 +134,33 @@ class TiebaAdapter:
         tbs = await self._session()
         if not isinstance(tbs, str):
             return tbs
-        trouble, fid = await self._standing(), await self._forum()
+        trouble = await self._standing()
         if trouble is not None:
             return trouble
+        fid = await self._forum()
         return Ready() if isinstance(fid, int) else fid
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         """Read threads one by one, as anybody sees them, the first few of them; trouble ends it."""
         figures: dict[str, Reach] = {}
         for receipt in receipts[: reach.MOST_MEASURED]:
             asked = reading.Asked(tid=receipt.remote_id, marker=None, identity=self.account.identity)
-            reply = await self.kit.http.ask(wire.encode_page(self._web, receipt.remote_id))
+            reply = await self._ask(wire.encode_page(self._web, receipt.remote_id))
             found = reach.decode_reach(reply, asked)
             if isinstance(found, Reach):
                 figures[receipt.remote_id] = found
+            elif isinstance(found, RateLimited):
+                return found
             elif isinstance(found, Unknown) and found.reason not in reach.OF_ONE_THREAD:
                 return figures or found
         return figures
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         fid = await self._forum()
         if not isinstance(fid, int):
             return _unreadable(fid)
         page = await self._threads(1)
-        return page if isinstance(page, Unknown) else reach.sightings(page, fid)
+        return page if isinstance(page, Unread) else reach.sightings(page, fid)
 
     def _opened(self, answer: Reply | NotSent | Unknown, parcel: Parcel) -> Outcome:
         if not isinstance(answer, Reply):
@@ -187,8 +193,8 @@ class TiebaAdapter:
         pages: list[floors.FloorsPage] = []
         for number in range(1, MOST_PAGES + 1):
             call = wire.encode_page(self._web, trace.tid, number, is_own_only=True)
-            page = floors.decode_floors(await self.kit.http.ask(call), asked)
-            if isinstance(page, Unknown):
+            page = floors.decode_floors(await self._ask(call), asked)
+            if isinstance(page, Unread):
                 return page
             pages.append(page)
             if page.is_last:
@@ -212,8 +218,8 @@ class TiebaAdapter:
             return seen
         return Submitted(ticket=found.ticket, look_again_at=self.kit.now() + wire.REVIEWED_AFTER)
 
-    async def _page(self, tid: str, marker: Marker | None) -> Published | Gone | Unknown:
-        reply = await self.kit.http.ask(wire.encode_page(self._web, tid))
+    async def _page(self, tid: str, marker: Marker | None) -> Published | Gone | Unread:
+        reply = await self._ask(wire.encode_page(self._web, tid))
         asked = reading.Asked(tid=tid, marker=marker, identity=self.account.identity)
         return reading.decode_page(reply, asked, self.kit.now())
 
@@ -224,32 +230,40 @@ class TiebaAdapter:
         pages: list[reading.Listing] = []
         for number in range(1, MOST_PAGES + 1):
             page = await self._threads(number)
-            if isinstance(page, Unknown):
+            if isinstance(page, Unread):
                 return page
             pages.append(page)
             if not page.items or page.is_whole or reading.reaches_back(reading.joined(pages), trace.baseline):
                 break
         return reading.judge(reading.joined(pages), trace, fid, self.kit.now())
 
-    async def _threads(self, number: int) -> reading.Listing | Unknown:
+    async def _threads(self, number: int) -> reading.Listing | Unread:
         """Read one page of the account's own list."""
         call = wire.encode_own_threads(self._web, self._cookies(), self.account.identity, number)
-        return reading.decode_own_threads(await self.kit.http.ask(call), self.account.identity)
+        return reading.decode_own_threads(await self._ask(call), self.account.identity)
 
-    async def _session(self) -> str | CredentialExpired | Unknown:
+    async def _ask(self, call: Call) -> Reply | NotSent | Unread:
+        """Make a call that creates nothing; say so where the login may make no more for now."""
+        reply = await self.kit.http.ask(call)
+        limit = wire.limit_in(reply, self.kit.now()) if isinstance(reply, Reply) else None
+        return limit or reply
+
+    async def _session(self) -> str | CredentialExpired | Unread:
         if not self.kit.secret().get("BDUSS"):
             return CredentialExpired(reason="tieba_no_session")
-        return wire.decode_session(await self.kit.http.ask(wire.encode_session(self._web, self._cookies())))
+        return wire.decode_session(await self._ask(wire.encode_session(self._web, self._cookies())))
 
-    async def _standing(self) -> Blocked | None:
+    async def _standing(self) -> Blocked | RateLimited | None:
         """Ask whether anything stands against the account; what cannot be read does not keep a post back."""
-        reply = await self.kit.http.ask(encode_standing(self._web, self._cookies()))
-        return decode_standing(reply, self.account.identity)
+        reply = await self._ask(encode_standing(self._web, self._cookies()))
+        return reply if isinstance(reply, RateLimited) else decode_standing(reply, self.account.identity)
 
-    async def _forum(self) -> int | Blocked | Unknown:
+    async def _forum(self) -> int | Blocked | Unread:
         """Look the forum's number up; the one that the operator gave steps in where no answer can be read."""
-        found = wire.decode_forum(await self.kit.http.ask(wire.encode_forum(self._web, self._name)))
+        found = wire.decode_forum(await self._ask(wire.encode_forum(self._web, self._name)))
         given = forum_id(self.account)
+        if isinstance(found, RateLimited):
+            return found
         if isinstance(found, Unknown):
             return given or found
         if found == 0:
@@ -265,7 +279,7 @@ class TiebaAdapter:
             suffix = _SUFFIX.get(picture.media_type, "bin")
             file = Upload(name="chunk", filename=f"picture.{suffix}", media_type=picture.media_type, data=data)
             size = (picture.width, picture.height)
-            reply = await self.kit.http.ask(wire.encode_upload(self._web, self._cookies(), tbs, file, size))
+            reply = await self._ask(wire.encode_upload(self._web, self._cookies(), tbs, file, size))
             number = wire.decode_upload(reply, self.kit.now())
             if not isinstance(number, str):
                 return number
@@ -302,15 +316,15 @@ def _hidden(url: str) -> Blocked:
     return Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
 
 
-def _unreadable(forum: Blocked | Unknown) -> Unknown:
+def _unreadable(forum: Blocked | Unread) -> Unread:
     """Say why nothing can be read or taken down without the forum's number."""
     return Unknown(reason=forum.code) if isinstance(forum, Blocked) else forum
 
 
-def _removed(reply: Reply | NotSent | Unknown) -> Removal:
+def _removed(reply: Reply | NotSent | Unread) -> Removal:
     body = wire.read_body(reply)
     if not isinstance(body, Mapping):
-        return Unknown(reason=body.reason)
+        return wire.as_unread(body)
     code = wire.code_of(body)
     if wire.wants_captcha(body):
         return Rejected(code="tieba_captcha", reason=wire.words_of(body))

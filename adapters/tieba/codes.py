@@ -143,6 +143,8 @@ GONE = frozenset({273, 230273})
 """Numbers of a thread that is not there (any more), in reads and in deletes; the nearest that clients have seen."""
 
 
+TOO_MANY_READS = 239103
+"""The number by which clients that read too fast are turned away."""
 OF_THREAD = frozenset({271, 273, 706, 230273, 230277, 230278, 230901})
 """Numbers that stand against one thread alone: it is elsewhere, gone, closed to replies, or full."""
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from publisher.contract import Call, Reply
+from publisher.domain.likeness import is_alike
 from publisher.domain.outcome import (
     Blocked,
     Finding,
@@ -25,8 +26,9 @@ from publisher.domain.outcome import (
     Rejected,
     Ticket,
     Unknown,
+    Unread,
 )
-from publisher.domain.rendition import Marker, Parcel, is_alike
+from publisher.domain.rendition import Marker, Parcel
 
 from .codes import OF_THREAD, name
 from .reading import Asked, is_by, read_page, text_of, url_of
@@ -141,7 +143,7 @@ def read_ticket(ticket: Ticket) -> FloorTrace | None:
     return FloorTrace(tid=facts["floor_of"], marker=Marker(code=facts["marker"]), since=since, pid=facts["pid"])
 
 
-def decode_floors(reply: Reply | Trouble, asked: Asked) -> FloorsPage | Unknown:
+def decode_floors(reply: Reply | Trouble, asked: Asked) -> FloorsPage | Unread:
     """Read one page of a thread as anybody sees it."""
     body = read_page(reply, asked)
     if isinstance(body, Gone):
@@ -167,7 +169,8 @@ def judge_floors(pages: list[FloorsPage], trace: FloorTrace, now: datetime) -> F
     alike = [each for each in said if trace.words and is_alike((trace.words,), (each.text,), trace.marker)]
     if alike:
         return Lookalike(remote_id=alike[0].pid, url=url_of_floor(trace.tid, alike[0].pid))
-    return Missing(back_to=trace.since) if pages[-1].is_last else Unknown(reason="tieba_list_incomplete")
+    is_whole = pages[-1].is_last and len({each.pid for each in said}) == len(said)
+    return Missing(back_to=trace.since) if is_whole else Unknown(reason="tieba_list_incomplete")
 
 
 def url_of_floor(tid: str, pid: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from publisher.contract import Reply
-from publisher.domain.outcome import Gone, Reach, Sighting, Unknown
+from publisher.domain.outcome import Gone, Reach, Sighting, Unread
 
 from .reading import Asked, Listing, read_page, url_of
 from .wire import Trouble, as_number, part
@@ -14,7 +14,7 @@ OF_ONE_THREAD = frozenset({"tieba_other_page", "tieba_wrong_account"})
 """What is strange about one thread and says nothing of the next."""
 
 
-def decode_reach(reply: Reply | Trouble, asked: Asked) -> Reach | Gone | Unknown:
+def decode_reach(reply: Reply | Trouble, asked: Asked) -> Reach | Gone | Unread:
     """Read a thread's figures as anybody is shown them; replies may or may not count the first floor."""
     body = read_page(reply, asked)
     if not isinstance(body, Mapping):

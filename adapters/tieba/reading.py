@@ -12,11 +12,23 @@ from itertools import pairwise
 from typing import Any
 
 from publisher.contract import Reply
-from publisher.domain.outcome import Finding, Gone, Lookalike, Missing, Published, Receipt, Submitted, Ticket, Unknown
-from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
+from publisher.domain.likeness import is_alike
+from publisher.domain.outcome import (
+    Finding,
+    Gone,
+    Lookalike,
+    Missing,
+    Published,
+    Receipt,
+    Submitted,
+    Ticket,
+    Unknown,
+    Unread,
+)
+from publisher.domain.rendition import Baseline, Marker, Parcel, fold
 
 from .codes import GONE, name
-from .wire import WEB, Json, Trouble, as_moment, as_number, code_of, part, read_body
+from .wire import WEB, Json, Trouble, as_moment, as_number, as_unread, code_of, part, read_body
 
 _GRACE = timedelta(seconds=1)
 """Threads carry whole seconds; the baseline carries fractions of one."""
@@ -92,11 +104,11 @@ def read_ticket(ticket: Ticket) -> Trace | str:
     return Trace(marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"])
 
 
-def decode_own_threads(reply: Reply | Trouble, identity: str) -> Listing | Unknown:
+def decode_own_threads(reply: Reply | Trouble, identity: str) -> Listing | Unread:
     """Read one page of the account's own list; an entry of somebody else makes it worthless."""
     body = read_body(reply)
     if not isinstance(body, Mapping):
-        return Unknown(reason=body.reason)
+        return as_unread(body)
     if (code := code_of(body)) != 0:
         return Unknown(reason="bad_reply" if code is None else name(code))
     data = body.get("data")
@@ -119,8 +131,11 @@ def joined(pages: Sequence[Listing]) -> Listing:
 
 
 def reaches_back(listing: Listing, baseline: Baseline) -> bool:
-    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is."""
-    if not listing.items:
+    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is.
+
+    A list that gives a thread twice moved between two pages, or is out of order: something may be missing.
+    """
+    if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
         return False
     is_ordered = all(newer.at >= older.at for newer, older in pairwise(listing.items))
     return listing.is_whole or (is_ordered and _is_old(listing.items[-1], baseline))
@@ -142,7 +157,7 @@ def judge(listing: Listing, trace: Trace, fid: int, now: datetime) -> Finding:
     return Missing(back_to=trace.baseline.since)
 
 
-def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Published | Gone | Unknown:
+def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Published | Gone | Unread:
     """Read whether anybody can see the thread, and our words in it. Gone is only what the platform says outright."""
     body = read_page(reply, asked)
     if not isinstance(body, Mapping):
@@ -153,11 +168,11 @@ def decode_page(reply: Reply | Trouble, asked: Asked, now: datetime) -> Publishe
     return Published(receipt=receipt, has_seen_text=_shows_marker(thread, floor, asked.marker))
 
 
-def read_page(reply: Reply | Trouble, asked: Asked) -> Json | Gone | Unknown:
+def read_page(reply: Reply | Trouble, asked: Asked) -> Json | Gone | Unread:
     """Give the page of the thread that was asked for, if it is that one and of the account."""
     body = read_body(reply)
     if not isinstance(body, Mapping):
-        return Unknown(reason=body.reason)
+        return as_unread(body)
     code = code_of(body)
     if code in GONE:
         return Gone()
@@ -222,7 +237,8 @@ def is_by(part: Mapping[str, Any], identity: str) -> bool:
 def _is_alike(item: Item, trace: Trace) -> bool:
     if not trace.words or _is_old(item, trace.baseline):
         return False
-    return item.title == trace.words[0] or is_alike(trace.words, (item.title, item.abstract), trace.marker)
+    is_titled_alike = fold(item.title) == fold(trace.words[0])
+    return is_titled_alike or is_alike(trace.words, (item.title, item.abstract), trace.marker)
 
 
 def _is_old(item: Item, baseline: Baseline) -> bool:

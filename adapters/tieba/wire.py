@@ -7,7 +7,7 @@ empty or not at all: it is never invented. If the platform begins to demand it, 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
@@ -25,10 +25,11 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
+    unread,
 )
-from publisher.domain.retry_after import retry_at
 
-from .codes import CODES, Kind, name
+from .codes import CODES, TOO_MANY_READS, Kind, name
 from .signing import FILE, app_form, pc_form
 
 WEB = "https://tieba.baidu.com"
@@ -40,11 +41,13 @@ _LAST = 253_402_300_799
 """The last second of the year 9999."""
 _SLOW = timedelta(minutes=10)
 _CLOSED = timedelta(hours=1)
+LIMIT = "tieba_429"
+"""The code of a 429, from Tieba or something in between."""
 _RESOURCE = "709d1d31dc47636e4f5ccbfd07601c19"
 """MD5 of `[object File]`: what the site itself sends as an upload's name."""
 
 Json = Mapping[str, Any]
-Trouble = NotSent | Unknown
+Trouble = NotSent | Unread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +159,10 @@ def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int])
     return Call(method="POST", url=f"{host}/c/c/bawu/delthread", form=app_form(fields))
 
 
-def decode_session(reply: Reply | Trouble) -> str | CredentialExpired | Unknown:
+def decode_session(reply: Reply | Trouble) -> str | CredentialExpired | Unread:
     """Give the token for one write. The platform hands one out without a session as well; that one is worthless."""
     body = read_body(reply)
-    if isinstance(body, CredentialExpired | Unknown):
+    if isinstance(body, CredentialExpired | Unread):
         return body
     code, is_login = code_of(body), as_number(body.get("is_login"))
     if code:
@@ -170,11 +173,11 @@ def decode_session(reply: Reply | Trouble) -> str | CredentialExpired | Unknown:
     return str(body["tbs"]) if is_login == 1 and body.get("tbs") else Unknown(reason="bad_reply")
 
 
-def decode_forum(reply: Reply | Trouble) -> int | Unknown:
+def decode_forum(reply: Reply | Trouble) -> int | Unread:
     """Give a forum's number; 0 where there is no such forum."""
     body = read_body(reply)
-    if isinstance(body, CredentialExpired | Unknown):
-        return Unknown(reason=body.reason)
+    if isinstance(body, CredentialExpired | Unread):
+        return as_unread(body)
     if (code := code_of(body)) != 0:
         return Unknown(reason="bad_reply" if code is None else name(code))
     number = as_number(part(body, "data").get("fid"))
@@ -184,7 +187,7 @@ def decode_forum(reply: Reply | Trouble) -> int | Unknown:
 def decode_upload(reply: Reply | Trouble, now: datetime) -> str | Outcome:
     """Give the picture's number, or what keeps the thread from being opened."""
     body = read_body(reply)
-    if isinstance(body, CredentialExpired | Unknown):
+    if isinstance(body, CredentialExpired | Unread):
         return body
     if wants_captcha(body):
         return Blocked(code="tieba_captcha", reason=words_of(body), hold=HoldReason.CAPTCHA)
@@ -203,11 +206,11 @@ def decode_created(reply: Reply, key: Literal["tid", "pid"], unseen: Ticket, now
     """
     if reply.status >= 500:
         return Unknown(reason="server_error")
+    if (limit := reply.limit(LIMIT, now)) is not None:
+        return replace(limit, until=limit.until or now + _SLOW)
     body = read_body(reply)
-    if reply.status == 429:
-        return RateLimited(code="tieba_429", until=retry_at(reply.headers.get("retry-after"), now) or now + _SLOW)
-    if isinstance(body, CredentialExpired | Unknown):
-        return Unknown(reason=body.reason)
+    if isinstance(body, CredentialExpired | Unread):
+        return as_unread(body)
     code, number = code_of(body), as_number(body.get(key)) or as_number(part(body, "data").get(key))
     if number and (wants_captcha(body) or not (code is None or is_taken(code))):
         return Unknown(reason="tieba_refused_with_id")
@@ -248,10 +251,10 @@ def is_taken(code: int) -> bool:
     return code == 0 or (code in CODES and CODES[code].kind is Kind.IN_REVIEW)
 
 
-def read_body(reply: Reply | Trouble) -> Json | CredentialExpired | Unknown:
+def read_body(reply: Reply | Trouble) -> Json | CredentialExpired | Unread:
     """Give the JSON object of an answer. Bodies are UTF-8 whatever the header says; a way to the sign-in page tells."""
     if not isinstance(reply, Reply):
-        return Unknown(reason=reply.reason)
+        return unread(reply)
     if 300 <= reply.status < 400 and "passport.baidu.com" in reply.headers.get("location", ""):
         return CredentialExpired(reason="tieba_not_signed_in")
     if reply.status >= 500:
@@ -261,6 +264,19 @@ def read_body(reply: Reply | Trouble) -> Json | CredentialExpired | Unknown:
     except ValueError:
         return Unknown(reason="bad_reply")
     return body if reply.status == 200 and isinstance(body, dict) else Unknown(reason="bad_reply")
+
+
+def as_unread(trouble: CredentialExpired | Unread) -> Unread:
+    """Say of an answer that has no content why nothing is learnt by it."""
+    return Unknown(reason=trouble.reason) if isinstance(trouble, CredentialExpired) else trouble
+
+
+def limit_in(reply: Reply, now: datetime) -> RateLimited | None:
+    """Give the limit that keeps back every call, if a read, an upload or a removal was answered with one."""
+    body = read_body(reply)
+    if isinstance(body, Mapping) and code_of(body) == TOO_MANY_READS:
+        return RateLimited(code=name(TOO_MANY_READS), until=now + _SLOW)
+    return reply.limit(LIMIT, now)
 
 
 def code_of(body: Json) -> int | None:

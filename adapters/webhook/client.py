@@ -15,6 +15,7 @@ from publisher.domain.outcome import (
     Health,
     HoldReason,
     Outcome,
+    RateLimited,
     Reach,
     Ready,
     Receipt,
@@ -23,6 +24,7 @@ from publisher.domain.outcome import (
     Sighting,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel, Rendition
@@ -67,7 +69,7 @@ class WebhookAdapter:
     async def find(self, parcel: Parcel) -> Finding:
         """Ask for our key. No list is needed: whatever has the key is ours, and nothing else is."""
         answer = await self._ask(partial(wire.encode_read, name=parcel.marker.code))
-        if isinstance(answer, Unknown):
+        if isinstance(answer, Unread):
             return answer
         if isinstance(answer, wire.Refusal):
             return judge_absent(answer, parcel)
@@ -78,8 +80,8 @@ class WebhookAdapter:
         answer = await self._ask(partial(wire.encode_read, name=ticket.number))
         if isinstance(answer, wire.Refusal):
             return Gone() if is_no_such_post(answer, ticket.number) else Unknown(reason=name(answer.code))
-        post = answer if isinstance(answer, Unknown) else wire.decode_post(answer)
-        if isinstance(post, Unknown):
+        post = answer if isinstance(answer, Unread) else wire.decode_post(answer)
+        if isinstance(post, Unread):
             return post
         if ticket.number not in {post.id, post.key}:
             return Unknown(reason="webhook_other_key")
@@ -88,7 +90,7 @@ class WebhookAdapter:
     async def retract(self, receipt: Receipt) -> Removal:
         """Take a post down. An id that a person gave us may be wrong, so its absence proves nothing."""
         answer = await self._ask(partial(wire.encode_delete, name=receipt.remote_id))
-        if isinstance(answer, Unknown):
+        if isinstance(answer, Unread):
             return answer
         if isinstance(answer, wire.Refusal):
             return self._not_removed(answer, receipt)
@@ -101,7 +103,7 @@ class WebhookAdapter:
         if not isinstance(key, wire.Key):
             return key
         answer = await self._ask(wire.encode_health)
-        if isinstance(answer, Unknown):
+        if isinstance(answer, Unread):
             return answer
         if isinstance(answer, wire.Refusal):
             meant = judge_refusal(answer, self.kit.now())
@@ -113,25 +115,28 @@ class WebhookAdapter:
             return Blocked(code="webhook_wrong_account", reason=owner[:80], hold=HoldReason.WRONG_ACCOUNT)
         return Ready(until=wire.until_of(answer))
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         ids = [receipt.remote_id for receipt in receipts]
         answer = await self._told(partial(wire.encode_reach, ids=ids))
-        return answer if isinstance(answer, Unknown) else wire.decode_reach(answer, self.account.identity, ids)
+        return answer if isinstance(answer, Unread) else wire.decode_reach(answer, self.account.identity, ids)
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         answer = await self._told(wire.encode_recent)
-        return answer if isinstance(answer, Unknown) else wire.decode_recent(answer, self.account.identity)
+        return answer if isinstance(answer, Unread) else wire.decode_recent(answer, self.account.identity)
 
-    async def _told(self, encode: Callable[[wire.Key, datetime], Call]) -> wire.Json | Unknown:
+    async def _told(self, encode: Callable[[wire.Key, datetime], Call]) -> wire.Json | Unread:
         """Make a read that the receiver need not offer; a refusal tells nothing."""
         answer = await self._ask(encode)
         return Unknown(reason=name(answer.code)) if isinstance(answer, wire.Refusal) else answer
 
-    async def _ask(self, encode: Callable[[wire.Key, datetime], Call]) -> wire.Json | wire.Refusal | Unknown:
+    async def _ask(self, encode: Callable[[wire.Key, datetime], Call]) -> wire.Json | wire.Refusal | Unread:
+        """Make a read or a removal; where the receiver wants no more calls for now, say so."""
         key = self._key()
         if not isinstance(key, wire.Key):
             return Unknown(reason=key.reason if isinstance(key, CredentialExpired) else key.code)
-        return wire.decode(await self.kit.http.ask(encode(key, self.kit.now())), FINE)
+        answer = wire.decode(await self.kit.http.ask(encode(key, self.kit.now())), FINE)
+        meant = judge_refusal(answer, self.kit.now()) if isinstance(answer, wire.Refusal) else None
+        return meant if isinstance(meant, RateLimited) else answer
 
     def _not_removed(self, refusal: wire.Refusal, receipt: Receipt) -> Removal:
         if is_no_such_post(refusal, receipt.remote_id) and not receipt.is_by_word:

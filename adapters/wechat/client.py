@@ -19,6 +19,7 @@ from publisher.domain.outcome import (
     Outcome,
     Preview,
     Published,
+    RateLimited,
     Reach,
     Ready,
     Receipt,
@@ -28,12 +29,13 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel, Rendition
 
 from .checking import problems_of, setting_problems
-from .codes import NO_SUCH_ARTICLE, judge_create, reason_of
+from .codes import NO_SUCH_ARTICLE, doubt_of, judge_create, reason_of
 from .drafting import CONSUMED, Drafting
 from .mass import decode_mass_send, encode_mass_send, read_mass_id
 from .pushing import Pushing
@@ -115,13 +117,17 @@ class WeChat:
         if isinstance(shelf, Failed):
             return _doubt(shelf)
         recognised = recognise(parcel, shelf.articles)
-        if recognised is not None:
+        if recognised is not None and (shelf.back_to or not isinstance(recognised, Gone)):
             return recognised
+        if shelf.back_to is None:
+            return Unknown(reason=shelf.reason)
         draft = await self._drafting.noted(parcel.delivery)
         standing = await self._drafting.read(draft) if draft is not None else None
+        if standing == CONSUMED:
+            is_out_of_sight = self._is_pushed(parcel)  # no list ever shows a mass send
+            return Unknown(reason=reason_of(CONSUMED.outcome), is_out_of_sight=is_out_of_sight)
         if isinstance(standing, Failed):
-            is_out_of_sight = standing == CONSUMED and self._is_pushed(parcel)  # no list ever shows a mass send
-            return replace(_doubt(standing), is_out_of_sight=is_out_of_sight)
+            return _doubt(standing)
         return Missing(back_to=shelf.back_to)
 
     async def retract(self, receipt: Receipt) -> Removal:
@@ -129,7 +135,7 @@ class WeChat:
         if mass is not None:
             return await self._pushing.retract(mass)
         before = await self._fate(receipt)
-        if isinstance(before, Gone):
+        if isinstance(before, Gone | RateLimited):
             return before
         deleted = await self._sign_in.ask(
             lambda token: encode_delete(self._base, token, receipt.remote_id), decode_done
@@ -146,7 +152,7 @@ class WeChat:
         outcome = token.outcome
         return outcome if isinstance(outcome, CredentialExpired | Blocked) else _doubt(token)
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         told: dict[str, Reach] = {}
         for day in days_to_ask(receipts, self._kit.now()):
             figures = await self._reach_of(day)
@@ -156,7 +162,7 @@ class WeChat:
         names = {receipt.remote_id: name_of(receipt) for receipt in receipts}
         return {remote_id: told[name] for remote_id, name in names.items() if name in told}
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         page = await self._published_from(0)
         return _doubt(page) if isinstance(page, Failed) else in_sight(page.articles)
 
@@ -215,7 +221,7 @@ class WeChat:
     async def _reach_of(self, day: date) -> Mapping[str, Reach] | Failed:
         return await self._sign_in.ask(lambda token: encode_reach(self._base, token, day), decode_reach)
 
-    async def _fate(self, receipt: Receipt) -> Gone | Unknown:
+    async def _fate(self, receipt: Receipt) -> Gone | Unread:
         """Tell whether an article is gone. An id that a person gave us may be wrong, so its absence proves nothing."""
         articles = await self._sign_in.ask(
             lambda token: encode_article(self._base, token, receipt.remote_id), decode_articles
@@ -226,5 +232,5 @@ class WeChat:
         return Gone() if all(article.is_deleted for article in articles) else Unknown(reason="wechat_still_live")
 
 
-def _doubt(failed: Failed) -> Unknown:
-    return Unknown(reason=reason_of(failed.outcome))
+def _doubt(failed: Failed) -> Unread:
+    return doubt_of(failed.outcome)

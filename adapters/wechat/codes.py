@@ -16,6 +16,7 @@ from publisher.domain.outcome import (
     RateLimited,
     Rejected,
     Unknown,
+    Unread,
 )
 from publisher.domain.quota import BEIJING
 from publisher.domain.retry_after import retry_at
@@ -38,6 +39,7 @@ MCP_PUBLISHER = "wechat-mcp-publisher 0.2.1, error table"
 BUSY_CODE = -1
 NO_SUCH_MEDIA = 40007
 NO_SUCH_ARTICLE = 53600
+HTTP_LIMIT = "wechat_http_429"
 
 
 class Kind(StrEnum):
@@ -177,7 +179,7 @@ def judge_create(trouble: Trouble, now: datetime) -> NotDone:
         case Refused():
             return _judge(trouble, now)
         case Limited(retry_after=header):
-            return RateLimited(code="wechat_http_429", until=retry_at(header, now))
+            return RateLimited(code=HTTP_LIMIT, until=retry_at(header, now))
         case Unreadable(reason=reason):
             return Unknown(reason=reason)
 
@@ -188,6 +190,12 @@ def judge_ask(trouble: Trouble, now: datetime) -> NotDone:
         return Busy(code=word_for(trouble.code), reason=trouble.message)
     outcome = judge_create(trouble, now)
     return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
+
+
+def doubt_of(outcome: NotDone) -> Unread:
+    """Say what a read that was not done tells: a 429 stands against all calls, a limit by code against one kind."""
+    is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_LIMIT
+    return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=reason_of(outcome))
 
 
 def reason_of(outcome: NotDone) -> str:

@@ -6,10 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from publisher.contract import AdapterKit
-from publisher.domain.outcome import Finding, Gone, Published, Receipt, Rejected, Removal, Unknown
+from publisher.domain.outcome import (
+    Finding,
+    Gone,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Removal,
+    Unknown,
+    Unread,
+)
 from publisher.domain.rendition import DeliveryId, Parcel
 
-from .codes import reason_of
+from .codes import doubt_of
 from .mass import FAILURES, MassId, decode_mass_status, encode_mass_delete, encode_mass_status, key_of, read_mass_id
 from .sign_in import Failed, SignIn
 from .wire import decode_done
@@ -58,14 +68,15 @@ class Pushing:
 
     async def retract(self, mass: MassId) -> Removal:
         """Delete the page, and believe it when the status says so. The card stays in the followers' chats."""
-        if isinstance(await self.look(mass), Gone):
-            return Gone()
+        before = await self.look(mass)
+        if isinstance(before, Gone | RateLimited):
+            return before
         deleted = await self.sign_in.ask(lambda token: encode_mass_delete(self.sign_in.base, token, mass), decode_done)
         if isinstance(deleted, Failed) and deleted.code != DELETED_BEFORE:
             outcome = deleted.outcome
-            return outcome if isinstance(outcome, Rejected) else Unknown(reason=reason_of(outcome))
+            return outcome if isinstance(outcome, Rejected) else doubt_of(outcome)
         after = await self.look(mass)
-        return after if isinstance(after, Gone | Unknown) else Unknown(reason="wechat_still_live")
+        return after if isinstance(after, Gone | Unread) else Unknown(reason="wechat_still_live")
 
     async def _read(self, mass: MassId, still_working: Callable[[], Finding]) -> Finding:
         status = await self.sign_in.ask(
@@ -73,7 +84,7 @@ class Pushing:
         )
         match status:
             case Failed(outcome=outcome):
-                return Unknown(reason=reason_of(outcome))
+                return doubt_of(outcome)
             case "SEND_SUCCESS":
                 return Published(receipt=Receipt(remote_id=mass.remote_id, url="", live_at=self.kit.now()))
             case "SENDING":

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Sighting, Unknown
-from publisher.domain.rendition import Baseline, Marker, Parcel, Rendition, is_alike
+from publisher.domain.likeness import is_alike
+from publisher.domain.outcome import Gone, Lookalike, Published, Receipt, Sighting
+from publisher.domain.rendition import Baseline, Marker, Parcel, Rendition
 
 from .mass import read_mass_id
 from .sign_in import Failed
@@ -26,10 +27,14 @@ MOST_PAGES = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shelf:
-    """What one complete look at the published articles showed, and back to when it reaches."""
+    """What one look at the published articles showed, and back to when it reaches.
+
+    Without `back_to` it proves nothing by what it lacks; `reason` says why.
+    """
 
     articles: tuple[Article, ...]
-    back_to: datetime
+    back_to: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -84,10 +89,10 @@ async def read_back(page_from: Callable[[int], Awaitable[Page | Failed]], baseli
             return _whole(reading, baseline)
         if reading.is_past(baseline.since):
             return Shelf(articles=reading.articles, back_to=reading.articles[-1].updated_at)
-    return Failed(outcome=Unknown(reason="wechat_list_too_long"))
+    return Shelf(articles=reading.articles, reason="wechat_list_too_long")
 
 
-def _whole(reading: _Reading, baseline: Baseline) -> Shelf | Failed:
+def _whole(reading: _Reading, baseline: Baseline) -> Shelf:
     articles = reading.articles
     newest_id = baseline.newest_id
     has_baseline = (
@@ -96,7 +101,7 @@ def _whole(reading: _Reading, baseline: Baseline) -> Shelf | Failed:
         or any(article.id == newest_id or article.updated_at < baseline.since for article in articles)
     )
     if not reading.is_whole or not has_baseline:
-        return Failed(outcome=Unknown(reason="wechat_list_incomplete"))
+        return Shelf(articles=articles, reason="wechat_list_incomplete")
     return Shelf(articles=articles, back_to=baseline.since)
 
 
@@ -163,4 +168,5 @@ def _looks_like(article: Article, parcel: Parcel) -> bool:
     if article.is_deleted or article.updated_at <= parcel.baseline.since:
         return False
     rendition = parcel.rendition
-    return is_alike((rendition.title, rendition.summary), (article.title, article.digest), parcel.marker)
+    ours = (rendition.title, rendition.summary or rendition.text)  # without a digest WeChat takes the first words
+    return is_alike(ours, (article.title, article.digest), parcel.marker)

@@ -2,7 +2,8 @@
 
 Sources, read 2026-11-24: developers.weixin.qq.com, draft/add (limits of the fields), API call limits (submit 100 a day,
 delete 10 a day), freepublish/submit and freepublish/batchget. How long a submission may act late and how long the list
-lags is stated nowhere: five minutes each is our margin over what users report.
+lags is stated nowhere: five minutes each is our margin over what users report. The settle time is two minutes longer
+than both: it begins at our deadline, when a request that WeChat's hosts have received may still wait to be worked on.
 """
 
 from dataclasses import replace
@@ -60,7 +61,7 @@ DEFAULTS = Defaults(
     patience=Patience(
         deadline=timedelta(seconds=30),
         lease=timedelta(seconds=60),
-        settle=timedelta(minutes=10),
+        settle=timedelta(minutes=12),
         look_first=timedelta(seconds=60),
     ),
 )

@@ -17,6 +17,7 @@ from publisher.domain.outcome import (
     NotSent,
     Outcome,
     Published,
+    RateLimited,
     Reach,
     Receipt,
     Rejected,
@@ -24,6 +25,7 @@ from publisher.domain.outcome import (
     Sighting,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel, Picture, Rendition
@@ -98,7 +100,7 @@ class WeiboAdapter:
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
-        reply = await self.kit.http.ask(reading.encode_destroy(site, receipt.remote_id))
+        reply = await self._made(reading.encode_destroy(site, receipt.remote_id))
         removal = reading.decode_destroy(reply, receipt.remote_id)
         if removal == reading.ASKED_DOWN:
             removal = await self._fate(site, receipt)
@@ -114,7 +116,7 @@ class WeiboAdapter:
         app_key = self.kit.secret().get("app_key")
         return reading.decode_token_info(reply, self.account.identity, app_key, self.kit.now())
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
@@ -124,20 +126,20 @@ class WeiboAdapter:
             asked = ids[start : start + reading.MOST_COUNTED]
             reply = await self._ask(site, reading.encode_counts(site, asked), is_spare=True)
             found = reading.decode_counts(reply, asked)
-            if isinstance(found, Unknown):
+            if isinstance(found, Unread):
                 return found
             figures |= found
         return figures
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
+    async def recent(self) -> Sequence[Sighting] | Unread:
         site = self._site()
         if site is None:
             return Unknown(reason=_NO_TOKEN)
         reply = await self._ask(site, reading.encode_timeline(site, site.profile.listed[-1]), is_spare=True)
         timeline = reading.decode_timeline(reply, self.account.identity)
-        return timeline if isinstance(timeline, Unknown) else reading.sightings(timeline, self.account.identity)
+        return timeline if isinstance(timeline, Unread) else reading.sightings(timeline, self.account.identity)
 
-    async def _fate(self, site: Site, receipt: Receipt) -> Gone | Unknown:
+    async def _fate(self, site: Site, receipt: Receipt) -> Gone | Unread:
         """Read whether a post that was to be taken down is gone."""
         shown = await self._ask(site, reading.encode_show(site, receipt.remote_id))
         found = reading.decode_show(shown, self.account.identity)
@@ -152,6 +154,8 @@ class WeiboAdapter:
         for count in site.profile.listed:
             reply = await self._ask(site, reading.encode_timeline(site, count))
             timeline = reading.decode_timeline(reply, self.account.identity)
+            if isinstance(timeline, RateLimited):
+                return timeline
             if isinstance(timeline, Unknown):
                 return likeness or timeline
             finding = judge(timeline, trace, self.account.identity, site.profile.readable)
@@ -161,12 +165,18 @@ class WeiboAdapter:
                 break
         return finding if isinstance(finding, Published) else likeness or finding
 
-    async def _ask(self, site: Site, call: Call, *, is_spare: bool = False) -> Reply | NotSent | Unknown:
+    async def _ask(self, site: Site, call: Call, *, is_spare: bool = False) -> Reply | NotSent | Unread:
         """Make a read, unless what is left of the day's is kept for ending doubts."""
         reads = Reads(kit=self.kit, spare=site.profile.spare_reads)
         if not await reads.take(is_spare=is_spare):
             return Unknown(reason="weibo_reads_kept")
-        return await self.kit.http.ask(call)
+        return await self._made(call)
+
+    async def _made(self, call: Call) -> Reply | NotSent | Unread:
+        """Make a call that creates nothing; say so where the login may make no more for now."""
+        reply = await self.kit.http.ask(call)
+        limit = wire.limit_in(reply, self.kit.now()) if isinstance(reply, Reply) else None
+        return limit or reply
 
     async def _was_told(self, receipt: Receipt) -> bool:
         """Whether a person has heard of the article for so long that the telling cannot have been lost in a crash."""

@@ -133,6 +133,8 @@ CODES: Mapping[int, Code] = {
     23201: Code(Kind.DOUBT, _CLIENTS, "2026-11-24"),
 }
 
+OF_LOGIN = frozenset({10022, 10023})
+"""Numbers of limits that stand against every call of an address or a user; 10024 stands against one kind of call."""
 NO_SUCH_POST = 20101
 """Says "gone" when taking down and when reading; as an answer to a creating call it says nothing."""
 BAD_PARAMETER = 10017

@@ -7,32 +7,32 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from publisher.contract import Reply
-from publisher.domain.outcome import NotSent, Unknown
+from publisher.domain.outcome import NotSent, RateLimited, Unknown, Unread, unread
 
 from .codes import name
 
 Json = Mapping[str, Any]
 
 
-def read_answer(reply: Reply | NotSent | Unknown) -> Json | Unknown:
+def read_answer(reply: Reply | NotSent | Unread) -> Json | Unread:
     """Give the good answer of a call that may be repeated, or why there is none; codes read `weibo_NUMBER`."""
     body = read_json(reply)
-    if isinstance(body, Unknown):
+    if isinstance(body, Unread):
         return body
     return body if isinstance(body, dict) else Unknown(reason="bad_reply")
 
 
-def read_list(reply: Reply | NotSent | Unknown) -> list[object] | Unknown:
+def read_list(reply: Reply | NotSent | Unread) -> list[object] | Unread:
     """Give the good answer of a call that answers with a list, or why there is none."""
     body = read_json(reply)
-    if isinstance(body, Unknown):
+    if isinstance(body, Unread):
         return body
     return body if isinstance(body, list) else Unknown(reason="bad_reply")
 
 
-def read_json(reply: Reply | NotSent | Unknown) -> object:
+def read_json(reply: Reply | NotSent | Unread) -> object:
     if not isinstance(reply, Reply):
-        return Unknown(reason=reply.reason)
+        return unread(reply)
     body = _parse(reply)
     code = error_code(body if isinstance(body, dict) else None)
     if code is not None:
@@ -40,6 +40,11 @@ def read_json(reply: Reply | NotSent | Unknown) -> object:
     if reply.status >= 500:
         return Unknown(reason="server_error")
     return body if reply.status == 200 else Unknown(reason="bad_reply")
+
+
+def word_for(trouble: Unread) -> str:
+    """Give the key under which people are told why an answer brings nothing."""
+    return trouble.code if isinstance(trouble, RateLimited) else trouble.reason
 
 
 def object_of(reply: Reply) -> Json | None:

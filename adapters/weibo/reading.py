@@ -18,6 +18,7 @@ from publisher.domain.outcome import (
     HoldReason,
     NotSent,
     Published,
+    RateLimited,
     Reach,
     Ready,
     Rejected,
@@ -25,6 +26,8 @@ from publisher.domain.outcome import (
     Sighting,
     Ticket,
     Unknown,
+    Unread,
+    unread,
 )
 from publisher.domain.rendition import fold
 
@@ -42,6 +45,7 @@ from .fields import (
     read_answer,
     read_list,
     whole,
+    word_for,
     words_of,
 )
 from .profiles import API
@@ -113,14 +117,14 @@ def encode_token_info(site: Site) -> Call:
     return Call(method="POST", url=site.at(API, "oauth2/get_token_info"), form={"access_token": site.token})
 
 
-def decode_timeline(reply: Reply | NotSent | Unknown, uid: str) -> Timeline | Unknown:
+def decode_timeline(reply: Reply | NotSent | Unread, uid: str) -> Timeline | Unread:
     """Read a list of own posts; one entry of somebody else makes the whole list worthless."""
-    return reply.read_once(_timeline, uid) if isinstance(reply, Reply) else Unknown(reason=reply.reason)
+    return reply.read_once(_timeline, uid) if isinstance(reply, Reply) else unread(reply)
 
 
-def _timeline(reply: Reply, uid: str) -> Timeline | Unknown:
+def _timeline(reply: Reply, uid: str) -> Timeline | Unread:
     body = read_answer(reply)
-    if isinstance(body, Unknown):
+    if isinstance(body, Unread):
         return body
     entries = body.get("statuses")
     if not isinstance(entries, list):
@@ -144,29 +148,31 @@ def sightings(timeline: Timeline, uid: str) -> Sequence[Sighting]:
     ]
 
 
-def decode_show(reply: Reply | NotSent | Unknown, uid: str) -> Published | Gone | Unknown:
+def decode_show(reply: Reply | NotSent | Unread, uid: str) -> Published | Gone | Unread:
     """Read one own post: there, gone, or not to be known."""
     body = read_answer(reply)
-    if isinstance(body, Unknown):
-        return Gone() if body.reason == name(NO_SUCH_POST) else body
+    if isinstance(body, Unread):
+        return Gone() if word_for(body) == name(NO_SUCH_POST) else body
     item = _item(body, uid)
     return item if isinstance(item, Unknown) else Published(receipt=receipt(item.id, uid, item.at))
 
 
-def decode_counts(reply: Reply | NotSent | Unknown, ids: Sequence[str]) -> Mapping[str, Reach] | Unknown:
+def decode_counts(reply: Reply | NotSent | Unread, ids: Sequence[str]) -> Mapping[str, Reach] | Unread:
     """Read the counts of posts; those that do not exist any more are left out of the answer."""
     entries = read_list(reply)
-    if isinstance(entries, Unknown):
+    if isinstance(entries, Unread):
         return entries
     found = [(id_of(entry), entry) for entry in entries if isinstance(entry, dict)]
     return {remote_id: _reach(entry) for remote_id, entry in found if remote_id in set(ids)}
 
 
-def decode_destroy(reply: Reply | NotSent | Unknown, remote_id: str) -> Removal:
+def decode_destroy(reply: Reply | NotSent | Unread, remote_id: str) -> Removal:
     """Read whether a post is down. One that does not exist any more is; the post itself as an answer has to be read."""
     body = read_answer(reply)
-    if not isinstance(body, Unknown):
+    if not isinstance(body, Unread):
         return ASKED_DOWN if id_of(body) == remote_id else Unknown(reason="weibo_no_id")
+    if isinstance(body, RateLimited):
+        return body
     if body.reason == name(NO_SUCH_POST):
         return Gone()
     listed = CODES.get(code_in(body.reason) or 0)
@@ -175,9 +181,9 @@ def decode_destroy(reply: Reply | NotSent | Unknown, remote_id: str) -> Removal:
     return body
 
 
-def decode_token_facts(reply: Reply | NotSent | Unknown) -> TokenFacts | Unknown:
+def decode_token_facts(reply: Reply | NotSent | Unread) -> TokenFacts | Unread:
     body = read_answer(reply)
-    if isinstance(body, Unknown):
+    if isinstance(body, Unread):
         return body
     owner, seconds = number(body.get("uid")), _seconds(body)
     if owner is None or seconds is None:
@@ -194,9 +200,11 @@ def judge_token(facts: TokenFacts, uid: str, app_key: str | None) -> Blocked | C
     return CredentialExpired(reason="weibo_21327") if facts.seconds <= 0 else None
 
 
-def decode_token_info(reply: Reply | NotSent | Unknown, uid: str, app_key: str | None, now: datetime) -> Health:
+def decode_token_info(reply: Reply | NotSent | Unread, uid: str, app_key: str | None, now: datetime) -> Health:
     """Read whether the token works, is ours, and how long it lives."""
     facts = decode_token_facts(reply)
+    if isinstance(facts, RateLimited):
+        return facts
     if isinstance(facts, Unknown):
         return _health(facts, words_of(object_of(reply)) if isinstance(reply, Reply) else "", now)
     return judge_token(facts, uid, app_key) or Ready(until=now + timedelta(seconds=facts.seconds))

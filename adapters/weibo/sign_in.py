@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from publisher.contract import Call, Http, Reply
 from publisher.domain.account import Account
-from publisher.domain.outcome import Blocked, NotSent, Unknown
+from publisher.domain.outcome import Blocked, NotSent, Unknown, Unread
 from publisher.domain.problem import Problem
 
 from .codes import CODES, name
-from .fields import read_answer, whole
+from .fields import read_answer, whole, word_for
 from .profiles import API, profile_of
 from .reading import TokenFacts, decode_token_facts, encode_token_info, judge_token
 from .wire import Site
@@ -65,8 +65,8 @@ class WeiboSignIn:
         if isinstance(grant, Problem):
             return grant
         facts = decode_token_facts(await http.ask(encode_token_info(_site(account, grant.token))))
-        if isinstance(facts, Unknown):
-            return Problem(code=facts.reason)
+        if isinstance(facts, Unread):
+            return Problem(code=word_for(facts))
         trouble = judge_token(facts, account.identity, secret["app_key"])
         if isinstance(trouble, Blocked):
             code = "weibo_login_of_another" if trouble.code == "weibo_wrong_account" else trouble.code
@@ -91,8 +91,8 @@ def encode_exchange(account: Account, secret: Mapping[str, str], code: str) -> C
 
 def decode_grant(reply: Reply | NotSent | Unknown) -> Grant | Problem:
     body = read_answer(reply)
-    if isinstance(body, Unknown):
-        return Problem(code=body.reason)
+    if isinstance(body, Unread):
+        return Problem(code=word_for(body))
     token, seconds = body.get("access_token"), whole(body.get("expires_in"))
     if not isinstance(token, str) or not token or seconds is None:
         return Problem(code="bad_reply")

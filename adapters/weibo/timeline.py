@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from publisher.domain.likeness import is_alike
 from publisher.domain.outcome import Finding, Lookalike, Missing, Published, Ticket, Unknown
-from publisher.domain.rendition import Baseline, Marker, Parcel, is_alike
+from publisher.domain.rendition import Baseline, Marker, Parcel
 
 from .address import article_receipt, receipt
 from .reading import Item, Timeline
@@ -101,14 +102,15 @@ def _is_old(item: Item, baseline: Baseline) -> bool:
 def _reaches_back(timeline: Timeline, baseline: Baseline, readable: int) -> bool:
     """Whether nothing newer than the baseline can be missing from a list.
 
-    Its end must be older than the baseline and its order newest first, else posts may have fallen out in between; the
-    first one may be out of order, as an account can pin a post. Or the list is the whole account: fewer posts than
-    are readable, at least one, and as many as the account is said to have. An empty list proves nothing.
+    Its end must be older than the baseline and its order newest first, each post once, else posts may have fallen out
+    in between; the first one may be out of order or come again, as an account can pin a post. Or the list is the whole
+    account: fewer posts than are readable, at least one, and as many as the account is said to have. An empty list
+    proves nothing.
     """
     items = timeline.items
     if not items or not _is_newest_first(items[1:]):
         return False
-    is_whole = len(items) < readable and timeline.total == len(items)
+    is_whole = len(items) < readable and timeline.total == len({item.id for item in items})
     return is_whole or _is_old(items[-1], baseline)
 
 

@@ -27,16 +27,17 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
-from publisher.domain.retry_after import retry_at
 
 from .address import made_at, receipt
-from .codes import BAD_PARAMETER, CODES, Kind, name
+from .codes import BAD_PARAMETER, CODES, OF_LOGIN, Kind, name
 from .fields import Json, error_code, id_of, moment, object_of, owner_of, whole, words_of
 from .profiles import API, UPDATE, UPLOAD, Profile
 
 SHOWN_AFTER = timedelta(minutes=2)
 REST = timedelta(hours=1)
 ARTICLE_DONE = 100_000
+LIMIT = "weibo_429"
+"""The code of a 429, from Weibo or something in between."""
 _PICTURE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -190,6 +191,14 @@ def refusal(code: int, words: str, ticket: Ticket, now: datetime) -> Outcome:
             return Unknown(reason=name(code), is_duplicate=kind is Kind.DUPLICATE)
 
 
+def limit_in(reply: Reply, now: datetime) -> RateLimited | None:
+    """Give the limit that keeps back every call of the login, if a read or a removal was answered with one."""
+    if reply.status == 200:
+        return None
+    code = error_code(object_of(reply))
+    return RateLimited(code=name(code), until=next_full_hour(now)) if code in OF_LOGIN else reply.limit(LIMIT, now)
+
+
 def next_full_hour(now: datetime) -> datetime:
     """Give the end of the present window; Beijing's hours begin when those of UTC do."""
     return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
@@ -211,7 +220,7 @@ def _trouble(reply: Reply, body: Json | None, ticket: Ticket, now: datetime) -> 
     if code is not None and (code in CODES or reply.status != 429):
         return refusal(code, words_of(body), ticket, now)
     if reply.status == 429:
-        return RateLimited(code="weibo_429", until=retry_at(reply.headers.get("retry-after"), now))
+        return reply.limit(LIMIT, now)
     return Unknown(reason="bad_reply") if body is None or reply.status != 200 else None
 
 

@@ -12,7 +12,7 @@ from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
 from publisher.settings import Settings
 from publisher.store.checkups import Checkup, Checkups
 from publisher.wiring.terms import terms_of
@@ -90,5 +90,7 @@ def health_words(health: Health | None, narrator: Narrator) -> str:
             return narrator.messages.say("health_expired", reason=narrator.reason(reason))
         case Blocked(code=reason):
             return narrator.messages.say("health_blocked", reason=narrator.reason(reason))
+        case RateLimited(until=until):
+            return narrator.messages.say("health_rate_limited", until=narrator.time(until))
         case Unknown(reason=reason):
             return narrator.messages.say("health_unknown", reason=narrator.reason(reason))

@@ -43,7 +43,7 @@ async def _correct(terminal: Terminal, original: PostId, named: Path | PostId, b
         _check(correction, original, terminal)
         with placed_in(toml) if toml else contextlib.nullcontext():
             course = await send_correction(application.planner, correction, person(by), is_new=toml is not None)
-        await application.rounds.ripen()
+        await application.rounds.ripen_ordered([correction.id])
         snapshot = await snapshot_of(application.board, correction.id)
     _tell(terminal, correction, course)
     _tell_what_stops_it(snapshot, course, narrator)

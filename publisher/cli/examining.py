@@ -10,16 +10,18 @@ import click
 
 from publisher.cli.accounting import days_left, health_words
 from publisher.cli.narrating import NOT_TOLD, Narrator
-from publisher.cli.shape import command, json_option
+from publisher.cli.shape import Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
-from publisher.cli.workplace import database_trouble, settings_of
+from publisher.cli.workplace import books_of, database_trouble, settings_of
 from publisher.domain.account import Account, Mode
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
 from publisher.guard import guarded
+from publisher.reviewing import person
 from publisher.settings import Settings
 from publisher.store.board import Pause
 from publisher.store.checkups import WARNINGS, Checkup
+from publisher.store.orders import Orders
 from publisher.wiring.application import open_application
 from publisher.world import World
 
@@ -45,23 +47,49 @@ class Examination:
 
 
 @command("doctor")
+@click.option("--confirm-clock", is_flag=True, help="opt_confirm_clock")
+@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
 @json_option
-def doctor(terminal: Terminal, *, as_json: bool) -> int:
-    settings, found = asyncio.run(_examine(terminal))
+def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
+    if confirm_clock is not (by is not None):
+        raise WordedUsageError("confirm_wants_by")
+    if by is not None:
+        asyncio.run(_confirm_clock(terminal, by))
+        return 0
+    world = World()
+    settings, found = asyncio.run(_examine(terminal, world))
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     now = datetime.now(settings.timezone)
+    is_clock_right, apart = world.is_clock_confirmed(), world.apart
     if as_json:
-        terminal.show({"logins": [_as_document(one, narrator, now) for one in found]})
+        seconds = apart.total_seconds() if apart is not None else None
+        clock = {"confirmed": is_clock_right, "apart": seconds}
+        terminal.show({"logins": [_as_document(one, narrator, now) for one in found], "clock": clock})
     else:
         _print(terminal, found, narrator, now)
-    return int(not all(one.is_well for one in found))
+        _print_clock(terminal, apart, is_right=is_clock_right)
+    return int(not (is_clock_right and all(one.is_well for one in found)))
 
 
-async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]:
-    """Probe every login, a few at a time, and write down what each said."""
+async def _confirm_clock(terminal: Terminal, by: str) -> None:
+    settings = await settings_of(terminal)
+    async with books_of(settings) as books:
+        reading = await Orders(books).confirm_clock(person(by))
+    narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
+    terminal.say("clock_confirmed_done", by=by, at=narrator.time(reading.at))
+
+
+async def _examine(terminal: Terminal, world: World) -> tuple[Settings, Sequence[Examination]]:
+    """Probe every login that need not rest, a few at a time, and write down what each said.
+
+    The clock is confirmed on the way.
+    """
     settings = await settings_of(terminal)
     with database_trouble():
-        async with open_application(settings, World(), sends=False, asks=True) as application:
+        async with open_application(settings, world, sends=False, asks=True) as application:
+            world.ask_kernel()
+            if (reading := await application.orders.clock_reading()) is not None:
+                world.confirm_clock(reading)
             checkups = [one for one in await application.checkups.all() if one.mode is Mode.API]
             speakers = {checkup.account.login: checkup for checkup in checkups}
             pauses = await application.board.pauses()
@@ -70,9 +98,11 @@ async def _examine(terminal: Terminal) -> tuple[Settings, Sequence[Examination]]
             async def examine(checkup: Checkup) -> Examination:
                 login = checkup.account.login
                 scopes = {f"account:{other.account.id}" for other in checkups if other.account.login == login}
-                async with gate:
-                    health = await guarded(application.adapters[checkup.account.id].probe(), PATIENCE)
-                    await application.checkups.write(checkup.account, health)
+                health: Health = RateLimited(code="rate_limited", until=checkup.rests_until)
+                if checkup.rests_until is None:
+                    async with gate:
+                        health = await guarded(application.adapters[checkup.account.id].probe(), PATIENCE)
+                        await application.checkups.write(checkup.account, health)
                 stopped = [pause for pause in pauses if pause.scope in scopes]
                 return Examination(checkup=checkup, health=health, pauses=stopped)
 
@@ -112,6 +142,15 @@ def _print(terminal: Terminal, found: Sequence[Examination], narrator: Narrator,
         terminal.say("doctor_fine", number=len(found))
 
 
+def _print_clock(terminal: Terminal, apart: timedelta | None, *, is_right: bool) -> None:
+    if is_right:
+        terminal.say("doctor_clock_right")
+    elif apart is not None:
+        terminal.say("doctor_clock_wrong", seconds=f"{apart.total_seconds():+.0f}")
+    else:
+        terminal.say("doctor_clock_unknown")
+
+
 def _to_do(one: Examination, narrator: Narrator, now: datetime) -> Iterator[str]:
     """Say what a person has to do about a login, and where."""
     say, account = narrator.messages.say, one.account
@@ -131,6 +170,8 @@ def _to_do(one: Examination, narrator: Narrator, now: datetime) -> Iterator[str]
                 yield say("doctor_said", said=said)
             yield from _of_code(code, narrator, facts)
             yield say("doctor_act", **facts)
+        case RateLimited(until=until):
+            yield say("doctor_wait", **facts, until=narrator.time(until))
         case Unknown(reason=reason):
             yield from _of_code(reason, narrator, facts)
             yield say("doctor_reach", **facts)

@@ -13,7 +13,7 @@ from publisher.cli.shape import command
 from publisher.cli.target import Target, TargetType, deliveries_of
 from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import books_of, has_books, settings_of
-from publisher.domain.delivery import OPEN, WAITING, Delivery, State
+from publisher.domain.delivery import OPEN, UNWANTED, WAITING, Delivery, Desired, State
 from publisher.domain.errors import NoSuchError
 from publisher.domain.outcome import Gone, HoldReason, Missing, Rejected
 from publisher.domain.rendition import floor_sign, marker_for
@@ -117,6 +117,16 @@ def event_words(entry: Entry, narrator: Narrator) -> str:
     return messages.say("event_by", words=words, name=entry.name) if entry.role == "person" else words
 
 
+_REMARKS = {
+    **{(Desired.TAKEN_DOWN, state): "why_is_retracting" for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)},
+    **{(Desired.EDITED, state): "why_is_edited" for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)},
+    **{(Desired.NOT_HERE, state): "why_is_dropped" for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)},
+    (Desired.EDITED, State.PUBLISHED): "why_edited_live",
+    **{(desired, State.PUBLISHED): "why_withdrawn_live" for desired in UNWANTED},
+}
+"""What people want that differs from what happens, for those who ask about a delivery."""
+
+
 def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterator[str]:
     """Tell what comes next, and what a person has to do."""
     messages, facts = narrator.messages, facts_of(delivery, narrator)
@@ -140,10 +150,8 @@ def _ahead(delivery: Delivery, snapshot: Snapshot, narrator: Narrator) -> Iterat
         yield from (narrator.mode("why_mode", order) for order in snapshot.modes if order.account == delivery.account)
     if delivery.state in WAITING and delivery.follows:
         yield messages.say("why_follows", follows=delivery.follows)
-    if delivery.is_retract_ordered and delivery.state in {State.SENDING, State.SUBMITTED, State.UNKNOWN}:
-        yield messages.say("why_is_retracting")
-    if delivery.is_withdrawn and delivery.state is State.PUBLISHED:
-        yield messages.say("why_withdrawn_live", **facts)
+    if remark := _REMARKS.get((delivery.desired, delivery.state)):
+        yield messages.say(remark, **facts)
     if delivery.state in OPEN - {State.HELD} and not snapshot.is_running:
         yield messages.say("why_no_daemon")
 

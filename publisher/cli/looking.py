@@ -178,7 +178,7 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
 
 def _is_still_live(delivery: Delivery) -> bool:
     """Whether it was ordered down and is not confirmed gone."""
-    is_ordered = delivery.state is State.RETRACTING or (delivery.state is State.HELD and delivery.is_retract_ordered)
+    is_ordered = delivery.state is State.RETRACTING or (delivery.state is State.HELD and delivery.is_ordered_down)
     return is_ordered and delivery.receipt is not None
 
 

@@ -15,9 +15,9 @@ from publisher.cli.workplace import books_of, settings_of
 from publisher.cli.workshop import application_of
 from publisher.domain.delivery import OPEN, Delivery, State
 from publisher.domain.errors import NoSuchError
-from publisher.domain.task import task_of
+from publisher.domain.outcome import HoldReason
 from publisher.planning import send_again
-from publisher.reviewing import Ruling, person
+from publisher.reviewing import Ruling, can_be_ruled, person
 from publisher.reviewing import rule as apply_ruling
 from publisher.settings import Settings
 from publisher.store.board import Board
@@ -57,7 +57,7 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
     use = Use.LOOK if ruling is Ruling.CANCEL else Use.ORDER
     async with books_of(settings, use) as books:
         board = Board(books)
-        held = await _one(board, target, settings, _can_be_ruled)
+        held = await _one(board, target, settings, can_be_ruled)
         by, reason = order["by"] or "", order["reason"] or ""
         outbox = Outbox(books)
         after = await apply_ruling(outbox, held, ruling, by=by, reason=reason, url=order["url"], second=order["second"])
@@ -72,6 +72,8 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
 
 def _answer(ruling: Ruling, after: Delivery, *, by_word: bool) -> str:
     """Name the words for what a ruling led to: after a retraction nothing is sent, and nothing counts as failed."""
+    if after.state is State.HELD and after.reason == HoldReason.EDITED:
+        return "ruled_edited"
     ended = {State.RETRACTED: "ruled_retracted", State.CANCELLED: "ruled_cancel"}
     return ended.get(after.state) or ("ruled_live_by_word" if by_word else f"ruled_{ruling.value}")
 
@@ -110,7 +112,3 @@ async def _one(board: Board, target: Target, settings: Settings, wanted: Callabl
     """Give the one delivery that is meant: the newest wanted one, where the target names no instant."""
     found = await deliveries_of(board, target, settings.timezone, wanted)
     return found[0]
-
-
-def _can_be_ruled(delivery: Delivery) -> bool:
-    return delivery.state is State.HELD or (delivery.state in OPEN and task_of(delivery.ticket) is not None)

@@ -17,8 +17,8 @@ from publisher.cli.workshop import application_of
 from publisher.domain.delivery import OPEN, State
 from publisher.domain.errors import NoSuchError, ScheduleError
 from publisher.domain.post import At, Post, PostId
-from publisher.planning import file_ahead, send_again, send_now
 from publisher.planning import reload as put_in_force
+from publisher.planning import send_again, send_now, send_planned
 from publisher.reviewing import person
 from publisher.schedule import SCHEDULE_LIMITS, desk_for, parse_schedule, with_places
 from publisher.store.registry import Act
@@ -47,7 +47,7 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
             sent = await _send_file(application, what, by)
         else:
             sent = {what: await _send_post(application, what, by)}
-        await application.rounds.ripen()  # the daemon need not look at its clock first
+        await application.rounds.ripen_ordered(list(sent))  # the daemon need not look at its clock first
         snapshot = await snapshot_of(application.board)
     for post, number in sent.items():
         terminal.say("send_done", post=post, number=number)
@@ -126,12 +126,10 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     if not post.accounts:
         raise FailedError("send_no_accounts", post=post_id)
     await _require_original(application, post)
+    act = Act(event="SentNow", subject=post.id, by=person(by))
     if not isinstance(post.timing, At):
-        act = Act(event="SentNow", subject=post.id, by=person(by))
         return await send_again(application.planner, post, post.accounts, [act])
-    if not await application.board.deliveries(post_id):
-        await file_ahead(application.planner, post)
-    number = await application.orders.send_now(post_id, person(by))
+    number = await send_planned(application.planner, post, act)
     if not number:
         raise FailedError("send_nothing", post=post_id)
     return number

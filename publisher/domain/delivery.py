@@ -31,6 +31,30 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Desired(StrEnum):
+    """What people want of a delivery, in rising order: each outweighs those before it.
+
+    It is written in any open state, also while the platform's answer is out, and judged whenever the delivery would
+    wait for another call. `EDITED`: the schedule has other words by now, though a call may have been made with these.
+    `NOT_HERE`: the schedule does not name this account, or the post, any more. The last two are orders of people.
+    """
+
+    AS_FILED = "as_filed"
+    EDITED = "edited"
+    NOT_HERE = "not_here"
+    CANCELLED = "cancelled"
+    TAKEN_DOWN = "taken_down"
+
+    @property
+    def rank(self) -> int:
+        return list(Desired).index(self)
+
+
+UNWANTED = frozenset({Desired.NOT_HERE, Desired.CANCELLED, Desired.TAKEN_DOWN})
+"""No further call may be made."""
+ORDERED = frozenset({Desired.CANCELLED, Desired.TAKEN_DOWN})
+"""Ordered by people: no edit of the schedule takes it back."""
+
 WAITING = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT})
 """No call is out: it may still be cancelled, expire or be stopped. What floors are done of it are live."""
 ASKING = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
@@ -38,6 +62,8 @@ ASKING = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 ENDED = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
 """Never left again; to send once more a person orders a new occurrence."""
 OPEN = frozenset(State) - ENDED - {State.PUBLISHED}
+REVISABLE = OPEN - {State.RETRACTING}
+"""Where an edit of the schedule changes a delivery, or is remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +71,13 @@ class Delivery:
     """One row of the plan, and where it stands.
 
     `next_at` is when a stage should look at it again. `doubt_since` is the end of the attempt in doubt: the settle
-    clock. `refusals` counts sign-in refusals in a row, `failures` refusals that cost a wait, `deaths` workers lost
-    with it in hand. `was_resent` says that a proven absence has already been answered by a second call. `floors` is
-    how many further floors its text takes after the post itself, nearly always none; each is a call of its own, and
-    `floors_done` counts the calls that are known to be live: with 0 nothing is, with more than `floors` all of it.
-    `receipt` is the post's own; all but the clocks of a call starts anew with each floor.
+    clock. `refusals` counts sign-in refusals in a row, `failures` refusals that cost a wait, `deaths` workers that died
+    while they worked on it, since its last answered call. `last_first_call_at` is the latest instant at which its first
+    creating call may begin; None once one has begun, or a person has let it go. `was_resent` says that a proven absence
+    has already been answered by a second call. `floors` is how many further floors its text takes after the post
+    itself, nearly always none; each is a call of its own, and `floors_done` counts the calls that are known to be live:
+    with 0 nothing is, with more than `floors` all of it. `receipt` is the post's own; the counters of a call are the
+    present floor's.
     """
 
     id: DeliveryId
@@ -80,10 +108,9 @@ class Delivery:
     receipt: Receipt | None = None
     ticket: Ticket | None = None
     claimed_url: str | None = None
-    was_claimed: bool = False
     was_resent: bool = False
-    is_withdrawn: bool = False
-    is_retract_ordered: bool = False
+    desired: Desired = Desired.AS_FILED
+    last_first_call_at: datetime | None = None
     floors: int = 0
     floors_done: int = 0
 
@@ -92,9 +119,10 @@ class Delivery:
         """Whether some of it is live and some is not, as far as is known."""
         return 0 < self.floors_done <= self.floors
 
-    def is_too_late(self, now: datetime) -> bool:
-        """Whether its first claim comes later than staff allowed."""
-        return not self.was_claimed and now > self.due_at + self.max_late
+    @property
+    def is_ordered_down(self) -> bool:
+        """True if people want what is live of it taken down."""
+        return self.desired is Desired.TAKEN_DOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class Ripened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started` says that some delivery of the occurrence has had an attempt.
+    """Staff changed the post. `has_started` says that a creating call of the occurrence has begun, or may have.
 
     `floors` is how many further floors the new rendition has.
     """
@@ -66,15 +66,24 @@ class IntentWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """The lease was given back without a call, until a next claim makes sense; `reason` is for people who ask."""
+    """The lease was given back without a call, until a next claim makes sense; `reason` is for people who ask.
+
+    `is_excused`: a quota or a doubt keeps it back, which does not count as being late.
+    """
 
     until: datetime | None = None
     reason: str | None = None
+    is_excused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseLapsed:
-    """The worker is gone, or so slow that it counts as gone."""
+    """The worker is gone, or so slow that it counts as gone.
+
+    `has_begun` is False only where it is proven that no byte of the creating call has left.
+    """
+
+    has_begun: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiryPassed:
-    """Too late to be sent. `reason` is `expired`, or `too_late` at a first claim."""
+    """Too late to be sent. `reason`: `expired`, `too_late` before a first call, `superseded` by a later instant."""
 
     reason: str = "expired"
 
@@ -114,7 +123,7 @@ class RetractOrdered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruled:
-    """A person's decision on a held delivery.
+    """A person's decision on a delivery that is held, or that the platform is asked about.
 
     To `unknown` means: look, at `url` where the person named one. To `published` means: live by two people's word.
     """

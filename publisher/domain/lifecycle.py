@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from publisher.domain.delivery import WAITING, Delivery, State
+from publisher.domain.delivery import ORDERED, UNWANTED, WAITING, Delivery, Desired, State
 from publisher.domain.errors import IllegalStepError
 from publisher.domain.events import (
     AbsenceShown,
@@ -43,10 +43,19 @@ from publisher.domain.outcome import (
     Rejected,
     Submitted,
     Unknown,
+    Unread,
 )
-from publisher.domain.patience import Patience, jitter_for, next_look, next_poll, next_removal, next_try
+from publisher.domain.patience import (
+    Patience,
+    after_death,
+    jitter_for,
+    next_look,
+    next_poll,
+    next_removal,
+    next_try,
+)
 
-MOST_DEATHS = 3
+MOST_DEATHS = 2
 MOST_REFUSALS = 2
 
 
@@ -80,9 +89,22 @@ def advance(delivery: Delivery, event: Event, *, by: Actor, now: datetime, patie
     if rule is None or by.role not in rule.who:
         raise IllegalStepError(f"{delivery.state} + {type(event).__name__} by {by.role}")
     after = rule.step(delivery, event, Moment(now=now, patience=patience, by=by))
+    if delivery.state is State.SENDING and after.state is not State.SENDING:
+        after = _after_attempt(after, event)
     if after.state not in rule.to:
         raise IllegalStepError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
     return replace(after, version=delivery.version + 1, updated_at=now)
+
+
+def _after_attempt(delivery: Delivery, event: Event) -> Delivery:
+    """Note what the end of an attempt shows: whether its call can have begun, and that its worker is alive."""
+    is_lapsed = isinstance(event, LeaseLapsed)
+    has_begun = event.has_begun if isinstance(event, LeaseLapsed) else not isinstance(event, NotSent)
+    return replace(
+        delivery,
+        last_first_call_at=None if has_begun else delivery.last_first_call_at,
+        deaths=delivery.deaths if is_lapsed else 0,
+    )
 
 
 def _ripened(delivery: Delivery, _event: Ripened, _moment: Moment) -> Delivery:
@@ -90,26 +112,52 @@ def _ripened(delivery: Delivery, _event: Ripened, _moment: Moment) -> Delivery:
 
 
 def _revised(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
-    if event.rendition == delivery.rendition and (event.has_started or delivery.attempts):
-        return replace(delivery, expires_at=event.expires_at, max_late=event.max_late, is_urgent=event.is_urgent)
-    if event.has_started or delivery.attempts:
-        return _held(delivery, HoldReason.EDITED)
+    """Take the new words before any call of the occurrence; after one, only what does not change them."""
+    if event.has_started:
+        edited = _edit_remembered(delivery, event)
+        return edited if edited.desired is Desired.AS_FILED else _held(edited, HoldReason.EDITED)
+    return replace(_with_new_words(delivery, event), state=State.PENDING, next_at=event.due_at, reason=None)
+
+
+def _revised_held(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
+    """Let the new words replace the old where nothing was sent of either; it stays held for whatever it was."""
+    return _edit_remembered(delivery, event) if event.has_started else _with_new_words(delivery, event)
+
+
+def _remember_edit(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
+    return _edit_remembered(delivery, event)
+
+
+def _with_new_words(delivery: Delivery, event: Revised) -> Delivery:
     return replace(
-        delivery,
-        state=State.PENDING,
+        _with_new_limits(delivery, event),
         rendition=event.rendition,
         floors=event.floors,
         due_at=event.due_at,
-        next_at=event.due_at,
-        expires_at=event.expires_at,
-        max_late=event.max_late,
-        is_urgent=event.is_urgent,
-        reason=None,
+        last_first_call_at=event.due_at + event.max_late,
+        desired=_at_least(delivery, Desired.AS_FILED),
     )
 
 
+def _edit_remembered(delivery: Delivery, event: Revised) -> Delivery:
+    is_same = event.rendition == delivery.rendition
+    edited = _with_new_limits(delivery, event)
+    latest = edited.last_first_call_at and delivery.due_at + event.max_late
+    desired = _at_least(delivery, Desired.AS_FILED if is_same else Desired.EDITED)
+    return replace(edited, last_first_call_at=latest, desired=desired)
+
+
+def _with_new_limits(delivery: Delivery, event: Revised) -> Delivery:
+    return replace(delivery, expires_at=event.expires_at, max_late=event.max_late, is_urgent=event.is_urgent)
+
+
+def _at_least(delivery: Delivery, desired: Desired) -> Desired:
+    """Return what the schedule says is wanted, unless people have ordered an end."""
+    return delivery.desired if delivery.desired in ORDERED else desired
+
+
 def _claimed(delivery: Delivery, _event: Claimed, _moment: Moment) -> Delivery:
-    return replace(delivery, state=State.CLAIMED, epoch=delivery.epoch + 1, was_claimed=True, next_at=None)
+    return replace(delivery, state=State.CLAIMED, epoch=delivery.epoch + 1, next_at=None)
 
 
 def _intended(delivery: Delivery, _event: IntentWritten, _moment: Moment) -> Delivery:
@@ -126,23 +174,29 @@ def _intended(delivery: Delivery, _event: IntentWritten, _moment: Moment) -> Del
 
 
 def _released(delivery: Delivery, event: Released, moment: Moment) -> Delivery:
-    told = replace(delivery, reason=event.reason or delivery.reason)
-    return _back_to_waiting(told, State.DUE, event.until, moment)
+    freed = replace(delivery, reason=event.reason or delivery.reason)
+    if event.until is not None and event.is_excused and freed.last_first_call_at is not None:
+        freed = replace(freed, last_first_call_at=max(freed.last_first_call_at, event.until + freed.max_late))
+    return _back_to_waiting(freed, State.DUE, event.until, moment)
 
 
 def _claim_lapsed(delivery: Delivery, _event: LeaseLapsed, moment: Moment) -> Delivery:
-    deaths = delivery.deaths + 1
-    if deaths >= MOST_DEATHS:
-        return _held(replace(delivery, deaths=deaths), HoldReason.POISON)
-    return _back_to_waiting(replace(delivery, deaths=deaths), State.DUE, None, moment)
+    """Try it again a little later than what died with it: what kills its worker then dies with little besides."""
+    lapsed = replace(delivery, deaths=delivery.deaths + 1)
+    if lapsed.deaths >= MOST_DEATHS and lapsed.desired not in UNWANTED:
+        return _held(lapsed, HoldReason.POISON)
+    return _back_to_waiting(lapsed, State.DUE, after_death(moment.now, jitter_for(lapsed.id, lapsed.epoch)), moment)
 
 
-def _call_lapsed(delivery: Delivery, _event: LeaseLapsed, moment: Moment) -> Delivery:
+def _call_lapsed(delivery: Delivery, event: LeaseLapsed, moment: Moment) -> Delivery:
+    """Doubt a call that may have begun; one that provably has not leaves no doubt, and is tried again."""
+    if not event.has_begun:
+        return _claim_lapsed(delivery, event, moment)
     return _doubt(replace(delivery, deaths=delivery.deaths + 1), "worker_gone", moment)
 
 
 def _cancelled(delivery: Delivery, event: Withdrawn, moment: Moment) -> Delivery:
-    return _ended(replace(delivery, is_withdrawn=True), State.CANCELLED, event.reason, moment)
+    return _ended(_remember_withdrawal(delivery, event, moment), State.CANCELLED, event.reason, moment)
 
 
 def _expired(delivery: Delivery, event: ExpiryPassed, moment: Moment) -> Delivery:
@@ -153,12 +207,13 @@ def _stopped(delivery: Delivery, event: Stopped, _moment: Moment) -> Delivery:
     return _held(delivery, event.reason)
 
 
-def _remember_withdrawal(delivery: Delivery, _event: Withdrawn, _moment: Moment) -> Delivery:
-    return replace(delivery, is_withdrawn=True)
+def _remember_withdrawal(delivery: Delivery, _event: Withdrawn, moment: Moment) -> Delivery:
+    desired = Desired.NOT_HERE if moment.by.role is Role.PLANNER else Desired.CANCELLED
+    return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
 def _remember_retraction(delivery: Delivery, _event: RetractOrdered, _moment: Moment) -> Delivery:
-    return replace(delivery, is_retract_ordered=True)
+    return replace(delivery, desired=Desired.TAKEN_DOWN)
 
 
 def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
@@ -166,16 +221,16 @@ def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
     is_floor = delivery.is_incomplete and delivery.state is not State.RETRACTING
     live = replace(
         delivery,
-        state=State.RETRACTING if delivery.is_retract_ordered else State.PUBLISHED,
+        state=State.RETRACTING if delivery.is_ordered_down else State.PUBLISHED,
         receipt=delivery.receipt if is_floor else event.receipt,
         floors_done=min(delivery.floors_done + 1, delivery.floors + 1),
         ticket=None,
         verified_at=moment.now if event.has_seen_text else delivery.verified_at,
         reason=None,
         refusals=0,
-        next_at=moment.now if delivery.is_retract_ordered else None,
+        next_at=moment.now if delivery.is_ordered_down else None,
     )
-    return _next_floor(live, moment) if live.is_incomplete and not live.is_retract_ordered else live
+    return _next_floor(live, moment) if live.is_incomplete and not live.is_ordered_down else live
 
 
 def _next_floor(delivery: Delivery, moment: Moment) -> Delivery:
@@ -195,7 +250,7 @@ def _next_floor(delivery: Delivery, moment: Moment) -> Delivery:
 def _in_review(delivery: Delivery, event: Submitted, moment: Moment) -> Delivery:
     return replace(
         delivery,
-        state=State.RETRACTING if delivery.is_retract_ordered else State.SUBMITTED,
+        state=State.RETRACTING if delivery.is_ordered_down else State.SUBMITTED,
         ticket=event.ticket,
         submitted_at=delivery.submitted_at or moment.now,
         doubt_since=delivery.doubt_since or moment.now,
@@ -237,15 +292,18 @@ def _outcome_unknown(delivery: Delivery, event: Unknown, moment: Moment) -> Deli
     return _doubt(delivery, event.reason, moment)
 
 
-def _look_again(delivery: Delivery, event: Unknown | Missing | AbsenceShown, moment: Moment) -> Delivery:
+def _look_again(delivery: Delivery, event: Unread | Missing | AbsenceShown, moment: Moment) -> Delivery:
     since = delivery.doubt_since or moment.now
-    reason = event.reason if isinstance(event, Unknown) else delivery.reason
+    limit = event if isinstance(event, RateLimited) else None
+    reason = event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
     is_removal = delivery.state is State.RETRACTING and delivery.receipt is not None
     if is_removal:
         wait_until = _next_removal(delivery, moment)
     else:
-        was_read = not isinstance(event, Unknown)
+        was_read = not isinstance(event, Unread)
         wait_until = next_look(moment.patience, delivery.looks + 1, since, moment.now, was_read=was_read)
+    if limit and limit.until:
+        wait_until = max(wait_until, limit.until)
     return replace(delivery, looks=delivery.looks + 1, doubt_since=since, next_at=wait_until, reason=reason)
 
 
@@ -255,7 +313,7 @@ def _absent(delivery: Delivery, event: AbsenceShown, moment: Moment) -> Delivery
         return _held(delivery, HoldReason.ABSENT_TWICE)
     if not event.may_resend or delivery.ticket is not None:
         return _held(delivery, HoldReason.ABSENT)
-    if moment.now >= delivery.expires_at and not delivery.is_withdrawn:
+    if moment.now >= delivery.expires_at and delivery.desired not in UNWANTED:
         return _ended(delivery, State.EXPIRED, "expired", moment)
     return _back_to_waiting(replace(delivery, was_resent=True, reason="absence_shown"), State.DUE, None, moment)
 
@@ -273,7 +331,7 @@ def _retract(delivery: Delivery, event: RetractOrdered, moment: Moment) -> Deliv
 
 
 def _retract_waiting(delivery: Delivery, event: RetractOrdered, moment: Moment) -> Delivery:
-    ordered = replace(delivery, is_retract_ordered=True, reason=event.reason)
+    ordered = replace(delivery, desired=Desired.TAKEN_DOWN, reason=event.reason)
     return _ended(ordered, State.CANCELLED, event.reason, moment)
 
 
@@ -283,7 +341,7 @@ def _take_down(delivery: Delivery, moment: Moment) -> Delivery:
     return replace(
         delivery,
         state=State.CANCELLED if is_untouched else State.RETRACTING,
-        is_retract_ordered=True,
+        desired=Desired.TAKEN_DOWN,
         looks=0,
         doubt_since=delivery.doubt_since or moment.now,
         next_at=None if is_untouched else moment.now,
@@ -318,11 +376,13 @@ def _next_removal(delivery: Delivery, moment: Moment) -> datetime:
 
 
 def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
-    ruled = replace(delivery, reason=event.reason, claimed_url=event.url, next_at=None, refusals=0)
+    ruled = replace(delivery, reason=event.reason, claimed_url=event.url, next_at=None, refusals=0, deaths=0)
     match event.to:
         case State.DUE | State.RETRY_WAIT:
             was_resent = ruled.was_resent or ruled.doubt_since is not None
-            released = replace(ruled, was_resent=was_resent, was_claimed=True, ticket=None)
+            released = replace(ruled, was_resent=was_resent, last_first_call_at=None, ticket=None)
+            if delivery.reason == HoldReason.EDITED and ruled.desired is Desired.EDITED:
+                released = replace(released, desired=Desired.AS_FILED)  # asked about the edit, a person chose the old
             return _back_to_waiting(released, State.DUE, None, moment)
         case State.UNKNOWN | State.SUBMITTED | State.RETRACTING:
             return _asked_again(ruled, event.to, moment)
@@ -331,19 +391,33 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
                 raise IllegalStepError("a ruling that it is live names no receipt")
             live = _live(ruled, Published(receipt=event.receipt), moment)
             return live if live.state is State.HELD else replace(live, reason=event.reason)
-        case State.FAILED if ruled.is_retract_ordered:
+        case State.FAILED if ruled.is_ordered_down:
             return replace(ruled, state=State.RETRACTED, ticket=None)  # what was to be taken down is not live
-        case State.CANCELLED if ruled.is_incomplete and not ruled.is_retract_ordered:
+        case State.CANCELLED if ruled.is_incomplete and not ruled.is_ordered_down:
             return replace(ruled, state=State.PUBLISHED, ticket=None)  # the rest is not wanted; what is live stays
-        case State.FAILED | State.EXPIRED if ruled.is_incomplete and not ruled.is_retract_ordered:
+        case State.FAILED | State.EXPIRED if ruled.is_incomplete and not ruled.is_ordered_down:
             return _held(ruled, HoldReason.INCOMPLETE)
         case _:
             return replace(ruled, state=event.to)
 
 
+def _ruled_retracting(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
+    """Take a person's word that it is gone or never came to be; else look for it, at the address they name."""
+    ruled = replace(delivery, reason=event.reason, claimed_url=event.url, receipt=delivery.receipt or event.receipt)
+    match event.to:
+        case State.FAILED:
+            return replace(ruled, state=State.RETRACTED, ticket=None, next_at=None)
+        case State.CANCELLED | State.DUE if delivery.receipt is None:
+            return replace(ruled, state=State.CANCELLED, ticket=None, next_at=None)
+        case State.CANCELLED | State.DUE | State.EXPIRED | State.REMOVED:
+            raise IllegalStepError("what is live and to be taken down ends when it is gone")
+        case _:
+            return _take_down(ruled, moment)
+
+
 def _asked_again(delivery: Delivery, to: State, moment: Moment) -> Delivery:
     """Look once more; where a retraction is wanted, only to take down what is found."""
-    if delivery.is_retract_ordered or to is State.RETRACTING:
+    if delivery.is_ordered_down or to is State.RETRACTING:
         return _take_down(delivery, moment)
     return replace(
         delivery,
@@ -361,7 +435,7 @@ def _held(delivery: Delivery, reason: HoldReason) -> Delivery:
 
 def _held_unless_ordered_down(delivery: Delivery, reason: HoldReason, moment: Moment) -> Delivery:
     """Ask a person, unless one has said already that what is live of it is to go."""
-    if delivery.is_incomplete and delivery.is_retract_ordered:
+    if delivery.is_incomplete and delivery.is_ordered_down:
         return _take_down(delivery, moment)
     return _held(delivery, reason)
 
@@ -376,7 +450,7 @@ def _ended(delivery: Delivery, state: State, reason: str | None, moment: Moment)
 def _doubt(delivery: Delivery, reason: str, moment: Moment) -> Delivery:
     return replace(
         delivery,
-        state=State.RETRACTING if delivery.is_retract_ordered else State.UNKNOWN,
+        state=State.RETRACTING if delivery.is_ordered_down else State.UNKNOWN,
         reason=reason,
         looks=0,
         doubt_since=moment.now,
@@ -392,9 +466,12 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, moment: Mome
 
 
 def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, moment: Moment) -> Delivery:
-    """Lead back to a state from which a call may come, unless a person has said meanwhile that none may."""
-    if delivery.is_withdrawn or delivery.is_retract_ordered:
-        return _ended(delivery, State.CANCELLED, delivery.reason, moment)
+    """Lead back to a state from which a call may come, if people still want this very text to go out."""
+    if delivery.desired in UNWANTED:
+        reason = "target_removed" if delivery.desired is Desired.NOT_HERE else "withdrawn"
+        return _ended(delivery, State.CANCELLED, reason, moment)
+    if delivery.desired is Desired.EDITED:
+        return _held(delivery, HoldReason.EDITED)
     wait = until if until is not None and (until > moment.now or state is State.RETRY_WAIT) else None
     return replace(delivery, state=state, next_at=wait)
 
@@ -420,11 +497,13 @@ _ROWS: tuple[Row, ...] = (
         ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, _revised)
         for state in (_S.PENDING, _S.DUE, _S.CLAIMED)
     ),
-    ({_S.RETRY_WAIT}, Revised, {_S.RETRY_WAIT, _S.HELD}, _PLANNER, _revised),
+    ({_S.RETRY_WAIT}, Revised, {_S.RETRY_WAIT, _S.PENDING, _S.HELD}, _PLANNER, _revised),
+    ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, _revised_held),
+    *(({state}, Revised, {state}, _PLANNER, _remember_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
     ({_S.DUE}, Claimed, {_S.CLAIMED}, _DELIVERER, _claimed),
     ({_S.CLAIMED}, IntentWritten, {_S.SENDING}, _DELIVERER, _intended),
-    ({_S.CLAIMED}, Released, {_S.DUE, _S.CANCELLED}, _DELIVERER, _released),
-    ({_S.CLAIMED}, LeaseLapsed, {_S.DUE, _S.CANCELLED, _S.HELD}, _KEEPER, _claim_lapsed),
+    ({_S.CLAIMED}, Released, {_S.DUE}, _DELIVERER, _released),
+    ({_S.CLAIMED}, LeaseLapsed, {_S.DUE, _S.HELD}, _KEEPER, _claim_lapsed),
     ({_S.PENDING}, Withdrawn, {_S.CANCELLED}, _PLANNER | _KEEPER | _PERSON, _cancelled),
     ({_S.PENDING}, ExpiryPassed, {_S.EXPIRED}, _KEEPER | _DELIVERER, _expired),
     (_BEGUN, Withdrawn, {_S.CANCELLED, _S.HELD}, _PLANNER | _KEEPER | _PERSON, _cancelled),
@@ -440,7 +519,7 @@ _ROWS: tuple[Row, ...] = (
     ({_S.SENDING}, CredentialExpired, _BACK, _DELIVERER, _sign_in_refused),
     ({_S.SENDING}, Blocked, _PARTLY_LIVE, _DELIVERER, _blocked),
     ({_S.SENDING}, Unknown, {_S.UNKNOWN, _S.RETRACTING}, _DELIVERER, _outcome_unknown),
-    ({_S.SENDING}, LeaseLapsed, {_S.UNKNOWN, _S.RETRACTING}, _KEEPER, _call_lapsed),
+    ({_S.SENDING}, LeaseLapsed, {_S.UNKNOWN, _S.DUE, _S.CANCELLED} | _PARTLY_LIVE, _KEEPER, _call_lapsed),
     *(
         ({state}, Withdrawn, {state}, _PLANNER | _PERSON, _remember_withdrawal)
         for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN, _S.HELD)
@@ -450,15 +529,24 @@ _ROWS: tuple[Row, ...] = (
     ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, _in_review),
     ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, _refused),
     ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, _look_again),
+    ({_S.SUBMITTED}, RateLimited, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, Missing, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED}, AbsenceShown, {_S.SUBMITTED}, _RECONCILER, _look_again),
     ({_S.SUBMITTED, _S.UNKNOWN}, Gone, {_S.REMOVED}, _RECONCILER, _disappeared),
     ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, _look_again),
+    ({_S.UNKNOWN}, RateLimited, {_S.UNKNOWN}, _RECONCILER, _look_again),
     ({_S.UNKNOWN}, Missing, {_S.UNKNOWN}, _RECONCILER, _look_again),
     ({_S.UNKNOWN}, AbsenceShown, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, _absent),
     ({_S.SUBMITTED, _S.UNKNOWN}, Lookalike, {_S.HELD}, _RECONCILER, _lookalike),
     ({_S.SUBMITTED, _S.UNKNOWN}, Stopped, {_S.HELD}, _RECONCILER | _KEEPER, _stopped),
-    ({_S.HELD}, Ruled, frozenset(State) - {_S.PENDING, _S.CLAIMED, _S.SENDING}, _PERSON, _ruled),
+    ({_S.RETRACTING}, Ruled, {_S.RETRACTING, _S.RETRACTED, _S.CANCELLED}, _PERSON, _ruled_retracting),
+    (
+        {_S.HELD, _S.SUBMITTED, _S.UNKNOWN},
+        Ruled,
+        frozenset(State) - {_S.PENDING, _S.CLAIMED, _S.SENDING},
+        _PERSON,
+        _ruled,
+    ),
     ({_S.PUBLISHED, _S.SUBMITTED}, RetractOrdered, {_S.RETRACTING}, _PERSON, _retract),
     ({_S.UNKNOWN, _S.HELD}, RetractOrdered, {_S.RETRACTING, _S.CANCELLED}, _PERSON, _retract),
     ({_S.PUBLISHED}, Gone, {_S.REMOVED}, _RECONCILER, _disappeared),
@@ -467,6 +555,7 @@ _ROWS: tuple[Row, ...] = (
     ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, _live),
     ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, _in_review),
     ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, _look_again),
+    ({_S.RETRACTING}, RateLimited, {_S.RETRACTING}, _RETRACTOR, _look_again),
     ({_S.RETRACTING}, Missing, {_S.RETRACTING}, _RETRACTOR, _look_again),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, _refused_retracting),
     ({_S.RETRACTING}, Lookalike, {_S.HELD}, _RETRACTOR, _lookalike),

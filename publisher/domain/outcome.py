@@ -72,7 +72,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimited:
-    """Refused for now; nothing was made. `until` is None where the platform named no time."""
+    """Refused for now; nothing was made, or nothing read. `until` is None where the platform named no time."""
 
     code: str
     until: datetime | None
@@ -175,8 +175,15 @@ class Shown:
     """One person was shown the post. Nothing is live by it."""
 
 
+Unread = RateLimited | Unknown
+"""A read that brought nothing. A limit keeps back every call of the login until its end, reads as well."""
 Outcome = Published | Submitted | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
-Finding = Published | Submitted | Rejected | Missing | Lookalike | Gone | Unknown
-Removal = Gone | Rejected | Unknown
-Health = Ready | CredentialExpired | Blocked | Unknown
+Finding = Published | Submitted | Rejected | Missing | Lookalike | Gone | Unread
+Removal = Gone | Rejected | Unread
+Health = Ready | CredentialExpired | Blocked | Unread
 Preview = Shown | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+
+
+def unread(trouble: NotSent | Unread) -> Unread:
+    """Say of a read that brought no answer why nothing is learnt by it."""
+    return trouble if isinstance(trouble, RateLimited) else Unknown(reason=trouble.reason)

@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 LAST_LOOK = timedelta(minutes=1)
 """How long the last look that is needed may be away, where the platform can be read."""
 
+DEATH_SPREAD = timedelta(seconds=4)
+"""What one death ended together is tried again one by one over this time, so that only a killer dies with itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -41,6 +44,11 @@ def next_try(patience: Patience, failures: int, now: datetime, jitter: float) ->
     """Give the instant of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
     wait = min(patience.retry_first * 2.0 ** min(failures, 16), patience.retry_most)
     return now + wait * (1 + jitter / 4)
+
+
+def after_death(now: datetime, jitter: float) -> datetime:
+    """Return when what a dead worker had in its hands is tried again: spread over a few seconds, by `jitter`."""
+    return now + DEATH_SPREAD * jitter
 
 
 def next_removal(patience: Patience, tries: int, now: datetime, jitter: float) -> datetime:

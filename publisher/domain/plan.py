@@ -11,10 +11,11 @@ from publisher.domain.problem import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownOccurrence:
-    """What the books hold of an occurrence. `has_started`: some delivery of it has had an attempt.
+    """What the database holds of an occurrence. `has_started`: a creating call of it has begun, or may have.
 
-    `open_accounts` are those whose delivery could still be changed without touching a call, `dropped_accounts` those
-    whose delivery was cancelled because the schedule did not name it any more.
+    `open_accounts` are those whose delivery may still lead to a call, also after a doubt or a person's decision.
+    `unnamed_accounts` would, but the schedule has ceased to name them, which is remembered; `dropped_accounts` are
+    those whose delivery was cancelled for that.
     """
 
     due_at: datetime
@@ -22,6 +23,7 @@ class KnownOccurrence:
     accounts: frozenset[AccountId]
     has_started: bool
     open_accounts: frozenset[AccountId]
+    unnamed_accounts: frozenset[AccountId] = frozenset()
     dropped_accounts: frozenset[AccountId] = frozenset()
 
 
@@ -55,12 +57,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filing:
-    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or in place of an older wording."""
+    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or in place of an older wording.
+
+    `planned_at` is the instant that the schedule gives, where a person has the post sent at another one.
+    """
 
     post: Post
     occurrence: Occurrence
     accounts: tuple[AccountId, ...]
     is_new: bool
+    planned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +168,13 @@ def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: 
     is_past = _last_call(post, occurrence) < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in held.accounts)
     kept = tuple(account for account in post.accounts if account in held.open_accounts)
+    back = tuple(account for account in post.accounts if account in held.unnamed_accounts)
     changes = []
     if added:
         changes.append(Filing(post=post, occurrence=occurrence, accounts=added, is_new=True))
-    if kept and (held.definition != post.definition or held.due_at != occurrence.due_at):
-        changes.append(Filing(post=post, occurrence=occurrence, accounts=kept, is_new=False))
+    is_changed = held.definition != post.definition or held.due_at != occurrence.due_at
+    if revised := (kept + back if is_changed else back):
+        changes.append(Filing(post=post, occurrence=occurrence, accounts=revised, is_new=False))
     return changes
 
 

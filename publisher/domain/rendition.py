@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import NewType
@@ -17,12 +15,6 @@ Fingerprint = NewType("Fingerprint", str)
 DeliveryId = NewType("DeliveryId", int)
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-_LINK = re.compile(r"https?://[^\s<>\"'，。；！？、）】]+", re.IGNORECASE)
-_TAG = re.compile(r"<[^<>]+>")
-_MORE = "全文"
-"""What stands at the end of an excerpt whose rest the platform offers."""
-_TELLING = 60
-"""How many folded characters at the start of a text tell it from another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,31 +160,6 @@ def fingerprint(value: object) -> Fingerprint:
     """Hash any JSON value by its one canonical spelling."""
     spelled = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return Fingerprint(hashlib.sha256(spelled.encode()).hexdigest())
-
-
-def is_alike(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
-    """Whether two posts say the same but for links and the marker: grounds to ask a person, never to adopt."""
-    left, right = (_telling(parts, marker) for parts in (ours, theirs))
-    return bool(left) and left == right
-
-
-def says_our_words(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
-    """Whether a post says our words: all of them, or as far as a list shows it, which is an excerpt of some length.
-
-    The last of `ours` is the text. Tags, links and the marker count for nothing.
-    """
-    whole, text, shown = (_words(" ".join(parts), marker) for parts in (ours, ours[-1:], (theirs,)))
-    is_excerpt = len(shown) >= min(_TELLING, len(text)) and shown.removesuffix(_MORE) in whole
-    return bool(text) and (text in shown or is_excerpt)
-
-
-def _words(text: str, marker: Marker) -> str:
-    return fold(_LINK.sub("", _TAG.sub("", text))).replace(fold(marker.code), "")
-
-
-def _telling(parts: Sequence[str], marker: Marker) -> str:
-    folded = fold(_LINK.sub("", " ".join(parts)))
-    return folded.replace(fold(marker.code), "")[:_TELLING]
 
 
 def fold(text: str) -> str:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 LONGEST = timedelta(days=366)
+LONGEST_REST = timedelta(days=1)
+"""A platform that asks for more is asked again after this."""
 _MOST_DIGITS = 20
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import UNWANTED, Delivery
 from publisher.domain.outcome import HoldReason, Ticket
 from publisher.domain.patience import Patience
 
@@ -91,6 +91,6 @@ def why_hold(task: Task, delivery: Delivery, patience: Patience, now: datetime) 
     if task.done_at is not None:
         is_over = now >= max(delivery.expires_at, task.done_at + 2 * patience.settle)
         return HoldReason.NOT_SEEN if is_over else None
-    if delivery.is_withdrawn:
+    if delivery.desired in UNWANTED:
         return HoldReason.TASK_TAKEN_BACK
     return HoldReason.TASK_UNDONE if now >= delivery.expires_at else None

@@ -51,6 +51,8 @@ class Call:
     post_id: str | None = None
     peer: str = ""
     """The caller's address."""
+    began: float = 0.0
+    """When its head was there; the body may come much later."""
 
     def __post_init__(self) -> None:
         self.body_sha256 = hashlib.sha256(self.body).hexdigest()

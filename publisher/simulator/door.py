@@ -39,15 +39,16 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         side = self.sides.get(PREFIXES.get(path.lstrip("/").split("/", 1)[0], ""))
-        wire = Wire(receive, send)
+        wire = Wire(receive, send, self.world.now)
         if side is None:
             await wire.send(Answer(b"404 Not Found", 404, "text/plain"))
             return
+        began = self.world.now()
         body = await read_body(receive)
         if body is None:
             return
         query = read_form(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
-        call = Call(side.name, path, scope["method"], headers_of(scope), query, body, peer=peer_of(scope))
+        call = Call(side.name, path, scope["method"], headers_of(scope), query, body, peer=peer_of(scope), began=began)
         await self._attend(call, side, wire)
 
     async def _attend(self, call: Call, side: Side, wire: Wire) -> None:

@@ -16,8 +16,9 @@ wrong_account               to: the identity named instead; the call acts
 list_late                   seconds (60); on a creating call: listed that much later, on a list: the newest are missing
 review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number for a refusal),
                             announce (Tieba: answer 230008)
-rewrite                     how (spaces); see rewriting.py
-empty_list, reorder         nothing; on lists
+rewrite                     how (spaces), characters (30) and ending (…) of an excerpt; on a list: only what it shows
+empty_list                  nothing; on lists
+reorder                     how (reverse, twice, again); on lists; see rewriting.py for both
 """
 
 import hashlib
@@ -27,13 +28,13 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
-from .rewriting import HOW
+from .rewriting import HOW, ORDERS
 
 Fault = Mapping[str, Any]
 """`{"kind": …}` and what that kind needs."""
 
 WIRE_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
-READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder")
+READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder", "repeat")
 POST_KINDS = ("list_late", "review", "rewrite")
 REFUSALS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that stand in place of the platform's own answer."""
@@ -99,6 +100,8 @@ class Rules:
             raise ValueError("fault.kind must be one of " + ", ".join(sorted(KINDS)))
         if fault["kind"] == "rewrite" and fault.get("how", "spaces") not in HOW:
             raise ValueError("fault.how must be one of " + ", ".join(HOW))
+        if fault["kind"] == "reorder" and fault.get("how", "reverse") not in ORDERS:
+            raise ValueError("fault.how must be one of " + ", ".join(ORDERS))
         if fault["kind"] == "api_error" and not _is_number(fault.get("code")):
             raise ValueError("fault.code must be the number of an error")
         rule = Rule(f"f{next(self._numbers)}", dict(spec), fault)

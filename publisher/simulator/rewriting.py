@@ -1,10 +1,16 @@
-"""How platforms change a text that was given to them."""
+"""How platforms change a text that was given to them, and what their lists show."""
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 TAIL = " 网页链接 "
+EXCERPT_CHARACTERS, ENDING = 30, "…"
+BESIDE_TEXT = frozenset({"url_objects", "annotations"})
+"""What an excerpt leaves out besides most of the text."""
 
 
 def _spaces(text: str) -> str:
@@ -19,6 +25,11 @@ def _punctuation(text: str) -> str:
     return text.translate(str.maketrans(",!?：，", "，！？:,"))
 
 
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS, ending: str = ENDING) -> str:
+    """Return the first characters of a text, and what stands in place of the rest."""
+    return text if len(text) <= characters else text[:characters] + ending
+
+
 HOW: dict[str, Callable[[str], str]] = {
     "spaces": _spaces,
     "emoji": _emoji,
@@ -27,9 +38,25 @@ HOW: dict[str, Callable[[str], str]] = {
     "width": lambda text: unicodedata.normalize("NFKC", text),
     "short": lambda text: text[: max(len(text) // 2, 1)],
     "garble": lambda text: text[::-1],
+    "excerpt": excerpt,
 }
 
 
-def rewrite(how: str, text: str) -> str:
-    """The text after the platform had its way; an unknown way is a mistake of the rule and raises KeyError."""
+def rewrite(fault: Mapping[str, Any], text: str) -> str:
+    """Return the text after the platform had its way; an unknown way is a mistake of the rule and raises KeyError."""
+    how = str(fault.get("how", "spaces"))
+    if how == "excerpt":
+        return excerpt(text, int(fault.get("characters", EXCERPT_CHARACTERS)), str(fault.get("ending", ENDING)))
     return HOW[how](text)
+
+
+def _twice(items: Sequence[T]) -> list[T]:
+    return [item for item in items for _ in range(2)]
+
+
+ORDERS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "reverse": lambda items: list(items[::-1]),
+    "twice": _twice,
+    "again": lambda items: [*items, *items],
+}
+"""How a list comes back: the oldest first, each item twice in a row, or all of it a second time after its end."""

@@ -104,6 +104,7 @@ async def _serve_on(
         app,
         access_log=False,
         server_header=False,
+        date_header=False,  # each answer has the simulator's own time, which may be shifted
         log_config=None,
         log_level="error",
         lifespan="on",

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
+from email.utils import formatdate
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,14 +15,15 @@ PIECES_PER_SECOND = 10
 
 
 class Wire:
-    """One request's way back. Under uvicorn a cut is a cut: the socket is reset, no error page is written.
+    """One request's way back; `now` dates the answer. Under uvicorn a cut resets the socket: no error page is written.
 
     Where no socket is to be had (an in-process client), a cut is a ConnectionResetError.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, now: Callable[[], float]) -> None:
         self._receive = receive
         self._send = send
+        self._now = now
         self._transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
 
     async def send(self, answer: Answer) -> None:
@@ -62,6 +65,7 @@ class Wire:
         headers = [
             (b"content-type", answer.type.encode("latin-1")),
             (b"content-length", str(len(answer.body)).encode()),
+            (b"date", formatdate(self._now(), usegmt=True).encode()),
         ]
         headers += [
             (name.lower().encode("latin-1"), str(value).encode("utf-8")) for name, value in answer.headers.items()

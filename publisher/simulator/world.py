@@ -8,15 +8,15 @@ import time
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from .call import Call
-from .faults import Rules
+from .faults import Fault, Rules
 from .log import Disk, Log, to_json
-from .rewriting import rewrite
+from .rewriting import BESIDE_TEXT, ORDERS, rewrite
 
 State = Literal["review", "live", "refused", "removed"]
 
@@ -117,6 +117,8 @@ class Settings:
     """What a follower of a service account receives in a month; 0 for no limit. The real figure is 4."""
     wechat_mass_confirm: bool = False
     """Whether an administrator must confirm what goes to all followers, within half an hour."""
+    wechat_repeats: Literal["refuse", "accept"] = "refuse"
+    """Whether a draft that is submitted already, and a `clientmsgid` that is known, make another post."""
     wechat_mass_first: Literal["key", "draft"] = "key"
     """Which of `clientmsgid` and draft is looked at first; the platform does not say."""
     wechat_callback_seconds: float = 5
@@ -276,8 +278,7 @@ class World:
     def _apply_faults(self, call: Call, post: Post) -> None:
         for fault in call.faults:
             if fault["kind"] == "rewrite":
-                how = str(fault.get("how", "spaces"))
-                post.text, post.title, post.html = (rewrite(how, each) for each in (post.text, post.title, post.html))
+                post.text, post.title, post.html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
                 post.extra = {**post.extra, "rewritten": True}
             elif fault["kind"] == "list_late":
                 post.listed_from = post.created + float(fault.get("seconds", 60))
@@ -343,7 +344,11 @@ class World:
         shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
         if call.fault("empty_list"):
             return []
-        return shown[::-1] if call.fault("reorder") else shown
+        if order := call.fault("reorder"):
+            shown = ORDERS[str(order.get("how", "reverse"))](shown)
+        if change := call.fault("rewrite"):
+            shown = [_reworded(post, change) for post in shown]
+        return shown
 
     # --- pictures ---
 
@@ -374,6 +379,8 @@ class World:
             "status": status,
             "fault": call.fault_names if call else None,
         }
+        if call and kind == "recv":
+            facts["began"] = round(call.began, 6)
         if call and call.number:
             facts["call"] = call.number
         if post and "thread" in post.extra:  # a floor, which is no second post
@@ -419,3 +426,18 @@ class World:
             self._await_review(post)
             if post.listed_from > self.now():
                 self._await_listing(post)
+
+
+def _reworded(post: Post, change: Fault) -> Post:
+    """Return a post as a list shows it; an excerpt is all that is left of it."""
+    extra, is_excerpt = dict(post.extra), change.get("how") == "excerpt"
+    if is_excerpt:
+        extra = {name: value for name, value in extra.items() if name not in BESIDE_TEXT}
+    if articles := extra.get("articles"):
+        link = {"content_source_url": ""} if is_excerpt else {}
+        extra["articles"] = [
+            {**each, **link, **{name: rewrite(change, str(each.get(name) or "")) for name in ("title", "digest")}}
+            for each in articles
+        ]
+    text, title, html = (rewrite(change, each) for each in (post.text, post.title, post.html))
+    return replace(post, text=text, title=title, html=html, extra=extra)

@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import DateTime, func, insert, select
+from sqlalchemy import DateTime, func, select
 
-from publisher.domain.events import KEEPER
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.jumps import remember_jump
-from publisher.store.ledger import tell, write_audit
-from publisher.store.rows import ALERT, PAUSE
+from publisher.store.ledger import clear_alerts, tell
+from publisher.store.orders import CLOCK
+from publisher.store.rows import ALERT
 from publisher.telemetry import lines_dropped
 
-CLOCK = "clock"
-"""The scope of a pause in which nothing is planned."""
+ALERT_AFTER = timedelta(seconds=10)
+"""How long a clock may be unconfirmed before people are alerted."""
 MACHINE = "machine"
 AGAIN = timedelta(hours=1)
 """The same trouble is told again after so long."""
@@ -26,6 +25,8 @@ class Alarms:
     def __init__(self, books: Books) -> None:
         self.books = books
         self.lines = lines_dropped()
+        self._clock_alert: str | None = None
+        """What is open about the clock; None when that is not known."""
 
     @property
     def is_due(self) -> bool:
@@ -66,39 +67,53 @@ class Alarms:
         there = await database.read(lambda connection: connection.scalars(query).one())
         return max(asked_at - there, timedelta()) or min(now() - there, timedelta())
 
-    async def clock_went_back(self, by: timedelta) -> None:
-        """Tell that the clock was set back."""
+    async def follow_clock(self) -> None:
+        """Write an alert for each time the clock was set, and keep one open as long as it stays unconfirmed."""
+        world = self.books.world
+        doubted_for = world.doubted_for()
+        while world.jumps:
+            await self._clock_was_set(world.jumps[0])
+            del world.jumps[0]
+            self._clock_alert = None
+        if doubted_for is None:
+            await self._show_clock("", {})
+        elif doubted_for >= ALERT_AFTER:
+            apart = world.apart
+            if apart is not None:
+                await self._show_clock("clock_wrong", {"seconds": f"{apart.total_seconds():+.0f}"})
+            elif self._clock_alert is None:
+                await self._show_clock("clock_unconfirmed", {})
+
+    @property
+    def has_clock_alert(self) -> bool:
+        """Whether people have been alerted to a clock that is still not confirmed."""
+        return bool(self._clock_alert)
+
+    async def _clock_was_set(self, by: timedelta) -> None:
+        code = "clock_back" if by < timedelta(0) else "clock_ahead"
+        facts = {"host": self._host, "seconds": f"{abs(by).total_seconds():.0f}"}
+        now = self.books.world.now()
+        await self.books.database.write(lambda unit: tell(unit, now, code, MACHINE, facts))
+
+    async def _show_clock(self, code: str, facts: Mapping[str, str]) -> None:
+        """Let one alert at most stand about this machine's clock: this one, or none."""
+        subject, now = f"{CLOCK}{self.books.worker}", self.books.world.now()
+        standing = select(ALERT.c.id).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
 
         def operation(unit: Unit) -> None:
-            tell(unit, self.books.world.now(), "clock_back", MACHINE, {"seconds": f"{by.total_seconds():.0f}"})
+            clear_alerts(unit, subject, now)
+            if code:
+                tell(unit, now, code, subject, {"host": self._host, **facts})
 
-        await self.books.database.write(operation)
+        if code == self._clock_alert:
+            return
+        if code or await self.books.database.read(lambda connection: connection.scalar(standing)) is not None:
+            await self.books.database.write(operation)
+        self._clock_alert = code
 
-    async def clock_went_ahead(self, by: timedelta, at: datetime, *, is_believed: bool) -> None:
-        """Let no settle time seem over by a clock that was set ahead when it showed `at`.
-
-        A clock that is not believed lets nothing be planned until a person has confirmed it.
-        """
-
-        def operation(unit: Unit) -> None:
-            now = self.books.world.now()
-            remember_jump(unit, by, at)
-            if is_believed or _is_doubted(unit):
-                return
-            unit.connection.execute(insert(PAUSE).values(scope=CLOCK, at=now, by=KEEPER.name, reason="clock_ahead"))
-            write_audit(unit, now, KEEPER, event="Paused", subject=CLOCK, detail={"reason": "clock_ahead"})
-            tell(unit, now, "clock_ahead", CLOCK, {"minutes": f"{by.total_seconds() / 60:.0f}"})
-
-        await self.books.database.write(operation)
-
-    async def is_clock_doubted(self) -> bool:
-        """Whether a person has still to confirm the clock."""
-        query = select(PAUSE.c.scope).where(PAUSE.c.scope == CLOCK)
-        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
-
-
-def _is_doubted(unit: Unit) -> bool:
-    return unit.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == CLOCK)) is not None
+    @property
+    def _host(self) -> str:
+        return self.books.worker.partition(":")[0]
 
 
 def tell_again(unit: Unit, now: datetime, code: str, facts: Mapping[str, str]) -> None:

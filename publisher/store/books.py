@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import Delivery, State, WorkerId
+from publisher.domain.delivery import UNWANTED, Delivery, Desired, State, WorkerId
 from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn
 from publisher.domain.lifecycle import advance
-from publisher.domain.outcome import Submitted
+from publisher.domain.outcome import Submitted, Unknown
 from publisher.domain.patience import Patience
 from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import task_of, waits_of_tasks
 from publisher.domain.terms import Terms
+from publisher.store.call_record import CallRecord
 from publisher.store.conditions import stands
 from publisher.store.engine import Database, OvertakenError, Unit
-from publisher.store.ledger import clear_alerts, entry, subject_of, write_alert, write_entries
-from publisher.store.rows import DELIVERY, changed_columns
+from publisher.store.ledger import clear_alerts, end_attempts, entry, subject_of, write_alert, write_entries
+from publisher.store.rows import DELIVERY, Answer, changed_columns
+from publisher.store.settle_clock import SettleClock
 from publisher.world import World
 
 TOLD = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
@@ -29,12 +31,18 @@ PASSING = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTIN
 """States whose alerts are over once they are left."""
 KEPT_BY_DOUBT = "kept_by_doubt"
 """Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
-_GO_ON = (
-    update(DELIVERY)
-    .where(DELIVERY.c.login == bindparam("its_login"), DELIVERY.c.account == bindparam("its_account"))
-    .where(stands(DELIVERY, State.DUE), DELIVERY.c.reason == KEPT_BY_DOUBT)
-    .values(next_at=None)
+SUPERSEDED = "superseded"
+"""Why an instant of a repeating post expires that a later one has overtaken; all of them make one alert."""
+_ITS_DUE = (
+    DELIVERY.c.login == bindparam("its_login"),
+    DELIVERY.c.account == bindparam("its_account"),
+    stands(DELIVERY, State.DUE),
 )
+_KEPT = select(DELIVERY.c.id).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).limit(1)
+_GO_ON = update(DELIVERY).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).values(next_at=None)
+_LATEST = bindparam("now", type_=DELIVERY.c.due_at.type) + DELIVERY.c.max_late
+_EXCUSE = update(DELIVERY).where(*_ITS_DUE, DELIVERY.c.last_first_call_at < _LATEST).values(last_first_call_at=_LATEST)
+"""Behind the one that a doubt kept back the others of its account waited as well: none of them is late for that."""
 REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
 
 
@@ -64,6 +72,8 @@ class Books:
     worker: WorkerId
     hands: dict[DeliveryId, Hand] = field(default_factory=dict)
     """What this process has in hand."""
+    calls: CallRecord = field(default_factory=CallRecord)
+    settle_clock: SettleClock = field(default_factory=SettleClock)
 
     def take_in_hand(self, delivery: DeliveryId, epoch: int, most: timedelta) -> None:
         """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.
@@ -86,6 +96,14 @@ class Books:
         """Name what this process has in hand whose lease is over, or is not."""
         now = self.world.monotonic()
         return [delivery for delivery, hand in list(self.hands.items()) if (hand.until <= now) is is_over]
+
+    def end_attempts(self, unit: Unit, ended: Sequence[tuple[DeliveryId, int, Answer | None]]) -> None:
+        """Write down that calls are over, as `ledger.end_attempts` does, and let their settle times begin."""
+        clocks = self.world.clocks()
+        end_attempts(unit, clocks.at, ended, is_confirmed=self.world.is_clock_confirmed())
+        for delivery, epoch, answer in ended:
+            if answer is None or isinstance(answer, Unknown | Submitted):
+                self.settle_clock.note_own(delivery, epoch, clocks.ticks)
 
     @property
     def world(self) -> World:
@@ -125,7 +143,7 @@ class Books:
         write_entries(unit, [_entry(change, after, by) for change, after in zip(changes, afters, strict=True)])
         for change, after in zip(changes, afters, strict=True):
             _tell(unit, change.before, after, by)
-        _let_go_on(unit, [change.before for change in changes if _is_in_doubt(change.before)], afters)
+        _let_go_on(unit, [change.before for change in changes if _is_in_doubt(change.before)], afters, now)
         return afters
 
     def walk(self, unit: Unit, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]) -> Delivery:
@@ -182,13 +200,14 @@ def _is_in_doubt(delivery: Delivery) -> bool:
     return delivery.state is State.UNKNOWN or is_unseen
 
 
-def _let_go_on(unit: Unit, doubts: Sequence[Delivery], afters: Sequence[Delivery]) -> None:
+def _let_go_on(unit: Unit, doubts: Sequence[Delivery], afters: Sequence[Delivery], now: datetime) -> None:
     """Let what waited for a doubt's end be tried again, whatever else may keep it back."""
     still = {after.id for after in afters if _is_in_doubt(after)}
-    ended = {(doubt.login, doubt.account) for doubt in doubts if doubt.id not in still}
-    if ended:
-        rows = [{"its_login": login, "its_account": account} for login, account in sorted(ended)]
-        unit.connection.execute(_GO_ON, rows)
+    for login, account in sorted({(doubt.login, doubt.account) for doubt in doubts if doubt.id not in still}):
+        its = {"its_login": login, "its_account": account}
+        if unit.connection.execute(_KEPT, its).first() is not None:
+            unit.connection.execute(_EXCUSE, {**its, "now": now})
+            unit.connection.execute(_GO_ON, its)
 
 
 def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:
@@ -205,9 +224,11 @@ def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:
 
 def _alert_code(after: Delivery, by: Actor) -> str | None:
     if after.state in TOLD and by.role is not Role.PERSON:
-        return f"{after.state}.{after.reason}"
+        return None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
     if after.state is State.RETRACTING:
         return "retracting"
-    if after.state is State.PUBLISHED and after.is_withdrawn:
+    if after.state is State.PUBLISHED and after.desired in UNWANTED:
         return "live_though_withdrawn"
+    if after.state is State.PUBLISHED and after.desired is Desired.EDITED:
+        return "live_though_edited"
     return None

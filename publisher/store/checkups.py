@@ -7,16 +7,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import Account, AccountId, Mode
+from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.events import Actor, Role
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, Unread
 from publisher.domain.quota import DAY
 from publisher.store.books import Books
 from publisher.store.breaker import hear_probe
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.modes import modes_in_force
-from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, HEALTH
+from publisher.store.rests import keep_back_calls, resting_logins
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, HEALTH, LOGIN
 from publisher.store.turns import has_turn
 
 PROBER = Actor(role=Role.RECONCILER, name="prober")
@@ -28,7 +29,10 @@ WARNINGS = (1, 3, 7, 14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """One account: its mode, what its login's last probe said and when, what is left today, and what was verified."""
+    """One account: its mode, what its login's last probe said and when, what is left today, and what was verified.
+
+    Until `rests_until` its platform wants no call of the login at all.
+    """
 
     account: Account
     mode: Mode
@@ -36,6 +40,7 @@ class Checkup:
     at: datetime | None = None
     health: Health | None = None
     verified_at: datetime | None = None
+    rests_until: datetime | None = None
 
 
 class Checkups:
@@ -53,11 +58,12 @@ class Checkups:
             return []
         now = self.books.world.now()
         known = {row.login: row.next_at for row in unit.connection.execute(select(HEALTH.c.login, HEALTH.c.next_at))}
-        modes = modes_in_force(self.books, unit.connection)
+        modes, resting = modes_in_force(self.books, unit.connection), resting_logins(unit.connection, now)
         speakers = {
             terms.account.login: terms.account
             for key, terms in self.books.terms.items()
             if modes[key] is Mode.API  # where people post by hand, nobody need be able to sign in
+            and terms.account.login not in resting
         }
         due = {login: account for login, account in speakers.items() if known.get(login, now) <= now}
         taken = list(due.items())[:limit]
@@ -68,18 +74,30 @@ class Checkups:
                 unit.connection.execute(insert(HEALTH).values(login=login, next_at=now + PACE))
         return [account for _login, account in taken]
 
+    async def readable(self) -> Sequence[Account]:
+        """Give one account of each login that may be read, those first that publisher itself posts on."""
+        modes = await self.books.database.read(lambda connection: modes_in_force(self.books, connection))
+        by_login: dict[LoginId, Account] = {}
+        for mode in (Mode.API, Mode.ASSISTED):
+            for key, terms in self.books.terms.items():
+                if modes[key] is mode:
+                    by_login.setdefault(terms.account.login, terms.account)
+        return list(by_login.values())
+
     async def write(self, account: Account, health: Health) -> None:
         """Write down what a probe said, and tell people what they must act on, once until it changes."""
         await self.books.database.write(lambda unit: self._write(unit, account, health))
 
     def _write(self, unit: Unit, account: Account, health: Health) -> None:
         now = self.books.world.now()
+        if isinstance(health, RateLimited):
+            health = keep_back_calls(unit, account.login, health, now, self.books.patience(account.id).look_first)
         values = {"at": now, "kind": type(health).__name__, "reason": _reason(health), "until": _until(health)}
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
         if not done.rowcount:
             unit.connection.execute(insert(HEALTH).values(login=account.login, next_at=now + PACE, **values))
         hear_probe(unit, account, health, now, PROBER)
-        if isinstance(health, Unknown):
+        if isinstance(health, Unread):
             return  # nothing was learnt; what was told before still stands
         self._tell(unit, f"login:{account.login}", account.id, _alert(health, now))
 
@@ -101,7 +119,10 @@ class Checkups:
         return await self.books.database.read(self._all)
 
     def _all(self, connection: Connection) -> list[Checkup]:
-        since = self.books.world.now() - DAY
+        now = self.books.world.now()
+        since = now - DAY
+        rests = select(LOGIN.c.id, LOGIN.c.reads_until).where(LOGIN.c.reads_until > now)
+        resting = {row.id: row.reads_until for row in connection.execute(rests)}
         rows = {row.login: row for row in connection.execute(select(HEALTH))}
         sent = (
             select(ATTEMPT.c.login, func.count().label("number"))
@@ -120,6 +141,7 @@ class Checkups:
                 health=_health(row.kind, row.reason, row.until) if row and row.kind else None,
                 quota_left=max(0, terms.quota.per_day - spent.get(terms.account.login, 0)),
                 verified_at=verified.get(terms.account.id),
+                rests_until=resting.get(terms.account.login),
             )
             for terms in self.books.terms.values()
             for row in [rows.get(terms.account.login)]
@@ -142,14 +164,16 @@ def _alert(health: Health, now: datetime) -> tuple[str, Mapping[str, str]] | Non
 
 def _reason(health: Health) -> str | None:
     match health:
-        case CredentialExpired(reason=reason) | Unknown(reason=reason) | Blocked(code=reason):
+        case CredentialExpired(reason=reason) | Unknown(reason=reason):
             return reason
+        case Blocked(code=code) | RateLimited(code=code):
+            return code
         case _:
             return None
 
 
 def _until(health: Health) -> datetime | None:
-    return health.until if isinstance(health, Ready) else None
+    return health.until if isinstance(health, Ready | RateLimited) else None
 
 
 def _health(kind: str, reason: str | None, until: datetime | None) -> Health:
@@ -160,5 +184,7 @@ def _health(kind: str, reason: str | None, until: datetime | None) -> Health:
             return CredentialExpired(reason=reason or "")
         case "Blocked":
             return Blocked(code=reason or "", reason="")
+        case "RateLimited":
+            return RateLimited(code=reason or "", until=until)
         case _:
             return Unknown(reason=reason or "")

@@ -8,38 +8,33 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, literal_c
 
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Delivery, State
-from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.store.books import KEPT_BY_DOUBT, Books
-from publisher.store.conditions import is_off, is_paused, original_is_live, stands
+from publisher.store.conditions import may_call, stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import READ
 from publisher.store.rows import DELIVERY, LOGIN, to_delivery
 
-ALONE = timedelta(seconds=0.25)
-"""For so long what may kill us is in hand without another of its kind: a process that it ends, it ends at once."""
-
+HORIZON = timedelta(seconds=2)
+"""How long before its instant a delivery is made ready, so that at the instant only the call is left."""
 
 _RIVAL = DELIVERY.alias("rival")
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+_DUE_BY = bindparam("due_by", type_=DELIVERY.c.due_at.type)
 
 
 def may_start(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    return and_(
-        stands(row, State.DUE),
-        row.c.account.in_(bindparam("accounts", expanding=True)),
-        ~is_paused(row),
-        ~is_off(row),
-        original_is_live(row),
-    )
+    """True if a delivery may be claimed, its login's rests and its own aside."""
+    named = row.c.account.in_(bindparam("accounts", expanding=True))
+    return and_(stands(row, State.DUE), named, may_call(row, _NOW, _DUE_BY))
 
 
 def _claimable(kind: Callable[[Any], ColumnElement[bool]], *rests: ColumnElement[datetime]) -> Select[Any]:
     """Name logins whose rests are over, and the delivery of a kind that each may take, the longest rested first."""
-    now = bindparam("now", type_=LOGIN.c.rests_until.type)
     inner = DELIVERY.alias("candidate")
     pick = (
         select(inner.c.id)
         .where(may_start(inner), inner.c.login == LOGIN.c.id, kind(inner))
-        .where(or_(inner.c.next_at.is_(None), inner.c.next_at <= now))
+        .where(or_(inner.c.next_at.is_(None), inner.c.next_at <= _NOW))
         .order_by(inner.c.due_at, inner.c.id)
         .limit(1)
         .scalar_subquery()
@@ -47,7 +42,7 @@ def _claimable(kind: Callable[[Any], ColumnElement[bool]], *rests: ColumnElement
     busy = exists().where(DELIVERY.c.login == LOGIN.c.id, stands(DELIVERY, State.CLAIMED, State.SENDING))
     return (
         select(LOGIN.c.id, pick.label("candidate"))
-        .where(*(rest <= now for rest in rests), ~busy, pick.is_not(None))
+        .where(*(rest <= _NOW for rest in rests), ~busy, pick.is_not(None))
         .where(LOGIN.c.id.not_in(bindparam("logins", expanding=True)))
         .order_by(rests[0])
         .limit(bindparam("room"))
@@ -60,22 +55,6 @@ def is_begun(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an a
     return row.c.floors_done > literal_column("0")  # type: ignore[no-any-return]
 
 
-def _is_suspect(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether so many workers have died with it in hand that one more would get it held; spelled out as well."""
-    return row.c.deaths >= literal_column(str(MOST_DEATHS - 1))  # type: ignore[no-any-return]
-
-
-def _is_tried(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether it is a suspect that may be tried: this worker has taken no other just now, with which it could die."""
-    just_taken = and_(
-        stands(_RIVAL, State.CLAIMED, State.SENDING),
-        _is_suspect(_RIVAL),
-        _RIVAL.c.worker == bindparam("worker"),
-        _RIVAL.c.updated_at > bindparam("alone_since", type_=LOGIN.c.rests_until.type),
-    )
-    return and_(_is_suspect(row), ~exists().where(just_taken))
-
-
 def _is_urgent(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
     return and_(row.c.is_urgent.is_(True), ~is_begun(row))
 
@@ -84,20 +63,16 @@ def _is_routine(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or a
     return and_(row.c.is_urgent.is_(False), ~is_begun(row))
 
 
-URGENT = _claimable(lambda row: and_(_is_urgent(row), ~_is_suspect(row)), LOGIN.c.rests_until)
-BEGUN = _claimable(lambda row: and_(is_begun(row), ~_is_suspect(row)), LOGIN.c.floors_until)
-ROUTINE = _claimable(lambda row: and_(_is_routine(row), ~_is_suspect(row)), LOGIN.c.rests_until, LOGIN.c.routine_until)
-URGENT_SUSPECT = _claimable(lambda row: and_(_is_urgent(row), _is_tried(row)), LOGIN.c.rests_until)
-BEGUN_SUSPECT = _claimable(lambda row: and_(is_begun(row), _is_tried(row)), LOGIN.c.floors_until)
-SUSPECT = _claimable(_is_tried, LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
-"""Of any kind, where no rest stands against any: so the index of suspects alone answers."""
+URGENT = _claimable(_is_urgent, LOGIN.c.rests_until)
+BEGUN = _claimable(is_begun, LOGIN.c.floors_until)
+ROUTINE = _claimable(_is_routine, LOGIN.c.rests_until, LOGIN.c.routine_until)
 
 _KEPT = (
     select(DELIVERY.c.account)
     .where(stands(DELIVERY, State.DUE), DELIVERY.c.next_at > bindparam("now", type_=DELIVERY.c.next_at.type))
     .where(DELIVERY.c.reason == KEPT_BY_DOUBT)
 )
-"""Accounts on which a doubt has just kept a post back: it would keep back all the others as well."""
+"""Accounts on which a doubt has just kept a post back: it would keep back all others that are not urgent as well."""
 _STILL_FREE = READ.where(
     stands(DELIVERY, State.DUE),
     ~exists().where(_RIVAL.c.login == DELIVERY.c.login, stands(_RIVAL, State.CLAIMED, State.SENDING)),
@@ -111,37 +86,32 @@ def _logins(books: Books, accounts: Iterable[AccountId]) -> set[LoginId]:
 def choose(books: Books, unit: Unit, limit: int) -> list[Delivery]:
     """Give a due delivery of each free login, for at most so many logins, and lock these logins.
 
-    Urgent ones come first, then what is begun, then the others; of each kind the logins that have rested longest. What
-    may kill us comes last of its kind, one after the other; the other posts do not wait for it. The logins are locked
-    before their deliveries are read: what another worker took until then is seen.
+    Urgent ones come first, then what is begun, then the others; of each kind the logins that have rested longest. The
+    logins are locked before their deliveries are read: what another worker took until then is seen.
     """
     now = books.world.now()
     kept = set(unit.connection.scalars(_KEPT, {"now": now}))
-    speaking = [account for account in books.speaking if account not in kept]
-    silent = _logins(books, books.speaking) - _logins(books, speaking)
+    everyone = books.speaking
+    unkept = [account for account in everyone if account not in kept]
+    found: dict[LoginId, int] = {}
 
-    def find(kinds: Sequence[Select[Any]], room: int, besides: Collection[LoginId] = ()) -> dict[LoginId, int]:
-        """Name one delivery of each free login, of the first of these kinds that it has, for at most so many logins."""
-        found: dict[LoginId, int] = {}
-        for query in kinds:
-            if len(found) == room:
-                break
-            facts = {
-                "now": now,
-                "room": room - len(found),
-                "logins": [*silent, *besides, *found],
-                "accounts": speaking,
-                "worker": books.worker,
-                "alone_since": now - ALONE,
-            }
-            found |= {row.id: row.candidate for row in unit.connection.execute(query, facts)}
-        return found
+    def find(query: Select[Any], speaking: Sequence[AccountId], besides: Collection[LoginId] = ()) -> None:
+        """Add one delivery of each free login that has one of this kind, while there is room."""
+        if len(found) == limit:
+            return
+        facts = {
+            "now": now,
+            "due_by": now + HORIZON,
+            "room": limit - len(found),
+            "logins": [*besides, *found],
+            "accounts": speaking,
+        }
+        found.update({row.id: row.candidate for row in unit.connection.execute(query, facts)})
 
-    found = find((URGENT, BEGUN), limit)
-    suspect = find((URGENT_SUSPECT, BEGUN_SUSPECT), min(1, limit - len(found)), found)
-    found |= suspect
-    found |= find((ROUTINE,), limit - len(found), found)
-    found |= find((SUSPECT,), 0 if suspect else min(1, limit - len(found)), found)
+    silent = _logins(books, everyone) - _logins(books, unkept)
+    find(URGENT, everyone)
+    find(BEGUN, unkept, silent)
+    find(ROUTINE, unkept, silent)
     if not found:
         return []
     rows = unit.connection.execute(_STILL_FREE, {"deliveries": list(found.values())}).mappings()

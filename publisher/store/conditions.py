@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, literal, literal_column, or_, select
 
 from publisher.domain.account import Mode
-from publisher.domain.delivery import State
+from publisher.domain.delivery import Desired, State
 from publisher.domain.post import ONCE
 from publisher.store.rows import ALERT, DELIVERY, LOGIN, MODE, PAUSE
 
@@ -22,6 +22,52 @@ def stands_open(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN40
     """Whether a delivery is in one of these states that are neither live nor over, spelled so that their index fits."""
     ended = [literal_column(f"'{name}'", String) for name in ("published", "cancelled", "expired")]
     return and_(row.c.state.not_in(ended), stands(row, *states))
+
+
+def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # noqa: ANN401 # tables, bound instants
+    """Return the one condition on which a creating call may begin at `now`.
+
+    It is asked at the claim, at the intent, and again right before the first byte. `due_by`: until when it must be due,
+    where that is not `now`, as what is due in a moment is prepared before.
+    """
+    return and_(
+        row.c.desired == literal_column(f"'{Desired.AS_FILED.value}'", String),
+        row.c.due_at <= (now if due_by is None else due_by),
+        row.c.expires_at > now,
+        ~is_late(row, now),
+        ~is_superseded(row, now),
+        ~is_paused(row),
+        ~is_off(row),
+        original_is_live(row),
+    )
+
+
+def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it, a bound instant
+    """True if the first creating call would begin later than staff allowed.
+
+    How long a quota or a rate limit kept the login back does not count: from its end on the time runs once more.
+    """
+    login = LOGIN.alias("speaker")
+    free_since = case(
+        (or_(row.c.is_urgent.is_(True), login.c.rests_until > login.c.routine_until), login.c.rests_until),
+        else_=login.c.routine_until,
+    )
+    is_over = exists().where(login.c.id == row.c.login, free_since + row.c.max_late < now)
+    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
+
+
+def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias, a bound instant
+    """True if a later instant of the same repeating post is due, and this one has not been called yet."""
+    newer = DELIVERY.alias("newer")
+    repeats = literal_column(f"'{ONCE}'", String)
+    is_due = exists().where(
+        newer.c.post == row.c.post,
+        newer.c.account == row.c.account,
+        newer.c.label != repeats,
+        newer.c.due_at > row.c.due_at,
+        newer.c.due_at <= now,
+    )
+    return and_(row.c.label != repeats, row.c.last_first_call_at.is_not(None), is_due)
 
 
 def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it

@@ -1,11 +1,12 @@
 """Intents, several at a time: what the guards ask is read together, and what follows is written together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func, insert, or_, select
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
@@ -14,13 +15,14 @@ from publisher.domain.outcome import HoldReason
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import KEPT_BY_DOUBT, Books, Change
-from publisher.store.conditions import is_off, is_paused, ordered_mode, original_is_live, stands
+from publisher.store.conditions import is_late, is_superseded, may_call, ordered_mode, stands
 from publisher.store.engine import Unit
 from publisher.store.home import is_at_home
 from publisher.store.journal import Intent
 from publisher.store.ledger import tell_once
 from publisher.store.parcels import make_parcel, newest_id
 from publisher.store.recovery import bring_back
+from publisher.store.rests import Rest, lengthen
 from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
 
 LATER = timedelta(seconds=5)
@@ -28,25 +30,35 @@ LATER = timedelta(seconds=5)
 MUCH_LATER = timedelta(seconds=15)
 """The same, where an open doubt keeps back all that is due on the account, unless that ends before."""
 
-_FACTS = (
-    select(
-        DELIVERY,
-        RENDITION.c.body,
-        LOGIN.c.rests_until,
-        LOGIN.c.routine_until,
-        LOGIN.c.floors_until,
-        and_(~is_paused(DELIVERY), ~is_off(DELIVERY), original_is_live(DELIVERY)).label("may_go"),
-        ordered_mode(DELIVERY).label("mode"),
-        newest_id(DELIVERY.c.account).label("newest_id"),
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+
+
+def _facts(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+    """Read all that an intent asks about some deliveries, and whether a condition for their calls holds."""
+    return (
+        select(
+            DELIVERY,
+            RENDITION.c.body,
+            LOGIN.c.rests_until,
+            LOGIN.c.routine_until,
+            LOGIN.c.floors_until,
+            condition(DELIVERY, _NOW).label("may_call"),
+            is_late(DELIVERY, _NOW).label("is_late"),
+            is_superseded(DELIVERY, _NOW).label("is_superseded"),
+            ordered_mode(DELIVERY).label("mode"),
+            newest_id(DELIVERY.c.account).label("newest_id"),
+        )
+        .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
+        .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+        .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
-    .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
-    .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
-    .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
-)
+
+
+_FACTS = _facts(may_call)
 _IS_UNSEEN = or_(~stands(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
 """What is to be taken down and has its id needs no list."""
 _DOUBTS = (
-    select(DELIVERY.c.account, ATTEMPT.c.id)
+    select(DELIVERY.c.account, DELIVERY.c.state, ATTEMPT.c.id, ATTEMPT.c.ended_at)
     .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
     .where(stands(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING), _IS_UNSEEN)
     .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
@@ -68,7 +80,6 @@ _COUNTS = (
     .group_by(ATTEMPT.c.login)
 )
 _RECENT = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
-_REST = update(LOGIN).where(LOGIN.c.id == bindparam("its_id"))
 _WRITE_ATTEMPT = insert(ATTEMPT)
 
 
@@ -93,7 +104,8 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
     if not is_at_home(books.database, unit.connection):
         return [Declined(guard="put_back") for _ in leases]
     bring_back(books, unit)
-    rows = unit.connection.execute(_FACTS, {"deliveries": [lease.delivery for lease in leases]}).mappings()
+    asked = {"deliveries": [lease.delivery for lease in leases], "now": books.world.now()}
+    rows = unit.connection.execute(_FACTS, asked).mappings()
     facts = {row["id"]: row for row in rows}
     since_doubt = _since_doubt(books, unit, [lease.account for lease in leases])
     answers: dict[DeliveryId, Parcel | Declined] = {}
@@ -124,12 +136,16 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
 def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Mapping[AccountId, int]:
     """Count the attempts since the oldest open doubt, for accounts of which only so many posts can be read.
 
-    A doubt that so many have followed is out of sight already: it keeps nothing back any more.
+    A doubt that so many have followed is out of sight already: it keeps nothing back any more. Neither does a post that
+    is to be taken down, and that the platform had long enough to show.
     """
+    now = books.world.now()
     lists = {account: most for account in accounts if (most := books.terms[account].traits.readable) is not None}
     doubts: dict[AccountId, set[int]] = defaultdict(set)
     for row in unit.connection.execute(_DOUBTS, {"accounts": list(lists)}) if lists else ():
-        doubts[row.account].add(row.id)
+        had_time = row.ended_at is not None and now > row.ended_at + books.patience(row.account).settle
+        if row.state != State.RETRACTING or not had_time:
+            doubts[row.account].add(row.id)
     since: dict[AccountId, int] = {}
     for account, open_calls in doubts.items():
         newest = unit.connection.scalars(_NEWEST, {"account": account, "most": lists[account]})
@@ -138,23 +154,38 @@ def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Map
 
 
 def _guard(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) -> tuple[str, Event] | None:
-    """Give the first guard that says no, and what follows; None when the call may start."""
-    now = books.world.now()
+    """Give the first guard that says no, and what follows; None when the call may start.
+
+    What presses is not kept back by a doubt. If that is pushed off what can be read by it, a person is asked.
+    """
+    now = books.world.confirmed_now()
+    if now is None:
+        return "clock_unconfirmed", Released()
     readable = books.terms[delivery.account].traits.readable
-    if now >= delivery.expires_at:
-        return "expired", ExpiryPassed()
-    if now < delivery.due_at:
-        return "not_due", Released(until=delivery.due_at)
-    if not row["may_go"]:
-        return "paused", Released(until=now + LATER)
-    if readable is not None and since_doubt >= readable - 2:  # one more could push the doubt off what can be read
-        return KEPT_BY_DOUBT, Released(until=now + MUCH_LATER, reason=KEPT_BY_DOUBT)
+    if not row["may_call"]:
+        return _why_not(delivery, row, now)
+    would_hide = readable is not None and since_doubt >= readable - 2  # one more could push the doubt off the list
+    if would_hide and not delivery.is_urgent:
+        return KEPT_BY_DOUBT, Released(until=now + MUCH_LATER, reason=KEPT_BY_DOUBT, is_excused=True)
     allowed = row["rests_until"] if delivery.is_urgent else max(row["rests_until"], row["routine_until"])
     if delivery.is_incomplete:
         allowed = row["floors_until"]
     if now < allowed:
-        return "quota", Released(until=allowed)
+        return "quota", Released(until=allowed, is_excused=True)
     return None
+
+
+def _why_not(delivery: Delivery, row: RowMapping, now: datetime) -> tuple[str, Event]:
+    """Name what of the condition does not hold, and what follows. Pauses, modes and originals are asked for again."""
+    if now >= delivery.expires_at:
+        return "expired", ExpiryPassed()
+    if now < delivery.due_at:
+        return "not_due", Released(until=delivery.due_at)
+    if row["is_superseded"]:
+        return "superseded", Released(until=now + LATER)  # the keeper ends all of its kind, with one alert
+    if row["is_late"]:
+        return "too_late", ExpiryPassed(reason="too_late")
+    return "paused", Released(until=now + LATER)
 
 
 def _prepare(books: Books, unit: Unit, delivery: Delivery, row: RowMapping) -> _Ready | None:
@@ -185,6 +216,7 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
         )
         for item in ready
     ]
+    books.calls.announce((item.delivery.id, item.attempt.number) for item in ready)
     books.change_all(unit, changes, DELIVERER)
     for item in ready:
         books.take_in_hand(item.delivery.id, item.attempt.epoch, books.patience(item.delivery.account).lease)
@@ -235,19 +267,19 @@ def _sent(unit: Unit, quotas: Mapping[LoginId, Quota], now: datetime) -> Mapping
 
 
 def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
-    """Set when each login may speak next, by its quota."""
+    """Let each login rest as its quota asks."""
     if not deliveries:
         return
     now = books.world.now()
     quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
     sent = _sent(unit, quotas, now)
     rests = [
-        {
-            "its_id": login,
-            "rests_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
-            "routine_until": quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
-            "floors_until": now + quota.between_floors,
-        }
+        Rest(
+            login=login,
+            posts=quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
+            routine=quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
+            floors=now + quota.between_floors,
+        )
         for login, quota in quotas.items()
     ]
-    unit.connection.execute(_REST, rests)
+    lengthen(unit, rests)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import RowMapping, bindparam, case, func, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
@@ -26,7 +26,10 @@ _OWNERS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
 _END = (
     update(ATTEMPT)
     .where(ATTEMPT.c.delivery == bindparam("its_delivery"), ATTEMPT.c.epoch == bindparam("its_epoch"))
-    .values(ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)))
+    .values(
+        ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
+        ended_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.ended_confirmed),
+    )
 )
 
 
@@ -147,14 +150,16 @@ def owned_elsewhere(unit: Unit, answers: Sequence[tuple[Delivery, A]]) -> list[A
     ]
 
 
-def end_attempts(unit: Unit, at: datetime, ended: Sequence[tuple[DeliveryId, int, Answer | None]]) -> None:
+def end_attempts(
+    unit: Unit, at: datetime, ended: Sequence[tuple[DeliveryId, int, Answer | None]], *, is_confirmed: bool
+) -> None:
     """Write down that attempts are over, and how, where that is known; the first end of each counts.
 
-    An attempt is named by its delivery and its epoch.
+    An attempt is named by its delivery and its epoch. `is_confirmed` says whether the clock was when it gave `at`.
     """
     told, untold = [], []
     for delivery, epoch, answer in ended:
-        row = {"its_delivery": delivery, "its_epoch": epoch, "end": at}
+        row = {"its_delivery": delivery, "its_epoch": epoch, "end": at, "confirmed": is_confirmed}
         if answer is None:
             untold.append(row)
         else:

@@ -1,10 +1,12 @@
 """What people order beyond one delivery: pauses, withdrawals; and a daemon's signs of life."""
 
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WAITING, Delivery, State
@@ -18,9 +20,12 @@ from publisher.store.home import go_on, is_at_home
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.recovery import bring_back
 from publisher.store.registry import Act, withdraw_where
-from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, read_post, to_delivery
+from publisher.store.rows import DELIVERY, PAUSE, POST, STAMP, WORKER, read_post, to_delivery
+from publisher.world import Clocks
 
 ALL = "all"
+CLOCK = "clock:"
+"""Begins the stamp of a person's word that a worker's clock is right, and the subject of what is said of the clock."""
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
 _HAS_LIVE_FLOORS = and_(stands(DELIVERY, *WAITING), DELIVERY.c.floors_done > 0)
@@ -108,10 +113,12 @@ class Orders:
             now = self.books.world.now()
             body = unit.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
             expires_at = occurrence_of(read_post(body), ONCE, now).expires_at  # it holds true from now, not from then
+            values = {"due_at": now, "next_at": now, "expires_at": expires_at, "updated_at": now}
+            last_first_call_at = literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_late
             done = unit.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
-                .values(due_at=now, next_at=now, expires_at=expires_at, updated_at=now, version=DELIVERY.c.version + 1)
+                .values(**values, last_first_call_at=last_first_call_at, version=DELIVERY.c.version + 1)
             )
             write_audit(unit, now, by, event="SentNow", subject=post)
             return done.rowcount
@@ -124,10 +131,12 @@ class Orders:
         def operation(unit: Unit) -> None:
             now = self.books.world.now()
             expires_at = occurrence_of(post, ONCE, now).expires_at
+            has_called = DELIVERY.c.last_first_call_at.is_(None)
             values = {
                 "is_urgent": True,
                 "expires_at": expires_at,
                 "max_late": expires_at - now,  # a doubt about the original may take longer than most posts may
+                "last_first_call_at": case((has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)),
                 "updated_at": now,
                 "version": DELIVERY.c.version + 1,
             }
@@ -140,6 +149,29 @@ class Orders:
                 write_audit(unit, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
 
         await self.books.database.write(operation)
+
+    async def confirm_clock(self, by: Actor) -> Clocks:
+        """Vouch for this machine's clock as it stands now; a daemon that doubts it goes on. Returns what it shows."""
+        reading, key = self.books.world.clocks(), f"{CLOCK}{self.books.worker}"
+        value = json.dumps({"at": reading.at.isoformat(), "ticks": reading.ticks})
+
+        def operation(unit: Unit) -> None:
+            unit.connection.execute(delete(STAMP).where(STAMP.c.key == key))
+            unit.connection.execute(insert(STAMP).values(key=key, value=value))
+            detail = {"at": reading.at.isoformat()}
+            write_audit(unit, reading.at, by, event="ClockConfirmed", subject=key, detail=detail)
+
+        await self.books.database.write(operation)
+        return reading
+
+    async def clock_reading(self) -> Clocks | None:
+        """Return the reading of this machine's clocks that a person vouched for last, if any."""
+        query = select(STAMP.c.value).where(STAMP.c.key == f"{CLOCK}{self.books.worker}")
+        value = await self.books.database.read(lambda connection: connection.scalar(query))
+        if value is None:
+            return None
+        written = json.loads(value)
+        return Clocks(at=datetime.fromisoformat(written["at"]), ticks=written["ticks"])
 
     async def record(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
         """Write down who gave an order that other rooms carry out."""

@@ -4,20 +4,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, case, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
-from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import ASKING, WAITING, Attempt, Delivery, Lease, State
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.delivery import ASKING, WAITING, Delivery, Lease, State
 from publisher.domain.events import (
     DELIVERER,
     AbsenceShown,
     Actor,
     Claimed,
     Event,
-    ExpiryPassed,
     Released,
     Stopped,
 )
@@ -36,20 +36,19 @@ from publisher.domain.outcome import (
     Submitted,
     Ticket,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
 from publisher.store.books import KEPT_BY_DOUBT, REWRITE, Books, Change
 from publisher.store.breaker import is_puzzling, trip
-from publisher.store.claims import choose, is_begun, may_start
-from publisher.store.conditions import is_paused, ordered_mode, stands
+from publisher.store.claims import HORIZON, choose, is_begun, may_start
+from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
 from publisher.store.intents import Declined, announce
-from publisher.store.jumps import jumped_since
 from publisher.store.ledger import (
     READ,
-    end_attempts,
     owned_elsewhere,
     pause_account,
     read_row,
@@ -61,6 +60,7 @@ from publisher.store.ledger import (
 )
 from publisher.store.parcels import last_parcels
 from publisher.store.recovery import bring_back, is_ready
+from publisher.store.rests import keep_back_calls, keep_back_posts, may_read
 from publisher.store.rows import (
     ATTEMPT,
     DELIVERY,
@@ -74,10 +74,23 @@ from publisher.store.rows import (
 )
 from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
+from publisher.world import STAMPS_APART, Clocks
 
 TLS_FAILURES = 3
-LONGEST_REST = timedelta(days=1)
-"""A platform that asks for more is asked again after this."""
+
+
+def _announced(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+    """Find an announced call for which the condition holds still, on an account that publishes by itself."""
+    return select(DELIVERY.c.id).where(
+        DELIVERY.c.id == bindparam("delivery"),
+        DELIVERY.c.attempts == bindparam("attempt"),
+        stands(DELIVERY, State.SENDING),
+        condition(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
+        func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
+    )
+
+
+_MAY_GO_ON = _announced(may_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +115,10 @@ class Outbox:
         return leases
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
-        if not is_ready(self.books, unit):
+        now = self.books.world.confirmed_now()
+        if now is None or not is_ready(self.books, unit):
             return []
-        now = self.books.world.now()
-        deliveries = choose(self.books, unit, limit)
-        changes = [self._taking(delivery, now) for delivery in deliveries]
+        changes = [self._taking(delivery, now) for delivery in choose(self.books, unit, limit)]
         leases = [
             Lease(
                 delivery=after.id,
@@ -124,9 +136,6 @@ class Outbox:
         return leases
 
     def _taking(self, delivery: Delivery, now: datetime) -> Change:
-        if now >= delivery.expires_at or delivery.is_too_late(now):
-            reason = "expired" if now >= delivery.expires_at else "too_late"
-            return Change(before=delivery, event=ExpiryPassed(reason=reason))
         until = max(now, delivery.due_at) + self.books.patience(delivery.account).lease
         return Change(before=delivery, event=Claimed(), lease_until=until)
 
@@ -139,7 +148,8 @@ class Outbox:
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(may_start(DELIVERY))
         )
-        facts = {"accounts": self.books.speaking}
+        now = self.books.world.now()
+        facts = {"accounts": self.books.speaking, "now": now, "due_by": now + HORIZON}
         waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
         kept_rows = [row for row in rows if row.reason == KEPT_BY_DOUBT and row.next_at]
@@ -170,24 +180,28 @@ class Outbox:
         self.books.put_down(lease.delivery, lease.epoch)
 
     async def may_go_on(self, parcel: Parcel) -> bool:
-        """Whether nobody has stopped a call since its intent was written: no pause, no order, no mode, no expiry."""
+        """Ask once more, right before the first byte of an announced call, whether it may begin.
+
+        While the database cannot be asked, it may not.
+        """
         settled = self.books.terms[parcel.account].account.mode.value
-        query = select(DELIVERY.c.id).where(
-            DELIVERY.c.id == parcel.delivery,
-            DELIVERY.c.attempts == parcel.attempt,
-            DELIVERY.c.expires_at > self.books.world.now(),
-            DELIVERY.c.is_withdrawn.is_(False),
-            DELIVERY.c.is_retract_ordered.is_(False),
-            stands(DELIVERY, State.SENDING),
-            ~is_paused(DELIVERY),
-            func.coalesce(ordered_mode(DELIVERY), settled) == Mode.API.value,
-        )
-        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
+        facts = {
+            "delivery": parcel.delivery,
+            "attempt": parcel.attempt,
+            "now": self.books.world.now(),
+            "settled": settled,
+        }
+        try:
+            return await self.books.database.read(lambda connection: connection.scalar(_MAY_GO_ON, facts)) is not None
+        except DBAPIError as error:
+            log.warning("call_not_confirmed", delivery=parcel.delivery, error=type(error).__name__)
+            return False
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
         after = await self._write_down(lease, outcome)
         self.books.put_down(lease.delivery, lease.epoch)
+        self.books.calls.forget(after.id, after.attempts)
         await self.books.world.failpoint("outcome.after_commit")
         return after
 
@@ -206,7 +220,7 @@ class Outbox:
         bring_back(self.books, unit)
         rows = unit.connection.execute(READ, {"deliveries": [lease.delivery for lease, _outcome in told]}).mappings()
         before = {row["id"]: to_delivery(row) for row in rows}
-        end_attempts(unit, now, [(lease.delivery, lease.epoch, outcome) for lease, outcome in told])
+        self.books.end_attempts(unit, [(lease.delivery, lease.epoch, outcome) for lease, outcome in told])
         in_time = [item for item in told if _is_in_time(before[item[0].delivery], item[0])]
         events = owned_elsewhere(unit, [(before[lease.delivery], outcome) for lease, outcome in in_time])
         changes = [
@@ -255,7 +269,7 @@ class Outbox:
             case RateLimited():
                 usual = after.next_at if after.state is State.RETRY_WAIT else None
                 until = outcome.until or usual or now + self.books.patience(after.account).retry_first
-                _let_rest(unit, after.login, min(until, now + LONGEST_REST))
+                keep_back_posts(unit, after.login, until, now)
             case _:
                 pass
 
@@ -291,6 +305,7 @@ class Outbox:
                 DELIVERY.c.next_at <= self.books.world.now(),
                 DELIVERY.c.account.in_(list(self.books.terms)),
                 DELIVERY.c.id.not_in(list(besides)),
+                may_read(self.books.world.now()),
             )
             .order_by(DELIVERY.c.next_at)
             .limit(limit)
@@ -321,8 +336,8 @@ class Outbox:
             unit.connection.execute(REWRITE, rows)
         return taken
 
-    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked_at: datetime) -> Delivery:
-        """Store what a read begun at `asked_at` showed, and what follows.
+    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked: Clocks) -> Delivery:
+        """Store what a read begun at `asked` showed, and what follows.
 
         Nothing follows if the delivery has moved on meanwhile.
         """
@@ -330,10 +345,14 @@ class Outbox:
         def operation(unit: Unit) -> Delivery:
             now = self.books.world.now()
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
-            write_look(unit, delivery.id, doubt.delivery.attempts, asked_at, finding)
+            write_look(unit, delivery.id, doubt.delivery.attempts, asked.at, finding)
+            kept_to = finding
+            if isinstance(finding, RateLimited):
+                usual = self.books.patience(delivery.account).look_first
+                kept_to = keep_back_calls(unit, delivery.login, finding, now, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
-            event = self._conclude(unit, delivery, finding, asked_at)
+            event = self._conclude(unit, delivery, kept_to, asked)
             if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
                 event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
@@ -360,7 +379,7 @@ class Outbox:
 
         return await self.books.database.write(operation)
 
-    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked_at: datetime) -> Event:
+    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked: Clocks) -> Event:
         """Turn a finding into an event: absence takes several, and an address given by a person must be seen.
 
         What no look can show any more goes to a person, instead of keeping its account silent.
@@ -372,56 +391,60 @@ class Outbox:
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)
         if delivery.state is not State.SUBMITTED and isinstance(finding, Unknown) and finding.is_out_of_sight:
-            return self._hand_over(unit, delivery, finding, asked_at)
+            return self._hand_over(unit, delivery, finding, asked)
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)
-        if not self._is_absent(unit, delivery, to_attempt(attempt)):
+        looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
+        is_settled = self._has_settled(delivery, attempt, asked)
+        if not shows_absence([to_look(row) for row in looks.mappings()], to_attempt(attempt), is_settled=is_settled):
             return finding
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
 
-    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked_at: datetime) -> Event:
+    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked: Clocks) -> Event:
         """Leave what no look can show any more to a person, once its call can lead to nothing more.
 
         What is to be taken down while the platform or a person still works on it is looked for on and on.
         """
-        if delivery.attempts:
-            settled_at = self._settled_at(unit, delivery, to_attempt(_last_attempt(unit, delivery)))
-            if settled_at is None or asked_at <= settled_at:
-                return finding
+        if delivery.attempts and not self._has_settled(delivery, _last_attempt(unit, delivery), asked):
+            return finding
         if delivery.state is State.RETRACTING:
             return finding if delivery.ticket else Stopped(reason=HoldReason.CANNOT_RETRACT)
         return Stopped(reason=HoldReason.NOT_SEEN if delivery.claimed_url else HoldReason.CANNOT_CHECK)
 
     def _follow_task(self, unit: Unit, delivery: Delivery, task: Task, finding: Finding) -> Finding:
         """Go on with a task that was not seen done; tell people, once, when it should have been seen."""
-        if not isinstance(finding, Missing | Unknown):
+        if not isinstance(finding, Missing | Unread):
             return finding
         now, patience = self.books.world.now(), self.books.patience(delivery.account)
-        if task.is_overdue(patience, now):
+        if self.books.world.is_clock_confirmed() and task.is_overdue(patience, now):
             facts = {"url": task.url or "", "by": task.by or ""}
-            if isinstance(finding, Unknown):
-                tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": finding.reason})
+            if isinstance(finding, Unread):
+                reason = finding.reason if isinstance(finding, Unknown) else "rate_limited"
+                tell_once(unit, now, "task_not_readable", delivery, {**facts, "reason": reason})
             else:
                 tell_once(unit, now, "task_not_seen", delivery, facts)
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
-    def _is_absent(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
-        settled_at = self._settled_at(unit, delivery, attempt)
-        if attempt.ended_at is None or settled_at is None:
-            return False
-        looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
-        return shows_absence([to_look(row) for row in looks.mappings()], attempt, settled_at - attempt.ended_at)
+    def _has_settled(self, delivery: Delivery, attempt: RowMapping, asked: Clocks) -> bool:
+        """Whether all that a call may lead to had shown itself when a read of it began.
 
-    def _settled_at(self, unit: Unit, delivery: Delivery, attempt: Attempt) -> datetime | None:
-        """Say when all that a call may lead to has shown itself; None while the call or the clock lets nobody say."""
-        if attempt.ended_at is None or self.books.world.is_set_ahead():
-            return None
-        settle = self.books.patience(delivery.account).settle
-        return attempt.ended_at + settle + jumped_since(unit.connection, attempt.ended_at)
+        So it has a settle time after this process knew of the call's end. Of a call that another process ended, the
+        stored end tells as well: where the clock was confirmed when that was written, and is now.
+        """
+        if attempt["ended_at"] is None:
+            return False
+        settle, clocks = self.books.patience(delivery.account).settle, self.books.world.clocks()
+        end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
+        has_settled_here = asked.ticks > end.since + settle.total_seconds()
+        if has_settled_here or end.is_own:
+            return has_settled_here
+        asked_at = clocks.at - timedelta(seconds=clocks.ticks - asked.ticks)  # by the clock as it stands now
+        is_dated = attempt["ended_confirmed"] and self.books.world.is_clock_confirmed()
+        return is_dated and asked_at > attempt["ended_at"] + settle + STAMPS_APART
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""
@@ -431,15 +454,6 @@ class Outbox:
             return self.books.change(unit, before, event, by)
 
         return await self.books.database.write(operation)
-
-
-def _let_rest(unit: Unit, login: LoginId, until: datetime) -> None:
-    """Let a login rest at least until then; a longer rest that it has already is kept."""
-    rests = {
-        column.name: case((column > until, column), else_=literal(until, column.type))
-        for column in (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until)
-    }
-    unit.connection.execute(update(LOGIN).where(LOGIN.c.id == login).values(rests))
 
 
 def _last_attempt(unit: Unit, delivery: Delivery) -> RowMapping:

@@ -250,7 +250,7 @@ def _steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
 def _stop_between_floors(delivery: Delivery, calls: Sequence[Intent]) -> list[tuple[Event, Actor]]:
     """Leave to a person what had come further than the floor that would be looked for: the next may stand already."""
     is_further = any(call.floor != delivery.floors_done for call in calls)
-    if not is_further or delivery.is_retract_ordered:
+    if not is_further or delivery.is_ordered_down:
         return []
     return [(Stopped(reason=HoldReason.INCOMPLETE), RECOVERY_KEEPER)]
 
@@ -282,6 +282,7 @@ def _attempt_row(
         "since": min(since, begun.since) if begun else since,
         "intended_at": at,
         "ended_at": books.world.now(),
+        "ended_confirmed": books.world.is_clock_confirmed(),
     }
 
 

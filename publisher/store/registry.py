@@ -10,9 +10,10 @@ from hashlib import sha256
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import OPEN, WAITING, Delivery, State
+from publisher.domain.delivery import OPEN, REVISABLE, UNWANTED, Delivery, Desired, State
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import PLANNER, Actor, Revised, Withdrawn
+from publisher.domain.events import PLANNER, Actor, Revised, Role, Withdrawn
+from publisher.domain.outcome import NotSent
 from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
 from publisher.domain.post import ONCE, At, Post, PostId, name_at
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
@@ -47,8 +48,6 @@ REMEMBERED = timedelta(days=40)
 NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 DROPPED = ("removed_from_schedule", "target_removed")
 """Why the planner cancels."""
-STOPPABLE = [*WAITING, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD]
-"""Where a withdrawal still does, or is remembered to do, something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +87,15 @@ class Acceptance:
     based_on: int | None = None
     is_again: bool = False
     acts: Sequence[Act] = ()
+
+
+_STARTED = (
+    select(ATTEMPT.c.id)
+    .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
+    .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != NotSent.__name__))
+    .limit(1)
+)
+"""Attempts whose creating call has begun, or may have."""
 
 
 class Registry:
@@ -149,9 +157,12 @@ class Registry:
         recent = self.books.world.now() - REMEMBERED
         columns = [
             DELIVERY.c[name]
-            for name in ("post", "label", "account", "state", "planned_at", "definition", "attempts", "reason")
-        ]
-        open_states = [state.value for state in WAITING]
+            for name in (
+                "post", "label", "account", "state", "planned_at", "definition", "attempts", "reason", "desired",
+                "last_first_call_at",
+            )
+        ]  # fmt: skip
+        open_states = [state.value for state in REVISABLE]
         relevant = or_(DELIVERY.c.label == ONCE, DELIVERY.c.due_at >= recent, DELIVERY.c.state.in_(open_states))
 
         def read(connection: Connection) -> tuple[Sequence[RowMapping], Sequence[RowMapping]]:
@@ -275,36 +286,32 @@ class Registry:
         return len(rows)
 
     def _revise(self, unit: Unit, draft: Draft) -> None:
-        filing = draft.filing
-        key, occurrence = filing.occurrence.key, filing.occurrence
-        started = unit.connection.execute(
-            select(ATTEMPT.c.id)
-            .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
-            .where(DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
-            .limit(1)
-        )
-        has_started = started.first() is not None
+        """Bring an edit to each delivery that may still lead to a call.
+
+        The occurrence is locked first: another host's intent comes before the question whether it has started, or
+        finds the new words.
+        """
+        filing, occurrence = draft.filing, draft.filing.occurrence
+        key = occurrence.key
+        is_its = (DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
+        locked = select(DELIVERY).where(*is_its).order_by(DELIVERY.c.id).with_for_update()
+        deliveries = {row["account"]: to_delivery(row) for row in unit.connection.execute(locked).mappings()}
+        has_started = unit.connection.execute(_STARTED.where(*is_its)).first() is not None
         for rendition in draft.revision.renditions:
-            rows = unit.connection.execute(
-                select(DELIVERY).where(
-                    DELIVERY.c.post == key.post,
-                    DELIVERY.c.label == key.label,
-                    DELIVERY.c.account == rendition.account,
-                    DELIVERY.c.state.in_([state.value for state in WAITING]),
-                )
+            delivery = deliveries.get(rendition.account)
+            if delivery is None or delivery.state not in REVISABLE:
+                continue
+            event = Revised(
+                rendition=rendition.fingerprint,
+                due_at=occurrence.due_at,
+                expires_at=occurrence.expires_at,
+                max_late=filing.post.max_late,
+                is_urgent=filing.post.is_urgent,
+                has_started=has_started,
+                floors=len(rendition.floors),
             )
-            for delivery in [to_delivery(row) for row in rows.mappings()]:
-                event = Revised(
-                    rendition=rendition.fingerprint,
-                    due_at=occurrence.due_at,
-                    expires_at=occurrence.expires_at,
-                    max_late=filing.post.max_late,
-                    is_urgent=filing.post.is_urgent,
-                    has_started=has_started,
-                    floors=len(rendition.floors),
-                )
-                after = self.books.change(unit, delivery, event, PLANNER)
-                _mark_revised(unit, draft, after)
+            after = self.books.change(unit, delivery, event, PLANNER)
+            _mark_revised(unit, draft, after, is_new=after.rendition == rendition.fingerprint)
 
     def _drop(self, unit: Unit, plan: Plan) -> None:
         for post in plan.dropped:
@@ -359,7 +366,7 @@ def _why_not_again(
 
 def _guard_against_doubles(unit: Unit, drafts: Sequence[Draft], now: datetime) -> None:
     """Ask once more inside the transaction: two people may have ordered the same thing in the same second."""
-    for draft in drafts:
+    for draft in (draft for draft in drafts if draft.filing.is_new):
         post, label = draft.filing.post, draft.filing.occurrence.key.label
         for account in draft.filing.accounts:
             if hindrance := _why_not_again(unit.connection, post, account, now, label):
@@ -367,13 +374,16 @@ def _guard_against_doubles(unit: Unit, drafts: Sequence[Draft], now: datetime) -
 
 
 def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Actor, *, reason: str) -> int:
-    """Withdraw every delivery that matches and is not settled. Returns how many."""
+    """Withdraw every delivery that matches, may still lead to a call, and is not withdrawn yet. Returns how many."""
     conditions = [DELIVERY.c[column] == value for column, value in target.items()]
+    weaker = [Desired.AS_FILED.value, Desired.EDITED.value]
+    if by.role is not Role.PLANNER:
+        weaker.append(Desired.NOT_HERE.value)
     rows = unit.connection.execute(
         select(DELIVERY).where(
             *conditions,
-            DELIVERY.c.state.in_([state.value for state in STOPPABLE]),
-            DELIVERY.c.is_withdrawn.is_(False),
+            DELIVERY.c.state.in_([state.value for state in REVISABLE]),
+            DELIVERY.c.desired.in_(weaker),
         )
     )
     deliveries = [to_delivery(row) for row in rows.mappings()]
@@ -383,16 +393,25 @@ def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Acto
 
 
 def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
-    waiting = [row for row in rows if row["state"] in WAITING]
-    wordings = {row["definition"] for row in waiting}
+    revisable = [row for row in rows if row["state"] in REVISABLE]
+    wanted = [row for row in revisable if row["desired"] not in UNWANTED]
+    unnamed = [row for row in revisable if row["desired"] == Desired.NOT_HERE]
+    wordings = {row["definition"] for row in wanted}
     return KnownOccurrence(
-        due_at=max(row["planned_at"] for row in waiting or rows),
+        due_at=max(row["planned_at"] for row in wanted or rows),
         definition=wordings.pop() if len(wordings) == 1 else "",
         accounts=frozenset(AccountId(row["account"]) for row in rows),
-        has_started=any(row["attempts"] for row in rows),
-        open_accounts=frozenset(AccountId(row["account"]) for row in waiting),
+        has_started=any(_has_called(row) for row in rows),
+        open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
+        unnamed_accounts=frozenset(AccountId(row["account"]) for row in unnamed),
         dropped_accounts=frozenset(AccountId(row["account"]) for row in rows if row["reason"] in DROPPED),
     )
+
+
+def _has_called(row: RowMapping) -> bool:
+    """Return True if a creating call has begun, or may have."""
+    is_over = row["attempts"] > 0 and row["last_first_call_at"] is None
+    return is_over or row["state"] == State.SENDING
 
 
 def _delivery_row(
@@ -410,11 +429,12 @@ def _delivery_row(
         "revision": revision,
         "definition": draft.revision.definition,
         "rendition": rendition.fingerprint,
-        "planned_at": occurrence.due_at,
+        "planned_at": draft.filing.planned_at or occurrence.due_at,
         "due_at": occurrence.due_at,
         "next_at": occurrence.due_at,
         "expires_at": occurrence.expires_at,
         "max_late": post.max_late,
+        "last_first_call_at": occurrence.due_at + post.max_late,
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,
@@ -427,14 +447,14 @@ def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     return entry(now, PLANNER, event="Filed", subject=subject, after=State.PENDING.value)
 
 
-def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery) -> None:
-    """Note which wording a delivery was compared with; one held for the edit keeps its own words."""
+def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, *, is_new: bool) -> None:
+    """Note which wording a delivery was compared with; one that is called, or held for the edit, keeps its own."""
     values: dict[str, object] = {
         "definition": draft.revision.definition,
-        "planned_at": draft.filing.occurrence.due_at,
+        "planned_at": draft.filing.planned_at or draft.filing.occurrence.due_at,
         "follows": draft.filing.post.follows,
     }
-    if delivery.state is not State.HELD:
+    if is_new:
         values["revision"] = draft.revision.id
     unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
 

@@ -1,30 +1,47 @@
 """The keeper's rounds: time passes, leases end, waits are over."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, literal, or_, select, true, update
 
-from publisher.domain.delivery import ENDED, Delivery, State
+from publisher.domain.delivery import ASKING, ENDED, UNWANTED, Delivery, State
 from publisher.domain.events import KEEPER, Event, ExpiryPassed, LeaseLapsed, Ripened, Stopped, Withdrawn
-from publisher.domain.outcome import HoldReason
+from publisher.domain.outcome import HoldReason, NotSent
+from publisher.domain.post import PostId
+from publisher.domain.rendition import DeliveryId
 from publisher.domain.task import reminder_due, task_of, why_hold
-from publisher.store.books import Books, Change
-from publisher.store.conditions import is_paused, is_resting, original_is_live, stands, stands_open
+from publisher.store.books import SUPERSEDED, Books, Change
+from publisher.store.claims import HORIZON
+from publisher.store.conditions import (
+    is_late,
+    is_off,
+    is_paused,
+    is_resting,
+    is_superseded,
+    original_is_live,
+    stands,
+    stands_open,
+)
 from publisher.store.engine import Unit
-from publisher.store.ledger import end_attempts, subject_of, tell_once, write_alert
-from publisher.store.rows import ALERT, DELIVERY, to_delivery
+from publisher.store.ledger import subject_of, tell, tell_once, write_alert
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
+from publisher.telemetry import log
+from publisher.world import STAMPS_APART, ClockTrust
 
-HORIZON = timedelta(seconds=2)
-"""How long before its instant a delivery is made ready, so that at the instant only the call is left."""
 GROUP = 200
 MOST_RIPENED = 1000
 """How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
 KEEPING = "keeping"
 _IS_ASKED = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _ASKED = select(DELIVERY).where(_IS_ASKED)
+_CALLED = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
+"""Where a call may have been made, and another may follow."""
+_WAITED_FOR = ASKING | {State.RETRY_WAIT}
+"""Where `next_at` was reckoned from the instant at which it was written."""
 
 
 class Rounds:
@@ -32,34 +49,72 @@ class Rounds:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self._redated: ClockTrust | None = None
 
     async def ripen(self) -> int:
-        """Make due what has come of age, urgent posts first. Returns how many.
+        """Make due what has come of age, urgent posts first; nothing by a clock in doubt. Returns how many.
 
         Of a long backlog some is left for the next round, which begins again with what is urgent by then.
         """
-        now = self.books.world.now()
+        now = self.books.world.confirmed_now()
+        if now is None:
+            return 0
         soon = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= now + HORIZON)
         over = and_(stands(DELIVERY, State.RETRY_WAIT), DELIVERY.c.next_at <= now)
         of_age = or_(soon, over)
         urgent = await self._each(and_(of_age, DELIVERY.c.is_urgent), lambda _: Ripened())
         return urgent + await self._each(of_age, lambda _: Ripened(), most=MOST_RIPENED)
 
+    async def ripen_ordered(self, posts: Collection[PostId]) -> int:
+        """Make due what a person has just ordered to be sent now: that waits for no clock. Returns how many."""
+        ordered = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_at <= self.books.world.now())
+        return await self._each(and_(stands(DELIVERY, State.PENDING), ordered), lambda _: Ripened())
+
     async def expire(self) -> int:
-        """End what waits past its expiry, and say what kept it back. Returns how many."""
-        now = self.books.world.now()
+        """End what waits past its expiry, is too late, or was overtaken by a later instant; not by a clock in doubt.
+
+        Returns how many.
+        """
+        now = self.books.world.confirmed_now()
+        if now is None:
+            return 0
         waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
+        overtaken = await self._supersede()
+        instant = literal(now, DELIVERY.c.due_at.type)
+        late = await self._each(
+            and_(
+                stands(DELIVERY, State.DUE, State.RETRY_WAIT),
+                is_late(DELIVERY, instant),
+                DELIVERY.c.account.in_(self.books.speaking),
+                ~or_(is_paused(DELIVERY), is_off(DELIVERY)),  # judged once it could go again
+                original_is_live(DELIVERY),
+            ),
+            lambda _: ExpiryPassed(reason="too_late"),
+        )
         passed = and_(waiting, DELIVERY.c.expires_at <= now)
         stopped = await self._each(and_(passed, is_paused(DELIVERY)), lambda _: ExpiryPassed(reason="expired_paused"))
         without = and_(passed, ~original_is_live(DELIVERY))
         orphaned = await self._each(without, lambda _: ExpiryPassed(reason="expired_original"))
         rested = await self._each(and_(passed, is_resting(now)), lambda _: ExpiryPassed(reason="expired_resting"))
-        return stopped + orphaned + rested + await self._each(passed, _outwaited)
+        outwaited = await self._each(passed, _outwaited)
+        return overtaken + late + stopped + orphaned + rested + outwaited
+
+    async def _supersede(self) -> int:
+        """End the missed instants of repeating posts but for the newest, with one alert for each post."""
+        instant = literal(self.books.world.now(), DELIVERY.c.due_at.type)
+        has_come = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= instant)
+        waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRY_WAIT))
+        return await self._each(
+            and_(waiting, is_superseded(DELIVERY, instant)),
+            lambda _: ExpiryPassed(reason=SUPERSEDED),
+            report=_report_missed,
+        )
 
     async def lapse(self) -> int:
         """End leases that ran out, whoever's they were. Returns how many.
 
-        What this process has in hand runs by the clock that never jumps, everything else by the wall clock.
+        What this process has in hand runs by the clock that never jumps, everything else by the wall clock, where that
+        is confirmed.
         """
         books = self.books
         ours, over, running = (
@@ -67,14 +122,24 @@ class Rounds:
             DELIVERY.c.id.in_(books.in_hand(is_over=True)),
             DELIVERY.c.id.in_(books.in_hand(is_over=False)),
         )
-        by_wall = and_(DELIVERY.c.lease_until <= books.world.now(), ~and_(ours, running))
-        return await self._lapse(or_(by_wall, and_(ours, over)), self._lapsed)
+        ended, now = and_(ours, over), books.world.confirmed_now()
+        if now is not None:
+            ended = or_(and_(DELIVERY.c.lease_until <= now, ~and_(ours, running)), ended)
+        return await self._lapse(ended, self._lapsed)
 
     async def lapse_own(self) -> int:
         """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""
         is_own = DELIVERY.c.worker == self.books.worker
         which = is_own if self.books.database.is_shared else true()
-        return await self._lapse(which, lambda _: LeaseLapsed(), waits=True)
+        lapsed = await self._lapse(which, self._left_behind, waits=True)
+        try:
+            self.books.calls.start()
+        except OSError as error:  # then a death leaves doubts as a power cut does, and the journal refuses calls
+            log.warning("call_record_unwritable", error=error.strerror)
+        return lapsed
+
+    def _left_behind(self, delivery: Delivery) -> LeaseLapsed:
+        return LeaseLapsed(has_begun=self.books.calls.may_have_begun(delivery.id, delivery.attempts))
 
     async def _lapse(
         self, which: ColumnElement[bool], event_for: Callable[[Delivery], Event | None], *, waits: bool = False
@@ -83,8 +148,54 @@ class Rounds:
         return await self._each(held, event_for, ends_attempts=True, waits=waits)
 
     def _lapsed(self, delivery: Delivery) -> LeaseLapsed | None:
-        """Leave what has come into this process's hand, or has got its intent, since the round began."""
-        return None if self.books.has_in_hand(delivery) else LeaseLapsed()
+        """Leave what has come into this process's hand, or has got its intent, since the round began.
+
+        The process may not start the call of a lease that is over, so its own record tells whether one has begun.
+        """
+        return None if self.books.has_in_hand(delivery) else self._left_behind(delivery)
+
+    async def redate(self) -> int:
+        """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.
+
+        Otherwise a doubt would be read again in hours, by a clock that was ahead, or would go to a person at once, by
+        one that was behind.
+        """
+        trust = self.books.world.trust
+        if trust is self._redated or not trust.is_confirmed:
+            return 0
+        number = await self.books.database.write(self._redate)
+        self._redated = trust
+        return number
+
+    def _redate(self, unit: Unit) -> int:
+        clocks = self.books.world.clocks()
+        most = clocks.at + STAMPS_APART
+        is_undated = and_(
+            ATTEMPT.c.ended_at.is_not(None),
+            ~ATTEMPT.c.ended_confirmed,
+            or_(stands(DELIVERY, *ASKING), ATTEMPT.c.ended_at > most),
+        )
+        query = (
+            select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.epoch.label("its_epoch"))
+            .add_columns(is_undated.label("is_undated"))
+            .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+            .where(stands_open(DELIVERY, *_CALLED), DELIVERY.c.attempts > 0)
+            .where(or_(DELIVERY.c.updated_at > most, is_undated))
+        )
+        rows = unit.connection.execute(query).mappings().all()
+        for row in rows:
+            latest = clocks.at
+            if row["is_undated"]:
+                known = self.books.settle_clock.end_of(row["id"], row["its_epoch"], clocks.ticks)
+                latest -= timedelta(seconds=clocks.ticks - known.since)
+                end = {"ended_at": latest, "ended_confirmed": True}
+                unit.connection.execute(update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(end))
+            begun = {name: row[name] for name in ("doubt_since", "submitted_at") if row[name] is not None}
+            begun = {name: latest if row["is_undated"] else min(at, latest) for name, at in begun.items()}
+            waits = {"next_at": clocks.at} if row["state"] in _WAITED_FOR else {}
+            values = {"updated_at": clocks.at, **waits, **begun}
+            unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values))
+        return len(rows)
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""
@@ -95,16 +206,17 @@ class Rounds:
             original.c.state.not_in([state.value for state in ENDED]),
         )
         orphaned = and_(stands(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~hopeful)
-        return await self._each(
-            orphaned, lambda _: Withdrawn(reason="original_not_live"), alert="cancelled.original_not_live"
-        )
+        return await self._each(orphaned, lambda _: Withdrawn(reason="original_not_live"), report=_report_orphans)
 
     async def hold_stale(self) -> int:
         """Hand over to a person what has been in review, or unreadable, for too long. Returns how many.
 
         What drags on is told before. Most rounds find neither, and write nothing; of very many some wait for the next.
+        A clock in doubt says nothing of how long that was.
         """
-        now = self.books.world.now()
+        now = self.books.world.confirmed_now()
+        if now is None:
+            return 0
         standing = await self.books.database.read(lambda connection: connection.execute(_ASKED).mappings().all())
         deliveries = [to_delivery(row) for row in standing]
         await self._tell([delivery for delivery in deliveries if self._drags(delivery, now)], now)
@@ -129,7 +241,7 @@ class Rounds:
         if delivery.state is not State.SUBMITTED:
             return None
         if task := task_of(delivery.ticket):
-            reminder = None if delivery.is_withdrawn else reminder_due(task, delivery.expires_at, now)
+            reminder = None if delivery.desired in UNWANTED else reminder_due(task, delivery.expires_at, now)
             return reminder.value if reminder else None
         since = delivery.submitted_at or now
         return "review_slow" if now >= since + self.books.patience(delivery.account).review_alert else None
@@ -161,7 +273,7 @@ class Rounds:
         *,
         ends_attempts: bool = False,
         waits: bool = False,
-        alert: str | None = None,
+        report: Callable[[Unit, Sequence[Delivery]], None] | None = None,
         most: int | None = None,
     ) -> int:
         """Bring the keeper's event to every delivery that meets the condition, or to the first so many, in groups.
@@ -178,7 +290,6 @@ class Rounds:
             def operation(unit: Unit, group: Sequence[int] = group) -> int:
                 if not (waits or has_turn(unit, KEEPING)):
                     return 0
-                now = self.books.world.now()
                 query = select(DELIVERY).where(DELIVERY.c.id.in_(group), condition).order_by(DELIVERY.c.id)
                 met = [to_delivery(row) for row in unit.connection.execute(query).mappings()]
                 changes = [
@@ -187,14 +298,32 @@ class Rounds:
                     if (event := event_for(delivery)) is not None
                 ]
                 if ends_attempts:
-                    end_attempts(unit, now, [(change.before.id, change.before.epoch, None) for change in changes])
-                for ended in self.books.change_all(unit, changes, KEEPER):
-                    if alert and ended.state in ENDED:
-                        write_alert(unit, now, alert, ended)
+                    self.books.end_attempts(unit, [_ended_attempt(change) for change in changes])
+                afters = self.books.change_all(unit, changes, KEEPER)
+                if report:
+                    report(unit, [after for after in afters if after.state in ENDED])
                 return len(changes)
 
             changed += await self.books.database.write(operation)
         return changed
+
+
+def _ended_attempt(change: Change) -> tuple[DeliveryId, int, NotSent | None]:
+    is_proven = isinstance(change.event, LeaseLapsed) and not change.event.has_begun
+    return change.before.id, change.before.epoch, NotSent(reason="never_began") if is_proven else None
+
+
+def _report_orphans(unit: Unit, ended: Sequence[Delivery]) -> None:
+    for delivery in ended:
+        write_alert(unit, delivery.updated_at, "cancelled.original_not_live", delivery)
+
+
+def _report_missed(unit: Unit, ended: Sequence[Delivery]) -> None:
+    """Alert once for each post, whatever number of its instants and accounts were missed."""
+    missed = Counter(delivery.key.post for delivery in ended)
+    for post, number in missed.items():
+        facts = {"post": post, "number": str(number)}
+        tell(unit, ended[0].updated_at, "occurrences_missed", post, facts)
 
 
 def _outwaited(delivery: Delivery) -> ExpiryPassed:

@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 from publisher.domain import outcome
 from publisher.domain.account import AccountId, LoginId, Platform
-from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.delivery import Attempt, Delivery, Desired, Look, State
 from publisher.domain.outcome import Finding, Outcome, Receipt, Removal, Ticket
 from publisher.domain.post import OccurrenceKey, Post, PostId
 from publisher.domain.rendition import DeliveryId, Fingerprint, Rendition
@@ -47,7 +47,7 @@ HEALTH = table_of(tables.HealthRow)
 _PLAIN = (
     "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",
     "epoch", "looks", "refusals", "failures", "deaths", "doubt_since", "submitted_at", "verified_at", "claimed_url",
-    "was_claimed", "was_resent", "is_withdrawn", "is_retract_ordered", "floors", "floors_done",
+    "was_resent", "last_first_call_at", "floors", "floors_done",
 )  # fmt: skip
 """Columns that are the domain's fields as they are."""
 
@@ -67,6 +67,7 @@ def to_delivery(row: RowMapping) -> Delivery:
         platform=Platform(row["platform"]),
         login=LoginId(row["login"]),
         state=state or State.HELD,
+        desired=Desired(row["desired"]),
         rendition=Fingerprint(row["rendition"]),
         follows=PostId(row["follows"]) if row["follows"] else None,
         receipt=_receipt(row),
@@ -87,6 +88,8 @@ def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
     }
     if after.state is not before.state:
         changed["state"] = after.state.value
+    if after.desired is not before.desired:
+        changed["desired"] = after.desired.value
     if after.rendition != before.rendition:
         changed["rendition"] = after.rendition
     if after.receipt != before.receipt:

@@ -7,13 +7,14 @@ would load that dialect at every start, which costs a command a twentieth of a s
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, Text, UniqueConstraint, false, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ZERO = {"server_default": "0"}
+FALSE = {"server_default": false()}
 """Of columns that came later: what rows get that an earlier version writes."""
 
 
@@ -95,7 +96,7 @@ class RenditionRow(SQLModel, table=True):
 class LoginRow(SQLModel, table=True):
     """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
 
-    `floors_until` is for the further floors of a post that has begun.
+    `floors_until` is for the further floors of a post that has begun, `reads_until` for reads.
     """
 
     __tablename__: ClassVar[str] = "login"
@@ -104,6 +105,7 @@ class LoginRow(SQLModel, table=True):
     rests_until: datetime = Field(sa_type=Instant)
     routine_until: datetime = Field(sa_type=Instant)
     floors_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
+    reads_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
 
 
 class DeliveryRow(SQLModel, table=True):
@@ -136,13 +138,7 @@ class DeliveryRow(SQLModel, table=True):
             "id",
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
-        Index(
-            "suspects_by_login",
-            "login",
-            "due_at",
-            "id",
-            sqlite_where=text("state = 'due' AND deaths >= 2"),
-        ),
+        Index("repeated_by_account", "post", "account", "due_at", sqlite_where=text("label != 'once'")),
         Index(
             "next_by_state",
             "state",
@@ -202,16 +198,18 @@ class DeliveryRow(SQLModel, table=True):
     is_by_word: bool = False
     ticket: str | None = Field(default=None, sa_type=Text)
     claimed_url: str | None = None
-    was_claimed: bool = False
     was_resent: bool = False
-    is_withdrawn: bool = False
-    is_retract_ordered: bool = False
+    desired: str = Field(default="as_filed", sa_column_kwargs={"server_default": "as_filed"})
+    last_first_call_at: datetime | None = Field(default=None, sa_type=Instant)
     floors: int = Field(default=0, sa_column_kwargs=ZERO)
     floors_done: int = Field(default=0, sa_column_kwargs=ZERO)
 
 
 class AttemptRow(SQLModel, table=True):
-    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for."""
+    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for.
+
+    `ended_confirmed` says that the clock was confirmed when `ended_at` was written.
+    """
 
     __tablename__: ClassVar[str] = "attempt"
     __table_args__ = (
@@ -231,6 +229,7 @@ class AttemptRow(SQLModel, table=True):
     since: datetime = Field(sa_type=Instant)
     intended_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    ended_confirmed: bool = Field(default=False, sa_column_kwargs=FALSE)
     outcome: str | None = None
     detail: str | None = Field(default=None, sa_type=Text)
     floor: int = Field(default=0, sa_column_kwargs=ZERO)

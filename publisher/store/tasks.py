@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import Delivery, Desired, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import KEEPER, RECONCILER, RETRACTOR, Actor, Ruled, Stopped
 from publisher.domain.outcome import HoldReason, Rejected, Submitted
@@ -16,6 +16,8 @@ from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, read_row, subject_of, write_audit
 from publisher.store.rows import DELIVERY, MEDIA, RENDITION, read_rendition, to_delivery
+
+_WANTED = [Desired.AS_FILED.value, Desired.EDITED.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Tasks:
         query = (
             select(DELIVERY, RENDITION.c.body)
             .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
-            .where(stands(DELIVERY, State.SUBMITTED), DELIVERY.c.is_withdrawn.is_(False))
+            .where(stands(DELIVERY, State.SUBMITTED), DELIVERY.c.desired.in_(_WANTED))
             .order_by(DELIVERY.c.expires_at, DELIVERY.c.id)
         )
 

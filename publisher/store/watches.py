@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, up
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import Actor, Role
-from publisher.domain.outcome import Finding, Gone, Missing, Reach, Sighting
+from publisher.domain.outcome import Finding, Gone, Missing, RateLimited, Reach, Sighting
 from publisher.domain.post import PostId
 from publisher.domain.reach import OLDEST, is_worth_reading
 from publisher.domain.rendition import DeliveryId, marker_for
@@ -20,6 +20,7 @@ from publisher.store.ledger import clear_alerts, read_row, tell, write_look
 from publisher.store.modes import modes_in_force
 from publisher.store.outbox import Doubt
 from publisher.store.parcels import last_parcels
+from publisher.store.rests import keep_back_calls, resting_logins
 from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, REACH, SIGHTING, WATCH, to_attempt, to_delivery, to_look
 from publisher.store.tables import EPOCH
 from publisher.store.turns import has_turn
@@ -58,7 +59,12 @@ class Watches:
         now = self.books.world.now()
         known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
         modes = modes_in_force(self.books, unit.connection)
-        speaking = (account for account, mode in modes.items() if mode is not Mode.OFF)
+        resting = resting_logins(unit.connection, now)
+        speaking = (
+            account
+            for account, mode in modes.items()
+            if mode is not Mode.OFF and self.books.terms[account].account.login not in resting
+        )
         due = [account for account in speaking if known.get(account, now) <= now][:limit]
         for account in due:
             turn = {"next_at": now + self.books.terms[account].traits.watch_every}
@@ -67,6 +73,12 @@ class Watches:
             else:
                 unit.connection.execute(insert(WATCH).values(account=account, **turn))
         return due
+
+    async def keep_back(self, account: AccountId, limit: RateLimited) -> None:
+        """Keep to a limit that a read of an account met."""
+        login, usual = self.books.terms[account].account.login, self.books.patience(account).look_first
+        now = self.books.world.now()
+        await self.books.database.write(lambda unit: keep_back_calls(unit, login, limit, now, usual))
 
     async def worth_reading(self, account: AccountId) -> Sequence[Delivery]:
         """Give the live posts of an account whose reach should be read now."""
@@ -122,6 +134,7 @@ class Watches:
         return await self.books.database.write(lambda unit: self._compare(unit, account, seen))
 
     def _compare(self, unit: Unit, account: AccountId, seen: Sequence[Sighting]) -> list[Doubt]:
+        seen = list({item.remote_id: item for item in seen}.values())  # a list may show a post twice
         maybe_ours = _maybe_ours(unit, account)
         self._note_strangers(unit, account, [item for item in seen if not maybe_ours(item)])
         since = self._reaches_back_to(seen)
@@ -195,6 +208,9 @@ class Watches:
         def operation(unit: Unit) -> Delivery:
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
             write_look(unit, delivery.id, delivery.attempts, asked_at, finding)
+            if isinstance(finding, RateLimited):
+                usual = self.books.patience(delivery.account).look_first
+                keep_back_calls(unit, delivery.login, finding, self.books.world.now(), usual)
             if delivery.state is not State.PUBLISHED or delivery.version != doubt.delivery.version:
                 return delivery
             if isinstance(finding, Gone) or self._is_missed(unit, delivery):

@@ -41,11 +41,19 @@ TRAITS = Traits(
 
 @dataclass(slots=True)
 class StillWorld(World):
-    """A world in which time passes only when told to. Whoever sleeps wakes when the clock has been moved far enough."""
+    """A world in which time passes only when told to. Whoever sleeps wakes when the clock has been moved far enough.
+
+    Its clock is confirmed from the start; `is_synchronised` is what its kernel says of it.
+    """
 
     clock: datetime = START
     jumped: timedelta = timedelta()
+    is_synchronised: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.doubt_clock()
+        self.confirm_clock(self.clocks())
 
     def now(self) -> datetime:
         return self.clock
@@ -57,8 +65,11 @@ class StillWorld(World):
         while self.clock < instant:
             await self._moved.wait()
 
+    def is_kernel_synchronised(self) -> bool:
+        return self.is_synchronised
+
     def jump(self, by: timedelta) -> None:
-        """Set the clock, ahead or back, without any time passing."""
+        """Set the clock, ahead or back, without any time passing: it is in doubt then."""
         self.jumped += by
         self.pass_time(by)
 
@@ -67,6 +78,13 @@ class StillWorld(World):
         self.clock += duration
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+
+
+def confirmed_world() -> World:
+    """Give the real world, with its clock confirmed: no platform need be asked."""
+    world = World()
+    world.confirm_clock(world.clocks())
+    return world
 
 
 @dataclass(slots=True)

@@ -117,6 +117,10 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 failpoint=books.world.die_here,
                 allow=allowed_hosts(account, studio.settings),
                 may_go=partial(_may_go, Outbox(books)),
+                begin=partial(_begin, books),
+                is_clock_confirmed=books.world.is_clock_confirmed,
+                hear_date=books.world.hear_date,
+                now=books.world.now,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])
@@ -150,8 +154,13 @@ def _secret(account: Account, settings: Settings, known: dict[str, str]) -> Mapp
     return found
 
 
+def _begin(books: Books, parcel: Parcel) -> None:
+    """Write down that a call begins. Raises OSError; then it may not."""
+    books.calls.begin(parcel.delivery, parcel.attempt)
+
+
 async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:
-    """Ask the books once more before a call whose preparation took so long that people may have stopped it.
+    """Ask once more whether a call may begin whose intent is so old that people may have stopped it.
 
     A clock that was set back meanwhile cannot tell how long that was.
     """

@@ -12,6 +12,7 @@ from publisher.domain.delivery import WorkerId
 from publisher.domain.terms import Terms
 from publisher.settings import Settings
 from publisher.store.books import Books
+from publisher.store.call_record import CallRecord
 from publisher.store.engine import Database, open_engine
 from publisher.store.home import here
 from publisher.store.journal import Journal
@@ -57,12 +58,14 @@ async def open_with(
     if sends:
         await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal, world.now())
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
+    calls = CallRecord(journal.with_name("calls.log"), world.boot()) if sends else CallRecord()
     try:
         if sends and database.is_shared:
             database.home = await database.read(here)
-        yield Books(database=database, terms=terms, worker=worker_of(settings))
+        yield Books(database=database, terms=terms, worker=worker_of(settings), calls=calls)
     finally:
         await database.close()
+        calls.close()
 
 
 def worker_of(settings: Settings) -> WorkerId:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,8 @@ from publisher.testing.conformance import Spot, Standing
 
 ACCOUNT, KEY = "police-site", "a-key-that-nobody-else-knows"
 REFUSALS = {"captcha": (403, "person_needed"), "expire_token": (401, "bad_signature")}
-UNKNOWN_KINDS = {("list", "reorder")}
+UNKNOWN_KINDS = {("list", "reorder"), ("list", "rewrite")}
+"""A read by name is no list."""
 STALE = timedelta(minutes=5)
 
 
@@ -182,7 +184,8 @@ class Receiver:
             return
         if kind == "delay":
             await asyncio.sleep(fault["seconds"])
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *(f"{k}: {v}" for k, v in headers.items())]
+        dated = {"Date": format_datetime(self.now(), usegmt=True), "Content-Length": len(body), **headers}
+        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in dated.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         if kind == "drip":
             for letter in body[:-1]:

@@ -1,6 +1,7 @@
 """The transport in use, against a raw socket: what may be called unsent, and what never."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import ASK_CAP, CREATE_CAP, LoginHttp
+from adapters._http import ASK_CAP, CREATE_CAP, FreshConnections, LoginHttp, _Network
 from publisher.contract import Call, Reply, Upload
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.outcome import NotSent, Unknown
@@ -253,6 +254,129 @@ async def test_lease_over_writes_no_byte_f15():
     assert platform.received == [b""]
 
 
+class SlowNetwork(_Network):
+    """A network whose way to the host takes until it is let through."""
+
+    def __init__(self):
+        self.wanted, self.open = asyncio.Event(), asyncio.Event()
+
+    async def connect_tcp(self, *where, **how):
+        self.wanted.set()
+        await self.open.wait()
+        return await super().connect_tcp(*where, **how)
+
+
+@pytest.mark.parametrize("slow", ["turn", "connection"])
+async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(slow):
+    """I14, I16: what people stop before the first byte does not leave, however long the way there takes."""
+    allowed, network, begun = [True], SlowNetwork(), []
+    asked = asyncio.Event()
+
+    async def may_go(_parcel):
+        asked.set()
+        return allowed[0]
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(may_go=may_go, begin=begun.append, transport=FreshConnections(network))
+        if slow == "turn":
+            await http._turn.acquire()
+        call = asyncio.create_task(http.create(post(platform.url), PARCEL))
+        if slow == "connection":
+            await network.wanted.wait()
+        else:
+            await asyncio.sleep(0)
+        allowed[0] = False
+        network.open.set()
+        if slow == "turn":
+            http._turn.release()
+        assert await call == NotSent(reason="stopped")
+        if slow == "connection":
+            await platform.ended.wait()
+    assert b"".join(platform.received) == b""
+    assert begun == []
+
+
+async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
+    """The record comes after every question and before every byte."""
+    seen = []
+
+    async def may_go(_parcel):
+        seen.append("asked")
+        return True
+
+    async with wire(answering(OK)) as platform:
+        http = http_for(
+            may_go=may_go, begin=lambda parcel: seen.append(("begun", parcel.attempt, platform.received[:]))
+        )
+        assert isinstance(await http.create(post(platform.url), PARCEL), Reply)
+    assert seen == ["asked", "asked", ("begun", 1, [])]
+
+
+async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
+    """A full disk keeps the call's line from being written: no byte leaves, and nothing is in doubt."""
+
+    def refuse(_parcel):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        answer = await http_for(begin=refuse).create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="not_recorded")
+    assert platform.received == [b""]
+
+
+async def test_clock_set_while_connecting_writes_no_byte_f61():
+    """F60, F61: a clock that is set, with the connection already made, lets no creating call begin."""
+    confirmed = [True]
+
+    def set_the_clock(name: str) -> None:
+        if name == "http.after_connect":
+            confirmed[0] = False
+
+    async def listen(reader, _writer):
+        await reader.read()
+
+    async with wire(listen) as platform:
+        http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
+        answer = await http.create(post(platform.url), PARCEL)
+        await platform.ended.wait()
+    assert answer == NotSent(reason="clock_doubted")
+    assert platform.received == [b""]
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\n", [("Wed, 25 Nov 2026 01:00:00 GMT", 100.0)]),
+        (b"Date: Wed, 25 Nov 2026 01:00:00 GMT\r\nAge: 7\r\n", []),
+        (b"", []),
+    ],
+    ids=["dated", "from-a-cache", "undated"],
+)
+async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
+    """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
+    told = []
+    async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
+        http = http_for(is_clock_confirmed=lambda: False, hear_date=lambda *facts: told.append(facts))
+        assert isinstance(await http.ask(post(platform.url)), Reply)
+    assert told == heard
+
+
+async def test_the_date_of_a_cut_reply_is_not_heard():
+    """What was cut short proves nothing, its head included."""
+    told = []
+    cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
+    async with wire(answering(cut)) as platform:
+        await http_for(hear_date=lambda *facts: told.append(facts)).ask(post(platform.url))
+    assert told == []
+
+
 async def test_host_guard_f95():
     """F95: a host that is not allowed is not even connected to."""
     async with wire(answering(OK)) as platform:
@@ -364,6 +488,48 @@ async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_it
     calls = [first, first, other, other] if "is_repeatable" in change else [first, first, other]
     replies = numbers(await asyncio.gather(*map(http.ask, calls)))
     assert sorted(replies) == list(range(1, len(calls) + 1))
+
+
+def too_many(calls, *headers):
+    """Answer the first calls with 429 and these headers, and the others well; note each."""
+    waiting = list(headers)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(request.url.path)
+        await asyncio.sleep(0)
+        return httpx.Response(429, headers=waiting.pop(0)) if waiting else httpx.Response(200, json={})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [("90", 90), ("Tue, 24 Nov 2026 04:01:00 GMT", 60), ("31536000", 86400)],
+)
+async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f26_i15(header, rest):
+    """F26, I15: what waits for its turn behind a 429 is not sent, post or read; a day is the longest rest."""
+    calls, clock = [], [100.0]
+    transport = too_many(calls, {"retry-after": header})
+    http = http_for(transport=transport, monotonic=lambda: clock[0], now=lambda: NOON)
+    first, *others = await asyncio.gather(
+        http.ask(post("http://localhost/1")),
+        http.ask(post("http://localhost/2")),
+        http.create(post("http://localhost/3"), replace(PARCEL, start_by=1e9)),
+    )
+    assert (first.status, others, calls) == (429, [NotSent(reason="resting")] * 2, ["/1"])
+    clock[0] += rest - 1
+    assert await http.ask(post("http://localhost/4")) == NotSent(reason="resting")
+    clock[0] += 1
+    assert (await http.ask(post("http://localhost/5"))).status == 200
+    assert calls == ["/1", "/5"]
+
+
+async def test_a_limit_without_an_end_or_on_a_creating_call_stops_no_read_f27():
+    """F26, F27: reads go on after it, as they end the doubts of the login; the core keeps back the posts."""
+    calls = []
+    http = http_for(transport=too_many(calls, {"retry-after": "90"}, {}))
+    assert (await http.create(post("http://localhost/1"), PARCEL)).status == 429
+    assert [(await http.ask(post(f"http://localhost/{number}"))).status for number in (2, 3)] == [429, 200]
 
 
 async def test_creating_calls_never_share_a_reply():

@@ -156,14 +156,19 @@ async def test_only_our_own_floor_is_ours(tieba, parcel):
     assert isinstance(await adapter.find(parcel), Published)
     desk.router.post(PAGE).mock(return_value=thread(said(PID, "遇到可疑电话，请拨打96110。")))
     assert await adapter.find(parcel) == Lookalike(remote_id=PID, url=SEEN_URL)
+    for cut in (SECOND[:12] + "…", "遇到可疑电话，请拨…", "遇到可疑电话，请拨打96"):
+        desk.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
+        assert await adapter.find(parcel) == Lookalike(remote_id=PID, url=SEEN_URL)
 
 
 async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, parcel):
     """F53: absence needs the last page; a thread that does not end proves nothing."""
     adapter, desk = tieba
-    other = said("150000000009", "别的楼层", 3)
-    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
+    other, later = said("150000000009", "别的楼层", 3), said("150000000010", "别的楼层", 4)
+    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(later)])
     assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
+    assert await adapter.find(parcel) == Unknown(reason="tieba_list_incomplete")
     desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(said(PID, SECOND))])
     assert isinstance(await adapter.find(parcel), Published)
     desk.router.post(PAGE).mock(side_effect=lambda _request: thread(other, has_more=1))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from publisher.domain.outcome import Reach, Receipt, Sighting, Unknown
+from publisher.domain.outcome import RateLimited, Reach, Receipt, Sighting, Unknown
 from tests.adapters.fakes_tieba import (
     LIST,
     MADE,
@@ -67,7 +67,7 @@ async def test_threads_that_are_gone_or_strange_are_left_out(tieba):
     [
         (httpx.Response(503), "server_error"),
         (httpx.Response(200, html="<html>"), "bad_reply"),
-        (httpx.Response(200, json={"error_code": "239103"}), "tieba_239103"),
+        (httpx.Response(200, json={"error_code": "110001"}), "tieba_110001"),
     ],
 )
 async def test_trouble_ends_the_reading(bench, answer, reason):
@@ -79,6 +79,20 @@ async def test_trouble_ends_the_reading(bench, answer, reason):
     assert len(asked) == 1
     desk.router.post(PAGE).mock(side_effect=[page(**FIGURES), *[answer] * 3])
     assert await adapter.measure_reach(receipts(3)) == {TID: REACH}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "rest"),
+    [
+        (httpx.Response(200, json={"error_code": "239103"}), "tieba_239103", timedelta(minutes=10)),
+        (httpx.Response(429, headers={"retry-after": "90"}), "tieba_429", timedelta(seconds=90)),
+    ],
+)
+async def test_a_limit_ends_the_reading_and_is_told_f26(bench, answer, code, rest):
+    """F26: where Tieba wants no more calls, no thread is asked for after that, and the login is to rest."""
+    adapter, desk = desk_for(bench)
+    desk.router.post(PAGE).mock(side_effect=[page(**FIGURES), answer])
+    assert await adapter.measure_reach(receipts(3)) == RateLimited(code=code, until=desk.now + rest)
 
 
 async def test_few_threads_at_a_time(tieba):

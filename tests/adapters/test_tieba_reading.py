@@ -15,6 +15,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Rejected,
     Submitted,
@@ -32,6 +33,7 @@ from tests.adapters.fakes_tieba import (
     OLD,
     PAGE,
     RECEIPT,
+    STANDING,
     TBS,
     TEXT,
     TID,
@@ -176,6 +178,37 @@ async def test_same_words_without_marker_f54_f56(tieba, parcel):
     assert await adapter.find(parcel) == Lookalike(remote_id=TID, url=f"{WEB}/p/{TID}")
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [("警惕“退款…", ""), ("警惕“退款…", "不转…"), ("警惕“退款客服”诈骗", "不转"), ("", "不转账、不透露验…")],
+)
+async def test_a_shortened_thread_goes_to_a_person_f54(tieba, parcel, title, text):
+    """F54: a list that cuts title or abstract, the marker with it, shows no absence."""
+    adapter, desk = tieba
+    desk.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
+    assert await adapter.find(parcel) == Lookalike(remote_id=TID, url=f"{WEB}/p/{TID}")
+
+
+@pytest.mark.parametrize(("title", "text"), [("警惕“退款…", "别的内容"), (f"{TITLE}第二期", ""), ("警惕", "")])
+async def test_a_common_beginning_is_no_likeness_f55(tieba, parcel, title, text):
+    """F55: a thread whose title begins like ours and goes on differently, or says too little, is no match."""
+    adapter, desk = tieba
+    desk.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
+    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+
+
+async def test_a_list_that_shows_threads_twice_f53(tieba, parcel):
+    """F53: ours shown twice is found once; pages that repeat each other never end, and prove nothing."""
+    adapter, desk = tieba
+    ours, other = entry(TID, TITLE, TEXT), entry("10990000003")
+    desk.router.get(LIST).mock(side_effect=[threads(ours, ours, OLD)])
+    finding = await adapter.find(parcel)
+    assert isinstance(finding, Submitted)
+    for replies in ([threads(other, other, OLD)], [threads(other, has_more=1), threads(other, OLD)]):
+        desk.router.get(LIST).mock(side_effect=replies)
+        assert await adapter.find(parcel) == Unknown(reason="tieba_list_incomplete")
+
+
 async def test_what_belongs_to_others_is_not_ours_f55(tieba, parcel):
     """F55: the same words of an earlier time, or of another delivery, are no match."""
     adapter, desk = tieba
@@ -231,6 +264,24 @@ async def test_probe_f43(tieba):
     assert isinstance(await adapter.probe(), Blocked)
     desk.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})
     assert isinstance(await adapter.probe(), CredentialExpired)
+
+
+@pytest.mark.parametrize("spot", [TBS, STANDING, FORUM, LIST])
+async def test_a_limit_before_the_thread_keeps_it_back_f26(tieba, parcel, spot):
+    """F26: a 429 on the way to the creating call is its answer, with the time to come back; no call follows it."""
+    adapter, desk = tieba
+    desk.router.get(spot).respond(429, headers={"retry-after": "90"})
+    limit = RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
+    answer = await (adapter.find(parcel) if spot == LIST else adapter.publish(parcel))
+    assert answer == limit
+    assert str(desk.requests[-1].url).startswith(spot)
+
+
+async def test_a_limit_on_a_removal_is_told_f26(tieba):
+    """F26: a deletion that is answered with 429 is asked for again at that time."""
+    adapter, desk = tieba
+    desk.router.post(DELETE).respond(429, headers={"retry-after": "90"})
+    assert await adapter.retract(RECEIPT) == RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
 
 
 async def test_user_name_as_identity(bench, parcel):

@@ -192,6 +192,25 @@ async def test_a_limit_is_kept_f26_f27(webhook, parcel):
         assert await adapter.publish(parcel) == expected
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda adapter, parcel: adapter.find(parcel),
+        lambda adapter, _parcel: adapter.follow_up(Ticket(number="1001")),
+        lambda adapter, _parcel: adapter.retract(receipt()),
+        lambda adapter, _parcel: adapter.probe(),
+        lambda adapter, _parcel: adapter.recent(),
+        lambda adapter, _parcel: adapter.measure_reach([receipt()]),
+    ],
+)
+async def test_a_limit_that_a_read_meets_is_told_f26(webhook, parcel, read):
+    """F26: a read or removal that is answered with 429 says until when the receiver wants no call."""
+    adapter, desk = webhook
+    desk.router.route(url__startswith=URL).respond(429, headers={"retry-after": "90"})
+    limit = RateLimited(code="webhook_rate_limited", until=NOON + timedelta(seconds=90))
+    assert await read(adapter, parcel) == limit
+
+
 async def test_another_account_is_told_apart_f38(webhook, parcel):
     """An answer in another account's name blocks, and is never adopted by a read."""
     adapter, desk = webhook

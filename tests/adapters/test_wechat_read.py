@@ -14,6 +14,7 @@ from publisher.domain.outcome import (
     Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Receipt,
     Rejected,
@@ -22,7 +23,7 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.rendition import Baseline
-from tests.adapters.fakes_wechat import LINK, NOW, SINCE, Scene, Tokens, error, item, other, page, parcel
+from tests.adapters.fakes_wechat import LINK, NOW, SINCE, Scene, Tokens, article, error, item, other, page, parcel
 
 TICKET = Ticket(number=json.dumps({"name": "9", "delivery": 7, "looks": 1}))
 RECEIPT = Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", live_at=NOW)
@@ -164,6 +165,43 @@ async def test_the_same_words_without_marker(scene):
     assert await scene.adapter.find(parcel()) == Lookalike(remote_id="A1", url=RECEIPT.url)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "警惕“退款…", "digest": ""},
+        {"title": "警惕“退款…", "digest": "冒充客服…"},
+        {"digest": "冒充客服退款的骗…全文"},
+        {"digest": ""},
+    ],
+)
+async def test_a_shortened_article_goes_to_a_person_f54(scene, changes):
+    """F54: a list that cuts title or digest and has lost the link shows no absence."""
+    scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
+    assert await scene.adapter.find(parcel()) == Lookalike(remote_id="A1", url=RECEIPT.url)
+
+
+async def test_a_digest_that_wechat_made_itself_is_compared_with_the_text_f54(scene):
+    """F54: without a summary of ours WeChat shows the first words of the content."""
+    scene.answers("freepublish/batchget", page(item("A1", content_source_url="", digest="客服请勿转账给任何…")))
+    bare = article(summary="", text="<section>客服：请勿转账给任何人，不透露验证码。</section>")
+    assert await scene.adapter.find(parcel(rendition=bare)) == Lookalike(remote_id="A1", url=RECEIPT.url)
+
+
+@pytest.mark.parametrize("changes", [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}])
+async def test_a_common_beginning_is_no_likeness_f55(scene, changes):
+    """F55: an article that goes on differently, or says too little, is no match."""
+    scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+
+
+async def test_a_list_that_shows_articles_twice_f53(scene):
+    """F53: ours is found once in a list that repeats its items, which by itself proves no absence nor a deletion."""
+    scene.answers("freepublish/batchget", page(item("A1"), item("A1"), total=2))
+    assert await scene.adapter.find(parcel()) == Published(receipt=RECEIPT)
+    scene.answers("freepublish/batchget", page(*[item("A1", is_deleted=True)] * 2, total=2))
+    assert await scene.adapter.find(parcel()) == Unknown(reason="wechat_list_incomplete")
+
+
 async def test_the_same_words_earlier(scene):
     """F55: the same words from before the attempt are no match."""
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, content_source_url="")))
@@ -214,6 +252,25 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
     """F52 F53: an error, a cut list, or one that moved between its pages is never an absence."""
     scene.answers("freepublish/batchget", *answers)
     assert await scene.adapter.find(parcel()) == Unknown(reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("freepublish/batchget", lambda adapter: adapter.find(parcel())),
+        ("freepublish/batchget", lambda adapter: adapter.recent()),
+        ("draft/get", lambda adapter: adapter.find(parcel())),
+        ("freepublish/get", lambda adapter: adapter.follow_up(TICKET)),
+        ("freepublish/getarticle", lambda adapter: adapter.retract(RECEIPT)),
+        ("stable_token", lambda adapter: adapter.probe()),
+    ],
+)
+async def test_a_limit_that_a_read_meets_is_told_f26(scene, path, read):
+    """F26: a 429 stands against every call of the login and is told with its end; one call met it."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
+    assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))
+    assert len(scene.asked(path)) == 1
 
 
 async def test_an_empty_list_where_there_should_be_one(scene):

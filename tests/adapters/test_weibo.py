@@ -29,6 +29,7 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import Baseline
 from publisher.messages import catalogue
+from tests.adapters.conftest import NOON
 
 UID = "1404376560"
 POST_ID = "5316149214569024"
@@ -37,6 +38,8 @@ TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。�
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 TIMELINE = "https://api.weibo.com/2/statuses/user_timeline.json"
 SHOW = "https://api.weibo.com/2/statuses/show.json"
+COUNT = "https://api.weibo.com/2/statuses/count.json"
+FULL_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
 NOT_THERE = httpx.Response(400, json={"error_code": 20101, "error": "target weibo does not exist!"})
 DESTROY = "https://api.weibo.com/2/statuses/destroy.json"
 TOKEN_INFO = "https://api.weibo.com/oauth2/get_token_info"
@@ -365,6 +368,47 @@ async def test_same_words_without_marker_f56(weibo, parcel):
     )
 
 
+@pytest.mark.parametrize(
+    "shown", ["【警惕“退款客服”诈骗】", "【警惕“退款…", "【警惕“退款客服”诈骗】不转… 全文：http://t.cn/A6abCDeF", "…"]
+)
+async def test_a_shortened_text_goes_to_a_person_f54(weibo, parcel, shown):
+    """F54: a list that shows the beginning of our words alone, its marker cut off, is no absence."""
+    adapter, desk = weibo
+    desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
+    assert isinstance(await adapter.find(parcel), Lookalike)
+
+
+@pytest.mark.parametrize("shown", ["【警惕“退款客服”诈骗】别的话", "【警惕“退款理赔…", "【警惕"])
+async def test_a_common_beginning_is_no_likeness_f55(weibo, parcel, shown):
+    """F55: a post that goes on differently within what is shown is not ours, nor is one of too few words."""
+    adapter, desk = weibo
+    desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
+    assert isinstance(await adapter.find(parcel), Missing)
+
+
+async def test_a_list_that_shows_posts_twice_f53(weibo, parcel):
+    """F53: ours shown twice is found once; an entry that takes another's place makes no list whole."""
+    adapter, desk = weibo
+    ours, other = status(POST_ID, TEXT), status(str(int(POST_ID) + 1), "别的")
+    desk.router.get(TIMELINE).mock(return_value=listing(ours, ours, OLD))
+    finding = await adapter.find(parcel)
+    assert (finding.receipt.remote_id, finding.has_seen_text) == (POST_ID, True)
+    newest = status(str(int(POST_ID) + 2), "别的")
+    for entries in ((newest, other, other, OLD), (other, OLD, OLD)):
+        desk.router.get(TIMELINE).mock(return_value=listing(*entries, total=len(entries)))
+        assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    desk.router.get(TIMELINE).mock(return_value=listing(other, other, total=2))
+    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+
+
+async def test_a_pinned_post_may_come_twice_f53(weibo, parcel):
+    """F53: an account's pinned post stands on top and in its own place; the rest still reaches back."""
+    adapter, desk = weibo
+    pinned, newer = (status(str(int(POST_ID) + number), "别的") for number in (3, 7))
+    desk.router.get(TIMELINE).mock(return_value=listing(pinned, newer, pinned, OLD))
+    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+
+
 async def test_what_belongs_to_others_is_not_ours_f55(weibo, parcel):
     """F55: the same words of an earlier time, or of another delivery, are no match."""
     adapter, desk = weibo
@@ -386,7 +430,7 @@ async def test_marker_on_an_older_post_goes_to_a_person(weibo, parcel):
     ("reply", "reason"),
     [
         (listing(status(POST_ID, TEXT, uid="1999999999"), OLD), "weibo_wrong_account"),
-        (httpx.Response(403, json={"error_code": 10023, "error": "x"}), "weibo_10023"),
+        (httpx.Response(403, json={"error_code": 10024, "error": "x"}), "weibo_10024"),
         (httpx.Response(200, html="<html>"), "bad_reply"),
         (httpx.Response(502), "server_error"),
         (httpx.Response(200, json={"statuses": None}), "bad_reply"),
@@ -414,7 +458,7 @@ async def test_list_that_cannot_be_read_f52(weibo, parcel, reply, reason):
         (httpx.Response(400, json={"error_code": 20101, "error": "x"}), Gone()),
         (httpx.Response(400, json={"error_code": 20102, "error": "x"}), Rejected(code="weibo_20102", reason="x")),
         (httpx.Response(403, json={"error_code": 10014, "error": "x"}), Rejected(code="weibo_10014", reason="x")),
-        (httpx.Response(403, json={"error_code": 10023, "error": "x"}), Unknown(reason="weibo_10023")),
+        (httpx.Response(403, json={"error_code": 10024, "error": "x"}), Unknown(reason="weibo_10024")),
         (httpx.Response(400, json={"error_code": 29999, "error": "x"}), Unknown(reason="weibo_29999")),
         (httpx.Response(200, json=status("1", "x")), Unknown(reason="weibo_no_id")),
         (httpx.Response(500), Unknown(reason="server_error")),
@@ -451,10 +495,41 @@ async def test_probe_f43(weibo, body, expected):
 async def test_deleted_post_is_gone_f48(weibo):
     """F48: a post that was seen and is not there any more is gone; a failed read is not."""
     adapter, desk = weibo
-    replies = [httpx.Response(400, json={"error_code": 20101}), httpx.Response(403, json={"error_code": 10023})]
+    replies = [httpx.Response(400, json={"error_code": 20101}), httpx.Response(403, json={"error_code": 10024})]
     desk.router.get(SHOW).mock(side_effect=replies)
     assert await adapter.follow_up(Ticket(number=POST_ID)) == Gone()
-    assert await adapter.follow_up(Ticket(number=POST_ID)) == Unknown(reason="weibo_10023")
+    assert await adapter.follow_up(Ticket(number=POST_ID)) == Unknown(reason="weibo_10024")
+
+
+@pytest.mark.parametrize(
+    ("reply", "limit"),
+    [
+        (httpx.Response(403, json={"error_code": 10022}), RateLimited(code="weibo_10022", until=FULL_HOUR)),
+        (httpx.Response(403, json={"error_code": 10023}), RateLimited(code="weibo_10023", until=FULL_HOUR)),
+        (
+            httpx.Response(429, headers={"retry-after": "90"}),
+            RateLimited(code="weibo_429", until=NOON + timedelta(seconds=90)),
+        ),
+        (httpx.Response(429), RateLimited(code="weibo_429", until=None)),
+    ],
+)
+@pytest.mark.parametrize(
+    "meeting",
+    [
+        (TIMELINE, lambda adapter, parcel: adapter.find(parcel)),
+        (TIMELINE, lambda adapter, _parcel: adapter.recent()),
+        (SHOW, lambda adapter, _parcel: adapter.follow_up(Ticket(number=POST_ID))),
+        (COUNT, lambda adapter, _parcel: adapter.measure_reach([_receipt()])),
+        (DESTROY, lambda adapter, _parcel: adapter.retract(_receipt())),
+        (TOKEN_INFO, lambda adapter, _parcel: adapter.probe()),
+    ],
+)
+async def test_a_limit_that_a_read_meets_is_told_f26_f27(weibo, parcel_of, meeting, reply, limit):
+    """F26, F27: what stands against all calls of the address or the user is told, whichever read met it."""
+    (adapter, desk), (address, read) = weibo, meeting
+    desk.router.route(url__startswith=address).mock(return_value=reply)
+    assert await read(adapter, parcel_of("weibo", text=TEXT, link=LINK)) == limit
+    assert len(desk.requests) == 1
 
 
 async def test_base_url_replaces_the_host(bench, parcel):

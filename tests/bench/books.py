@@ -6,15 +6,22 @@ from pathlib import Path
 
 from publisher.planning import reload
 from publisher.settings import load_settings
+from publisher.store.rounds import Rounds
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import Application, open_application
-from publisher.world import World
 
 
 @contextlib.asynccontextmanager
 async def application(folder: Path, *, sends: bool) -> AsyncIterator[Application]:
     """Open the whole on a workspace."""
-    async with open_application(await load_settings(folder), World(), sends=sends) as opened:
+    async with open_application(await load_settings(folder), confirmed_world(), sends=sends) as opened:
         yield opened
+
+
+async def ripen_all(rounds: Rounds) -> None:
+    """Make due whatever has come due: one round leaves some of a long backlog for the next."""
+    while await rounds.ripen():
+        pass
 
 
 async def file_schedule(folder: Path) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
+from email.utils import formatdate
 
 BEIJING = timezone(timedelta(hours=8))
 DAY = 86400
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
 
     def _reply(self, body: bytes) -> None:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head += f"Date: {formatdate(usegmt=True)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.transport.close()
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from books import ripen_all
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
@@ -54,7 +55,7 @@ async def fill(url: str, folder: Path) -> None:
     names = list(books.terms)
     for number in range(POSTS):
         await file_posts(Registry(books), post_of(f"post-{number}", names, now))
-    await Rounds(books).ripen()
+    await ripen_all(Rounds(books))
     await books.database.close()
 
 

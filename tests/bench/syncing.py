@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from books import application, file_schedule
+from books import application, file_schedule, ripen_all
 from figures import Figure, median
 from rig import double, schedule_of, workspace
 from sqlalchemy import Engine, event
@@ -61,7 +61,7 @@ def _counted(folder: Path) -> tuple[int, str]:
 
 async def _lone_intent(folder: Path) -> float:
     async with application(folder, sends=True) as opened:
-        await opened.rounds.ripen()
+        await ripen_all(opened.rounds)
         seconds = []
         for lease in await opened.outbox.claim(ACCOUNTS):
             began = time.perf_counter()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from books import application, file_schedule
+from books import application, file_schedule, ripen_all
 from figures import Figure, in_turn
 from rig import double, schedule_of, workspace
 
@@ -52,7 +52,7 @@ def measure(contest: Callable[[Path], Coroutine[Any, Any, float]], posts: int, b
 async def deliver_all(folder: Path) -> float:
     """Deliver all that is filed. Returns seconds from the first claim to the last receipt."""
     async with application(folder, sends=True) as opened:
-        await opened.rounds.ripen()
+        await ripen_all(opened.rounds)
         began = time.perf_counter()
         taken = await deliver_due(opened.outbox, opened.adapters, AT_ONCE, asyncio.Event())
         seconds = time.perf_counter() - began

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checker.database import Rows, rows_of_server
-from workspace import CANARY, REPEATING, TIGHT_EXPIRES
+from workspace import CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
     from campaign import Campaign
@@ -129,19 +129,26 @@ def _seconds(value: str | int) -> float:
 def _plan(campaign: "Campaign") -> dict[str, Any]:
     now = time.time()
     written = campaign.workspace.written
-    repeating = list(_repeating(campaign))
+    repeating, minutely = list(_repeating(campaign)), list(_minutely(campaign))
     return {
         "began_at": now - campaign.seconds,
         "faults_end_at": campaign.calm_since or now,
         "ended_at": now,
+        "outages": [{"scope": "all", "from": begins, "to": ends} for begins, ends in campaign.outages],
+        "clocks": [{"from": one.begins, "to": one.ends, "ahead": one.ahead} for one in campaign.clocks],
         "duties": [
-            *(_duty(campaign, entry, account) for entry in written for account in entry.accounts),
+            *(_duty(campaign, entry, account) for entry in written for account in (*entry.accounts, *entry.left_out)),
             *({"post": post, "occurrence": instant, "account": account} for post, instant, account in repeating),
+            *(_minutely_duty(campaign, instant, account) for _post, instant, account in minutely),
         ],
         "versions": [
             {
                 "sha256": hashlib.sha256(version.text.encode()).hexdigest(),
-                "duties": [*([one.id, "once", name] for one in version.entries for name in one.accounts), *repeating],
+                "duties": [
+                    *([post, "once", account] for post, account in version.duties),
+                    *repeating,
+                    *(minutely if version.is_minutely else ()),
+                ],
             }
             for version in campaign.workspace.versions
         ],
@@ -154,6 +161,23 @@ def _repeating(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
     for account in workspace.repeating_accounts:
         for day in range(DAYS_AHEAD):
             yield REPEATING, (workspace.repeats_at + timedelta(days=day)).isoformat(), account
+
+
+def _minutely(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
+    """Name what is filed of the post that repeats each minute."""
+    workspace = campaign.workspace
+    first, last = workspace.minutes or (None, None)
+    while first and last and first <= last:
+        yield from ((MINUTELY, first.isoformat(), account) for account in workspace.repeating_accounts)
+        first += timedelta(minutes=1)
+
+
+def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str, Any]:
+    """The outage covers all instants; of these the last one is wanted."""
+    last = campaign.workspace.minutes[1].isoformat() if campaign.workspace.minutes else ""
+    end = "published" if instant == last else "expired"
+    known = {"post": MINUTELY, "occurrence": instant, "account": account, "due": instant, "end": end}
+    return {**known, "max_late": MINUTELY_LATE}
 
 
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:

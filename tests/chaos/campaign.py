@@ -23,6 +23,7 @@ from typing import Any
 
 import click
 from artefacts import RESENDS, save
+from checker.history import Stamps, WrongClock
 from figures import figures_of, record, tell
 from glance import BELIEVED, HEARD, KNOWN, LATE, NEXT, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
@@ -31,7 +32,7 @@ from options import Options, options_of
 from people import People
 from platforms import Platforms, start_platforms
 from publisher_process import DaemonError, Publisher, broken
-from troubles import blanks, crowds, rules
+from troubles import blanks, crowds, excerpts, rules
 from verdicts import Finding, check, findings_of, write
 from workspace import MANY, Workspace, design
 
@@ -42,7 +43,7 @@ COMPLETE, COMPLETE_IF_BUSY = 100, 300
 WAVES = 4
 PER_WAVE = 10000
 MOMENT = "at a random moment"
-FREEZE, FULL = "(slept)", "(disk full)"
+FREEZE, FULL, CLOCK = "(slept)", "(disk full)", "(clock wrong)"
 MOST_TOLD = 40
 AFTERWORK = 45.0
 LAST_LASTS = 1.2
@@ -61,6 +62,8 @@ PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
 SHORTEST = 5.0
 """Seconds over which the posts of a wave fall due at least."""
+MISSED_AHEAD, MISSED_BY = 12.0, 3.0
+"""Seconds that a daemon needs to file what repeats each minute before it falls due, and by which it is missed."""
 STILL, LONGEST_REST = 75.0, 420.0
 """Seconds without any change after which a campaign does not wait longer, unless a look is still to come; and seconds
 after which it waits for nothing else."""
@@ -93,6 +96,7 @@ class Campaign:
     spent: int = 0
     began_at: float = field(default_factory=time.monotonic)
     calm_since: float = 0.0
+    outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
     deck: Deck = field(init=False)
     dealing: threading.Lock = field(default_factory=threading.Lock)
@@ -114,6 +118,11 @@ class Campaign:
     @property
     def publisher(self) -> Publisher:
         return self.publishers[0]
+
+    @property
+    def clocks(self) -> Sequence[WrongClock]:
+        """Give the times in which the hosts' clock was wrong."""
+        return [one for publisher in self.publishers for one in publisher.clocks]
 
     @property
     def kills(self) -> int:
@@ -282,9 +291,24 @@ class Campaign:
         click.echo(told, err=True)
         return is_reached
 
+    def _miss_some(self) -> None:
+        """Let no daemon run while a post falls due that repeats each minute, twice."""
+        first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        if (first - datetime.now(UTC)).total_seconds() < MISSED_AHEAD:
+            first += timedelta(minutes=1)
+        last = first + timedelta(minutes=1)
+        self.workspace.minutes = first, last
+        self.workspace.write()
+        self.publisher.file(ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0)
+        began = time.time()
+        time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))
+        self.outages.append((began, time.time()))
+
     def _settle(self) -> Verdict:
         """Let nothing go wrong any more, a last daemon of each worker finish, and judge."""
         self.fired = self.platforms.fired()
+        if self.is_rough and self.kills >= LARGE and not self.options.seconds:
+            self._miss_some()
         self.platforms.calm()
         self.calm_since = time.time()
         self._put_off()
@@ -312,22 +336,24 @@ class Campaign:
             now = dict(books.rows(STATES))
             if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
                 return
-            until_next = max(0.0, books.count(NEXT) / MICRO - time.time())
+            until_next = min(max(0.0, books.count(NEXT) / MICRO - time.time()), LONGEST_REST)
             if now != before or until_next > 0:
                 before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
                 latest = max(latest, moved_at)
 
     def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Give what the books say of calls: the account by the platform's name, an instant, and more."""
-        identities = self.task.identities
+        identities, true = self.task.identities, Stamps(tuple(self.clocks))
         for account, instant, *more in self.publisher.books.rows(query):
-            yield (identities[account], instant / MICRO, *more)
+            yield (identities[account], true.micros(instant), *more)
 
 
 def _told_as(kill: Kill, *, is_reached: bool) -> str:
     """Say what became of a daemon; one that did not fall asleep, or had no full disk, was only killed."""
     if kill.deed == "full" and is_reached:
         return FULL
+    if kill.deed == "clock":
+        return CLOCK
     if kill.deed == "freeze" and (is_reached or kill.point is None):
         return FREEZE
     return kill.point if kill.point and is_reached else MOMENT
@@ -397,7 +423,9 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         if is_rough:
             named = [(account.platform, account.identity) for account in workspace.accounts.values()]
             troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
-        platforms.furnish(workspace.accounts.values(), troubles)
+            troubles += excerpts(dice, named, options.lost)
+        accepts_repeats = is_rough and options.seed % 2 == 1
+        platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
         way = broken(options.bug)

@@ -57,6 +57,8 @@ def figures_of(
         "lost": str(len(verdict.lost)),
         "wrong": str(len(verdict.wrong) + len(verdict.early)),
         "refused": f"{verdict.refused} by the platforms, each explained by a fault",
+        "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
+        "held, share": f"{100 * verdict.held.total() / max(1, len(campaign.wanted)):.1f} %",
         "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(verdict.held.items())) or "0",
         "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",
         "seconds": str(round(lasted)),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
-STATES = "SELECT state, count(*) FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY state"
-OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
+STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
+OPEN = """SELECT post, account, state, follows FROM delivery WHERE post LIKE 'post-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
 NEXT = """SELECT coalesce(max(next_at), 0) FROM delivery
 WHERE state IN ('unknown', 'submitted', 'retry_wait', 'retracting')"""
@@ -18,15 +18,19 @@ NOT_LIVE = """SELECT post, account FROM delivery
 WHERE state IN ('held', 'failed', 'expired', 'cancelled', 'retracted', 'removed')"""
 FINISHED = """SELECT post FROM delivery GROUP BY post
 HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
-BEGUN = """SELECT post FROM delivery WHERE post NOT LIKE 'daily-%' GROUP BY post
+BEGUN = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
 HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
 AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
 LATE = "SELECT count(*) FROM delivery WHERE state = 'due' AND due_at < {now}"
 ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retry_wait')"
-IN_DOUBT = "SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')"
+IN_DOUBT = """SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')
+AND post LIKE 'post-%'"""
+OPEN_OUTCOME = """SELECT post, account FROM delivery WHERE state IN ('unknown', 'submitted', 'sending')
+AND post LIKE 'post-%'"""
+HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reason = 'edited'"
 IN_HAND = """SELECT post, account, state FROM delivery
-WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post NOT LIKE 'daily-%'"""
-LIVE = "SELECT post, account FROM delivery WHERE state = 'published'"
+WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'post-%'"""
+LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
 HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
 BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
 PAUSED = "SELECT scope FROM pause"

@@ -43,11 +43,15 @@ EVE_SECONDS, ON_THE_EVE = 1.0, 2.7
 with its lease still its own, when the shortest-lived posts have expired and orders have long been in force."""
 AWAKE = 5.5
 """Seconds for which a daemon that does not sleep outlives such an instant: time to be refused and to try again."""
+AHEAD = (8 * 3600.0, 8 * 3600.0, 3 * 3600.0, -8 * 3600.0)
+"""Seconds by which a host's clock is ahead: by more than a campaign lasts, so that each instant tells its clock."""
+WRONG_LASTS = (2.5, 5.0)
+"""Seconds for which a daemon lives under such a clock: time for the looks that would show an absence too soon."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
-TROUBLES = {"kill": 0.84, "freeze": 0.12, "full": 0.04}
-TROUBLES_IF_BUSY = {"kill": 0.94, "freeze": 0.04, "full": 0.02}
-TROUBLES_IN_BRIEF = {"kill": 0.4, "freeze": 0.55, "full": 0.05}
+TROUBLES = {"kill": 0.82, "freeze": 0.12, "full": 0.04, "clock": 0.02}
+TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.04, "full": 0.02, "clock": 0.01}
+TROUBLES_IN_BRIEF = {"kill": 0.38, "freeze": 0.5, "full": 0.05, "clock": 0.07}
 """What happens in a life before its end, and in which share; where there are very many lives, a small one is enough."""
 MOMENT_SHARE = 0.2
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
@@ -71,8 +75,9 @@ class Kill:
     """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work.
 
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
-    it dies a while after that. `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep
-    shortly before a post is due, at the instant `asleep_at` by the clock, or that it outlives that instant.
+    it dies a while after that. With the deed `clock` the host's clock is `ahead` by so many seconds all its life.
+    `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep shortly before a post is due,
+    at the instant `asleep_at` by the clock, or that it outlives that instant.
     """
 
     point: str | None = None
@@ -80,6 +85,7 @@ class Kill:
     after: float = 0.0
     deed: str = "kill"
     lasts: float = 0.0
+    ahead: float = 0.0
     order: str = ""
     is_eve: bool = False
     asleep_at: float = 0.0
@@ -176,6 +182,8 @@ class Deck:
                 return self._sleep(after, may_order=may_order)
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
+            case "clock" if self.workers == 1:
+                return Kill(after=self.dice.uniform(*WRONG_LASTS), deed="clock", ahead=self.dice.choice(AHEAD))
             case _:
                 return None
 

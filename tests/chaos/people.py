@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from glance import BEGUN, FINISHED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, PAUSED
+from glance import BEGUN, FINISHED, HELD_EDITED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, OPEN_OUTCOME, PAUSED
 from workspace import HOTLINES, Entry
 
 if TYPE_CHECKING:
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 2.5
 HANDS = 4
 """People who clear up at once."""
-MOST_RETRACTED = 3
+MOST_RETRACTED, MOST_RULED = 3, 12
 ERRANDS = (
     "pause",
     "retract_begun",
     "withdraw_begun",
     "edit_begun",
+    "edit_in_doubt",
+    "leave_out_in_doubt",
+    "strike_in_doubt",
+    "rule_edited",
     "retract_in_doubt",
     "change_hotline",
     "by_hand",
@@ -110,6 +114,49 @@ class People:
             self.hand_out()
         return entry is not None
 
+    def _in_doubt(self) -> tuple[Entry, str] | None:
+        """Find a post, and an account on which nobody knows what became of it, that nobody has laid hands on."""
+        rows = sorted(set(self.campaign.publisher.books.rows(OPEN_OUTCOME)))
+        found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+        if not found:
+            return None
+        post, account = self.dice.choice(found)
+        self.touched.add(post)
+        return next(entry for entry in self.campaign.workspace.entries if entry.id == post), account
+
+    def _edit_in_doubt(self) -> bool:
+        """Another title, while the outcome of a call with the old one is open."""
+        if found := self._in_doubt():
+            found[0].edits += 1
+            self.edited.add(found[0].id)
+            self.hand_out()
+        return found is not None
+
+    def _leave_out_in_doubt(self) -> bool:
+        """The account is taken out of the post, unless it is the only one: what is live stays, nothing else goes."""
+        if (found := self._in_doubt()) and len(found[0].accounts) > 1:
+            entry, account = found
+            entry.accounts = tuple(name for name in entry.accounts if name != account)
+            entry.left_out = (*entry.left_out, account)
+            self.campaign.wanted[entry.id, account] = "published|cancelled|expired"
+            self.hand_out()
+        return found is not None
+
+    def _strike_in_doubt(self) -> bool:
+        """The post is taken out of the schedule."""
+        if found := self._in_doubt():
+            self._want(found[0], "published|cancelled|expired")
+            self.campaign.workspace.struck.add(found[0].id)
+            self.hand_out()
+        return found is not None
+
+    def _rule_edited(self) -> bool:
+        """Let the old words go where an edit has stopped them, as a person may decide."""
+        rows = sorted(set(self.campaign.publisher.books.rows(HELD_EDITED)))
+        for post, account in rows[:MOST_RULED]:
+            self.campaign.publisher.rule(post, account, "resend")
+        return bool(rows)
+
     def _retract_in_doubt(self) -> bool:
         rows = sorted(set(self.campaign.publisher.books.rows(IN_DOUBT)))
         return self._retract([row for row in rows if row[0] not in self.touched | self.campaign.untouchable])
@@ -157,6 +204,10 @@ ERRAND: dict[str, Callable[[People], bool]] = {
     "retract_begun": People._retract_begun,
     "withdraw_begun": People._withdraw_begun,
     "edit_begun": People._edit_begun,
+    "edit_in_doubt": People._edit_in_doubt,
+    "leave_out_in_doubt": People._leave_out_in_doubt,
+    "strike_in_doubt": People._strike_in_doubt,
+    "rule_edited": People._rule_edited,
     "retract_in_doubt": People._retract_in_doubt,
     "change_hotline": People._change_hotline,
     "by_hand": People._by_hand,

@@ -37,16 +37,21 @@ class Platforms:
         """Where publisher finds them: behind the network that cannot be trusted, where there is one."""
         return self.network_url or str(self.client.base_url)
 
-    def furnish(self, accounts: Iterable[Account], rules: Iterable[Mapping[str, Any]]) -> None:
+    def furnish(
+        self, accounts: Iterable[Account], rules: Iterable[Mapping[str, Any]], *, accepts_repeats: bool
+    ) -> None:
         """Make the accounts, give each an older post made by hand, as an empty list never proves absence, and let
         things go wrong by these rules.
 
         The platforms' own guard against repetition is off: the campaign asks whether we need it. Weibo shows as many
         posts as are made here in the time of a doubt, as it does where an account posts a few times an hour, and grants
-        everybody what it grants to businesses.
+        everybody what it grants to businesses. In some campaigns WeChat `accepts_repeats`: a draft that is submitted
+        again, and a key that is sent again, make another post.
         """
         granted = {"*": ["biz"]}
         self._post("settings", {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN, "weibo_grants": granted})
+        if accepts_repeats:
+            self._post("settings", {"wechat_repeats": "accept", "wechat_consume": "finish"})
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
             known = {"platform": account.platform, "account": account.identity}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import order
+from checker.history import WrongClock
 from glance import IN_SENDING, Books
 from kills import Kill
 
@@ -57,6 +58,7 @@ class Publisher:
     orders: list[dict[str, str]] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
+    clocks: list[WrongClock] = field(default_factory=list)
     log: Path = field(init=False)
     books: Books = field(init=False)
 
@@ -69,13 +71,16 @@ class Publisher:
 
         `meanwhile` is what somebody does while it sleeps.
         """
-        daemon = self.start(kill.switch)
+        began = time.time()
+        daemon = self.start(kill.switch, kill.ahead)
         try:
             self._await_begin(daemon)
             is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
         finally:
             self.measure(daemon)
             daemon.kill()
+            if kill.ahead:
+                self.clocks.append(WrongClock(begins=began, ends=time.time(), ahead=kill.ahead))
         is_full = kill.deed == "full"
         if daemon.wait() != -signal.SIGKILL and not is_full:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
@@ -115,12 +120,13 @@ class Publisher:
             return False
         return True
 
-    def start(self, failpoints: str = "") -> subprocess.Popen[bytes]:
+    def start(self, failpoints: str = "", ahead: float = 0.0) -> subprocess.Popen[bytes]:
         self.starts += 1
+        way = (sys.executable, str(HERE / "with_clock.py"), str(ahead), *self.broken[1:]) if ahead else self.broken
         self.mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as told:
             return subprocess.Popen(
-                [*(self.broken or PUBLISHER), "-C", str(self.folder), "run"],
+                [*(way or PUBLISHER), "-C", str(self.folder), "run"],
                 stdout=told,
                 stderr=told,
                 env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
@@ -157,6 +163,11 @@ class Publisher:
 
     def resume(self, scope: str) -> None:
         self._order("resume", scope=scope)
+
+    def rule(self, post: str, account: str, ruling: str) -> None:
+        asked = time.time()
+        self._say("rule", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", way=self.broken)
+        self.orders.append(order("rule", asked, post=post, account=account))
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()

@@ -73,6 +73,8 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "delay", "seconds": SLOWER}),
     (6, {"kind": "empty_list"}),
     (2, {"kind": "reorder"}),
+    (1, {"kind": "reorder", "how": "twice"}),
+    (1, {"kind": "reorder", "how": "again"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
 )
 LISTS = {
@@ -82,6 +84,9 @@ LISTS = {
 }
 BLANKS, BLANK_SHARE = 6, 0.3
 """So many lists in a row come empty, on so many of the accounts of a campaign in which much goes wrong."""
+EXCERPTS, EXCERPT_SHARE = 12, 0.06
+"""So many lists in a row show no more than the first characters of a text, on so many of those accounts."""
+ENDINGS = ("…", "...全文", "")
 CROWDS, CROWD_SHARE = 8, 0.6
 """At most so many of its first creating calls are one too many, every other time, on so many of those accounts: what
 may only go out right away meets that as well, and must end as expired instead of waiting."""
@@ -148,6 +153,15 @@ def blanks(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> I
         if dice.random() < min(share, BLANK_SHARE):
             rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
             yield {**rule, "times": BLANKS, "fault": {"kind": "empty_list"}}
+
+
+def excerpts(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
+    """Give rules by which the lists of an account, named by platform and identity, show short texts for a while."""
+    for platform, identity in accounts:
+        if dice.random() < min(2 * share, EXCERPT_SHARE):
+            cut = {"characters": dice.randint(20, 28), "ending": dice.choice(ENDINGS)}
+            rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
+            yield {**rule, "times": EXCERPTS, "fault": {"kind": "rewrite", "how": "excerpt", **cut}}
 
 
 def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:

@@ -39,6 +39,9 @@ PROMPT_SHARE, PROMPT_LATE = 0.05, 1
 """Others may be claimed so many seconds late at most."""
 TIGHT_AHEAD = timedelta(seconds=20)
 REPEATING = "daily-1"
+MINUTELY, MINUTELY_TITLE = "minute-1", "每分钟提醒"
+"""What repeats while nothing gets through; its words are in no other post."""
+MINUTELY_LATE = 600
 HALF_A_DAY = timedelta(hours=12)
 EPOCH = datetime.fromtimestamp(0, UTC)
 BEIJING = timezone(timedelta(hours=8))
@@ -117,6 +120,8 @@ class Entry:
     prompt: bool = False
     edits: int = 0
     due: datetime | None = None
+    left_out: tuple[str, ...] = ()
+    """Accounts that were taken out of it."""
 
     @property
     def id(self) -> str:
@@ -136,6 +141,11 @@ class Entry:
         return f"警惕“退款客服”诈骗第{self.number:04d}期"
 
     @property
+    def edited_title(self) -> str:
+        """The title as it stands now; what was asked for at first begins it."""
+        return f"{self.title}（更正{self.edits}）" if self.edits else self.title
+
+    @property
     def summary(self) -> str:
         return f"凡自称{self.number:04d}号客服要求转账退款的都是诈骗，请挂断"
 
@@ -151,10 +161,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One schedule that was handed out."""
+    """One schedule that was handed out, and what of posts that go out once it named, by post and account."""
 
     text: str
-    entries: Sequence[Entry]
+    duties: Sequence[tuple[str, str]]
+    is_minutely: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,7 +181,10 @@ class Workspace:
     finished: set[str] = field(default_factory=set)
     pictures: dict[str, str] = field(default_factory=dict)
     """The SHA-256 of each post's picture, by the post."""
+    struck: set[str] = field(default_factory=set)
     repeats_at: datetime = EPOCH
+    minutes: tuple[datetime, datetime] | None = None
+    """The first and the last instant of what repeats each minute, if anything does."""
     repeating_edits: int = 0
     base_url: str = ""
     database: str | None = None
@@ -232,8 +246,14 @@ class Workspace:
     def write(self) -> None:
         """Hand the schedule out as it is now. Posts that have gone out everywhere leave it, as staff clear up."""
         kept = {entry.follows for entry in self.entries if entry.follows}
-        entries = [entry for entry in self.written if entry.id in kept or entry.id not in self.finished]
-        version = Version(text="\n".join([*map(_table, entries), self._repeating()]), entries=entries)
+        gone = self.struck | (self.finished - kept)
+        entries = [entry for entry in self.written if entry.id not in gone]
+        minutely = [self._minutely()] if self.minutes else []
+        version = Version(
+            text="\n".join([*map(_table, entries), self._repeating(), *minutely]),
+            duties=[(entry.id, name) for entry in entries for name in entry.accounts],
+            is_minutely=bool(minutely),
+        )
         self.versions.append(version)
         for folder in self.folders:
             _replace(folder / "schedule.toml", version.text)
@@ -241,7 +261,8 @@ class Workspace:
     def mass_sent(self) -> Iterator[tuple[str, str]]:
         """Name what followers are notified of, by post and account."""
         for entry in (entry for entry in self.entries if entry.urgent):
-            yield from ((entry.id, name) for name in entry.accounts if self.accounts[name].platform == "wechat")
+            names = (*entry.accounts, *entry.left_out)
+            yield from ((entry.id, name) for name in names if self.accounts[name].platform == "wechat")
 
     @property
     def repeating_accounts(self) -> list[str]:
@@ -256,6 +277,17 @@ class Workspace:
             f'[[post]]\nid = "{REPEATING}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
             f'title = "每日提醒"\nbody = "{body}"\ncron = "0 {hour} * * *"\nto = {accounts}\n'
             f'[post.data]\nsummary = "{body}"\n'
+        )
+
+    def _minutely(self) -> str:
+        """A post that repeats each minute, for as long as an outage lasts."""
+        first, last = self.minutes or (EPOCH, EPOCH)
+        return (
+            f'[[post]]\nid = "{MINUTELY}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
+            f'title = "{MINUTELY_TITLE}"\nbody = "{MINUTELY_TITLE}"\ncron = "* * * * *"\nfrom = {_instant(first)}\n'
+            f"until = {_instant(last + timedelta(seconds=30))}\nto = {json.dumps(self.repeating_accounts)}\n"
+            f'max_late = "{MINUTELY_LATE}s"\n'
+            f'[post.data]\nsummary = "{MINUTELY_TITLE}"\n'
         )
 
 
@@ -365,7 +397,7 @@ def _table(entry: Entry) -> str:
         "template": kind,
         "author": "zhang",
         "level": "orange",
-        "title": entry.title,
+        "title": entry.edited_title,
         "body": entry.body + "转账前请先拨打反诈专线核实。" * entry.edits,
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),

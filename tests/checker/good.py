@@ -8,7 +8,16 @@ from tests.checker.stories import ONLY, STORIES, TOMORROW
 
 FEWEST, MOST = 4, 9
 SOON = 1.0
-HOMES = {"absent": "wechat", "absent twice": "weibo", "edited": "weibo", "expired": "tieba", "refused": "wechat"}
+HOMES = {
+    "absent": "wechat",
+    "absent twice": "weibo",
+    "edited": "weibo",
+    "expired": "tieba",
+    "refused": "wechat",
+    "edited in doubt": "weibo",
+    "left out in doubt": "weibo",
+    "clock set ahead": "wechat",
+}
 """Where the stories of a full run play that differ from platform to platform."""
 
 

@@ -64,6 +64,9 @@ class Scene:
         self.outages: list[Row] = []
         self.approvals: list[Row] = []
         self.last_intent: dict[str, float] = {}
+        self.schedule: dict[str, Row] = {}
+        self.ahead = 0.0
+        self.clocks: list[Row] = []
         self._post_by_hand("welcome", before=FAR)
 
     def wait(self, seconds: float | None = None) -> None:
@@ -71,12 +74,30 @@ class Scene:
 
     @property
     def micro(self) -> int:
-        return round(self.now * 1_000_000)
+        """What the hosts' clock shows."""
+        return round((self.now + self.ahead) * 1_000_000)
+
+    def set_clock(self, ahead: float) -> None:
+        """Set the hosts' clock; what they write down carries it from now on."""
+        if self.ahead:
+            self.clocks[-1]["to"] = iso(self.now)
+        if ahead:
+            self.clocks.append({"from": iso(self.now), "to": iso(self.now + FAR), "ahead": ahead})
+        self.ahead = ahead
 
     # --- the books ---
 
     def accept(self, text: str, deliveries: list[Row]) -> None:
         """A new version of the schedule, and what it files."""
+        for row in deliveries:
+            post = self.schedule.setdefault(row["post"], {"title": self._body(row)["title"], "to": []})
+            post["to"] += [row["account"]] if row["account"] not in post["to"] else []
+        tables = (
+            f"[[post]]\nid = {json.dumps(name)}\ntitle = {json.dumps(post['title'], ensure_ascii=False)}\n"
+            f"to = {json.dumps(post['to'])}\n"
+            for name, post in self.schedule.items()
+        )
+        text = "\n".join([f"# {text}", *tables])
         sha = digest(text)
         self.rows["schedule"].append(
             {"id": len(self.rows["schedule"]) + 1, "accepted_at": self.micro, "sha256": sha, "text": text}
@@ -86,6 +107,15 @@ class Scene:
             self._file(delivery)
         known = [(one["post"], one["label"], one["account"]) for one in self.rows["delivery"]]
         self.issues.append({"sha256": sha, "duties": [list(key) for key in known]})
+
+    def edit(self, row: Row, *, title: str | None = None, is_left_out: bool = False) -> None:
+        """Staff change a post, or take an account out of it, and the new version is accepted."""
+        post = self.schedule[row["post"]]
+        post["title"] = title or post["title"]
+        if is_left_out:  # with nobody left its table would name nobody
+            post["to"] = [name for name in ACCOUNTS if name != row["account"]]
+        self.accept(f"edit of {row['post']} at {self.now}", [])
+        self.wait(2.0)
 
     def draft(self, post: str, account: str, *, due: float, **more: Any) -> Row:
         """A delivery to be filed, with its frozen words and what was asked for."""
@@ -106,7 +136,7 @@ class Scene:
             "login": f"login/{account}", "state": "pending", "version": 1, "revision": revision,
             "rendition": fingerprint, "due_at": round(due * 1e6), "expires_at": round((due + FAR) * 1e6),
             "max_late": 7_200_000_000, "next_at": None, "follows": None, "reason": None, "attempts": 0, "epoch": 0,
-            "remote_id": None, "is_by_word": False, "is_withdrawn": False, "is_retract_ordered": False,
+            "remote_id": None, "is_by_word": False, "desired": "as_filed",
             "floors": len(body.get("floors", ())), "floors_done": 0, **more,
         }  # fmt: skip
         duty = {
@@ -219,12 +249,22 @@ class Scene:
             attempt |= {"outcome": outcome, "detail": json.dumps(detail)}
 
     def call(
-        self, row: Row, *, acts: bool = True, replies: bool = True, fault: str | None = None, endpoint: str = ""
+        self,
+        row: Row,
+        *,
+        acts: bool = True,
+        replies: bool = True,
+        fault: str | None = None,
+        endpoint: str = "",
+        began: float | None = None,
     ) -> Row:
-        """One creating call as the platform saw it; gives the post that it made, if it made one."""
+        """One creating call as the platform saw it; gives the post that it made, if it made one.
+
+        Its head may have been there long before the rest of it.
+        """
         self.wait(0.02)
         endpoint = endpoint or (FLOOR if row["floors_done"] else CREATING[row["platform"]])
-        seq = self.note("recv", row, endpoint, fault=fault)
+        seq = self.note("recv", row, endpoint, fault=fault, began=round(began or self.now, 6))
         made = self._make(row, **self.floor(row)) if acts else {}
         if made:
             self.note("act", row, endpoint, post_id=made["id"], call=seq, fault=fault)
@@ -335,6 +375,7 @@ class Scene:
     def artefacts(self) -> Artefacts:
         """Everything that the run left, a replay of it included."""
         self.wait(5.0)
+        self.set_clock(0.0)
         _bind(self.rows["audit"])
         found = Artefacts(
             lists={
@@ -357,7 +398,7 @@ class Scene:
     def _plan(self) -> Row:
         return {
             "began_at": iso(BEGAN), "ended_at": iso(self.now), "duties": self.duties, "versions": self.issues,
-            "outages": self.outages,
+            "outages": self.outages, "clocks": self.clocks,
         }  # fmt: skip
 
     def _status(self) -> list[Row]:

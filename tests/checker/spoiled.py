@@ -6,64 +6,23 @@ from typing import Any
 
 from tests.chaos.checker.reading import Artefacts
 from tests.chaos.checker.shaping import seconds
+from tests.checker import spoiled_orders as orders
+from tests.checker.pieces import (
+    acts_on,
+    add_entry,
+    attempts_of,
+    call_of,
+    copy_of,
+    duty_of,
+    entry_of,
+    row_of,
+    status_of,
+    told,
+)
 from tests.checker.scene import BEGAN, Row, iso
-from tests.checker.stories import STORIES
 
 Spoil = Callable[[Artefacts], None]
 HOUR = 3600_000_000
-
-
-def told(name: str) -> str:
-    """The id of the post that tells a story in the full run."""
-    return f"post-{list(STORIES).index(name) + 1}"
-
-
-def row_of(run: Artefacts, name: str, table: str = "delivery") -> Row:
-    assert run.rows
-    return next(row for row in run.rows[table] if row["post"] == told(name))
-
-
-def attempts_of(run: Artefacts, name: str) -> list[Row]:
-    assert run.rows
-    return [one for one in run.rows["attempt"] if one["delivery"] == row_of(run, name)["id"]]
-
-
-def acts_on(run: Artefacts, name: str, event: str) -> list[Row]:
-    assert run.rows
-    return [
-        one
-        for one in run.rows["audit"]
-        if one["subject"].startswith((f"{told(name)}@", f"{told(name)}#")) and one["event"] == event
-    ]
-
-
-def copy_of(run: Artefacts, name: str) -> Row:
-    wanted = row_of(run, name)["remote_id"]
-    return next(post for post in run.documents["posts"] if post["id"] == wanted)
-
-
-def duty_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["plan"]["duties"] if one["post"] == told(name))
-
-
-def status_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["status"] if one["post"] == told(name))
-
-
-def entry_of(run: Artefacts, post: Row, kind: str) -> Row:
-    return next(one for one in run.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
-
-
-def call_of(run: Artefacts, name: str) -> Row:
-    """The call that made what stands."""
-    seq = entry_of(run, copy_of(run, name), "act")["call"]
-    return next(one for one in run.lists["log"] if one["seq"] == seq)
-
-
-def add_entry(run: Artefacts, like: Row, **changes: Any) -> Row:
-    entry = {**like, "seq": len(run.lists["log"]) + 1, **changes}
-    run.lists["log"].append(entry)
-    return entry
 
 
 def again(run: Artefacts, name: str, **changes: Any) -> Row:
@@ -266,7 +225,7 @@ def called_after_expiry(run: Artefacts) -> None:
     duty_of(run, "Busy")["expires"] = iso(call_of(run, "Busy")["t"] - 1)
 
 
-def claimed_too_late(run: Artefacts) -> None:
+def called_too_late(run: Artefacts) -> None:
     duty_of(run, "Busy")["max_late"] = -10
 
 
@@ -606,9 +565,19 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         arrived_without_the_words,
         kept_picture_changed,
         floor_arrived_changed,
+        orders.edited_and_forgotten,
+        orders.asked_about_something_else,
+        orders.called_where_left_out,
+        orders.called_when_struck,
     ),
     "I5": (one_approval_short, approved_by_its_author, approved_twice_by_one, approval_taken_back),
-    "I6": (called_too_early, called_after_expiry, claimed_too_late),
+    "I6": (
+        called_too_early,
+        called_after_expiry,
+        called_too_late,
+        orders.began_after_its_expiry,
+        orders.missed_and_made_up_for,
+    ),
     "I7": (
         sent_again_after_one_look,
         sent_again_before_the_settle_time,
@@ -617,6 +586,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         sent_again_after_an_emptied_list,
         sent_again_after_a_list_emptied_among_others,
         sent_again_where_none_may,
+        orders.believed_a_clock_set_ahead,
         sent_though_written_as_not_sent,
         ruled_by_nobody,
         floor_sent_again_without_looks,
@@ -634,9 +604,14 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
     "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live),
     "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
     "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),
-    "I14": (called_under_a_pause, ordered_pause_forgotten),
+    "I14": (called_under_a_pause, ordered_pause_forgotten, orders.began_under_a_pause),
     "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),
-    "I16": (called_after_the_retraction, never_taken_down, floor_after_the_retraction),
+    "I16": (
+        called_after_the_retraction,
+        orders.called_though_withdrawn,
+        never_taken_down,
+        floor_after_the_retraction,
+    ),
     "I17": (filed_twice, filed_unasked),
     "I18": (an_entry_lost, last_entry_lost, an_order_not_written, an_entry_rewritten, the_end_cut_off, another_chain),
     "I19": (a_secret_found,),

@@ -116,6 +116,8 @@ def found_again(*, dies: bool) -> Story:
         scene.step(row, "Missing", "unknown", "reconciler")
         scene.look(row, "Unknown", reason="timeout")
         scene.step(row, "Unknown", "unknown", "reconciler")
+        scene.look(row, "RateLimited", code="weibo_429")
+        scene.step(row, "RateLimited", "unknown", "reconciler", reason="rate_limited")
         scene.look(row, "Published")
         _live(scene, row, post, "reconciler")
 
@@ -263,7 +265,7 @@ def expired(scene: Scene, row: Row) -> None:
 
 def poison(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
-    for after in ("due", "due", "held"):
+    for after in ("due", "held"):
         scene.claim(row)
         scene.wait(LEASE)
         scene.step(row, "LeaseLapsed", after, "keeper", reason="poison" if after == "held" else None)
@@ -273,14 +275,14 @@ def withdrawn(scene: Scene, row: Row) -> None:
     """Withdrawn before its time; the order is for the whole post."""
     scene.order("withdraw", post=row["post"])
     scene.write("person", "wang", "Withdrawn", row["post"], {"reason": "drill"})
-    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", is_withdrawn=True)
+    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", desired="cancelled")
 
 
 def _order_down(scene: Scene, row: Row) -> None:
     scene.wait(1)
     scene.order("retract", post=row["post"], account=row["account"])
     scene.write("person", "wang", "RetractOrdered", row["post"], {"reason": "drill"})
-    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", is_retract_ordered=True)
+    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", desired="taken_down")
 
 
 def retracted(scene: Scene, row: Row) -> None:
@@ -399,6 +401,81 @@ def edited(scene: Scene, row: Row) -> None:
     scene.step(row, "Revised", "held", "planner", reason="edited")
 
 
+def edited_in_doubt(scene: Scene, row: Row) -> None:
+    """An edit comes while nobody knows what became of the call: a person lets the old words go."""
+    _ripe(scene, row)
+    _lose(scene, row, acts=False)
+    scene.edit(row, title=f"警惕诈骗 {row['post']}（改）")
+    if row["platform"] == "tieba":
+        _absent(scene, row, "held", "absent")
+        return
+    _absent(scene, row, "held", "edited")
+    scene.wait(2)
+    scene.order("rule", post=row["post"], account=row["account"])
+    scene.step(row, "Ruled", "due", "person", by="wang", reason="the old words")
+    _go(scene, row)
+
+
+def left_out_in_doubt(scene: Scene, row: Row) -> None:
+    """Its account is taken out of the post while nobody knows what became of the call."""
+    _ripe(scene, row)
+    _lose(scene, row, acts=False)
+    scene.edit(row, is_left_out=True)
+    _absent(scene, row, "cancelled", "target_removed")
+
+
+def missed(scene: Scene, row: Row) -> None:
+    """Of two instants of a repeating post that an outage has covered only the newest goes out."""
+    name, account = f"{row['post']}-daily", row["account"]
+    dues = [scene.now + 1.0, scene.now + 3.0]
+    older, newer = (scene.draft(name, account, due=due, label=iso(round(due, 6))) for due in dues)
+    scene.accept(f"version with {name}", [older, newer])
+    begins = scene.now
+    scene.wait(6.0)
+    scene.outages.append({"scope": "all", "from": iso(begins), "to": iso(scene.now)})
+    scene.duty(older)["end"] = "expired"
+    scene.step(older, "ExpiryPassed", "expired", "keeper", reason="missed")
+    for one in (newer, row):
+        _ripe(scene, one)
+        _go(scene, one)
+
+
+def on_its_way(stop: str) -> Story:
+    """The first byte is there in time; the rest of it comes after a pause, or after the expiry."""
+
+    def story(scene: Scene, row: Row) -> None:
+        _ripe(scene, row)
+        if stop == "expiry":
+            row["expires_at"] = scene.micro + 3_000_000
+            scene.duty(row)["expires"] = iso(row["expires_at"] / 1e6)
+        attempt, began = _start(scene, row), scene.now + 0.1
+        scene.wait(0.5)
+        if stop == "pause":
+            scene.pause(f"post:{row['post']}")
+        scene.wait(3.5)
+        post = scene.call(row, began=began)
+        scene.end(attempt, "Published")
+        if stop == "pause":
+            scene.resume(f"post:{row['post']}")
+        row["floors"] = 0
+        _live(scene, row, post)
+
+    return story
+
+
+def clock_set_ahead(scene: Scene, row: Row) -> None:
+    """The hosts' clock is hours ahead; the settle time is waited for all the same."""
+    _ripe(scene, row)
+    _lose(scene, row, acts=False)
+    scene.set_clock(8 * 3600.0)
+    if row["platform"] == "tieba":
+        _absent(scene, row, "held", "absent")
+    else:
+        _absent(scene, row, "due", "absence_shown")
+        _go(scene, row)
+    scene.set_clock(0.0)
+
+
 def revised(scene: Scene, row: Row) -> None:
     """An edit before its time."""
     scene.step(row, "Revised", "pending", "planner")
@@ -444,6 +521,12 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "revised": (revised, "published"),
     "later": (kept_for_later, None),
     "floors": (floors, "published"),
+    "edited in doubt": (edited_in_doubt, "published"),
+    "left out in doubt": (left_out_in_doubt, "cancelled"),
+    "missed": (missed, "published"),
+    "paused on its way": (on_its_way("pause"), "published"),
+    "expired on its way": (on_its_way("expiry"), "published"),
+    "clock set ahead": (clock_set_ahead, "published"),
 }
 """Each story, and how it was meant to end."""
 ONLY = {"rewritten": "weibo", "mass send": "wechat", "floors": "tieba"}

@@ -20,7 +20,7 @@ OUTCOMES = {
     "Published", "Submitted", "Rejected", "RateLimited", "Busy", "CredentialExpired", "Blocked", "NotSent", "Unknown",
     None,
 }  # fmt: skip
-FINDINGS = {"Published", "Submitted", "Rejected", "Missing", "Lookalike", "Gone", "Unknown"}
+FINDINGS = {"Published", "Submitted", "Rejected", "Missing", "Lookalike", "Gone", "RateLimited", "Unknown"}
 
 
 @pytest.mark.parametrize("share", range(4))

@@ -21,10 +21,10 @@ Environment = Callable[[str, Sequence[str]], Path]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every test of this folder be a story: it needs what others wrote, from the network."""
+    """Mark all tests of this folder as long: they install what others wrote, from the network."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker("story")
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 
-from publisher.domain.delivery import ENDED, WAITING, Attempt, Delivery, Look, State
+from publisher.domain.delivery import ASKING, ENDED, UNWANTED, WAITING, Attempt, Delivery, Desired, Look, State
 from publisher.domain.errors import IllegalStepError
 from publisher.domain.events import (
     AbsenceShown,
@@ -40,6 +40,7 @@ from publisher.domain.outcome import (
     Rejected,
     Submitted,
     Unknown,
+    Unread,
 )
 from publisher.domain.rendition import Fingerprint
 from tests.domain.scene import (
@@ -60,7 +61,6 @@ from tests.domain.scene import (
     RECEIPTS,
     SERVER_DELAY,
     SETTLED,
-    TICK,
     TICKET,
     Books,
     Copy,
@@ -77,6 +77,7 @@ Step = tuple[str, Scene]
 WHOLE, PARTIAL, ALIKE, OTHER = "whole", "partial", "alike", "other"
 LOST = Unknown(reason="lost")
 UNREADABLE = Unknown(reason="unreadable")
+LIMITED = RateLimited(code="often", until=None)
 SUBMITTED = Submitted(ticket=TICKET, look_again_at=LATER)
 NOTHING_DONE: tuple[Outcome, ...] = (
     NotSent(reason="cannot_connect"),
@@ -107,7 +108,7 @@ class Moves:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._advanced: dict[tuple[Books, Event, Role, bool], Books | None] = {}
-        self._absent: dict[tuple[bool, tuple[tuple[str, bool], ...]], bool] = {}
+        self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
     def of(self, scene: Scene) -> Iterator[Step]:
@@ -134,6 +135,10 @@ class Moves:
         if scene.sleeper and not self._may_do_harm:
             scene = _forgotten(scene)
         state = scene.books.state
+        if state is not State.SENDING:
+            scene = scene._replace(is_unbegun=False)
+        if state is State.PUBLISHED or scene.books.desired in UNWANTED:
+            scene = scene._replace(is_edited=False)
         if state in WAITING or state is State.PUBLISHED:
             return scene._replace(looks=(), ended=SETTLED if scene.books.attempts else None)
         return scene
@@ -167,24 +172,27 @@ class Moves:
         for event in KEEPER_EVENTS:
             if after := self._bring(scene, event, Role.KEEPER):
                 yield f"keeper: {type(event).__name__}", _tidy(after)
-        if scene.lease == 0 and (after := self._bring(scene, LeaseLapsed(), Role.KEEPER)):
-            is_call = scene.books.state is State.SENDING
-            yield "keeper: LeaseLapsed", _overtake(after, ended=0 if is_call else scene.ended)
+        for has_begun in (True, False) if scene.is_unbegun else (True,):
+            lapsed = LeaseLapsed(has_begun=has_begun)
+            if scene.lease == 0 and (after := self._bring(scene, lapsed, Role.KEEPER)):
+                is_call = scene.books.state is State.SENDING
+                yield f"keeper: LeaseLapsed, begun {has_begun}", _overtake(after, ended=0 if is_call else scene.ended)
 
     def _order(self, scene: Scene) -> Iterator[Step]:
         for event in REVISIONS:
             if after := self._bring(scene, event, Role.PLANNER):
-                yield f"planner: Revised, started {event.has_started}", _tidy(after)
+                keeps_words = event.has_started or scene.books.state in {State.SENDING, State.SUBMITTED, State.UNKNOWN}
+                yield f"planner: Revised, started {event.has_started}", _tidy(after)._replace(is_edited=keeps_words)
         for order in ORDERS:
             if after := self._bring(scene, order, Role.PERSON):
                 yield f"person: {type(order).__name__}", _tidy(after)
 
     def _rule(self, scene: Scene) -> Iterator[Step]:
         """Rulings are true to the platform; only the wish to look again needs no knowledge."""
-        if scene.books.state is not State.HELD:
+        if scene.books.state not in {State.HELD, *ASKING}:
             return
         acts, live = can_still_act(scene, self.rules), is_live(scene)
-        if scene.books.is_retract_ordered:  # then a person is asked for all of it, not for a floor
+        if scene.books.desired is Desired.TAKEN_DOWN:  # then a person is asked for all of it, not for a floor
             live = is_any_live(scene)
         wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.books.has_ticket
         if live:
@@ -194,9 +202,12 @@ class Moves:
         for to in wishes:
             ruling = Ruled(to=to, reason="seen", receipt=_receipt(scene) if to is State.PUBLISHED else None)
             if after := self._bring(scene, ruling, Role.PERSON):
+                is_chosen = to is State.DUE and scene.books.asks_about_edit
+                after = after._replace(is_edited=scene.is_edited and not is_chosen)
                 yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
         if (live and not acts) and (after := self._bring(scene, Ruled(to=State.DUE, reason="removed"), Role.PERSON)):
-            yield "person: removes by hand, rules due", _resent_by_person(after)
+            is_edited = scene.is_edited and not scene.books.asks_about_edit
+            yield "person: removes by hand, rules due", _resent_by_person(after)._replace(is_edited=is_edited)
 
     def _work(self, scene: Scene) -> Iterator[Step]:
         books, worker = scene.books, scene.worker
@@ -209,7 +220,7 @@ class Moves:
             yield from self._intend(scene)
         elif worker.step == "intended":
             if self.rules.may_start(scene.lease):
-                yield "call starts", scene._replace(worker=_calling())
+                yield "call starts", scene._replace(worker=_calling(), is_unbegun=False)
             yield from self._settle(scene, NotSent(reason="start_by"))
         else:
             yield from self._call(scene, worker)
@@ -219,7 +230,8 @@ class Moves:
             yield "release", _tidy(after)
         if after := self._bring(scene, IntentWritten(), Role.DELIVERER):
             copies = tuple(copy for copy in scene.copies if copy.status != "refused")
-            yield "intent", after._replace(worker=Worker("intended"), looks=(), ended=None, copies=copies)
+            announced = after._replace(worker=Worker("intended"), looks=(), ended=None, copies=copies, is_unbegun=True)
+            yield "intent", announced
 
     def _call(self, scene: Scene, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":
@@ -253,7 +265,7 @@ class Moves:
             return
         yield "sleeper gives up", _without_sleeper(scene)
         if sleeper.step == "intended" and self.rules.may_start(-1):
-            yield "sleeper starts its call", scene._replace(sleeper=_calling())
+            yield "sleeper starts its call", scene._replace(sleeper=_calling(), is_unbegun=False)
         if sleeper.step == "calling":
             for made in _acts(scene, sleeper.fuse):
                 copies = (*scene.copies, made)
@@ -292,6 +304,7 @@ class Moves:
     def _list(self, scene: Scene) -> Iterator[Finding]:
         """Whatever one read of the account may show."""
         yield UNREADABLE
+        yield LIMITED
         yield self.rules.incomplete_look()
         yield self.rules.lookalike()
         if scene.beneath == "removed":
@@ -300,8 +313,8 @@ class Moves:
 
     def _found(self, scene: Scene, finding: Finding, role: Role) -> Iterator[Step]:
         """Store the look, then book it; absence is booked in its place once the looks show it."""
-        looked = scene._replace(looks=_stored(scene, finding, self.rules.settle))
-        if isinstance(finding, Missing) and self._shows_absence(looked):
+        looked = scene._replace(looks=_stored(scene, finding))
+        if isinstance(finding, Missing) and self._shows_absence(scene, finding):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceShown(may_resend=may_resend)
                 if after := self._bring(looked, shown, role, is_expired=is_expired):
@@ -310,14 +323,15 @@ class Moves:
         elif after := self._bring(_told(looked) if isinstance(finding, Submitted) else looked, finding, role):
             yield f"{role} finds {type(finding).__name__}", after
 
-    def _shows_absence(self, scene: Scene) -> bool:
-        key = (scene.ended is None, scene.looks)
+    def _shows_absence(self, scene: Scene, finding: Missing) -> bool:
+        """Ask the rule about the looks so far and the newest one, which is settled by the time since the call's end."""
+        newest, is_settled = _kind_of(finding), scene.ended is not None and scene.ended > self.rules.settle
+        key = (scene.ended is None, scene.looks, newest, is_settled)
         if key not in self._absent:
             ended_at = None if scene.ended is None else NOW
             attempt = Attempt(number=1, epoch=1, intended_at=BEFORE_CALL, ended_at=ended_at, since=BEFORE_CALL)
-            settle = self.rules.settle * TICK
-            looks = [_look(kind, NOW + settle + is_late * TICK) for kind, is_late in scene.looks]
-            self._absent[key] = self.rules.shows_absence(looks, attempt, settle)
+            looks = [_look(kind) for kind in (*scene.looks, newest)]
+            self._absent[key] = self.rules.shows_absence(looks, attempt, is_settled=is_settled)
         return self._absent[key]
 
 
@@ -352,8 +366,8 @@ def _delivery(books: Books, expires_at: datetime, floors: int) -> Delivery:
         attempts=books.attempts,
         refusals=books.refusals,
         was_resent=books.was_resent,
-        is_withdrawn=books.is_withdrawn,
-        is_retract_ordered=books.is_retract_ordered,
+        desired=books.desired,
+        reason=HoldReason.EDITED.value if books.asks_about_edit else None,
         ticket=TICKET if books.has_ticket else None,
         receipt=RECEIPTS[books.receipt] if books.receipt else None,
         doubt_since=NOW if books.is_doubted else None,
@@ -368,8 +382,8 @@ def _books(delivery: Delivery) -> Books:
         attempts=delivery.attempts,
         refusals=delivery.refusals,
         was_resent=delivery.was_resent,
-        is_withdrawn=delivery.is_withdrawn,
-        is_retract_ordered=delivery.is_retract_ordered,
+        desired=delivery.desired,
+        asks_about_edit=delivery.state is State.HELD and delivery.reason == HoldReason.EDITED,
         has_ticket=delivery.ticket is not None,
         receipt=delivery.receipt.remote_id if delivery.receipt else "",
         is_doubted=delivery.doubt_since is not None,
@@ -500,28 +514,29 @@ def _follow_up(scene: Scene) -> tuple[Finding, ...]:
             return Gone(), UNREADABLE
 
 
-def _stored(scene: Scene, finding: Finding, settle: int) -> tuple[tuple[str, bool], ...]:
-    """Keep of all looks what can matter: the last two whole ones, the last partial one, or that one showed something.
+def _kind_of(finding: Missing) -> str:
+    return WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
 
-    Of its instant it matters only whether it lies after the settle time.
-    """
-    telling = {look for look in scene.looks if look[0] in {ALIKE, OTHER}}
-    if not isinstance(finding, Missing | Unknown):
-        return tuple(sorted({*telling, (ALIKE if isinstance(finding, Lookalike) else OTHER, False)}))
-    if isinstance(finding, Unknown) or scene.ended is None or telling:
+
+def _stored(scene: Scene, finding: Finding) -> tuple[str, ...]:
+    """Keep of all looks what can matter: whether there were one or two whole ones, a partial one, or a telling one."""
+    telling = {look for look in scene.looks if look in {ALIKE, OTHER}}
+    if not isinstance(finding, Missing | Unread):
+        return tuple(sorted({*telling, ALIKE if isinstance(finding, Lookalike) else OTHER}))
+    if isinstance(finding, Unread) or scene.ended is None or telling:
         return scene.looks
-    kind = WHOLE if finding.back_to <= BEFORE_CALL else PARTIAL
-    same = [look for look in scene.looks if look[0] == kind]
-    others = [look for look in scene.looks if look[0] != kind]
-    kept = [*same, (kind, scene.ended > settle)][-2 if kind == WHOLE else -1 :]
+    kind = _kind_of(finding)
+    same = [look for look in scene.looks if look == kind]
+    others = [look for look in scene.looks if look != kind]
+    kept = [*same, kind][-2 if kind == WHOLE else -1 :]
     return tuple(sorted([*others, *kept]))
 
 
-def _look(kind: str, at: datetime) -> Look:
+def _look(kind: str) -> Look:
     findings: dict[str, Finding] = {
         WHOLE: Missing(back_to=LONG_AGO),
         PARTIAL: Missing(back_to=JUST_NOW),
         ALIKE: Lookalike(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url),
         OTHER: Published(receipt=OURS),
     }
-    return Look(attempt=1, at=at, finding=findings[kind])
+    return Look(attempt=1, at=NOW, finding=findings[kind])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.account import AccountId, LoginId, Platform
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import Delivery, Desired, State
 from publisher.domain.lifecycle import advance
 from publisher.domain.outcome import Lookalike, Missing, Published, Receipt, Ticket
 from publisher.domain.patience import Patience
@@ -53,8 +53,8 @@ class Books(NamedTuple):
     attempts: int = 0
     refusals: int = 0
     was_resent: bool = False
-    is_withdrawn: bool = False
-    is_retract_ordered: bool = False
+    desired: Desired = Desired.AS_FILED
+    asks_about_edit: bool = False
     has_ticket: bool = False
     receipt: str = ""
     is_doubted: bool = False
@@ -83,7 +83,8 @@ class Scene(NamedTuple):
     """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to.
 
     `copies` are of the floor that is being sent. `beneath` is what became of the post whose floor that is: live or
-    removed; without it the floor is the post itself.
+    removed; without it the floor is the post itself. `is_unbegun`: the call of the last intent has not started.
+    `is_edited`: the schedule has other words by now, and no person has chosen these.
     """
 
     books: Books = Books()
@@ -93,9 +94,11 @@ class Scene(NamedTuple):
     fuses: tuple[int, ...] = ()
     copies: tuple[Copy, ...] = ()
     ended: int | None = None
-    looks: tuple[tuple[str, bool], ...] = ()
+    looks: tuple[str, ...] = ()
     resends: int = 0
     beneath: str = ""
+    is_unbegun: bool = False
+    is_edited: bool = False
 
 
 Step = tuple[str, Scene]

@@ -9,17 +9,27 @@ from hypothesis import strategies as st
 
 from publisher.domain.absence import shows_absence
 from publisher.domain.delivery import Attempt, Look
-from publisher.domain.outcome import Gone, Lookalike, Missing, Published, Receipt, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.outcome import (
+    Gone,
+    Lookalike,
+    Missing,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 
 SECOND = timedelta(seconds=1)
 STARTED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 ENDED = STARTED + 20 * SECOND
-SETTLE = timedelta(minutes=10)
 ATTEMPT = Attempt(number=2, epoch=3, intended_at=STARTED, ended_at=ENDED, since=STARTED - 5 * SECOND)
-WHOLE = Missing(back_to=ATTEMPT.since)
-FIRST = Look(attempt=2, at=ENDED + 30 * SECOND, finding=WHOLE)
-LAST = Look(attempt=2, at=ENDED + SETTLE + SECOND, finding=WHOLE)
-UNREADABLE = Look(attempt=2, at=LAST.at, finding=Unknown(reason="unreadable"))
+LOOK = Look(attempt=2, at=ENDED, finding=Missing(back_to=ATTEMPT.since))
+SHORT = replace(LOOK, finding=Missing(back_to=ATTEMPT.since + SECOND))
+UNREADABLE = replace(LOOK, finding=Unknown(reason="unreadable"))
+LIMITED = replace(LOOK, finding=RateLimited(code="often", until=None))
 
 TELLING = [
     Published(receipt=Receipt(remote_id="1", url="", live_at=STARTED)),
@@ -30,49 +40,52 @@ TELLING = [
 ]
 
 
-def test_two_whole_looks_of_which_one_is_late_show_absence():
-    """An early and a late whole look prove it, in whatever order they are handed in."""
-    assert shows_absence([FIRST, LAST], ATTEMPT, SETTLE)
-    assert shows_absence([LAST, FIRST], ATTEMPT, SETTLE)
+def test_two_whole_looks_of_which_the_newest_is_settled_show_absence():
+    """An earlier and a settled whole look prove it."""
+    assert shows_absence([LOOK, LOOK], ATTEMPT, is_settled=True)
 
 
 def test_an_attempt_that_is_not_over_shows_nothing():
     """While the call may still run, nothing is proven."""
-    assert not shows_absence([FIRST, LAST], replace(ATTEMPT, ended_at=None), SETTLE)
+    assert not shows_absence([LOOK, LOOK], replace(ATTEMPT, ended_at=None), is_settled=True)
 
 
-@pytest.mark.parametrize("looks", [[], [LAST], [LAST, UNREADABLE]])
+@pytest.mark.parametrize("looks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
 def test_one_look_is_not_enough(looks):
-    """A single whole look, even a late one, even beside a failed read, proves nothing."""
-    assert not shows_absence(looks, ATTEMPT, SETTLE)
+    """A single whole look, even a settled one, even beside a failed read, proves nothing."""
+    assert not shows_absence(looks, ATTEMPT, is_settled=True)
+
+
+@pytest.mark.parametrize("failed", [UNREADABLE, LIMITED])
+def test_a_read_that_brought_nothing_stands_against_no_absence(failed):
+    """A failed or limited read beside two whole ones neither counts for them nor against them."""
+    assert shows_absence([LOOK, failed, LOOK], ATTEMPT, is_settled=True)
 
 
 def test_looks_of_another_attempt_do_not_count():
     """What was seen for an earlier attempt says nothing of this one."""
-    assert not shows_absence([replace(FIRST, attempt=1), LAST], ATTEMPT, SETTLE)
+    assert not shows_absence([replace(LOOK, attempt=1), LOOK], ATTEMPT, is_settled=True)
 
 
 def test_a_look_that_does_not_reach_back_does_not_count():
     """A list that ends after the instant before the call is not whole, be it by a second."""
-    short = Missing(back_to=ATTEMPT.since + SECOND)
-    assert not shows_absence([FIRST, replace(LAST, finding=short)], ATTEMPT, SETTLE)
-    assert not shows_absence([replace(FIRST, finding=short), LAST], ATTEMPT, SETTLE)
+    assert not shows_absence([LOOK, SHORT], ATTEMPT, is_settled=True)
+    assert not shows_absence([SHORT, LOOK], ATTEMPT, is_settled=True)
 
 
-def test_the_last_look_must_come_after_the_settle_time():
-    """F25: a look at the very end of the settle time is too early; a short list after it does not help."""
-    at_the_end = replace(LAST, at=ENDED + SETTLE)
-    short_and_late = replace(LAST, finding=Missing(back_to=LAST.at))
-    assert not shows_absence([FIRST, at_the_end], ATTEMPT, SETTLE)
-    assert not shows_absence([FIRST, at_the_end, short_and_late], ATTEMPT, SETTLE)
+def test_the_newest_look_must_be_settled():
+    """F25: a look before the end of the settle time is too early; a short list after it does not help."""
+    assert not shows_absence([LOOK, LOOK], ATTEMPT, is_settled=False)
+    assert not shows_absence([LOOK, LOOK, SHORT], ATTEMPT, is_settled=True)
+    assert not shows_absence([LOOK, LOOK, UNREADABLE], ATTEMPT, is_settled=True)
 
 
 @pytest.mark.parametrize("finding", TELLING, ids=lambda finding: type(finding).__name__)
 def test_any_other_finding_forbids_it(finding):
     """One look that showed something outweighs all that showed nothing."""
-    seen = Look(attempt=2, at=FIRST.at, finding=finding)
-    assert not shows_absence([FIRST, seen, LAST], ATTEMPT, SETTLE)
-    assert shows_absence([FIRST, replace(seen, attempt=1), LAST], ATTEMPT, SETTLE)
+    seen = replace(LOOK, finding=finding)
+    assert not shows_absence([LOOK, seen, LOOK], ATTEMPT, is_settled=True)
+    assert shows_absence([LOOK, replace(seen, attempt=1), LOOK], ATTEMPT, is_settled=True)
 
 
 looks = st.lists(
@@ -80,22 +93,29 @@ looks = st.lists(
         Look,
         attempt=st.integers(1, 3),
         at=st.integers(-60, 1200).map(lambda number: ENDED + number * SECOND),
-        finding=st.sampled_from([WHOLE, Missing(back_to=ENDED), Unknown(reason="unreadable"), *TELLING]),
+        finding=st.sampled_from([LOOK.finding, SHORT.finding, UNREADABLE.finding, *TELLING]),
     ),
     max_size=5,
 )
 
 
+@given(looks, st.booleans())
+def test_what_the_wall_clock_showed_changes_nothing(some, is_settled):
+    """Instants of looks are evidence for people, not for the rule; looks of other attempts do not count."""
+    own = [replace(look, at=ENDED) for look in some if look.attempt == 2]
+    assert shows_absence(some, ATTEMPT, is_settled=is_settled) == shows_absence(own, ATTEMPT, is_settled=is_settled)
+
+
 @given(looks)
-def test_failed_and_foreign_looks_change_nothing(some):
-    """Failed reads and looks of other attempts never tip the scale; nor does the order."""
-    telling = [look for look in some if look.attempt == 2 and not isinstance(look.finding, Unknown)]
-    assert shows_absence(some, ATTEMPT, SETTLE) == shows_absence(telling, ATTEMPT, SETTLE)
-    assert shows_absence(some, ATTEMPT, SETTLE) == shows_absence(some[::-1], ATTEMPT, SETTLE)
+def test_failed_looks_before_the_newest_change_nothing(some):
+    """Failed reads never tip the scale."""
+    telling = [look for look in some if not isinstance(look.finding, Unknown)]
+    assert shows_absence([*some, LOOK], ATTEMPT, is_settled=True) == shows_absence(
+        [*telling, LOOK], ATTEMPT, is_settled=True
+    )
 
 
-@given(looks, st.integers(1, 1200))
-def test_more_patience_never_proves_more(some, longer):
-    """What is absent after a longer settle time is absent after a shorter one."""
-    if shows_absence(some, ATTEMPT, SETTLE + longer * SECOND):
-        assert shows_absence(some, ATTEMPT, SETTLE)
+@given(looks)
+def test_more_patience_never_proves_more(some):
+    """What is absent before the settle time is absent after it."""
+    assert not shows_absence(some, ATTEMPT, is_settled=False)

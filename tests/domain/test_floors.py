@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from publisher.domain.delivery import State
+from publisher.domain.delivery import Desired, State
 from publisher.domain.events import (
     AbsenceShown,
     Claimed,
@@ -74,7 +74,7 @@ def test_a_half_never_ends_by_itself(state, event):
     """F72, F73: withdrawn or too late, something stands there, so a person is asked what becomes of it."""
     held = after(half(state), event)
     assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.INCOMPLETE, RECEIPT)
-    assert held.is_withdrawn is isinstance(event, Withdrawn)
+    assert (held.desired is Desired.CANCELLED) is isinstance(event, Withdrawn)
     assert after(in_state(state, floors=2), event).state in {State.CANCELLED, State.EXPIRED}
 
 
@@ -123,7 +123,7 @@ def test_an_order_to_take_down_outlasts_any_outcome_of_a_floor(outcome):
 
 def test_a_sign_in_refused_twice_does_not_keep_a_half_from_being_taken_down():
     """F43, F77: the order is older than the question."""
-    refused = after(half(State.SENDING, refusals=1, is_retract_ordered=True), CredentialExpired(reason="token"))
+    refused = after(half(State.SENDING, refusals=1, desired=Desired.TAKEN_DOWN), CredentialExpired(reason="token"))
     assert refused.state is State.RETRACTING
 
 
@@ -162,7 +162,7 @@ def test_rulings_speak_of_the_floor():
 
 def test_a_withdrawn_half_is_not_sent_on_by_a_ruling():
     """F72: `resend` and `live` do not undo a withdrawal; the question stays."""
-    held = half(State.HELD, is_withdrawn=True)
+    held = half(State.HELD, desired=Desired.CANCELLED)
     assert after(held, Ruled(to=State.DUE, reason="go on")).reason == HoldReason.INCOMPLETE
     seen = after(held, Ruled(to=State.PUBLISHED, reason="seen", receipt=A_FLOORS))
     assert (seen.state, seen.reason, seen.floors_done) == (State.HELD, HoldReason.INCOMPLETE, 2)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from publisher.domain.account import AccountId, LoginId, Platform
-from publisher.domain.delivery import ASKING, ENDED, OPEN, WAITING, Delivery, State
+from publisher.domain.delivery import ASKING, ENDED, OPEN, WAITING, Delivery, Desired, State
 from publisher.domain.errors import IllegalStepError
 from publisher.domain.events import (
     AbsenceShown,
@@ -44,7 +44,7 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
-from publisher.domain.patience import Patience
+from publisher.domain.patience import DEATH_SPREAD, Patience
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.rendition import DeliveryId, Fingerprint
 
@@ -63,6 +63,7 @@ REVISED = Revised(
     is_urgent=True,
     has_started=False,
 )
+EDITED = replace(REVISED, has_started=True)
 SUBMITTED = Submitted(ticket=TICKET, look_again_at=NOW + MINUTE)
 LOOKALIKE = Lookalike(remote_id="43", url="https://example.gov.cn/43")
 EVENTS: tuple[Any, ...] = (
@@ -113,7 +114,7 @@ def in_state(state: State, **changes: Any) -> Delivery:
         max_late=30 * MINUTE,
         updated_at=NOW - MINUTE,
         attempts=1,
-        is_retract_ordered=state is State.RETRACTING,
+        desired=Desired.TAKEN_DOWN if state is State.RETRACTING else Desired.AS_FILED,
     )
     return replace(delivery, **changes)
 
@@ -207,9 +208,37 @@ def test_a_lapsed_lease_is_due_before_the_intent_and_a_doubt_after_it():
 
 
 def test_a_post_that_kills_its_worker_is_held():
-    """F89: after the last death allowed, a person must look."""
+    """F89: after the last death allowed, a person must look; whose word lets it be tried as if nothing had died."""
     poison = after(in_state(State.CLAIMED, deaths=MOST_DEATHS - 1), LeaseLapsed())
     assert (poison.state, poison.reason) == (State.HELD, HoldReason.POISON)
+    assert after(poison, Ruled(to=State.DUE, reason="looked at")).deaths == 0
+
+
+def test_f89_what_a_death_ended_together_is_tried_again_at_different_times():
+    """After a death the deliveries of a worker come back one by one, so that the killer alone dies twice."""
+    waits = {after(in_state(State.CLAIMED, epoch=epoch), LeaseLapsed()).next_at for epoch in range(1, 9)}
+    assert len(waits) == 8
+    assert all(NOW <= (instant or NOW) <= NOW + DEATH_SPREAD for instant in waits)
+
+
+def test_f89_an_answered_call_clears_the_deaths():
+    """Only deaths since the last answer count: a worker that came back from the call was not killed by it."""
+    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), Published(receipt=RECEIPT)):
+        assert after(in_state(State.SENDING, deaths=1), outcome).deaths == 0
+
+
+def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
+    """The delivery is due again, is not late for it, and has not used up its second call."""
+    announced = in_state(State.SENDING, last_first_call_at=NOW + MINUTE)
+    again = after(announced, LeaseLapsed(has_begun=False))
+    assert (again.state, again.deaths, again.was_resent, again.last_first_call_at) == (
+        State.DUE,
+        1,
+        False,
+        NOW + MINUTE,
+    )
+    cancelled = after(announced, Withdrawn(reason="no"), LeaseLapsed(has_begun=False))
+    assert cancelled.state is State.CANCELLED
 
 
 def test_a_sign_in_refused_twice_in_a_row_is_held():
@@ -228,6 +257,20 @@ def test_a_rate_limit_is_waited_out():
     assert limited.next_at == NOW + 30 * MINUTE
     past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
     assert past.next_at > NOW
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
+@pytest.mark.parametrize("receipt", [None, RECEIPT])
+def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
+    """F26: it shows nothing and moves nothing on; the next read waits for the limit, or longer by our own patience."""
+    asked = in_state(state, doubt_since=NOW, receipt=receipt)
+    limited = after(asked, RateLimited(code="often", until=NOW + 30 * MINUTE))
+    assert (limited.state, limited.reason, limited.next_at) == (state, "rate_limited", NOW + 30 * MINUTE)
+    for until in (None, NOW - MINUTE):
+        assert (
+            after(asked, RateLimited(code="often", until=until)).next_at
+            == after(asked, Unknown(reason="timeout")).next_at
+        )
 
 
 def test_absence_allows_one_second_call_only():
@@ -277,6 +320,7 @@ def test_a_withdrawal_is_remembered_while_a_call_is_in_doubt():
         assert after(in_state(State.SENDING), Withdrawn(reason="no"), outcome).state is State.CANCELLED
     doubted = after(in_state(State.UNKNOWN), Withdrawn(reason="no"))
     assert after(doubted, AbsenceShown(may_resend=True)).state is State.CANCELLED
+    assert after(doubted, REVISED, AbsenceShown(may_resend=True)).state is State.CANCELLED
     assert after(doubted, Published(receipt=RECEIPT)).state is State.PUBLISHED
     held = after(in_state(State.HELD), Withdrawn(reason="no"))
     assert after(held, Ruled(to=State.DUE, reason="resend")).state is State.CANCELLED
@@ -333,16 +377,68 @@ def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
     revised = after(in_state(State.DUE, attempts=0), REVISED)
     assert (revised.state, revised.rendition, revised.next_at) == (State.PENDING, Fingerprint("new"), NOW + MINUTE)
     assert (revised.max_late, revised.is_urgent) == (MINUTE, True)
-    for started in (
-        after(in_state(State.DUE, attempts=0), replace(REVISED, has_started=True)),
-        after(in_state(State.DUE, attempts=1), REVISED),
-        after(in_state(State.RETRY_WAIT), REVISED),
-    ):
+    for state in (State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT):
+        started = after(in_state(state), EDITED)
         assert (started.state, started.reason, started.rendition) == (
             State.HELD,
             HoldReason.EDITED,
             Fingerprint("old"),
         )
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD])
+def test_f70_an_edit_while_nobody_knows_is_remembered(state):
+    """The old words never go out again by themselves: whatever leads back to waiting leads to a person."""
+    edited = after(in_state(state, reason="auth"), EDITED)
+    assert (edited.state, edited.rendition, edited.desired) == (state, Fingerprint("old"), Desired.EDITED)
+    ways_back = {
+        State.SENDING: (NotSent(reason="dns"), RateLimited(code="often", until=None), LeaseLapsed(has_begun=False)),
+        State.UNKNOWN: (AbsenceShown(may_resend=True),),
+        State.HELD: (Ruled(to=State.DUE, reason="signed in again"),),
+    }
+    for event in ways_back.get(state, ()):
+        held = after(edited, event)
+        assert (held.state, held.reason) == (State.HELD, HoldReason.EDITED)
+        chosen = after(held, Ruled(to=State.DUE, reason="the old words will do"))
+        assert (chosen.state, chosen.desired) == (State.DUE, Desired.AS_FILED)
+    assert after(edited, EDITED, replace(EDITED, rendition=Fingerprint("old"))).desired is Desired.AS_FILED
+
+
+def test_f70_the_schedule_may_take_an_account_out_of_a_doubt_and_name_it_again():
+    """Out of `to` while in doubt: cancelled once absence is shown, unless the schedule names it again before."""
+    planner = Actor(role=Role.PLANNER, name="planner")
+    doubted = in_state(State.UNKNOWN)
+    gone = advance(doubted, Withdrawn(reason="target_removed"), by=planner, now=NOW, patience=PATIENCE)
+    assert (gone.state, gone.desired) == (State.UNKNOWN, Desired.NOT_HERE)
+    ended = after(gone, AbsenceShown(may_resend=True))
+    assert (ended.state, ended.reason) == (State.CANCELLED, "target_removed")
+    back = after(gone, replace(EDITED, rendition=Fingerprint("old")))
+    assert after(back, AbsenceShown(may_resend=True)).state is State.DUE
+
+
+def test_an_edit_of_what_is_held_before_any_call_replaces_the_words():
+    """What waits for a picture, say, gets the new words, and stays with the person who was asked."""
+    held = after(in_state(State.HELD, reason="image_missing", attempts=0), REVISED)
+    assert (held.state, held.reason, held.rendition) == (State.HELD, "image_missing", Fingerprint("new"))
+    assert after(held, Ruled(to=State.DUE, reason="picture is there")).state is State.DUE
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED])
+def test_f52_a_person_may_decide_what_no_read_can_settle(state):
+    """A doubt and a review end by a named person's word, as a hold does."""
+    asked = in_state(state, ticket=TICKET)
+    assert after(asked, Ruled(to=State.FAILED, reason="not there")).state is State.FAILED
+    assert after(asked, Ruled(to=State.CANCELLED, reason="not wanted")).state is State.CANCELLED
+    again = after(asked, Ruled(to=State.DUE, reason="not there"))
+    assert (again.state, again.ticket) == (State.DUE, None)
+    seen = after(asked, Ruled(to=State.UNKNOWN, reason="seen", url="https://example.gov.cn/1"))
+    assert (seen.state, seen.claimed_url) == (State.UNKNOWN, "https://example.gov.cn/1")
+
+
+def test_f77_a_person_may_end_a_retraction_of_what_never_appears():
+    """A retraction of a post in review that never comes out ends by a named person's word."""
+    waiting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(waiting, Ruled(to=State.FAILED, reason="refused by the platform")).state is State.RETRACTED
 
 
 def test_the_settle_clock_neither_restarts_nor_shortens():
@@ -382,20 +478,40 @@ def test_a_claim_given_back_waits_as_told():
     assert after(in_state(State.CLAIMED), Released()).next_at is None
 
 
-def test_only_the_first_claim_can_be_too_late():
-    """F63: lateness is judged once, and not before the allowed time is over."""
-    delivery = in_state(State.DUE)
-    last = delivery.due_at + delivery.max_late
-    assert not delivery.is_too_late(last)
-    assert delivery.is_too_late(last + MINUTE)
-    assert not replace(delivery, was_claimed=True).is_too_late(last + MINUTE)
+def test_f63_only_a_first_call_can_be_too_late():
+    """The instant until which it may begin falls away with a call, not with a claim, and not with what never left."""
+    latest = NOW + MINUTE
+    claimed = after(in_state(State.DUE, last_first_call_at=latest), Claimed())
+    assert claimed.last_first_call_at == latest
+    sending = after(claimed, IntentWritten())
+    assert after(sending, NotSent(reason="dns")).last_first_call_at == latest
+    for outcome in (Busy(code="busy", reason=""), Unknown(reason="timeout"), Published(receipt=RECEIPT), LeaseLapsed()):
+        assert after(sending, outcome).last_first_call_at is None
+    assert (
+        after(in_state(State.HELD, last_first_call_at=latest), Ruled(to=State.DUE, reason="go")).last_first_call_at
+        is None
+    )
+
+
+def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():
+    """Released until an instant for which it is not to blame, it has its whole time from then on."""
+    claimed = in_state(State.CLAIMED, last_first_call_at=NOW)
+    kept = after(claimed, Released(until=NOW + 60 * MINUTE, is_excused=True))
+    assert kept.last_first_call_at == NOW + 90 * MINUTE
+    assert after(claimed, Released(until=NOW + 60 * MINUTE)).last_first_call_at == NOW
+
+
+def test_a_revision_resets_the_time_for_the_first_call():
+    """New words at a new instant have that instant's time."""
+    late = in_state(State.DUE, attempts=0, last_first_call_at=NOW - MINUTE)
+    assert after(late, REVISED).last_first_call_at == REVISED.due_at + REVISED.max_late
 
 
 @pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])
 def test_a_removal_that_does_not_succeed_spends_few_calls_a_day(answer):
     """A platform that will not take a post down is asked some ten times on the first day, then four times a day."""
     receipt = Receipt(remote_id="1", url="", live_at=NOW)
-    delivery = in_state(State.RETRACTING, receipt=receipt, is_retract_ordered=True, attempts=1)
+    delivery = in_state(State.RETRACTING, receipt=receipt, desired=Desired.TAKEN_DOWN, attempts=1)
     asked: list[datetime] = []
     now = NOW
     while now < NOW + 3 * DAY:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendition import Marker, Picture, Rendition, Revision, fingerprint, is_alike, marker_for
+from publisher.domain.rendition import Marker, Picture, Rendition, Revision, fingerprint, marker_for
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), label="once")
 MARKER = marker_for(KEY, AccountId("beijing-weibo"))
@@ -71,33 +71,6 @@ def test_label_and_account_are_part_of_the_marker():
     """Each instant of a repeating post, and each account, has a marker of its own."""
     tomorrow = replace(KEY, label="2026-11-26T01:00:00+00:00")
     assert len({MARKER, OTHER, marker_for(tomorrow, AccountId("beijing-weibo"))}) == 3
-
-
-def test_the_same_words_are_alike_whatever_the_platform_did():
-    """Links shortened, the marker lost, width and spaces changed: still grounds to ask a person."""
-    ours = [f"【{MARKER.code}】{WORDS} https://example.gov.cn/n/{MARKER.code}"]
-    for theirs in (
-        [WORDS],
-        [f"{WORDS} http://t.cn/A6xyz"],
-        [full_width(WORDS)],
-        [f" {WORDS[:20]}\n{WORDS[20:]}"],
-        [f"[{MARKER.code.lower()}]", WORDS],
-    ):
-        assert is_alike(ours, theirs, MARKER)
-
-
-def test_other_words_another_marker_and_nothing_are_not_alike():
-    """A different text, the same text under another delivery's marker, and empty texts are not lookalikes."""
-    ours = [f"【{MARKER.code}】{WORDS}"]
-    assert not is_alike(ours, ["今天天气很好"], MARKER)
-    assert not is_alike(ours, [f"【{OTHER.code}】{WORDS}"], MARKER)
-    assert not is_alike([f"【{MARKER.code}】"], [""], MARKER)
-
-
-@given(st.text(), st.text())
-def test_likeness_is_mutual(one, other):
-    """It does not matter which of two texts is ours."""
-    assert is_alike([one], [other], MARKER) == is_alike([other], [one], MARKER)
 
 
 json_values = st.recursive(

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from publisher.domain.delivery import ENDED, State
+from publisher.domain.delivery import ENDED, UNWANTED, Desired, State
 from tests.domain.moves import ALIKE, Moves
 from tests.domain.scene import OURS, Rules, Scene, can_still_act, is_any_live
 
@@ -32,6 +32,7 @@ PUBLISHED_IS_WHOLE = "published is whole, unless a person gave the rest up"
 AN_END_IS_TRUE = "an end is true"
 WITHDRAWAL_HOLDS = "no call after a withdrawal"
 RETRACTION_HOLDS = "no call after a retraction"
+EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
 AN_END_COMES = "an end comes, or a person is asked"
 PROMISES = frozenset({
     AT_MOST_ONE,
@@ -41,6 +42,7 @@ PROMISES = frozenset({
     AN_END_IS_TRUE,
     WITHDRAWAL_HOLDS,
     RETRACTION_HOLDS,
+    EDIT_HOLDS,
     AN_END_COMES,
 })  # fmt: skip
 
@@ -106,10 +108,10 @@ def _broken_steps(before: Scene, after: Scene, label: str, rules: Rules) -> Iter
         yield PUBLISHED_IS_WHOLE
     if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
         yield PUBLISHED_IS_TRUE
-    if label == "intent" and before.books.is_withdrawn:
-        yield WITHDRAWAL_HOLDS
-    if label == "intent" and before.books.is_retract_ordered:
-        yield RETRACTION_HOLDS
+    if label == "intent" and before.is_edited:
+        yield EDIT_HOLDS
+    if label == "intent" and before.books.desired in UNWANTED:
+        yield RETRACTION_HOLDS if before.books.desired is Desired.TAKEN_DOWN else WITHDRAWAL_HOLDS
 
 
 def _is_proven(scene: Scene) -> bool:
@@ -132,7 +134,7 @@ def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:
 def _rests(scene: Scene) -> bool:
     """Whether it has ended, is live, or is shown red: also a retraction that has met a lookalike."""
     state = scene.books.state
-    is_red = state is State.HELD or (state is State.RETRACTING and (ALIKE, False) in scene.looks)
+    is_red = state is State.HELD or (state is State.RETRACTING and ALIKE in scene.looks)
     return is_red or state in ENDED | {State.PUBLISHED}
 
 

@@ -13,7 +13,7 @@ EVERY_TIME = 4
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == HERE and isinstance(item, pytest.Function) and _seed_of(item) > EVERY_TIME:
-            item.add_marker("seeds")
+            item.add_marker("long")
 
 
 def _seed_of(item: pytest.Function) -> int:

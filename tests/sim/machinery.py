@@ -24,13 +24,16 @@ import publisher.wiring.books
 import publisher.wiring.studio
 from publisher.daemon import GRACE, Daemon, _beat
 from publisher.rendering import Templates, load_templates
+from publisher.store.call_record import CallRecord
 from publisher.store.journal import Journal
 from publisher.world import World
 from tests.sim.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH
+from tests.sim.true_time import TrueTime
 
 BEATS = {
+    "confirm_clock": (0.0, 1.0),
     "keep": (0.0, 1.0),
     "deliver": (0.1, 0.5),
     "look": (1.0, 1.0),
@@ -63,19 +66,34 @@ class Fate:
 
 
 @dataclass(slots=True)
+class Host:
+    """The machine that all processes run on: by how many seconds its clock is ahead, and when it was switched on."""
+
+    ahead: float = 0.0
+    booted_at: float = 0.0
+
+
+@dataclass(slots=True)
 class SimWorld(World):
-    """The world of the lives: the loop's time, by a clock that is a little wrong, and death at failpoints."""
+    """The world of one process: the loop's time, by the host's clock, and death at failpoints."""
 
     loop: VirtualLoop = field(kw_only=True)
     fate: Fate = field(kw_only=True)
-    skew: float = 0.0
+    host: Host = field(kw_only=True)
     fell: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.skew)
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
 
     def monotonic(self) -> float:
-        return self.loop.time()
+        return self.loop.time() - self.host.booted_at
+
+    def is_kernel_synchronised(self) -> bool:
+        """Nobody keeps this clock right."""
+        return False
+
+    def boot(self) -> str:
+        return f"boot at {self.host.booted_at}"
 
     def die_here(self, name: str) -> None:
         life = LIFE.get()
@@ -88,7 +106,7 @@ class SimWorld(World):
 
 @contextlib.contextmanager
 def made_up(
-    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], *, trace: bool
+    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
 ) -> Iterator[None]:
     """Let nothing but the seed decide, as long as this lasts."""
     kept = random.getstate()
@@ -111,13 +129,15 @@ def made_up(
             (publisher.daemon, "_spare_the_collector", lambda: None),
             (publisher.wiring.application, "build_studio", build_once),
             (publisher.wiring.books, "Journal", _open_journal),
+            (publisher.wiring.books, "CallRecord", _open_record),
             (publisher.wiring.studio, "load_templates", _load_once),
         ):
             stack.enter_context(replaced(place, name, value))
         stack.enter_context(made_up_bytes(seed))
         stack.enter_context(_logged(loop, trace=trace))
-        event.listen(Engine, "connect", _belongs)
-        stack.callback(event.remove, Engine, "connect", _belongs)
+        for follow in (_belongs, true_time.follow):
+            event.listen(Engine, "connect", follow)
+            stack.callback(event.remove, Engine, "connect", follow)
         random.seed(f"{seed}/random")
         stack.callback(random.setstate, kept)
         yield
@@ -185,6 +205,13 @@ def _open_journal(path: Path) -> Journal:
     if life is not None:
         life.ends.append(journal.close)
     return journal
+
+
+def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
+    record, life = CallRecord(path, boot), LIFE.get()
+    if life is not None:
+        life.ends.append(record.close)
+    return record
 
 
 async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:

@@ -37,7 +37,7 @@ def lapsed_is_due() -> Iterator[None]:
 def one_look_is_believed() -> AbstractContextManager[None]:
     """The first list that does not show a post counts as its absence."""
 
-    def believes(looks: Sequence[Look], attempt: Attempt, _settle: object) -> bool:
+    def believes(looks: Sequence[Look], attempt: Attempt, *, is_settled: bool) -> bool:
         return any(look.attempt == attempt.number and isinstance(look.finding, Missing) for look in looks)
 
     return replaced(books, "shows_absence", believes)

@@ -5,6 +5,8 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from random import Random
 from typing import Any
 
@@ -13,6 +15,7 @@ import httpcore
 from starlette.types import ASGIApp
 
 from tests.sim.loop import VirtualLoop, context_of
+from tests.sim.platforms import EPOCH
 
 _NOBODY = context_of(None)
 QUICK, SLOW = 0.005, 0.12
@@ -99,7 +102,7 @@ class Line:
             if message["type"] == "http.response.start":
                 await self.network.pause()
                 head = [f"HTTP/1.1 {message['status']} .".encode(), *(b": ".join(pair) for pair in message["headers"])]
-                self.say(b"\r\n".join([*head, b"connection: close", b"", b""]))
+                self.say(b"\r\n".join([*head, b"date: " + self.network.date, b"connection: close", b"", b""]))
             else:
                 self.say(message.get("body", b""))
 
@@ -132,12 +135,21 @@ class Stream(httpcore.AsyncNetworkStream):
 
 @dataclass(eq=False, slots=True)
 class Network(httpcore.AsyncNetworkBackend):
-    """Carries bytes to one application. `troubles` says what becomes of an attempt to connect."""
+    """Carries bytes to one application.
+
+    `slowness` says how many seconds an attempt to connect takes besides, `troubles` what becomes of it.
+    """
 
     loop: VirtualLoop
     application: ASGIApp
     dice: Random
     troubles: Callable[[], str | None] = lambda: None
+    slowness: Callable[[], float] = lambda: 0.0
+
+    @property
+    def date(self) -> bytes:
+        """What the platforms say of the time, which they know."""
+        return format_datetime(datetime.fromtimestamp(EPOCH + self.loop.time(), UTC), usegmt=True).encode()
 
     async def connect_tcp(
         self,
@@ -148,6 +160,8 @@ class Network(httpcore.AsyncNetworkBackend):
         socket_options: object = None,
     ) -> httpcore.AsyncNetworkStream:
         await self.pause()
+        if slow := self.slowness():
+            await asyncio.sleep(slow)
         match self.troubles():
             case "refused":
                 raise ConnectionRefusedError("refused")

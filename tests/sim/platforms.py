@@ -103,7 +103,7 @@ class Mischief:
     """What goes wrong with a call, in place of the simulator's own rules: drawn from dice until the storm is over.
 
     `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
-    calls, whatever the dice say.
+    calls, whatever the dice say, `own` the same for an account; `lists` befall every list.
     """
 
     dice: Random
@@ -111,10 +111,18 @@ class Mischief:
     read: float = 0.0
     other: float = 0.0
     once: list[Fault] = field(default_factory=list)
+    own: dict[str, list[Fault]] = field(default_factory=dict)
+    lists: list[Fault] = field(default_factory=list)
     rules: list[Any] = field(default_factory=list)
 
-    def firing(self, platform: str, _account: str, endpoint: str) -> tuple[Fault, ...]:
+    def firing(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+        always = tuple(self.lists) if endpoint in LISTING else ()
+        return (*always, *self._striking(platform, account, endpoint))
+
+    def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if endpoint in CREATING:
+            if own := self.own.get(account):
+                return (own.pop(0),)
             if self.once:
                 return (self.once.pop(0),)
             chance, weighted = self.create, _CREATE
@@ -128,6 +136,8 @@ class Mischief:
 
     def clear(self) -> int:
         self.create = self.read = self.other = 0.0
+        for held in (self.once, self.own, self.lists):
+            held.clear()
         return 0
 
     def _draw(self, weighted: Weighted) -> str:

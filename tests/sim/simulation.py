@@ -20,7 +20,7 @@ from publisher.daemon import run
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import IllegalStepError, InputError, RefusedError
 from publisher.domain.post import PostId
-from publisher.planning import send_again
+from publisher.planning import reload, send_again
 from publisher.reviewing import Ruling, person, rule
 from publisher.settings import Settings, load_settings
 from publisher.store.board import Board
@@ -32,14 +32,17 @@ from publisher.wiring.application import open_application
 from publisher.wiring.books import open_books
 from publisher.world import FAILPOINTS, World
 from tests.sim.loop import Life, VirtualLoop, dice_for
-from tests.sim.machinery import Fate, SimWorld, made_up, made_up_bytes, new_life
+from tests.sim.machinery import Fate, Host, SimWorld, made_up, made_up_bytes, new_life
 from tests.sim.network import Network
 from tests.sim.platforms import EPOCH, Platforms, open_platforms
-from tests.sim.workspace import SETTLE, Entry, Workspace, identity_of, instant, make_workspace, platform_of
+from tests.sim.true_time import TrueTime
+from tests.sim.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
 
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
 LONGEST_CALM = 6 * 3600.0
 MOST_RULINGS = 8
+GLANCE = 0.25
+"""Seconds between two looks at what is waited for."""
 RESTART = (0.2, 8.0)
 """Seconds until a dead daemon is started again."""
 DEADLY = tuple(sorted(FAILPOINTS - {"migrate.mid"}))
@@ -63,6 +66,7 @@ class Shape:
     pace: float = 2.0
     skew: float = 0.0
     per_hour: int = 1000
+    waits: Waits = field(default_factory=Waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,14 @@ class Told:
     at: float
     what: str
     subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which no call got through, or no daemon ran."""
+
+    begins: float
+    ends: float
 
 
 @dataclass(eq=False)
@@ -84,10 +96,15 @@ class Simulation:
     dice: Random
     workspace: Workspace
     platforms: Platforms
-    world: SimWorld
+    host: Host
+    fate: Fate
     settings: Settings
     network: Network
+    true_time: TrueTime
     told: list[Told] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    clocks: list[tuple[float, float]] = field(default_factory=list)
+    """From which true instant on the host's clock was how many seconds ahead."""
     wrong: list[str] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     life: Life | None = None
@@ -95,8 +112,19 @@ class Simulation:
     is_over: bool = False
     pace: float = 2.0
     lives: int = 0
+    starts_at: float = 0.0
+    """No daemon starts before."""
+    trouble: str | None = None
+    """What becomes of every attempt to connect."""
+    past: range = range(0)
+    """The numbers of deliveries that ended before the run began, and what was known of them."""
+    remembered: Sequence[sqlite3.Row] = ()
 
     # --- lives ---
+
+    def new_world(self) -> SimWorld:
+        """Give a process its world; what it comes to know of its clock ends with it."""
+        return SimWorld(loop=self.loop, fate=self.fate, host=self.host, fell=self.fell)
 
     async def keep_alive(self) -> None:
         """Start the daemon again whenever it has ended, as the system's supervisor does."""
@@ -105,7 +133,7 @@ class Simulation:
             life = self.life = new_life(self.lives)
             gone = asyncio.get_running_loop().create_future()
             life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
-            task = self.loop.live(life, run(self.settings, self.world))
+            task = self.loop.live(life, run(self.settings, self.new_world()))
             task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
             await gone
             if life.is_dead:
@@ -115,12 +143,47 @@ class Simulation:
                 self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
                 self.is_over = True
                 return
-            await asyncio.sleep(self.dice.uniform(*RESTART))
+            await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
+
+    def note_end(self, task: "asyncio.Task[None]") -> None:
+        """A supervisor that fails would leave a run in which nothing happens, and so nothing is wrong."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.wrong.append(f"the supervisor failed: {error!r}")
 
     def kill(self) -> None:
         """Kill the daemon where it stands."""
         if self.life is not None and not self.life.is_dead:
             self.loop.kill(self.life, "kill")
+
+    def stop_for(self, seconds: float) -> None:
+        """Kill the daemon, and let nobody start it for a while."""
+        self.starts_at = self.loop.time() + seconds
+        self.outages.append(Outage(self.now, self.now + seconds))
+        self.tell("down", f"{seconds:.0f}s")
+        self.kill()
+
+    def cut_off(self, trouble: str, seconds: float) -> None:
+        """Let no call get through for a while."""
+        self.trouble = trouble
+        self.outages.append(Outage(self.now, self.now + seconds))
+        self.tell(trouble, f"{seconds:.0f}s")
+        self.loop.call_later(seconds, setattr, self, "trouble", None)
+
+    def boot(self, ahead: float) -> None:
+        """Let the host start again, with a clock that is so much ahead."""
+        self.kill()
+        self.host.booted_at = self.loop.time()
+        self.set_clock(ahead)
+
+    def set_clock(self, ahead: float) -> None:
+        """Set the host's clock."""
+        self.host.ahead = ahead
+        self.clocks.append((self.now, ahead))
+        self.tell("clock", f"{ahead:+.1f}s")
+
+    def ahead_at(self, instant: float) -> float:
+        """Say how many seconds the host's clock was ahead at a true instant."""
+        return next((ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew)
 
     def freeze(self, seconds: float) -> None:
         """Stop the daemon for a while; the world goes on."""
@@ -147,14 +210,21 @@ class Simulation:
     def pass_time(self, seconds: float) -> None:
         self.loop.run_for(seconds)
 
+    def pass_until(self, is_so: Callable[[], object], most: float) -> bool:
+        """Let time pass until something is so, but no more than so many seconds; gives whether it is."""
+        until = self.loop.time() + most
+        while not (found := bool(is_so())) and self.loop.time() < until:
+            self.pass_time(GLANCE)
+        return found
+
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
         self.is_stormy = False
         self.platforms.mischief.clear()
-        self.platforms.mischief.once.clear()
-        self.shape.connect = 0.0
-        self.world.fate.chance = 0.0
-        self.world.fate.appointed.clear()
+        self.shape.connect, self.trouble = 0.0, None
+        self.network.slowness = lambda: 0.0
+        self.fate.chance = 0.0
+        self.fate.appointed.clear()
         self.workspace.write(instant(self.now))
         self.pass_time(45)
         for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
@@ -254,28 +324,35 @@ class Simulation:
             self.tell("refused", repr(error))
 
     async def pause(self, scope: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).pause(scope, person("li"), "drill")
         self.tell("pause", scope)
 
     async def resume(self, scope: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).resume(scope, person("li"))
         self.tell("resume", scope)
 
     async def withdraw(self, post: str) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).withdraw(PostId(post), person("li"), "not wanted")
         self.tell("withdraw", post)
 
     async def retract(self, post: str, account: str | None = None) -> None:
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).retract(PostId(post), account, person("li"), "wrong")  # type: ignore[arg-type]
         self.tell("retract", f"{post}@{account or ''}")
 
+    async def reload(self) -> None:
+        """Have the schedule read now, as `publisher reload` does."""
+        async with open_application(self.settings, self.new_world(), sends=False) as application:
+            file = self.workspace.schedule
+            await reload(application.planner, file.read_text("utf-8"), str(file))
+        self.tell("reload")
+
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""
-        async with open_application(self.settings, self.world, sends=False) as application:
+        async with open_application(self.settings, self.new_world(), sends=False) as application:
             [old] = [item for item in await application.board.deliveries() if item.id == number]
             post = await application.registry.post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
@@ -287,8 +364,8 @@ class Simulation:
     async def rule(self, number: int) -> None:
         """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
-        [last] = self.rows("SELECT max(intended_at) AS at FROM attempt WHERE delivery = ?", number)
-        if last["at"] is not None and self.now < last["at"] / 1e6 + SETTLE + 20:
+        [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
+        if last["id"] and self.now < self.true_time.of("attempt", last["id"]) + self.shape.waits.settle + 20:
             return
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         if any(post.state == "review" for post in copies):
@@ -297,7 +374,7 @@ class Simulation:
             for post in copies:
                 self.platforms.world.remove(post, "owner")
             copies = []
-        async with open_books(self.settings, self.world) as books:
+        async with open_books(self.settings, self.new_world()) as books:
             [held] = [item for item in await Board(books).deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
             await rule(Outbox(books), held, ruling, by="zhao", reason="looked", **more)
@@ -320,6 +397,8 @@ class Simulation:
         if entry is not None:
             self.workspace.add(replace(entry, **changes))
             self.workspace.edited.add(post)
+            if "at" in changes:
+                self.workspace.moved.add(post)
             self.save("edit", post)
 
     def strike(self, post: str) -> None:
@@ -375,11 +454,11 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
     platforms = open_platforms(loop, dice_for(f"{seed}/mischief"))
     connect = dice_for(f"{seed}/connect")
     network = Network(loop, platforms.application, dice_for(f"{seed}/network"))
-    workspace = make_workspace(shape.accounts, shape.per_hour, empty_database())
+    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty_database())
+    true_time = TrueTime(lambda: EPOCH + loop.time())
     fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
-    world = SimWorld(loop=loop, fate=fate, skew=shape.skew)
     try:
-        with made_up(loop, network, seed, lambda: simulation.pace, trace=trace):
+        with made_up(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
             settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
             simulation = Simulation(
                 seed=seed,
@@ -388,14 +467,16 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 dice=dice_for(f"{seed}/people"),
                 workspace=workspace,
                 platforms=platforms,
-                world=world,
+                host=Host(ahead=shape.skew),
+                fate=fate,
                 settings=settings,
                 network=network,
+                true_time=true_time,
                 pace=shape.pace,
             )
-            world.fell = simulation.fell
             network.troubles = lambda: (
-                connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None
+                simulation.trouble
+                or (connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None)
             )
             mischief = platforms.mischief
             mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
@@ -404,7 +485,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
             for entry in entries:
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
-            loop.live(None, simulation.keep_alive())
+            loop.live(None, simulation.keep_alive()).add_done_callback(simulation.note_end)
             yield simulation
             simulation.stop()
     finally:

@@ -9,6 +9,7 @@ from tests.chaos.checker.shaping import post_id
 from tests.sim.checks import violations
 from tests.sim.loop import dice_for
 from tests.sim.platforms import EPOCH
+from tests.sim.record import deliveries
 from tests.sim.simulation import DEADLY, Shape, Simulation, opened
 from tests.sim.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
@@ -107,7 +108,7 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 def verdict_of(simulation: Simulation) -> Verdict:
     states: dict[str, int] = {}
-    for row in simulation.rows("SELECT state FROM delivery"):
+    for row in deliveries(simulation):
         states[row["state"]] = states.get(row["state"], 0) + 1
     return Verdict(
         seed=simulation.seed,
@@ -170,8 +171,8 @@ def rule_something(simulation: Simulation) -> None:
 
 
 def resend_something(simulation: Simulation) -> None:
-    ended = "SELECT id FROM delivery WHERE state IN ('failed', 'expired', 'removed') ORDER BY id"
-    for row in simulation.rows(ended)[:1]:
+    ended = (row for row in deliveries(simulation) if row["state"] in ("failed", "expired", "removed"))
+    for row in [*ended][:1]:
         simulation.order(lambda row=row: simulation.resend(row["id"]))
 
 
@@ -213,7 +214,7 @@ def post_by_hand(simulation: Simulation) -> None:
 
 def remove_something(simulation: Simulation) -> None:
     """The platform takes a post down. It must have been seen before: no read tells the others from posts never made."""
-    known = {post_id(row["remote_id"]) for row in simulation.rows("SELECT remote_id FROM delivery")}
+    known = {post_id(row["remote_id"]) for row in deliveries(simulation)}
     live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
@@ -229,7 +230,8 @@ def _open_post(simulation: Simulation) -> str:
     """Name a post that is on its way or live, if there is one: the others are of less interest."""
     moving = "('sending', 'claimed', 'unknown', 'submitted', 'retry_wait', 'published', 'held')"
     rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
-    return simulation.dice.choice([row["post"] for row in rows] or sorted(simulation.workspace.every))
+    every = simulation.workspace.every
+    return simulation.dice.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))
 
 
 def _any_entry(simulation: Simulation) -> tuple[str, Entry]:

@@ -64,7 +64,7 @@ class Newsroom(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(DEADLY))
     def appoint_a_death(self, name):
-        self.simulation.world.fate.appointed[name] = 1
+        self.simulation.fate.appointed[name] = 1
 
     @rule(seconds=st.sampled_from([8, 30]))
     def freeze(self, seconds):

@@ -17,8 +17,8 @@ IDENTITIES = {
     "tieba-a": "tb.1.00000001.drill",
 }
 PORT = 8710
-SETTLE, LEASE, GAP = 60.0, 10.0, 2.0
-"""Seconds, as the settings below say."""
+GAP = 2.0
+"""Seconds between two calls of a login, as the settings below say."""
 SETTINGS = """environment = "drill"
 timezone = "Asia/Shanghai"
 secrets_dir = "secrets"
@@ -34,9 +34,9 @@ LIMITS = """[limits.{platform}]
 gap = "2s"
 per_hour = {per_hour}
 per_day = 10000
-deadline = "6s"
-lease = "10s"
-settle = "60s"
+deadline = "{waits.deadline}s"
+lease = "{waits.lease}s"
+settle = "{waits.settle}s"
 look_first = "5s"
 retry_first = "2s"
 clock_margin = "3s"
@@ -46,6 +46,15 @@ OWN = {
     "wechat": 'profile = "mass"\n',
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Seconds: how long a call may last, for how long the right to make it, and after what time all of it has shown."""
+
+    deadline: int = 6
+    lease: int = 10
+    settle: int = 60
 
 
 def platform_of(account: str) -> str:
@@ -76,6 +85,11 @@ class Entry:
         return self.expires is not None or self.max_late != "6h"
 
     @property
+    def period(self) -> int | None:
+        """Minutes from one occurrence to the next; None for a post that does not repeat."""
+        return int(self.cron.split()[0].removeprefix("*/")) if self.cron else None
+
+    @property
     def text(self) -> str:
         kind = "update" if self.follows else "warning"
         lines: dict[str, object] = {
@@ -100,12 +114,16 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """A folder, and the entries of its schedule as last written. `edited` names posts that were ever changed."""
+    """A folder, and the entries of its schedule as last written.
+
+    `edited` names posts that were ever changed, `moved` those that were given another instant.
+    """
 
     folder: Path
     accounts: tuple[str, ...]
     entries: dict[str, Entry] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     every: dict[str, Entry] = field(default_factory=dict)
 
@@ -144,13 +162,14 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def make_workspace(accounts: Sequence[str], per_hour: int, template: Path) -> Workspace:
-    """Make a folder in memory, where there is such a place, with an empty database copied from `template`."""
+def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, template: Path) -> Workspace:
+    """Make a folder in memory, where there is such a place, with a database copied from `template`."""
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
-    parts = [SETTINGS, *(LIMITS.format(platform=platform, per_hour=per_hour) for platform in PLATFORMS)]
+    limits = (LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS)
+    parts = [SETTINGS, *limits]
     for account in accounts:
         identity, platform = identity_of(account), platform_of(account)
         secrets = {

@@ -14,7 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         is_here = item.path.parent == HERE and item.path.name != ON_BOTH
         if is_here and isinstance(item, pytest.Function) and _database_of(item) == "postgres":
-            item.add_marker("on_postgres")
+            item.add_marker("long")
 
 
 def _database_of(item: pytest.Function) -> object:

@@ -1,6 +1,7 @@
-"""The machine's clock is set while a daemon runs: what is told, and what does not happen."""
+"""The machine's clock is set, while a daemon runs or before it starts: what is told, and what does not happen."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,12 +10,13 @@ from publisher.daemon import Daemon
 from publisher.delivering import deliver, deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.outcome import Published, Unknown
+from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
-from publisher.keeping import heed, keep
+from publisher.keeping import heed, keep, settle_the_dead
 from publisher.messages import Messages
 from publisher.reviewing import person
 from publisher.settings import parse_settings
-from publisher.store.alarms import CLOCK, Alarms
+from publisher.store.alarms import ALERT_AFTER, Alarms
 from publisher.store.board import Board
 from publisher.store.intents import Declined
 from publisher.store.orders import Orders
@@ -26,21 +28,59 @@ from tests.stages.test_delivering import beat, run_on, stage, state_of
 from tests.stages.test_planning import SETTINGS, entry
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 
 
 async def told(books):
     return [(alert.code, *alert.facts.values()) for alert in await Board(books).alerts()]
 
 
-async def test_f60_a_clock_that_goes_back_is_told(open_desk, world):
-    """F60: more than two seconds are told, once; less is what clocks do."""
+def confirm(world):
+    world.confirm_clock(world.clocks())
+
+
+@pytest.mark.parametrize(("jump", "code"), [(-HOUR, "clock_back"), (HOUR, "clock_ahead")], ids=["F60", "F61"])
+async def test_a_clock_that_is_set_is_told(open_desk, world, jump, code):
+    """F60, F61: more than two seconds are told, once; less is what clocks do."""
     desk = await open_desk()
     alarms = Alarms(desk.books)
-    for jump, expected in ((timedelta(seconds=-1), []), (-HOUR, [("clock_back", "3600")])):
-        world.jump(jump)
+    for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
+        world.jump(by)
         await heed(alarms)
         await heed(alarms)
         assert await told(desk.books) == expected
+
+
+async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, world):
+    """F60, F61: after ten seconds, with what the platforms' clocks say where that is known; until it is confirmed."""
+    desk = await open_desk()
+    alarms = Alarms(desk.books)
+    world.jump(HOUR)
+    await heed(alarms)
+    jumped = ("clock_ahead", "worker-1", "3600")
+    for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
+        world.pass_time(timedelta(seconds=seconds))
+        await heed(alarms)
+        assert sorted(await told(desk.books)) == sorted(expected)
+    world.hear_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
+    await heed(alarms)
+    await heed(alarms)
+    assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    confirm(world)
+    await heed(alarms)
+    assert await told(desk.books) == [jumped]
+
+
+async def test_an_alert_of_the_life_before_ends_when_the_clock_is_confirmed(open_desk, world):
+    """Whoever starts next closes what its predecessor left open."""
+    desk = await open_desk()
+    world.doubt_clock()
+    world.pass_time(ALERT_AFTER)
+    await heed(Alarms(desk.books))
+    assert [code for code, *_ in await told(desk.books)] == ["clock_unconfirmed"]
+    confirm(world)
+    await heed(Alarms(desk.books))
+    assert await told(desk.books) == []
 
 
 async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, world):
@@ -50,6 +90,7 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, wor
     await file_posts(desk.registry, post)
     await beat(desk, adapters)
     world.jump(-2 * HOUR)
+    confirm(world)
     await file_posts(desk.registry, post)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=10))
     assert len(fake.calls) == 1
@@ -60,8 +101,9 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
     desk, _fake, adapters = await stage(open_desk, "a")
     await file_posts(desk.registry, post_of("routine", ["a"], START))
     await desk.rounds.ripen()
-    world.jump(-HOUR)
     [lease] = await desk.outbox.claim(1)
+    world.jump(-HOUR)
+    confirm(world)
     delivering = asyncio.create_task(deliver(lease, desk.outbox, adapters, asyncio.Event()))
     await asyncio.sleep(0)
     world.pass_time(HORIZON)
@@ -75,7 +117,7 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
     """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
     desk, _fake, _adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await file_posts(desk.registry, replace(post_of("p", ["a"], START - 2 * HOUR), max_late=5 * HOUR))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     parcel = await desk.outbox.intend(lease)
@@ -97,6 +139,7 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     assert await desk.rounds.lapse() == 0
     after = await desk.outbox.settle(lease, Published(receipt=fake.post(parcel)))
     assert after.state is State.PUBLISHED
+    confirm(world)
     await file_posts(desk.registry, post_of("q", ["b"], world.now()))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
@@ -129,6 +172,7 @@ async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world)
     """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
     desk, _fake, lost = await outlived(open_desk, world)
     await desk.rounds.lapse()
+    world.pass_time(DEATH_SPREAD)
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)
     assert isinstance(await desk.outbox.intend(lost), Declined)
@@ -174,55 +218,156 @@ async def settled(daemon, world):
     await reading
 
 
-async def test_f61_planning_waits_for_a_person_when_the_clock_has_gone_far_ahead(daemon, world):
-    """F61: nothing new is planned, no file is put in force, until a person resumes the clock."""
-    await daemon.keep()
-    world.jump(6 * 60 * timedelta(minutes=1))
-    await daemon.keep()
-    assert await told(daemon.application.board.books) == [("clock_ahead", "360")]
+@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")])
+async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
+    """F60, F61: nothing new is planned, no file is put in force; once the clock is confirmed, both happen at once."""
+    world.jump(jump)
     write(daemon, entry("p"))
     await settled(daemon, world)
     await daemon.plan()
     assert await posts_of(daemon) == set()
-    await daemon.application.orders.resume(CLOCK, person("li"))
-    await settled(daemon, world)
+    confirm(world)
+    confirming = asyncio.create_task(daemon.confirm_clock())
+    while not confirming.done():
+        await asyncio.sleep(0.01)
+        world.pass_time(timedelta(seconds=1))
+    await confirming
     assert await posts_of(daemon) == {PostId("p")}
-    assert await told(daemon.application.board.books) == []
 
 
-async def test_f61_a_small_jump_stops_nothing(open_desk, world):
-    """F61: five minutes are what a late time service may set right."""
-    desk = await open_desk()
-    alarms = Alarms(desk.books)
-    world.jump(timedelta(minutes=5))
-    await heed(alarms)
-    assert (await alarms.is_clock_doubted(), await told(desk.books)) == (False, [])
+async def doubted(open_desk, world):
+    """Let a call end without an outcome."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    return desk, fake, adapters
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
 async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk, world, jump):
     """F25, F61: until the platform has had its time, by a clock that never jumps, no second call is made."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    alarms = Alarms(desk.books)
-    fake.script.append(Unknown(reason="timeout"))
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await beat(desk, adapters)
-    world.pass_time(timedelta(minutes=1))
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.pass_time(MINUTE)
     world.jump(jump)
-    await beat(desk, adapters)  # before anybody has seen to the clock
-    await heed(alarms)
+    await beat(desk, adapters)
+    confirm(world)
     await run_on(desk, adapters, world, minutes=8)
     assert len(fake.calls) == 1
     await run_on(desk, adapters, world, minutes=4)
     assert len(fake.calls) == 2
 
 
-async def test_f61_what_is_late_by_the_new_clock_expires(open_desk, world):
+async def restarted(open_desk, world, jump):
+    """Set the clock within the second before a kill: nobody has noticed; then start again, with a clock in doubt."""
+    world.jump(jump)
+    world.doubt_clock()
+    world.jumps.clear()
+    desk = await open_desk()
+    await settle_the_dead(desk.rounds)
+    return desk
+
+
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_doubt(open_desk, world):
+    """F25, F61: it makes no second call, nor once it is set right, before the settle time is over."""
+    _desk, fake, adapters = await doubted(open_desk, world)
+    desk = await restarted(open_desk, world, 15 * MINUTE)
+    await run_on(desk, adapters, world, minutes=5)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    world.jump(-15 * MINUTE)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 2
+
+
+async def test_f08_an_end_dated_in_doubt_counts_from_when_the_process_knew_of_it(open_desk, world):
+    """F08: where the clock was in doubt when the call ended, the settle time runs once more, and no longer."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    desk = await restarted(open_desk, world, -HOUR)
+    world.pass_time(5 * MINUTE)
+    world.jump(HOUR)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=4)
+    assert fake.calls == []
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
+async def test_a_doubt_dated_by_a_wrong_clock_is_ended_as_soon_as_another(open_desk, world, jump):
+    """F60, F61: set right, it is neither read again in hours only, nor given to a person at once."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    fake.findings.extend([Unknown(reason="unreadable")] * 3)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    desk = await restarted(open_desk, world, jump)
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    world.jump(-jump)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=20)
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, jump, is_noticed):
+    """F60, F61: neither by one that was wrong at start nor by one that was set; set right, all goes at its instant."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    soon = post_of("soon", ["a"], START + 5 * MINUTE)
+    await file_posts(desk.registry, soon, post_of("later", ["a"], START + 8 * HOUR))
+    world.jump(jump)
+    if not is_noticed:
+        world.doubt_clock()
+    await run_on(desk, adapters, world, minutes=2)
+    states = {delivery.state for delivery in await Board(desk.books).deliveries()}
+    assert (fake.calls, states) == ([], {State.PENDING})
+    world.jump(-jump)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=4)
+    assert [parcel.intended_at - START for parcel in fake.calls] == [5 * MINUTE]
+
+
+async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_desk, world):
+    """F61: it is given back, and claimed again when the clock is confirmed."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    world.jump(MINUTE)
+    assert await desk.outbox.intend(lease) == Declined(guard="clock_unconfirmed")
+    assert await desk.outbox.claim(1) == []
+    confirm(world)
+    assert len(await desk.outbox.claim(1)) == 1
+
+
+async def test_f61_other_hosts_leases_are_left_alone_by_a_clock_in_doubt(open_desk, world):
+    """F61: a host whose clock went ahead does not take work out of another's hand."""
+    mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
+    await file_posts(mine.registry, post_of("p", ["a"], START))
+    await mine.rounds.ripen()
+    assert len(await other.outbox.claim(1)) == 1
+    world.jump(HOUR)
+    assert await mine.rounds.lapse() == 0
+    confirm(world)
+    assert await mine.rounds.lapse() == 1
+
+
+async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     """F61: the rule for late posts applies to what was filed before: too late is not sent, and told."""
     desk, fake, adapters = await stage(open_desk, "a")
     await file_posts(desk.registry, post_of("p", ["a"], START + HOUR))
     world.jump(6 * HOUR)
+    confirm(world)
     await keep(desk.rounds)
     await deliver_due(desk.outbox, adapters, 10, asyncio.Event())
+    await keep(desk.rounds)
     [delivery] = await Board(desk.books).deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])

@@ -245,9 +245,9 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     """The ended delivery stays as it is beside the new one."""
     await reload(planner, entry("p"), "schedule.toml")
     world.pass_time(timedelta(hours=1))
-    rounds, outbox = rooms(planner)
+    rounds, _outbox = rooms(planner)
     await rounds.ripen()
-    await outbox.claim(10)
+    await rounds.expire()
     post = await planner.registry.post(PostId("p"))
     assert await send_again(planner, post, [AccountId("a")]) == 1
     old, new = await deliveries(planner, account=AccountId("a"))
@@ -414,9 +414,9 @@ async def test_i1_a_second_resend_is_refused(planner, world):
     """While one new occurrence is open, or once it is live, another would double the post."""
     await reload(planner, entry("p"), "schedule.toml")
     world.pass_time(timedelta(hours=1))
-    rounds, outbox = rooms(planner)
+    rounds, _outbox = rooms(planner)
     await rounds.ripen()
-    await outbox.claim(10)
+    await rounds.expire()
     post = await planner.registry.post(PostId("p"))
     assert await send_again(planner, post, [AccountId("a")]) == 1
     for _ in ("open", "live"):

@@ -187,6 +187,19 @@ async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exc
     assert len(fake.strangers) == 2
 
 
+async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_desk, world):
+    """F53, F57: a repeated entry is one stranger, one history and one post of ours; the read does not fail."""
+    desk, fake, adapters, watches = await live(open_desk, is_exclusive=True)
+    fake.strangers += [stranger(0, START - HOUR)] * 2
+    await watch_due(watches, adapters, 10)
+    fake.strangers += [stranger(1, START + HOUR / 2)] * 2
+    world.pass_time(HOUR)
+    assert await watch_due(watches, adapters, 10) == 1
+    [alert] = await Board(desk.books).alerts()
+    assert (alert.code, alert.facts["number"]) == ("unexplained_post", "1")
+    assert await state(desk) is State.PUBLISHED
+
+
 async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
     """When a newer one goes, or an old one is pinned, what was there before us is no break-in."""
     desk, fake, adapters, watches = await live(open_desk, is_exclusive=True)

@@ -1,5 +1,6 @@
 """What waited past its expiry ends, and says what kept it back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -36,7 +37,8 @@ async def send(desk, answer):
 
 def due(name, *, minutes=0, is_urgent=False):
     at = START + timedelta(minutes=minutes)
-    return post_of(name, ["a"], at, is_urgent=is_urgent, expires_at=START + 2 * HOUR)
+    post = post_of(name, ["a"], at, is_urgent=is_urgent, expires_at=START + 2 * HOUR)
+    return replace(post, max_late=3 * HOUR)
 
 
 @pytest.mark.parametrize("scope", ["all", "account:a", "post:p"])

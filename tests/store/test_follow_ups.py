@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import AccountId, LoginId
-from publisher.domain.delivery import State
+from publisher.domain.delivery import Desired, State
 from publisher.domain.events import RETRACTOR, Actor, RetractOrdered, Role
 from publisher.domain.outcome import Published, Receipt, Rejected, Unknown
 from publisher.store.board import Board
@@ -36,7 +36,7 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     live = await send(desk, LIVE)
     ordered = await desk.outbox.apply(live.id, RetractOrdered(reason="wrong"), WANG)
     assert await desk.outbox.claim(1) == []
-    await desk.outbox.learn(Doubt(delivery=ordered, parcel=None), answer, RETRACTOR, START)
+    await desk.outbox.learn(Doubt(delivery=ordered, parcel=None), answer, RETRACTOR, desk.books.world.clocks())
     assert len(await desk.outbox.claim(1)) == number
 
 
@@ -60,7 +60,7 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
         "later": State.CANCELLED,
         "other": State.PENDING,
     }
-    assert found["doubt"].is_withdrawn
+    assert found["doubt"].desired is Desired.CANCELLED
 
 
 async def test_leaving_is_written_down_once(open_desk):

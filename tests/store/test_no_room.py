@@ -12,6 +12,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.outcome import Published, Receipt
+from publisher.domain.patience import DEATH_SPREAD
 from publisher.keeping import heed, keep
 from publisher.store import engine
 from publisher.store.alarms import AGAIN, Alarms
@@ -133,6 +134,7 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     world.pass_time(desk.books.patience("a").lease)
     await keep(desk.rounds)
     await heed(Alarms(desk.books))
+    world.pass_time(DEATH_SPREAD)
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [FULL])
 

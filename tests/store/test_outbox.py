@@ -6,13 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalStepError
 from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role, Ruled
-from publisher.domain.lifecycle import MOST_DEATHS
 from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
@@ -27,6 +26,7 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
+from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel
@@ -36,7 +36,7 @@ from publisher.store.intents import MUCH_LATER, Declined
 from publisher.store.journal import newest_intents
 from publisher.store.orders import Orders
 from publisher.store.outbox import Doubt
-from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN
+from publisher.store.rows import ATTEMPT, AUDIT
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
@@ -162,13 +162,14 @@ async def test_nothing_is_announced_before_its_instant(open_desk, world):
     assert isinstance(parcel, Parcel)
 
 
-async def test_f63_what_is_claimed_too_late_for_the_first_time_expires_with_an_alert(open_desk, world):
+async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
     """Beyond `max_late` a post is not sent, and people are told."""
     desk = await open_desk()
     await file_posts(desk.registry, post_of("p", ["a"], START))
     world.pass_time(timedelta(minutes=31))
     await desk.rounds.ripen()
     assert await desk.outbox.claim(10) == []
+    assert await desk.rounds.expire() == 1
     delivery = await only(desk)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
     assert [alert.code for alert in await Board(desk.books).alerts()] == ["expired.too_late"]
@@ -314,89 +315,37 @@ async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk,
 
 
 async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, world):
-    """After two deaths those that were in hand are tried one at a time, so a bystander goes out after all."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
-    await desk.rounds.ripen()
-    for together in (2, 2, 1):
-        assert len(await desk.outbox.claim(10)) == together
-        world.pass_time(timedelta(minutes=2))
-        await desk.rounds.lapse()
-    [bystander] = await desk.outbox.claim(10)
-    assert not isinstance(await desk.outbox.intend(bystander), Declined)
-    states = Counter(item.state for item in await Board(desk.books).deliveries())
-    assert states == {State.HELD: 1, State.SENDING: 1}
-
-
-async def test_f89_what_may_kill_a_worker_holds_up_no_other_post_of_its_login(open_desk, world):
-    """Behind a post that two workers have died with, its account's later ones go out as if it were not there."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, post_of("killer", ["a"], START))
-    await desk.rounds.ripen()
-    for _ in range(2):
-        await desk.outbox.claim(10)
-        world.pass_time(timedelta(minutes=2))
-        await desk.rounds.lapse()
-    later = world.now()
-    await file_posts(desk.registry, post_of("p", ["a", "b"], later), post_of("q", ["b"], later))
-    await desk.rounds.ripen()
-    names = {item.id: item.key.post for item in await Board(desk.books).deliveries()}
-
-    async def publish_next():
-        leases = await desk.outbox.claim(10)
-        for lease in leases:
-            await desk.outbox.intend(lease)
-            await desk.outbox.settle(lease, Published(receipt=receipt(str(lease.delivery))))
-        world.pass_time(timedelta(minutes=30))
-        return sorted((names[lease.delivery], lease.account) for lease in leases)
-
-    assert [await publish_next() for _ in range(4)] == [
-        [("p", "a"), ("p", "b")],
-        [("killer", "a"), ("q", "b")],
-        [],
-        [],
-    ]
-
-
-@pytest.mark.parametrize("ends", [True, False])
-async def test_f89_of_what_may_kill_a_worker_one_is_in_hand_and_nothing_else_waits(open_desk, world, ends):
-    """The second urgent post that two workers have died with waits until the first is sent, or has killed nobody yet.
-
-    Routine goes out at once.
-    """
+    """What one death ended comes back one by one: the killer dies a second time alone, the others go out."""
     desk = await open_desk(*map(terms_of, "abcd"))
-    pressing, routine = post_of("pressing", ["a", "b"], START), post_of("routine", ["c", "d"], START)
-    await file_posts(desk.registry, replace(pressing, is_urgent=True), routine)
+    await file_posts(desk.registry, post_of("p", ["a", "b", "c", "d"], START))
     await desk.rounds.ripen()
-    died = update(DELIVERY).where(DELIVERY.c.post == "pressing").values(deaths=MOST_DEATHS - 1)
-    await desk.books.database.write(lambda unit: unit.connection.execute(died))
-    first, *others = sorted(await desk.outbox.claim(10), key=lambda lease: lease.account)
-    assert (first.account, [lease.account for lease in others]) == ("a", ["c", "d"])
-    assert await desk.outbox.claim(10) == []
-    if ends:
-        await desk.outbox.intend(first)
-        await desk.outbox.settle(first, Published(receipt=receipt("1")))
-    else:
-        world.pass_time(timedelta(seconds=2))
-    assert [lease.account for lease in await desk.outbox.claim(10)] == ["b"]
+    killer = (await desk.outbox.claim(10))[-1].delivery
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    for _ in range(50):
+        world.pass_time(DEATH_SPREAD / 50)
+        for lease in await desk.outbox.claim(10):
+            if lease.delivery == killer:
+                world.pass_time(timedelta(minutes=2))
+                await desk.rounds.lapse()
+            else:
+                await desk.outbox.intend(lease)
+                await desk.outbox.settle(lease, Published(receipt=receipt(str(lease.delivery))))
+    found = {item.id: (item.state, item.reason) for item in await Board(desk.books).deliveries()}
+    assert found.pop(killer) == (State.HELD, "poison")
+    assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "spent"),
-    [({"is_urgent": True}, ("routine_until", "floors_until")), ({"floors_done": 1}, ("rests_until", "routine_until"))],
-)
-async def test_f89_what_presses_goes_out_though_workers_have_died_with_it(open_desk, world, kind, spent):
-    """An urgent post keeps the share that is reserved for it, a begun thread its pace; no routine goes first."""
-    desk = await open_desk(terms_of("a"), terms_of("b", traits=replace(terms_of("b").traits, most_floors=2)))
-    await file_posts(desk.registry, post_of("pressing", ["a"], START), post_of("routine", ["b"], START))
+async def test_f89_what_a_death_put_off_holds_up_no_other_post_of_its_login(open_desk, world):
+    """While a delivery waits after a death, its account's next one goes out."""
+    desk = await open_desk(terms_of("a"))
+    await file_posts(desk.registry, post_of("first", ["a"], START - SECOND), post_of("second", ["a"], START))
     await desk.rounds.ripen()
-    presses = update(DELIVERY).where(DELIVERY.c.post == "pressing").values(deaths=MOST_DEATHS - 1, **kind)
-    rests = update(LOGIN).where(LOGIN.c.id.endswith("a")).values(dict.fromkeys(spent, START + timedelta(days=1)))
-    for statement in (presses, rests):
-        await desk.books.database.write(lambda unit, statement=statement: unit.connection.execute(statement))
-    names = {item.id: item.key.post for item in await Board(desk.books).deliveries()}
-    claims = [sorted(names[lease.delivery] for lease in await desk.outbox.claim(10)) for _ in range(2)]
-    assert claims == [["pressing", "routine"], []]
+    [lease] = await desk.outbox.claim(10)
+    world.pass_time(timedelta(minutes=2))
+    await desk.rounds.lapse()
+    [other] = await desk.outbox.claim(10)
+    assert other.delivery != lease.delivery
 
 
 async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):
@@ -423,7 +372,7 @@ async def doubtful(desk):
 async def learn_missing(desk):
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
     return await desk.outbox.learn(
-        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, asked_at=desk.books.world.now()
+        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, desk.books.world.clocks()
     )
 
 
@@ -460,11 +409,11 @@ async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_
     world.pass_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_out_of_sight=True)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, asked_at=world.now())
+    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.clocks())
     seen = Ruled(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
     await desk.outbox.apply(held.id, seen, person("li"))
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, asked_at=world.now())
+    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.clocks())
     assert (again.state, again.reason) == (State.HELD, "not_seen")
 
 
@@ -475,7 +424,7 @@ async def looked_in_vain(desk, world, state, by):
         world.pass_time(wait)
         [doubt] = await desk.outbox.doubts([state], 10)
         finding = Unknown(reason="list_too_short", is_out_of_sight=True)
-        after = await desk.outbox.learn(doubt, finding, by, asked_at=world.now())
+        after = await desk.outbox.learn(doubt, finding, by, world.clocks())
         states.append(after.state)
     return states, after
 
@@ -513,7 +462,7 @@ async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_o
     await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
     world.pass_time(timedelta(hours=1))
     [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.now())
+    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.clocks())
     assert after.state is State.RETRACTING
 
 
@@ -653,7 +602,7 @@ async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(op
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk)
     assert await desk.outbox.next_move() == world.now() + MUCH_LATER
-    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.now())
+    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.clocks())
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 
@@ -662,8 +611,38 @@ async def test_what_is_to_be_taken_down_keeps_others_back_until_it_is_found(open
     """Once it has its id no list is needed to take it down, so the others go on at once."""
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk, RetractOrdered(reason="wrong"))
-    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.now())
+    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.clocks())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+
+
+async def test_i20_an_urgent_post_is_not_kept_back_by_a_doubt(open_desk):
+    """A warning goes out although a routine doubt cannot be read; the doubt, once hidden, is for a person."""
+    desk = await open_desk(listing_five())
+    await kept_back(desk)
+    await file_posts(desk.registry, post_of("red", ["a"], START, is_urgent=True))
+    lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+    assert (await only(desk, post=PostId("red"))).id == lease.delivery
+
+
+async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the_settle_time_only(open_desk, world):
+    """A post in review that was ordered down and never comes out does not silence its account for ever."""
+    desk = await open_desk(listing_five())
+    await kept_back(desk, RetractOrdered(reason="wrong"))
+    world.pass_time(desk.books.patience(AccountId("a")).settle + SECOND)
+    _lease, answer = await intended(desk)
+    assert isinstance(answer, Parcel)
+
+
+@pytest.mark.parametrize("ruling", [Ruling.NOT_LIVE, Ruling.RESEND, Ruling.CANCEL])
+async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, ruling):
+    """The list cannot be read: a named person decides at once, and what waited behind it goes on."""
+    desk = await open_desk(listing_five())
+    doubt = await kept_back(desk)
+    after = await rule(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
+    assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 
@@ -676,7 +655,7 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
     await desk.outbox.settle(first, Unknown(reason="reset"))
     world.pass_time(desk.books.patience(AccountId("a")).look_first)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
-    await desk.outbox.learn(doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.now())
+    await desk.outbox.learn(doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.clocks())
     for number in range(1, 7):
         lease, _parcel = await intended(desk)
         await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
@@ -769,7 +748,7 @@ async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong")
     assert [alert.code for alert in await Board(desk.books).alerts()] == ["retracting"]
     [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    await desk.outbox.learn(doubt, Gone(), RETRACTOR, START)
+    await desk.outbox.learn(doubt, Gone(), RETRACTOR, desk.books.world.clocks())
     assert await Board(desk.books).alerts() == []
 
 
@@ -813,7 +792,7 @@ async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world)
     world.pass_time(SECOND)
     await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
     still = Submitted(ticket=Ticket(number="a"), look_again_at=world.now() + 60 * SECOND)
-    after = await desk.outbox.learn(doubt, still, RECONCILER, world.now())
+    after = await desk.outbox.learn(doubt, still, RECONCILER, world.clocks())
     assert (after.state, after.next_at) == (State.SUBMITTED, world.now())
 
 
@@ -823,6 +802,6 @@ async def test_what_has_ended_is_not_hastened(open_desk):
     await submitted(desk, "a")
     await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
     [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
-    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, START)
+    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, desk.books.world.clocks())
     assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 0
     assert await only(desk) == before

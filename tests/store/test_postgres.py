@@ -15,7 +15,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import RECONCILER
-from publisher.domain.outcome import Missing, Published, Receipt, Unknown
+from publisher.domain.outcome import Missing, Published, RateLimited, Receipt, Unknown
 from publisher.domain.post import PostId
 from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
@@ -34,7 +34,7 @@ from publisher.store.outbox import Outbox
 from publisher.store.recovery import COMPARED, MET
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, STAMP
+from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN, STAMP
 from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
@@ -152,6 +152,31 @@ async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease
     assert not isinstance(await sleeper.outbox.intend(claimed), Parcel)
 
 
+async def test_f26_a_rest_is_not_shortened_by_another_hosts_intent(open_host, world):
+    """F26, I15: a 429 is heard while the other host announces by what it read before; its Retry-After stays."""
+    terms = [terms_of(name, login="shared") for name in "ab"]
+    first, second = await open_host("first", *terms), await open_host("second", *terms)
+    await file_posts(first.registry, post_of("p", ["a"], START), post_of("q", ["b"], START))
+    slow, _parcel = await intended(first)
+    world.pass_time(LEASE)
+    assert await second.rounds.lapse() == 1
+    [lease] = await second.outbox.claim(1)
+    until = world.now() + timedelta(hours=1)
+    loop, hearing = asyncio.get_running_loop(), []
+
+    def hear(_connection, _cursor, statement, *_rest):
+        if "FROM delivery JOIN rendition" in statement and not hearing:
+            limit = first.outbox.settle(slow, RateLimited(code="429", until=until))
+            hearing.append(asyncio.run_coroutine_threadsafe(limit, loop))
+            wait(hearing, timeout=10)
+
+    event.listen(second.database.engine, "after_cursor_execute", hear)
+    assert isinstance(await second.outbox.intend(lease), Parcel)
+    assert (await asyncio.wrap_future(hearing[0])).state is State.UNKNOWN
+    rest = await first.database.read(lambda connection: connection.execute(select(LOGIN)).one())
+    assert (rest.rests_until, rest.routine_until, rest.floors_until) == (until, until, until)
+
+
 async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
     """What one host reads, no other is given until that read has had its time."""
     hosts = [await open_host("first"), await open_host("second")]
@@ -162,9 +187,7 @@ async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
     taken = await asyncio.gather(*(host.outbox.doubts([State.UNKNOWN], 5) for host in hosts))
     assert sorted(map(len, taken)) == [0, 1]
     [doubt] = [item for found in taken for item in found]
-    after = await hosts[0].outbox.learn(
-        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, asked_at=world.now()
-    )
+    after = await hosts[0].outbox.learn(doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, world.clocks())
     assert (after.state, after.looks) == (State.UNKNOWN, 1)
     world.pass_time(timedelta(hours=1))
     assert len(await hosts[1].outbox.doubts([State.UNKNOWN], 5)) == 1

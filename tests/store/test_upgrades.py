@@ -35,9 +35,11 @@ DELIVERY = {
     "post": "p", "label": "once", "account": "a", "platform": "fake", "login": "a", "state": "published", "version": 5,
     "revision": "r", "definition": "d", "rendition": "f", "planned_at": AT, "due_at": AT, "expires_at": AT,
     "max_late": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "epoch": 1, "looks": 0, "refusals": 0,
-    "failures": 0, "deaths": 0, "is_by_word": 0, "was_claimed": 1, "was_resent": 0, "is_withdrawn": 0,
-    "is_retract_ordered": 0, "remote_id": "77", "url": "https://fake.example/77", "live_at": AT,
+    "failures": 0, "deaths": 0, "is_by_word": 0, "was_resent": 0, "remote_id": "77", "url": "https://fake.example/77",
+    "live_at": AT,
 }  # fmt: skip
+FLAGS = {"was_claimed": 1, "is_withdrawn": 0, "is_retract_ordered": 0}
+"""Columns of earlier versions, in place of which one says what is wanted."""
 ATTEMPT = {
     "delivery": 1, "number": 1, "epoch": 1, "login": "a", "account": "a", "worker": "w", "rendition": "f", "since": AT,
     "intended_at": AT, "ended_at": AT, "outcome": "Published",
@@ -75,7 +77,7 @@ class Old:
         engine.dispose()
         with sqlite3.connect(self.file) as connection:
             insert(connection, "stamp", {"key": "environment", "value": "drill"})
-            insert(connection, "delivery", DELIVERY)
+            insert(connection, "delivery", DELIVERY | (FLAGS if version < "0010" else {}))
             insert(connection, "attempt", ATTEMPT)
             if version < "0004":  # from then on an entry is bound to the one before
                 insert(connection, "audit", ENTRY)

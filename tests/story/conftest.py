@@ -59,10 +59,10 @@ CITIES = {"110000": ("beijing", "北京"), "310000": ("shanghai", "上海")}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every test of this folder be a story, but for those that are part of every run."""
+    """Mark all stories as long, but for those that are part of every run."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("smoke"):
-            item.add_marker("story")
+            item.add_marker("long")
 
 
 def secret_of(platform: str, identity: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """What people see and say of posts that they post by hand, and how an account's mode is changed."""
 
+import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -65,8 +67,10 @@ def test_a_single_run_hands_over_and_leaves(run, handed):
 def test_the_list_has_what_a_person_needs(run, handed):
     """The very text, the pictures as files, an article as a page, the deadline, and the wait so far."""
     tasks = {row["platform"]: row for row in run("-C", handed, "assist", "--json").json["tasks"]}
-    previews = run("-C", handed, "preview", "refund", "--json").json["renditions"]
-    assert {row["account"]: row["text"] for row in tasks.values()} == {row["account"]: row["text"] for row in previews}
+    with sqlite3.connect(handed / "var" / "publisher.db") as connection:
+        frozen = [json.loads(body) for (body,) in connection.execute("SELECT body FROM rendition")]
+    connection.close()
+    assert {row["account"]: row["text"] for row in tasks.values()} == {body["account"]: body["text"] for body in frozen}
     for row in tasks.values():
         assert row["marker"] in row["text"]
         assert row["deadline"].endswith("+08:00")

@@ -9,6 +9,7 @@ import pytest
 
 from publisher.domain.outcome import CredentialExpired, Published, Reach, Ready, Receipt
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
 from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
@@ -28,7 +29,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=True) as application:
+        async with open_application(await load_settings(drill), confirmed_world(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))

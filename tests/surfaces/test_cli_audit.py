@@ -13,6 +13,7 @@ from publisher.anchoring import anchor
 from publisher.domain.chain import hash_of
 from publisher.mailing import mail_head
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
 from publisher.wiring.mailing import mail_of
 from publisher.wiring.mooring import mooring_of
@@ -48,7 +49,7 @@ async def post(folder, deed):
     async with office.open():
         keys = f'to = "safe@example.gov.cn", from = "{USER}", server = "127.0.0.1:{office.port}"'
         file.write_text(f'{text}\n[audit]\nmail = {{ {keys}, user = "{USER}", secret = "audit-mail" }}\n', "utf-8")
-        await deed(await load_settings(folder), World())
+        await deed(await load_settings(folder), confirmed_world())
     [mail] = office.mails
     return mail
 

@@ -10,6 +10,7 @@ from publisher.domain.events import RECONCILER, RETRACTOR
 from publisher.domain.outcome import Gone, Published, Receipt, Rejected, Unknown
 from publisher.settings import load_settings
 from publisher.store.outbox import Doubt
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
 from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
@@ -43,7 +44,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=True) as application:
+        async with open_application(await load_settings(drill), confirmed_world(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))
@@ -108,7 +109,9 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
     async def resolve(application):
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
         receipt = Receipt(remote_id="w1", url="https://wechat.example/1", live_at=NOW)
-        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), Published(receipt=receipt), RECONCILER, NOW)
+        await application.outbox.learn(
+            Doubt(delivery=doubt, parcel=None), Published(receipt=receipt), RECONCILER, World().clocks()
+        )
 
     books(resolve)
     deliver(wechat="published")
@@ -126,7 +129,7 @@ def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, b
 
     async def resolve(application):
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), REFUSED, RECONCILER, NOW)
+        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), REFUSED, RECONCILER, World().clocks())
         await application.rounds.ripen()
         await application.rounds.drop_orphans()
 
@@ -234,7 +237,7 @@ def answered(books):
     def answering(removal):
         async def act(application):
             [delivery] = await application.board.deliveries("refund", states=[State.RETRACTING])
-            await application.outbox.learn(Doubt(delivery=delivery, parcel=None), removal, RETRACTOR, NOW)
+            await application.outbox.learn(Doubt(delivery=delivery, parcel=None), removal, RETRACTOR, World().clocks())
 
         books(act)
 

@@ -1,12 +1,15 @@
 """Every login examined by a real call to the simulated platforms."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from urllib.request import Request, urlopen
 
 import pytest
 
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
 from publisher.world import World
 from tests.surfaces.conftest import make_drill
@@ -74,7 +77,7 @@ def test_a_spent_quota_and_a_pause_are_told(run, drill):
     write_schedule(drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2)))
 
     async def spend():
-        async with open_application(settings, World(), sends=True) as application:
+        async with open_application(settings, confirmed_world(), sends=True) as application:
             await application.rounds.ripen()
             [lease] = await application.outbox.claim(1)
             await application.outbox.intend(lease)
@@ -98,3 +101,35 @@ def test_a_missing_secret_is_told_with_the_commands_that_renew_it(run, drill):
     code, logins = examined(run, drill)
     assert code == 1
     assert any("publisher login beijing-weibo" in step for step in logins["weibo"]["to_do"])
+
+
+@pytest.fixture
+def unsynchronised(monkeypatch):
+    """Let the kernel not know the time, whatever machine this is."""
+    monkeypatch.setattr(World, "is_kernel_synchronised", lambda _world: False)
+
+
+def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, unsynchronised):
+    """F60, F61: by how much, and what to do; a login's own trouble is another matter."""
+    told = run("-C", drill, "doctor", "--json")
+    assert (told.code, told.json["clock"]) == (0, {"confirmed": True, "apart": None})
+    sim("clock", {"shift": -90})
+    told = run("-C", drill, "doctor", "--json")
+    assert (told.code, told.json["clock"]["confirmed"]) == (1, False)
+    assert 89 <= told.json["clock"]["apart"] <= 92
+    shown = run("-C", drill, "--lang", "en", "doctor")
+    assert "differs from the platforms' by +9" in shown.out
+    assert "doctor --confirm-clock --by NAME" in shown.out
+
+
+def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
+    """It is audited, and counts for this machine as long as nobody sets its clock; half of the order is refused."""
+    sim("clock", {"shift": -90})
+    assert run("-C", drill, "doctor", "--confirm-clock").code == 2
+    assert run("-C", drill, "doctor", "--by", "王").code == 2
+    told = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
+    assert (told.code, "王 确认本机时钟正确" in told.out) == (0, True)
+    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
+        entries = connection.execute("SELECT role, name FROM audit WHERE event = 'ClockConfirmed'").fetchall()
+    assert entries == [("person", "王")]
+    assert run("-C", drill, "doctor").code == 0

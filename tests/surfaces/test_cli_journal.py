@@ -9,9 +9,8 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.outcome import Published, Receipt
 from publisher.settings import load_settings
 from publisher.store.journal import Intent, Journal
-from publisher.testing.fakes import START
+from publisher.testing.fakes import START, confirmed_world
 from publisher.wiring.application import open_application
-from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
 
 BY = ("--by", "王")
@@ -33,7 +32,7 @@ def paused_in(file):
 
 async def deliver(folder):
     """Do a daemon's part for one post."""
-    async with open_application(await load_settings(folder), World(), sends=True) as application:
+    async with open_application(await load_settings(folder), confirmed_world(), sends=True) as application:
         await application.rounds.ripen()
         [lease] = await application.outbox.claim(1)
         await application.outbox.intend(lease)

@@ -11,6 +11,7 @@ from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
 from publisher.settings import load_settings
 from publisher.store.outbox import Doubt
+from publisher.testing.fakes import confirmed_world
 from publisher.vault import Vault
 from publisher.wiring.application import open_application
 from publisher.world import World
@@ -29,7 +30,7 @@ def books(drill):
     """Give a function that lets something be done in the drill's books."""
 
     async def opened(act):
-        async with open_application(await load_settings(drill), World(), sends=True) as application:
+        async with open_application(await load_settings(drill), confirmed_world(), sends=True) as application:
             return await act(application)
 
     return lambda act: asyncio.run(opened(act))
@@ -107,7 +108,7 @@ def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, sec
 
     async def resolve(application):
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), LIVE, RECONCILER, World().now())
+        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), LIVE, RECONCILER, World().clocks())
 
     books(resolve)
     assert run("-C", drill, *ORDER).code == 0

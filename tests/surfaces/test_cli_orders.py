@@ -4,13 +4,14 @@ import asyncio
 import re
 import sqlite3
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from publisher.domain.outcome import Blocked, HoldReason, Published, Receipt, Rejected, Unknown
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
-from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -29,7 +30,7 @@ def deliver(drill):
 
     async def delivering(outcome):
         settings = await load_settings(drill)
-        async with open_application(settings, World(), sends=True) as application:
+        async with open_application(settings, confirmed_world(), sends=True) as application:
             await application.rounds.ripen()
             for lease in await application.outbox.claim(10):
                 await application.outbox.intend(lease)
@@ -258,6 +259,23 @@ def test_sending_ahead_leaves_the_schedule_acceptable(run, drill):
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     file.write_text(file.read_text("utf-8") + warning("second", to=TO_WEIBO), "utf-8")
     assert run("-C", drill, "reload").code == 0
+    assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
+
+
+@pytest.mark.parametrize("days", [1, 365])
+def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill, days):
+    """An article never names a date that has not come, whether it was filed already or not."""
+    now = datetime.now(ZoneInfo("Asia/Shanghai"))
+    planned = (now + timedelta(days=days)).replace(microsecond=0)
+    write_schedule(drill, warning("refund", f"at = {planned.isoformat()}", '["all"]'))
+    assert run("-C", drill, "reload").code == 0
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    with sqlite3.connect(drill / "var" / "publisher.db") as connection:
+        query = "SELECT body FROM rendition JOIN delivery ON rendition.fingerprint = delivery.rendition"
+        words = " ".join(body for (body,) in connection.execute(query))
+    connection.close()
+    assert f"{now.year}年{now.month}月{now.day}日" in words
+    assert f"{planned.year}年{planned.month}月{planned.day}日" not in words
     assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
 
 

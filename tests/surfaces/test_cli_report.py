@@ -8,8 +8,8 @@ import pytest
 
 from publisher.domain.outcome import Published, Reach, Receipt, Rejected
 from publisher.settings import load_settings
+from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
-from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
 
 DAYS = ("--from", "2026-01-01", "--to", "2099-12-31")
@@ -20,7 +20,7 @@ def told(run, drill):
     """Give a drill in which one post is live on Weibo and Tieba, read twice there, and was refused by WeChat."""
 
     async def happen():
-        async with open_application(await load_settings(drill), World(), sends=True) as application:
+        async with open_application(await load_settings(drill), confirmed_world(), sends=True) as application:
             await application.rounds.ripen()
             for lease in await application.outbox.claim(10):
                 await application.outbox.intend(lease)

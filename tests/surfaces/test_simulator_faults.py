@@ -168,6 +168,29 @@ async def test_lists_can_be_empty_or_turned_round(sim):
     assert await timeline(sim) == ids
 
 
+@pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
+async def test_a_list_shows_items_twice(sim, how, shown):
+    """With `twice` an item stands twice in a row, with `again` the list begins once more after its end."""
+    ids = [(await share(sim, n)).json()["idstr"] for n in range(2)]
+    await fault(sim, "reorder", {"endpoint": TIMELINE}, how=how)
+    assert await timeline(sim) == [ids[place] for place in shown]
+
+
+@pytest.mark.parametrize("ending", ["…", "...全文", ""])
+async def test_a_list_shows_an_excerpt(sim, ending):
+    """Only the list is cut, by so many characters, and shows no link and no note; the post stays what it is."""
+    words = "凡自称客服要求转账退款的都是诈骗，请挂断。"
+    said = {"access_token": "7", "status": f"{words} {LINK}", "annotations": '[{"marker":"K7QM"}]'}
+    made = (await sim.post(SHARE, data=said)).json()
+    await fault(sim, "rewrite", {"endpoint": TIMELINE}, how="excerpt", characters=10, ending=ending)
+    (shown,) = (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    assert (shown["idstr"], shown["text"]) == (made["idstr"], words[:10] + ending)
+    assert not shown["url_objects"]
+    assert "annotations" not in shown
+    (post,) = await posts(sim)
+    assert words in post["shown"]
+
+
 async def test_garbled_answers_follow_a_real_act(sim):
     """bad_json, no_id and wrong_account spoil the answer to a post that was made."""
     await fault(sim, "bad_json")
@@ -253,7 +276,7 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
     assert not (await posts(sim))[0]["visible"]
 
 
-@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "garble"])
+@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "excerpt", "garble"])
 async def test_texts_can_be_rewritten(sim, how):
     """The stored text differs from what was sent, the answer shows the stored one."""
     await fault(sim, "rewrite", how=how)
@@ -293,6 +316,7 @@ async def test_chance_is_replayable(sim):
         {"fault": {"kind": "nonsense"}},
         {},
         {"fault": {"kind": "rewrite", "how": "?"}},
+        {"fault": {"kind": "reorder", "how": "?"}},
         {"fault": {"kind": "api_error"}},
         {"fault": {"kind": "api_error", "code": "soon"}},
     ],
@@ -305,6 +329,21 @@ async def test_a_wrong_rule_is_refused(sim, rule):
 
 
 # --- on a real socket ---
+
+
+async def test_the_log_tells_when_a_request_began(port, served):
+    """The head of a request is there long before its body: `began` is the one, `t` the other."""
+    body = b"access_token=7&status=1"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    await writer.drain()
+    await served.get("/_sim/log")
+    writer.write(body)
+    await reader.read()
+    writer.close()
+    (heard,) = [entry for entry in await log(served) if entry["kind"] == "recv"]
+    assert heard["began"] < heard["t"]
 
 
 async def talk(port, n=1):

@@ -256,6 +256,16 @@ async def test_a_draft_may_stay_until_its_job_ends(sim, token):
     assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
 
 
+async def test_a_draft_may_be_submitted_again_while_it_stands(sim, token):
+    """A platform that accepts repeats makes another article of the same draft, until the first one's job has ended."""
+    await sim.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"})
+    name = await draft(sim, token)
+    assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
+    await shift(sim, 1)
+    assert (await submit(sim, token, name))["errcode"] == 40007
+    assert len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"]) == 2
+
+
 async def test_published_articles_are_listed_read_and_deleted(sim, token):
     """batchget and getarticle show it with its marker; a deletion shows in both and in the job."""
     job = await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9"))
@@ -269,6 +279,22 @@ async def test_published_articles_are_listed_read_and_deleted(sim, token):
     assert (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
     state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
     assert state["publish_status"] == 5
+
+
+async def test_a_list_can_shorten_what_it_shows(sim, token):
+    """Title, digest and link are cut in the list; the article itself keeps them."""
+    await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
+    await shift(sim, 1)
+    rule = {
+        "endpoint": "/cgi-bin/freepublish/batchget",
+        "fault": {"kind": "rewrite", "how": "excerpt", "characters": 3},
+    }
+    await sim.post("/_sim/faults", json=rule)
+    [item] = (await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}))["item"]
+    news = item["content"]["news_item"][0]
+    assert (news["title"], news["digest"], news["content_source_url"]) == ("警惕退…", "请勿转…", "htt…")
+    whole = await call(sim, token, "freepublish/getarticle", {"article_id": item["article_id"]})
+    assert whole["news_item"][0]["title"] == "警惕退款诈骗"
 
 
 async def test_unknown_ids_have_their_codes(sim, token):

@@ -75,6 +75,14 @@ async def test_a_key_sends_once(sim, token):
     assert len(await posts(sim)) == 2
 
 
+async def test_a_known_key_may_send_again(sim, token):
+    """A platform that accepts repeats keeps no key and no draft from a second mass send."""
+    await settle(sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600)
+    name = await draft(sim, token)
+    assert [(await send(sim, token, name, clientmsgid="k"))["errcode"] for _ in range(2)] == [0, 0]
+    assert len(await posts(sim)) == 2
+
+
 async def test_without_a_key_the_same_words_go_out_once(sim, token):
     """A digest of audience and content stands in for the key; 65 bytes are no key."""
     said = {"filter": {"is_to_all": True}, "msgtype": "text", "text": {"content": "提醒"}}

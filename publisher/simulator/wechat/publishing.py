@@ -29,7 +29,7 @@ class Publishing:
         draft = self._drafts.of(call, name)
         if draft is None:
             return refuse(call, 40007 if name else 41006)
-        if draft.get("submitted"):
+        if draft.get("submitted") and self.world.settings.wechat_repeats == "refuse":
             return refuse(call, 53503)
         post = self.made(call, str(name), draft["articles"], media_id(secrets.token_hex(8)))
         self.world.create(call, post)

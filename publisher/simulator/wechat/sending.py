@@ -69,7 +69,8 @@ class Sending:
             return refuse(call, 45067)
         key = f"{call.account}/{key or _digest_of(wanted, audience)}"
         content = self._content(call, wanted)
-        repeated = self._repeated(call, key)
+        accepts = self.world.settings.wechat_repeats == "accept"
+        repeated = None if accepts else self._repeated(call, key)
         if repeated and (self.world.settings.wechat_mass_first == "key" or not isinstance(content, int)):
             return repeated
         if isinstance(content, int):
@@ -106,7 +107,8 @@ class Sending:
 
     def _articles(self, call: Call, name: object) -> Content | int:
         draft = self._drafts.of(call, name)
-        if draft is None or draft.get("submitted"):
+        is_taken = draft is not None and draft.get("submitted") and self.world.settings.wechat_repeats == "refuse"
+        if draft is None or is_taken:
             return 40007 if name else 41006
         return Content(kind="mpnews", draft=str(name), articles=draft["articles"])
 

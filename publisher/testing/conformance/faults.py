@@ -76,8 +76,18 @@ UNREADABLE = (
     _fault("wrong_account"),
     _fault("empty_list"),
     _fault("reorder"),
+    _fault("repeat"),
 )
 """Lists that do not show what stands there."""
+
+SHORTENED = (
+    _fault("rewrite", how="shorten", to=4, ending="…"),
+    _fault("rewrite", how="shorten", to=12, ending=""),
+    _fault("rewrite", how="shorten", to=12, ending="… 全文"),
+    _fault("rewrite", how="shorten", to=30, ending="…"),
+    _fault("rewrite", how="shorten", to=50, ending=""),
+)
+"""Lists that cut the words they show, so that the marker may be lost."""
 
 SILENT = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
 """Reads that bring nothing."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from publisher.contract import Adapter
-from publisher.domain.outcome import Published, Submitted, Ticket, Unknown
+from publisher.domain.outcome import Published, Submitted, Ticket, Unread
 from publisher.domain.problem import Problem
 from publisher.domain.rendition import Rendition
 from publisher.testing.conformance.double import Spot
@@ -89,7 +89,7 @@ class Manners:
                 strange = set(reach) - {receipt.remote_id for receipt in receipts}
                 require(Rule.READS_OR_SAYS_SO, not strange, f"reach of posts that nobody asked for: {strange}")
             else:
-                require(Rule.READS_OR_SAYS_SO, isinstance(reach, Unknown), f"neither reach nor Unknown: {reach!r}")
+                require(Rule.READS_OR_SAYS_SO, isinstance(reach, Unread), f"neither reach nor Unknown: {reach!r}")
 
     async def test_shows_what_is_new(self) -> None:
         """The newest posts are those of the account, newest first, ours among them; or they are Unknown."""
@@ -98,7 +98,7 @@ class Manners:
             await publish(stage, adapter, parcel)
             await stage.pass_time(adapter.traits.server_delay + adapter.traits.listing_lag)
             sightings = await adapter.recent()
-            if isinstance(sightings, Unknown):
+            if isinstance(sightings, Unread):
                 return
             live = {post.remote_id for post in await stage.double.posts() if post.is_live}
             seen = [sighting.remote_id for sighting in sightings]

@@ -1,17 +1,20 @@
 """What every adapter's reads must keep: looks, removals, probes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from publisher.contract import Adapter, AdapterFactory
 from publisher.domain.outcome import (
     CredentialExpired,
     Gone,
+    Lookalike,
     Missing,
     Published,
+    RateLimited,
     Ready,
     Receipt,
     Rejected,
@@ -21,16 +24,20 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import Parcel
 from publisher.testing.conformance.double import Spot
-from publisher.testing.conformance.faults import REWRITINGS, SILENT, UNREADABLE, Fault
+from publisher.testing.conformance.faults import REWRITINGS, SHORTENED, SILENT, UNREADABLE, Fault
 from publisher.testing.conformance.judging import judge_look, publish
 from publisher.testing.conformance.rules import Rule, require
 from publisher.testing.conformance.stage import Stage
+
+REST = timedelta(minutes=2)
+"""For so long a platform wants no call."""
 
 
 class Reading:
     """Rules of the calls that bring certainty."""
 
     stage: Callable[[], AbstractAsyncContextManager[Stage]]
+    factory: AdapterFactory
     crowd: int = 30
     """So many posts push ours off the first page."""
 
@@ -108,6 +115,18 @@ class Reading:
             await stage.double.heal()
             await judge_look(stage, parcel, stage.adapter().traits)
 
+    @pytest.mark.parametrize("fault", SHORTENED, ids=str)
+    async def test_a_list_that_cuts_its_words_denies_nothing(self, fault: Fault) -> None:
+        """A post of which a list shows the beginning alone is found, or like ours, or in doubt."""
+        async with self.stage() as stage:
+            parcel, receipt = await _live(stage)
+            await stage.spoil(Spot.LIST, fault.kind, **fault.facts)
+            finding = await stage.look(parcel)
+            is_found = isinstance(finding, Published) and finding.receipt.remote_id == receipt.remote_id
+            is_alike = isinstance(finding, Lookalike) and finding.remote_id == receipt.remote_id
+            is_honest = is_found or is_alike or isinstance(finding, Unknown)
+            require(Rule.FIND_PAST_BASELINE, is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
+
     @pytest.mark.parametrize("fault", SILENT, ids=str)
     async def test_a_silent_platform_is_unknown(self, fault: Fault) -> None:
         """Reads that bring nothing say so, all of them."""
@@ -126,6 +145,30 @@ class Reading:
             }
             wrong = {name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)}
             require(Rule.READS_OR_SAYS_SO, not wrong, f"{fault}, but {wrong!r}")
+
+    async def test_says_when_the_platform_wants_fewer_calls(self) -> None:
+        """A read that is answered with 429 is a limit with its end, and no further call is made meanwhile."""
+        async with self.stage() as stage:
+            parcel, receipt = await _live(stage)
+            await stage.pass_time(stage.adapter().traits.reach_after + timedelta(days=1))
+            await stage.spoil(Spot.ANY, "status", code=429, headers={"retry-after": str(REST.seconds)})
+            reads: dict[str, Callable[[Adapter], Awaitable[object]]] = {
+                "find": lambda adapter: adapter.find(parcel),
+                "probe": lambda adapter: adapter.probe(),
+                "recent": lambda adapter: adapter.recent(),
+                "measure_reach": lambda adapter: adapter.measure_reach([receipt]),
+                "retract": lambda adapter: adapter.retract(receipt),
+            }
+            for name, read in reads.items():
+                before, calls = stage.now(), len(stage.tally.calls)
+                answer = await read(stage.adapter())
+                is_limit = isinstance(answer, RateLimited) and answer.until is not None
+                require(Rule.READS_OR_SAYS_SO, is_limit, f"{name} was answered with 429, but says {answer!r}")
+                until = answer.until if isinstance(answer, RateLimited) else None
+                is_kept = until is not None and until >= before + REST
+                require(Rule.READS_OR_SAYS_SO, is_kept, f"{name} must rest for {REST}, but says {answer!r}")
+                made = len(stage.tally.calls) - calls
+                require(Rule.READS_OR_SAYS_SO, made == 1, f"{name} made {made} calls though the first was limited")
 
     async def test_sees_that_the_platform_took_it_down(self) -> None:
         """A post that was taken down is not called live any more."""
@@ -159,6 +202,17 @@ class Reading:
             await stage.double.heal()
             again = await stage.adapter().retract(receipt)
             require(Rule.RETRACTION_CONFIRMED, isinstance(again, Gone), f"repeated after {fault}, but {again!r}")
+
+    async def test_waits_out_what_the_platform_does_late(self) -> None:
+        """The settle time covers the longest late act and the longest listing lag, and one deadline as a margin.
+
+        When a call is given up, its request may still stand in a queue of the platform's.
+        """
+        async with self.stage() as stage:
+            traits, patience = stage.adapter().traits, self.factory.defaults.patience
+            require(Rule.FIND_PAST_BASELINE, patience.is_ordered, f"not deadline < lease < settle: {patience!r}")
+            least = traits.server_delay + traits.listing_lag + patience.deadline
+            require(Rule.FIND_PAST_BASELINE, patience.settle >= least, f"settle {patience.settle} is under {least}")
 
     async def test_probe_tells_whether_the_login_works(self) -> None:
         """Ready with a login that works, CredentialExpired without credentials and with refused ones."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from adapters.webhook.client import WebhookAdapter
 from adapters.webhook.traits import DEFAULTS
-from publisher.domain.outcome import Missing, Published, Receipt, Unknown
+from publisher.domain.outcome import Missing, Published, Receipt, Unread
 
 PAGE = 10
 
@@ -12,7 +12,7 @@ PAGE = 10
 class Greedy(WebhookAdapter):
     async def find(self, parcel):
         page = await self.recent()
-        if isinstance(page, Unknown):
+        if isinstance(page, Unread):
             return page
         for sighting in page[:PAGE]:
             if sighting.live_at > parcel.baseline.since:

@@ -7,6 +7,9 @@ from typing import Any
 
 ENDED = frozenset({"retracted", "removed", "failed", "expired", "cancelled"})
 """States that nothing leads out of."""
+MICRO = 1_000_000
+EDGE = 120.0
+"""Seconds before and after a time with a wrong clock in which a stamp may lie that was made in it."""
 BEFORE_CALL = frozenset({"pending", "due", "claimed", "retry_wait"})
 
 
@@ -25,10 +28,14 @@ class Violation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A line of the simulator's log. `call` is the `seq` of the call that it belongs to."""
+    """A line of the simulator's log. `call` is the `seq` of the call that it belongs to.
+
+    `began` is when a request's head was there; `at`, when all of it was.
+    """
 
     seq: int
     at: float
+    began: float
     kind: str
     platform: str
     account: str
@@ -239,6 +246,35 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrongClock:
+    """A time, by the right clock, in which the clock of the hosts was `ahead` by so many seconds."""
+
+    begins: float
+    ends: float
+    ahead: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Gives the true instants of what hosts wrote down by their own clocks.
+
+    A clock was wrong by more than a run lasts, so that each stamp tells which clock it is from.
+    """
+
+    clocks: tuple[WrongClock, ...] = ()
+
+    def __call__(self, stamp: float) -> float:
+        found = (one.ahead for one in self.clocks if one.begins - EDGE <= stamp - one.ahead <= one.ends + EDGE)
+        return stamp - next(found, 0.0)
+
+    def micros(self, stamp: int) -> float:
+        return self(stamp / MICRO)
+
+    def micros_if_any(self, stamp: int | None) -> float | None:
+        return None if stamp is None else self.micros(stamp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
     """A version of the schedule that was handed out, and the duties that it must have filed once accepted."""
 
@@ -253,6 +289,7 @@ class Plan:
     faults_ended: float | None = None
     ended: float | None = None
     outages: tuple[Outage, ...] = ()
+    clocks: tuple[WrongClock, ...] = ()
     issues: tuple[Issue, ...] = ()
 
 
@@ -326,6 +363,7 @@ class History:
     stamp: Mapping[str, str] = field(default_factory=dict)
     journal: Sequence[Intent] = ()
     plan: Plan = field(default_factory=Plan)
+    true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()
     approvals: Sequence[Approval] = ()
     status: Sequence[Mapping[str, Any]] = ()

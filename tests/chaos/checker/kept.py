@@ -40,7 +40,8 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     Each floor of a thread is reckoned by itself, and begins only once the one before it is known to be live.
     """
     floors: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
-    lists = _lists(history)
+    lists, endless = _lists(history), float("inf")
+    heard = {call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt}
     for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
         floors[attempt.delivery, attempt.floor].append(attempt)
     for (key, floor), attempts in floors.items():
@@ -54,7 +55,10 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             if first.outcome in CLEAR or _decided(history, delivery, first, second):
                 continue
             alone += 1
-            for what in _not_shown(history, delivery, first, second, alone, lists):
+            faults = [*_not_shown(history, delivery, first, second, alone, lists)]
+            if heard.get(second.id, endless) - heard.get(first.id, -endless) <= _settle(history, delivery):
+                faults.append("sent again before the settle time was over, by the platform's clock")
+            for what in faults:
                 yield Violation(subject=delivery.subject, what=what, evidence=(first.row, second.row, *looks))
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "NotSent":
@@ -105,7 +109,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         for one in history.looks_of.get(delivery.id, ())
         if one.attempt == first.number and one.at <= second.intended
     ]
-    complete = [one for one in looks if one.finding == "Missing" and _back_to(one.detail) <= first.since]
+    complete = [one for one in looks if one.finding == "Missing" and _back_to(history, one.detail) <= first.since]
     if not terms.may_resend:
         yield "sent again where the platform allows none"
     if alone > 1:
@@ -120,13 +124,21 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         since = [one for one in read if look.at <= one.at < end]
         if look in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
-    if any(one.finding not in {"Missing", "Unknown"} for one in looks):
+    if any(one.finding not in {"Missing", "RateLimited", "Unknown"} for one in looks):
         yield "sent again though a look had found something"
 
 
-def _back_to(detail: Mapping[str, str]) -> float:
+def _settle(history: History, delivery: Delivery) -> float:
+    """Give the seconds that must lie between two calls with a doubt between them, as two clocks may differ."""
+    terms = history.settings.accounts.get(delivery.account)
+    if terms is None or terms.settle is None:
+        raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
+    return terms.settle - history.settings.tolerance
+
+
+def _back_to(history: History, detail: Mapping[str, str]) -> float:
     found = seconds(detail.get("back_to"))
-    return float("inf") if found is None else found
+    return float("inf") if found is None else history.true(found)
 
 
 def legal_steps(history: History) -> Iterator[Violation]:

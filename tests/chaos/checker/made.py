@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from .history import BEFORE_CALL, Copy, Delivery, History, NotJudgedError, Sighting, Violation, Words
-from .shaping import MICRO, seconds
+from .history import BEFORE_CALL, MICRO, Copy, Delivery, History, NotJudgedError, Sighting, Violation, Words
+from .shaping import seconds
 from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
+from .wanted import edits_are_kept
 
 STRANGERS = frozenset({"unexplained_post", "post_by_hand"})
 """Codes of the alerts that explain a post which nobody here made."""
@@ -133,7 +134,11 @@ def _account(call: Call) -> str:
 
 
 def sent_as_frozen(history: History) -> Iterator[Violation]:
-    """I4: what arrived is what was frozen for that attempt, text and pictures, and what was frozen has not changed."""
+    """I4: what arrived is what was frozen for that attempt, text and pictures, and what was frozen has not changed.
+
+    And once an edit was accepted, no call says the old words by itself.
+    """
+    yield from edits_are_kept(history)
     for frozen in history.words.values():
         if _fingerprint(frozen.body) != frozen.fingerprint:
             where = (f"rendition:{frozen.fingerprint}",)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .history import (
+    MICRO,
     Act,
     Alert,
     Approval,
@@ -24,14 +25,15 @@ from .history import (
     Plan,
     Settings,
     Sighting,
+    Stamps,
     Terms,
     Version,
     Words,
+    WrongClock,
 )
 from .reading import Artefacts
 
 Table = Mapping[str, Any]
-MICRO = 1_000_000
 
 
 def history_of(found: Artefacts) -> History:
@@ -55,19 +57,20 @@ def _platforms(found: Artefacts) -> dict[str, Any]:
 
 
 def _books(found: Artefacts) -> dict[str, Any]:
-    rows = found.rows or {}
+    rows, true = found.rows or {}, Stamps(_plan(found.documents.get("plan", {})).clocks)
     return {
-        "deliveries": {row["id"]: _delivery(row) for row in rows.get("delivery", ())},
-        "attempts": [_attempt(row) for row in rows.get("attempt", ())],
-        "looks": [_look(row) for row in rows.get("look", ())],
-        "audit": [_act(row) for row in rows.get("audit", ())],
-        "alerts": [_alert(row) for row in rows.get("alert", ())],
+        "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ())},
+        "attempts": [_attempt(row, true) for row in rows.get("attempt", ())],
+        "looks": [_look(row, true) for row in rows.get("look", ())],
+        "audit": [_act(row, true) for row in rows.get("audit", ())],
+        "alerts": [_alert(row, true) for row in rows.get("alert", ())],
         "words": {row["fingerprint"]: _frozen(row) for row in rows.get("rendition", ())},
-        "versions": [_version(row) for row in rows.get("schedule", ())],
+        "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
-        "sightings": [_sighting(row) for row in rows.get("sighting", ())],
+        "sightings": [_sighting(row, true) for row in rows.get("sighting", ())],
         "stamp": {row["key"]: row["value"] for row in rows.get("stamp", ())},
-        "journal": [_intent(line, value) for line, value in found.journal or ()],
+        "journal": [_intent(line, value, true) for line, value in found.journal or ()],
+        "true": true,
     }
 
 
@@ -109,10 +112,6 @@ def instant_of(label: str) -> str:
         return label
 
 
-def _micro(value: int | None) -> float | None:
-    return None if value is None else value / MICRO
-
-
 def _instant(value: int) -> float:
     return value / MICRO
 
@@ -133,6 +132,7 @@ def _entry(line: Table) -> Entry:
     return Entry(
         seq=line["seq"],
         at=line["t"],
+        began=line.get("began") or line["t"],
         kind=line["kind"],
         platform=line["platform"] or "",
         account=line["account"] or "",
@@ -162,7 +162,7 @@ def _copy(line: Table) -> Copy:
     )
 
 
-def _delivery(row: Table) -> Delivery:
+def _delivery(row: Table, true: Stamps) -> Delivery:
     plain = (
         "id", "post", "label", "account", "platform", "login", "state", "version", "revision", "rendition", "follows",
         "reason", "attempts",
@@ -172,38 +172,38 @@ def _delivery(row: Table) -> Delivery:
         due=_instant(row["due_at"]),
         expires=_instant(row["expires_at"]),
         max_late=_instant(row["max_late"]),
-        updated=_instant(row["updated_at"]),
-        next=_micro(row["next_at"]),
+        updated=true.micros(row["updated_at"]),
+        next=true.micros_if_any(row["next_at"]),
         remote_id=post_id(row["remote_id"]),
         is_by_word=bool(row["is_by_word"]),
     )
 
 
-def _attempt(row: Table) -> Attempt:
+def _attempt(row: Table, true: Stamps) -> Attempt:
     plain = ("id", "delivery", "number", "epoch", "login", "account", "rendition", "outcome")
     return Attempt(
         **{name: row[name] for name in plain},
-        since=_instant(row["since"]),
-        intended=_instant(row["intended_at"]),
-        ended=_micro(row["ended_at"]),
+        since=true.micros(row["since"]),
+        intended=true.micros(row["intended_at"]),
+        ended=true.micros_if_any(row["ended_at"]),
         detail=_json(row["detail"]),
         floor=row.get("floor", 0),
     )
 
 
-def _look(row: Table) -> Look:
+def _look(row: Table, true: Stamps) -> Look:
     plain = {name: row[name] for name in ("id", "delivery", "attempt", "finding")}
-    return Look(**plain, at=_instant(row["at"]), detail=_json(row["detail"]))
+    return Look(**plain, at=true.micros(row["at"]), detail=_json(row["detail"]))
 
 
-def _act(row: Table) -> Act:
+def _act(row: Table, true: Stamps) -> Act:
     plain = {name: row[name] for name in ("id", "role", "name", "event", "subject", "before", "after")}
-    return Act(**plain, at=_instant(row["at"]), detail=_json(row["detail"]), columns=dict(row))
+    return Act(**plain, at=true.micros(row["at"]), detail=_json(row["detail"]), columns=dict(row))
 
 
-def _alert(row: Table) -> Alert:
+def _alert(row: Table, true: Stamps) -> Alert:
     plain = {name: row[name] for name in ("id", "code", "subject")}
-    return Alert(**plain, at=_instant(row["at"]), cleared=_micro(row["cleared_at"]))
+    return Alert(**plain, at=true.micros(row["at"]), cleared=true.micros_if_any(row["cleared_at"]))
 
 
 def _frozen(row: Table) -> Words:
@@ -221,29 +221,33 @@ def _frozen(row: Table) -> Words:
     )
 
 
-def _version(row: Table) -> Version:
-    return Version(id=row["id"], at=_instant(row["accepted_at"]), sha256=row["sha256"], text=row["text"])
+def _version(row: Table, true: Stamps) -> Version:
+    return Version(id=row["id"], at=true.micros(row["accepted_at"]), sha256=row["sha256"], text=row["text"])
 
 
-def _sighting(row: Table) -> Sighting:
+def _sighting(row: Table, true: Stamps) -> Sighting:
     return Sighting(
         account=row["account"],
         remote_id=row["remote_id"],
-        seen=_instant(row["seen_at"]),
+        seen=true.micros(row["seen_at"]),
         is_history=bool(row["is_history"]),
     )
 
 
-def _intent(line: int, value: Table) -> Intent:
+def _intent(line: int, value: Table, true: Stamps) -> Intent:
     key = (value["post"], value["label"], value["account"]) if value.get("post") else None
     plain = {name: value[name] for name in ("delivery", "attempt", "epoch", "rendition")}
-    return Intent(line=line, key=key, at=_certain(value["at"]), floor=value.get("floor", 0), **plain)
+    return Intent(line=line, key=key, at=true(_certain(value["at"])), floor=value.get("floor", 0), **plain)
 
 
 def _plan(value: Table) -> Plan:
     outages = [
         Outage(scope=one["scope"], begins=_certain(one["from"]), ends=_certain(one["to"]))
         for one in value.get("outages", ())
+    ]
+    clocks = [
+        WrongClock(begins=_certain(one["from"]), ends=_certain(one["to"]), ahead=one["ahead"])
+        for one in value.get("clocks", ())
     ]
     issues = [
         Issue(sha256=one["sha256"], duties=frozenset((post, label, account) for post, label, account in one["duties"]))
@@ -255,6 +259,7 @@ def _plan(value: Table) -> Plan:
         faults_ended=seconds(value.get("faults_end_at")),
         ended=seconds(value.get("ended_at")),
         outages=tuple(outages),
+        clocks=tuple(clocks),
         issues=tuple(issues),
     )
 

@@ -14,14 +14,14 @@ due        | Stopped           | held                                | deliverer
 due        | Withdrawn         | held cancelled                      | keeper person planner
 retry_wait | ExpiryPassed      | held expired                        | deliverer keeper
 retry_wait | RetractOrdered    | retracting cancelled                | person
-retry_wait | Revised           | retry_wait held                     | planner
+retry_wait | Revised           | retry_wait pending held             | planner
 retry_wait | Ripened           | due                                 | keeper
 retry_wait | Stopped           | held                                | deliverer keeper planner reconciler retractor
 retry_wait | Withdrawn         | held cancelled                      | keeper person planner
 claimed    | ExpiryPassed      | held expired                        | deliverer keeper
 claimed    | IntentWritten     | sending                             | deliverer
-claimed    | LeaseLapsed       | due held cancelled                  | keeper
-claimed    | Released          | due cancelled                       | deliverer
+claimed    | LeaseLapsed       | due held                            | keeper
+claimed    | Released          | due                                 | deliverer
 claimed    | RetractOrdered    | retracting cancelled                | person
 claimed    | Revised           | pending claimed held                | planner
 claimed    | Stopped           | held                                | deliverer keeper planner reconciler retractor
@@ -29,12 +29,13 @@ claimed    | Withdrawn         | held cancelled                      | keeper pe
 sending    | Blocked           | retracting held                     | deliverer
 sending    | Busy              | retry_wait retracting held cancelled | deliverer
 sending    | CredentialExpired | retry_wait retracting held cancelled | deliverer
-sending    | LeaseLapsed       | unknown retracting                  | keeper
+sending    | LeaseLapsed       | unknown due cancelled held retracting | keeper
 sending    | NotSent           | retry_wait retracting held cancelled | deliverer
 sending    | Published         | due retracting held published       | deliverer
 sending    | RateLimited       | retry_wait retracting held cancelled | deliverer
 sending    | Rejected          | retracting held failed              | deliverer
 sending    | RetractOrdered    | sending                             | person
+sending    | Revised           | sending                             | planner
 sending    | Submitted         | submitted retracting                | deliverer
 sending    | Unknown           | unknown retracting                  | deliverer
 sending    | Withdrawn         | sending                             | person planner
@@ -43,8 +44,11 @@ submitted  | Gone              | removed                             | reconcile
 submitted  | Lookalike         | held                                | reconciler
 submitted  | Missing           | submitted                           | reconciler
 submitted  | Published         | due held published                  | reconciler
+submitted  | RateLimited       | submitted                           | reconciler
 submitted  | Rejected          | held failed                         | reconciler
 submitted  | RetractOrdered    | retracting                          | person
+submitted  | Revised           | submitted                           | planner
+submitted  | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
 submitted  | Stopped           | held                                | keeper reconciler
 submitted  | Submitted         | submitted                           | reconciler
 submitted  | Unknown           | submitted                           | reconciler
@@ -54,8 +58,11 @@ unknown    | Gone              | removed                             | reconcile
 unknown    | Lookalike         | held                                | reconciler
 unknown    | Missing           | unknown                             | reconciler
 unknown    | Published         | due held published                  | reconciler
+unknown    | RateLimited       | unknown                             | reconciler
 unknown    | Rejected          | held failed                         | reconciler
 unknown    | RetractOrdered    | retracting cancelled                | person
+unknown    | Revised           | unknown                             | planner
+unknown    | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
 unknown    | Stopped           | held                                | keeper reconciler
 unknown    | Submitted         | submitted                           | reconciler
 unknown    | Unknown           | unknown                             | reconciler
@@ -65,11 +72,14 @@ retracting | Gone              | retracted                           | retractor
 retracting | Lookalike         | held                                | retractor
 retracting | Missing           | retracting                          | retractor
 retracting | Published         | retracting                          | retractor
+retracting | RateLimited       | retracting                          | retractor
 retracting | Rejected          | retracting retracted                | retractor
+retracting | Ruled             | retracting retracted cancelled      | person
 retracting | Stopped           | held                                | retractor
 retracting | Submitted         | retracting                          | retractor
 retracting | Unknown           | retracting                          | retractor
 held       | RetractOrdered    | retracting cancelled                | person
+held       | Revised           | held                                | planner
 held       | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
 held       | Withdrawn         | held                                | person planner
 published  | Gone              | removed                             | reconciler

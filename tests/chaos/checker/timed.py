@@ -11,31 +11,62 @@ from .tracing import Call, trace_of
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
 """Seconds within which an order to stop must be felt."""
+FREE = frozenset({"NotSent", "Published", "Submitted"})
+"""Outcomes of a call that keep no other back for longer than its gap."""
 MOST_DELAY = 5.0
 """Seconds by which a fault elsewhere may delay the slowest hundredth."""
 
 
 def only_in_its_window(history: History) -> Iterator[Violation]:
-    """I6: no call before its time or after its expiry; the first claim no later than staff allowed, unless released.
+    """I6: no call before its time or after its expiry; the first no later than staff allowed, unless released.
 
-    When a call begins, its intent tells; a body may reach the platform much later, if its sender sleeps on the way.
+    By the platforms' clock, and by a request's first byte: its body may come much later, if its sender sleeps. Of a
+    post that repeats, what an outage has covered is made up for once.
     """
-    slack = history.settings.tolerance
+    slack, begun = history.settings.tolerance, set[int]()
     for call, delivery in _calls_with_owner(history):
-        due, expires, _max_late = _window(history, delivery)
-        if call.recv.at < due - slack and not _released(history, delivery, call.recv.at + slack):
-            yield Violation(
-                subject=delivery.subject, what="a call before its time", evidence=(call.where, delivery.row)
-            )
-        if call.attempt and call.attempt.intended > expires + slack:
-            yield Violation(
-                subject=delivery.subject, what="a call after its expiry", evidence=(call.where, delivery.row)
-            )
-    for delivery in history.deliveries.values():
-        first = _first_claim(history, delivery)
-        due, _expires, max_late = _window(history, delivery)
-        if first and first.at > due + max_late + slack and not _released(history, delivery, first.at):
-            yield Violation(subject=delivery.subject, what="claimed too late", evidence=(first.row, delivery.row))
+        due, expires, max_late = _window(history, delivery)
+        began, evidence = call.recv.began, (call.where, delivery.row)
+        is_first = delivery.id not in begun
+        begun.add(delivery.id)
+        if began < due - slack and not _released(history, delivery, began + slack):
+            yield Violation(subject=delivery.subject, what="a call before its time", evidence=evidence)
+        if began > expires + slack:
+            yield Violation(subject=delivery.subject, what="a call after its expiry", evidence=evidence)
+        is_late = is_first and began > due + max_late + slack
+        if is_late and not (_released(history, delivery, began) or _kept_back(history, delivery, call)):
+            yield Violation(subject=delivery.subject, what="called too late", evidence=evidence)
+    yield from _made_up_for(history)
+
+
+def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
+    """Whether the platform's limits, or a doubt, kept its login from calling: that does not count as late."""
+    before = (one for one in history.attempts if one.login == delivery.login and one is not call.attempt)
+    return any(one.intended < call.recv.began and one.outcome not in FREE for one in before)
+
+
+def _made_up_for(history: History) -> Iterator[Violation]:
+    """Tell of each instant that an outage has covered and that went out though it had covered a later one as well."""
+    first: dict[int, Call] = {}
+    for call, delivery in _calls_with_owner(history):
+        first.setdefault(delivery.id, call)
+    for outage in history.plan.outages:
+        missed: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
+        for one in sorted(history.deliveries.values(), key=lambda one: one.due):
+            is_covered = outage.begins <= one.due <= outage.ends and covers(outage.scope, one)
+            if is_covered and one.label != "once" and not _is_ordered(history, one):
+                missed[one.post, one.account].append(one)
+        for older, newer in (pair for found in missed.values() for pair in pairwise(found)):
+            call = first.get(older.id)
+            if call and call.recv.began > newer.due and not _released(history, older, call.recv.began):
+                what = f"missed and sent, though {newer.label} was missed as well"
+                yield Violation(subject=older.subject, what=what, evidence=(call.where, older.row, newer.row))
+
+
+def _is_ordered(history: History, delivery: Delivery) -> bool:
+    """Whether it is an occurrence that a person has ordered."""
+    acts = history.acts_on.get(f"{delivery.post}@{delivery.account}", ())
+    return any(act.event == "ResendOrdered" for act in acts)
 
 
 def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
@@ -54,11 +85,6 @@ def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
     return due, expires, max_late
 
 
-def _first_claim(history: History, delivery: Delivery) -> Act | None:
-    acts = history.acts_on.get(delivery.subject, ())
-    return next((act for act in acts if act.event == "Claimed"), None)
-
-
 def _released(history: History, delivery: Delivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
     acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
@@ -66,11 +92,11 @@ def _released(history: History, delivery: Delivery, until: float) -> bool:
 
 
 def pause_holds(history: History) -> Iterator[Violation]:
-    """I14: no call starts in a paused scope later than a second after the pause."""
+    """I14: no first byte of a call comes later than a second after its scope was paused."""
     standing = pauses(history)
     for call, delivery in _calls_with_owner(history):
         for scope, begins, ends, evidence in standing:
-            late = begins + GRACE + history.settings.tolerance < call.recv.at < ends
+            late = begins + GRACE + history.settings.tolerance < call.recv.began < ends
             if late and covers(scope, delivery):
                 what = f"a call while {scope} was paused"
                 yield Violation(subject=delivery.subject, what=what, evidence=(call.where, evidence))
@@ -150,7 +176,7 @@ def _restless(history: History) -> Iterator[Violation]:
     late = {(act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "Evidence"}
     for attempt in history.attempts:
         asked = attempt.detail.get("until") if attempt.outcome == "RateLimited" else None
-        until = seconds(asked)
+        until = None if asked is None else history.true(seconds(asked) or 0.0)
         if until is None or attempt.ended is None:
             continue
         delivery = history.deliveries.get(attempt.delivery)
@@ -167,12 +193,17 @@ def _called(history: History, attempt: Attempt) -> bool:
 
 
 def retract_wins(history: History) -> Iterator[Violation]:
-    """I16: after an order to retract no call starts; what is live is taken down, or shown in red."""
+    """I16: after an order to retract or to cancel no call starts; what is live is taken down, or shown in red."""
     ordered = _retractions(history)
     for call, delivery in _calls_with_owner(history):
-        if delivery.id in ordered and call.recv.at > ordered[delivery.id][0] + GRACE + history.settings.tolerance:
+        began = call.recv.began - GRACE - history.settings.tolerance
+        if delivery.id in ordered and began > ordered[delivery.id][0]:
             evidence = (call.where, ordered[delivery.id][1])
             yield Violation(subject=delivery.subject, what="a call after its retraction was ordered", evidence=evidence)
+        for act in history.acts_on.get(delivery.subject, ()):
+            if act.event == "Withdrawn" and began > act.at:
+                evidence = (call.where, act.row)
+                yield Violation(subject=delivery.subject, what="a call after it was withdrawn", evidence=evidence)
     for creation in trace_of(history).creations:
         owner, copy = creation.owner, creation.copy
         if owner and copy and owner.id in ordered and not copy.is_removed and not creation.is_floor:

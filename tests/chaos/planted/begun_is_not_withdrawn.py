@@ -11,4 +11,4 @@ BEGUN = (State.CLAIMED, State.SENDING, State.RETRY_WAIT)
 
 
 def plant() -> None:
-    registry.STOPPABLE = [state for state in registry.STOPPABLE if state not in BEGUN]
+    registry.REVISABLE = registry.REVISABLE.difference(BEGUN)

@@ -4,23 +4,27 @@ Breaks I6 (F73): where the process is frozen or slow between claim and intent, o
 starts after `expires`. An attempt's `intended_at` is then later than the delivery's `expires_at`.
 """
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import ColumnElement, and_
 
-from publisher.domain.delivery import Delivery
-from publisher.domain.events import Event
-from publisher.store import intents
-from publisher.store.books import Books
-
-NEVER = datetime.max.replace(tzinfo=UTC)
-_guard = intents._guard
+from publisher.domain.delivery import Desired
+from publisher.store import intents, outbox
+from publisher.store.conditions import is_late, is_off, is_paused, is_superseded, original_is_live
 
 
-def _guard_but_expiry(books: Books, delivery: Delivery, row: RowMapping, since_doubt: int) -> tuple[str, Event] | None:
-    return _guard(books, replace(delivery, expires_at=NEVER), row, since_doubt)
+def _whatever_has_expired(row: Any, now: Any) -> ColumnElement[bool]:
+    return and_(
+        row.c.desired == Desired.AS_FILED.value,
+        row.c.due_at <= now,
+        ~is_late(row, now),
+        ~is_superseded(row, now),
+        ~is_paused(row),
+        ~is_off(row),
+        original_is_live(row),
+    )
 
 
 def plant() -> None:
-    intents._guard = _guard_but_expiry
+    intents._FACTS = intents._facts(_whatever_has_expired)
+    outbox._MAY_GO_ON = outbox._announced(_whatever_has_expired)

@@ -15,5 +15,5 @@ def _due_again(delivery: Delivery, _event: object, moment: lifecycle.Moment) -> 
 def plant() -> None:
     key = State.SENDING, events.LeaseLapsed
     rule = lifecycle.TRANSITIONS[key]
-    to = frozenset({State.DUE, State.CANCELLED})
+    to = frozenset({State.DUE, State.CANCELLED, State.HELD})
     lifecycle.TRANSITIONS[key] = lifecycle.Rule(to=to, who=rule.who, step=_due_again)

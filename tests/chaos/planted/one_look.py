@@ -11,7 +11,7 @@ from publisher.domain.outcome import Missing
 from publisher.store import outbox
 
 
-def _believes(looks: Sequence[Look], attempt: Attempt, _settle: object) -> bool:
+def _believes(looks: Sequence[Look], attempt: Attempt, *, is_settled: bool) -> bool:  # its face
     return any(look.attempt == attempt.number and isinstance(look.finding, Missing) for look in looks)
 
 

@@ -7,7 +7,7 @@ within seconds.
 from datetime import datetime
 
 from adapters.wechat import codes
-from adapters.weibo import wire
+from publisher import contract
 
 
 def _unread(_header: str | None, _now: datetime) -> datetime | None:
@@ -15,5 +15,5 @@ def _unread(_header: str | None, _now: datetime) -> datetime | None:
 
 
 def plant() -> None:
-    wire.retry_at = _unread
+    contract.retry_at = _unread
     codes.retry_at = _unread

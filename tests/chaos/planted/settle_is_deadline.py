@@ -4,20 +4,17 @@ Breaks I7 (F25, F39, F51): the last look that counts is earlier than the attempt
 With `act_late` or `list_late` longer than the deadline, but within the settle time, the post stands there twice (I1).
 """
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping
 
-from publisher.domain.absence import shows_absence
-from publisher.domain.delivery import Attempt, Delivery
-from publisher.store.engine import Unit
+from publisher.domain.delivery import Delivery
 from publisher.store.outbox import Outbox
-from publisher.store.rows import LOOK, to_look
+from publisher.world import Clocks
 
 
-def _is_absent_soon(outbox: Outbox, unit: Unit, delivery: Delivery, attempt: Attempt) -> bool:
-    looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id))
+def _has_settled_soon(outbox: Outbox, delivery: Delivery, attempt: RowMapping, asked: Clocks) -> bool:
     deadline = outbox.books.patience(delivery.account).deadline
-    return shows_absence([to_look(row) for row in looks.mappings()], attempt, deadline)
+    return attempt["ended_at"] is not None and asked.at > attempt["ended_at"] + deadline
 
 
 def plant() -> None:
-    Outbox._is_absent = _is_absent_soon
+    Outbox._has_settled = _has_settled_soon

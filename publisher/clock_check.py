@@ -1,0 +1,101 @@
+"""The machine's clock is confirmed: by the kernel, by what platforms answer to an ordinary read, or by a person."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from publisher.contract import Adapter
+from publisher.domain.account import Account, AccountId
+from publisher.guard import guarded
+from publisher.store.checkups import Checkups
+from publisher.store.orders import Orders
+from publisher.telemetry import log
+from publisher.world import ClockTrust
+
+READS_AT_ONCE = 5
+"""Logins that are read in one go: what they reply says what time it is there."""
+ANSWER_SECONDS = 1.0
+"""How long one check waits for a reply that confirms the clock."""
+SOON_SECONDS, LATER_SECONDS = 2.0, 30.0
+"""How often logins are read while the clock is in doubt: at first, and after so many times."""
+SOON_READS = 10
+
+
+@dataclass(slots=True, kw_only=True)
+class ClockCheck:
+    """Asks those who know the time, for as long as this process's wall clock is not confirmed."""
+
+    checkups: Checkups
+    orders: Orders
+    adapters: Mapping[AccountId, Adapter]
+    _reads: set[asyncio.Task[object]] = field(default_factory=set)
+    _accounts: list[Account] = field(default_factory=list)
+    _asked_for: ClockTrust | None = None
+    _times: int = 0
+    _next_at: float = 0.0
+
+    async def confirm(self) -> bool:
+        """Return whether the clock is confirmed; where it is not, ask, and wait a moment for an answer."""
+        world = self.orders.books.world
+        if world.is_clock_confirmed():
+            return True
+        world.ask_kernel()
+        if not world.is_clock_confirmed():
+            await self._read()
+            await self._hear_person()
+            await self._wait()
+        return world.is_clock_confirmed()
+
+    async def stop(self) -> None:
+        """Give up the reads that are under way."""
+        for read in self._reads:
+            read.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        """Wait until a reply has confirmed the clock, or all reads are over, or for a moment."""
+        confirmed = asyncio.create_task(self.orders.books.world.confirmed.wait())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while self._reads and not confirmed.done():
+                    await asyncio.wait([confirmed, *self._reads], return_when=asyncio.FIRST_COMPLETED)
+        confirmed.cancel()
+
+    async def _hear_person(self) -> None:
+        """Take a person's word, if it was given after the doubt had begun."""
+        world = self.orders.books.world
+        reading = await self.orders.clock_reading()
+        if reading is not None and world.trust.since <= reading.ticks <= world.monotonic():
+            world.confirm_clock(reading)
+
+    async def _read(self) -> None:
+        """Begin to read some logins, if it is time: any of them may answer."""
+        world = self.orders.books.world
+        if world.trust is not self._asked_for:
+            self._asked_for, self._times, self._next_at = world.trust, 0, world.monotonic()
+            self._accounts = _places_first(await self.checkups.readable())
+        if world.monotonic() < self._next_at:
+            return
+        self._times += 1
+        self._next_at = world.monotonic() + (SOON_SECONDS if self._times < SOON_READS else LATER_SECONDS)
+        asked, rest = self._accounts[:READS_AT_ONCE], self._accounts[READS_AT_ONCE:]
+        self._accounts = rest + asked
+        for account in asked:
+            most = self.checkups.books.patience(account.id).lease
+            read = asyncio.create_task(guarded(self.adapters[account.id].probe(), most))
+            self._reads.add(read)
+            read.add_done_callback(self._reads.discard)
+        log.info("clock_in_doubt", asked=len(asked))
+
+
+def _places_first(accounts: Sequence[Account]) -> list[Account]:
+    """Put one account of each platform, or site of its own, before the second ones: one that answers is enough."""
+    met: Counter[str] = Counter()
+    ranks = []
+    for account in accounts:
+        place = account.base_url or account.platform
+        ranks.append(met[place])
+        met[place] += 1
+    return [accounts[number] for number in sorted(range(len(accounts)), key=ranks.__getitem__)]

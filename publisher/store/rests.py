@@ -1,0 +1,79 @@
+"""When a login may make its next calls. Every wait is written here, and none is ever made shorter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select, update
+
+from publisher.domain.account import LoginId
+from publisher.domain.outcome import RateLimited
+from publisher.domain.retry_after import LONGEST_REST
+from publisher.store.engine import Unit
+from publisher.store.rows import DELIVERY, LOGIN
+from publisher.store.tables import EPOCH
+
+_WAITS = (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until, LOGIN.c.reads_until)
+
+
+def _later(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime]:
+    given = bindparam(name, type_=column.type)
+    return case((column > given, column), else_=given)
+
+
+_LENGTHEN = (
+    update(LOGIN)
+    .where(LOGIN.c.id == bindparam("its_id"))
+    .values({column.name: _later(column, f"its_{column.name}") for column in _WAITS})
+)
+"""Another host may have written a longer wait since ours was reckoned: the database itself takes the later instant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """Until when a login rests: every post, those that are not urgent, further floors, and reads."""
+
+    login: LoginId
+    posts: datetime = EPOCH
+    routine: datetime = EPOCH
+    floors: datetime = EPOCH
+    reads: datetime = EPOCH
+
+
+def lengthen(unit: Unit, rests: Sequence[Rest]) -> None:
+    """Let logins rest at least so long; a longer wait that one has already is kept."""
+    rows = [
+        {
+            "its_id": rest.login,
+            "its_rests_until": rest.posts,
+            "its_routine_until": rest.routine,
+            "its_floors_until": rest.floors,
+            "its_reads_until": rest.reads,
+        }
+        for rest in sorted(rests, key=lambda rest: rest.login)
+    ]
+    if rows:
+        unit.connection.execute(_LENGTHEN, rows)
+
+
+def keep_back_posts(unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
+    """Keep to a limit that a creating call met: it stands against posts, and says nothing of reads."""
+    until = min(until, now + LONGEST_REST)
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until)])
+
+
+def keep_back_calls(unit: Unit, login: LoginId, limit: RateLimited, now: datetime, usual: timedelta) -> RateLimited:
+    """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
+    until = min(limit.until or now + usual, now + LONGEST_REST)
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until)])
+    return replace(limit, until=until)
+
+
+def may_read(now: datetime) -> ColumnElement[bool]:
+    """Whether no limit keeps back the reads of a delivery's login."""
+    return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_until > now)
+
+
+def resting_logins(connection: Connection, now: datetime) -> frozenset[LoginId]:
+    """Name the logins of which no call may be made yet."""
+    return frozenset(connection.scalars(select(LOGIN.c.id).where(LOGIN.c.reads_until > now)))

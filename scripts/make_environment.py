@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""Make .venv and install the pinned packages: `make_environment.py PINNED`, or `--is-made PINNED` to ask.
+
+Runs on a bare Python 3.11 or newer, in the project's folder; `scripts/setup.sh` calls it.
+
+The pinned files are complete, so everything is installed with `--no-deps`. An older pip (23.2.1) that looks for
+dependencies itself takes the newest release for a requirement with an extra, such as `coverage[toml]`, whatever is
+pinned, and then refuses it for want of a hash.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+ENVIRONMENT = Path(".venv")
+PYTHON = ENVIRONMENT / "bin" / "python"
+UNFINISHED = ENVIRONMENT / "unfinished"
+"""Stands as long as something is being installed. Who finds it starts over: half a package may lie there."""
+TICK_SECONDS = 0.5
+LINE_SECONDS = 5.0
+"""Between two lines of progress where nobody watches a terminal."""
+KEPT_LINES = 30
+"""Of an installer's output, shown when it fails."""
+COUNTED = ("Collecting ", "Ignoring ", "Requirement already satisfied: ")
+"""How lines of pip begin that report one pinned package each."""
+
+NO_NETWORK = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|timed out|name resolution|Connection (?:refused|reset|broken)"
+    r"|Network is unreachable|ProxyError|dns error|error sending request|Failed to fetch|from versions: none"
+)
+NO_ROOM = re.compile("No space left|Disk quota")
+OTHER_HASH = re.compile("DO NOT MATCH THE HASHES|[Hh]ash mismatch")
+"""What pip, uv and the system report when they fail for these reasons."""
+IS_OURS = "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
+"""Python that succeeds where the publisher that is installed is the one in this folder."""
+
+
+class SetUpError(Exception):
+    """The set-up failed; `args` say in Chinese and English what to do."""
+
+
+def is_made(pinned: str) -> bool:
+    """Return True if what is pinned is installed in .venv, whole, and for this folder."""
+    stamp = _stamp_of(pinned)
+    is_recorded = stamp.exists() and stamp.read_text("ascii") == _wanted(pinned)
+    return is_recorded and not UNFINISHED.exists() and _runs(IS_OURS)
+
+
+def make(pinned: str, turn: IO[str]) -> None:
+    """Install what is pinned; make the environment first if none can be added to. Raises SetUpError, OSError."""
+    uv = shutil.which("uv")
+    progress = Progress(turn)
+    if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):
+        progress.begin("建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all")
+        _empty()
+        progress.follow(_making(uv))
+    UNFINISHED.touch()
+    progress.begin(f"安装锁定的依赖（{pinned}）", f"installing the pinned packages ({pinned})", _count(pinned))
+    progress.follow([*_installing(uv), "--require-hashes", "--no-deps", "-r", pinned])
+    progress.begin("安装 publisher", "installing publisher")
+    progress.follow([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
+    _stamp_of(pinned).write_text(_wanted(pinned), "ascii")
+    UNFINISHED.unlink()
+
+
+def _stamp_of(pinned: str) -> Path:
+    return ENVIRONMENT / f"{pinned}.installed"
+
+
+def _wanted(pinned: str) -> str:
+    """Return what stands in the stamp once all is installed: it changes with the pins and with pyproject.toml."""
+    return hashlib.sha256(Path(pinned).read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest() + "\n"
+
+
+def _count(pinned: str) -> int:
+    return len(re.findall(r"^[\w.-]+==", Path(pinned).read_text("utf-8"), re.MULTILINE))
+
+
+def _runs(code: str) -> bool:
+    """Return True if the Python of .venv is there and this code succeeds in it."""
+    try:
+        done = subprocess.run([PYTHON, "-I", "-c", code], capture_output=True, check=False)  # noqa: S603 # our own code
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _empty() -> None:
+    """Leave nothing in .venv but the mark that it is unfinished."""
+    ENVIRONMENT.mkdir(exist_ok=True)
+    UNFINISHED.touch()
+    for entry in [*ENVIRONMENT.iterdir()]:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry != UNFINISHED:
+            entry.unlink()
+
+
+def _making(uv: str | None) -> Sequence[str]:
+    if uv:
+        return [uv, "venv", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT)]
+    try:
+        import ensurepip  # noqa: F401, PLC0415 # Debian ships these two apart
+        import venv  # noqa: F401, PLC0415 # same
+    except ImportError as error:
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+        raise SetUpError(
+            f"这个 Python 没有 venv 或 ensurepip 模块。Debian、Ubuntu：apt install {package}；或安装 uv。",
+            f"This Python lacks the venv or ensurepip module. Debian, Ubuntu: apt install {package}; or install uv.",
+        ) from error
+    return [sys.executable, "-m", "venv", str(ENVIRONMENT)]
+
+
+def _installing(uv: str | None) -> Sequence[str]:
+    if uv:
+        return [uv, "pip", "install", "--python", str(PYTHON)]
+    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    return [str(PYTHON), "-I", "-m", "pip", "install", *quiet]
+
+
+class Progress:
+    """Shows how far the set-up is, on standard error: a line that moves on a terminal, elsewhere one now and then."""
+
+    def __init__(self, turn: IO[str]) -> None:
+        self.turn = turn
+        self.moves = sys.stderr.isatty()
+
+    def begin(self, chinese: str, english: str, packages: int = 0) -> None:
+        """Name the next step, and of how many packages it reports."""
+        self.packages, self.done, self.newest = packages, 0, ""
+        self.began = self.shown = time.monotonic()
+        say(f"正在{chinese} / {english} …")
+
+    def follow(self, command: Sequence[str]) -> None:
+        """Run an installer to its end, showing how far it is. Raises SetUpError with the end of its output."""
+        kept: deque[str] = deque(maxlen=KEPT_LINES)
+        with _running(command, self.turn) as process:
+            for line in _lines(process):
+                if line:
+                    kept.append(line)
+                    self.newest = line.strip()
+                    self.done += line.startswith(COUNTED)
+                self.show()
+        if self.moves:
+            sys.stderr.write("\r\033[K")
+        if process.returncode:
+            say(*kept)
+            raise SetUpError(*_advice("\n".join(kept)))
+
+    def show(self) -> None:
+        """Show the seconds, the count and what the installer reported last."""
+        now = time.monotonic()
+        if now - self.shown < (TICK_SECONDS if self.moves else LINE_SECONDS):
+            return
+        self.shown = now
+        count = f"{min(self.done, self.packages)}/{self.packages}  " if self.packages else ""
+        text = f"  {now - self.began:3.0f} s  {count}{self.newest}"[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write(f"\r{text}\033[K" if self.moves else f"{text}\n")
+        sys.stderr.flush()
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield the lines of a process as they come, and an empty one whenever none has come for a moment."""
+    assert process.stdout is not None  # noqa: S101 # it is a pipe
+    started = b""
+    while True:
+        if not select.select([process.stdout], [], [], TICK_SECONDS)[0]:
+            yield ""
+        elif chunk := os.read(process.stdout.fileno(), 65536):
+            *whole, started = (started + chunk).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in whole)
+        else:
+            yield started.decode("utf-8", "replace")
+            return
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], turn: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command that ends with this process, or, if this one is killed, keeps the turn until it ends."""
+    with subprocess.Popen(  # noqa: S603 # our own commands
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[turn.fileno()]
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[IO[str]]:
+    """Wait until no other set-up of this folder runs. The lock is on this file: .venv may be emptied."""
+    with Path(__file__).open(encoding="utf-8") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("另一个安装正在进行，等它结束 … / Another set-up is running; waiting for it to end …")
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        yield turn
+
+
+def _advice(output: str) -> Sequence[str]:
+    """Return in Chinese and English what to do about an installer's output."""
+    if NO_NETWORK.search(output):
+        return (
+            "软件包索引连不上，或者里面缺少一个包。请检查网络和代理，或者换一个镜像（PIP_INDEX_URL）。",
+            "The index cannot be reached or lacks a package. Check network and proxy, or try a mirror (PIP_INDEX_URL).",
+        )
+    if NO_ROOM.search(output):
+        return "磁盘已满。请腾出约 1 GB 空间。", "The disk is full. Free about 1 GB."
+    if OTHER_HASH.search(output):
+        return (
+            "下载的文件与锁定的校验值不符。请换一个镜像，或者清空 pip 的缓存。",
+            "A downloaded file does not have its pinned hash. Use another mirror, or clear pip's cache.",
+        )
+    return "原因见上面的输出。", "The output above says why."
+
+
+def say(*lines: str) -> None:
+    """Print lines for people, apart from what the script that was called prints."""
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if all is installed; 2 if it could not be, 130 if somebody interrupted it."""
+    *options, pinned = arguments
+    os.chdir(Path(__file__).resolve().parent.parent)
+    if options == ["--is-made"]:
+        return int(not is_made(pinned))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    try:
+        with _turn() as turn:
+            if not is_made(pinned):  # another call may have made it meanwhile
+                make(pinned, turn)
+    except KeyboardInterrupt:
+        say(
+            "",
+            "安装被中断。再运行一次即可，会从头装好。",
+            "The set-up was interrupted. Run the command again: it starts over.",
+        )
+        return 130
+    except OSError as error:
+        say(str(error), *_advice(str(error)))
+        return 2
+    except SetUpError as error:
+        say("安装没有完成。", "The set-up is not complete.", *error.args)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,395 @@
+"""Seven storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+
+from publisher.simulator.faults import Fault
+from tests.sim.loop import dice_for
+from tests.sim.past import grow
+from tests.sim.platforms import EPOCH, LATE
+from tests.sim.simulation import Shape, Simulation, opened
+from tests.sim.storms import (
+    TITLES,
+    Verdict,
+    disturb,
+    rule_something,
+    verdict_of,
+)
+from tests.sim.workspace import IDENTITIES, Entry, Waits, identity_of, instant, platform_of
+
+HOUR = 3600.0
+LOST: Sequence[Fault] = ({"kind": "drop_before"},)
+MADE: Sequence[Fault] = (
+    {"kind": "drop_after"},
+    {"kind": "act_late", "seconds": LATE},
+    {"kind": "no_id"},
+    {"kind": "status", "code": 502, "acts": True},
+)
+REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """One kind of storm: whom it strikes, what is published in it, and what happens."""
+
+    draw: Callable[[Random], Shape]
+    entries: Callable[[Random, Shape], list[Entry]]
+    play: Callable[[Simulation], None]
+
+
+def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
+    """Live through one storm of a kind, and what comes after it."""
+    seed, storm = f"{name}/{number}", STORMS[name]
+    shape = storm.draw(dice_for(f"{seed}/shape"))
+    with opened(seed, shape, storm.entries(dice_for(f"{seed}/entries"), shape), trace=trace) as simulation:
+        storm.play(simulation)
+        simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
+        simulation.calm_down()
+        return verdict_of(simulation)
+
+
+def _shape(dice: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
+    """Draw a shape in which people take part and nothing goes wrong by itself."""
+    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.randint(1, most))))
+    return Shape(accounts=accounts, storm=storm, pace=dice.uniform(*pace), skew=dice.uniform(-1, 1), orders=[storm])
+
+
+def _one_offs(dice: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
+    """Draw posts that fall due once, each on some of the accounts."""
+    entries = []
+    for place in range(1, number + 1):
+        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
+        due = instant(EPOCH + dice.uniform(*within))
+        title = f"{dice.choice(TITLES)}第{place:02d}期"
+        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=dice.random() < 0.1))
+    return entries
+
+
+def _standing(simulation: Simulation, *states: str) -> list[tuple[str, str]]:
+    """Name the deliveries that are in one of these states, by post and account."""
+    marks = ", ".join("?" for _ in states)
+    query = f"SELECT post, account FROM delivery WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 # only marks
+    return [(row["post"], row["account"]) for row in simulation.rows(query, *states)]
+
+
+# --- an edit during a doubt ---
+
+
+def _draw_edits(dice: Random) -> Shape:
+    shape = _shape(dice, storm=240.0, pace=(1.5, 2.5))
+    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", dice.choice(["weibo-b", "wechat-a"])}))
+    return shape
+
+
+def _edit_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 40))
+    for entry in entries:
+        entry.accounts = shape.accounts if dice.random() < 0.7 else entry.accounts
+    return entries
+
+
+def _play_edits(simulation: Simulation) -> None:
+    """Let calls be lost, and the schedule be edited while nobody knows what became of them."""
+    dice = simulation.dice
+    for account in simulation.shape.accounts:
+        spoilt = dice.choices([LOST, MADE, REFUSED_TWICE], [6, 1, 2], k=dice.randint(1, 3))
+        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
+        if platform_of(account) == "weibo" and dice.random() < 0.3:
+            simulation.platforms.mischief.own[identity_of(account)] = list(REFUSED_TWICE)
+    for _ in range(dice.randint(1, 3)):
+        state = dice.choice(["unknown", "unknown", "unknown", "submitted", "sending", "held"])
+        if state == "sending":
+            simulation.pass_time(dice.uniform(0, 10))
+            simulation.cut_off("silence", simulation.shape.waits.deadline + 2.0)
+        simulation.pass_until(lambda state=state: _standing(simulation, state), 40)
+        simulation.pass_time(dice.uniform(0, 3))
+        _edit_what_is(simulation, state)
+        if dice.random() < 0.8:
+            simulation.pass_time(4)  # a file that was saved in two steps is whole by then
+            simulation.order(simulation.reload)
+        rule_something(simulation)
+        simulation.pass_time(dice.uniform(5, 40))
+
+
+def _edit_what_is(simulation: Simulation, state: str) -> None:
+    """Change a post that has a delivery in that state, if any has: its title, the accounts it goes to, or all of it."""
+    dice = simulation.dice
+    entries = simulation.workspace.entries
+    known = [(post, account) for post, account in _standing(simulation, state) if post in entries]
+    post, account = dice.choice(known or [(post, entries[post].accounts[0]) for post in sorted(entries)])
+    entry = entries[post]
+    others = tuple(one for one in entry.accounts if one != account)
+    match dice.choice(["title", "title", "account", "strike"]):
+        case "account" if others:
+            simulation.edit(post, accounts=others)
+        case "strike" if len(entries) > 1:
+            simulation.strike(post)
+        case _:
+            simulation.edit(post, title=f"{entry.title}（改）")
+
+
+# --- an outage longer than any limit ---
+
+BEFORE, AFTER = 240.0, 3300.0
+"""Seconds of a storm before an outage and after it."""
+PERIOD = 20
+"""Minutes from one occurrence to the next, where a post repeats."""
+
+
+def _draw_outage(dice: Random) -> Shape:
+    shape = _shape(dice, storm=BEFORE + dice.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
+    shape.per_hour = dice.choice([1000, 1000, 12])
+    return shape
+
+
+def _outage_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(60, shape.storm - AFTER))
+    for entry in entries:
+        if dice.random() < 0.25:
+            entry.max_late = "30m"
+        elif dice.random() < 0.3:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(600, 5400))
+    for number in range(dice.choice([1, 1, 2])):
+        repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_late="1h")
+        repeating.cron, repeating.until = f"*/{PERIOD} * * * *", instant(EPOCH + shape.storm - HOUR / 3)
+        entries.append(repeating)
+    return entries
+
+
+def _play_outage(simulation: Simulation) -> None:
+    """Let nothing get through, or no daemon run, for hours."""
+    dice, length = simulation.dice, simulation.shape.storm - BEFORE - AFTER
+    simulation.pass_time(BEFORE)
+    if (kind := dice.choice(["refused", "no_name", "silence", "down"])) == "down":
+        simulation.stop_for(length)
+    else:
+        simulation.cut_off(kind, length)
+    simulation.pace = dice.uniform(20, 40)
+    simulation.pass_time(length)
+    simulation.pace = simulation.shape.pace
+
+
+# --- a clock that is wrong ---
+
+AHEAD = (8 * HOUR, 8 * HOUR, 2 * HOUR, 1800.0, 240.0, 90.0, 30.0)
+BEHIND = (-90.0, -1800.0, -8 * HOUR)
+
+
+def _draw_clock(dice: Random) -> Shape:
+    return _shape(dice, storm=500.0, pace=(1.5, 2.5))
+
+
+def _clock_entries(dice: Random, shape: Shape) -> list[Entry]:
+    soon = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 60))
+    later = _one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
+    for number, entry in enumerate(later, len(soon) + 1):
+        entry.id, entry.title = f"p{number}", f"{dice.choice(TITLES)}第{number:02d}期"
+        entry.max_late = dice.choice(["6h", "1h"])
+    return [*soon, *later]
+
+
+def _play_clock(simulation: Simulation) -> None:
+    """Let the host start with a wrong clock while calls are in doubt, or set it just before a death."""
+    dice = simulation.dice
+    for account in simulation.shape.accounts:
+        spoilt = dice.choices([LOST, MADE], [2, 3], k=dice.randint(1, 3))
+        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
+    for _ in range(dice.randint(1, 2)):
+        doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending")])
+        simulation.pass_until(lambda doubted=doubted: _standing(simulation, *doubted), 60)
+        simulation.pass_time(dice.uniform(0, 8))
+        ahead = dice.choice([*AHEAD, *AHEAD, *BEHIND])
+        match dice.choice(["boot", "boot", "before a death", "running"]):
+            case "boot":
+                simulation.boot(ahead)
+            case "before a death":
+                simulation.set_clock(ahead)
+                simulation.pass_time(dice.uniform(0.05, 1.0))
+                simulation.kill()
+            case _:
+                simulation.set_clock(ahead)
+        simulation.pass_time(dice.uniform(20, 120))
+        right = dice.uniform(-1, 1)
+        if dice.random() < 0.3:
+            simulation.boot(right)
+        else:
+            simulation.set_clock(right)
+        simulation.pass_time(dice.uniform(5, 60))
+
+
+# --- a slow turn before a stop ---
+
+SLOW = Waits(deadline=30, lease=40, settle=90)
+
+
+def _draw_slow(dice: Random) -> Shape:
+    shape = _shape(dice, storm=320.0, pace=(1.5, 2.5))
+    shape.waits, shape.read = SLOW, dice.choice([0.0, 0.3])
+    return shape
+
+
+def _slow_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 200))
+    for entry in entries:
+        if dice.random() < 0.4:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(2, 20))
+    return entries
+
+
+def _play_slow(simulation: Simulation) -> None:
+    """Let connections and turns take long, and people stop what waits for one."""
+    dice = simulation.dice
+    simulation.network.slowness = lambda: dice.uniform(3, 28) if dice.random() < 0.6 else 0.0
+    simulation.platforms.mischief.lists.append({"kind": "delay", "seconds": 8})
+    for account in simulation.shape.accounts:
+        simulation.platforms.mischief.own[identity_of(account)] = [{"kind": "drop_after"}] * dice.choice([0, 1])
+    for _ in range(4):
+        if not simulation.pass_until(lambda: _standing(simulation, "sending"), 80):
+            return
+        simulation.pass_time(dice.uniform(0.2, 4))
+        _stop_what_is_sending(simulation)
+        simulation.pass_time(dice.uniform(20, 35))
+        for row in simulation.rows("SELECT scope FROM pause ORDER BY scope"):
+            simulation.order(lambda row=row: simulation.resume(row["scope"]))
+
+
+def _stop_what_is_sending(simulation: Simulation) -> None:
+    """Pause, withdraw or retract something of which a call is on its way, if it still is."""
+    dice, sending = simulation.dice, _standing(simulation, "sending")
+    if not sending:
+        return
+    post, account = dice.choice(sending)
+    match dice.choice(["pause", "pause", "withdraw", "retract"]):
+        case "pause":
+            scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
+            scope = dice.choice(scopes)
+            simulation.order(lambda: simulation.pause(scope))
+        case "withdraw":
+            simulation.order(lambda: simulation.withdraw(post))
+        case _:
+            where = dice.choice([None, account])
+            simulation.order(lambda: simulation.retract(post, where))
+
+
+# --- lists that show items twice, and texts cut short ---
+
+
+def _draw_lists(dice: Random) -> Shape:
+    shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
+    return shape
+
+
+def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
+    """Draw posts of which a short excerpt does not show the marker."""
+    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    for entry in entries:
+        entry.title = f"关于近期多发的{entry.title}提醒"
+    return entries
+
+
+def _play_lists(simulation: Simulation) -> None:
+    """Let calls be lost on platforms whose lists show no more than excerpts, or the same item twice."""
+    dice, mischief = simulation.dice, simulation.platforms.mischief
+    if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
+        ending = dice.choice(["…", "...全文", ""])
+        cut: Fault = {
+            "kind": "rewrite",
+            "how": "excerpt",
+            "characters": dice.choice([20, 24, 28, 50]),
+            "ending": ending,
+        }
+        mischief.lists.append(cut)
+    if how != "excerpt":
+        mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
+    for account in simulation.shape.accounts:
+        spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
+        mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
+        for _ in range(dice.choice([0, 2, 12])):
+            simulation.platforms.post_by_hand(
+                platform_of(account), identity_of(account), "值班安排", "本周值班安排已更新"
+            )
+    if dice.random() < 0.4:
+        simulation.loop.call_later(dice.uniform(5, 100), simulation.kill)
+
+
+# --- a second submit that succeeds ---
+
+
+def _draw_repeats(dice: Random) -> Shape:
+    shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[:1]}))
+    shape.create, shape.read, shape.other = dice.choice([(0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
+    shape.chance_of_death = dice.choice([0.0, 0.003, 0.02])
+    shape.kills = [dice.uniform(5, 200) for _ in range(dice.choice([0, 1, 2, 4]))]
+    shape.freezes = [(dice.uniform(5, 200), dice.uniform(11, 40)) for _ in range(dice.choice([0, 0, 1]))]
+    return shape
+
+
+def _repeat_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 160))
+    for entry in entries:
+        entry.urgent = dice.random() < 0.4
+    return entries
+
+
+def _play_repeats(simulation: Simulation) -> None:
+    """Let a platform make another post of every repeated call, and the daemon die over its own."""
+    settings = simulation.platforms.world.settings
+    settings.wechat_repeats, settings.wechat_consume = "accept", "finish"
+    settings.wechat_review_seconds = simulation.dice.choice([0.3, 10.0, LATE])
+    for at in simulation.shape.kills:
+        simulation.loop.call_later(at, simulation.kill)
+    for at, seconds in simulation.shape.freezes:
+        simulation.loop.call_later(at, simulation.freeze, seconds)
+
+
+# --- a long past ---
+
+PAST = 3000
+
+
+def _draw_past(dice: Random) -> Shape:
+    shape = _shape(dice, storm=360.0, pace=(2.0, 4.0))
+    shape.create, shape.read, shape.other = dice.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
+    shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
+    shape.kills = [dice.uniform(130, 300) for _ in range(dice.choice([0, 1, 2]))]
+    return shape
+
+
+def _past_entries(dice: Random, shape: Shape) -> list[Entry]:
+    """Draw posts of which some are live, on every account, before the past is made by their example."""
+    first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
+    repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
+    repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
+    return [first, repeating, *_one_offs(dice, shape, number=dice.randint(2, 4), within=(130, 260))]
+
+
+def _play_past(simulation: Simulation) -> None:
+    """Let some posts go out, add thousands that ended long ago, and then begin the storm."""
+    mischief, shape = simulation.platforms.mischief, simulation.shape
+    mischief.create = mischief.read = mischief.other = simulation.fate.chance = 0.0
+    simulation.pass_time(90)
+    simulation.kill()
+    grow(simulation, PAST)
+    mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
+    simulation.fate.chance = shape.chance_of_death
+    for at in shape.kills:
+        simulation.loop.call_later(at - simulation.loop.time(), simulation.kill)
+    for _ in range(simulation.dice.choice([0, 2, 4])):
+        simulation.pass_time(simulation.dice.uniform(10, 50))
+        disturb(simulation)
+
+
+STORMS: Mapping[str, Storm] = {
+    "edits": Storm(draw=_draw_edits, entries=_edit_entries, play=_play_edits),
+    "slow": Storm(draw=_draw_slow, entries=_slow_entries, play=_play_slow),
+    "outage": Storm(draw=_draw_outage, entries=_outage_entries, play=_play_outage),
+    "lists": Storm(draw=_draw_lists, entries=_list_entries, play=_play_lists),
+    "repeats": Storm(draw=_draw_repeats, entries=_repeat_entries, play=_play_repeats),
+    "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
+    "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
+}
+"""The kinds of storms, by name."""

@@ -1,0 +1,208 @@
+"""The clock is confirmed: by the kernel, by the dates of replies, by a person; and what does not confirm it."""
+
+import asyncio
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from publisher.clock_check import SOON_SECONDS, ClockCheck
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.outcome import Ready
+from publisher.reviewing import person
+from publisher.store.checkups import Checkups
+from publisher.store.modes import Modes
+from publisher.store.orders import Orders
+from publisher.testing.builders import terms_of
+from publisher.testing.fakes import START, FakeAdapter
+from publisher.world import CLOCK_TOLERANCE, LITTLE, World
+
+SECOND = timedelta(seconds=1)
+
+
+def date(instant):
+    return format_datetime(instant, usegmt=True)
+
+
+@pytest.fixture
+def doubting(world):
+    """Give a world whose clock is not confirmed."""
+    world.doubt_clock()
+    return world
+
+
+@pytest.mark.parametrize(
+    ("apart", "took", "is_right"),
+    [
+        pytest.param(timedelta(0), SECOND, True, id="right"),
+        pytest.param(-CLOCK_TOLERANCE, timedelta(0), True, id="as-far-ahead-as-is-allowed"),
+        pytest.param(CLOCK_TOLERANCE, timedelta(0), True, id="as-far-behind-as-is-allowed"),
+        pytest.param(-CLOCK_TOLERANCE - SECOND, timedelta(0), False, id="F61-ahead"),
+        pytest.param(CLOCK_TOLERANCE + SECOND, timedelta(0), False, id="F60-behind"),
+        pytest.param(timedelta(0), CLOCK_TOLERANCE + SECOND, False, id="a-reply-too-slow-to-tell"),
+    ],
+)
+def test_a_reply_confirms_the_clock_within_the_tolerance(doubting, apart, took, is_right):
+    """F60, F61: its date must fit both ends of the call; what contradicts it is remembered for people."""
+    began = doubting.monotonic()
+    doubting.pass_time(took)
+    doubting.hear_date(date(START + apart), began)
+    assert doubting.is_clock_confirmed() is is_right
+    assert doubting.apart == (None if is_right else took / 2 - apart)
+
+
+@pytest.mark.parametrize("told", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
+def test_a_date_that_is_none_says_nothing(doubting, told):
+    """What cannot be read neither confirms nor contradicts."""
+    doubting.hear_date(told, doubting.monotonic())
+    assert (doubting.is_clock_confirmed(), doubting.apart) == (False, None)
+
+
+@pytest.mark.parametrize("sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")])
+def test_a_set_clock_is_in_doubt_the_moment_it_is_asked(world, sign):
+    """F60, F61: no beat need come in between; what clocks do by themselves is no doubt."""
+    world.jump(sign * LITTLE)
+    assert world.is_clock_confirmed()
+    world.jump(sign * SECOND)
+    assert (world.is_clock_confirmed(), world.jumps) == (False, [sign * (LITTLE + SECOND)])
+
+
+def test_a_reading_from_before_the_clock_was_set_confirms_nothing(doubting):
+    """F61: what was right is not right any more; a set back to the same time is."""
+    reading = doubting.clocks()
+    doubting.jump(60 * SECOND)
+    doubting.confirm_clock(reading)
+    assert not doubting.is_clock_confirmed()
+    doubting.jump(-60 * SECOND)
+    doubting.confirm_clock(reading)
+    assert doubting.is_clock_confirmed()
+
+
+def test_the_real_world_begins_in_doubt_and_asks_its_kernel(monkeypatch):
+    """The kernel's word is taken where it gives one, and nothing goes wrong where it does not."""
+    world = World()
+    assert not world.is_clock_confirmed()
+    answer = world.is_kernel_synchronised()
+    world.ask_kernel()
+    assert world.is_clock_confirmed() is answer
+    monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: object())
+    assert World().is_kernel_synchronised() is False
+
+
+def test_a_process_stopped_between_two_readings_takes_them_again():
+    """A frozen process sees no jump where there was none."""
+
+    class Stopped(World):
+        readings = iter([0.0, 40.0, 41.0, 41.1])
+
+        def monotonic(self):
+            return next(self.readings)
+
+    stopped = Stopped.__new__(Stopped)
+    assert stopped.clocks().ticks == 41.1
+
+
+class Telling(FakeAdapter):
+    """An adapter whose probe hears what time it is at its platform: an answer without a date says nothing."""
+
+    def __init__(self, world, tells=None):
+        super().__init__(now=world.now)
+        self.world, self.tells, self.probes = world, tells, 0
+
+    async def probe(self):
+        self.probes += 1
+        if self.tells is not None:
+            self.world.hear_date(date(self.world.now() + self.tells), self.world.monotonic())
+        return Ready()
+
+
+class Silent(Telling):
+    """An adapter whose probe gets no answer."""
+
+    async def probe(self):
+        self.probes += 1
+        await asyncio.Event().wait()
+
+
+async def check_of(open_desk, world, *names, **adapters):
+    """Give a check over these accounts; those without an adapter of their own hear of no date."""
+    desk = await open_desk(*(terms_of(name) for name in names))
+    every = {AccountId(name): adapters.get(name) or Telling(world) for name in names}
+    orders, checkups = Orders(desk.books), Checkups(desk.books)
+    return ClockCheck(checkups=checkups, orders=orders, adapters=every), desk
+
+
+async def test_the_kernel_confirms_without_any_read(open_desk, doubting):
+    """Where it can say so, no platform is asked."""
+    check, _desk = await check_of(open_desk, doubting, "a")
+    doubting.is_synchronised = True
+    assert await check.confirm()
+    assert check.adapters["a"].probes == 0
+
+
+async def test_one_platform_that_answers_is_enough(open_desk, doubting):
+    """The others may be silent; nothing but reads is done, and they are given up in the end."""
+    adapters = {name: Silent(doubting) for name in "abcdefg"} | {"c": Telling(doubting, timedelta(0))}
+    check, _desk = await check_of(open_desk, doubting, *adapters, **adapters)
+    assert await check.confirm()
+    assert [adapter.calls for adapter in adapters.values()] == [[]] * 7
+    await check.stop()
+    assert check._reads == set()
+
+
+async def test_every_login_has_its_turn(open_desk, doubting):
+    """A few at a time, and the next ones a little later: the last one of all may be the one that answers."""
+    names = [*"abcdefg"]
+    check, _desk = await check_of(open_desk, doubting, *names, g=Telling(doubting, timedelta(0)))
+    assert not await check.confirm()
+    assert sum(adapter.probes for adapter in check.adapters.values()) == 5
+    doubting.pass_time(timedelta(seconds=SOON_SECONDS))
+    assert await check.confirm()
+
+
+async def test_a_platform_that_contradicts_confirms_nothing(open_desk, doubting):
+    """F61: nor does asking it again and again; once the clock is set, it is asked at once."""
+    check, _desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, -60 * SECOND))
+    for _ in range(3):
+        assert not await check.confirm()
+    assert (check.adapters["a"].probes, doubting.apart) == (1, 60 * SECOND)
+    doubting.jump(-60 * SECOND)
+    check.adapters["a"].tells = timedelta(0)
+    assert await check.confirm()
+
+
+async def test_a_person_confirms_the_clock_as_it_stands(open_desk, doubting):
+    """Their word counts where no platform answers, until the clock is set again."""
+    check, desk = await check_of(open_desk, doubting, "a")
+    assert not await check.confirm()
+    doubting.pass_time(SECOND)
+    assert await Orders(desk.books).confirm_clock(person("li")) == doubting.clocks()
+    assert await check.confirm()
+    doubting.jump(60 * SECOND)
+    assert not await check.confirm()
+
+
+async def test_a_persons_word_from_before_the_doubt_counts_no_more(open_desk, world):
+    """It was given for the clock as it was then; a word of an earlier boot is none either."""
+    check, desk = await check_of(open_desk, world, "a")
+    world.pass_time(60 * SECOND)
+    await Orders(desk.books).confirm_clock(person("li"))
+    world.pass_time(SECOND)
+    world.doubt_clock()
+    assert not await check.confirm()
+    world.clock += 60 * SECOND
+    await Orders(desk.books).confirm_clock(person("li"))
+    world.clock -= 120 * SECOND  # as after a start of the machine: the count of its seconds began again
+    world.doubt_clock()
+    assert not await check.confirm()
+
+
+async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
+    """People's accounts are read where there are no others; those that are off never."""
+    check, desk = await check_of(
+        open_desk, doubting, "a", "b", a=Telling(doubting, timedelta(0)), b=Telling(doubting, timedelta(0))
+    )
+    for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
+        await Modes(desk.books).order(AccountId(account), mode, person("li"), "quiet")
+    assert await check.confirm()
+    assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)

@@ -1,0 +1,122 @@
+"""The call record: what proves that an announced call never began, and what proves nothing."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from publisher.domain.delivery import State
+from publisher.domain.outcome import NotSent
+from publisher.domain.rendition import DeliveryId
+from publisher.store.board import Board
+from publisher.store.call_record import MAX_BYTES, CallRecord
+from publisher.store.rows import ATTEMPT
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START
+
+ONE, OTHER = DeliveryId(1), DeliveryId(2)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "calls.log"
+
+
+def record_of(path, boot="boot-1"):
+    """Open the record as a daemon does that starts: it knows what the one before wrote."""
+    return CallRecord(path, boot)
+
+
+def written(path, boot="boot-1"):
+    """Let a process announce two calls, begin one of them, and die."""
+    record = record_of(path, boot)
+    record.start()
+    record.announce([(ONE, 1), (OTHER, 1)])
+    record.begin(ONE, 1)
+    record.close()
+
+
+def test_f02_after_a_kill_an_announced_call_without_a_second_line_never_began(path):
+    """Of two announced calls the one that began is told from the one that did not."""
+    written(path)
+    found = record_of(path)
+    assert found.may_have_begun(ONE, 1)
+    assert not found.may_have_begun(OTHER, 1)
+
+
+def test_f16_after_another_boot_nothing_is_proven(path):
+    """A power cut may have lost the line of a call that began."""
+    written(path)
+    assert record_of(path, "boot-2").may_have_begun(OTHER, 1)
+    assert CallRecord(path, None).may_have_begun(OTHER, 1)
+
+
+def test_what_was_never_announced_here_is_not_proven(path):
+    """Another attempt, another worker's call, or one from before a restore: it may have begun."""
+    written(path)
+    assert record_of(path).may_have_begun(OTHER, 2)
+    assert record_of(path).may_have_begun(DeliveryId(3), 1)
+
+
+@pytest.mark.parametrize(("old", "new"), [("boot", "b00t"), ("announced 2", "annou"), ("begun", "began")])
+def test_a_record_that_does_not_read_proves_nothing(path, old, new):
+    """A foreign head, a line torn by a full disk, an unknown word: every call may have begun."""
+    written(path)
+    path.write_text(path.read_text("ascii").replace(old, new, 1), "ascii")
+    assert record_of(path).may_have_begun(OTHER, 1)
+
+
+def test_a_last_line_that_a_death_has_torn_is_of_a_call_that_did_not_begin(path):
+    """The first byte leaves only after its line is written whole."""
+    written(path)
+    path.write_text(path.read_text("ascii") + "begun 2 ", "ascii")
+    assert not record_of(path).may_have_begun(OTHER, 1)
+
+
+def test_i24_the_record_stays_small(path):
+    """What is over is left out once the file has grown; what is open stays proven."""
+    record = record_of(path)
+    record.start()
+    record.announce([(ONE, 1)])
+    record.announce((DeliveryId(number), 1) for number in range(10, 80_000))
+    for number in range(10, 80_000):
+        record.forget(DeliveryId(number), 1)
+    assert path.stat().st_size > MAX_BYTES
+    record.announce([(OTHER, 1)])
+    record.close()
+    assert path.stat().st_size < 1000
+    assert not record_of(path).may_have_begun(ONE, 1)
+
+
+async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_desk, path, world):
+    """The next start finds that the call never began: the delivery is due again, and its attempt counts for nothing."""
+    desk = await open_desk(terms_of("a"), terms_of("b"), calls=record_of(path))
+    await desk.rounds.lapse_own()
+    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
+    await desk.rounds.ripen()
+    parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
+    desk.books.calls.begin(parcels[0].delivery, parcels[0].attempt)
+    again = await open_desk(terms_of("a"), terms_of("b"), calls=record_of(path))
+    assert await again.rounds.lapse_own() == 2
+    found = {item.id: item for item in await Board(again.books).deliveries()}
+    assert found[parcels[0].delivery].state is State.UNKNOWN
+    assert found[parcels[1].delivery].state is State.DUE
+    ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == parcels[1].delivery)
+    assert await again.books.database.read(lambda connection: connection.scalar(ended)) == NotSent.__name__
+    world.pass_time(timedelta(minutes=1))
+    [lease] = await again.outbox.claim(10)
+    assert (await again.outbox.intend(lease)).attempt == 2
+
+
+async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
+    """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
+    desk = await open_desk(calls=record_of(path))
+    await desk.rounds.lapse_own()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    await desk.outbox.intend(lease)
+    world.pass_time(timedelta(minutes=2))
+    assert await desk.rounds.lapse() == 1
+    [delivery] = await Board(desk.books).deliveries()
+    assert delivery.state is State.DUE

@@ -1,0 +1,163 @@
+"""What is too late, what is not, and which of the missed instants of a repeating post still goes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER
+from publisher.domain.outcome import NotSent, Published, RateLimited, Receipt, Unknown
+from publisher.domain.plan import Plan
+from publisher.domain.post import Cron
+from publisher.domain.quota import Quota
+from publisher.domain.rendition import Parcel
+from publisher.store.board import Board
+from publisher.store.intents import Declined
+from publisher.store.registry import Acceptance
+from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
+from publisher.testing.fakes import START
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+
+
+async def claim(desk):
+    """Let a second of the keeper and the deliverer pass."""
+    await desk.rounds.lapse()
+    await desk.rounds.expire()
+    await desk.rounds.ripen()
+    return await desk.outbox.claim(10)
+
+
+async def states(desk):
+    return {item.key.post: (item.state, item.reason) for item in await Board(desk.books).deliveries()}
+
+
+async def file_repeating(desk, minutes, accounts=("a",)):
+    """File instants of one repeating post, so many minutes after the start."""
+    post = replace(post_of("daily", accounts, START), timing=Cron(text="* * * * *"))
+    for minute in minutes:
+        at = START + minute * MINUTE
+        draft = draft_of(post, at, label=at.isoformat())
+        await desk.registry.accept(Acceptance(plan=Plan(filings=(draft.filing,)), drafts=[draft], posts=[post]))
+
+
+async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_desk, world):
+    """Claimed a second before its instant by a process that dies: twenty hours later it is too late."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START + timedelta(seconds=1)))
+    assert len(await claim(desk)) == 1
+    world.pass_time(20 * HOUR)
+    assert await claim(desk) == []
+    world.pass_time(MINUTE)
+    assert await claim(desk) == []
+    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+
+
+async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world):
+    """The post that got the answer and the one behind it both go when the hour is over."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("first", ["a"], START), post_of("second", ["a"], START))
+    [lease] = await claim(desk)
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, RateLimited(code="often", until=START + HOUR))
+    world.pass_time(HOUR + MINUTE)
+    for number in range(2):
+        [lease] = await claim(desk)
+        assert isinstance(await desk.outbox.intend(lease), Parcel)
+        await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+
+
+async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
+    """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(4)))
+    for number in range(4):
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.pass_time(20 * MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+
+
+async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_desk, world):
+    """A rest that ended long ago excuses nothing."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))
+    await file_posts(desk.registry, post_of("first", ["a"], START), post_of("second", ["a"], START))
+    [lease] = await claim(desk)
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, LIVE)
+    world.pass_time(51 * MINUTE)
+    assert await claim(desk) == []
+    assert (await states(desk))["second"] == (State.EXPIRED, "too_late")
+
+
+async def test_f18_without_a_network_the_time_runs(open_desk, world):
+    """Tries of which no byte left are no first call: beyond the allowed time nothing goes any more."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    [lease] = await claim(desk)
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, NotSent(reason="dns_failed"))
+    world.pass_time(31 * MINUTE)
+    assert await claim(desk) == []
+    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+
+
+async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
+    """Posts behind a doubt that they would hide have their whole time from its end on."""
+    traits = replace(terms_of("a").traits, readable=3)
+    desk = await open_desk(terms_of("a", traits=traits))
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(4)))
+    for outcome in (Unknown(reason="timeout"), LIVE):
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, outcome)
+    [lease] = await claim(desk)
+    assert await desk.outbox.intend(lease) == Declined(guard="kept_by_doubt")
+    world.pass_time(45 * MINUTE)
+    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
+    seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
+    await desk.outbox.learn(doubt, seen, RECONCILER, world.clocks())
+    for number in (3, 4):
+        [lease] = await claim(desk)
+        assert isinstance(await desk.outbox.intend(lease), Parcel)
+        await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+
+
+async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_desk, world):
+    """Filed ahead, then three minutes down: one notice for each account, the others expire."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    await file_repeating(desk, range(1, 4), ["a", "b"])
+    world.pass_time(3 * MINUTE)
+    leases = await claim(desk)
+    newest = (START + 3 * MINUTE).isoformat()
+    found = {item.id: item for item in await Board(desk.books).deliveries()}
+    assert [(found[lease.delivery].account, found[lease.delivery].key.label) for lease in leases] == [
+        ("a", newest),
+        ("b", newest),
+    ]
+    others = [item for item in found.values() if item.key.label != newest]
+    assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
+    [alert] = await Board(desk.books).alerts()
+    assert (alert.code, alert.subject, alert.facts["number"]) == ("occurrences_missed", "daily", "4")
+
+
+async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, world):
+    """Down for longer than the allowed time, nothing goes."""
+    desk = await open_desk()
+    await file_repeating(desk, (1, 2))
+    world.pass_time(40 * MINUTE)
+    assert await claim(desk) == []
+    assert await claim(desk) == []
+    assert {item.state for item in await Board(desk.books).deliveries()} == {State.EXPIRED}
+
+
+async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, world):
+    """Before the keeper has ended it, too: the condition for a call says the same."""
+    desk = await open_desk()
+    await file_repeating(desk, (0,))
+    await desk.rounds.ripen()
+    await file_repeating(desk, (1,))
+    world.pass_time(MINUTE)
+    assert await desk.outbox.claim(10) == []
