@@ -20,7 +20,7 @@ from .rewriting import rewrite
 
 State = Literal["review", "live", "refused", "removed"]
 ARTICLE_WORDS = ("title", "digest", "content", "content_source_url")
-"""What a list tells of an article of WeChat's in words."""
+"""What a list shows of an article of WeChat's in words."""
 
 
 @dataclass
@@ -427,7 +427,7 @@ class World:
 
 
 def _as_listed(post: Post, fault: Fault) -> Post:
-    """A post as a list that rewrites shows it; what it tells of links goes as far as the words that hold them."""
+    """A post as a list that rewrites shows it; what it says of links goes as far as the words that hold them."""
     text, title, html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
     extra = dict(post.extra)
     if "url_objects" in extra:
