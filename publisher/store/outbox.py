@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -79,13 +79,17 @@ from publisher.world import STAMPS_APART, Clocks
 TLS_FAILURES = 3
 
 
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+
+
 def _announced(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
-    """Find an announced call for which the condition holds still, on an account that publishes by itself."""
+    """Find an announced call that may begin still: no limit has come meanwhile, and its account publishes by itself."""
     return select(DELIVERY.c.id).where(
         DELIVERY.c.id == bindparam("delivery"),
         DELIVERY.c.attempts == bindparam("attempt"),
         stands(DELIVERY, State.SENDING),
-        condition(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
+        condition(DELIVERY, _NOW),
+        ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.limited_until > _NOW),
         func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
     )
 

@@ -1,4 +1,4 @@
-"""A platform that wants fewer calls is left alone: what a read is told holds for every call of its login."""
+"""A platform that wants fewer calls is left alone: a limit that a read meets holds for every call of its login."""
 
 import asyncio
 from datetime import timedelta
@@ -114,7 +114,7 @@ async def day(open_desk):
 
 
 @pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
-async def test_f26_i15_no_call_of_a_login_comes_before_the_end_that_a_read_was_told(day, world, kind):
+async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(day, world, kind):
     """F26, I15: neither reads nor posts; another login notices nothing; afterwards all goes on."""
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
@@ -182,7 +182,7 @@ async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_t
 
 
 async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, world):
-    """F26: what a creating call is told says nothing of reads, which end the doubts of the login."""
+    """F26: a limit that a creating call meets says nothing of reads, which end the doubts of the login."""
     one = day.platforms["one"]
     one.limited = "publish"
     await day.file("next", "b")

@@ -136,7 +136,7 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
 
 
 def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
-    """F26, I15: a 429 on the check is told with its end, and until then the check asks nothing; the others are well."""
+    """F26, I15: a 429 on the check is shown with its end; until then nothing is asked, and the others are well."""
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
     sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
     for _ in range(2):
