@@ -47,11 +47,14 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
 
     A task in a person's hands is taken back by it. `live` without a second person only makes publisher look again, at
     `url` too; with one it counts by word. Raises RefusedError when nothing is asked about the delivery, when there was
-    never a call that could be looked for, or when the second person is the first.
+    never a call that could be looked for, when a call would be repeated of which nothing has been read yet, or when the
+    second person is the first.
     """
     if not can_be_ruled(delivery):
         raise RefusedError("not_held", state=delivery.state.value)
     is_task = task_of(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
+    if ruling is Ruling.RESEND and delivery.state in ASKING and not delivery.looks and not is_task:
+        raise RefusedError("not_read_yet", state=delivery.state.value)
     if ruling is Ruling.LIVE and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
     if second is not None and second == by:

@@ -311,7 +311,7 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
     [ruled] = await place.board.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
         await rule(place.outbox, ruled, Ruling.RESEND, by="li", reason="given again")
-    assert refused.value.code == "not_held"
+    assert refused.value.code == "not_read_yet"
     await place.read()
     await Orders(place.books).resume("all", LI)
     await place.send()

@@ -55,7 +55,7 @@ async def test_f44_what_the_quota_kept_back_says_so(open_desk):
     """F44: a routine post that its login had no call left for is told from one that was merely late."""
     desk = await open_desk(terms_of("a", quota=NARROW))
     await file_posts(desk.registry, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True))
-    await send(desk, NotSent(reason="connect_failed"))
+    await send(desk, Unknown(reason="timeout"))
     desk.books.world.pass_time(timedelta(minutes=2))
     await desk.rounds.ripen()
     found = await expired(desk)

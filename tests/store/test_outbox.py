@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.errors import IllegalStepError
+from publisher.domain.errors import IllegalStepError, RefusedError
 from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role, Ruled
 from publisher.domain.outcome import (
     Blocked,
@@ -637,11 +637,15 @@ async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the
 
 
 @pytest.mark.parametrize("ruling", [Ruling.NOT_LIVE, Ruling.RESEND, Ruling.CANCEL])
-async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, ruling):
+async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world, ruling):
     """The list cannot be read: a named person decides at once, and what waited behind it goes on."""
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk)
-    after = await rule(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
+    if ruling is Ruling.RESEND:
+        with pytest.raises(RefusedError, match="not_read_yet"):
+            await rule(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
+    unread = await desk.outbox.learn(doubt, Unknown(reason="unreadable"), RECONCILER, world.clocks())
+    after = await rule(desk.outbox, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
