@@ -30,7 +30,7 @@ class ClockCheck:
     checkups: Checkups
     orders: Orders
     adapters: Mapping[AccountId, Adapter]
-    _reads: set[asyncio.Task[object]] = field(default_factory=set)
+    _reads: set[asyncio.Task[None]] = field(default_factory=set)
     _accounts: list[Account] = field(default_factory=list)
     _asked_for: ClockTrust | None = None
     _times: int = 0
@@ -83,11 +83,17 @@ class ClockCheck:
         asked, rest = self._accounts[:READS_AT_ONCE], self._accounts[READS_AT_ONCE:]
         self._accounts = rest + asked
         for account in asked:
-            most = self.checkups.books.patience(account.id).lease
-            read = asyncio.create_task(guarded(self.adapters[account.id].probe(), most))
+            read = asyncio.create_task(self._read_one(account))
             self._reads.add(read)
             read.add_done_callback(self._reads.discard)
-        log.info("clock_in_doubt", asked=len(asked))
+
+    async def _read_one(self, account: Account) -> None:
+        """Read a login; whatever it replies, the transport hears the date of it."""
+        most = self.checkups.books.patience(account.id).lease
+        health = await guarded(self.adapters[account.id].probe(), most)
+        is_confirmed = self.orders.books.world.is_clock_confirmed()
+        reason = getattr(health, "reason", None)
+        log.info("clock_asked", account=account.id, confirmed=is_confirmed, reason=reason)
 
 
 def _places_first(accounts: Sequence[Account]) -> list[Account]:

@@ -77,7 +77,7 @@ class Reply:
         return read
 
     def limit(self, code: str, now: datetime) -> RateLimited | None:
-        """Give the limit that a 429 tells of, under the adapter's code for it; None for any other answer."""
+        """Give the limit that a 429 names, under the adapter's code for it; None for any other answer."""
         if self.status != 429:
             return None
         return RateLimited(code=code, until=retry_at(self.headers.get("retry-after"), now))

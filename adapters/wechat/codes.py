@@ -193,7 +193,7 @@ def judge_ask(trouble: Trouble, now: datetime) -> NotDone:
 
 
 def doubt_of(outcome: NotDone) -> Unread:
-    """Say what a read that was not done tells: a 429 stands against all calls, a limit by code against one kind."""
+    """Say what a read that was not done shows: a 429 stands against all calls, a limit by code against one kind."""
     is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_LIMIT
     return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=reason_of(outcome))
 

@@ -43,7 +43,7 @@ def read_json(reply: Reply | NotSent | Unread) -> object:
 
 
 def word_for(trouble: Unread) -> str:
-    """Give the key under which people are told why an answer brings nothing."""
+    """Give the key of the words that say why an answer brings nothing."""
     return trouble.code if isinstance(trouble, RateLimited) else trouble.reason
 
 

@@ -91,12 +91,12 @@ def _compare(ours: _Spelling, theirs: _Spelling, *, may_go_on: bool) -> _Likenes
     return _Likeness.ENOUGH if is_same or shorter.is_cut or len(common) >= LEAST else _Likeness.SHORT
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _as_it_stands(text: str) -> _Spelling:
     return _spelling(_TAG.sub("", text))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _without_links(text: str) -> _Spelling:
     return _spelling(_LINK.sub(" ", _TAG.sub("", text)))
 

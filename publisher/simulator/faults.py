@@ -34,7 +34,7 @@ Fault = Mapping[str, Any]
 """`{"kind": …}` and what that kind needs."""
 
 WIRE_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
-READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder", "repeat")
+READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder")
 POST_KINDS = ("list_late", "review", "rewrite")
 REFUSALS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that stand in place of the platform's own answer."""

@@ -1,5 +1,6 @@
 """Conditions on deliveries that several queries share."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -45,29 +46,44 @@ def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # 
 def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it, a bound instant
     """True if the first creating call would begin later than staff allowed.
 
-    How long a quota or a rate limit kept the login back does not count: from its end on the time runs once more.
+    While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again.
+    But what was too late before the login became busy stays too late.
     """
+    is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_late < now)
+    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
+
+
+def _was_free(
+    row: Any,  # noqa: ANN401 # a table or an alias of it
+    at: ColumnElement[Any],
+    holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """True if a delivery's login was not yet busy at an instant, or something holds of when it is free again."""
     login = LOGIN.alias("speaker")
     free_since = case(
         (or_(row.c.is_urgent.is_(True), login.c.rests_until > login.c.routine_until), login.c.rests_until),
         else_=login.c.routine_until,
     )
-    is_over = exists().where(login.c.id == row.c.login, free_since + row.c.max_late < now)
-    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
+    return exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, holds(free_since)))
 
 
 def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias, a bound instant
-    """True if a later instant of the same repeating post is due, and this one has not been called yet."""
+    """True if this instant of a repeating post was missed: a later one is due, and this one has not been called yet.
+
+    What a quota or a limit kept back was not missed, unless the later one has been called already.
+    """
     newer = DELIVERY.alias("newer")
     repeats = literal_column(f"'{ONCE}'", String)
-    is_due = exists().where(
+    later = and_(
         newer.c.post == row.c.post,
         newer.c.account == row.c.account,
         newer.c.label != repeats,
         newer.c.due_at > row.c.due_at,
         newer.c.due_at <= now,
     )
-    return and_(row.c.label != repeats, row.c.last_first_call_at.is_not(None), is_due)
+    was_free = _was_free(row, row.c.due_at, lambda free_since: free_since <= row.c.due_at)
+    is_missed = or_(and_(was_free, exists().where(later)), exists().where(later, newer.c.last_first_call_at.is_(None)))
+    return and_(row.c.label != repeats, row.c.last_first_call_at.is_not(None), is_missed)
 
 
 def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func,
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
 from publisher.domain.events import DELIVERER, Event, ExpiryPassed, IntentWritten, Released, Stopped
-from publisher.domain.outcome import HoldReason
+from publisher.domain.outcome import HoldReason, NotSent
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import KEPT_BY_DOUBT, Books, Change
@@ -22,8 +22,9 @@ from publisher.store.journal import Intent
 from publisher.store.ledger import tell_once
 from publisher.store.parcels import make_parcel, newest_id
 from publisher.store.recovery import bring_back
-from publisher.store.rests import Rest, lengthen
+from publisher.store.rests import Rest, give_back, lengthen
 from publisher.store.rows import ATTEMPT, DELIVERY, LOGIN, RENDITION, to_delivery
+from publisher.store.tables import EPOCH
 
 LATER = timedelta(seconds=5)
 """How soon a delivery that a pause keeps back is tried again."""
@@ -73,6 +74,7 @@ _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
     ATTEMPT.c.intended_at > bindparam("since"),
     ATTEMPT.c.floor == 0,
+    or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != NotSent.__name__),
 )
 _COUNTS = (
     select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
@@ -271,15 +273,26 @@ def _let_rest(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
     now = books.world.now()
-    quotas = {delivery.login: books.terms[delivery.account].quota for delivery in deliveries}
-    sent = _sent(unit, quotas, now)
-    rests = [
+    lengthen(unit, _rests(books, unit, deliveries, now), now)
+
+
+def give_rests_back(books: Books, unit: Unit, deliveries: Sequence[Delivery]) -> None:
+    """Let logins speak as if these deliveries' last calls, which never left, had not been announced."""
+    if deliveries:
+        give_back(unit, _rests(books, unit, deliveries, EPOCH))
+
+
+def _rests(books: Books, unit: Unit, deliveries: Sequence[Delivery], since: datetime) -> list[Rest]:
+    """Reckon from `since` on when the quotas allow the next calls, for the logins of these deliveries."""
+    known = (delivery for delivery in deliveries if delivery.account in books.terms)
+    quotas = {delivery.login: books.terms[delivery.account].quota for delivery in known}
+    sent = _sent(unit, quotas, books.world.now())
+    return [
         Rest(
             login=login,
-            posts=quota.next_allowed(sent.get(login, ()), now, is_urgent=True),
-            routine=quota.next_allowed(sent.get(login, ()), now, is_urgent=False),
-            floors=now + quota.between_floors,
+            posts=quota.next_allowed(sent.get(login, ()), since, is_urgent=True),
+            routine=quota.next_allowed(sent.get(login, ()), since, is_urgent=False),
+            floors=since + quota.between_floors,
         )
         for login, quota in quotas.items()
     ]
-    lengthen(unit, rests)

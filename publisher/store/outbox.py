@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.absence import shows_absence
@@ -46,7 +46,7 @@ from publisher.store.claims import HORIZON, choose, is_begun, may_start
 from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
 from publisher.store.engine import Unit
-from publisher.store.intents import Declined, announce
+from publisher.store.intents import Declined, announce, give_rests_back
 from publisher.store.ledger import (
     READ,
     owned_elsewhere,
@@ -79,13 +79,17 @@ from publisher.world import STAMPS_APART, Clocks
 TLS_FAILURES = 3
 
 
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+
+
 def _announced(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
-    """Find an announced call for which the condition holds still, on an account that publishes by itself."""
+    """Find an announced call that may begin still: no limit has come meanwhile, and its account publishes by itself."""
     return select(DELIVERY.c.id).where(
         DELIVERY.c.id == bindparam("delivery"),
         DELIVERY.c.attempts == bindparam("attempt"),
         stands(DELIVERY, State.SENDING),
-        condition(DELIVERY, bindparam("now", type_=DELIVERY.c.due_at.type)),
+        condition(DELIVERY, _NOW),
+        ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.limited_until > _NOW),
         func.coalesce(ordered_mode(DELIVERY), bindparam("settled", type_=DELIVERY.c.platform.type)) == Mode.API.value,
     )
 
@@ -235,6 +239,10 @@ class Outbox:
                 self.books.world.die_here("outcome.before_commit")
             else:
                 self._keep_evidence(unit, before[lease.delivery], lease, outcome, now)
+        unsent = [
+            lease.delivery for lease, outcome in told if isinstance(outcome, NotSent) and lease.delivery in afters
+        ]
+        give_rests_back(self.books, unit, [afters[delivery] for delivery in sorted(unsent)])
         puzzled = {before[lease.delivery].platform for lease, outcome in told if is_puzzling(outcome)}
         trip(self.books, unit, sorted(puzzled), DELIVERER)
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]
@@ -433,18 +441,20 @@ class Outbox:
         """Whether all that a call may lead to had shown itself when a read of it began.
 
         So it has a settle time after this process knew of the call's end. Of a call that another process ended, the
-        stored end tells as well: where the clock was confirmed when that was written, and is now.
+        stored end tells as well, where the clock was confirmed when that was written. Nothing is concluded while the
+        clock is not: what follows may depend on the instant.
         """
         if attempt["ended_at"] is None:
             return False
         settle, clocks = self.books.patience(delivery.account).settle, self.books.world.clocks()
         end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
+        if not self.books.world.is_clock_confirmed():
+            return False
         has_settled_here = asked.ticks > end.since + settle.total_seconds()
-        if has_settled_here or end.is_own:
+        if has_settled_here or end.is_own or not attempt["ended_confirmed"]:
             return has_settled_here
         asked_at = clocks.at - timedelta(seconds=clocks.ticks - asked.ticks)  # by the clock as it stands now
-        is_dated = attempt["ended_confirmed"] and self.books.world.is_clock_confirmed()
-        return is_dated and asked_at > attempt["ended_at"] + settle + STAMPS_APART
+        return bool(asked_at > attempt["ended_at"] + settle + STAMPS_APART)
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""

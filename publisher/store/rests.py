@@ -1,4 +1,7 @@
-"""When a login may make its next calls. Every wait is written here, and none is ever made shorter."""
+"""When a login may make its next calls.
+
+Every wait is written here. None is ever made shorter, but for what a call took that never left this machine.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +16,17 @@ from publisher.store.engine import Unit
 from publisher.store.rows import DELIVERY, LOGIN
 from publisher.store.tables import EPOCH
 
-_WAITS = (LOGIN.c.rests_until, LOGIN.c.routine_until, LOGIN.c.floors_until, LOGIN.c.reads_until)
+_WAITS = (
+    LOGIN.c.rests_until,
+    LOGIN.c.routine_until,
+    LOGIN.c.floors_until,
+    LOGIN.c.reads_until,
+    LOGIN.c.limited_until,
+)
+
+
+BREAK = timedelta(minutes=1)
+"""A login whose last wait ended longer ago than this was free meanwhile, longer than one call takes."""
 
 
 def _later(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime]:
@@ -21,34 +34,57 @@ def _later(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime
     return case((column > given, column), else_=given)
 
 
+_NOW = bindparam("now", type_=LOGIN.c.busy_since.type)
+_IDLE_SINCE = bindparam("idle_since", type_=LOGIN.c.busy_since.type)
 _LENGTHEN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_id"))
     .values({column.name: _later(column, f"its_{column.name}") for column in _WAITS})
+    .values(busy_since=case((LOGIN.c.routine_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
 )
 """Another host may have written a longer wait since ours was reckoned: the database itself takes the later instant."""
+_GIVE_BACK = (
+    update(LOGIN)
+    .where(LOGIN.c.id == bindparam("its_id"))
+    .values(
+        {
+            column.name: case(
+                (LOGIN.c.limited_until > bindparam(f"its_{column.name}", type_=column.type), LOGIN.c.limited_until),
+                else_=bindparam(f"its_{column.name}", type_=column.type),
+            )
+            for column in (LOGIN.c.rests_until, LOGIN.c.routine_until)
+        }
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """Until when a login rests: every post, those that are not urgent, further floors, and reads."""
+    """Until when a login rests: every post, those that are not urgent, further floors, and reads.
+
+    `limit` is the platform's own word, which no quota of ours takes back.
+    """
 
     login: LoginId
     posts: datetime = EPOCH
     routine: datetime = EPOCH
     floors: datetime = EPOCH
     reads: datetime = EPOCH
+    limit: datetime = EPOCH
 
 
-def lengthen(unit: Unit, rests: Sequence[Rest]) -> None:
+def lengthen(unit: Unit, rests: Sequence[Rest], now: datetime) -> None:
     """Let logins rest at least so long; a longer wait that one has already is kept."""
     rows = [
         {
+            "now": now,
+            "idle_since": now - BREAK,
             "its_id": rest.login,
             "its_rests_until": rest.posts,
             "its_routine_until": rest.routine,
             "its_floors_until": rest.floors,
             "its_reads_until": rest.reads,
+            "its_limited_until": rest.limit,
         }
         for rest in sorted(rests, key=lambda rest: rest.login)
     ]
@@ -56,16 +92,26 @@ def lengthen(unit: Unit, rests: Sequence[Rest]) -> None:
         unit.connection.execute(_LENGTHEN, rows)
 
 
+def give_back(unit: Unit, rests: Sequence[Rest]) -> None:
+    """Let logins rest as their quotas ask without a call that never left, and as long as their platforms ask."""
+    rows = [
+        {"its_id": rest.login, "its_rests_until": rest.posts, "its_routine_until": rest.routine}
+        for rest in sorted(rests, key=lambda rest: rest.login)
+    ]
+    if rows:
+        unit.connection.execute(_GIVE_BACK, rows)
+
+
 def keep_back_posts(unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
     """Keep to a limit that a creating call met: it stands against posts, and says nothing of reads."""
     until = min(until, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until)])
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, limit=until)], now)
 
 
 def keep_back_calls(unit: Unit, login: LoginId, limit: RateLimited, now: datetime, usual: timedelta) -> RateLimited:
     """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
     until = min(limit.until or now + usual, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until)])
+    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until, limit=until)], now)
     return replace(limit, until=until)
 
 

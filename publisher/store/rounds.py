@@ -26,6 +26,7 @@ from publisher.store.conditions import (
     stands_open,
 )
 from publisher.store.engine import Unit
+from publisher.store.intents import give_rests_back
 from publisher.store.ledger import subject_of, tell, tell_once, write_alert
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
@@ -300,6 +301,7 @@ class Rounds:
                 if ends_attempts:
                     self.books.end_attempts(unit, [_ended_attempt(change) for change in changes])
                 afters = self.books.change_all(unit, changes, KEEPER)
+                give_rests_back(self.books, unit, [change.before for change in changes if _never_began(change)])
                 if report:
                     report(unit, [after for after in afters if after.state in ENDED])
                 return len(changes)
@@ -309,8 +311,13 @@ class Rounds:
 
 
 def _ended_attempt(change: Change) -> tuple[DeliveryId, int, NotSent | None]:
-    is_proven = isinstance(change.event, LeaseLapsed) and not change.event.has_begun
-    return change.before.id, change.before.epoch, NotSent(reason="never_began") if is_proven else None
+    return change.before.id, change.before.epoch, NotSent(reason="never_began") if _never_began(change) else None
+
+
+def _never_began(change: Change) -> bool:
+    """True if the lease of a call ends of which it is proven that no byte has left."""
+    event = change.event
+    return change.before.state is State.SENDING and isinstance(event, LeaseLapsed) and not event.has_begun
 
 
 def _report_orphans(unit: Unit, ended: Sequence[Delivery]) -> None:

@@ -96,7 +96,9 @@ class RenditionRow(SQLModel, table=True):
 class LoginRow(SQLModel, table=True):
     """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
 
-    `floors_until` is for the further floors of a post that has begun, `reads_until` for reads.
+    `floors_until` is for the further floors of a post that has begun, `reads_until` for reads. `limited_until` is what
+    the platform itself asked for, which is part of the others. Since `busy_since` the login has been kept back without
+    a break.
     """
 
     __tablename__: ClassVar[str] = "login"
@@ -106,6 +108,8 @@ class LoginRow(SQLModel, table=True):
     routine_until: datetime = Field(sa_type=Instant)
     floors_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
     reads_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
+    limited_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
+    busy_since: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
 
 
 class DeliveryRow(SQLModel, table=True):

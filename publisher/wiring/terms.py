@@ -15,6 +15,7 @@ from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Parcel
 from publisher.domain.terms import Terms
 from publisher.settings import Environment, LimitSettings, Settings, overlay
+from publisher.world import CLOCK_TOLERANCE, LITTLE
 
 GROUP = "publisher.adapters"
 
@@ -84,14 +85,17 @@ def _check_order(terms: Iterable[Terms]) -> None:
 
 
 def hasty_waits(terms: Iterable[Terms], environment: Environment) -> list[Problem]:
-    """Name the platforms where, in earnest, a late post would be taken for an absent one, and sent twice."""
-    problems = {}
-    for item in terms:
-        platform, settle = item.account.platform, item.patience.settle
-        least = item.traits.server_delay + item.traits.listing_lag
-        if environment is Environment.LIVE and settle < least:
-            facts = {"settle": f"{settle.total_seconds():g}", "least": f"{least.total_seconds():g}"}
-            problems[platform] = Problem(code="settle_too_short", facts={"platform": platform, **facts})
+    """Name the platforms where a post could be taken for an absent one and sent twice; a drill may be in a hurry."""
+    problems: dict[tuple[str, str], Problem] = {}
+    for item in terms if environment is Environment.LIVE else ():
+        platform, patience = item.account.platform, item.patience
+        for code, wait, least in (
+            ("settle_too_short", patience.settle, item.traits.server_delay + item.traits.listing_lag),
+            ("clock_margin_too_short", patience.clock_margin, CLOCK_TOLERANCE + LITTLE),
+        ):
+            facts = {"wait": f"{wait.total_seconds():g}", "least": f"{least.total_seconds():g}"}
+            if wait < least:
+                problems[platform, code] = Problem(code=code, facts={"platform": platform, **facts})
     return list(problems.values())
 
 

@@ -88,7 +88,7 @@ async def test_trouble_ends_the_reading(bench, answer, reason):
         (httpx.Response(429, headers={"retry-after": "90"}), "tieba_429", timedelta(seconds=90)),
     ],
 )
-async def test_a_limit_ends_the_reading_and_is_told_f26(bench, answer, code, rest):
+async def test_a_limit_ends_the_reading_and_is_reported_f26(bench, answer, code, rest):
     """F26: where Tieba wants no more calls, no thread is asked for after that, and the login is to rest."""
     adapter, desk = desk_for(bench)
     desk.router.post(PAGE).mock(side_effect=[page(**FIGURES), answer])

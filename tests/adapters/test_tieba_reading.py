@@ -277,7 +277,7 @@ async def test_a_limit_before_the_thread_keeps_it_back_f26(tieba, parcel, spot):
     assert str(desk.requests[-1].url).startswith(spot)
 
 
-async def test_a_limit_on_a_removal_is_told_f26(tieba):
+async def test_a_limit_on_a_removal_is_reported_f26(tieba):
     """F26: a deletion that is answered with 429 is asked for again at that time."""
     adapter, desk = tieba
     desk.router.post(DELETE).respond(429, headers={"retry-after": "90"})

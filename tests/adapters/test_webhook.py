@@ -203,7 +203,7 @@ async def test_a_limit_is_kept_f26_f27(webhook, parcel):
         lambda adapter, _parcel: adapter.measure_reach([receipt()]),
     ],
 )
-async def test_a_limit_that_a_read_meets_is_told_f26(webhook, parcel, read):
+async def test_a_limit_that_a_read_meets_is_reported_f26(webhook, parcel, read):
     """F26: a read or removal that is answered with 429 says until when the receiver wants no call."""
     adapter, desk = webhook
     desk.router.route(url__startswith=URL).respond(429, headers={"retry-after": "90"})

@@ -265,8 +265,8 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
         ("stable_token", lambda adapter: adapter.probe()),
     ],
 )
-async def test_a_limit_that_a_read_meets_is_told_f26(scene, path, read):
-    """F26: a 429 stands against every call of the login and is told with its end; one call met it."""
+async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
+    """F26: a 429 stands against every call of the login and is reported with its end; one call met it."""
     scene.notebook.notes["draft:7"] = "DRAFT"
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
     assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))

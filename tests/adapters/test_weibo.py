@@ -29,7 +29,6 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import Baseline
 from publisher.messages import catalogue
-from tests.adapters.conftest import NOON
 
 UID = "1404376560"
 POST_ID = "5316149214569024"
@@ -38,8 +37,6 @@ TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。�
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 TIMELINE = "https://api.weibo.com/2/statuses/user_timeline.json"
 SHOW = "https://api.weibo.com/2/statuses/show.json"
-COUNT = "https://api.weibo.com/2/statuses/count.json"
-FULL_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
 NOT_THERE = httpx.Response(400, json={"error_code": 20101, "error": "target weibo does not exist!"})
 DESTROY = "https://api.weibo.com/2/statuses/destroy.json"
 TOKEN_INFO = "https://api.weibo.com/oauth2/get_token_info"
@@ -499,37 +496,6 @@ async def test_deleted_post_is_gone_f48(weibo):
     desk.router.get(SHOW).mock(side_effect=replies)
     assert await adapter.follow_up(Ticket(number=POST_ID)) == Gone()
     assert await adapter.follow_up(Ticket(number=POST_ID)) == Unknown(reason="weibo_10024")
-
-
-@pytest.mark.parametrize(
-    ("reply", "limit"),
-    [
-        (httpx.Response(403, json={"error_code": 10022}), RateLimited(code="weibo_10022", until=FULL_HOUR)),
-        (httpx.Response(403, json={"error_code": 10023}), RateLimited(code="weibo_10023", until=FULL_HOUR)),
-        (
-            httpx.Response(429, headers={"retry-after": "90"}),
-            RateLimited(code="weibo_429", until=NOON + timedelta(seconds=90)),
-        ),
-        (httpx.Response(429), RateLimited(code="weibo_429", until=None)),
-    ],
-)
-@pytest.mark.parametrize(
-    "meeting",
-    [
-        (TIMELINE, lambda adapter, parcel: adapter.find(parcel)),
-        (TIMELINE, lambda adapter, _parcel: adapter.recent()),
-        (SHOW, lambda adapter, _parcel: adapter.follow_up(Ticket(number=POST_ID))),
-        (COUNT, lambda adapter, _parcel: adapter.measure_reach([_receipt()])),
-        (DESTROY, lambda adapter, _parcel: adapter.retract(_receipt())),
-        (TOKEN_INFO, lambda adapter, _parcel: adapter.probe()),
-    ],
-)
-async def test_a_limit_that_a_read_meets_is_told_f26_f27(weibo, parcel_of, meeting, reply, limit):
-    """F26, F27: what stands against all calls of the address or the user is told, whichever read met it."""
-    (adapter, desk), (address, read) = weibo, meeting
-    desk.router.route(url__startswith=address).mock(return_value=reply)
-    assert await read(adapter, parcel_of("weibo", text=TEXT, link=LINK)) == limit
-    assert len(desk.requests) == 1
 
 
 async def test_base_url_replaces_the_host(bench, parcel):

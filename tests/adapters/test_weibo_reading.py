@@ -7,12 +7,18 @@ import pytest
 
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import Reach, Receipt, Sighting, Unknown
+from publisher.domain.outcome import RateLimited, Reach, Receipt, Sighting, Ticket, Unknown
+from tests.adapters.conftest import NOON
 
 UID = "1404376560"
 COUNT = "https://api.weibo.com/2/statuses/count.json"
 TIMELINE = "https://api.weibo.com/2/statuses/user_timeline.json"
+SHOW = "https://api.weibo.com/2/statuses/show.json"
+DESTROY = "https://api.weibo.com/2/statuses/destroy.json"
+TOKEN_INFO = "https://api.weibo.com/oauth2/get_token_info"
+NUMBER = 5316149214569024
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
+FULL_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
 def account(profile: str | None = None) -> Account:
@@ -140,3 +146,34 @@ async def test_business_reads_are_not_counted(bench):
     desk.router.get(url).respond(200, json={"statuses": []})
     for _ in range(40):
         assert await adapter.recent() == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "limit"),
+    [
+        (httpx.Response(403, json={"error_code": 10022}), RateLimited(code="weibo_10022", until=FULL_HOUR)),
+        (httpx.Response(403, json={"error_code": 10023}), RateLimited(code="weibo_10023", until=FULL_HOUR)),
+        (
+            httpx.Response(429, headers={"retry-after": "90"}),
+            RateLimited(code="weibo_429", until=NOON + timedelta(seconds=90)),
+        ),
+        (httpx.Response(429), RateLimited(code="weibo_429", until=None)),
+    ],
+)
+@pytest.mark.parametrize(
+    "meeting",
+    [
+        (TIMELINE, lambda adapter, parcel: adapter.find(parcel)),
+        (TIMELINE, lambda adapter, _parcel: adapter.recent()),
+        (SHOW, lambda adapter, _parcel: adapter.follow_up(Ticket(number=str(NUMBER)))),
+        (COUNT, lambda adapter, _parcel: adapter.measure_reach([receipts(NUMBER)[0]])),
+        (DESTROY, lambda adapter, _parcel: adapter.retract(receipts(NUMBER)[0])),
+        (TOKEN_INFO, lambda adapter, _parcel: adapter.probe()),
+    ],
+)
+async def test_a_limit_that_a_read_meets_is_reported_f26_f27(weibo, parcel_of, meeting, reply, limit):
+    """F26, F27: what stands against all calls of the address or the user is reported, whichever read met it."""
+    (adapter, desk), (address, read) = weibo, meeting
+    desk.router.route(url__startswith=address).mock(return_value=reply)
+    assert await read(adapter, parcel_of("weibo", text="不转账。")) == limit
+    assert len(desk.requests) == 1

@@ -19,6 +19,14 @@ KNOWN = "wheel"
 Environment = Callable[[str, Sequence[str]], Path]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder as long: they install what others wrote, from the network."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker("long")
+
+
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Environment:
     """Give a function that installs a client and gives its Python. Where no index can be reached the test is skipped.

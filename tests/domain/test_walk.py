@@ -34,6 +34,7 @@ def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_tr
     assert walked.scenes > 40_000
 
 
+@pytest.mark.long
 def test_a_text_of_two_floors_is_live_as_a_whole_or_a_person_knows():
     """With a further floor nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
     walked = walk(Rules(floors=1))

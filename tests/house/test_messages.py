@@ -5,8 +5,6 @@ import tomllib
 from collections import Counter
 from importlib.resources import files
 
-import pytest
-
 from publisher.messages import LANGS, catalogue
 
 AREAS = sorted(path.name for path in files("publisher.messages").iterdir() if path.name.endswith(".toml"))
@@ -20,10 +18,20 @@ def test_no_code_stands_in_two_areas():
     assert [code for code, number in codes.items() if number > 1] == []
 
 
-@pytest.mark.parametrize("code", sorted(catalogue()))
-def test_both_languages_say_the_same_facts(code):
+def differing(entry):
+    """Give the blanks of a message and of its hint where the languages differ in them."""
+    told = [entry, *([entry["hint"]] if "hint" in entry else [])]
+    blanks = [[set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGS] for words in told]
+    return [pair for pair in blanks if pair[0] != pair[1]]
+
+
+def test_both_languages_say_the_same_facts():
     """Every message and hint exists in both languages and has the same blanks in each."""
-    entry = catalogue()[code]
-    for words in (entry, *([entry["hint"]] if "hint" in entry else [])):
-        blanks = [set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGS]
-        assert blanks[0] == blanks[1]
+    assert {code: found for code, entry in catalogue().items() if (found := differing(entry))} == {}
+
+
+def test_a_blank_that_one_language_lacks_is_found():
+    """A message or a hint with a fact in one language only does not pass."""
+    whole, half = {"zh_CN": "{a}", "en": "{a}"}, {"zh_CN": "{a}", "en": "a"}
+    assert differing({**whole, "hint": whole}) == []
+    assert differing(half) == differing({**whole, "hint": half}) == [[{"a"}, set()]]

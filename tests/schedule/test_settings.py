@@ -405,10 +405,13 @@ def test_the_schema_explains_every_key() -> None:
         ('deadline = "5s"\nsettle = "30s"', Environment.DRILL, []),
         ('settle = "420s"', Environment.LIVE, []),
         ('settle = "419s"', Environment.LIVE, ["settle_too_short"]),
+        ('clock_margin = "11s"', Environment.LIVE, ["clock_margin_too_short"]),
+        ('clock_margin = "12s"', Environment.LIVE, []),
+        ('clock_margin = "1s"', Environment.DRILL, []),
     ],
 )
-def test_f25_a_settle_time_that_would_take_a_late_post_for_an_absent_one_is_told(limits, environment, codes) -> None:
-    """In earnest the settle time outlasts what the platform may take; only a drill may be in more of a hurry."""
+def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_told(limits, environment, codes) -> None:
+    """F25, F60, F61: the settle time covers what the platform may take, the margin what a right clock may differ."""
     terms = terms_of(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
     assert [problem.code for problem in hasty_waits(terms.values(), environment)] == codes
 

@@ -296,7 +296,9 @@ def i9_no_loss(simulation: Simulation) -> Iterator[str]:
 
 
 def _was_overtaken(simulation: Simulation, row: Any) -> bool:
-    """Whether it was an instant of a repeating post, of which a later one had come before it expired."""
+    """Whether it was an instant of a repeating post, of which a later one had come before it expired for that."""
+    if row["reason"] != "superseded":
+        return False
     ended = [written(simulation, one) for one in story(simulation, row) if one["after"] == "expired"]
     same = (one for one in deliveries(simulation) if (one["post"], one["account"]) == (row["post"], row["account"]))
     return any(row["due_at"] < one["due_at"] <= ended[-1] * 1e6 for one in same if one["label"] != "once")
@@ -389,7 +391,8 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
     """Between two calls of a login lies its gap, and whatever rest the platform asked for; no hour holds too many."""
     logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
     for login in logins:
-        found = simulation.rows("SELECT * FROM attempt WHERE login = ? ORDER BY intended_at", login["login"])
+        query = "SELECT * FROM attempt WHERE login = ? AND outcome IS NOT 'NotSent' ORDER BY intended_at"
+        found = simulation.rows(query, login["login"])
         tries = [one for one in found if begun(simulation, one)]
         for first, last in zip(tries, tries[simulation.shape.per_hour :], strict=False):
             if begun(simulation, last) - begun(simulation, first) < HOUR - CLOCK_OFF:

@@ -12,7 +12,7 @@ from publisher.delivering import deliver_due
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
-from publisher.domain.outcome import Sighting, Submitted, Ticket, Unknown
+from publisher.domain.outcome import RateLimited, Sighting, Submitted, Ticket, Unknown
 from publisher.domain.post import PostId
 from publisher.domain.task import task_of
 from publisher.keeping import keep
@@ -165,6 +165,17 @@ async def test_what_cannot_be_read_waits_for_two_people(scene):
     assert (ruled.state, ruled.receipt.is_by_word, ruled.verified_at) == (State.PUBLISHED, True, None)
 
 
+async def test_f26_a_limited_look_leaves_a_task_open(scene):
+    """F26: a task whose account may not be read for now stays with people, and is read when the limit is over."""
+    scene.fake.findings.append(RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30)))
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.run_on(minutes=29)
+    assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, set())
+    await scene.run_on(minutes=10)
+    assert (await scene.now()).state is State.PUBLISHED
+
+
 async def test_open_tasks_are_called_to_mind_twice_and_then_held(scene):
     """At half time, half an hour before the end, and at the end a person must rule; no review's two hours."""
     told = {}
@@ -239,6 +250,7 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.open()) == (State.PUBLISHED, 1, [])
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", [None, *Mode])
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
 async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_desk, world, order, first):

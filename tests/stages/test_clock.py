@@ -258,6 +258,18 @@ async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk,
     assert len(fake.calls) == 2
 
 
+async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_expire(open_desk, world):
+    """F61: what follows from absence may depend on the instant, so it waits for a clock that is confirmed."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.jump(30 * HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    world.jump(-30 * HOUR)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=2)
+    assert len(fake.calls) == 2
+
+
 async def restarted(open_desk, world, jump):
     """Set the clock within the second before a kill: nobody has noticed; then start again, with a clock in doubt."""
     world.jump(jump)

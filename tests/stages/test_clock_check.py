@@ -102,6 +102,22 @@ def test_a_process_stopped_between_two_readings_takes_them_again():
     assert stopped.clocks().ticks == 41.1
 
 
+async def test_f60_a_clock_that_is_set_back_lets_nobody_sleep_on():
+    """F60: whoever waits for an instant waits no longer than it was away."""
+
+    class Shifted(World):
+        back = timedelta(0)
+
+        def now(self):
+            return World.now(self) - self.back
+
+    shifted = Shifted()
+    asyncio.get_running_loop().call_later(0.01, lambda: setattr(Shifted, "back", 8 * 3600 * SECOND))
+    async with asyncio.timeout(5):
+        await shifted.sleep_until(shifted.now() + SECOND / 50)
+    assert Shifted.back > timedelta(0)
+
+
 class Telling(FakeAdapter):
     """An adapter whose probe hears what time it is at its platform: an answer without a date says nothing."""
 

@@ -1,4 +1,4 @@
-"""A platform that wants fewer calls is left alone: what a read is told holds for every call of its login."""
+"""A platform that wants fewer calls is left alone: a limit that a read meets holds for every call of its login."""
 
 import asyncio
 from datetime import timedelta
@@ -114,7 +114,7 @@ async def day(open_desk):
 
 
 @pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
-async def test_f26_i15_no_call_of_a_login_comes_before_the_end_that_a_read_was_told(day, world, kind):
+async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(day, world, kind):
     """F26, I15: neither reads nor posts; another login notices nothing; afterwards all goes on."""
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
@@ -165,7 +165,7 @@ async def test_f26_f27_a_login_rests_as_long_as_a_limit_says_a_day_at_most(day, 
     now = world.now()
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, now)
+    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, world.clocks())
     assert after.next_at >= now + rest
     assert await rests_of(day, "one") == (now + rest,) * 4
 
@@ -174,15 +174,15 @@ async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_t
     """F26, F15: the answer decides nothing about its delivery, yet the login rests."""
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     stale = Doubt(delivery=doubt.delivery, parcel=doubt.parcel)
-    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.now())
+    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.clocks())
     limit = RateLimited(code="often", until=world.now() + REST)
-    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.now())
+    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.clocks())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
     assert await rests_of(day, "one") == (world.now() + REST,) * 4
 
 
 async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, world):
-    """F26: what a creating call is told says nothing of reads, which end the doubts of the login."""
+    """F26: a limit that a creating call meets says nothing of reads, which end the doubts of the login."""
     one = day.platforms["one"]
     one.limited = "publish"
     await day.file("next", "b")
@@ -201,8 +201,9 @@ async def test_a_rest_only_ever_grows_longer(day, world):
 
     def write(unit):
         keep_back_posts(unit, login, now + HOUR, now)
-        lengthen(unit, [Rest(login=login, posts=now, routine=now + 2 * HOUR, floors=START, reads=now + MINUTE)])
-        lengthen(unit, [Rest(login=login)])
+        longer = Rest(login=login, posts=now, routine=now + 2 * HOUR, floors=START, reads=now + MINUTE)
+        lengthen(unit, [longer], now)
+        lengthen(unit, [Rest(login=login)], now)
 
     await day.desk.books.database.write(write)
     assert await rests_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)

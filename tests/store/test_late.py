@@ -161,3 +161,31 @@ async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, 
     await file_repeating(desk, (1,))
     world.pass_time(MINUTE)
     assert await desk.outbox.claim(10) == []
+
+
+async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, world):
+    """Without a network the login's quota stays whole: the next try waits for its own pause alone."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=1, per_day=2, reserve=0)))
+    await file_posts(desk.registry, replace(post_of("p", ["a"], START), max_late=2 * HOUR))
+    for _ in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, NotSent(reason="dns_failed"))
+        world.pass_time(MINUTE)
+    [lease] = await claim(desk)
+    assert isinstance(await desk.outbox.intend(lease), Parcel)
+
+
+async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, world):
+    """Behind another post of its login a repeating post loses no instant, and they go in their order."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=5 * MINUTE, per_hour=100, per_day=100)))
+    await file_posts(desk.registry, post_of("other", ["a"], START))
+    await file_repeating(desk, (1, 2))
+    went = []
+    for number in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        after = await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        went.append(after.key.label)
+        world.pass_time(5 * MINUTE)
+    assert went == ["once", (START + MINUTE).isoformat(), (START + 2 * MINUTE).isoformat()]

@@ -196,6 +196,7 @@ async def live(folder: Path, seed: int) -> Evening:
         midnight = datetime.combine(world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
         world.shift = midnight + timedelta(hours=MORNING) - world.now()
         simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
+        world.confirm_clock(world.clocks())
         arrange(simulator, troubles)
         settings = await load_settings(folder)
         async with open_application(settings, world, sends=True) as app:

@@ -8,6 +8,8 @@ from publisher.cli.narrating import Narrator
 from publisher.messages import Messages
 from tests.story.test_callbacks import POST
 
+pytestmark = pytest.mark.smoke
+
 PLACE = "IP 白名单"
 
 

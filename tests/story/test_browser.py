@@ -9,6 +9,8 @@ from playwright.sync_api import sync_playwright
 
 from tests.story.test_whole import post
 
+pytestmark = pytest.mark.smoke
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = os.environ.get("PUBLISHER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 SILENT = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from itertools import permutations
 from zoneinfo import ZoneInfo
 
+import pytest
+
 POST = """
 [[post]]
 id = "{id}"
@@ -43,6 +45,7 @@ def deliveries_of(workspace):
     return {row["account"]: row for row in workspace.status()["deliveries"]}
 
 
+@pytest.mark.smoke
 def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
     """Where the settings leave posting to people no call is made; what they post is seen on every platform."""
     let_people_post(workspace, "beijing")

@@ -10,6 +10,8 @@ import pytest
 
 from publisher.simulator.faults import KINDS
 
+pytestmark = pytest.mark.smoke
+
 CHAOS = Path(__file__).parents[1] / "chaos"
 DUTY = ("post-0001", "weibo-01")
 SHARE = "/2/statuses/share.json"

@@ -98,6 +98,7 @@ def is_done(host, number):
     return len(states) == number and set(states) == {"published"}
 
 
+@pytest.mark.smoke
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     """Whoever takes what, every post goes out once (F80)."""
     first, second, write = hosts
@@ -262,6 +263,7 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
     assert copies(simulator) == (4, 4)
 
 
+@pytest.mark.smoke
 def test_an_empty_database_is_none_to_accept(hosts, shared):
     """It is refused as it is: a restore makes nothing that was not there."""
     host, _other, _write = hosts

@@ -44,6 +44,7 @@ def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late(tmp_path)
 
 
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")])
+@pytest.mark.smoke
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """What is not available, or no option at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2
@@ -73,6 +74,7 @@ def verdict(*, made, state="published", reason=None, claimed="1", account="weibo
     return JUDGE["judge"](task, log, posts, [row])
 
 
+@pytest.mark.smoke
 def test_the_judge_finds_nothing_wrong_with_one_copy_where_it_should_be():
     """One post, made once, published under its own id, is no violation; a hold that a rule demands is counted only."""
     assert verdict(made=["1"]).violations == []
@@ -94,6 +96,7 @@ def test_the_judge_finds_nothing_wrong_with_one_copy_where_it_should_be():
         ("wrong", {"made": []}),
     ],
 )
+@pytest.mark.smoke
 def test_the_judge_sees_what_must_not_be(kind, found):
     """A doubled, a missing, an unfinished, a wrongly held and a wrongly claimed post each are a violation."""
     assert getattr(verdict(**found), kind)

@@ -3,7 +3,11 @@
 import json
 import sqlite3
 
+import pytest
+
 from tests.story.test_callbacks import POST
+
+pytestmark = pytest.mark.smoke
 
 
 def calls(simulator, path):

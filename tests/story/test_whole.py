@@ -49,6 +49,7 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.mark.smoke
 def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
     """One run publishes on each account, each with a post of its own, and ends with 0."""
     workspace.write_schedule(post("p"))
@@ -59,6 +60,7 @@ def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
     assert len(made) == 6
 
 
+@pytest.mark.smoke
 def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
     """Text, article and pictures that the platform received are those that the preview named, by hash."""
     picture = png(90)
@@ -153,7 +155,7 @@ def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until
     "point",
     [
         pytest.param("intent.before_commit", id="F01"),
-        pytest.param("intent.after_commit", id="F02"),
+        pytest.param("intent.after_commit", id="F02", marks=pytest.mark.smoke),
         pytest.param("http.mid_body", id="F03"),
         pytest.param("http.after_reply", id="F04-unread"),
         pytest.param("outcome.before_commit", id="F04-unwritten"),
@@ -201,6 +203,7 @@ def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspa
     assert [item["removed"] for item in simulator.get("/_sim/posts")] == [True, True]
 
 
+@pytest.mark.smoke
 def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
     """It ends with 3 and names the first one's process; the first goes on."""
     workspace.write_schedule(post("p"))
@@ -212,6 +215,7 @@ def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
     assert first.poll() is None
 
 
+@pytest.mark.smoke
 def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     """Where every first reply is lost, each account still ends with one post, and it is adopted."""
     for platform, endpoint in (

@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from publisher.cli import answer
+from tests.surfaces.conftest import make_drill
 from tests.surfaces.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -31,17 +35,24 @@ def settle(drill, platforms, mode="assisted"):
         secret.unlink()
 
 
-@pytest.fixture
-def handed(run, drill):
-    """Give a drill in which people post on every platform, with one post handed to them."""
-    settle(drill, {"weibo", "wechat", "tieba"})
-    write_schedule(drill, warning("refund", to='["all"]'))
-    assert run("-C", drill, "check").code == 0
-    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
-    command = [sys.executable, "-m", "publisher", "-C", str(drill), "run", "--once"]
+@pytest.fixture(scope="module")
+def handed_once(tmp_path_factory):
+    """Give a drill in which people post on every platform, with one post handed to them; it is for copying."""
+    folder = make_drill(tmp_path_factory.mktemp("handed") / "drill", "http://127.0.0.1:9")
+    settle(folder, {"weibo", "wechat", "tieba"})
+    write_schedule(folder, warning("refund", to='["all"]'))
+    assert answer(["-C", str(folder), "check"]) == 0
+    assert answer(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
+    command = [sys.executable, "-m", "publisher", "-C", str(folder), "run", "--once"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    return drill
+    return folder
+
+
+@pytest.fixture
+def handed(handed_once, tmp_path):
+    """Give such a drill of one's own."""
+    return Path(shutil.copytree(handed_once, tmp_path / "drill"))
 
 
 def test_a_single_run_hands_over_and_leaves(run, handed):

@@ -5,9 +5,9 @@ import sqlite3
 
 import pytest
 
-from tests.surfaces.test_assist import handed
+from tests.surfaces.test_assist import handed, handed_once
 
-__all__ = ["handed"]
+__all__ = ["handed", "handed_once"]
 
 THREAD = "https://tieba.baidu.com/p/10990000001"
 SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n余下的话。"

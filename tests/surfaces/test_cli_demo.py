@@ -34,6 +34,7 @@ def is_alive(pid):
     return True
 
 
+@pytest.mark.long
 def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
     """With its daemon killed the demonstration still ends with every post live exactly once, and no process is left."""
     with demo("--regions", "1", "--exit-when-settled") as process:
@@ -50,6 +51,7 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
     assert not any(is_alive(pid) for pid in pids)
 
 
+@pytest.mark.long
 def test_the_simulated_wechat_is_heard():
     """The demonstration's daemon is told of the end of a review, and takes the message."""
     with demo("--regions", "1") as process:

@@ -133,3 +133,17 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
         entries = connection.execute("SELECT role, name FROM audit WHERE event = 'ClockConfirmed'").fetchall()
     assert entries == [("person", "王")]
     assert run("-C", drill, "doctor").code == 0
+
+
+def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
+    """F26, I15: a 429 on the check is shown with its end; until then nothing is asked, and the others are well."""
+    limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
+    sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    for _ in range(2):
+        code, logins = examined(run, drill)
+        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "RateLimited", "Ready")
+        assert "不用处理" in logins["tieba"]["to_do"][0]
+    with urlopen(f"{simulator}/_sim/log") as reply:  # noqa: S310 # our own process
+        calls = [item for item in json.load(reply) if item["kind"] == "recv" and item["platform"] == "tieba"]
+    assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
+    assert "平台要求放慢" in run("-C", drill, "accounts").out

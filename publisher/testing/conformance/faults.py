@@ -76,16 +76,16 @@ UNREADABLE = (
     _fault("wrong_account"),
     _fault("empty_list"),
     _fault("reorder"),
-    _fault("repeat"),
+    _fault("reorder", how="twice"),
 )
 """Lists that do not show what stands there."""
 
 SHORTENED = (
-    _fault("rewrite", how="shorten", to=4, ending="…"),
-    _fault("rewrite", how="shorten", to=12, ending=""),
-    _fault("rewrite", how="shorten", to=12, ending="… 全文"),
-    _fault("rewrite", how="shorten", to=30, ending="…"),
-    _fault("rewrite", how="shorten", to=50, ending=""),
+    _fault("rewrite", how="excerpt", characters=4, ending="…"),
+    _fault("rewrite", how="excerpt", characters=12, ending=""),
+    _fault("rewrite", how="excerpt", characters=12, ending="… 全文"),
+    _fault("rewrite", how="excerpt", characters=30, ending="…"),
+    _fault("rewrite", how="excerpt", characters=50, ending=""),
 )
 """Lists that cut the words they show, so that the marker may be lost."""
 

@@ -10,8 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("login", sa.Column("reads_until", sa.BigInteger(), nullable=False, server_default="0"))
+    for column in ("reads_until", "limited_until", "busy_since"):
+        op.add_column("login", sa.Column(column, sa.BigInteger(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
-    op.drop_column("login", "reads_until")
+    for column in ("busy_since", "limited_until", "reads_until"):
+        op.drop_column("login", column)
