@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +15,12 @@ from publisher.domain import events, lifecycle, quota
 from publisher.domain.delivery import Attempt, Delivery, Look, State
 from publisher.domain.likeness import TELLING
 from publisher.domain.outcome import Finding, Missing, Published, Receipt, Unknown
+from publisher.domain.post import ONCE
 from publisher.domain.rendition import Marker, Parcel
-from publisher.store import engine
+from publisher.store import engine, registry
 from publisher.store import outbox as books
+from publisher.wiring import application
+from publisher.world import World
 from tests.sim.machinery import replaced
 
 
@@ -86,6 +89,53 @@ def a_short_list_is_absence() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def an_edit_in_doubt_is_forgotten() -> Iterator[None]:
+    """An edit leaves alone what is in doubt, on its way or held."""
+
+    def forget(delivery: Delivery, _event: object, _moment: object) -> Delivery:
+        return delivery
+
+    def forget_the_schedule(delivery: Delivery, event: Any, moment: lifecycle.Moment) -> Delivery:
+        is_planned = moment.by.role is events.Role.PLANNER
+        return delivery if is_planned else lifecycle._remember_withdrawal(delivery, event, moment)
+
+    kept = dict(lifecycle.TRANSITIONS)
+    for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD):
+        for event, step in ((events.Revised, forget), (events.Withdrawn, forget_the_schedule)):
+            broken = replace(kept[state, event], step=step)
+            lifecycle.TRANSITIONS[state, event] = broken  # type: ignore[index] # a mapping is a dictionary underneath
+    try:
+        yield
+    finally:
+        lifecycle.TRANSITIONS.update(kept)  # type: ignore[attr-defined] # same
+
+
+def nobody_is_asked_at_the_first_byte() -> AbstractContextManager[None]:
+    """What has its intent goes out, whatever people have ordered since."""
+
+    async def may_go(_outbox: object, _parcel: object) -> bool:
+        return True
+
+    return replaced(application, "_may_go", may_go)
+
+
+def all_missed_are_sent() -> AbstractContextManager[None]:
+    """No instant of a repeating post counts as missed."""
+    kept = registry._delivery_row
+
+    def delivery_row(*facts: Any) -> dict[str, object]:
+        row = kept(*facts)
+        return row if row["label"] == ONCE else {**row, "last_first_call_at": None}
+
+    return replaced(registry, "_delivery_row", delivery_row)
+
+
+def any_clock_is_believed() -> AbstractContextManager[None]:
+    """The wall clock is taken as it is."""
+    return replaced(World, "is_clock_confirmed", lambda _world: True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """A broken rule, the promises of which it breaks one, and the kind of storm that notices; none for any storm."""
@@ -101,5 +151,16 @@ MUTANTS: Mapping[str, Mutant] = {
     "newest_is_ours": Mutant(plant=newest_is_ours, promises=frozenset({"I4", "I8"})),
     "an_entry_is_lost": Mutant(plant=an_entry_is_lost, promises=frozenset({"I12", "I18"})),
     "an_hour_is_a_minute": Mutant(plant=an_hour_is_a_minute, promises=frozenset({"I15"})),
+    "an_edit_in_doubt_is_forgotten": Mutant(
+        plant=an_edit_in_doubt_is_forgotten, promises=frozenset({"I4"}), storm="edits"
+    ),
+    "nobody_is_asked_at_the_first_byte": Mutant(
+        plant=nobody_is_asked_at_the_first_byte, promises=frozenset({"I6", "I14", "I16"}), storm="slow"
+    ),
+    "all_missed_are_sent": Mutant(plant=all_missed_are_sent, promises=frozenset({"I6"}), storm="outage"),
+    "any_clock_is_believed": Mutant(
+        plant=any_clock_is_believed, promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock"
+    ),
+    "a_submit_is_repeated": Mutant(plant=lapsed_is_due, promises=frozenset({"I1"}), storm="repeats"),
     "a_short_list_is_absence": Mutant(plant=a_short_list_is_absence, promises=frozenset({"I1"}), storm="lists"),
 }

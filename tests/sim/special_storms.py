@@ -312,11 +312,16 @@ def _play_lists(simulation: Simulation) -> None:
 # --- a second submit that succeeds ---
 
 
+OVER_A_SUBMIT = ("http.mid_body", "http.after_body", "http.after_reply", "outcome.before_commit", "step.after_commit")
+"""Where a death leaves a submitted draft in doubt, or one that was made and not submitted."""
+
+
 def _draw_repeats(dice: Random) -> Shape:
     shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
-    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[:1]}))
-    shape.create, shape.read, shape.other = dice.choice([(0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
-    shape.chance_of_death = dice.choice([0.0, 0.003, 0.02])
+    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: dice.choice([0, 0, 1])]}))
+    shape.create, shape.read, shape.other = dice.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
+    shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
+    shape.appointed = {name: dice.randint(1, 3) for name in dice.sample(OVER_A_SUBMIT, 3)}
     shape.kills = [dice.uniform(5, 200) for _ in range(dice.choice([0, 1, 2, 4]))]
     shape.freezes = [(dice.uniform(5, 200), dice.uniform(11, 40)) for _ in range(dice.choice([0, 0, 1]))]
     return shape
