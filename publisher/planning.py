@@ -242,10 +242,13 @@ async def send_planned(planner: Planner, post: Post, act: Act) -> int:
     books = planner.registry.books
     filed = await Board(books).deliveries(post.id)
     known = (await planner.registry.known()).get(post.id)
-    if known is not None and known.occurrences and known.occurrences[ONCE].has_started:
+    held = known.occurrences.get(ONCE) if known else None
+    if held is not None and held.has_started:
         return await Orders(books).send_now(post.id, act.by)
-    pending = tuple(item.account for item in filed if item.state is State.PENDING)
-    filing = _due_now(planner, post, pending if filed else post.accounts, is_new=not filed)
+    once = [item for item in filed if item.key.label == ONCE]
+    waits = {item.account for item in once if item.state is State.PENDING}
+    accounts = tuple(account for account in post.accounts if not once or account in waits)
+    filing = _due_now(planner, post, accounts, is_new=not once)
     if filing.accounts:
         await _file(planner, [filing], acts=[act])
     return len(filing.accounts)
@@ -319,10 +322,15 @@ def _filings_of(
     pending = tuple(account for account in course.targets if account in waits)
     filings = (
         _due_now(planner, post, own, is_new=True),
-        _due_now(planner, post, () if any(item.attempts for item in filed) else pending, is_new=False),
+        _due_now(planner, post, () if any(map(_may_be_called, filed)) else pending, is_new=False),
         again,
     )
     return [filing for filing in filings if filing.accounts]
+
+
+def _may_be_called(delivery: Delivery) -> bool:
+    """True if a creating call of it has begun, or may have."""
+    return delivery.state is State.SENDING or (delivery.attempts > 0 and delivery.last_first_call_at is None)
 
 
 async def _file(

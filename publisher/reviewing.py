@@ -55,6 +55,9 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     is_task = task_of(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
     if ruling is Ruling.RESEND and delivery.state in ASKING and not delivery.looks and not is_task:
         raise RefusedError("not_read_yet", state=delivery.state.value)
+    is_live = delivery.receipt is not None and not delivery.receipt.is_by_word
+    if delivery.is_ordered_down and is_live and ruling in {Ruling.RESEND, Ruling.CANCEL}:
+        raise RefusedError("still_to_be_taken_down", state=delivery.state.value)
     if ruling is Ruling.LIVE and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
     if second is not None and second == by:

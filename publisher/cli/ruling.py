@@ -74,7 +74,11 @@ def _answer(ruling: Ruling, after: Delivery, *, by_word: bool) -> str:
     """Name the words for what a ruling led to: after a retraction nothing is sent, and nothing counts as failed."""
     if after.state is State.HELD and after.reason == HoldReason.EDITED:
         return "ruled_edited"
-    ended = {State.RETRACTED: "ruled_retracted", State.CANCELLED: "ruled_cancel"}
+    ended = {
+        State.RETRACTED: "ruled_retracted",
+        State.RETRACTING: "ruled_retracting",
+        State.CANCELLED: "ruled_cancel",
+    }
     return ended.get(after.state) or ("ruled_live_by_word" if by_word else f"ruled_{ruling.value}")
 
 

@@ -111,30 +111,31 @@ def _ripened(delivery: Delivery, _event: Ripened, _moment: Moment) -> Delivery:
     return replace(delivery, state=State.DUE, next_at=None)
 
 
-def _revised(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
+def _revised(delivery: Delivery, event: Revised, moment: Moment) -> Delivery:
     """Take the new words before any call of the occurrence; after one, only what does not change them."""
     if event.has_started:
         edited = _edit_remembered(delivery, event)
         return edited if edited.desired is Desired.AS_FILED else _held(edited, HoldReason.EDITED)
-    return replace(_with_new_words(delivery, event), state=State.PENDING, next_at=event.due_at, reason=None)
+    return replace(_with_new_words(delivery, event, moment), state=State.PENDING, next_at=event.due_at, reason=None)
 
 
-def _revised_held(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
+def _revised_held(delivery: Delivery, event: Revised, moment: Moment) -> Delivery:
     """Let the new words replace the old where nothing was sent of either; it stays held for whatever it was."""
-    return _edit_remembered(delivery, event) if event.has_started else _with_new_words(delivery, event)
+    return _edit_remembered(delivery, event) if event.has_started else _with_new_words(delivery, event, moment)
 
 
 def _remember_edit(delivery: Delivery, event: Revised, _moment: Moment) -> Delivery:
     return _edit_remembered(delivery, event)
 
 
-def _with_new_words(delivery: Delivery, event: Revised) -> Delivery:
+def _with_new_words(delivery: Delivery, event: Revised, moment: Moment) -> Delivery:
+    """Take the words; the time for the first call starts again, from the edit where the instant has passed."""
     return replace(
         _with_new_limits(delivery, event),
         rendition=event.rendition,
         floors=event.floors,
         due_at=event.due_at,
-        last_first_call_at=event.due_at + event.max_late,
+        last_first_call_at=max(event.due_at, moment.now) + event.max_late,
         desired=_at_least(delivery, Desired.AS_FILED),
     )
 
@@ -142,7 +143,8 @@ def _with_new_words(delivery: Delivery, event: Revised) -> Delivery:
 def _edit_remembered(delivery: Delivery, event: Revised) -> Delivery:
     is_same = event.rendition == delivery.rendition
     edited = _with_new_limits(delivery, event)
-    latest = edited.last_first_call_at and delivery.due_at + event.max_late
+    longer = event.max_late - delivery.max_late
+    latest = edited.last_first_call_at and edited.last_first_call_at + longer
     desired = _at_least(delivery, Desired.AS_FILED if is_same else Desired.EDITED)
     return replace(edited, last_first_call_at=latest, desired=desired)
 

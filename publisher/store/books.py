@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from publisher.domain.account import AccountId, Mode
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import UNWANTED, Delivery, Desired, State, WorkerId
 from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn
 from publisher.domain.lifecycle import advance
@@ -40,9 +40,14 @@ _ITS_DUE = (
 )
 _KEPT = select(DELIVERY.c.id).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).limit(1)
 _GO_ON = update(DELIVERY).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).values(next_at=None)
-_LATEST = bindparam("now", type_=DELIVERY.c.due_at.type) + DELIVERY.c.max_late
-_EXCUSE = update(DELIVERY).where(*_ITS_DUE, DELIVERY.c.last_first_call_at < _LATEST).values(last_first_call_at=_LATEST)
-"""Behind the one that a doubt kept back the others of its account waited as well: none of them is late for that."""
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+_LATEST = _NOW + DELIVERY.c.max_late
+_EXCUSE = (
+    update(DELIVERY)
+    .where(*_ITS_DUE, DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _LATEST)
+    .values(last_first_call_at=_LATEST)
+)
+"""Behind the one that a doubt keeps back the others of its account wait as well: none that was in time is late for it."""
 REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
 
 
@@ -167,7 +172,7 @@ class Books:
 def _write_rows(unit: Unit, changes: Sequence[Change], afters: Sequence[Delivery], worker: WorkerId) -> None:
     """Write the columns that differ, in one statement for all rows of which the same ones do."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for change, after in zip(changes, afters, strict=True):
+    for change, after in sorted(zip(changes, afters, strict=True), key=lambda pair: pair[1].id):  # as others lock them
         columns = changed_columns(change.before, after)
         if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
             columns["lease_until"] = change.lease_until
@@ -206,8 +211,13 @@ def _let_go_on(unit: Unit, doubts: Sequence[Delivery], afters: Sequence[Delivery
     for login, account in sorted({(doubt.login, doubt.account) for doubt in doubts if doubt.id not in still}):
         its = {"its_login": login, "its_account": account}
         if unit.connection.execute(_KEPT, its).first() is not None:
-            unit.connection.execute(_EXCUSE, {**its, "now": now})
+            excuse_kept(unit, login, account, now)
             unit.connection.execute(_GO_ON, its)
+
+
+def excuse_kept(unit: Unit, login: LoginId, account: AccountId, now: datetime) -> None:
+    """Give what waits on an account behind a doubt its whole time once more, as far as it was in time until now."""
+    unit.connection.execute(_EXCUSE, {"its_login": login, "its_account": account, "now": now})
 
 
 def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from publisher.domain.rendition import DeliveryId
 
 Call = tuple[DeliveryId, int]
-"""A delivery and the number of its attempt."""
+"""A delivery and the epoch of the lease under which it is called: no other call ever has both."""
 MAX_BYTES = 1024 * 1024
 """From here on the file is written again with the open calls alone."""
 
@@ -33,11 +33,21 @@ class CallRecord:
         self._lock = threading.Lock()
         self._announced, self._begun = _read(path, boot) if path and boot else (set(), set())
 
-    def start(self) -> None:
-        """Begin a record of our own, once every lease of the process before is settled. Raises OSError."""
+    def start(self) -> bool:
+        """Begin a record of our own, once every lease of the process before is settled.
+
+        Return False where it cannot be written; then nothing is proven. Raises OSError where the old record cannot be
+        removed: it would be taken for ours after the next death.
+        """
         with self._lock:
             self._announced, self._begun = set(), set()
-            self._write_whole()
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+            try:
+                self._write_whole()
+            except OSError:
+                return False
+            return True
 
     def announce(self, calls: Iterable[Call]) -> None:
         """Write down that these calls are about to be announced. Raises OSError; then none of them may be."""
@@ -50,23 +60,25 @@ class CallRecord:
             self._append(_lines("announced", new))
             self._announced |= new
 
-    def begin(self, delivery: DeliveryId, attempt: int) -> None:
+    def begin(self, delivery: DeliveryId, epoch: int) -> None:
         """Write down that the first byte of a call leaves now. Raises OSError; then it may not."""
-        call = (delivery, attempt)
+        call = (delivery, epoch)
         with self._lock:
+            if call in self._announced and self._file is None:
+                raise OSError(errno.EBADF, "the call record is closed")
             self._append(_lines("begun", [call]))
             self._begun.add(call)
 
-    def may_have_begun(self, delivery: DeliveryId, attempt: int) -> bool:
+    def may_have_begun(self, delivery: DeliveryId, epoch: int) -> bool:
         """Return False only if it is proven that no byte of this call has left."""
-        call = (delivery, attempt)
+        call = (delivery, epoch)
         return call not in self._announced or call in self._begun
 
-    def forget(self, delivery: DeliveryId, attempt: int) -> None:
+    def forget(self, delivery: DeliveryId, epoch: int) -> None:
         """Drop a call whose outcome is recorded: nobody will ask for it again."""
         with self._lock:
-            self._announced.discard((delivery, attempt))
-            self._begun.discard((delivery, attempt))
+            self._announced.discard((delivery, epoch))
+            self._begun.discard((delivery, epoch))
 
     def close(self) -> None:
         if self._file is not None:
@@ -98,7 +110,7 @@ def _write_all(file: FileIO, lines: str) -> None:
 
 
 def _lines(kind: str, calls: Iterable[Call]) -> str:
-    return "".join(f"{kind} {delivery} {attempt}\n" for delivery, attempt in sorted(calls))
+    return "".join(f"{kind} {delivery} {epoch}\n" for delivery, epoch in sorted(calls))
 
 
 def _read(path: Path, boot: str) -> tuple[set[Call], set[Call]]:
@@ -109,8 +121,8 @@ def _read(path: Path, boot: str) -> tuple[set[Call], set[Call]]:
     try:
         first, *lines = path.read_text(encoding="ascii").split("\n")
         found: dict[str, set[Call]] = {"announced": set(), "begun": set()}
-        for kind, delivery, attempt in (line.split(" ") for line in lines[:-1]):
-            found[kind].add((DeliveryId(int(delivery)), int(attempt)))
+        for kind, delivery, epoch in (line.split(" ") for line in lines[:-1]):
+            found[kind].add((DeliveryId(int(delivery)), int(epoch)))
     except (OSError, ValueError, KeyError):
         return set(), set()
     return (found["announced"], found["begun"]) if first == f"boot {boot}" else (set(), set())

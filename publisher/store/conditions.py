@@ -79,17 +79,23 @@ def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # 
     What a quota or a limit kept back was not missed, unless the later one has been called already.
     """
     newer = DELIVERY.alias("newer")
-    repeats = literal_column(f"'{ONCE}'", String)
-    later = and_(
+    was_free = _was_free(row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at)
+    overtakes = exists().where(
         newer.c.post == row.c.post,
         newer.c.account == row.c.account,
-        newer.c.label != repeats,
+        _is_of_cron(newer),
         newer.c.due_at > row.c.due_at,
         newer.c.due_at <= now,
+        newer.c.state != literal_column(f"'{State.CANCELLED.value}'", String),
+        newer.c.desired.in_([literal_column(f"'{one.value}'", String) for one in (Desired.AS_FILED, Desired.EDITED)]),
+        or_(was_free, newer.c.last_first_call_at.is_(None)),
     )
-    was_free = _was_free(row, row.c.due_at, lambda free_since: free_since <= row.c.due_at)
-    is_missed = or_(and_(was_free, exists().where(later)), exists().where(later, newer.c.last_first_call_at.is_(None)))
-    return and_(row.c.label != repeats, row.c.last_first_call_at.is_not(None), is_missed)
+    return and_(_is_of_cron(row), row.c.last_first_call_at.is_not(None), overtakes)
+
+
+def _is_of_cron(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """True for an instant of a repeating post; what a person orders again is labelled by the moment, with fractions."""
+    return and_(row.c.label != literal_column(f"'{ONCE}'", String), ~row.c.label.contains("."))
 
 
 def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -102,6 +108,13 @@ def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an 
             PAUSE.c.scope == literal("post:").concat(row.c.post),
         )
     )
+
+
+def is_in_scope(row: Any, scope: str) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+    """True if a pause of this scope would cover the delivery."""
+    kind, _, name = scope.partition(":")
+    columns = {"platform": row.c.platform, "account": row.c.account, "post": row.c.post}
+    return columns[kind] == name if kind in columns else literal(scope == "all")
 
 
 def is_resting(now: datetime) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from publisher.domain.events import DELIVERER, Event, ExpiryPassed, IntentWritte
 from publisher.domain.outcome import HoldReason, NotSent
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
-from publisher.store.books import KEPT_BY_DOUBT, Books, Change
+from publisher.store.books import KEPT_BY_DOUBT, Books, Change, excuse_kept
 from publisher.store.conditions import is_late, is_superseded, may_call, ordered_mode, stands
 from publisher.store.engine import Unit
 from publisher.store.home import is_at_home
@@ -122,6 +122,7 @@ def announce(books: Books, unit: Unit, leases: Sequence[Lease]) -> list[Parcel |
             guard, event = refused
             if guard == KEPT_BY_DOUBT:
                 tell_once(unit, books.world.now(), KEPT_BY_DOUBT, delivery)
+                excuse_kept(unit, delivery.login, delivery.account, books.world.now())
             stopped.append(Change(before=delivery, event=event))
             answers[lease.delivery] = Declined(guard=guard)
         elif prepared := _prepare(books, unit, delivery, row):
@@ -218,7 +219,7 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
         )
         for item in ready
     ]
-    books.calls.announce((item.delivery.id, item.attempt.number) for item in ready)
+    books.calls.announce((item.delivery.id, item.attempt.epoch) for item in ready)
     books.change_all(unit, changes, DELIVERER)
     for item in ready:
         books.take_in_hand(item.delivery.id, item.attempt.epoch, books.patience(item.delivery.account).lease)

@@ -10,11 +10,11 @@ from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import WAITING, Delivery, State
-from publisher.domain.events import Actor, RetractOrdered
+from publisher.domain.events import KEEPER, Actor, ExpiryPassed, RetractOrdered
 from publisher.domain.post import ONCE, Post, PostId, occurrence_of
 from publisher.domain.rendition import DeliveryId
-from publisher.store.books import Books
-from publisher.store.conditions import stands
+from publisher.store.books import Books, Change
+from publisher.store.conditions import is_in_scope, stands
 from publisher.store.engine import Unit
 from publisher.store.home import go_on, is_at_home
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
@@ -61,6 +61,7 @@ class Orders:
 
         def operation(unit: Unit) -> bool:
             now = self.books.world.now()
+            self._expire_paused(unit, scope, now)
             done = unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
             if scope == ALL:
                 go_on(unit.connection)
@@ -69,6 +70,23 @@ class Orders:
             return bool(done.rowcount)
 
         return await self.books.database.write(operation)
+
+    def _expire_paused(self, unit: Unit, scope: str, now: datetime) -> None:
+        """End what a pause alone kept back for longer than it may be late: a busy login is no excuse for that time."""
+        since = unit.connection.scalar(select(PAUSE.c.at).where(PAUSE.c.scope == scope))
+        if since is None:
+            return
+        paused_at = literal(since, DELIVERY.c.due_at.type)
+        began = case((DELIVERY.c.due_at > paused_at, DELIVERY.c.due_at), else_=paused_at)
+        late = select(DELIVERY).where(
+            stands(DELIVERY, State.DUE, State.RETRY_WAIT),
+            is_in_scope(DELIVERY, scope),
+            DELIVERY.c.last_first_call_at.is_not(None),
+            began + DELIVERY.c.max_late < literal(now, DELIVERY.c.due_at.type),
+        )
+        rows = unit.connection.execute(late.with_for_update()).mappings()
+        changes = [Change(before=to_delivery(row), event=ExpiryPassed(reason="too_late")) for row in rows.all()]
+        self.books.change_all(unit, changes, KEEPER)
 
     async def withdraw(self, post: PostId, by: Actor, reason: str) -> int:
         """Cancel all of a post that is not live, now and later. Returns how many deliveries it concerned."""

@@ -205,7 +205,7 @@ class Outbox:
         """Write down what the call told us. A result that comes after the lease was lost is kept as evidence only."""
         after = await self._write_down(lease, outcome)
         self.books.put_down(lease.delivery, lease.epoch)
-        self.books.calls.forget(after.id, after.attempts)
+        self.books.calls.forget(lease.delivery, lease.epoch)
         await self.books.world.failpoint("outcome.after_commit")
         return after
 
@@ -394,7 +394,8 @@ class Outbox:
         """
         if isinstance(finding, Published):
             return owned_elsewhere(unit, [(delivery, finding)])[0]
-        if delivery.state is State.UNKNOWN and delivery.claimed_url and isinstance(finding, Missing):
+        is_looked_for = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
+        if is_looked_for and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)

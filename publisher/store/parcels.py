@@ -70,6 +70,7 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
     return Parcel(
         delivery=delivery.id,
         attempt=attempt.number,
+        epoch=attempt.epoch,
         account=delivery.account,
         rendition=read_rendition(body),
         images=(),

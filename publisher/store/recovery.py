@@ -214,7 +214,7 @@ def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent]
     unit.connection.execute(insert(ATTEMPT), rows)
     is_claimed = delivery.state is State.CLAIMED
     epoch = max(delivery.epoch, calls[-1].epoch if is_claimed else calls[-1].epoch - 1)
-    start = replace(delivery, epoch=epoch, attempts=first + len(calls) - 2)
+    start = replace(delivery, epoch=epoch, attempts=first + len(calls) - 2, last_first_call_at=None)
     if delivery.state not in WAITING:  # what was known of it led to another call: that one is in doubt now
         number = start.attempts + 1
         start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=None, looks=0)

@@ -295,16 +295,18 @@ class Registry:
         key = occurrence.key
         is_its = (DELIVERY.c.post == key.post, DELIVERY.c.label == key.label)
         locked = select(DELIVERY).where(*is_its).order_by(DELIVERY.c.id).with_for_update()
-        deliveries = {row["account"]: to_delivery(row) for row in unit.connection.execute(locked).mappings()}
+        rows = {row["account"]: row for row in unit.connection.execute(locked).mappings()}
         has_started = unit.connection.execute(_STARTED.where(*is_its)).first() is not None
         for rendition in draft.revision.renditions:
-            delivery = deliveries.get(rendition.account)
-            if delivery is None or delivery.state not in REVISABLE:
+            row = rows.get(rendition.account)
+            if row is None or row["state"] not in REVISABLE:
                 continue
+            delivery = to_delivery(row)
+            was_sent_ahead = filing.planned_at is None and row["due_at"] < row["planned_at"] == occurrence.due_at
             event = Revised(
                 rendition=rendition.fingerprint,
-                due_at=occurrence.due_at,
-                expires_at=occurrence.expires_at,
+                due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
+                expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
                 max_late=filing.post.max_late,
                 is_urgent=filing.post.is_urgent,
                 has_started=has_started,

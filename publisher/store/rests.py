@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select, update
 
 from publisher.domain.account import LoginId
+from publisher.domain.delivery import State
 from publisher.domain.outcome import RateLimited
 from publisher.domain.retry_after import LONGEST_REST
-from publisher.store.conditions import BREAK
+from publisher.store.conditions import BREAK, stands
 from publisher.store.engine import Unit
 from publisher.store.rows import DELIVERY, LOGIN
 from publisher.store.tables import EPOCH
@@ -40,6 +41,22 @@ _LENGTHEN = (
     .values(busy_since=case((LOGIN.c.routine_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
 )
 """Another host may have written a longer wait since ours was reckoned: the database itself takes the later instant."""
+_LAST_WAIT = select(LOGIN.c.routine_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
+_KEEP_GRACE = (
+    update(DELIVERY)
+    .where(
+        DELIVERY.c.login == bindparam("its_id"),
+        stands(DELIVERY, State.DUE),
+        DELIVERY.c.last_first_call_at < _LAST_WAIT + DELIVERY.c.max_late,
+        exists().where(
+            LOGIN.c.id == DELIVERY.c.login,
+            LOGIN.c.routine_until < _IDLE_SINCE,
+            LOGIN.c.busy_since <= DELIVERY.c.last_first_call_at,
+        ),
+    )
+    .values(last_first_call_at=_LAST_WAIT + DELIVERY.c.max_late)
+)
+"""What a wait kept back has its whole time from the wait's end on, also if the login is idle before its next call."""
 _GIVE_BACK = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_id"))
@@ -86,6 +103,8 @@ def lengthen(unit: Unit, rests: Sequence[Rest], now: datetime) -> None:
         for rest in sorted(rests, key=lambda rest: rest.login)
     ]
     if rows:
+        known = [{name: row[name] for name in ("its_id", "idle_since")} for row in rows]
+        unit.connection.execute(_KEEP_GRACE, known)
         unit.connection.execute(_LENGTHEN, rows)
 
 

@@ -134,14 +134,12 @@ class Rounds:
         is_own = DELIVERY.c.worker == self.books.worker
         which = is_own if self.books.database.is_shared else true()
         lapsed = await self._lapse(which, self._left_behind, waits=True)
-        try:
-            self.books.calls.start()
-        except OSError as error:  # then a death leaves doubts as a power cut does, and the journal refuses calls
-            log.warning("call_record_unwritable", error=error.strerror)
+        if not self.books.calls.start():
+            log.warning("call_record_unwritable")  # then a death leaves doubts, as a power cut does
         return lapsed
 
     def _left_behind(self, delivery: Delivery) -> LeaseLapsed:
-        return LeaseLapsed(has_begun=self.books.calls.may_have_begun(delivery.id, delivery.attempts))
+        return LeaseLapsed(has_begun=self.books.calls.may_have_begun(delivery.id, delivery.epoch))
 
     async def _lapse(
         self, which: ColumnElement[bool], event_for: Callable[[Delivery], Event | None], *, waits: bool = False
@@ -152,9 +150,14 @@ class Rounds:
     def _lapsed(self, delivery: Delivery) -> LeaseLapsed | None:
         """Leave what has come into this process's hand, or has got its intent, since the round began.
 
-        The process may not start the call of a lease that is over, so its own record tells whether one has begun.
+        The process may not start the call of a lease that is over, so its record says whether one has begun; of another
+        process's lease it says nothing.
         """
-        return None if self.books.has_in_hand(delivery) else self._left_behind(delivery)
+        if self.books.has_in_hand(delivery):
+            return None
+        hand = self.books.hands.get(delivery.id)
+        is_ours = hand is not None and hand.epoch == delivery.epoch
+        return self._left_behind(delivery) if is_ours else LeaseLapsed()
 
     async def redate(self) -> int:
         """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.

@@ -156,7 +156,7 @@ def _secret(account: Account, settings: Settings, known: dict[str, str]) -> Mapp
 
 def _begin(books: Books, parcel: Parcel) -> None:
     """Write down that a call begins. Raises OSError; then it may not."""
-    books.calls.begin(parcel.delivery, parcel.attempt)
+    books.calls.begin(parcel.delivery, parcel.epoch)
 
 
 async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:

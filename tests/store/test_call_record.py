@@ -95,7 +95,7 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     await file_posts(desk.registry, post_of("p", ["a", "b"], START))
     await desk.rounds.ripen()
     parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
-    desk.books.calls.begin(parcels[0].delivery, parcels[0].attempt)
+    desk.books.calls.begin(parcels[0].delivery, parcels[0].epoch)
     again = await open_desk(terms_of("a"), terms_of("b"), calls=record_of(path))
     assert await again.rounds.lapse_own() == 2
     found = {item.id: item for item in await Board(again.books).deliveries()}
@@ -120,3 +120,39 @@ async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_
     assert await desk.rounds.lapse() == 1
     [delivery] = await Board(desk.books).deliveries()
     assert delivery.state is State.DUE
+
+
+def test_f82_a_record_that_cannot_be_written_leaves_no_older_one_behind(path):
+    """What another process proved must not be taken for this one's silence."""
+    written(path)
+    path.with_name("calls.log.new").mkdir()
+    assert not record_of(path).start()
+    assert not path.exists()
+    assert record_of(path).may_have_begun(OTHER, 1)
+
+
+def test_a_call_does_not_begin_once_its_record_is_closed(path):
+    """Without its line it would count as never begun."""
+    record = record_of(path)
+    record.start()
+    record.announce([(ONE, 1)])
+    record.close()
+    with pytest.raises(OSError, match="closed"):
+        record.begin(ONE, 1)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_f15_a_host_says_nothing_of_another_hosts_call(open_desk, path, world):
+    """A call announced in vain here, and made elsewhere, is a doubt when the other host dies."""
+    one = await open_desk(terms_of("a"), calls=record_of(path))
+    await one.rounds.lapse_own()
+    other = await open_desk(terms_of("a"), worker="w2")
+    await file_posts(one.registry, post_of("p", ["a"], START))
+    await one.rounds.ripen()
+    [lease] = await other.outbox.claim(10)
+    parcel = await other.outbox.intend(lease)
+    one.books.calls.announce([(parcel.delivery, parcel.epoch)])
+    world.pass_time(timedelta(minutes=2))
+    assert await one.rounds.lapse() == 1
+    [delivery] = await Board(one.books).deliveries()
+    assert delivery.state is State.UNKNOWN

@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER
+from publisher.domain.events import PLANNER, RECONCILER
 from publisher.domain.outcome import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.domain.plan import Plan
 from publisher.domain.post import Cron
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Parcel
+from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.intents import Declined
-from publisher.store.registry import Acceptance
+from publisher.store.orders import Orders
+from publisher.store.registry import Acceptance, withdraw_where
 from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
@@ -113,9 +115,10 @@ async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
         [lease] = await claim(desk)
         await desk.outbox.intend(lease)
         await desk.outbox.settle(lease, outcome)
-    [lease] = await claim(desk)
-    assert await desk.outbox.intend(lease) == Declined(guard="kept_by_doubt")
-    world.pass_time(45 * MINUTE)
+    for _ in range(45):
+        for lease in await claim(desk):
+            assert await desk.outbox.intend(lease) == Declined(guard="kept_by_doubt")
+        world.pass_time(MINUTE)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
     await desk.outbox.learn(doubt, seen, RECONCILER, world.clocks())
@@ -189,3 +192,73 @@ async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, wo
         went.append(after.key.label)
         world.pass_time(5 * MINUTE)
     assert went == ["once", (START + MINUTE).isoformat(), (START + 2 * MINUTE).isoformat()]
+
+
+async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_same_after_an_outage(open_desk, world):
+    """A moment's gap at the old instant does not bring it back hours later."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=10 * MINUTE, per_hour=100, per_day=100)))
+    await file_posts(desk.registry, post_of("other", ["a"], START))
+    await file_repeating(desk, (1, 61, 121))
+    [lease] = await claim(desk)
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, LIVE)
+    world.pass_time(121 * MINUTE)
+    [lease] = await claim(desk)
+    found = {item.id: item.key.label for item in await Board(desk.books).deliveries()}
+    assert found[lease.delivery] == (START + 121 * MINUTE).isoformat()
+
+
+async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_desk, world):
+    """Taken out of the schedule, it leaves the one before it to go out."""
+    desk = await open_desk()
+    await file_repeating(desk, (1, 2))
+    later = {"post": "daily", "label": (START + 2 * MINUTE).isoformat()}
+    await desk.books.database.write(
+        lambda unit: withdraw_where(desk.books, unit, later, PLANNER, reason="target_removed")
+    )
+    world.pass_time(2 * MINUTE)
+    assert len(await claim(desk)) == 1
+
+
+async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world):
+    """A resend of a repeating post goes out although the next instant comes before it."""
+    desk = await open_desk()
+    await file_repeating(desk, (1,))
+    order = START + timedelta(seconds=30, microseconds=5)
+    post = replace(post_of("daily", ["a"], START), timing=Cron(text="* * * * *"))
+    draft = draft_of(post, order, label=order.isoformat())
+    await desk.registry.accept(Acceptance(plan=Plan(filings=(draft.filing,)), drafts=[draft]))
+    world.pass_time(MINUTE)
+    [lease] = await claim(desk)
+    assert lease.due_at == order
+
+
+async def test_f94_a_long_pause_makes_late_however_busy_the_login(open_desk, world):
+    """What a pause alone kept back for longer than allowed expires when it is lifted; the others go on."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=MINUTE, per_hour=1000, per_day=1000)))
+    await file_posts(desk.registry, post_of("kept", ["a"], START))
+    await Orders(desk.books).pause("post:kept", person("li"), "drill")
+    for number in range(40):
+        await file_posts(desk.registry, post_of(f"p{number}", ["a"], world.now()))
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.pass_time(MINUTE)
+    await Orders(desk.books).resume("post:kept", person("li"))
+    assert (await states(desk))["kept"] == (State.EXPIRED, "too_late")
+
+
+async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(open_desk, world):
+    """A restart at the end of the limit costs the posts behind the first one nothing."""
+    desk = await open_desk()
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(3)))
+    [lease] = await claim(desk)
+    await desk.outbox.intend(lease)
+    await desk.outbox.settle(lease, RateLimited(code="often", until=START + HOUR))
+    world.pass_time(HOUR + 3 * MINUTE)
+    for number in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.pass_time(MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}

@@ -17,7 +17,7 @@ def upgrade() -> None:
     op.add_column("delivery", sa.Column("last_first_call_at", sa.BigInteger(), nullable=True))
     op.execute("UPDATE delivery SET desired = 'cancelled' WHERE is_withdrawn")
     op.execute("UPDATE delivery SET desired = 'taken_down' WHERE is_retract_ordered")
-    op.execute("UPDATE delivery SET last_first_call_at = due_at + max_late WHERE NOT was_claimed")
+    op.execute("UPDATE delivery SET last_first_call_at = due_at + max_late WHERE NOT was_claimed OR attempts = 0")
     op.drop_index("suspects_by_login", "delivery")
     for column in ("was_claimed", "is_withdrawn", "is_retract_ordered"):
         op.drop_column("delivery", column)
