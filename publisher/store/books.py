@@ -47,7 +47,7 @@ _EXCUSE = (
     .where(*_ITS_DUE, DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _LATEST)
     .values(last_first_call_at=_LATEST)
 )
-"""Behind the one that a doubt keeps back the others of its account wait as well: none that was in time is late for it."""
+"""Behind the one that a doubt keeps back the others of its account wait too: none that was in time is late for it."""
 REWRITE = update(DELIVERY).where(DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version"))
 
 
