@@ -37,7 +37,7 @@ def written(path, boot="boot-1"):
 
 
 def test_f02_after_a_kill_an_announced_call_without_a_second_line_never_began(path):
-    """Of two announced calls the one that began is told from the one that did not."""
+    """Of two announced calls the one that began is known from the one that did not."""
     written(path)
     found = record_of(path)
     assert found.may_have_begun(ONE, 1)
