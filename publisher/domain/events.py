@@ -80,10 +80,12 @@ class Released:
 class LeaseLapsed:
     """The worker is gone, or so slow that it counts as gone.
 
-    `has_begun` is False only where it is proven that no byte of the creating call has left.
+    `has_begun` is False only where it is proven that no byte of the creating call has left. `is_alone` is False where
+    other deliveries with which a worker has died before ended with it: it need not be what killed this one.
     """
 
     has_begun: bool = True
+    is_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,12 +180,13 @@ def _released(delivery: Delivery, event: Released, moment: Moment) -> Delivery:
     return _back_to_waiting(freed, State.DUE, event.until, moment)
 
 
-def _claim_lapsed(delivery: Delivery, _event: LeaseLapsed, moment: Moment) -> Delivery:
+def _claim_lapsed(delivery: Delivery, event: LeaseLapsed, moment: Moment) -> Delivery:
     """Try it again a little later than what died with it: what kills its worker then dies with little besides."""
     lapsed = replace(delivery, deaths=delivery.deaths + 1)
-    if lapsed.deaths >= MOST_DEATHS and lapsed.desired not in UNWANTED:
+    if lapsed.deaths >= MOST_DEATHS and event.is_alone and lapsed.desired not in UNWANTED:
         return _held(lapsed, HoldReason.POISON)
-    return _back_to_waiting(lapsed, State.DUE, after_death(moment.now, jitter_for(lapsed.id, lapsed.epoch)), moment)
+    again = after_death(moment.now, lapsed.deaths, jitter_for(lapsed.id, lapsed.epoch))
+    return _back_to_waiting(lapsed, State.DUE, again, moment)
 
 
 def _call_lapsed(delivery: Delivery, event: LeaseLapsed, moment: Moment) -> Delivery:

@@ -7,7 +7,8 @@ LAST_LOOK = timedelta(minutes=1)
 """How long the last look that is needed may be away, where the platform can be read."""
 
 DEATH_SPREAD = timedelta(seconds=4)
-"""What one death ended together is tried again one by one over this time, so that only a killer dies with itself."""
+"""What one death ended together is tried again one by one over this time, so that a killer dies the next time alone."""
+MOST_SPREADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,9 @@ def next_try(patience: Patience, failures: int, now: datetime, jitter: float) ->
     return now + wait * (1 + jitter / 4)
 
 
-def after_death(now: datetime, jitter: float) -> datetime:
-    """Return when what a dead worker had in its hands is tried again: spread over a few seconds, by `jitter`."""
-    return now + DEATH_SPREAD * jitter
+def after_death(now: datetime, deaths: int, jitter: float) -> datetime:
+    """Return when what a dead worker had is tried again: spread by `jitter`, and more widely with each death."""
+    return now + DEATH_SPREAD * min(deaths, MOST_SPREADS) * jitter
 
 
 def next_removal(patience: Patience, tries: int, now: datetime, jitter: float) -> datetime:

@@ -1,7 +1,7 @@
 """Conditions on deliveries that several queries share."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, literal, literal_column, or_, select
@@ -23,6 +23,10 @@ def stands_open(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN40
     """Whether a delivery is in one of these states that are neither live nor over, spelled so that their index fits."""
     ended = [literal_column(f"'{name}'", String) for name in ("published", "cancelled", "expired")]
     return and_(row.c.state.not_in(ended), stands(row, *states))
+
+
+BREAK = timedelta(minutes=1)
+"""A login whose last wait ended longer ago than this was free meanwhile; that is longer than one call takes."""
 
 
 def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # noqa: ANN401 # tables, bound instants
@@ -47,10 +51,12 @@ def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a tabl
     """True if the first creating call would begin later than staff allowed.
 
     While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again.
-    But what was too late before the login became busy stays too late.
+    But what was too late before the login became busy stays too late, and so does what may be late by less than a break
+    in which the login still counts as busy.
     """
     is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_late < now)
-    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, is_over)
+    is_tight = row.c.max_late < literal(BREAK, row.c.max_late.type)
+    return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, or_(is_tight, is_over))
 
 
 def _was_free(

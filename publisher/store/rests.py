@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, selec
 from publisher.domain.account import LoginId
 from publisher.domain.outcome import RateLimited
 from publisher.domain.retry_after import LONGEST_REST
+from publisher.store.conditions import BREAK
 from publisher.store.engine import Unit
 from publisher.store.rows import DELIVERY, LOGIN
 from publisher.store.tables import EPOCH
@@ -23,10 +24,6 @@ _WAITS = (
     LOGIN.c.reads_until,
     LOGIN.c.limited_until,
 )
-
-
-BREAK = timedelta(minutes=1)
-"""A login whose last wait ended longer ago than this was free meanwhile, longer than one call takes."""
 
 
 def _later(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime]:

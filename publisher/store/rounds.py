@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -299,6 +300,7 @@ class Rounds:
                     if (event := event_for(delivery)) is not None
                 ]
                 if ends_attempts:
+                    changes = _with_suspects(changes)
                     self.books.end_attempts(unit, [_ended_attempt(change) for change in changes])
                 afters = self.books.change_all(unit, changes, KEEPER)
                 give_rests_back(self.books, unit, [change.before for change in changes if _never_began(change)])
@@ -308,6 +310,17 @@ class Rounds:
 
             changed += await self.books.database.write(operation)
         return changed
+
+
+def _with_suspects(changes: Sequence[Change]) -> list[Change]:
+    """Where several end together with which a worker has died before, no one of them is known to be the cause."""
+    is_alone = sum(change.before.deaths > 0 for change in changes) <= 1
+    return [
+        replace(change, event=replace(change.event, is_alone=is_alone))
+        if isinstance(change.event, LeaseLapsed)
+        else change
+        for change in changes
+    ]
 
 
 def _ended_attempt(change: Change) -> tuple[DeliveryId, int, NotSent | None]:

@@ -214,6 +214,14 @@ def test_a_post_that_kills_its_worker_is_held():
     assert after(poison, Ruled(to=State.DUE, reason="looked at")).deaths == 0
 
 
+def test_f89_what_died_with_others_that_had_died_before_is_not_held():
+    """With several suspects nobody knows which one kills; they come back further apart, until one is alone."""
+    claimed = in_state(State.CLAIMED, deaths=1)
+    again = after(claimed, LeaseLapsed(is_alone=False))
+    assert (again.state, again.deaths) == (State.DUE, 2)
+    assert after(again, Claimed(), LeaseLapsed()).reason == HoldReason.POISON
+
+
 def test_f89_what_a_death_ended_together_is_tried_again_at_different_times():
     """After a death the deliveries of a worker come back one by one, so that the killer alone dies twice."""
     waits = {after(in_state(State.CLAIMED, epoch=epoch), LeaseLapsed()).next_at for epoch in range(1, 9)}

@@ -24,9 +24,23 @@ def edits_are_kept(history: History) -> Iterator[Violation]:
         delivery = history.deliveries.get(call.attempt.delivery) if call.attempt else None
         if delivery is None or delivery.label != "once":
             continue
-        known = versions[: bisect_left(since, call.recv.began - GRACE - history.settings.tolerance)]
-        if any(delivery.post in posts for _version, posts in known):
+        slack = history.settings.tolerance
+        known = versions[: bisect_left(since, call.recv.began - GRACE - slack)]
+        fresh = versions[len(known) : bisect_left(since, call.recv.began + slack)]
+        is_newest = any(_says(history, call, delivery, posts) for _version, posts in fresh)
+        if any(delivery.post in posts for _version, posts in known) and not is_newest:
             yield from _judged(history, call, delivery, known)
+
+
+def _says(history: History, call: Call, delivery: Delivery, posts: Posts) -> bool:
+    """Whether a call says what a version wants of its account: one just accepted may be followed at once."""
+    post, words = posts.get(delivery.post), history.words.get(call.attempt.rendition if call.attempt else "")
+    return (
+        post is not None
+        and not _is_left_out(history, delivery, post)
+        and bool(words)
+        and post.get("title") == words.title
+    )
 
 
 def _judged(
