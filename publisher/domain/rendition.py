@@ -126,8 +126,8 @@ class Parcel:
     byte may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other
     deliveries; whoever reads a platform needs them, whoever publishes does not, and then there are none.
     `is_urgent` chooses the louder way where a platform has two. With `is_by_hand` a person posts it: no call is made.
-    `floor` is 0 for the post itself; a further floor goes `under` the post that the receipt names. `epoch` is that of the
-    lease under which it is called.
+    `floor` is 0 for the post itself; a further floor goes `under` the post that the receipt names. `epoch` is that of
+    the lease under which it is called.
     """
 
     delivery: DeliveryId

@@ -79,8 +79,9 @@ def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
     if uv:
         make = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
         return make, [uv, "pip", "install", "--quiet", "--python", python], ["--no-cache", "--reinstall"]
-    make = [sys.executable, "-m", "venv", str(folder)]
-    return make, [python, "-m", "pip", "install", "--quiet"], ["--no-cache-dir", "--force-reinstall"]
+    make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+    return make, install, ["--no-cache-dir", "--force-reinstall"]
 
 
 def reaches_an_index(install: Sequence[str]) -> bool:

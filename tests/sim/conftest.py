@@ -1,20 +1,24 @@
-"""Which seeds are lived through every time."""
+"""Which storms are lived through in every run."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-EVERY_TIME = 4
-"""So many seeds from the first on; the others are left to scripts/test-long."""
+EVERY_RUN = 2
+"""So many cases of each test, the first ones, are part of every run; scripts/test-long runs all the others."""
+TAKES_LONG = "test_a_broken_rule_is_found[lapsed_is_due]"
+"""Its daemon works on for hours."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seen: Counter[str] = Counter()
     for item in items:
-        if item.path.parent == HERE and isinstance(item, pytest.Function) and _seed_of(item) > EVERY_TIME:
+        if item.path.parent != HERE:
+            continue
+        test = item.nodeid.partition("[")[0]
+        seen[test] += item.name != TAKES_LONG
+        if item.name == TAKES_LONG or seen[test] > EVERY_RUN:
             item.add_marker("long")
-
-
-def _seed_of(item: pytest.Function) -> int:
-    return int(item.callspec.params.get("seed", 0)) if hasattr(item, "callspec") else 0

@@ -46,6 +46,7 @@ def test_a_broken_rule_is_found(name):
     pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("storm", [None, "lists"])
 def test_one_seed_gives_one_history(storm):
     """What the platforms saw and the whole audit are the same, byte for byte, in another process too (I25)."""

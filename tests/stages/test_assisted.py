@@ -251,7 +251,7 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("first", [None, *Mode])
+@pytest.mark.parametrize("first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)])
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
 async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_desk, world, order, first):
     """Whatever people switch to, and when, a due post is neither lost nor doubled."""

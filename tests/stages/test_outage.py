@@ -10,6 +10,8 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.outcome import NotSent, Unknown
@@ -39,6 +41,7 @@ class Down(FakeAdapter):
         return await FakeAdapter.find(self, parcel) if self.is_up else Unknown(reason="connect_failed")
 
 
+@pytest.mark.long
 async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_desk, world):
     """F59: the rest goes out at its time; the backlog drains within the limits; what has expired is not sent."""
     desk = await open_desk(terms_of("a"), terms_of("b", quota=SLOW))
@@ -130,6 +133,7 @@ async def fill_threads():
     await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(together.parties)))
 
 
+@pytest.mark.long
 async def test_f92_beats_leave_nothing_behind(open_desk, world):
     """F92: after many beats, with posts in them, there are as many handles and threads, and hardly more memory."""
     desk, _fake, adapters = await stage(open_desk, "a", "b")

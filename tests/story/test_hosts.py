@@ -98,7 +98,6 @@ def is_done(host, number):
     return len(states) == number and set(states) == {"published"}
 
 
-@pytest.mark.smoke
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     """Whoever takes what, every post goes out once (F80)."""
     first, second, write = hosts

@@ -60,7 +60,6 @@ def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
     assert len(made) == 6
 
 
-@pytest.mark.smoke
 def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
     """Text, article and pictures that the platform received are those that the preview named, by hash."""
     picture = png(90)
@@ -203,7 +202,6 @@ def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspa
     assert [item["removed"] for item in simulator.get("/_sim/posts")] == [True, True]
 
 
-@pytest.mark.smoke
 def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
     """It ends with 3 and names the first one's process; the first goes on."""
     workspace.write_schedule(post("p"))
