@@ -44,7 +44,7 @@ TOO_MANY = 429
 FOREIGN = "wrong_account"
 LONG_AGO = float("-inf")
 MAKING = frozenset(endpoint for endpoints in CREATING.values() for endpoint in endpoints)
-MOST_HELD, FEW_HELD = 0.05, 15
+MOST_HELD, FEW_HELD = 0.05, 25
 """Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
 BY_PEOPLE = frozenset({"edited"})
 """Holds that the campaign's own people bring about, as often as they edit; they count for nothing in that share."""
