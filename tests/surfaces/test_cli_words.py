@@ -52,8 +52,7 @@ ALERTS = {
     "removed.removed_on_platform",
     "review_slow",
     *(reminder.value for reminder in Reminder),
-    *re.findall(r'alert="([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)),
-    *re.findall(r'write_alert\(unit, [^,]+, "(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+    *re.findall(r'write_alert\(unit, [^,]+, "([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'tell\(unit, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
 }
 ABOUT_THE_WHOLE = {
@@ -126,7 +125,7 @@ def test_every_reason_has_words(narrator, reason):
 def test_every_alert_has_words(narrator, code):
     """Each alert is told in words that name the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
-    if code in {"unexplained_post", "post_by_hand", "retract_refused"}:
+    if code in {"unexplained_post", "post_by_hand", "retract_refused", "occurrences_missed"}:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {"call_brought_back", "call_unplaced", "database_restored", "answer_late"}:
         facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
