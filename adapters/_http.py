@@ -279,7 +279,8 @@ class LoginHttp:
     byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
     with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
-    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
+    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After, or
+    `usual_rest` where it names none, is over.
     """
 
     deadline: timedelta
@@ -293,6 +294,7 @@ class LoginHttp:
     now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    usual_rest: timedelta = timedelta(seconds=30)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _rests_until: float = -inf
     _begun: int = 0
@@ -342,8 +344,8 @@ class LoginHttp:
     async def _ask_once(self, call: Call) -> Reply | Trouble:
         progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
         answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
-        if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
-            rest = min(limit.until - self.now(), LONGEST_REST)
+        if isinstance(answer, Reply) and (limit := answer.limit("", now := self.now())):
+            rest = min(limit.until - now, LONGEST_REST) if limit.until else self.usual_rest
             self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
         return answer
 

@@ -91,7 +91,8 @@ class Checkups:
     def _write(self, unit: Unit, account: Account, health: Health) -> None:
         now = self.books.world.now()
         if isinstance(health, RateLimited):
-            health = keep_back_calls(unit, account.login, health, now, self.books.patience(account.id).look_first)
+            usual = self.books.patience(account.id).look_first
+            health = keep_back_calls(self.books, unit, account.login, health, now, usual)
         values = {"at": now, "kind": type(health).__name__, "reason": _reason(health), "until": _until(health)}
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
         if not done.rowcount:

@@ -29,6 +29,7 @@ from publisher.store.conditions import (
 from publisher.store.engine import Unit
 from publisher.store.intents import give_rests_back
 from publisher.store.ledger import subject_of, tell, tell_once, write_alert
+from publisher.store.rests import redate_waits
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
 from publisher.telemetry import log
@@ -162,15 +163,18 @@ class Rounds:
         Otherwise a doubt would be read again in hours, by a clock that was ahead, or would go to a person at once, by
         one that was behind.
         """
-        trust = self.books.world.trust
-        if trust is self._redated or not trust.is_confirmed:
+        trust, limits = self.books.world.trust, self.books.limits
+        if not trust.is_confirmed or (trust is self._redated and not limits):
             return 0
+        seen = len(limits)
         number = await self.books.database.write(self._redate)
         self._redated = trust
+        del limits[:seen]
         return number
 
     def _redate(self, unit: Unit) -> int:
         clocks = self.books.world.clocks()
+        redate_waits(self.books, unit, clocks)
         most = clocks.at + STAMPS_APART
         is_undated = and_(
             ATTEMPT.c.ended_at.is_not(None),
