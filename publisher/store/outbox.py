@@ -358,7 +358,7 @@ class Outbox:
             kept_to = finding
             if isinstance(finding, RateLimited):
                 usual = self.books.patience(delivery.account).look_first
-                kept_to = keep_back_calls(self.books, unit, delivery.login, finding, now, usual)
+                kept_to = keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
             event = self._conclude(unit, delivery, kept_to, asked)

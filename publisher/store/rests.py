@@ -112,10 +112,9 @@ def keep_back_posts(books: Books, unit: Unit, login: LoginId, until: datetime, n
         books.note_limit(login, until - now, is_for_reads=False)
 
 
-def keep_back_calls(
-    books: Books, unit: Unit, login: LoginId, limit: RateLimited, now: datetime, usual: timedelta
-) -> RateLimited:
+def keep_back_calls(books: Books, unit: Unit, login: LoginId, limit: RateLimited, usual: timedelta) -> RateLimited:
     """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
+    now = books.world.now()
     until = min(limit.until or now + usual, now + LONGEST_REST)
     if books.world.is_clock_confirmed():
         lengthen(unit, [_rest_of_all(login, until)], now)
@@ -129,7 +128,7 @@ def _rest_of_all(login: LoginId, until: datetime) -> Rest:
 
 
 def redate_waits(books: Books, unit: Unit, clocks: Clocks) -> None:
-    """Cut what only a clock that was ahead can have written; write the limits that came while the clock was in doubt."""
+    """Cut what only a clock that was ahead can have written; write limits that came while it was in doubt."""
     now = clocks.at
     for column in _WAITS:
         is_impossible = column > now + LONGEST_REST + STAMPS_APART
@@ -149,6 +148,7 @@ def may_read(now: datetime) -> ColumnElement[bool]:
     return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_until > now)
 
 
-def resting_logins(connection: Connection, now: datetime) -> frozenset[LoginId]:
-    """Name the logins of which no call may be made yet."""
-    return frozenset(connection.scalars(select(LOGIN.c.id).where(LOGIN.c.reads_until > now)))
+def resting_logins(connection: Connection, now: datetime, most: datetime | None = None) -> frozenset[LoginId]:
+    """Name the logins of which no call may be made yet; a rest that ends after `most` counts for nothing."""
+    resting = select(LOGIN.c.id).where(LOGIN.c.reads_until > now)
+    return frozenset(connection.scalars(resting if most is None else resting.where(LOGIN.c.reads_until <= most)))
