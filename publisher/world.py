@@ -184,9 +184,9 @@ class World:
             self.apart = began_at + (reading.at - began_at) / 2 - stated
 
     def ask_kernel(self) -> None:
-        """Let the kernel confirm the clock, where it knows that a time service keeps it right."""
+        """Let the kernel confirm the clock, where a time service keeps it right and no platform contradicts it."""
         reading = self.clocks()
-        if self.is_kernel_synchronised():
+        if self.apart is None and self.is_kernel_synchronised():
             self.confirm_clock(reading)
 
     def is_kernel_synchronised(self) -> bool:

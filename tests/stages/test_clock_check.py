@@ -157,6 +157,16 @@ async def test_the_kernel_confirms_without_any_read(open_desk, doubting):
     assert check.adapters["a"].probes == 0
 
 
+async def test_f61_the_kernel_does_not_outvote_a_platform(open_desk, doubting):
+    """F61: where a platform has contradicted the clock, it takes a clock that was set, another platform or a person."""
+    check, _desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, -60 * SECOND))
+    assert not await check.confirm()
+    doubting.is_synchronised = True
+    assert not await check.confirm()
+    doubting.jump(-60 * SECOND)
+    assert await check.confirm()
+
+
 async def test_one_platform_that_answers_is_enough(open_desk, doubting):
     """The others may be silent; nothing but reads is done, and they are given up in the end."""
     adapters = {name: Silent(doubting) for name in "abcdefg"} | {"c": Telling(doubting, timedelta(0))}
