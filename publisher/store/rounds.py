@@ -82,8 +82,8 @@ class Rounds:
         if now is None:
             return 0
         waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
-        overtaken = await self._supersede()
         instant = literal(now, DELIVERY.c.due_at.type)
+        overtaken = await self._supersede(instant)
         late = await self._each(
             and_(
                 stands(DELIVERY, State.DUE, State.RETRY_WAIT),
@@ -102,9 +102,8 @@ class Rounds:
         outwaited = await self._each(passed, _outwaited)
         return overtaken + late + stopped + orphaned + rested + outwaited
 
-    async def _supersede(self) -> int:
+    async def _supersede(self, instant: ColumnElement[datetime]) -> int:
         """End the missed instants of repeating posts but for the newest, with one alert for each post."""
-        instant = literal(self.books.world.now(), DELIVERY.c.due_at.type)
         has_come = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= instant)
         waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRY_WAIT))
         return await self._each(
