@@ -69,6 +69,10 @@ async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, worl
     await heed(alarms)
     await heed(alarms)
     assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set on
+        world.hear_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
+        await heed(alarms)
+        assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
     confirm(world)
     await heed(alarms)
     assert await told(desk.books) == [jumped]
