@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -76,11 +76,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._linger(_RESET_ON_CLOSE)
 
     def finish(self) -> None:
-        """Let the connection close normally: the whole reply has been read."""
-        self._linger(_CLOSE_NORMALLY)
+        """Let the connection close normally: the whole reply has been read. The server may have closed it by now."""
+        with suppress(OSError):
+            self._linger(_CLOSE_NORMALLY)
 
     def _linger(self, value: bytes) -> None:
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
+        connection = self._writer.get_extra_info("socket")
+        if connection is not None:  # a TLS transport that is closed has none
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._reader.read(max_bytes)
