@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -76,11 +76,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._linger(_RESET_ON_CLOSE)
 
     def finish(self) -> None:
-        """Let the connection close normally: the whole reply has been read."""
-        self._linger(_CLOSE_NORMALLY)
+        """Let the connection close normally: the whole reply has been read. The server may have closed it by now."""
+        with suppress(OSError):
+            self._linger(_CLOSE_NORMALLY)
 
     def _linger(self, value: bytes) -> None:
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
+        connection = self._writer.get_extra_info("socket")
+        if connection is not None:  # a TLS transport that is closed has none
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._reader.read(max_bytes)
@@ -279,7 +282,8 @@ class LoginHttp:
     byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
     with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
-    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After is over.
+    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After, or
+    `usual_rest` where it names none, is over.
     """
 
     deadline: timedelta
@@ -293,6 +297,7 @@ class LoginHttp:
     now: Callable[[], datetime] = _now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    usual_rest: timedelta = timedelta(seconds=30)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _rests_until: float = -inf
     _begun: int = 0
@@ -342,8 +347,8 @@ class LoginHttp:
     async def _ask_once(self, call: Call) -> Reply | Trouble:
         progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
         answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
-        if isinstance(answer, Reply) and (limit := answer.limit("", self.now())) and limit.until:
-            rest = min(limit.until - self.now(), LONGEST_REST)
+        if isinstance(answer, Reply) and (limit := answer.limit("", now := self.now())):
+            rest = min(limit.until - now, LONGEST_REST) if limit.until else self.usual_rest
             self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
         return answer
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
+from publisher.domain.outcome import RateLimited
+from publisher.domain.retry_after import LONGEST_REST
 from publisher.guard import guarded
 from publisher.store.checkups import Checkups
 from publisher.store.orders import Orders
@@ -80,8 +82,9 @@ class ClockCheck:
             return
         self._times += 1
         self._next_at = world.monotonic() + (SOON_SECONDS if self._times < SOON_READS else LATER_SECONDS)
-        asked, rest = self._accounts[:READS_AT_ONCE], self._accounts[READS_AT_ONCE:]
-        self._accounts = rest + asked
+        resting = await self.checkups.resting()
+        asked = [account for account in self._accounts if account.login not in resting][:READS_AT_ONCE]
+        self._accounts = [account for account in self._accounts if account not in asked] + asked
         for account in asked:
             read = asyncio.create_task(self._read_one(account))
             self._reads.add(read)
@@ -89,8 +92,11 @@ class ClockCheck:
 
     async def _read_one(self, account: Account) -> None:
         """Read a login; whatever it replies, the transport hears the date of it."""
-        most = self.checkups.books.patience(account.id).lease
-        health = await guarded(self.adapters[account.id].probe(), most)
+        books, patience = self.checkups.books, self.checkups.books.patience(account.id)
+        health = await guarded(self.adapters[account.id].probe(), patience.lease)
+        if isinstance(health, RateLimited):
+            rest = health.until - books.world.now() if health.until else patience.look_first
+            books.note_limit(account.login, min(rest, LONGEST_REST), is_for_reads=True)
         is_confirmed = self.orders.books.world.is_clock_confirmed()
         reason = getattr(health, "reason", None)
         log.info("clock_asked", account=account.id, confirmed=is_confirmed, reason=reason)

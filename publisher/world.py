@@ -166,7 +166,8 @@ class World:
     def hear_date(self, date: str, began: float) -> None:
         """Take the `Date` of a platform's reply to a call that began at `began`, by monotonic().
 
-        It confirms the clock when it is within CLOCK_TOLERANCE of both ends of the call.
+        It confirms the clock when it is within CLOCK_TOLERANCE of both ends of the call, and contradicts it when it
+        lies outside the call by more; the date of a slow reply may say neither.
         """
         if self.is_clock_confirmed():
             return
@@ -174,18 +175,18 @@ class World:
         began_at = reading.at - timedelta(seconds=reading.ticks - began)
         try:
             there = parsedate_to_datetime(date)
-            told = there.astimezone(UTC) if there.tzinfo else there.replace(tzinfo=UTC)
+            stated = there.astimezone(UTC) if there.tzinfo else there.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
             return
-        if reading.at - CLOCK_TOLERANCE <= told <= began_at + CLOCK_TOLERANCE:
+        if reading.at - CLOCK_TOLERANCE <= stated <= began_at + CLOCK_TOLERANCE:
             self.confirm_clock(reading)
-        else:
-            self.apart = began_at + (reading.at - began_at) / 2 - told
+        elif not began_at - CLOCK_TOLERANCE <= stated <= reading.at + CLOCK_TOLERANCE:
+            self.apart = began_at + (reading.at - began_at) / 2 - stated
 
     def ask_kernel(self) -> None:
-        """Let the kernel confirm the clock, where it knows that a time service keeps it right."""
+        """Let the kernel confirm the clock, where a time service keeps it right and no platform contradicts it."""
         reading = self.clocks()
-        if self.is_kernel_synchronised():
+        if self.apart is None and self.is_kernel_synchronised():
             self.confirm_clock(reading)
 
     def is_kernel_synchronised(self) -> bool:

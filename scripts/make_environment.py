@@ -31,6 +31,8 @@ UNFINISHED = ENVIRONMENT / "unfinished"
 TICK_SECONDS = 0.5
 LINE_SECONDS = 5.0
 """Between two lines of progress where nobody watches a terminal."""
+END_SECONDS = 5.0
+"""What an installer has to end in when it is asked to."""
 KEPT_LINES = 30
 """Of an installer's output, shown when it fails."""
 COUNTED = ("Collecting ", "Ignoring ", "Requirement already satisfied: ")
@@ -188,16 +190,30 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], turn: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command that ends with this process, or, if this one is killed, keeps the turn until it ends."""
+    """Run a command that ends with this process, and all that it started; if this one is killed, it keeps the turn."""
     with subprocess.Popen(  # noqa: S603 # our own commands
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[turn.fileno()]
+        command,
+        env={**os.environ, "PIP_USER": "0"},  # in an environment of its own pip refuses a user's `user = true`
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[turn.fileno()],
+        start_new_session=True,
     ) as process:
         try:
             yield process
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end_group(process)
             raise
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started: they are asked to, and killed if they do not in time."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from html import unescape
 
 from publisher.domain.rendition import Marker, fold
 
@@ -45,8 +46,9 @@ class _Spelling:
 def is_alike(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
     """Whether two posts say the same, as far as a list shows it; both in the same parts, such as title and text.
 
-    Tags, links and the marker count for nothing. A beginning of ours is like ours where it has `LEAST` characters, or
-    where an ellipsis or an offer of the full text says that it was cut. What goes on differently is not.
+    Tags, links and the marker count for nothing, an entity for its character. A beginning of ours is like ours where it
+    has `LEAST` characters, or where an ellipsis or an offer of the full text says that it was cut. What goes on
+    differently is not.
     """
     if _likeness(" ".join(ours), " ".join(theirs), marker) is _Likeness.ENOUGH:
         return True
@@ -93,12 +95,16 @@ def _compare(ours: _Spelling, theirs: _Spelling, *, may_go_on: bool) -> _Likenes
 
 @lru_cache(maxsize=256)
 def _as_it_stands(text: str) -> _Spelling:
-    return _spelling(_TAG.sub("", text))
+    return _spelling(_without_markup(text))
 
 
 @lru_cache(maxsize=256)
 def _without_links(text: str) -> _Spelling:
-    return _spelling(_LINK.sub(" ", _TAG.sub("", text)))
+    return _spelling(_LINK.sub(" ", _without_markup(text)))
+
+
+def _without_markup(text: str) -> str:
+    return unescape(_TAG.sub("", text))
 
 
 def _spelling(text: str) -> _Spelling:

@@ -11,6 +11,7 @@ from publisher.store.ledger import clear_alerts, tell
 from publisher.store.orders import CLOCK
 from publisher.store.rows import ALERT
 from publisher.telemetry import lines_dropped
+from publisher.world import CLOCK_TOLERANCE
 
 ALERT_AFTER = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
@@ -27,6 +28,8 @@ class Alarms:
         self.lines = lines_dropped()
         self._clock_alert: str | None = None
         """What is open about the clock; None when that is not known."""
+        self._apart = timedelta()
+        """How far apart the clock is by what is open."""
 
     @property
     def is_due(self) -> bool:
@@ -76,13 +79,13 @@ class Alarms:
             del world.jumps[0]
             self._clock_alert = None
         if doubted_for is None:
-            await self._show_clock("", {})
+            await self._show_clock("")
         elif doubted_for >= ALERT_AFTER:
             apart = world.apart
             if apart is not None:
-                await self._show_clock("clock_wrong", {"seconds": f"{apart.total_seconds():+.0f}"})
+                await self._show_clock("clock_wrong", apart)
             elif self._clock_alert is None:
-                await self._show_clock("clock_unconfirmed", {})
+                await self._show_clock("clock_unconfirmed")
 
     @property
     def has_clock_alert(self) -> bool:
@@ -95,21 +98,25 @@ class Alarms:
         now = self.books.world.now()
         await self.books.database.write(lambda unit: tell(unit, now, code, MACHINE, facts))
 
-    async def _show_clock(self, code: str, facts: Mapping[str, str]) -> None:
-        """Let one alert at most stand about this machine's clock: this one, or none."""
+    async def _show_clock(self, code: str, apart: timedelta = timedelta()) -> None:
+        """Let one alert at most stand about this machine's clock: this one, or none.
+
+        It is written again where the clock is apart by another time; platforms differ by some seconds.
+        """
         subject, now = f"{CLOCK}{self.books.worker}", self.books.world.now()
         standing = select(ALERT.c.id).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
 
         def operation(unit: Unit) -> None:
             clear_alerts(unit, subject, now)
             if code:
-                tell(unit, now, code, subject, {"host": self._host, **facts})
+                seconds = {"seconds": f"{apart.total_seconds():+.0f}"} if apart else {}
+                tell(unit, now, code, subject, {"host": self._host, **seconds})
 
-        if code == self._clock_alert:
+        if code == self._clock_alert and abs(apart - self._apart) <= CLOCK_TOLERANCE:
             return
         if code or await self.books.database.read(lambda connection: connection.scalar(standing)) is not None:
             await self.books.database.write(operation)
-        self._clock_alert = code
+        self._clock_alert, self._apart = code, apart
 
     @property
     def _host(self) -> str:
@@ -118,6 +125,7 @@ class Alarms:
 
 def tell_again(unit: Unit, now: datetime, code: str, facts: Mapping[str, str]) -> None:
     """Tell of something that is over, unless it was told a short while ago."""
-    told = select(ALERT.c.id).where(ALERT.c.code == code, ALERT.c.subject == MACHINE, ALERT.c.at > now - AGAIN)
-    if unit.connection.execute(told).first() is None:
+    lately = (ALERT.c.at > now - AGAIN, ALERT.c.at <= now)  # a clock that was ahead may have dated one in the future
+    known = select(ALERT.c.id).where(ALERT.c.code == code, ALERT.c.subject == MACHINE, *lately)
+    if unit.connection.execute(known).first() is None:
         tell(unit, now, code, MACHINE, facts)

@@ -69,6 +69,15 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A platform's limit that came while the clock was in doubt; `until` is of the clock that never jumps."""
+
+    login: LoginId
+    until: float
+    is_for_reads: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """One worker's access to the books."""
 
@@ -79,6 +88,18 @@ class Books:
     """What this process has in hand."""
     calls: CallRecord = field(default_factory=CallRecord)
     settle_clock: SettleClock = field(default_factory=SettleClock)
+    limits: list[Limit] = field(default_factory=list)
+    """What is written as rests of logins once the clock is confirmed."""
+
+    def note_limit(self, login: LoginId, rest: timedelta, *, is_for_reads: bool) -> None:
+        """Note a limit that cannot be dated, because the clock is in doubt."""
+        until = self.world.monotonic() + rest.total_seconds()
+        self.limits.append(Limit(login=login, until=until, is_for_reads=is_for_reads))
+
+    def limited_logins(self) -> frozenset[LoginId]:
+        """Name the logins whose reads are kept back by a limit that could not be dated yet."""
+        now = self.world.monotonic()
+        return frozenset(limit.login for limit in list(self.limits) if limit.is_for_reads and limit.until > now)
 
     def take_in_hand(self, delivery: DeliveryId, epoch: int, most: timedelta) -> None:
         """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.

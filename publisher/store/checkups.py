@@ -11,6 +11,7 @@ from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, Unread
 from publisher.domain.quota import DAY
+from publisher.domain.retry_after import LONGEST_REST
 from publisher.store.books import Books
 from publisher.store.breaker import hear_probe
 from publisher.store.engine import Unit
@@ -84,6 +85,12 @@ class Checkups:
                     by_login.setdefault(terms.account.login, terms.account)
         return list(by_login.values())
 
+    async def resting(self) -> frozenset[LoginId]:
+        """Name the logins that no platform wants to be called yet, as far as a clock in doubt can say."""
+        now = self.books.world.now()
+        kept = await self.books.database.read(lambda connection: resting_logins(connection, now, now + LONGEST_REST))
+        return kept | self.books.limited_logins()
+
     async def write(self, account: Account, health: Health) -> None:
         """Write down what a probe said, and tell people what they must act on, once until it changes."""
         await self.books.database.write(lambda unit: self._write(unit, account, health))
@@ -91,7 +98,8 @@ class Checkups:
     def _write(self, unit: Unit, account: Account, health: Health) -> None:
         now = self.books.world.now()
         if isinstance(health, RateLimited):
-            health = keep_back_calls(unit, account.login, health, now, self.books.patience(account.id).look_first)
+            usual = self.books.patience(account.id).look_first
+            health = keep_back_calls(self.books, unit, account.login, health, usual)
         values = {"at": now, "kind": type(health).__name__, "reason": _reason(health), "until": _until(health)}
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
         if not done.rowcount:

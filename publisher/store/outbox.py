@@ -277,7 +277,7 @@ class Outbox:
             case RateLimited():
                 usual = after.next_at if after.state is State.RETRY_WAIT else None
                 until = outcome.until or usual or now + self.books.patience(after.account).retry_first
-                keep_back_posts(unit, after.login, until, now)
+                keep_back_posts(self.books, unit, after.login, until, now)
             case _:
                 pass
 
@@ -313,6 +313,7 @@ class Outbox:
                 DELIVERY.c.next_at <= self.books.world.now(),
                 DELIVERY.c.account.in_(list(self.books.terms)),
                 DELIVERY.c.id.not_in(list(besides)),
+                DELIVERY.c.login.not_in(self.books.limited_logins()),
                 may_read(self.books.world.now()),
             )
             .order_by(DELIVERY.c.next_at)
@@ -357,7 +358,7 @@ class Outbox:
             kept_to = finding
             if isinstance(finding, RateLimited):
                 usual = self.books.patience(delivery.account).look_first
-                kept_to = keep_back_calls(unit, delivery.login, finding, now, usual)
+                kept_to = keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
             event = self._conclude(unit, delivery, kept_to, asked)

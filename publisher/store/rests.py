@@ -1,6 +1,7 @@
 """When a login may make its next calls.
 
-Every wait is written here. None is ever made shorter, but for what a call took that never left this machine.
+Every wait is written here. None is ever made shorter, but for what a call took that never left this machine, and for
+what only a wrong clock can have written.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,13 @@ from publisher.domain.account import LoginId
 from publisher.domain.delivery import State
 from publisher.domain.outcome import RateLimited
 from publisher.domain.retry_after import LONGEST_REST
+from publisher.store.books import Books
+from publisher.store.breaker import PUZZLING
 from publisher.store.conditions import BREAK, stands
 from publisher.store.engine import Unit
-from publisher.store.rows import DELIVERY, LOGIN
+from publisher.store.rows import DELIVERY, HEALTH, LOGIN, PAUSE, WATCH
 from publisher.store.tables import EPOCH
+from publisher.world import STAMPS_APART, Clocks
 
 _WAITS = (
     LOGIN.c.rests_until,
@@ -118,17 +122,44 @@ def give_back(unit: Unit, rests: Sequence[Rest]) -> None:
         unit.connection.execute(_GIVE_BACK, rows)
 
 
-def keep_back_posts(unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
+def keep_back_posts(books: Books, unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
     """Keep to a limit that a creating call met: it stands against posts, and says nothing of reads."""
     until = min(until, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, limit=until)], now)
+    if books.world.is_clock_confirmed():
+        lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, limit=until)], now)
+    else:
+        books.note_limit(login, until - now, is_for_reads=False)
 
 
-def keep_back_calls(unit: Unit, login: LoginId, limit: RateLimited, now: datetime, usual: timedelta) -> RateLimited:
+def keep_back_calls(books: Books, unit: Unit, login: LoginId, limit: RateLimited, usual: timedelta) -> RateLimited:
     """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
+    now = books.world.now()
     until = min(limit.until or now + usual, now + LONGEST_REST)
-    lengthen(unit, [Rest(login=login, posts=until, routine=until, floors=until, reads=until, limit=until)], now)
+    if books.world.is_clock_confirmed():
+        lengthen(unit, [_rest_of_all(login, until)], now)
+    else:
+        books.note_limit(login, until - now, is_for_reads=True)
     return replace(limit, until=until)
+
+
+def _rest_of_all(login: LoginId, until: datetime) -> Rest:
+    return Rest(login=login, posts=until, routine=until, floors=until, reads=until, limit=until)
+
+
+def redate_waits(books: Books, unit: Unit, clocks: Clocks) -> None:
+    """Cut what only a clock that was ahead can have written; write limits that came while it was in doubt."""
+    now = clocks.at
+    for column in _WAITS:
+        is_impossible = column > now + LONGEST_REST + STAMPS_APART
+        unit.connection.execute(update(LOGIN).where(is_impossible).values({column.name: now + LONGEST_REST}))
+    for turns in (HEALTH, WATCH):
+        unit.connection.execute(update(turns).where(turns.c.next_at > now + LONGEST_REST).values(next_at=now))
+    stops = (PAUSE.c.reason == PUZZLING, PAUSE.c.at > now + STAMPS_APART)
+    unit.connection.execute(update(PAUSE).where(*stops).values(at=now))
+    for limit in books.limits:
+        until = now + timedelta(seconds=limit.until - clocks.ticks)
+        rest = _rest_of_all(limit.login, until)
+        lengthen(unit, [rest if limit.is_for_reads else replace(rest, reads=EPOCH)], now)
 
 
 def may_read(now: datetime) -> ColumnElement[bool]:
@@ -136,6 +167,7 @@ def may_read(now: datetime) -> ColumnElement[bool]:
     return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_until > now)
 
 
-def resting_logins(connection: Connection, now: datetime) -> frozenset[LoginId]:
-    """Name the logins of which no call may be made yet."""
-    return frozenset(connection.scalars(select(LOGIN.c.id).where(LOGIN.c.reads_until > now)))
+def resting_logins(connection: Connection, now: datetime, most: datetime | None = None) -> frozenset[LoginId]:
+    """Name the logins of which no call may be made yet; a rest that ends after `most` counts for nothing."""
+    resting = select(LOGIN.c.id).where(LOGIN.c.reads_until > now)
+    return frozenset(connection.scalars(resting if most is None else resting.where(LOGIN.c.reads_until <= most)))

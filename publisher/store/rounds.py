@@ -29,6 +29,7 @@ from publisher.store.conditions import (
 from publisher.store.engine import Unit
 from publisher.store.intents import give_rests_back
 from publisher.store.ledger import subject_of, tell, tell_once, write_alert
+from publisher.store.rests import redate_waits
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, to_delivery
 from publisher.store.turns import has_turn
 from publisher.telemetry import log
@@ -81,8 +82,8 @@ class Rounds:
         if now is None:
             return 0
         waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
-        overtaken = await self._supersede()
         instant = literal(now, DELIVERY.c.due_at.type)
+        overtaken = await self._supersede(instant)
         late = await self._each(
             and_(
                 stands(DELIVERY, State.DUE, State.RETRY_WAIT),
@@ -101,9 +102,8 @@ class Rounds:
         outwaited = await self._each(passed, _outwaited)
         return overtaken + late + stopped + orphaned + rested + outwaited
 
-    async def _supersede(self) -> int:
+    async def _supersede(self, instant: ColumnElement[datetime]) -> int:
         """End the missed instants of repeating posts but for the newest, with one alert for each post."""
-        instant = literal(self.books.world.now(), DELIVERY.c.due_at.type)
         has_come = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= instant)
         waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRY_WAIT))
         return await self._each(
@@ -165,15 +165,18 @@ class Rounds:
         Otherwise a doubt would be read again in hours, by a clock that was ahead, or would go to a person at once, by
         one that was behind.
         """
-        trust = self.books.world.trust
-        if trust is self._redated or not trust.is_confirmed:
+        trust, limits = self.books.world.trust, self.books.limits
+        if not trust.is_confirmed or (trust is self._redated and not limits):
             return 0
+        seen = len(limits)
         number = await self.books.database.write(self._redate)
         self._redated = trust
+        del limits[:seen]
         return number
 
     def _redate(self, unit: Unit) -> int:
         clocks = self.books.world.clocks()
+        redate_waits(self.books, unit, clocks)
         most = clocks.at + STAMPS_APART
         is_undated = and_(
             ATTEMPT.c.ended_at.is_not(None),

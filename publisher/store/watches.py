@@ -77,8 +77,7 @@ class Watches:
     async def keep_back(self, account: AccountId, limit: RateLimited) -> None:
         """Keep to a limit that a read of an account met."""
         login, usual = self.books.terms[account].account.login, self.books.patience(account).look_first
-        now = self.books.world.now()
-        await self.books.database.write(lambda unit: keep_back_calls(unit, login, limit, now, usual))
+        await self.books.database.write(lambda unit: keep_back_calls(self.books, unit, login, limit, usual))
 
     async def worth_reading(self, account: AccountId) -> Sequence[Delivery]:
         """Give the live posts of an account whose reach should be read now."""
@@ -210,7 +209,7 @@ class Watches:
             write_look(unit, delivery.id, delivery.attempts, asked_at, finding)
             if isinstance(finding, RateLimited):
                 usual = self.books.patience(delivery.account).look_first
-                keep_back_calls(unit, delivery.login, finding, self.books.world.now(), usual)
+                keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state is not State.PUBLISHED or delivery.version != doubt.delivery.version:
                 return delivery
             if isinstance(finding, Gone) or self._is_missed(unit, delivery):

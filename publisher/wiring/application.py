@@ -121,6 +121,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 is_clock_confirmed=books.world.is_clock_confirmed,
                 hear_date=books.world.hear_date,
                 now=books.world.now,
+                usual_rest=terms.patience.look_first,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])

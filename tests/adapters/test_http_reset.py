@@ -159,3 +159,17 @@ async def test_a_call_that_was_answered_ends_without_a_reset():
         await platform.ended.wait()
     assert isinstance(answer, Reply)
     assert ends == [b""]
+
+
+async def test_a_connection_that_is_closed_already_is_finished_without_an_error(server):
+    """A server that closes right after its reply may be faster than we are: the reply stands all the same."""
+    busy, served = server
+    busy.free.set()
+    secure = {"ssl": _http._tls()} if busy.context else {}
+    reader, writer = await asyncio.open_connection("127.0.0.1", busy.listener.getsockname()[1], **secure)
+    stream = _http._Stream(reader, writer)
+    await stream.aclose()
+    await asyncio.sleep(0)
+    stream.finish()
+    await hear_out(busy, served)
+    assert busy.end is not None

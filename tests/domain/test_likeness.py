@@ -59,6 +59,16 @@ def test_every_beginning_of_some_length_is_alike_f54(spelled):
             assert is_alike([TEXT], [spelled[:end]], MARKER), spelled[:end]
 
 
+@pytest.mark.parametrize("escaped", ["&quot;A&amp;B&quot; ", "&#34;A&#x26;B&#34; "])
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_a_cut_copy_with_html_entities_is_alike_f54(escaped, is_linked):
+    """F54: an entity counts as its character, before the cut and in either spelling of links."""
+    link = f"{LINK} " if is_linked else ""
+    shown = f"{escaped}{'网页链接 ' if is_linked else ''}{WORDS[:12]}"
+    assert is_alike([f'"A&B" {link}{WORDS}'], [f"{shown}…"], MARKER)
+    assert not is_alike([f'"A&C" {link}{WORDS}'], [f"{shown}…"], MARKER)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_says_that_it_was_cut_may_be_of_any_length_f54(ending):
     """F54: with an ellipsis or an offer of the full text a single word is enough, even none."""

@@ -18,12 +18,20 @@ PATIENCE = 180
 UNSERVED = "http://127.0.0.1:9/simple"
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = """
-import os, pathlib, signal, zipfile
+import os, pathlib, signal, time, zipfile
 def build_editable(folder, config_settings=None, metadata_directory=None):
     trap = pathlib.Path("trap")
     if trap.exists():
         trap.unlink()
+        os.killpg(int(pathlib.Path("group").read_text()), signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
+    slow = pathlib.Path("slow")
+    if slow.exists():
+        slow.unlink()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pathlib.Path("builder").write_text(str(os.getpid()))
+        os.killpg(int(pathlib.Path("group").read_text()), signal.SIGTERM)
+        time.sleep(600)
     with zipfile.ZipFile(os.path.join(folder, "publisher-1.0-py3-none-any.whl"), "w") as wheel:
         info = "publisher-1.0.dist-info"
         wheel.writestr("publisher.pth", os.getcwd())
@@ -34,6 +42,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 SCRIPT = """#!/bin/sh
 set -eu
+echo $$ > group
 pinned=${PINNED:-pins.txt}
 . "$(dirname "$0")/setup.sh"
 exec .venv/bin/python -c 'import lamp, socket_of_lamp; print(lamp.VERSION)'
@@ -81,6 +90,7 @@ class Project:
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the project's script where there is no uv and no index but the folder."""
         bare = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"}
+        bare["PIP_USER"] = "1"
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.folder / "wheels"), "PIP_CONFIG_FILE": os.devnull}
         return subprocess.run(
             ["/bin/sh", "scripts/shine"],
@@ -117,6 +127,24 @@ def test_a_set_up_that_was_killed_is_repaired_by_the_next_call(story):
     assert "installing publisher" in story.killed.stderr
     assert "making the Python environment" in story.repaired.stderr
     assert story.repaired.stdout == "1.0\n"
+
+
+def is_running(process: int) -> bool:
+    """Whether a process goes on; one that is dead may stand in the table until somebody asks how it ended."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text("utf-8")
+    except FileNotFoundError:
+        return False
+
+
+def test_a_set_up_that_is_asked_to_end_ends_all_that_it_started(story):
+    """An installer's own child that ignores the request is killed as well: nothing goes on behind the next call."""
+    (story.project.folder / "slow").touch()
+    shutil.copy(story.project.folder / "pins.txt", story.project.folder / "same.txt")
+    done = story.project.run(PINNED="same.txt")
+    builder = int((story.project.folder / "builder").read_text("ascii"))
+    assert done.returncode == -signal.SIGTERM
+    assert not is_running(builder)
 
 
 def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(story):

@@ -5,22 +5,25 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert, select, update
 
 from publisher.daemon import Daemon
 from publisher.delivering import deliver, deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published, Unknown
+from publisher.domain.outcome import Published, RateLimited, Unknown
 from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
 from publisher.keeping import heed, keep, settle_the_dead
 from publisher.messages import Messages
 from publisher.reviewing import person
 from publisher.settings import parse_settings
-from publisher.store.alarms import ALERT_AFTER, Alarms
+from publisher.store.alarms import ALERT_AFTER, Alarms, tell_again
 from publisher.store.board import Board
+from publisher.store.breaker import PUZZLING
 from publisher.store.intents import Declined
 from publisher.store.orders import Orders
 from publisher.store.rounds import HORIZON
+from publisher.store.rows import HEALTH, LOGIN, PAUSE, WATCH
 from publisher.testing.builders import file_posts, post_of
 from publisher.testing.fakes import START
 from publisher.wiring.application import _may_go, open_application
@@ -66,6 +69,10 @@ async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, worl
     await heed(alarms)
     await heed(alarms)
     assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set on
+        world.hear_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
+        await heed(alarms)
+        assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
     confirm(world)
     await heed(alarms)
     assert await told(desk.books) == [jumped]
@@ -383,3 +390,76 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     await keep(desk.rounds)
     [delivery] = await Board(desk.books).deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
+
+
+YEAR_AHEAD = timedelta(days=400)
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")])
+async def test_a_limit_met_by_a_clock_in_doubt_ends_when_its_time_is_over(open_desk, world, jump):
+    """F26, F60, F61, I15: it is kept to by the clock that never jumps, and dated once the wall clock is confirmed."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    desk = await restarted(open_desk, world, jump)
+    world.pass_time(MINUTE)
+    fake.findings.append(RateLimited(code="often", until=world.now() + 30 * MINUTE))
+    await beat(desk, adapters)
+    assert not fake.findings
+    world.jump(-jump)
+    confirm(world)
+    await file_posts(desk.registry, post_of("urgent", ["a"], world.now(), is_urgent=True))
+    await run_on(desk, adapters, world, minutes=29)
+    assert fake.calls == []
+    await run_on(desk, adapters, world, minutes=2)
+    assert (await state_of(desk, "urgent")).state is State.PUBLISHED
+
+
+async def test_f26_i15_a_limit_met_in_doubt_keeps_back_the_other_reads_of_its_login(open_desk, world):
+    """F26, I15: no other delivery of the login is read, though the limit cannot be dated yet."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.jump(HOUR)
+    desk.books.note_limit("fake/a", 30 * MINUTE, is_for_reads=True)
+    fake.findings.append(Unknown(reason="unreadable"))
+    await run_on(desk, adapters, world, minutes=29)
+    assert fake.findings
+    await run_on(desk, adapters, world, minutes=2)
+    assert not fake.findings
+
+
+async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_desk, world):
+    """F61: no platform's limit and no quota lasts longer than a day, and nobody is probed or watched less often."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    far = world.now() + YEAR_AHEAD
+    waits = dict.fromkeys(("rests_until", "routine_until", "floors_until", "reads_until", "limited_until"), far)
+
+    def write(unit):
+        unit.connection.execute(update(LOGIN).values(waits))
+        unit.connection.execute(insert(HEALTH).values(login="fake/a", next_at=far))
+        unit.connection.execute(insert(WATCH).values(account="a", next_at=far))
+        unit.connection.execute(insert(PAUSE).values(scope="platform:fake", at=far, by="deliverer", reason=PUZZLING))
+
+    await desk.books.database.write(write)
+    world.doubt_clock()
+    confirm(world)
+    await desk.rounds.redate()
+
+    def read(connection):
+        [login] = connection.execute(select(*(LOGIN.c[name] for name in waits)))
+        return [
+            *login,
+            *(connection.scalar(select(column)) for column in (HEALTH.c.next_at, WATCH.c.next_at, PAUSE.c.at)),
+        ]
+
+    now = world.now()
+    assert await desk.books.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
+
+
+async def test_f61_an_alert_dated_in_the_future_silences_no_later_one(open_desk, world):
+    """F61: what was told by a clock that was ahead is told again."""
+    desk = await open_desk()
+    for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
+        await desk.books.database.write(lambda unit, at=at: tell_again(unit, at, "log_dropped", {"number": "1"}))
+    assert await told(desk.books) == [("log_dropped", "1")] * 2

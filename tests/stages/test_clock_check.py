@@ -6,13 +6,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from publisher.clock_check import SOON_SECONDS, ClockCheck
+from publisher.clock_check import LATER_SECONDS, SOON_SECONDS, ClockCheck
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.outcome import Ready
+from publisher.domain.outcome import RateLimited, Ready
 from publisher.reviewing import person
 from publisher.store.checkups import Checkups
 from publisher.store.modes import Modes
 from publisher.store.orders import Orders
+from publisher.store.rests import Rest, lengthen
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import START, FakeAdapter
 from publisher.world import CLOCK_TOLERANCE, LITTLE, World
@@ -48,7 +49,7 @@ def test_a_reply_confirms_the_clock_within_the_tolerance(doubting, apart, took, 
     doubting.pass_time(took)
     doubting.hear_date(date(START + apart), began)
     assert doubting.is_clock_confirmed() is is_right
-    assert doubting.apart == (None if is_right else took / 2 - apart)
+    assert doubting.apart == (None if is_right or took else -apart)
 
 
 @pytest.mark.parametrize("told", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
@@ -156,6 +157,16 @@ async def test_the_kernel_confirms_without_any_read(open_desk, doubting):
     assert check.adapters["a"].probes == 0
 
 
+async def test_f61_the_kernel_does_not_outvote_a_platform(open_desk, doubting):
+    """F61: where a platform has contradicted the clock, it takes a clock that was set, another platform or a person."""
+    check, _desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, -60 * SECOND))
+    assert not await check.confirm()
+    doubting.is_synchronised = True
+    assert not await check.confirm()
+    doubting.jump(-60 * SECOND)
+    assert await check.confirm()
+
+
 async def test_one_platform_that_answers_is_enough(open_desk, doubting):
     """The others may be silent; nothing but reads is done, and they are given up in the end."""
     adapters = {name: Silent(doubting) for name in "abcdefg"} | {"c": Telling(doubting, timedelta(0))}
@@ -222,3 +233,47 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
         await Modes(desk.books).order(AccountId(account), mode, person("li"), "quiet")
     assert await check.confirm()
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
+
+
+async def write_rest(desk, login, until):
+    def write(unit):
+        lengthen(unit, [Rest(login=login, reads=until)], START)
+
+    await desk.books.database.write(write)
+
+
+@pytest.mark.parametrize(
+    ("rest", "probes"),
+    [
+        pytest.param(60 * SECOND, 0, id="a-limit-of-the-life-before"),
+        pytest.param(2 * 86400 * SECOND, 1, id="longer-than-any-limit"),
+    ],
+)
+async def test_i15_a_login_that_rests_is_not_asked_for_the_time(open_desk, doubting, rest, probes):
+    """I15: a start amid a limit makes no call before its end; what only a clock that is behind can show is no limit."""
+    check, desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, timedelta(0)))
+    await write_rest(desk, "fake/a", START + rest)
+    assert await check.confirm() is bool(probes)
+    assert check.adapters["a"].probes == probes
+    doubting.pass_time(rest)
+    assert await check.confirm()
+
+
+class Limited(Telling):
+    """An adapter whose probe meets a limit of a minute."""
+
+    async def probe(self):
+        self.probes += 1
+        return RateLimited(code="often", until=self.world.now() + 60 * SECOND)
+
+
+async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_desk, doubting):
+    """F26, I15: it is asked again at the end of its limit, by the clock that never jumps."""
+    check, _desk = await check_of(open_desk, doubting, "a", a=Limited(doubting))
+    for _ in range(29):
+        await check.confirm()
+        doubting.pass_time(timedelta(seconds=SOON_SECONDS))
+    assert check.adapters["a"].probes == 1
+    doubting.pass_time(timedelta(seconds=LATER_SECONDS))
+    await check.confirm()
+    assert check.adapters["a"].probes == 2

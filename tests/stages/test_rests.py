@@ -200,7 +200,7 @@ async def test_a_rest_only_ever_grows_longer(day, world):
     now, login = world.now(), "fake/one"
 
     def write(unit):
-        keep_back_posts(unit, login, now + HOUR, now)
+        keep_back_posts(day.desk.books, unit, login, now + HOUR, now)
         longer = Rest(login=login, posts=now, routine=now + 2 * HOUR, floors=START, reads=now + MINUTE)
         lengthen(unit, [longer], now)
         lengthen(unit, [Rest(login=login)], now)
