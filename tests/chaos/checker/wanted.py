@@ -24,9 +24,15 @@ def edits_are_kept(history: History) -> Iterator[Violation]:
         delivery = history.deliveries.get(call.attempt.delivery) if call.attempt else None
         if delivery is None or delivery.label != "once":
             continue
-        known = versions[: bisect_left(since, call.recv.began - GRACE - history.settings.tolerance)]
-        if any(delivery.post in posts for _version, posts in known):
-            yield from _judged(history, call, delivery, known)
+        slack, began = history.settings.tolerance, call.recv.began
+        felt, accepted = bisect_left(since, began - GRACE - slack), bisect_left(since, began + slack)
+        if not any(delivery.post in posts for _version, posts in versions[:felt]):
+            continue
+        judged = [
+            list(_judged(history, call, delivery, versions[:last])) for last in range(felt, max(felt, accepted) + 1)
+        ]
+        if all(judged):  # a version of the last second may be followed or not
+            yield from judged[0]
 
 
 def _judged(
