@@ -307,7 +307,7 @@ class Campaign:
     def _settle(self) -> Verdict:
         """Let nothing go wrong any more, a last daemon of each worker finish, and judge."""
         self.fired = self.platforms.fired()
-        if self.is_rough and self.kills >= LARGE and not self.options.seconds:
+        if self.options.missed or (self.is_rough and self.kills >= LARGE and not self.options.seconds):
             self._miss_some()
         self.platforms.calm()
         self.calm_since = time.time()

@@ -24,6 +24,8 @@ SHORT = ("--deliveries", "100", "--kills", "13", "--lost", "0.3", "--network", "
 """Few posts, and much trouble: what is uncommon must come often."""
 SHARED = ("--database", "postgres", "--workers", "2")
 """Where others act while a worker sleeps; every third seed is spent there."""
+MISSED = ("--missed",)
+"""Instants of a repeating post are missed at the end, which takes two minutes; with the second seed and every third."""
 TOO_HARD = frozenset({"HELD", "POINT"})
 """What says of a campaign that it is too hard or too short; of a daemon it says nothing."""
 COLUMNS = ("planted mistake", "caught by `--seed`", "broken promises (who saw them)")
@@ -123,5 +125,7 @@ def _words(name: str, seed: int) -> Iterator[str]:
     yield from ("--seed", str(seed), *SHORT)
     if seed % 3 == 0:
         yield from SHARED
+    if seed % 3 == 2:
+        yield from MISSED
     if name != SOUND:
         yield from ("--bug", name)

@@ -146,18 +146,30 @@ def i4_an_edit_is_kept(simulation: Simulation) -> Iterator[str]:
     """Soon after a version is accepted no call says what it does not say, unless a person wants the old words."""
     versions = [Version(simulation, row) for row in simulation.rows("SELECT * FROM schedule ORDER BY id")]
     for call, row in calls_for(simulation):
-        known = [version for version in versions if version.since < call["t"] - STOPPED - HEARD]
-        if not known or "." in row["label"] or (row["label"] != "once" and known[-1].since > row["due_at"] / 1e6):
+        felt = sum(version.since < call["t"] - STOPPED - HEARD for version in versions)
+        accepted = sum(version.since < call["t"] for version in versions)
+        if not felt or "." in row["label"]:
             continue
-        [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", call["attempt"]["rendition"])
-        title, now = json.loads(kept["body"])["title"], known[-1].posts.get(row["post"])
-        if now is None or row["account"] not in now["to"]:
-            yield f"{name_of(row)} went out at {call['t']}, though the schedule did not name it any more"
-        elif now["title"] != title:
-            since = max((one.since for one in known if one.title(row["post"]) == title), default=0.0)
-            edited = min(one.since for one in known if one.since > since and one.title(row["post"]) != title)
-            if not _kept_by_a_person(simulation, row, edited, call["t"]):
-                yield f"{name_of(row)} went out as {title} at {call['t']}, though it was to be {now['title']}"
+        if row["label"] != "once" and versions[felt - 1].since > row["due_at"] / 1e6:
+            continue
+        found = [_breaks_edit(simulation, call, row, versions[:last]) for last in range(felt, accepted + 1)]
+        if all(found):  # a version of the last second may be followed or not
+            yield f"{name_of(row)} {found[0]}"
+
+
+def _breaks_edit(simulation: Simulation, call: Mapping[str, Any], row: Any, versions: Sequence[Version]) -> str | None:
+    """Say what is wrong with a call by the newest of these versions, if anything is."""
+    [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", call["attempt"]["rendition"])
+    title, now = json.loads(kept["body"])["title"], versions[-1].posts.get(row["post"])
+    if now is None or row["account"] not in now["to"]:
+        return f"went out at {call['t']}, though the schedule did not name it any more"
+    if now["title"] == title:
+        return None
+    since = max((one.since for one in versions if one.title(row["post"]) == title), default=0.0)
+    edited = min(one.since for one in versions if one.since > since and one.title(row["post"]) != title)
+    if _kept_by_a_person(simulation, row, edited, call["t"]):
+        return None
+    return f"went out as {title} at {call['t']}, though it was to be {now['title']}"
 
 
 def _kept_by_a_person(simulation: Simulation, row: Any, since: float, until: float) -> bool:
