@@ -6,6 +6,7 @@ import os
 import threading
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -48,7 +49,8 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     up, down = FakeAdapter(now=world.now), Down(now=world.now)
     adapters = {"a": up, "b": down}
     brief = post_of("brief", ["a", "b"], START, expires_at=START + HOUR)
-    posts = [post_of(f"p{number}", ["a", "b"], START + number * timedelta(minutes=20)) for number in range(6)]
+    dues = [START + number * timedelta(minutes=20) for number in range(6)]
+    posts = [replace(post_of(f"p{n}", ["a", "b"], due), max_late=6 * HOUR) for n, due in enumerate(dues)]
     await file_posts(desk.registry, brief, *posts)
     await beat(desk, adapters)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))

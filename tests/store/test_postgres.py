@@ -16,6 +16,7 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import RECONCILER
 from publisher.domain.outcome import Missing, Published, RateLimited, Receipt, Unknown
+from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.rendition import Parcel
 from publisher.keeping import settle_the_dead
@@ -146,6 +147,7 @@ async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease
     assert await other.rounds.lapse() == 0
     world.pass_time(LEASE)
     assert await other.rounds.lapse() == 2
+    world.pass_time(DEATH_SPREAD)
     assert [lease.delivery for lease in await other.outbox.claim(2)] == [claimed.delivery]
     after = await sleeper.outbox.settle(called, published())
     assert after.state is State.UNKNOWN
