@@ -191,6 +191,12 @@ class Rounds:
             .where(or_(DELIVERY.c.updated_at > most, is_undated))
         )
         rows = unit.connection.execute(query).mappings().all()
+        due_at_once = (  # a death spreads what is due: by a clock that was ahead it would wait for hours
+            update(DELIVERY)
+            .where(stands(DELIVERY, State.DUE), DELIVERY.c.updated_at > most, DELIVERY.c.next_at > DELIVERY.c.due_at)
+            .values(next_at=DELIVERY.c.due_at, updated_at=clocks.at)
+        )
+        redated = unit.connection.execute(due_at_once).rowcount
         for row in rows:
             latest = clocks.at
             if row["is_undated"]:
@@ -203,7 +209,7 @@ class Rounds:
             waits = {"next_at": clocks.at} if row["state"] in _WAITED_FOR else {}
             values = {"updated_at": clocks.at, **waits, **begun}
             unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values))
-        return len(rows)
+        return redated + len(rows)
 
     async def drop_orphans(self) -> int:
         """Cancel due follow-ups whose original is not live and never will be. Returns how many."""

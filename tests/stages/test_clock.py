@@ -335,6 +335,24 @@ async def test_a_doubt_dated_by_a_wrong_clock_is_ended_as_soon_as_another(open_d
     assert (await state_of(desk)).state is State.PUBLISHED
 
 
+@pytest.mark.parametrize("is_announced", [False, True])
+async def test_f61_what_a_death_left_due_by_a_clock_ahead_goes_out_once_it_is_set_right(open_desk, world, is_announced):
+    """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    if is_announced:
+        await desk.outbox.intend(lease)
+    desk = await restarted(open_desk, world, 8 * HOUR)
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    assert fake.calls == []
+    world.jump(-8 * HOUR)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=20)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 1)
+
+
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
 @pytest.mark.parametrize("is_noticed", [True, False])
 async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, jump, is_noticed):
