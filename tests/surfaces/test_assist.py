@@ -44,8 +44,11 @@ def handed_once(tmp_path_factory):
     assert answer(["-C", str(folder), "check"]) == 0
     assert answer(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
     command = [sys.executable, "-m", "publisher", "-C", str(folder), "run", "--once"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None:  # no platform is asked the time: a person says that it is right
+            answer(["-C", str(folder), "doctor", "--confirm-clock", "--by", "王"])
+        assert running.stderr
+        assert running.returncode == 0, running.stderr.read()
     return folder
 
 
