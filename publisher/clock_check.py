@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from publisher.contract import Adapter
-from publisher.domain.account import Account, AccountId
+from publisher.contract import Adapter, TimeSource
+from publisher.domain.account import Account, AccountId, LoginId
 from publisher.domain.outcome import RateLimited
 from publisher.domain.retry_after import LONGEST_REST
 from publisher.guard import guarded
@@ -16,12 +16,12 @@ from publisher.store.orders import Orders
 from publisher.telemetry import log
 from publisher.world import ClockTrust
 
-READS_AT_ONCE = 5
-"""Logins that are read in one go: what they reply says what time it is there."""
+ASKED_AT_ONCE = 5
+"""Platforms, or logins of them, that are asked in one go: what they reply says what time it is there."""
 ANSWER_SECONDS = 1.0
 """How long one check waits for a reply that confirms the clock."""
 SOON_SECONDS, LATER_SECONDS = 2.0, 30.0
-"""How often logins are read while the clock is in doubt: at first, and after so many times."""
+"""How often they are asked while the clock is in doubt: at first, and after so many times."""
 SOON_READS = 10
 
 
@@ -73,7 +73,7 @@ class ClockCheck:
             world.confirm_clock(reading)
 
     async def _read(self) -> None:
-        """Begin to read some logins, if it is time: any of them may answer."""
+        """Begin to ask some, if it is time: any of them may answer."""
         world = self.orders.books.world
         if world.trust is not self._asked_for:
             self._asked_for, self._times, self._next_at = world.trust, 0, world.monotonic()
@@ -83,23 +83,28 @@ class ClockCheck:
         self._times += 1
         self._next_at = world.monotonic() + (SOON_SECONDS if self._times < SOON_READS else LATER_SECONDS)
         resting = await self.checkups.resting()
-        asked = [account for account in self._accounts if account.login not in resting][:READS_AT_ONCE]
+        asked = [account for account in self._accounts if self._may_ask(account, resting)][:ASKED_AT_ONCE]
         self._accounts = [account for account in self._accounts if account not in asked] + asked
         for account in asked:
             read = asyncio.create_task(self._read_one(account))
             self._reads.add(read)
             read.add_done_callback(self._reads.discard)
 
+    def _may_ask(self, account: Account, resting: frozenset[LoginId]) -> bool:
+        """Return whether asking leaves a login at rest that its platform has limited."""
+        return account.login not in resting or isinstance(self.adapters[account.id], TimeSource)
+
     async def _read_one(self, account: Account) -> None:
-        """Read a login; whatever it replies, the transport hears the date of it."""
+        """Ask one account's platform; whatever it replies, the transport hears the date of it."""
         books, patience = self.checkups.books, self.checkups.books.patience(account.id)
-        health = await guarded(self.adapters[account.id].probe(), patience.lease)
-        if isinstance(health, RateLimited):
-            rest = health.until - books.world.now() if health.until else patience.look_first
+        adapter = self.adapters[account.id]
+        asking: Awaitable[object] = adapter.ask_time() if isinstance(adapter, TimeSource) else adapter.probe()
+        answer = await guarded(asking, patience.lease)
+        if isinstance(answer, RateLimited):
+            rest = answer.until - books.world.now() if answer.until else patience.look_first
             books.note_limit(account.login, min(rest, LONGEST_REST), is_for_reads=True)
         is_confirmed = self.orders.books.world.is_clock_confirmed()
-        reason = getattr(health, "reason", None)
-        log.info("clock_asked", account=account.id, confirmed=is_confirmed, reason=reason)
+        log.info("clock_asked", account=account.id, confirmed=is_confirmed, reason=getattr(answer, "reason", None))
 
 
 def _places_first(accounts: Sequence[Account]) -> list[Account]:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urljoin
 
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
@@ -188,6 +189,20 @@ class Adapter(Protocol):
     async def recent(self) -> Sequence[Sighting] | Unread:
         """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
         ...
+
+
+@runtime_checkable
+class TimeSource(Protocol):
+    """How a platform says what time it is at no cost to a login. An adapter that can has this face as well."""
+
+    async def ask_time(self) -> object:
+        """Make a call without credentials, such as `time_call`: whatever its reply says, it is dated."""
+        ...
+
+
+def time_call(base: str) -> Call:
+    """Return a call that any web server answers, if only by saying that it has no such page."""
+    return Call(method="GET", url=urljoin(base, "/robots.txt"))
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from publisher.contract import AdapterKit, Call, Reply, Upload
+from publisher.contract import AdapterKit, Call, Reply, Upload, time_call
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -115,6 +115,10 @@ class WeiboAdapter:
         reply = await self._ask(site, reading.encode_token_info(site), is_spare=True)
         app_key = self.kit.secret().get("app_key")
         return reading.decode_token_info(reply, self.account.identity, app_key, self.kit.now())
+
+    async def ask_time(self) -> object:
+        """Ask Weibo's host for the time: a probe would be one of the few reads of a day."""
+        return await self.kit.http.ask(time_call(self.account.base_url or profile_of(self.account).host))
 
     async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         site = self._site()
