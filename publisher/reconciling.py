@@ -45,12 +45,12 @@ async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     """Take one read for one delivery."""
     world = outbox.books.world
     await world.failpoint("reconcile.before_read")
-    asked = world.clocks()
+    began = world.monotonic()
     finding = await guarded(read(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
     await world.failpoint("reconcile.after_read")
     if doubt.delivery.state is State.SUBMITTED:
         await world.failpoint("submitted.after_poll")
-    after = await outbox.learn(doubt, finding, RECONCILER, asked)
+    after = await outbox.learn(doubt, finding, RECONCILER, began)
     log.info(
         "looked",
         post=after.key.post,

@@ -24,10 +24,10 @@ async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
 async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     world = outbox.books.world
     await world.failpoint("retract.before_call")
-    asked = world.clocks()
+    began = world.monotonic()
     answer = await guarded(_take_down(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
     await world.failpoint("retract.after_call")
-    after = await outbox.learn(doubt, answer, RETRACTOR, asked)
+    after = await outbox.learn(doubt, answer, RETRACTOR, began)
     log.info(
         "retracting",
         post=after.key.post,

@@ -74,7 +74,7 @@ from publisher.store.rows import (
 )
 from publisher.store.trouble import BUSY, trouble_of
 from publisher.telemetry import log
-from publisher.world import STAMPS_APART, Clocks
+from publisher.world import STAMPS_APART
 
 TLS_FAILURES = 3
 
@@ -345,23 +345,26 @@ class Outbox:
             unit.connection.execute(REWRITE, rows)
         return taken
 
-    async def learn(self, doubt: Doubt, finding: Finding, by: Actor, asked: Clocks) -> Delivery:
-        """Store what a read begun at `asked` showed, and what follows.
+    async def learn(self, doubt: Doubt, seen: Finding, by: Actor, began: float) -> Delivery:
+        """Store what a read showed that began at `began`, in monotonic seconds, and what follows.
 
-        Nothing follows if the delivery has moved on meanwhile.
+        Nothing follows if the delivery has moved on meanwhile. A list that does not show the post proves nothing while
+        the clock is in doubt: nobody could say later when it was read.
         """
 
         def operation(unit: Unit) -> Delivery:
-            now = self.books.world.now()
+            clocks = self.books.world.clocks()
+            began_at = clocks.at - timedelta(seconds=clocks.ticks - began)  # by the clock as it stands now
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
-            write_look(unit, delivery.id, doubt.delivery.attempts, asked.at, finding)
-            kept_to = finding
+            is_undated = isinstance(seen, Missing) and not self.books.world.is_clock_confirmed()
+            finding = kept_to = Unknown(reason="clock_in_doubt") if is_undated else seen
+            write_look(unit, delivery.id, doubt.delivery.attempts, began_at, finding)
             if isinstance(finding, RateLimited):
                 usual = self.books.patience(delivery.account).look_first
                 kept_to = keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
-            event = self._conclude(unit, delivery, kept_to, asked)
+            event = self._conclude(unit, delivery, kept_to, began)
             if isinstance(event, Submitted) and delivery.next_at and delivery.next_at != doubt.delivery.next_at:
                 event = replace(event, look_again_at=delivery.next_at)  # hastened after this read had begun
             self.books.world.die_here("reconcile.before_commit")
@@ -369,7 +372,7 @@ class Outbox:
             if after.state is State.RETRACTING and isinstance(finding, Rejected) and after.reason != delivery.reason:
                 url = after.receipt.url if after.receipt else ""
                 facts = {"reason": finding.code, "said": finding.reason, "url": url}
-                write_alert(unit, now, "retract_refused", after, facts)
+                write_alert(unit, clocks.at, "retract_refused", after, facts)
             return after
 
         return await self.books.database.write(operation)
@@ -388,7 +391,7 @@ class Outbox:
 
         return await self.books.database.write(operation)
 
-    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, asked: Clocks) -> Event:
+    def _conclude(self, unit: Unit, delivery: Delivery, finding: Finding, began: float) -> Event:
         """Turn a finding into an event: absence takes several, and an address given by a person must be seen.
 
         What no look can show any more goes to a person, instead of keeping its account silent.
@@ -401,12 +404,12 @@ class Outbox:
         if delivery.state is State.SUBMITTED and (task := task_of(delivery.ticket)):
             return self._follow_task(unit, delivery, task, finding)
         if delivery.state is not State.SUBMITTED and isinstance(finding, Unknown) and finding.is_out_of_sight:
-            return self._hand_over(unit, delivery, finding, asked)
+            return self._hand_over(unit, delivery, finding, began)
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)
         looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
-        is_settled = self._has_settled(delivery, attempt, asked)
+        is_settled = self._has_settled(delivery, attempt, began)
         if not shows_absence([to_look(row) for row in looks.mappings()], to_attempt(attempt), is_settled=is_settled):
             return finding
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
@@ -414,12 +417,12 @@ class Outbox:
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
 
-    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, asked: Clocks) -> Event:
+    def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, began: float) -> Event:
         """Leave what no look can show any more to a person, once its call can lead to nothing more.
 
         What is to be taken down while the platform or a person still works on it is looked for on and on.
         """
-        if delivery.attempts and not self._has_settled(delivery, _last_attempt(unit, delivery), asked):
+        if delivery.attempts and not self._has_settled(delivery, _last_attempt(unit, delivery), began):
             return finding
         if delivery.state is State.RETRACTING:
             return finding if delivery.ticket else Stopped(reason=HoldReason.CANNOT_RETRACT)
@@ -439,7 +442,7 @@ class Outbox:
                 tell_once(unit, now, "task_not_seen", delivery, facts)
         return Submitted(ticket=task.ticket, look_again_at=task.next_look(patience, now))
 
-    def _has_settled(self, delivery: Delivery, attempt: RowMapping, asked: Clocks) -> bool:
+    def _has_settled(self, delivery: Delivery, attempt: RowMapping, began: float) -> bool:
         """Whether all that a call may lead to had shown itself when a read of it began.
 
         So it has a settle time after this process knew of the call's end. Of a call that another process ended, the
@@ -452,11 +455,11 @@ class Outbox:
         end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
         if not self.books.world.is_clock_confirmed():
             return False
-        has_settled_here = asked.ticks > end.since + settle.total_seconds()
+        has_settled_here = began > end.since + settle.total_seconds()
         if has_settled_here or end.is_own or not attempt["ended_confirmed"]:
             return has_settled_here
-        asked_at = clocks.at - timedelta(seconds=clocks.ticks - asked.ticks)  # by the clock as it stands now
-        return bool(asked_at > attempt["ended_at"] + settle + STAMPS_APART)
+        began_at = clocks.at - timedelta(seconds=clocks.ticks - began)  # by the clock as it stands now
+        return bool(began_at > attempt["ended_at"] + settle + STAMPS_APART)
 
     async def apply(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Bring a person's event to a delivery. Raises IllegalStepError where the table does not allow it."""

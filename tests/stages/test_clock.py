@@ -265,6 +265,21 @@ async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk,
     assert len(fake.calls) == 2
 
 
+async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, world):
+    """F61: what it shows is taken, what it does not show is no absence; afterwards two looks are needed as ever."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.jump(HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    assert ((await state_of(desk)).state, (await state_of(desk)).reason) == (State.UNKNOWN, "clock_in_doubt")
+    world.jump(-HOUR)
+    confirm(world)
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.UNKNOWN
+    world.pass_time(MINUTE)
+    await beat(desk, adapters)
+    assert (await state_of(desk)).reason == "absence_shown"
+
+
 async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_expire(open_desk, world):
     """F61: what follows from absence may depend on the instant, so it waits for a clock that is confirmed."""
     desk, fake, adapters = await doubted(open_desk, world)

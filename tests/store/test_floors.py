@@ -78,7 +78,7 @@ async def test_a_doubt_is_about_its_floor(open_desk, world):
     assert (doubt.parcel.floor, doubt.parcel.attempt, doubt.parcel.under) == (1, 2, receipt())
     assert doubt.parcel.baseline.since > START
     found = Published(receipt=receipt("f1"), has_seen_text=True)
-    after = await desk.outbox.learn(doubt, found, RECONCILER, world.clocks())
+    after = await desk.outbox.learn(doubt, found, RECONCILER, world.monotonic())
     assert (after.state, after.floors_done, after.receipt) == (State.DUE, 2, receipt())
 
 
@@ -91,7 +91,7 @@ async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(o
     await desk.rounds.lapse()
     world.pass_time(MINUTE)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    await desk.outbox.learn(doubt, Published(receipt=receipt("f1"), has_seen_text=True), RECONCILER, world.clocks())
+    await desk.outbox.learn(doubt, Published(receipt=receipt("f1"), has_seen_text=True), RECONCILER, world.monotonic())
     await desk.outbox.settle(lease, Published(receipt=receipt("f1")))
     after = await only(desk)
     assert (after.state, after.floors_done) == (State.DUE, 2)
@@ -148,7 +148,7 @@ async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
     world.pass_time(SECOND)
     [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
     assert (doubt.parcel.floor, doubt.delivery.receipt) == (0, receipt("2"))
-    assert (await desk.outbox.learn(doubt, Gone(), RETRACTOR, world.clocks())).state is State.RETRACTED
+    assert (await desk.outbox.learn(doubt, Gone(), RETRACTOR, world.monotonic())).state is State.RETRACTED
 
 
 async def half_done_too(desk):
@@ -185,7 +185,7 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
     await desk.outbox.settle(lease, Submitted(ticket=Ticket(number="7"), look_again_at=world.now()))
     world.pass_time(SECOND)
     [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
-    published = await desk.outbox.learn(doubt, Published(receipt=receipt("f1")), RECONCILER, world.clocks())
+    published = await desk.outbox.learn(doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic())
     assert published.state is State.PUBLISHED
     watches = Watches(desk.books)
     [missed] = await watches.compare("a", [ELSE])

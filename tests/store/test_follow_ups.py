@@ -36,7 +36,7 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     live = await send(desk, LIVE)
     ordered = await desk.outbox.apply(live.id, RetractOrdered(reason="wrong"), WANG)
     assert await desk.outbox.claim(1) == []
-    await desk.outbox.learn(Doubt(delivery=ordered, parcel=None), answer, RETRACTOR, desk.books.world.clocks())
+    await desk.outbox.learn(Doubt(delivery=ordered, parcel=None), answer, RETRACTOR, desk.books.world.monotonic())
     assert len(await desk.outbox.claim(1)) == number
 
 

@@ -372,7 +372,7 @@ async def doubtful(desk):
 async def learn_missing(desk):
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
     return await desk.outbox.learn(
-        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, desk.books.world.clocks()
+        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, desk.books.world.monotonic()
     )
 
 
@@ -409,11 +409,11 @@ async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_
     world.pass_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_out_of_sight=True)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.clocks())
+    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.monotonic())
     seen = Ruled(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
     await desk.outbox.apply(held.id, seen, person("li"))
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.clocks())
+    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.monotonic())
     assert (again.state, again.reason) == (State.HELD, "not_seen")
 
 
@@ -424,7 +424,7 @@ async def looked_in_vain(desk, world, state, by):
         world.pass_time(wait)
         [doubt] = await desk.outbox.doubts([state], 10)
         finding = Unknown(reason="list_too_short", is_out_of_sight=True)
-        after = await desk.outbox.learn(doubt, finding, by, world.clocks())
+        after = await desk.outbox.learn(doubt, finding, by, world.monotonic())
         states.append(after.state)
     return states, after
 
@@ -462,7 +462,7 @@ async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_o
     await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
     world.pass_time(timedelta(hours=1))
     [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.clocks())
+    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.monotonic())
     assert after.state is State.RETRACTING
 
 
@@ -602,7 +602,7 @@ async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(op
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk)
     assert await desk.outbox.next_move() == world.now() + MUCH_LATER
-    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.clocks())
+    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 
@@ -611,7 +611,7 @@ async def test_what_is_to_be_taken_down_keeps_others_back_until_it_is_found(open
     """Once it has its id no list is needed to take it down, so the others go on at once."""
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk, RetractOrdered(reason="wrong"))
-    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.clocks())
+    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
@@ -659,7 +659,9 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
     await desk.outbox.settle(first, Unknown(reason="reset"))
     world.pass_time(desk.books.patience(AccountId("a")).look_first)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
-    await desk.outbox.learn(doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.clocks())
+    await desk.outbox.learn(
+        doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
+    )
     for number in range(1, 7):
         lease, _parcel = await intended(desk)
         await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
@@ -752,7 +754,7 @@ async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong")
     assert [alert.code for alert in await Board(desk.books).alerts()] == ["retracting"]
     [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    await desk.outbox.learn(doubt, Gone(), RETRACTOR, desk.books.world.clocks())
+    await desk.outbox.learn(doubt, Gone(), RETRACTOR, desk.books.world.monotonic())
     assert await Board(desk.books).alerts() == []
 
 
@@ -796,7 +798,7 @@ async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world)
     world.pass_time(SECOND)
     await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
     still = Submitted(ticket=Ticket(number="a"), look_again_at=world.now() + 60 * SECOND)
-    after = await desk.outbox.learn(doubt, still, RECONCILER, world.clocks())
+    after = await desk.outbox.learn(doubt, still, RECONCILER, world.monotonic())
     assert (after.state, after.next_at) == (State.SUBMITTED, world.now())
 
 
@@ -806,6 +808,6 @@ async def test_what_has_ended_is_not_hastened(open_desk):
     await submitted(desk, "a")
     await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
     [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
-    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, desk.books.world.clocks())
+    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, desk.books.world.monotonic())
     assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 0
     assert await only(desk) == before

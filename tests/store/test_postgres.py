@@ -189,7 +189,9 @@ async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
     taken = await asyncio.gather(*(host.outbox.doubts([State.UNKNOWN], 5) for host in hosts))
     assert sorted(map(len, taken)) == [0, 1]
     [doubt] = [item for found in taken for item in found]
-    after = await hosts[0].outbox.learn(doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, world.clocks())
+    after = await hosts[0].outbox.learn(
+        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, world.monotonic()
+    )
     assert (after.state, after.looks) == (State.UNKNOWN, 1)
     world.pass_time(timedelta(hours=1))
     assert len(await hosts[1].outbox.doubts([State.UNKNOWN], 5)) == 1

@@ -110,7 +110,7 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
         receipt = Receipt(remote_id="w1", url="https://wechat.example/1", live_at=NOW)
         await application.outbox.learn(
-            Doubt(delivery=doubt, parcel=None), Published(receipt=receipt), RECONCILER, World().clocks()
+            Doubt(delivery=doubt, parcel=None), Published(receipt=receipt), RECONCILER, World().monotonic()
         )
 
     books(resolve)
@@ -129,7 +129,7 @@ def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, b
 
     async def resolve(application):
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), REFUSED, RECONCILER, World().clocks())
+        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), REFUSED, RECONCILER, World().monotonic())
         await application.rounds.ripen()
         await application.rounds.drop_orphans()
 
@@ -237,7 +237,9 @@ def answered(books):
     def answering(removal):
         async def act(application):
             [delivery] = await application.board.deliveries("refund", states=[State.RETRACTING])
-            await application.outbox.learn(Doubt(delivery=delivery, parcel=None), removal, RETRACTOR, World().clocks())
+            await application.outbox.learn(
+                Doubt(delivery=delivery, parcel=None), removal, RETRACTOR, World().monotonic()
+            )
 
         books(act)
 

@@ -108,7 +108,7 @@ def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, sec
 
     async def resolve(application):
         [doubt] = await application.board.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), LIVE, RECONCILER, World().clocks())
+        await application.outbox.learn(Doubt(delivery=doubt, parcel=None), LIVE, RECONCILER, World().monotonic())
 
     books(resolve)
     assert run("-C", drill, *ORDER).code == 0

@@ -4,16 +4,18 @@ Breaks I7 (F25, F39, F51): the last look that counts is earlier than the attempt
 With `act_late` or `list_late` longer than the deadline, but within the settle time, the post stands there twice (I1).
 """
 
+from datetime import timedelta
+
 from sqlalchemy import RowMapping
 
 from publisher.domain.delivery import Delivery
 from publisher.store.outbox import Outbox
-from publisher.world import Clocks
 
 
-def _has_settled_soon(outbox: Outbox, delivery: Delivery, attempt: RowMapping, asked: Clocks) -> bool:
-    deadline = outbox.books.patience(delivery.account).deadline
-    return attempt["ended_at"] is not None and asked.at > attempt["ended_at"] + deadline
+def _has_settled_soon(outbox: Outbox, delivery: Delivery, attempt: RowMapping, began: float) -> bool:
+    world, deadline = outbox.books.world, outbox.books.patience(delivery.account).deadline
+    began_at = world.now() - timedelta(seconds=world.monotonic() - began)
+    return attempt["ended_at"] is not None and began_at > attempt["ended_at"] + deadline
 
 
 def plant() -> None:
