@@ -183,7 +183,7 @@ class Daemon:
         if mark is not None:
             world = self.application.world
             await world.sleep_until(min(mark.changed_at, world.now()) + REST)
-            if await asyncio.to_thread(_mark_of, self.schedule_file) != mark:
+            if await asyncio.to_thread(_mark_of, self.schedule_file) != mark or not await self._may_plan():
                 return
         self.has_read, self.read_mark = True, mark
         self.first_mark = self.first_mark or mark

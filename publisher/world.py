@@ -176,7 +176,7 @@ class World:
         try:
             there = parsedate_to_datetime(date)
             stated = there.astimezone(UTC) if there.tzinfo else there.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+        except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server sends: the reply still counts
             return
         if reading.at - CLOCK_TOLERANCE <= stated <= began_at + CLOCK_TOLERANCE:
             self.confirm_clock(reading)

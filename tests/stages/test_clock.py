@@ -267,7 +267,7 @@ async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk,
 
 async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, world):
     """F61: what it shows is taken, what it does not show is no absence; afterwards two looks are needed as ever."""
-    desk, fake, adapters = await doubted(open_desk, world)
+    desk, _fake, adapters = await doubted(open_desk, world)
     world.jump(HOUR)
     await run_on(desk, adapters, world, minutes=12)
     assert ((await state_of(desk)).state, (await state_of(desk)).reason) == (State.UNKNOWN, "clock_in_doubt")
