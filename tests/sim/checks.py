@@ -313,7 +313,8 @@ def _was_overtaken(simulation: Simulation, row: Any) -> bool:
         return False
     ended = [written(simulation, one) for one in story(simulation, row) if one["after"] == "expired"]
     same = (one for one in deliveries(simulation) if (one["post"], one["account"]) == (row["post"], row["account"]))
-    return any(row["due_at"] < one["due_at"] <= ended[-1] * 1e6 for one in same if one["label"] != "once")
+    until = (ended[-1] + CLOCK_OFF) * 1e6
+    return any(row["due_at"] < one["due_at"] <= until for one in same if one["label"] != "once")
 
 
 def i9_the_newest_missed_is_made_up_for(simulation: Simulation) -> Iterator[str]:

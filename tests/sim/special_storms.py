@@ -197,9 +197,9 @@ def _play_clock(simulation: Simulation) -> None:
         spoilt = dice.choices([LOST, MADE], [2, 3], k=dice.randint(1, 3))
         simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
     for _ in range(dice.randint(1, 2)):
-        doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending")])
+        doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)])
         simulation.pass_until(lambda doubted=doubted: _standing(simulation, *doubted), 60)
-        simulation.pass_time(dice.uniform(0, 8))
+        simulation.pass_time(0.0 if doubted == ("claimed",) else dice.uniform(0, 8))
         ahead = dice.choice([*AHEAD, *AHEAD, *BEHIND])
         match dice.choice(["boot", "boot", "before a death", "running"]):
             case "boot":

@@ -1,7 +1,7 @@
 """What a list has cut short is taken for another's words: only a text of some length can be like ours.
 
-Breaks I1 (F54): where a call's reply is lost and lists show no more than twenty-odd characters, without the marker, two
-looks count as absence, and a second copy goes out.
+Breaks I1 (F54), I8 and I16: where a call's reply is lost and lists show no more than twenty-odd characters, without the
+marker, two looks count as absence. A second copy goes out; or what is to be taken down counts as gone, and is live.
 """
 
 from collections.abc import Sequence
