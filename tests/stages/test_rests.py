@@ -165,7 +165,7 @@ async def test_f26_f27_a_login_rests_as_long_as_a_limit_says_a_day_at_most(day, 
     now = world.now()
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, world.clocks())
+    after = await day.desk.outbox.learn(doubt, limit, RECONCILER, world.monotonic())
     assert after.next_at >= now + rest
     assert await rests_of(day, "one") == (now + rest,) * 4
 
