@@ -174,9 +174,9 @@ async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_t
     """F26, F15: the answer decides nothing about its delivery, yet the login rests."""
     [doubt] = await day.desk.outbox.doubts([State.UNKNOWN], 5)
     stale = Doubt(delivery=doubt.delivery, parcel=doubt.parcel)
-    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.clocks())
+    await day.desk.outbox.learn(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
     limit = RateLimited(code="often", until=world.now() + REST)
-    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.clocks())
+    after = await day.desk.outbox.learn(stale, limit, RECONCILER, world.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
     assert await rests_of(day, "one") == (world.now() + REST,) * 4
 

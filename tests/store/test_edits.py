@@ -48,7 +48,7 @@ async def show_absent(desk):
         desk.books.world.pass_time(8 * MINUTE)
         for doubt in await desk.outbox.doubts([State.UNKNOWN], 10):
             found = Missing(back_to=START - timedelta(days=1))
-            await desk.outbox.learn(doubt, found, RECONCILER, desk.books.world.clocks())
+            await desk.outbox.learn(doubt, found, RECONCILER, desk.books.world.monotonic())
 
 
 async def standing(desk):
@@ -123,7 +123,7 @@ async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
     desk.books.world.pass_time(MINUTE)
     [doubt, _other] = await desk.outbox.doubts([State.UNKNOWN], 10)
     seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
-    assert (await desk.outbox.learn(doubt, seen, RECONCILER, desk.books.world.clocks())).state is State.PUBLISHED
+    assert (await desk.outbox.learn(doubt, seen, RECONCILER, desk.books.world.monotonic())).state is State.PUBLISHED
     assert [alert.code for alert in await Board(desk.books).alerts()] == ["live_though_edited"]
 
 

@@ -121,7 +121,7 @@ async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
         world.pass_time(MINUTE)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
-    await desk.outbox.learn(doubt, seen, RECONCILER, world.clocks())
+    await desk.outbox.learn(doubt, seen, RECONCILER, world.monotonic())
     for number in (3, 4):
         [lease] = await claim(desk)
         assert isinstance(await desk.outbox.intend(lease), Parcel)

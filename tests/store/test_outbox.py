@@ -644,7 +644,7 @@ async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world,
     if ruling is Ruling.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
             await rule(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
-    unread = await desk.outbox.learn(doubt, Unknown(reason="unreadable"), RECONCILER, world.clocks())
+    unread = await desk.outbox.learn(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
     after = await rule(desk.outbox, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await intended(desk)
