@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping, bindparam, case, func, insert, select, tuple_, update
+from sqlalchemy import RowMapping, and_, bindparam, case, func, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
@@ -30,6 +30,12 @@ _END = (
         ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
         ended_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.ended_confirmed),
     )
+)
+_KNOWS_MORE = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == Unknown.__name__)
+"""A call that provably never began gives up later, and knows nothing: the proof stays."""
+_END_TOLD = _END.values(
+    outcome=case((_KNOWS_MORE, ATTEMPT.c.outcome), else_=bindparam("kind")),
+    detail=case((_KNOWS_MORE, ATTEMPT.c.detail), else_=bindparam("said")),
 )
 
 
@@ -153,7 +159,7 @@ def owned_elsewhere(unit: Unit, answers: Sequence[tuple[Delivery, A]]) -> list[A
 def end_attempts(
     unit: Unit, at: datetime, ended: Sequence[tuple[DeliveryId, int, Answer | None]], *, is_confirmed: bool
 ) -> None:
-    """Write down that attempts are over, and how, where that is known; the first end of each counts.
+    """Write down that attempts are over, and how, where that is known; the first instant of each counts.
 
     An attempt is named by its delivery and its epoch. `is_confirmed` says whether the clock was when it gave `at`.
     """
@@ -164,9 +170,10 @@ def end_attempts(
             untold.append(row)
         else:
             written = write_answer(answer)
-            told.append({**row, "outcome": written["kind"], "detail": written["detail"]})
-    for rows in filter(None, (told, untold)):
-        unit.connection.execute(_END, rows)
+            told.append({**row, "kind": written["kind"], "said": written["detail"]})
+    for statement, rows in ((_END_TOLD, told), (_END, untold)):
+        if rows:
+            unit.connection.execute(statement, rows)
 
 
 def write_look(unit: Unit, delivery: DeliveryId, attempt: int, at: datetime, finding: Finding) -> None:

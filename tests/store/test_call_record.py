@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.delivery import State
-from publisher.domain.outcome import NotSent
+from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.rendition import DeliveryId
 from publisher.store.board import Board
 from publisher.store.call_record import MAX_BYTES, CallRecord
-from publisher.store.rows import ATTEMPT
+from publisher.store.rows import ATTEMPT, read_answer
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
@@ -120,6 +120,22 @@ async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_
     assert await desk.rounds.lapse() == 1
     [delivery] = await Board(desk.books).deliveries()
     assert delivery.state is State.DUE
+
+
+async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(open_desk, path, world):
+    """Whoever gives such a call up afterwards knows less than the record: it never began, so no doubt was skipped."""
+    desk = await open_desk(calls=record_of(path))
+    await desk.rounds.lapse_own()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(10)
+    await desk.outbox.intend(lease)
+    world.pass_time(timedelta(minutes=2))
+    assert await desk.rounds.lapse() == 1
+    assert (await desk.outbox.settle(lease, Unknown(reason="timeout"))).state is State.DUE
+    ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
+    [(outcome, detail)] = await desk.books.database.read(lambda connection: connection.execute(ended).all())
+    assert read_answer(outcome, detail) == NotSent(reason="never_began")
 
 
 def test_f82_a_record_that_cannot_be_written_leaves_no_older_one_behind(path):
