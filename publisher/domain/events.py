@@ -81,11 +81,13 @@ class LeaseLapsed:
     """The worker is gone, or so slow that it counts as gone.
 
     `has_begun` is False only where it is proven that no byte of the creating call has left. `is_alone` is False where
-    other deliveries with which a worker has died before ended with it: it need not be what killed this one.
+    other deliveries with which a worker has died before ended with it: it need not be what killed this one. `is_dead`
+    is False where the worker itself says so: it could not write to its database or journal in time.
     """
 
     has_begun: bool = True
     is_alone: bool = True
+    is_dead: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,6 +184,8 @@ def _released(delivery: Delivery, event: Released, moment: Moment) -> Delivery:
 
 def _claim_lapsed(delivery: Delivery, event: LeaseLapsed, moment: Moment) -> Delivery:
     """Try it again a little later than what died with it: what kills its worker then dies with little besides."""
+    if not event.is_dead:
+        return _back_to_waiting(delivery, State.DUE, None, moment)
     lapsed = replace(delivery, deaths=delivery.deaths + 1)
     if lapsed.deaths >= MOST_DEATHS and event.is_alone and lapsed.desired not in UNWANTED:
         return _held(lapsed, HoldReason.POISON)
@@ -195,7 +197,7 @@ def _call_lapsed(delivery: Delivery, event: LeaseLapsed, moment: Moment) -> Deli
     """Doubt a call that may have begun; one that provably has not leaves no doubt, and is tried again."""
     if not event.has_begun:
         return _claim_lapsed(delivery, event, moment)
-    return _doubt(replace(delivery, deaths=delivery.deaths + 1), "worker_gone", moment)
+    return _doubt(replace(delivery, deaths=delivery.deaths + event.is_dead), "worker_gone", moment)
 
 
 def _cancelled(delivery: Delivery, event: Withdrawn, moment: Moment) -> Delivery:
@@ -277,7 +279,11 @@ def _busy(delivery: Delivery, event: Busy, moment: Moment) -> Delivery:
 
 
 def _not_sent(delivery: Delivery, event: NotSent, moment: Moment) -> Delivery:
-    return _retry(delivery, event.reason, None, moment)
+    """Try again; what was tried in time is not late, so the time for the first call starts again with the next try."""
+    waiting = _retry(delivery, event.reason, None, moment)
+    if waiting.last_first_call_at is None or waiting.next_at is None:
+        return waiting
+    return replace(waiting, last_first_call_at=max(waiting.last_first_call_at, waiting.next_at + waiting.max_late))
 
 
 def _sign_in_refused(delivery: Delivery, event: CredentialExpired, moment: Moment) -> Delivery:

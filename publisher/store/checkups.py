@@ -14,6 +14,7 @@ from publisher.domain.quota import DAY
 from publisher.domain.retry_after import LONGEST_REST
 from publisher.store.books import Books
 from publisher.store.breaker import hear_probe
+from publisher.store.conditions import spends_quota
 from publisher.store.engine import Unit
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.modes import modes_in_force
@@ -134,7 +135,7 @@ class Checkups:
         rows = {row.login: row for row in connection.execute(select(HEALTH))}
         sent = (
             select(ATTEMPT.c.login, func.count().label("number"))
-            .where(ATTEMPT.c.intended_at > since, ATTEMPT.c.floor == 0)
+            .where(ATTEMPT.c.intended_at > since, spends_quota())
             .group_by(ATTEMPT.c.login)
         )
         seen = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)

@@ -8,8 +8,9 @@ from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, 
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import Desired, State
+from publisher.domain.outcome import NotSent
 from publisher.domain.post import ONCE
-from publisher.store.rows import ALERT, DELIVERY, LOGIN, MODE, PAUSE
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE, PAUSE
 
 
 def stands(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
@@ -115,6 +116,18 @@ def is_in_scope(row: Any, scope: str) -> ColumnElement[bool]:  # noqa: ANN401 # 
     kind, _, name = scope.partition(":")
     columns = {"platform": row.c.platform, "account": row.c.account, "post": row.c.post}
     return columns[kind] == name if kind in columns else literal(scope == "all")
+
+
+def spends_quota() -> ColumnElement[bool]:
+    """True for an attempt that counts against its login's quota.
+
+    Neither a further floor does, nor a post that a person makes, nor a call that never left.
+    """
+    return and_(
+        ATTEMPT.c.floor == literal_column("0"),
+        ~ATTEMPT.c.is_by_hand,
+        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != literal_column(f"'{NotSent.__name__}'", String)),
+    )
 
 
 def is_resting(now: datetime) -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from publisher.store.connection import (
 from publisher.store.journal import Intent, Journal
 from publisher.store.rows import STAMP
 from publisher.store.sealing import append_entries
-from publisher.store.trouble import BUSY, trouble_of
+from publisher.store.trouble import BUSY, JOURNAL_REFUSES, trouble_of
 from publisher.world import World
 
 S = TypeVar("S")
@@ -44,6 +44,17 @@ MOVED = "moved"
 TURNS = 5
 """For so many turns of the loop the next commit waits. That is what a call needs to connect and to say its first word,
 which the next group's transaction would hold up."""
+
+
+class UnannouncedError(PublisherError):
+    """An intent may be committed, but the journal has refused its line: its call may not begin.
+
+    `result` is what the operation gives, which shares its transaction with others.
+    """
+
+    def __init__(self, result: object, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.result, self.__cause__ = result, cause
 
 
 class OvertakenError(PublisherError):
@@ -190,7 +201,9 @@ class Database:
                 await asyncio.sleep(0)
 
     def _note_trouble(self, answer: object) -> None:
-        if isinstance(answer, Exception) and (trouble := trouble_of(answer)):
+        if isinstance(answer, UnannouncedError):
+            self.troubles.add(JOURNAL_REFUSES)
+        elif isinstance(answer, Exception) and (trouble := trouble_of(answer)):
             self.troubles.add(trouble)
 
     def _commit(
@@ -212,8 +225,11 @@ class Database:
             if (isinstance(error, OvertakenError) or is_clash(error)) and repeats:
                 return self._commit(orders, repeats - 1, outage)
             return [(orders[0], error)]
-        trouble = self._announce(intents)
-        return [(order, trouble if announces and trouble else result) for order, result, announces in answers]
+        refusal = self._announce(intents)
+        return [
+            (order, UnannouncedError(result, refusal) if announces and refusal else result)
+            for order, result, announces in answers
+        ]
 
     def _transact(self, orders: Sequence[_Order]) -> tuple[list[tuple[_Order, Any, bool]], list[Intent]]:
         """Give each order's result, and whether it hangs on an intent that is still to be journalled."""
@@ -245,7 +261,7 @@ class Database:
         return answers, intents
 
     def _announce(self, intents: Sequence[Intent]) -> Exception | None:
-        """Journal what is committed; when the disk refuses, those intents are in doubt and no call may start."""
+        """Journal what is committed; when the disk refuses, no call of those intents may start."""
         if not intents or self.journal is None:
             return None
         try:

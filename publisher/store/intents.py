@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func,
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State
 from publisher.domain.events import DELIVERER, Event, ExpiryPassed, IntentWritten, Released, Stopped
-from publisher.domain.outcome import HoldReason, NotSent
+from publisher.domain.outcome import HoldReason
 from publisher.domain.quota import DAY, Quota
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.store.books import KEPT_BY_DOUBT, Books, Change, excuse_kept
-from publisher.store.conditions import is_late, is_superseded, may_call, ordered_mode, stands
+from publisher.store.conditions import is_late, is_superseded, may_call, ordered_mode, spends_quota, stands
 from publisher.store.engine import Unit
 from publisher.store.home import is_at_home
 from publisher.store.journal import Intent
@@ -73,8 +73,7 @@ _NEWEST = (
 _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
     ATTEMPT.c.intended_at > bindparam("since"),
-    ATTEMPT.c.floor == 0,
-    or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != NotSent.__name__),
+    spends_quota(),
 )
 _COUNTS = (
     select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
@@ -255,6 +254,7 @@ def _attempt_row(books: Books, item: _Ready) -> dict[str, object]:
         "since": attempt.since,
         "intended_at": attempt.intended_at,
         "floor": attempt.floor,
+        "is_by_hand": item.parcel.is_by_hand,
     }
 
 

@@ -50,6 +50,10 @@ class Contents:
     kept_since: datetime | None = None
 
 
+_TRIAL = b" " * 4096
+"""What is written and cut off again, to see whether a journal that has refused a line takes one now."""
+
+
 class Journal:
     """Appends intents to a file; a line is on disk when `append` returns. `last` is the newest line."""
 
@@ -60,6 +64,7 @@ class Journal:
         self._file = _open(path)
         self._turn = threading.Lock()
         self._is_mended = False
+        self._has_refused = False
 
     def append(self, intents: Sequence[Intent]) -> None:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
@@ -71,8 +76,25 @@ class Journal:
                 os.fdatasync(self._file.fileno())
             except OSError:
                 self._is_mended = False
+                self._has_refused = True
                 raise
         self.last = intents[-1]
+
+    def can_append(self) -> bool:
+        """Return whether lines can be written; after a refusal this is tried anew each time, until it works."""
+        with self._turn:
+            if self._has_refused:
+                try:
+                    self._mend()
+                    end = self._file.seek(0, os.SEEK_END)
+                    _write_all(self._file, _TRIAL)
+                    os.fdatasync(self._file.fileno())
+                    self._file.truncate(end)
+                except OSError:
+                    self._is_mended = False  # what the trial has left has no line's end, and is cut like a torn line
+                    return False
+                self._has_refused = False
+        return True
 
     def _mend(self) -> None:
         """Cut what a death or a full disk has left torn, and let the file's name be on disk before its lines are.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
@@ -45,7 +45,7 @@ from publisher.store.breaker import is_puzzling, trip
 from publisher.store.claims import HORIZON, choose, is_begun, may_start
 from publisher.store.conditions import may_call, ordered_mode, stands
 from publisher.store.connection import CommitUnknownError, is_lost
-from publisher.store.engine import Unit
+from publisher.store.engine import UnannouncedError, Unit
 from publisher.store.intents import Declined, announce, give_rests_back
 from publisher.store.ledger import (
     READ,
@@ -120,7 +120,8 @@ class Outbox:
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
         now = self.books.world.confirmed_now()
-        if now is None or not is_ready(self.books, unit):
+        journal = self.books.database.journal
+        if now is None or not is_ready(self.books, unit) or (journal and not journal.can_append()):
             return []
         changes = [self._taking(delivery, now) for delivery in choose(self.books, unit, limit)]
         leases = [
@@ -163,8 +164,17 @@ class Outbox:
         return min(ready, default=None)
 
     async def intend(self, lease: Lease) -> Parcel | Declined:
-        """Announce the call, durably, if every guard agrees; else give the lease back or end the delivery."""
-        answer = await self.books.database.write_together(self._announce, lease)
+        """Announce the call, durably, if every guard agrees; else give the lease back or end the delivery.
+
+        Where the journal refuses its line, the call is over before it began, and so is its attempt.
+        """
+        try:
+            answer = await self.books.database.write_together(self._announce, lease)
+        except UnannouncedError as error:
+            if isinstance(error.result, Parcel):
+                await self.settle(lease, NotSent(reason="not_journalled"))
+                return Declined(guard="journal")
+            answer = cast("Declined", error.result)
         if isinstance(answer, Declined):
             self.books.put_down(lease.delivery, lease.epoch)
         return answer

@@ -157,7 +157,7 @@ class Rounds:
             return None
         hand = self.books.hands.get(delivery.id)
         is_ours = hand is not None and hand.epoch == delivery.epoch
-        return self._left_behind(delivery) if is_ours else LeaseLapsed()
+        return replace(self._left_behind(delivery), is_dead=False) if is_ours else LeaseLapsed()
 
     async def redate(self) -> int:
         """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.

@@ -212,7 +212,8 @@ class DeliveryRow(SQLModel, table=True):
 class AttemptRow(SQLModel, table=True):
     """Intents: each row was committed before its call began. `floor` is which floor of the text it was for.
 
-    `ended_confirmed` says that the clock was confirmed when `ended_at` was written.
+    `ended_confirmed` says that the clock was confirmed when `ended_at` was written. With `is_by_hand` a person
+    was asked to post it, and no call was made.
     """
 
     __tablename__: ClassVar[str] = "attempt"
@@ -237,6 +238,7 @@ class AttemptRow(SQLModel, table=True):
     outcome: str | None = None
     detail: str | None = Field(default=None, sa_type=Text)
     floor: int = Field(default=0, sa_column_kwargs=ZERO)
+    is_by_hand: bool = Field(default=False, sa_column_kwargs=FALSE)
 
 
 class LookRow(SQLModel, table=True):

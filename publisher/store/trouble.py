@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 BUSY = "database_busy"
 FULL = "disk_full"
+JOURNAL_REFUSES = "journal_refuses"
 _SQLITE = {sqlite3.SQLITE_BUSY: BUSY, sqlite3.SQLITE_LOCKED: BUSY, sqlite3.SQLITE_FULL: FULL}
 _POSTGRES = {"55P03": BUSY, "53100": FULL}
 _SYSTEM = {errno.ENOSPC: FULL, errno.EDQUOT: FULL}

@@ -235,6 +235,13 @@ def test_f89_an_answered_call_clears_the_deaths():
         assert after(in_state(State.SENDING, deaths=1), outcome).deaths == 0
 
 
+@pytest.mark.parametrize("state", [State.CLAIMED, State.SENDING])
+def test_f82_what_a_living_worker_could_not_write_is_no_death(state):
+    """It is due again at once, however often that happens."""
+    again = after(in_state(state, deaths=MOST_DEATHS - 1), LeaseLapsed(has_begun=False, is_dead=False))
+    assert (again.state, again.deaths, again.next_at) == (State.DUE, MOST_DEATHS - 1, None)
+
+
 def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
     """The delivery is due again, is not late for it, and has not used up its second call."""
     announced = in_state(State.SENDING, last_first_call_at=NOW + MINUTE)
@@ -492,13 +499,21 @@ def test_f63_only_a_first_call_can_be_too_late():
     claimed = after(in_state(State.DUE, last_first_call_at=latest), Claimed())
     assert claimed.last_first_call_at == latest
     sending = after(claimed, IntentWritten())
-    assert after(sending, NotSent(reason="dns")).last_first_call_at == latest
+    assert after(sending, LeaseLapsed(has_begun=False)).last_first_call_at == latest
     for outcome in (Busy(code="busy", reason=""), Unknown(reason="timeout"), Published(receipt=RECEIPT), LeaseLapsed()):
         assert after(sending, outcome).last_first_call_at is None
     assert (
         after(in_state(State.HELD, last_first_call_at=latest), Ruled(to=State.DUE, reason="go")).last_first_call_at
         is None
     )
+
+
+def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning():
+    """After a call that never left the time for the first call starts again, with the next try."""
+    tried = after(in_state(State.SENDING, last_first_call_at=NOW, max_late=MINUTE), NotSent(reason="dns"))
+    assert tried.next_at is not None
+    assert tried.last_first_call_at == tried.next_at + MINUTE
+    assert after(in_state(State.SENDING, last_first_call_at=None), NotSent(reason="dns")).last_first_call_at is None
 
 
 def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():

@@ -14,12 +14,14 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.outcome import RateLimited, Sighting, Submitted, Ticket, Unknown
 from publisher.domain.post import PostId
+from publisher.domain.quota import Quota
 from publisher.domain.task import task_of
 from publisher.keeping import keep
 from publisher.reconciling import reconcile_due
 from publisher.retracting import retract_due
 from publisher.reviewing import Ruling, person, rule
 from publisher.store.board import Board
+from publisher.store.checkups import Checkups
 from publisher.store.modes import Modes
 from publisher.store.orders import Orders
 from publisher.store.parcels import last_parcels
@@ -311,6 +313,23 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_desk, wo
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=15)
     assert (len(scene.fake.calls), len(await scene.tasks.open()), (await scene.now()).attempts) == (1, 1, 2)
+
+
+async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
+    """F44: a day's posts by hand leave the account's own calls to publisher, as soon as it posts there again."""
+    quota = Quota(gap=timedelta(minutes=1), per_hour=1, per_day=1)
+    terms = replace(settled_as(Mode.ASSISTED), quota=quota)
+    scene = Scene(await open_desk(terms), world)
+    await file_posts(scene.desk.registry, post_of("p", ["a"], START, expires_at=DAY))
+    await scene.beat()
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.beat()
+    await scene.switch(Mode.API)
+    await file_posts(scene.desk.registry, post_of("q", ["a"], START, expires_at=DAY))
+    await scene.run_on(minutes=2)
+    [checkup] = await Checkups(scene.desk.books).all()
+    assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 
 async def test_a_call_in_preparation_does_not_start_after_the_switch(open_desk, world):

@@ -48,6 +48,18 @@ def test_f82_a_disk_that_fills_within_a_line_leaves_no_damage(journal):
     assert (numbers(journal), read_journal(journal.path).damaged) == ([1, 3], [])
 
 
+def test_f82_after_a_refusal_the_journal_says_when_lines_can_be_written_again(journal):
+    """F82: that is tried by a line's worth of nothing, which leaves no trace."""
+    with room_for(journal.path.stat().st_size + ROOM):
+        with pytest.raises(OSError, match="large"):
+            journal.append([line(2)])
+        assert [journal.can_append(), journal.can_append()] == [False, False]
+    assert journal.can_append()
+    assert (numbers(journal), read_journal(journal.path).damaged) == ([1], [])
+    journal.append([line(3)])
+    assert (numbers(journal), read_journal(journal.path).damaged) == ([1, 3], [])
+
+
 class Meanwhile(frozenset):
     """Lines to be left out; a call is announced as soon as somebody asks which."""
 

@@ -70,6 +70,26 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world)
     assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
 
 
+async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
+    """What was tried in time goes when the network is back; what nobody tried meanwhile is late as ever."""
+    desk = await open_desk()
+    late = timedelta(minutes=30)
+    await file_posts(desk.registry, *(replace(post_of(name, ["a"], START), max_late=late) for name in ("p", "q")))
+    for _ in range(120):
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.intend(lease), Parcel)
+            await desk.outbox.settle(lease, NotSent(reason="dns_failed"))
+        world.pass_time(MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} <= {State.RETRY_WAIT, State.DUE}
+    for _ in range(40):
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.intend(lease), Parcel)
+            receipt = replace(LIVE.receipt, remote_id=str(lease.delivery))
+            await desk.outbox.settle(lease, Published(receipt=receipt))
+        world.pass_time(MINUTE)
+    assert await states(desk) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
+
+
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
     """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
     desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))

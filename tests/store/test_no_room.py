@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, select
@@ -22,7 +23,7 @@ from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
 from publisher.store.rows import ATTEMPT
 from publisher.store.setup import prepare
-from publisher.store.trouble import BUSY, FULL
+from publisher.store.trouble import BUSY, FULL, JOURNAL_REFUSES
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, FakeAdapter
 from tests.conftest import Desk
@@ -137,6 +138,51 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     world.pass_time(DEATH_SPREAD)
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [FULL])
+
+
+def write_to(journal, path):
+    """Let a journal's lines go to another file."""
+    journal._file.close()
+    journal._file = path.open("ab", buffering=0)
+
+
+async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(desk, world):
+    """F82: after half an hour all that was due goes out, once; meanwhile no more is claimed than was at the first."""
+    posts = [post_of(f"p{number}", ["a"], START) for number in range(5)]
+    await file_posts(desk.registry, *posts)
+    fake, journal = FakeAdapter(now=world.now), desk.books.database.journal
+    write_to(journal, Path("/dev/full"))
+    alarms = Alarms(desk.books)
+
+    async def beat():
+        await keep(desk.rounds)
+        await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await heed(alarms)
+        world.pass_time(timedelta(minutes=1))
+
+    for _ in range(30):
+        await beat()
+    assert (await attempts(desk), fake.calls, await told(desk)) == (1, [], [JOURNAL_REFUSES])
+    write_to(journal, journal.path)
+    for _ in range(10):
+        await beat()
+    states = [delivery.state for delivery in await Board(desk.books).deliveries()]
+    assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
+
+
+async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk, world):
+    """F81, F82: claims whose intent the database refuses again and again are not held as if they killed the daemon."""
+    fake = FakeAdapter(now=world.now)
+    for _ in range(3):
+        [lease] = await desk.outbox.claim(1)
+        await disk.fill(desk.books)
+        with pytest.raises(DatabaseError, match="full"):
+            await desk.outbox.intend(lease)
+        disk.pages = disk.PLENTY
+        world.pass_time(desk.books.patience("a").lease)
+        await keep(desk.rounds)
+    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
 async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
