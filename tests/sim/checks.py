@@ -45,6 +45,8 @@ RECOVERY = 900.0
 """Seconds after an outage within which what is due has been tried again."""
 TOLD_WITHIN = 60.0
 HOUR = 3600.0
+GAPS = frozenset({"died", "down", "frozen", "clock", "pause"})
+"""What happens to a daemon between two tries, so that the next one may be too late."""
 ROOMY = 100
 """So many calls in an hour are never too few for a run."""
 STEPS: Mapping[str, set[str]] = {
@@ -206,11 +208,22 @@ def i6_only_in_its_window(simulation: Simulation) -> Iterator[str]:
 
 
 def _kept_back(simulation: Simulation, row: Any, since: float, until: float) -> bool:
-    """Whether a person let it go so late, or limits or a doubt on its login kept it back meanwhile."""
+    """Whether a person let it go so late, or limits, a doubt on its login or the way there kept it back meanwhile."""
+    if any(begun(simulation, one) < until for one in _unsent(simulation, row)):
+        return True
     on_login = simulation.rows("SELECT * FROM attempt WHERE login = ?", row["login"])
     limited = [one for one in on_login if one["outcome"] not in ("NotSent", "Published", "Submitted")]
     is_limited = simulation.shape.per_hour < ROOMY or any(begun(simulation, one) < until for one in limited)
     return is_limited or is_ruled(simulation, row) or since < EPOCH
+
+
+def _unsent(simulation: Simulation, row: Any) -> list[Any]:
+    """Give the attempts whose call never left, although nobody died over it."""
+    return [
+        one
+        for one in attempts(simulation, row["id"])
+        if one["outcome"] == "NotSent" and json.loads(one["detail"])["reason"] != "never_began"
+    ]
 
 
 def i6_only_the_newest_missed(simulation: Simulation) -> Iterator[str]:
@@ -315,6 +328,31 @@ def _was_overtaken(simulation: Simulation, row: Any) -> bool:
     same = (one for one in deliveries(simulation) if (one["post"], one["account"]) == (row["post"], row["account"]))
     until = (ended[-1] + CLOCK_OFF) * 1e6
     return any(row["due_at"] < one["due_at"] <= until for one in same if one["label"] != "once")
+
+
+def i9_an_outage_makes_nobody_late(simulation: Simulation) -> Iterator[str]:
+    """What was tried in time, and found no way there, is not too late for that as long as the daemon lives.
+
+    While the machine cannot write its journal nothing is tried: that is as if no daemon ran.
+    """
+    for row in deliveries(simulation):
+        tries = [one for one in _unsent(simulation, row) if json.loads(one["detail"])["reason"] != "not_journalled"]
+        tried = [begun(simulation, one) for one in tries]
+        ended = [written(simulation, one) for one in story(simulation, row) if one["after"] == "expired"]
+        if row["reason"] != "too_late" or not tried or not ended:
+            continue
+        if not any(tried[0] < EPOCH + told.at < ended[-1] for told in simulation.told if told.what in GAPS):
+            yield f"{name_of(row)} was tried in time, and expired as too late"
+
+
+def i9_what_is_held_for_deaths_has_seen_them(simulation: Simulation) -> Iterator[str]:
+    """Only what a daemon has died over, twice, is held as its killer."""
+    died = [EPOCH + told.at for told in simulation.told if told.what == "died"]
+    for row in deliveries(simulation):
+        for entry in story(simulation, row):
+            is_blamed = entry["after"] == "held" and json.loads(entry["detail"]).get("reason") == "poison"
+            if is_blamed and sum(at < written(simulation, entry) for at in died) < 2:
+                yield f"{name_of(row)} is held for deaths that never were"
 
 
 def i9_the_newest_missed_is_made_up_for(simulation: Simulation) -> Iterator[str]:
@@ -524,6 +562,8 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("I7", i7_unknown_is_never_retried_blind),
     ("I8", i8_published_is_true),
     ("I9", i9_no_loss),
+    ("I9", i9_an_outage_makes_nobody_late),
+    ("I9", i9_what_is_held_for_deaths_has_seen_them),
     ("I9", i9_the_newest_missed_is_made_up_for),
     ("I10", i10_trouble_is_told),
     ("I12", i12_legal_steps_only),

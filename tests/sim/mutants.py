@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import bindparam, func, select
+
 from adapters.wechat import reading
 from adapters.weibo import timeline
 from publisher import reconciling
 from publisher.contract import Adapter
 from publisher.domain import events, lifecycle, quota
-from publisher.domain.delivery import Attempt, Delivery, Look, State
+from publisher.domain.delivery import Attempt, Delivery, Lease, Look, State
 from publisher.domain.likeness import TELLING
 from publisher.domain.outcome import Finding, Missing, Published, Receipt, Unknown
 from publisher.domain.post import ONCE
 from publisher.domain.rendition import Marker, Parcel
-from publisher.store import engine, registry
+from publisher.store import engine, intents, journal, registry, rounds
 from publisher.store import outbox as books
+from publisher.store.rows import ATTEMPT
 from publisher.wiring import application
 from publisher.world import World
 from tests.sim.machinery import replaced
@@ -131,6 +134,35 @@ def all_missed_are_sent() -> AbstractContextManager[None]:
     return replaced(registry, "_delivery_row", delivery_row)
 
 
+def what_never_left_counts() -> AbstractContextManager[None]:
+    """A call that never left spends the quota like any other."""
+    day = (ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
+    counts = select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
+    recent = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).order_by(ATTEMPT.c.intended_at.desc())
+    stack = contextlib.ExitStack()
+    stack.enter_context(replaced(intents, "_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login)))
+    stack.enter_context(replaced(intents, "_RECENT", recent.where(*day)))
+    return stack
+
+
+@contextlib.contextmanager
+def an_unjournalled_call_lapses() -> Iterator[None]:
+    """What the journal has refused is left to itself, and its lease ends as if the daemon had died over it."""
+
+    async def intend(outbox: books.Outbox, lease: Lease) -> Parcel | intents.Declined:
+        return await outbox.books.database.write_together(outbox._announce, lease)
+
+    kept = rounds.Rounds._lapsed
+
+    def lapsed(its: rounds.Rounds, delivery: Delivery) -> events.LeaseLapsed | None:
+        event = kept(its, delivery)
+        return event and replace(event, is_dead=True)
+
+    with replaced(books.Outbox, "intend", intend), replaced(rounds.Rounds, "_lapsed", lapsed):
+        with replaced(journal.Journal, "can_append", lambda _journal: True):
+            yield
+
+
 def any_clock_is_believed() -> AbstractContextManager[None]:
     """The wall clock is taken as it is."""
     return replaced(World, "is_clock_confirmed", lambda _world: True)
@@ -158,6 +190,8 @@ MUTANTS: Mapping[str, Mutant] = {
         plant=nobody_is_asked_at_the_first_byte, promises=frozenset({"I6", "I14", "I16"}), storm="slow"
     ),
     "all_missed_are_sent": Mutant(plant=all_missed_are_sent, promises=frozenset({"I6"}), storm="outage"),
+    "what_never_left_counts": Mutant(plant=what_never_left_counts, promises=frozenset({"I9"}), storm="outage"),
+    "an_unjournalled_call_lapses": Mutant(plant=an_unjournalled_call_lapses, promises=frozenset({"I9"}), storm="full"),
     "any_clock_is_believed": Mutant(
         plant=any_clock_is_believed, promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock"
     ),

@@ -1,12 +1,16 @@
-"""Seven storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
+"""Eight storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from io import FileIO
 from random import Random
 
 from publisher.simulator.faults import Fault
+from publisher.store import journal
 from tests.sim.loop import dice_for
+from tests.sim.machinery import replaced
 from tests.sim.past import grow
 from tests.sim.platforms import EPOCH, LATE
 from tests.sim.simulation import Shape, Simulation, opened
@@ -169,6 +173,39 @@ def _play_outage(simulation: Simulation) -> None:
     simulation.pace = dice.uniform(20, 40)
     simulation.pass_time(length)
     simulation.pace = simulation.shape.pace
+
+
+# --- a journal that cannot be written ---
+
+
+def _draw_full(dice: Random) -> Shape:
+    shape = _shape(dice, storm=dice.uniform(2400, 4200), pace=(2.0, 4.0))
+    shape.create = dice.choice([0.0, 0.0, 0.2])
+    return shape
+
+
+def _full_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(3, 6), within=(5, shape.storm - 600))
+    for entry in entries:
+        entry.max_late = dice.choice(["6h", "10m"])
+    return entries
+
+
+def _play_full(simulation: Simulation) -> None:
+    """Let the disk of the journal fill in the middle of a line, for up to forty minutes, and have room again."""
+    dice = simulation.dice
+
+    def take_a_part(file: FileIO, data: bytes) -> None:
+        file.write(data[: dice.randrange(len(data))])
+        raise OSError(errno.ENOSPC, "no room")
+
+    simulation.pass_time(dice.uniform(0, 60))
+    for _ in range(dice.randint(1, 2)):
+        with replaced(journal, "_write_all", take_a_part):
+            simulation.pace = dice.uniform(8, 16)
+            simulation.pass_time(dice.uniform(600, 2400))
+        simulation.pace = simulation.shape.pace
+        simulation.pass_time(dice.uniform(60, 300))
 
 
 # --- a clock that is wrong ---
@@ -386,6 +423,7 @@ STORMS: Mapping[str, Storm] = {
     "edits": Storm(draw=_draw_edits, entries=_edit_entries, play=_play_edits),
     "slow": Storm(draw=_draw_slow, entries=_slow_entries, play=_play_slow),
     "outage": Storm(draw=_draw_outage, entries=_outage_entries, play=_play_outage),
+    "full": Storm(draw=_draw_full, entries=_full_entries, play=_play_full),
     "lists": Storm(draw=_draw_lists, entries=_list_entries, play=_play_lists),
     "repeats": Storm(draw=_draw_repeats, entries=_repeat_entries, play=_play_repeats),
     "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
