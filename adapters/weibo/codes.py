@@ -13,7 +13,7 @@ class Kind(StrEnum):
     REFUSED = "refused"  # the words or the picture; an edit is needed
     NEXT_HOUR = "next_hour"  # a window of the rate limit is full; windows end on the full hour
     REST = "rest"  # the account has said too much; rest an hour
-    BUSY = "busy"  # nothing was done; come back
+    BUSY = "busy"  # asks to try again by its own words; names such as "busy" alone prove nothing
     SIGN_IN = "sign_in"
     ACCOUNT = "account"
     PERMISSION = "permission"
@@ -39,14 +39,14 @@ _ARTICLE = "wiki Toutiao/api"
 
 CODES: Mapping[int, Code] = {
     10001: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
-    10002: Code(Kind.BUSY, _WIKI, "2026-11-24"),
+    10002: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
     10003: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
     10004: Code(Kind.ACCOUNT, _WIKI, "2026-11-24"),
     10005: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     10006: Code(Kind.SIGN_IN, _WIKI, "2026-11-24"),
     10007: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
     10008: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
-    10009: Code(Kind.BUSY, _WIKI, "2026-11-24"),
+    10009: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
     10010: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
     10011: Code(Kind.DOUBT, _WIKI, "2026-11-24"),
     10012: Code(Kind.PERMISSION, _WIKI, "2026-11-24"),
@@ -60,7 +60,7 @@ CODES: Mapping[int, Code] = {
     10022: Code(Kind.NEXT_HOUR, _WIKI, "2026-11-24"),
     10023: Code(Kind.NEXT_HOUR, _WIKI, "2026-11-24"),
     10024: Code(Kind.NEXT_HOUR, _WIKI, "2026-11-24"),
-    10025: Code(Kind.BUSY, _CLIENTS, "2026-11-24"),
+    10025: Code(Kind.DOUBT, _CLIENTS, "2026-11-24"),
     11001: Code(Kind.REST, _ARTICLE, "2026-11-25"),
     11002: Code(Kind.DOUBT, _ARTICLE, "2026-11-25"),
     11003: Code(Kind.DOUBT, _ARTICLE, "2026-11-25"),
@@ -123,7 +123,7 @@ CODES: Mapping[int, Code] = {
     21328: Code(Kind.PERMISSION, _OAUTH, "2026-11-24"),
     21329: Code(Kind.PERMISSION, _OAUTH, "2026-11-24"),
     21330: Code(Kind.SIGN_IN, _OAUTH, "2026-11-24"),
-    21331: Code(Kind.BUSY, _OAUTH, "2026-11-24"),
+    21331: Code(Kind.DOUBT, _OAUTH, "2026-11-24"),
     21332: Code(Kind.SIGN_IN, _CLIENTS, "2026-11-24"),
     21337: Code(Kind.PERMISSION, _CLIENTS, "2026-11-24"),
     21405: Code(Kind.DOUBT, _CLIENTS, "2026-11-24"),

@@ -28,7 +28,7 @@ SLOWER = 2.5
 """Seconds: later than any call's deadline."""
 RETRY_AFTER = 3
 """Seconds for which every 429 of a campaign asks; the judge holds the next call against it."""
-BUSY = {"weibo": 10009, "wechat": 45011, "tieba": 2230204}
+BUSY = {"weibo": 20014, "wechat": 45011, "tieba": 2230204}
 REFUSED = {"weibo": 20020, "wechat": 45003, "tieba": 232000}
 UNLISTED = 987654
 

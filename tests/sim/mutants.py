@@ -158,9 +158,12 @@ def an_unjournalled_call_lapses() -> Iterator[None]:
         event = kept(its, delivery)
         return event and replace(event, is_dead=True)
 
-    with replaced(books.Outbox, "intend", intend), replaced(rounds.Rounds, "_lapsed", lapsed):
-        with replaced(journal.Journal, "can_append", lambda _journal: True):
-            yield
+    with (
+        replaced(books.Outbox, "intend", intend),
+        replaced(rounds.Rounds, "_lapsed", lapsed),
+        replaced(journal.Journal, "can_append", lambda _journal: True),
+    ):
+        yield
 
 
 def any_clock_is_believed() -> AbstractContextManager[None]:

@@ -30,7 +30,7 @@ LISTING = frozenset({
 })  # fmt: skip
 LATE, LAG = 25.0, 20.0
 """Seconds by which a platform acts late, and by which its lists lag, at most; together less than the settle time."""
-BUSY = {"weibo": "10009", "wechat": "-1", "tieba": "110001"}
+BUSY = {"weibo": "20014", "wechat": "-1", "tieba": "110001"}
 
 Weighted = Sequence[tuple[float, str]]
 _CREATE: Weighted = (
