@@ -30,7 +30,7 @@ from publisher.store.engine import Unit
 from publisher.store.intents import give_rests_back
 from publisher.store.ledger import subject_of, tell, tell_once, write_alert
 from publisher.store.rests import redate_waits
-from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, to_delivery
+from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOOK, to_delivery
 from publisher.store.turns import has_turn
 from publisher.telemetry import log
 from publisher.world import STAMPS_APART, ClockTrust
@@ -162,6 +162,7 @@ class Rounds:
     async def redate(self) -> int:
         """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.
 
+        A delivery may have been written since, by whoever's clock was right before: then one of its looks still tells.
         Otherwise a doubt would be read again in hours, by a clock that was ahead, or would go to a person at once, by
         one that was behind.
         """
@@ -183,12 +184,13 @@ class Rounds:
             ~ATTEMPT.c.ended_confirmed,
             or_(stands(DELIVERY, *ASKING), ATTEMPT.c.ended_at > most),
         )
+        was_read_ahead = exists().where(LOOK.c.delivery == DELIVERY.c.id, LOOK.c.at > most)
         query = (
             select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.epoch.label("its_epoch"))
             .add_columns(is_undated.label("is_undated"))
             .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
             .where(stands_open(DELIVERY, *_CALLED), DELIVERY.c.attempts > 0)
-            .where(or_(DELIVERY.c.updated_at > most, is_undated))
+            .where(or_(DELIVERY.c.updated_at > most, is_undated, was_read_ahead))
         )
         rows = unit.connection.execute(query).mappings().all()
         due_at_once = (  # a death spreads what is due: by a clock that was ahead it would wait for hours

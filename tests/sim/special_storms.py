@@ -253,7 +253,13 @@ def _play_clock(simulation: Simulation) -> None:
             simulation.boot(right)
         else:
             simulation.set_clock(right)
-        simulation.pass_time(dice.uniform(5, 60))
+        if (doubts := _standing(simulation, "unknown")) and dice.random() < 0.4:
+            post, _account = dice.choice(doubts)  # as soon as the clock is right, before the daemon has seen that
+            simulation.order(lambda post=post: simulation.withdraw(post))
+        simulation.pass_time(dice.uniform(30, 60))
+        late = "SELECT post, account FROM delivery WHERE state = 'unknown' AND next_at > ?"
+        for row in simulation.rows(late, (simulation.now + HOUR) * 1e6):
+            simulation.wrong.append(f"{row['post']}@{row['account']} is in doubt, and is not read for hours")
 
 
 # --- a slow turn before a stop ---

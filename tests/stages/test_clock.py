@@ -280,6 +280,18 @@ async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, wor
     assert (await state_of(desk)).reason == "absence_shown"
 
 
+async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_soon(open_desk, world):
+    """F61: the next look was dated hours ahead; an order that comes before the keeper does hides nothing of that."""
+    desk, _fake, adapters = await doubted(open_desk, world)
+    world.jump(8 * HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    world.jump(-8 * HOUR)
+    confirm(world)
+    await Orders(desk.books).withdraw("p", person("li"), "test")
+    await run_on(desk, adapters, world, minutes=3)
+    assert (await state_of(desk)).state is State.CANCELLED
+
+
 async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_expire(open_desk, world):
     """F61: what follows from absence may depend on the instant, so it waits for a clock that is confirmed."""
     desk, fake, adapters = await doubted(open_desk, world)
