@@ -121,14 +121,14 @@ class WeChat:
             return recognised
         if shelf.back_to is None:
             return Unknown(reason=shelf.reason)
-        draft = await self._drafting.noted(parcel.delivery)
+        draft = await self._drafting.noted(parcel)
         standing = await self._drafting.read(draft) if draft is not None else None
         if standing == CONSUMED:
             is_out_of_sight = self._is_pushed(parcel)  # no list ever shows a mass send
             return Unknown(reason=reason_of(CONSUMED.outcome), is_out_of_sight=is_out_of_sight)
         if isinstance(standing, Failed):
             return _doubt(standing)
-        return Missing(back_to=shelf.back_to)
+        return Missing(back_to=shelf.back_to, may_resend=self._is_pushed(parcel))
 
     async def retract(self, receipt: Receipt) -> Removal:
         mass = read_mass_id(receipt.remote_id)

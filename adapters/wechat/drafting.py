@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from publisher.contract import AdapterKit, Call, Reply
 from publisher.domain.outcome import Blocked, HoldReason, Unknown
-from publisher.domain.rendition import DeliveryId, Parcel, Picture, Rendition
+from publisher.domain.rendition import Parcel, Picture, Rendition
 
 from .codes import NO_SUCH_MEDIA
 from .reading import carries, says
@@ -43,23 +43,24 @@ class Drafting:
     async def ready(self, parcel: Parcel) -> str | Failed:
         """Give the id of the delivery's draft.
 
-        A draft that was noted and stands no more was taken by an earlier submission: then none is made again.
+        A draft that was noted and stands no more was taken by an earlier submission: then none is made again, unless a
+        person has ordered the post anew since.
         """
-        noted = await self.noted(parcel.delivery)
+        noted = await self.noted(parcel)
         if noted is not None:
             return await self._still_ours(noted, parcel)
-        found = await self._in_the_box(parcel) if parcel.attempt > 1 else None
+        found = await self._in_the_box(parcel) if parcel.attempt > parcel.ordered_after + 1 else None
         if isinstance(found, str):
             found = await self._still_ours(found, parcel)
         made = found or await self.make(parcel.rendition, parcel.images)
         if isinstance(made, str):
-            await self.kit.notes.remember(_key(parcel.delivery), made)
+            await self.kit.notes.remember(_key(parcel), made)
             await self.kit.failpoint("step.after_commit")
         return made
 
-    async def noted(self, delivery: DeliveryId) -> str | None:
+    async def noted(self, parcel: Parcel) -> str | None:
         """Give the id of the draft that was made for a delivery. It is noted before it is submitted, always."""
-        return await self.kit.notes.recall(_key(delivery))
+        return await self.kit.notes.recall(_key(parcel))
 
     async def read(self, draft: str) -> tuple[Article, ...] | Failed:
         """Read a draft. CONSUMED when the box has it no more."""
@@ -160,8 +161,9 @@ class Drafting:
         return stored
 
 
-def _key(delivery: DeliveryId) -> str:
-    return f"draft:{delivery}"
+def _key(parcel: Parcel) -> str:
+    """Name the note of a delivery's draft; of another one for each time that a person has ordered the post anew."""
+    return f"draft:{parcel.delivery}" + (f":{parcel.ordered_after}" if parcel.ordered_after else "")
 
 
 def _image_missing(what: str) -> Failed:

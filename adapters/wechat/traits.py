@@ -51,7 +51,8 @@ TRAITS = Traits(
     reach_after=timedelta(hours=32),
     watch_every=timedelta(hours=2),
 )
-"""A second call is allowed because it would submit the same draft, and a draft can be submitted once.
+"""A second call is allowed for mass sends alone: WeChat remembers their key. Nothing says that a draft that was
+submitted, and still stands, is not published twice.
 
 Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, looks included.
 """

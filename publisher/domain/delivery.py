@@ -74,10 +74,10 @@ class Delivery:
     clock. `refusals` counts sign-in refusals in a row, `failures` refusals that cost a wait, `deaths` workers that died
     while they worked on it, since its last answered call. `last_first_call_at` is the latest instant at which its first
     creating call may begin; None once one has begun, or a person has let it go. `was_resent` says that a proven absence
-    has already been answered by a second call. `floors` is how many further floors its text takes after the post
-    itself, nearly always none; each is a call of its own, and `floors_done` counts the calls that are known to be live:
-    with 0 nothing is, with more than `floors` all of it. `receipt` is the post's own; the counters of a call are the
-    present floor's.
+    has already been answered by a second call, `ordered_after` after which attempt a person ordered another one; 0:
+    after none. `floors` is how many further floors its text takes after the post itself, nearly always none; each is a
+    call of its own, and `floors_done` counts the calls that are known to be live: with 0 nothing is, with more than
+    `floors` all of it. `receipt` is the post's own; the counters of a call are the present floor's.
     """
 
     id: DeliveryId
@@ -113,6 +113,7 @@ class Delivery:
     last_first_call_at: datetime | None = None
     floors: int = 0
     floors_done: int = 0
+    ordered_after: int = 0
 
     @property
     def is_incomplete(self) -> bool:

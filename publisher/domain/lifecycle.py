@@ -389,7 +389,8 @@ def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
     match event.to:
         case State.DUE | State.RETRY_WAIT:
             was_resent = ruled.was_resent or ruled.doubt_since is not None
-            released = replace(ruled, was_resent=was_resent, last_first_call_at=None, ticket=None)
+            freed = replace(ruled, last_first_call_at=None, ticket=None)
+            released = replace(freed, was_resent=was_resent, ordered_after=ruled.attempts)
             if delivery.reason == HoldReason.EDITED and ruled.desired is Desired.EDITED:
                 released = replace(released, desired=Desired.AS_FILED)  # asked about the edit, a person chose the old
             return _back_to_waiting(released, State.DUE, None, moment)

@@ -124,9 +124,13 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A complete read of the right list, back past the baseline, showed no post of ours."""
+    """A complete read of the right list, back past the baseline, showed no post of ours.
+
+    With `may_resend` False this post may not be sent again on that account's word alone, whatever its traits say.
+    """
 
     back_to: datetime
+    may_resend: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

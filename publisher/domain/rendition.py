@@ -122,12 +122,13 @@ class Baseline:
 class Parcel:
     """What an adapter is handed: one committed attempt, ready to go.
 
-    `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first
-    byte may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other
-    deliveries; whoever reads a platform needs them, whoever publishes does not, and then there are none.
-    `is_urgent` chooses the louder way where a platform has two. With `is_by_hand` a person posts it: no call is made.
-    `floor` is 0 for the post itself; a further floor goes `under` the post that the receipt names. `epoch` is that of
-    the lease under which it is called.
+    `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first byte
+    may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other deliveries;
+    whoever reads a platform needs them, whoever publishes does not, and then there are none. `is_urgent` chooses the
+    louder way where a platform has two. With `is_by_hand` a person posts it: no call is made. `ordered_after` is the
+    attempt after which a person ordered the present one, 0 where nobody did: what was prepared for earlier ones, and
+    may have been used up, is prepared anew. `floor` is 0 for the post itself; a further floor goes `under` the post
+    that the receipt names. `epoch` is that of the lease under which it is called.
     """
 
     delivery: DeliveryId
@@ -144,6 +145,7 @@ class Parcel:
     floor: int = 0
     under: Receipt | None = None
     epoch: int = 0
+    ordered_after: int = 0
 
     @property
     def text(self) -> str:

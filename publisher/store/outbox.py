@@ -425,7 +425,7 @@ class Outbox:
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
-        return AbsenceShown(may_resend=traits.may_resend and not is_duplicate)
+        return AbsenceShown(may_resend=traits.may_resend and finding.may_resend and not is_duplicate)
 
     def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, began: float) -> Event:
         """Leave what no look can show any more to a person, once its call can lead to nothing more.

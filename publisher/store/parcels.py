@@ -71,6 +71,7 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
         delivery=delivery.id,
         attempt=attempt.number,
         epoch=attempt.epoch,
+        ordered_after=delivery.ordered_after,
         account=delivery.account,
         rendition=read_rendition(body),
         images=(),

@@ -207,6 +207,7 @@ class DeliveryRow(SQLModel, table=True):
     last_first_call_at: datetime | None = Field(default=None, sa_type=Instant)
     floors: int = Field(default=0, sa_column_kwargs=ZERO)
     floors_done: int = Field(default=0, sa_column_kwargs=ZERO)
+    ordered_after: int = Field(default=0, sa_column_kwargs=ZERO)
 
 
 class AttemptRow(SQLModel, table=True):

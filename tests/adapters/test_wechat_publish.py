@@ -239,6 +239,19 @@ async def test_a_consumed_draft_is_never_made_again(scene):
     assert not scene.asked("freepublish/submit")
 
 
+async def test_a_person_orders_anew_what_a_consumed_draft_left_in_doubt(scene):
+    """Another draft is made and submitted, once: a death after it is noted finds that one again."""
+    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.dies_at = "step.after_commit"
+    with pytest.raises(DeathError):
+        await scene.adapter.publish(parcel(attempt=3, ordered_after=2))
+    scene.dies_at = None
+    assert isinstance(await scene.adapter.publish(parcel(attempt=4, ordered_after=2)), Submitted)
+    assert len(scene.asked("draft/add")) == len(scene.asked("freepublish/submit")) == 1
+    assert not scene.asked("draft/batchget")
+    assert scene.notebook.notes["draft:7"] == "DRAFT"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

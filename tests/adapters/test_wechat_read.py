@@ -140,7 +140,7 @@ async def test_our_post_on_a_later_page(scene):
 async def test_what_others_own_is_not_adopted(scene):
     """F55: an id that belongs to another delivery is no match, neither by marker nor by likeness."""
     scene.answers("freepublish/batchget", page(item("A1")))
-    assert await scene.adapter.find(parcel(owned_ids=frozenset({"A1"}))) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel(owned_ids=frozenset({"A1"}))) == Missing(back_to=SINCE, may_resend=False)
 
 
 @pytest.mark.parametrize("changes", [{}, {"is_deleted": True}])
@@ -191,7 +191,7 @@ async def test_a_digest_that_wechat_made_itself_is_compared_with_the_text_f54(sc
 async def test_a_common_beginning_is_no_likeness_f55(scene, changes):
     """F55: an article that goes on differently, or says too little, is no match."""
     scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
-    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
 
 
 async def test_a_list_that_shows_articles_twice_f53(scene):
@@ -205,13 +205,13 @@ async def test_a_list_that_shows_articles_twice_f53(scene):
 async def test_the_same_words_earlier(scene):
     """F55: the same words from before the attempt are no match."""
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, content_source_url="")))
-    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
 
 
 async def test_a_draft_that_still_stands_was_not_submitted(scene):
     """F25: list read whole, draft still in the box: an absence that reaches back to the baseline."""
     scene.notebook.notes["draft:7"] = "DRAFT"
-    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
@@ -231,7 +231,7 @@ async def test_an_unreadable_draft_is_no_absence(scene):
 
 async def test_without_a_draft_nothing_was_submitted(scene):
     """F02: a draft is noted before it is submitted; none noted and none published is an absence."""
-    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
     assert not scene.asked("draft/get")
 
 
@@ -278,7 +278,7 @@ async def test_an_empty_list_where_there_should_be_one(scene):
     known = parcel(baseline=Baseline(newest_id="A0", since=SINCE))
     assert await scene.adapter.find(known) == Unknown(reason="wechat_list_incomplete")
     scene.answers("freepublish/batchget", page(other("A0", at=OLD)))
-    assert await scene.adapter.find(known) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(known) == Missing(back_to=SINCE, may_resend=False)
 
 
 def _pages(stamps):
@@ -290,7 +290,7 @@ async def test_a_long_list_is_read_back_past_the_baseline(scene):
     """F53: in falling order, three pages and one wholly before the baseline suffice; its oldest item says how far."""
     stamps = [OLD - timedelta(hours=number) for number in range(200)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find(parcel()) == Missing(back_to=stamps[59])
+    assert await scene.adapter.find(parcel()) == Missing(back_to=stamps[59], may_resend=False)
     assert len(scene.asked("freepublish/batchget")) == 3
 
 
@@ -306,7 +306,7 @@ async def test_a_list_out_of_order_is_read_whole(scene):
     """F53: where the order is not the falling one, only the whole list proves an absence."""
     stamps = [OLD + timedelta(minutes=number) for number in range(100)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE)
+    assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
     assert len(scene.asked("freepublish/batchget")) == 5
 
 

@@ -31,7 +31,7 @@ DUMP = "server.dump"
 WATCH_EVERY = 7200.0
 """Seconds from one look at an account to the next, where they are farthest apart."""
 DAYS_AHEAD = 2
-RESENDS = {"weibo": True, "wechat": True, "tieba": False}
+RESENDS = {"weibo": True, "wechat": "urgent", "tieba": False}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -235,6 +235,15 @@ def test_f89_an_answered_call_clears_the_deaths():
         assert after(in_state(State.SENDING, deaths=1), outcome).deaths == 0
 
 
+def test_a_person_who_orders_another_call_is_remembered_with_the_attempt_before_it():
+    """What an adapter had prepared for that attempt may be used up; no step of publisher's own changes it."""
+    held = in_state(State.HELD, attempts=3, doubt_since=NOW)
+    ordered = after(held, Ruled(to=State.DUE, reason="looked, not there"))
+    assert ordered.ordered_after == 3
+    assert after(ordered, Claimed(), IntentWritten(), NotSent(reason="dns")).ordered_after == 3
+    assert after(in_state(State.UNKNOWN, attempts=3), AbsenceShown(may_resend=True)).ordered_after == 0
+
+
 @pytest.mark.parametrize("state", [State.CLAIMED, State.SENDING])
 def test_f82_what_a_living_worker_could_not_write_is_no_death(state):
     """It is due again at once, however often that happens."""

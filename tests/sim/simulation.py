@@ -391,8 +391,6 @@ class Simulation:
             return Ruling.NOT_LIVE, {}
         if held.attempts == 0 and self.dice.random() < 0.5:
             return Ruling.RESEND, {}
-        if held.was_resent:  # sent once more, and in doubt again: then the post is ordered anew
-            return Ruling.NOT_LIVE, {}
         return self.dice.choice([Ruling.RESEND, Ruling.RESEND, Ruling.NOT_LIVE, Ruling.CANCEL]), {}
 
     def edit(self, post: str, **changes: Any) -> None:

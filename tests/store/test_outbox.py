@@ -369,11 +369,10 @@ async def doubtful(desk):
     return parcel
 
 
-async def learn_missing(desk):
+async def learn_missing(desk, *, may_resend=True):
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    return await desk.outbox.learn(
-        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, desk.books.world.monotonic()
-    )
+    missing = Missing(back_to=doubt.parcel.baseline.since, may_resend=may_resend)
+    return await desk.outbox.learn(doubt, missing, RECONCILER, desk.books.world.monotonic())
 
 
 async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
@@ -386,6 +385,16 @@ async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk,
     assert (await learn_missing(desk)).state is State.DUE
     _lease, parcel = await intended(desk)
     assert parcel.attempt == 2
+
+
+async def test_f24_absence_of_what_may_not_be_sent_again_goes_to_a_person(open_desk, world):
+    """F24: where a repeated call might publish once more, a list that proves absence says so of this one post."""
+    desk = await open_desk()
+    await doubtful(desk)
+    for wait in (timedelta(seconds=31), timedelta(minutes=10)):
+        world.pass_time(wait)
+        after = await learn_missing(desk, may_resend=False)
+    assert (after.state, after.reason) == (State.HELD, "absent")
 
 
 async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_desk, world):

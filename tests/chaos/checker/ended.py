@@ -165,7 +165,7 @@ def _allows_no_second(history: History, delivery: Delivery) -> bool:
         raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
     calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
     own = (call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id)
-    return not terms.may_resend or any(NO_SECOND & set((fault or "").split("+")) for fault in own)
+    return not terms.allows_second(delivery) or any(NO_SECOND & set((fault or "").split("+")) for fault in own)
 
 
 def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:

@@ -86,6 +86,7 @@ class Delivery:
     attempts: int
     remote_id: str | None
     is_by_word: bool
+    is_urgent: bool
 
     @property
     def subject(self) -> str:
@@ -317,7 +318,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the settings say of one account. A limit of None is not known."""
+    """What the settings say of one account. A limit of None is not known.
+
+    `may_resend` is `"urgent"` where only what is urgent may be sent again after a proven absence.
+    """
 
     account: str
     platform: str
@@ -327,8 +331,12 @@ class Terms:
     per_hour: int | None
     per_day: int | None
     settle: float | None
-    may_resend: bool
+    may_resend: bool | str
     watch_every: float | None
+
+    def allows_second(self, delivery: Delivery) -> bool:
+        """Whether a proven absence of a delivery may be answered by another call."""
+        return delivery.is_urgent if self.may_resend == "urgent" else bool(self.may_resend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         if one.attempt == first.number and one.at <= second.intended
     ]
     complete = [one for one in looks if one.finding == "Missing" and _back_to(history, one.detail) <= first.since]
-    if not terms.may_resend:
+    if not terms.allows_second(delivery):
         yield "sent again where the platform allows none"
     if alone > 1:
         yield "sent again a second time"

@@ -176,6 +176,7 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
         next=true.micros_if_any(row["next_at"]),
         remote_id=post_id(row["remote_id"]),
         is_by_word=bool(row["is_by_word"]),
+        is_urgent=bool(row.get("is_urgent")),
     )
 
 

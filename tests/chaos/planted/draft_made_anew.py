@@ -5,10 +5,10 @@ that a list which shows late proves absence; the next attempt submits a second d
 """
 
 from adapters.wechat.drafting import Drafting
-from publisher.domain.rendition import DeliveryId
+from publisher.domain.rendition import Parcel
 
 
-async def _nothing_noted(_drafting: Drafting, _delivery: DeliveryId) -> str | None:
+async def _nothing_noted(_drafting: Drafting, _parcel: Parcel) -> str | None:
     return None
 
 
