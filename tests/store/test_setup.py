@@ -14,7 +14,7 @@ from sqlalchemy import event, select
 from sqlmodel import SQLModel
 
 from publisher.domain.errors import RefusedError
-from publisher.store.engine import Database, open_engine
+from publisher.store.engine import Database, UnannouncedError, open_engine
 from publisher.store.journal import Intent, Journal, newest_intents
 from publisher.store.rows import NOTE
 from publisher.store.setup import occupy, prepare
@@ -196,6 +196,6 @@ async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
         unit.intents.append(INTENT)
 
     results = await asyncio.gather(database.write(announce), database.write(note("a")), return_exceptions=True)
-    assert isinstance(results[0], OSError)
+    assert isinstance(results[0], UnannouncedError)
     assert results[1] == "a"
     await database.close()
