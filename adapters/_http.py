@@ -21,6 +21,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
+from adapters._resolver import LookupTimeoutError, resolve
 from publisher.contract import Call, Reply
 from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.rendition import Parcel
@@ -32,7 +33,7 @@ ASK_CAP = 8 * 1024 * 1024
 """The most bytes of a reply's body that are read."""
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting"})
+_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting", "dns_timeout"})
 """Reasons that a repeat cannot change."""
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
@@ -121,7 +122,11 @@ class _Network(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: object = None,
     ) -> httpcore.AsyncNetworkStream:
-        return _Stream(*await asyncio.open_connection(host, port))
+        *others, last = await resolve(host)
+        for address in others:
+            with suppress(OSError):
+                return _Stream(*await asyncio.open_connection(address, port))
+        return _Stream(*await asyncio.open_connection(last, port))
 
 
 class _Body(httpx.AsyncByteStream):
@@ -226,6 +231,8 @@ class _Progress:
 
 def _why_not_connected(error: BaseException) -> str:
     causes = tuple(_causes(error))
+    if any(isinstance(cause, LookupTimeoutError) for cause in causes):
+        return "dns_timeout"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "dns_failed"
     if any(isinstance(cause, ssl.SSLError) for cause in causes):

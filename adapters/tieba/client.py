@@ -41,7 +41,9 @@ MOST_PAGES = 10
 _FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
 _ASKED_DOWN = Unknown(reason="tieba_still_shown")
 """The answer that a thread is deleted, before a read has shown it."""
-_NO_CONNECTION = frozenset({"dns_failed", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed"})
+_NO_CONNECTION = frozenset({
+    "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
+})  # fmt: skip
 _SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 

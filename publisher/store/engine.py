@@ -35,6 +35,10 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 BUSY_SECONDS = 10.0
+READERS = 8
+"""Reads at once. They have threads of their own: whoever else hangs in a thread keeps no delivery from being read."""
+CONNECTIONS = READERS + 1
+"""One for each reader and one for the writer; they stay open."""
 MOST_REPEATS = 3
 """How often a lone operation is run again because somebody else changed its row first."""
 MOST_AT_ONCE = 80
@@ -91,7 +95,9 @@ def open_engine(url: str) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(
+            parsed, hide_parameters=True, pool_size=CONNECTIONS, connect_args={"timeout": BUSY_SECONDS}
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -105,6 +111,7 @@ def _open_postgres(url: URL) -> Engine:
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         hide_parameters=True,
+        pool_size=CONNECTIONS,
         pool_pre_ping=True,
         connect_args={**LINK, "options": options.strip()},
     )
@@ -151,11 +158,12 @@ class Database:
         """What has kept a write from being done, and has not been told yet."""
         self._orders: asyncio.Queue[_Order] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._writer: asyncio.Task[None] | None = None
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query that changes nothing."""
-        return await asyncio.to_thread(self._read, query)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with self.engine.connect() as raw:
@@ -182,6 +190,7 @@ class Database:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
         self._thread.shutdown()
+        self._readers.shutdown(cancel_futures=True)
         if self.journal is not None:
             self.journal.close()
         self.engine.dispose()

@@ -19,6 +19,7 @@ from publisher.domain.outcome import NotSent, Unknown
 from publisher.domain.post import PostId
 from publisher.domain.quota import Quota
 from publisher.store.board import Board
+from publisher.store.engine import READERS
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, FakeAdapter
 from tests.stages.test_delivering import beat, run_on, stage
@@ -129,10 +130,12 @@ def handles():
     return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
-async def fill_threads():
-    """Let the loop's own pool have all the threads that it may ever have."""
+async def fill_threads(database):
+    """Let the loop's own pool and the database's have all the threads and connections that they may ever have."""
     together = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))
     await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(together.parties)))
+    readers = threading.Barrier(READERS)
+    await asyncio.gather(*(database.read(lambda _connection: readers.wait()) for _ in range(READERS)))
 
 
 @pytest.mark.long
@@ -148,7 +151,7 @@ async def test_f92_beats_leave_nothing_behind(open_desk, world):
             world.pass_time(timedelta(seconds=30))
 
     await live_on(60)
-    await fill_threads()
+    await fill_threads(desk.books.database)
     before = handles()
     tracemalloc.start()
     await live_on(20)

@@ -1,0 +1,127 @@
+"""How names become addresses: a name server that hangs for one name concerns no other."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+
+import adapters._resolver
+from adapters._resolver import MOST_LOOKUPS, LookupTimeoutError, resolve
+from publisher.contract import Call
+from publisher.domain.outcome import NotSent
+from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, wire
+
+HUNG = "no-such-host.invalid"
+SHORT = 0.05
+
+
+class NameServer:
+    """Stands in for the system's resolver: of one name it says nothing before it is let go."""
+
+    def __init__(self):
+        self.asked = []
+        self.free = threading.Event()
+
+    def __call__(self, host, _port, **_facts):
+        self.asked.append(host)
+        if host == HUNG:
+            self.free.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    monkeypatch.setattr(adapters._resolver, "_under_way", {})
+    server = NameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", server)
+    yield server
+    server.free.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(adapters._resolver, "LOOKUP_SECONDS", SHORT)
+
+
+async def test_f18_a_name_that_takes_too_long_is_proof_that_nothing_was_sent(name_server, impatient):
+    """F18: a creating call ends as not sent, a read as not made, each after one wait."""
+    http = http_for()
+    assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(reason="dns_timeout")
+    assert await http.ask(Call(method="GET", url=f"http://{HUNG}/x")) == NotSent(reason="dns_timeout")
+
+
+async def test_f18_a_hanging_name_concerns_no_other(name_server):
+    """I20: while more calls than any pool has threads wait for one name, calls to another host are made."""
+    hung = [asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL)) for _ in range(100)]
+    await asyncio.sleep(0)
+    async with wire(answering(OK)) as platform, asyncio.timeout(20):
+        named = platform.url.replace("127.0.0.1", "localhost")
+        for url in (named, platform.url):
+            assert (await http_for().create(post(url), PARCEL)).status == 200
+    assert not any(call.done() for call in hung)
+    for call in hung:
+        call.cancel()
+    await asyncio.gather(*hung, return_exceptions=True)
+
+
+async def test_f18_the_threads_that_hang_on_a_name_are_few(name_server, impatient):
+    """I24: however long it goes on, a name holds no more threads; once it can be resolved it is."""
+    for _ in range(3 * MOST_LOOKUPS):
+        with pytest.raises(LookupTimeoutError):
+            await resolve(HUNG)
+    assert name_server.asked == [HUNG] * MOST_LOOKUPS
+    name_server.free.set()
+    assert await _resolved(HUNG) == ["127.0.0.1"]
+
+
+async def _resolved(host):
+    while True:
+        with suppress(LookupTimeoutError):
+            return await resolve(host)
+
+
+async def test_calls_that_need_the_same_name_share_a_lookup(name_server):
+    """One question is enough for all; who gives up takes nothing from the others."""
+    calls = [asyncio.create_task(resolve(HUNG)) for _ in range(10)]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    await asyncio.sleep(0)
+    name_server.free.set()
+    assert await asyncio.gather(*calls[1:]) == [["127.0.0.1"]] * 9
+    assert name_server.asked == [HUNG]
+
+
+async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
+    """A host with several addresses is reached by any of them, in their order."""
+    monkeypatch.setattr(adapters._resolver, "_under_way", {})
+    addresses = [("::1", 0, 0, 0), ("127.0.0.1", 0), ("127.0.0.1", 0)]
+    found = [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert await resolve("localhost") == ["::1", "127.0.0.1"]
+    async with wire(answering(OK)) as platform:
+        answer = await http_for().create(post(platform.url.replace("127.0.0.1", "localhost")), PARCEL)
+    assert answer.status == 200
+
+
+ENDS = """
+import asyncio, socket, threading
+import adapters._resolver
+adapters._resolver.LOOKUP_SECONDS = 0.05
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+async def main():
+    try:
+        await adapters._resolver.resolve("no-such-host.invalid")
+    except TimeoutError:
+        print("gave up")
+asyncio.run(main())
+"""
+
+
+def test_f18_a_process_ends_while_a_name_hangs():
+    """F14, F18: nobody waits for a lookup at the end of the process."""
+    ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "gave up\n")

@@ -1,0 +1,93 @@
+"""The name server hangs for one platform's host; everything else goes on."""
+
+import asyncio
+import os
+import socket
+import threading
+from datetime import timedelta
+
+import pytest
+
+import adapters._resolver
+from adapters._http import LoginHttp
+from publisher.contract import Call
+from publisher.delivering import deliver_due
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.store.board import Board
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START, FakeAdapter
+
+HANGING = [f"h{number}" for number in range(40)]
+"""More accounts than the loop's own pool has threads on any machine here."""
+
+
+class Named(FakeAdapter):
+    """A platform whose host is known by a name."""
+
+    def __init__(self, **facts):
+        super().__init__(**facts)
+        self.http = LoginHttp(
+            deadline=timedelta(seconds=60),
+            monotonic=lambda: 0.0,
+            failpoint=lambda _name: None,
+            allow=lambda _host: True,
+        )
+
+    async def publish(self, parcel):
+        self.calls.append(parcel)
+        return await self.http.create(Call(method="POST", url="http://platform.invalid/post"), parcel)
+
+
+class Noticing(FakeAdapter):
+    """A platform that behaves, and lets it be known when it has been called."""
+
+    def __init__(self, **facts):
+        super().__init__(**facts)
+        self.called = asyncio.Event()
+
+    async def publish(self, parcel):
+        outcome = await super().publish(parcel)
+        self.called.set()
+        return outcome
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Give what lets the name server answer: that there is no such host."""
+    monkeypatch.setattr(adapters._resolver, "_under_way", {})
+    free = threading.Event()
+
+    def hang(*_args, **_facts):
+        free.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield free
+    free.set()
+
+
+async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_desk, world, name_server):
+    """F18, I20: an urgent post elsewhere goes out and its row is read while calls to one platform wait for a name."""
+    assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
+    desk = await open_desk(*(terms_of(name) for name in [*HANGING, "a"]))
+    good = Noticing(now=world.now)
+    adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
+    await file_posts(desk.registry, post_of("brief", HANGING, START))
+    await desk.rounds.ripen()
+    board, stopping = Board(desk.books), asyncio.Event()
+    delivering = [asyncio.create_task(deliver_due(desk.outbox, adapters, 300, stopping))]
+    async with asyncio.timeout(30):
+        while not all(adapters[AccountId(name)].calls for name in HANGING):
+            await asyncio.sleep(0)
+        await file_posts(desk.registry, post_of("red", ["a"], START, is_urgent=True))
+        await desk.rounds.ripen()
+        await good.called.wait()
+        while [item.state for item in await board.deliveries(PostId("red"))] != [State.PUBLISHED]:
+            await asyncio.sleep(0)
+        assert {item.state for item in await board.deliveries(PostId("brief"))} == {State.SENDING}
+    name_server.set()
+    await asyncio.gather(*delivering)
+    ended = await board.deliveries(PostId("brief"))
+    assert {(item.state, item.reason) for item in ended} == {(State.RETRY_WAIT, "dns_failed")}
