@@ -7,7 +7,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -31,7 +30,6 @@ from publisher.reconciling import reconcile_due
 from publisher.retracting import retract_due
 from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
-from publisher.store.connection import is_lost
 from publisher.store.engine import OvertakenError
 from publisher.store.home import may_plan
 from publisher.store.setup import occupy
@@ -193,6 +191,14 @@ class Daemon:
             self.has_read = False  # what was missing, such as a picture, may come without the file changing again
             await self._refuse(error)
 
+    async def watch_file(self) -> None:
+        """Read the schedule again when its file has changed; where watching fails, the beat still reads it."""
+        folder = self.schedule_file.parent
+        async for changes in awatch(folder, recursive=False, stop_event=self.stopping, debounce=600):
+            if any(Path(path).name == self.schedule_file.name for _change, path in changes):
+                await _safely(self, self.read_schedule)
+                await _safely(self, self.plan)
+
     async def _put_in_force(self) -> None:
         text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
         if text == await self.application.registry.schedule_text():
@@ -264,13 +270,13 @@ async def run(
             ready()
         if once:
             trouble = await _run_once(daemon)
-            await _safely(daemon.mail)
+            await _safely(daemon, daemon.mail)
         else:
             async with beside(application) if beside else contextlib.nullcontext():
                 trouble = await _run_on(daemon)
         if daemon.is_displaced:
             raise RefusedError("database_put_back")
-        await _safely(daemon.anchor)
+        await _safely(daemon, daemon.anchor)
         await application.orders.leave()
         return trouble
 
@@ -311,7 +317,7 @@ async def _run_on(daemon: Daemon) -> int:
         )
     scheduler.start()
     clock = asyncio.create_task(_follow_clock(scheduler))
-    watch = asyncio.create_task(_safely(partial(_watch, daemon)))
+    watch = asyncio.create_task(_safely(daemon, daemon.watch_file))
     await daemon.stopping.wait()
     log.info("stopping")
     clock.cancel()
@@ -334,31 +340,17 @@ async def _follow_clock(scheduler: AsyncIOScheduler) -> None:
 
 
 async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
-    """Run one verb; what goes wrong is told, and tried again at the next beat."""
-    task = asyncio.create_task(_safely(verb))
+    """Run one verb; what goes wrong is logged, and tried again at the next beat."""
+    task = asyncio.create_task(_safely(daemon, verb))
     daemon.beats.add(task)
     task.add_done_callback(daemon.beats.discard)
     with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it has outlasted the grace
         await task
 
 
-async def _safely(verb: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await verb()
-    except Exception as error:  # noqa: BLE001 # a failed beat must not end the daemon; the next one tries again
-        if is_lost(error):
-            log.warning("database_away", beat=getattr(verb, "__name__", "?"))
-            return
-        log.exception("beat_failed", beat=getattr(verb, "__name__", "?"), error=type(error).__name__)
-
-
-async def _watch(daemon: Daemon) -> None:
-    """Read the schedule again when its file has changed; where watching fails, the beat still reads it."""
-    folder = daemon.schedule_file.parent
-    async for changes in awatch(folder, recursive=False, stop_event=daemon.stopping, debounce=600):
-        if any(Path(path).name == daemon.schedule_file.name for _change, path in changes):
-            await _safely(daemon.read_schedule)
-            await _safely(daemon.plan)
+async def _safely(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
+    """Run one verb; a failed one must not end the daemon, and people are alerted to one that fails every time."""
+    await daemon.application.alarms.jobs.run(verb.__name__, verb(), event="beat_failed")
 
 
 async def _run_once(daemon: Daemon) -> int:

@@ -1,5 +1,6 @@
 """What is live is read again: whether it still stands, what else is there, how far it came; and logins are probed."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -12,14 +13,16 @@ from publisher.store.checkups import Checkups
 from publisher.store.outbox import Doubt
 from publisher.store.watches import MOST_ASKED, Watches
 from publisher.telemetry import log
-from publisher.working import all_of
 
 
 async def watch_due(watches: Watches, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Read the accounts whose turn has come. Returns how many."""
-    accounts = await watches.take(most)
-    reads = (_watch(account, watches, adapters[account]) for account in accounts)
-    return await all_of(reads, "watch_failed")
+
+    async def watch(account: AccountId) -> None:
+        read = _watch(account, watches, adapters[account])
+        await watches.jobs.run("watch_account", read, event="watch_failed", account=account)
+
+    return len(await asyncio.gather(*map(watch, await watches.take(most))))
 
 
 async def _watch(account: AccountId, watches: Watches, adapter: Adapter) -> None:
@@ -87,9 +90,12 @@ async def _conclude(doubt: Doubt, finding: Finding, asked_at: datetime, watches:
 
 async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], most: int) -> int:
     """Ask the logins whose turn has come whether they still work. Returns how many."""
-    accounts = await checkups.take(most)
-    probes = (_probe(account, checkups, adapters[account.id]) for account in accounts)
-    return await all_of(probes, "probe_failed")
+
+    async def probe(account: Account) -> None:
+        work = _probe(account, checkups, adapters[account.id])
+        await checkups.jobs.run("probe_account", work, event="probe_failed", account=account.id)
+
+    return len(await asyncio.gather(*map(probe, await checkups.take(most))))
 
 
 async def _probe(account: Account, checkups: Checkups, adapter: Adapter) -> None:

@@ -65,6 +65,9 @@ class Narrator:
         if said := alert.facts.get("said"):
             told = " ".join(filter(None, [told, self.remedy(alert.facts.get("reason"), said), f"({said})"]))
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": told}
+        if job := alert.facts.get("job"):
+            since = self.time(datetime.fromisoformat(alert.facts["since"]))
+            facts |= {"work": self.messages.say(f"job_{job}", **alert.facts), "since": since}
         named = f"alert_{state}"
         return self.messages.say(named if named in self.messages.entries else alert.code, **facts)
 

@@ -7,6 +7,7 @@ from sqlalchemy import DateTime, func, select
 
 from publisher.store.books import Books
 from publisher.store.engine import Unit
+from publisher.store.jobs import Jobs
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.orders import CLOCK
 from publisher.store.rows import ALERT
@@ -25,6 +26,7 @@ class Alarms:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.jobs = Jobs(books)
         self.lines = lines_dropped()
         self._clock_alert: str | None = None
         """What is open about the clock; None when that is not known."""

@@ -16,6 +16,7 @@ from publisher.store.books import Books
 from publisher.store.breaker import hear_probe
 from publisher.store.conditions import spends_quota
 from publisher.store.engine import Unit
+from publisher.store.jobs import Jobs
 from publisher.store.ledger import clear_alerts, tell
 from publisher.store.modes import modes_in_force
 from publisher.store.rests import keep_back_calls, resting_logins
@@ -50,6 +51,7 @@ class Checkups:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.jobs = Jobs(books)
 
     async def take(self, limit: int) -> Sequence[Account]:
         """Take the logins whose probe is due, each by one of its accounts; it comes again after a while."""

@@ -10,6 +10,7 @@ from publisher.domain.events import Actor, Ruled
 from publisher.domain.handover import is_untouched
 from publisher.store.books import Books, Change
 from publisher.store.engine import Unit
+from publisher.store.jobs import ACCOUNT_JOBS, subject_of_job
 from publisher.store.ledger import clear_alerts, take_turn, write_audit
 from publisher.store.registry import withdraw_where
 from publisher.store.rows import AUDIT, DELIVERY, to_delivery
@@ -46,6 +47,7 @@ class Handovers:
 
         def operation(unit: Unit) -> None:
             subjects = [f"account:{account}", f"account:{account}/by-hand", *([] if is_shared else [f"login:{login}"])]
+            subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
             for subject in subjects:
                 clear_alerts(unit, subject, self.books.world.now())
             self._note(unit, account, "HandedOver", by, {"login": login})

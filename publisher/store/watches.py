@@ -16,6 +16,7 @@ from publisher.domain.rendition import DeliveryId, marker_for
 from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.engine import Unit
+from publisher.store.jobs import Jobs
 from publisher.store.ledger import clear_alerts, read_row, tell, write_look
 from publisher.store.modes import modes_in_force
 from publisher.store.outbox import Doubt
@@ -48,6 +49,7 @@ class Watches:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.jobs = Jobs(books)
 
     async def take(self, limit: int) -> Sequence[AccountId]:
         """Take the accounts whose turn has come; each comes again after its platform's interval."""

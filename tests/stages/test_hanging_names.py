@@ -34,9 +34,10 @@ class Named(FakeAdapter):
             failpoint=lambda _name: None,
             allow=lambda _host: True,
         )
+        self.called = asyncio.Event()
 
     async def publish(self, parcel):
-        self.calls.append(parcel)
+        self.called.set()
         return await self.http.create(Call(method="POST", url="http://platform.invalid/post"), parcel)
 
 
@@ -77,17 +78,16 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(op
     await file_posts(desk.registry, post_of("brief", HANGING, START))
     await desk.rounds.ripen()
     board, stopping = Board(desk.books), asyncio.Event()
-    delivering = [asyncio.create_task(deliver_due(desk.outbox, adapters, 300, stopping))]
+    delivering = asyncio.create_task(deliver_due(desk.outbox, adapters, 300, stopping))
     async with asyncio.timeout(30):
-        while not all(adapters[AccountId(name)].calls for name in HANGING):
-            await asyncio.sleep(0)
+        await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))
         await file_posts(desk.registry, post_of("red", ["a"], START, is_urgent=True))
         await desk.rounds.ripen()
         await good.called.wait()
-        while [item.state for item in await board.deliveries(PostId("red"))] != [State.PUBLISHED]:
-            await asyncio.sleep(0)
+        assert len(await board.deliveries(PostId("red"))) == 1
         assert {item.state for item in await board.deliveries(PostId("brief"))} == {State.SENDING}
     name_server.set()
-    await asyncio.gather(*delivering)
+    await delivering
+    assert [item.state for item in await board.deliveries(PostId("red"))] == [State.PUBLISHED]
     ended = await board.deliveries(PostId("brief"))
     assert {(item.state, item.reason) for item in ended} == {(State.RETRY_WAIT, "dns_failed")}

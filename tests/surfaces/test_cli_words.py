@@ -129,6 +129,8 @@ def test_every_alert_has_words(narrator, code):
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {"call_brought_back", "call_unplaced", "database_restored", "answer_late"}:
         facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
+    if code == "job_failing":
+        facts |= {"job": "watch_account", "event": "watch_failed", "host": "host", "number": "3", "since": "2027-01-05"}
     facts |= (
         {"worker": "host:/workspace", "seconds": "30", "host": "host", "platform": "weibo", "number": "5"}
         if code in ABOUT_THE_WHOLE
@@ -138,6 +140,24 @@ def test_every_alert_has_words(narrator, code):
     assert code not in told
     assert "beijing-weibo" in told or code in ABOUT_THE_WHOLE
     assert "{" not in told
+
+
+def test_every_job_has_words(narrator):
+    """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
+    beats = re.findall(r"\(daemon\.(\w+), [\d.]+, [\d.]+\)", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
+    assert len(beats) == 13
+    for job in [*beats, "watch_account", "probe_account"]:
+        facts = {
+            "job": job,
+            "event": "beat_failed",
+            "host": "host",
+            "number": "3",
+            "since": "2027-01-05T01:00:00+00:00",
+        }
+        told = narrator.alert(Alert(at=MOMENT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
+        assert f"job_{job}" not in told
+        assert "{" not in told
+        assert "2027-01-05 09:00:00" in told
 
 
 def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):

@@ -1,0 +1,194 @@
+"""A job that fails every time: people are alerted, once, until it works again."""
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+
+import publisher.daemon
+from publisher.daemon import Daemon, _beat
+from publisher.domain.account import AccountId, LoginId
+from publisher.domain.outcome import Ready
+from publisher.messages import Messages
+from publisher.reviewing import person
+from publisher.settings import parse_settings
+from publisher.store.board import Board
+from publisher.store.checkups import PACE, Checkups
+from publisher.store.handovers import Handovers
+from publisher.store.jobs import FAILURES_ALERTED, Jobs
+from publisher.store.watches import Watches
+from publisher.testing.builders import terms_of
+from publisher.testing.fakes import FakeAdapter
+from publisher.watching import probe_due, watch_due
+from publisher.wiring.application import open_application
+from tests.stages.test_planning import SETTINGS
+
+HOUR = timedelta(hours=1)
+
+
+@asynccontextmanager
+async def daemon_of(folder, world):
+    settings = parse_settings(SETTINGS, workspace=folder)
+    async with open_application(settings, world, sends=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+
+
+async def alerts(board):
+    return [(alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()]
+
+
+def broken(times):
+    """Give a beat that fails so many times."""
+    left = iter(range(times))
+
+    async def plan():
+        if next(left, None) is not None:
+            raise ZeroDivisionError
+
+    return plan
+
+
+async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
+    """I10: after three failures in a row, one alert however many follow; it says since when, and ends by itself."""
+    async with daemon_of(tmp_path, world) as daemon:
+        board, plan, told = daemon.application.board, broken(5), []
+        since = world.now().isoformat()
+        for _ in range(6):
+            await _beat(daemon, plan)
+            world.pass_time(timedelta(minutes=1))
+            told.append(await alerts(board))
+            if told[-1]:
+                assert (await board.alerts())[0].facts["since"] == since
+    assert told == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
+
+
+async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
+    """I10: whatever planning stumbles over, the daemon goes on and people are alerted."""
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    async with daemon_of(tmp_path, world) as daemon:
+        monkeypatch.setattr(publisher.daemon, "schedule_in_force", stumble)
+        for _ in range(FAILURES_ALERTED):
+            await _beat(daemon, daemon.plan)
+        assert await alerts(daemon.application.board) == [("job_failing", "plan", "3")]
+        monkeypatch.undo()
+        await _beat(daemon, daemon.plan)
+        assert await alerts(daemon.application.board) == []
+
+
+async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
+    """What works in between has not failed in a row, however long that goes on."""
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(5):
+            plan = broken(2)
+            for _ in range(3):
+                await _beat(daemon, plan)
+            world.pass_time(HOUR)
+        assert await alerts(daemon.application.board) == []
+
+
+async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path, world):
+    """F86: a beat that could not reach the database has not failed, and ends no row of failures either."""
+
+    class psycopg_error(Exception):  # noqa: N801, N818 # only its module counts
+        sqlstate = None
+
+    psycopg_error.__module__ = "psycopg.errors"
+
+    async def away():
+        raise OperationalError("SELECT 1", {}, psycopg_error())
+
+    async with daemon_of(tmp_path, world) as daemon:
+        failing = broken(3)
+        for _ in range(10):
+            await _beat(daemon, away)
+        away.__name__ = "plan"
+        for verb in (failing, failing, away, failing):
+            await _beat(daemon, verb)
+        assert await alerts(daemon.application.board) == [("job_failing", "plan", "3")]
+
+
+async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
+    """A daemon that was started again with the mistake mended closes what its predecessor left."""
+    desk = await open_desk(terms_of("a"))
+    first, second, board = Jobs(desk.books), Jobs(desk.books), Board(desk.books)
+    plan = broken(3)
+    for _ in range(3):
+        await first.run("plan", plan(), event="beat_failed")
+    assert await alerts(board) == [("job_failing", "plan", "3")]
+    await second.run("plan", plan(), event="beat_failed")
+    assert await alerts(board) == []
+
+
+async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
+    """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
+    desk = await open_desk(terms_of("a"))
+    jobs, board, plan = Jobs(desk.books), Board(desk.books), broken(4)
+
+    def refuse(_connection, _cursor, statement, *_facts):
+        if "INTO alert" in statement:
+            raise RuntimeError
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        for _ in range(3):
+            await jobs.run("plan", plan(), event="beat_failed")
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+    assert await alerts(board) == []
+    await jobs.run("plan", plan(), event="beat_failed")
+    assert await alerts(board) == [("job_failing", "plan", "4")]
+
+
+class Odd(FakeAdapter):
+    """A platform that answers what the watch stumbles over, until it is mended."""
+
+    is_odd = True
+
+    async def recent(self):
+        return [None] if self.is_odd else await super().recent()
+
+    async def probe(self):
+        return Ready(until=7) if self.is_odd else await super().probe()
+
+
+@pytest.mark.parametrize("job", ["watch", "probe"])
+async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open_desk, world, job):
+    """I10, I20: one account's watch or probe that always fails is told of; the other account's goes on; it ends."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    odd, fake, board = Odd(now=world.now), FakeAdapter(now=world.now), Board(desk.books)
+    adapters, watches, checkups = {"a": odd, "b": fake}, Watches(desk.books), Checkups(desk.books)
+
+    async def take_turns(times):
+        for _ in range(times):
+            world.pass_time(PACE)
+            if job == "watch":
+                assert await watch_due(watches, adapters, 10) == 2
+            else:
+                assert await probe_due(checkups, adapters, 10) == 2
+
+    await take_turns(1)
+    assert await board.alerts() == []
+    await take_turns(5)
+    [alert] = await board.alerts()
+    assert (alert.code, alert.facts["job"], alert.facts["account"]) == ("job_failing", f"{job}_account", "a")
+    assert alert.facts["event"] == f"{job}_failed"
+    odd.is_odd = False
+    await take_turns(1)
+    assert await board.alerts() == []
+
+
+async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, world):
+    """Nobody watches an account that has left: what was told of that ends with it."""
+    desk = await open_desk(terms_of("a"))
+    jobs, board, plan = Jobs(desk.books), Board(desk.books), broken(6)
+    for job in ("watch_account", "probe_account"):
+        for _ in range(3):
+            await jobs.run(job, plan(), event="watch_failed", account=AccountId("a"))
+    assert len(await board.alerts()) == 2
+    await Handovers(desk.books).end(AccountId("a"), LoginId("one"), person("王"), is_shared=False)
+    assert await board.alerts() == []
