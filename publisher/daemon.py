@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, RefusedError, ScheduleError
 from publisher.domain.events import KEEPER
 from publisher.domain.post import Schedule
+from publisher.domain.problem import Problem
 from publisher.domain.task import task_of
 from publisher.keeping import heed, keep, settle_the_dead
 from publisher.mailing import mail_head
@@ -209,9 +210,20 @@ class Daemon:
         filed = await reload(self.application.planner, text, str(self.schedule_file))
         log.info("schedule_accepted", filed=filed)
 
+    async def show_templates(self) -> None:
+        """Alert people to templates with a fault: what is filed goes out, what needs them anew is refused."""
+        reason = self._words_of(self.application.planner.press.templates.problems)
+        if reason:
+            log.warning("templates_faulty", reason=reason)
+        await self.application.alarms.show_templates(reason)
+
+    def _words_of(self, problems: Sequence[Problem]) -> str:
+        """Put problems into words, a line each; what concerns several instants of a post alike is said once."""
+        return "\n".join(dict.fromkeys(map(self.messages.tell, problems)))
+
     async def _refuse(self, error: InputError | RefusedError) -> None:
         if isinstance(error, InputError):
-            reason = "\n".join(self.messages.tell(problem) for problem in error.problems)
+            reason = self._words_of(error.problems)
         else:
             reason = self.messages.say(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
@@ -245,7 +257,7 @@ async def run(
     `beside` is what runs in the same process as long as the daemon does, unless that ends by itself.
 
     Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
-    be unsafe, InputError where settings or templates are wrong.
+    be unsafe, SettingsError where settings are wrong.
     """
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
@@ -264,6 +276,7 @@ async def run(
         by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
         for account, error in unreadable_secrets(settings, by_hand).items():
             await application.orders.stop_account(account, KEEPER, error.code)
+        await daemon.show_templates()
         await daemon.prepare()
         _spare_the_collector()
         if ready is not None:

@@ -118,12 +118,13 @@ async def plan_ahead(planner: Planner, schedule: Schedule, version: int) -> int:
 async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
     """Read the last accepted schedule; None before the first.
 
-    Raises ScheduleError when settings or templates have changed so much that it cannot be read any more.
+    Raises ScheduleError when the settings have changed so much that it cannot be read any more. A template that is gone
+    concerns only the posts that need it.
     """
     text = await planner.registry.schedule_text()
     if text is None:
         return None
-    desk = _desk(planner, await planner.registry.known())
+    desk = replace(_desk(planner, await planner.registry.known()), templates=None)
     return await asyncio.to_thread(parse_schedule, text, file=file, desk=desk)
 
 

@@ -91,6 +91,7 @@ def inspect(terminal: Terminal, file: Path) -> Report:
     if settings is not None:
         with report.collecting():
             studio = build_studio(settings)
+            report.problems += studio.press.templates.problems
     if settings is not None and toml is not None:
         with report.collecting():
             _inspect_posts(terminal, toml, settings, studio, report)
@@ -113,6 +114,7 @@ def _inspect_posts(
         found += without_address(studio.terms.values(), settings.environment)
         found += crowding_of(schedule, studio.terms, known or (), datetime.now(UTC), settings.timezone)
         found += _proofread(terminal, studio, schedule, report)
+        found = [problem for problem in found if problem not in studio.press.templates.problems]
     report.problems += with_places(found, text=toml.text, file=toml.file)
 
 

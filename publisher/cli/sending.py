@@ -20,7 +20,7 @@ from publisher.domain.post import At, Post, PostId
 from publisher.planning import reload as put_in_force
 from publisher.planning import send_again, send_now, send_planned
 from publisher.reviewing import person
-from publisher.schedule import SCHEDULE_LIMITS, desk_for, parse_schedule, with_places
+from publisher.schedule import SCHEDULE_LIMITS, parse_schedule, with_places
 from publisher.store.registry import Act
 from publisher.tomlfile import TomlFile, read_toml
 from publisher.wiring.application import Application
@@ -73,8 +73,7 @@ async def read_posts(application: Application, file: Path) -> tuple[TomlFile, Se
     """Read the posts of a file of its own. Raises ScheduleError, or FailedError when one is known already."""
     known = await application.registry.known()
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_LIMITS, ScheduleError)
-    templates = application.planner.desk.templates
-    desk = desk_for(application.settings, templates=templates, known_posts=frozenset(known))
+    desk = replace(application.planner.desk, known_posts=frozenset(known))
     posts = parse_schedule(toml.text, file=toml.file, desk=desk).posts
     if not posts:
         raise FailedError("send_nothing_in_file", file=file)

@@ -10,6 +10,7 @@ import click
 
 from publisher.cli.shape import Said, command, json_option
 from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import settings_of
 from publisher.domain.errors import NoSuchError
@@ -35,7 +36,10 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
         terminal.say("templates_more")
     else:
         _show(terminal, name, found, own)
-    return 0
+    faults = found.problems if name is None else found.faults_of(name)
+    if faults:
+        click.echo(told(faults, terminal.messages), err=True)
+    return int(bool(faults))
 
 
 def _as_document(name: str, found: Templates, own: Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
 from publisher.rendering.body import body_html, body_text, finish_html, text_html, tidy, visible_text
 from publisher.rendering.floors import in_floors
-from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, HugeError
-from publisher.rendering.templates import PLAIN, Sample, Templates
+from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, FaultyPartError, HugeError
+from publisher.rendering.templates import PLAIN, STYLESHEET, Sample, Templates
 
 NEAR: Final = 60
 """Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
@@ -92,6 +92,8 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
         page=_page(post, account, templates),
         original=original,
     )
+    if traits.is_article and STYLESHEET in templates.faults:
+        raise TemplateError([task.refuse("template_part_faulty", part=STYLESHEET), *templates.faults[STYLESHEET]])
     if not region.get("tip_line"):
         facts = {"account": account.id, "region": account.region or ""}
         raise TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
@@ -133,6 +135,8 @@ def _page(post: Post, account: Account, templates: Templates) -> jinja2.Template
     sample = templates.samples.get(post.template)
     if sample is None:
         raise TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
+    if faults := templates.faults_of(post.template):
+        raise TemplateError([_problem(post, account, "template_faulty", key="template"), *faults])
     page = templates.page(post.template, account.platform)
     if page is None:
         raise TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
@@ -195,7 +199,8 @@ def _run(task: _Task, variables: Mapping[str, object]) -> str:
             parts.append(part)
     except _FAULTS as error:
         code, facts = _fault(error)
-        raise TemplateError([task.refuse(code, _line_of(error, task.templates), **facts)]) from error
+        behind = task.templates.faults.get(facts.get("part", ""), ())
+        raise TemplateError([task.refuse(code, _line_of(error, task.templates), **facts), *behind]) from error
     return "".join(parts)
 
 
@@ -207,6 +212,8 @@ def _fault(error: Exception) -> tuple[str, Mapping[str, str]]:
             return "template_forbidden", {"reason": str(error.message)}
         case EndlessError() | RecursionError():
             return "template_endless", {}
+        case FaultyPartError():
+            return "template_part_faulty", {"part": str(error.message)}
         case HugeError():
             return "template_huge", {"limit": str(MAX_CHARACTERS)}
         case _:

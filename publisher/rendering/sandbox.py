@@ -44,6 +44,10 @@ class HugeError(TemplateRuntimeError):
     """A template made more text than any platform takes."""
 
 
+class FaultyPartError(TemplateRuntimeError):
+    """A template asked for a part whose file cannot be used; the message is the part's name."""
+
+
 class Budget:
     """How many steps, and how much processor time, one rendering has left."""
 

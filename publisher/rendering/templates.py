@@ -13,11 +13,11 @@ from typing import Any, Final
 from jinja2 import Template, TemplateSyntaxError
 
 from publisher.domain.account import Platform
-from publisher.domain.errors import InputError, TemplateError
+from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
 from publisher.rendering.pictures import read_picture
-from publisher.rendering.sandbox import Sandbox
+from publisher.rendering.sandbox import FaultyPartError, Sandbox
 
 SHARED: Final = "_shared"
 """The folder of parts that templates include; it is no template itself."""
@@ -26,6 +26,8 @@ MAX_FILE: Final = 64 * 1024
 PLAIN: Final = ".txt"
 _PAGES: Final = (PLAIN, ".html")
 _SPOT: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+Faults = dict[str, Sequence[Problem]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +87,31 @@ def _written(sample: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """All templates of a workspace and the shipped ones, compiled; nothing of it changes or touches a disk again."""
+    """All templates of a workspace and the shipped ones, compiled; nothing of it changes or touches a disk again.
+
+    `faults` says what is wrong with a file, by its name below the folder of templates: whatever needs it is refused.
+    """
 
     samples: Mapping[str, Sample]
     stylesheet: str
+    faults: Mapping[str, Sequence[Problem]]
     _pages: Mapping[str, Template]
     _covers: Mapping[str, tuple[Picture, bytes]]
     _places: Mapping[str, str]
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Name the templates, those with faults included."""
         return tuple(sorted(self.samples))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Give all that is wrong with any file."""
+        return tuple(chain.from_iterable(self.faults.values()))
+
+    def faults_of(self, template: str) -> tuple[Problem, ...]:
+        """Give all that is wrong with the files of a template."""
+        return tuple(chain.from_iterable(found for name, found in self.faults.items() if _folder(name) == template))
 
     def page(self, template: str, platform: Platform) -> Template | None:
         """Give the page for a platform, else the template's page for any other, else None."""
@@ -139,22 +155,23 @@ def shipped_templates() -> Path:
 def load_templates(folders: Sequence[Path]) -> Templates:
     """Read and compile the templates of all folders; a file in an earlier folder stands in for the same in a later one.
 
-    A folder that does not exist has no templates. Raises TemplateError with every problem found, by file and line.
+    A folder that does not exist has no templates. A file that cannot be used is among the faults.
     """
     files = _gather(folders)
-    problems: list[Problem] = []
-    texts = {name: text for name, path in files.items() if path.suffix != ".png" and (text := _read(path, problems))}
-    sandbox = Sandbox(partial(_find, texts, files))
-    samples = {name: _sample(name, texts, files, problems) for name in sorted({_folder(page) for page in files})}
+    faults: Faults = {}
+    texts = {
+        name: text for name, path in files.items() if path.suffix != ".png" and (text := _read(name, path, faults))
+    }
+    sandbox = Sandbox(partial(_find, texts, files, faults))
+    samples = {name: _sample(name, texts, files, faults) for name in sorted({_folder(page) for page in files})}
     samples.pop(SHARED, None)
     written = [name for name in texts if name.endswith(_PAGES)]
-    pages = {name: page for name in written if (page := _compile(sandbox, name, files, problems))}
-    covers = {name: cover for name in samples if (cover := _cover(name, samples[name].cover, files, problems))}
-    if problems:
-        raise TemplateError(problems)
+    pages = {name: page for name in written if (page := _compile(sandbox, name, files, faults))}
+    covers = {name: cover for name in samples if (cover := _cover(name, samples[name].cover, files, faults))}
     return Templates(
         samples=samples,
         stylesheet=texts.get(STYLESHEET, ""),
+        faults=faults,
         _pages=pages,
         _covers=covers,
         _places={name: str(path) for name, path in files.items()},
@@ -170,57 +187,78 @@ def _gather(folders: Iterable[Path]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
         is_ours = path.suffix in {*_PAGES, ".toml", ".css", ".png"} and not path.name.startswith(".")
-        if is_ours and path.is_file():
+        if is_ours and _may_be_file(path):
             found.setdefault(f"{path.parent.name}/{path.name}", path)
     return found
 
 
-def _read(path: Path, problems: list[Problem]) -> str | None:
+def _may_be_file(path: Path) -> bool:
+    """Return False for folders and the like; what a folder's rights hide is told when it is read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _read(name: str, path: Path, faults: Faults) -> str | None:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
         if len(data) <= MAX_FILE:
             return data.decode("utf-8-sig").replace("\r\n", "\n")
-        problems.append(_problem("template_too_big", path, limit=f"{MAX_FILE // 1024}"))
+        faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE // 1024}")]
     except UnicodeDecodeError as error:
-        problems.append(_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1))
+        faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
     except OSError as error:
-        problems.append(_problem("template_unreadable", path, reason=error.strerror or ""))
+        faults[name] = [_problem("template_unreadable", path, reason=error.strerror or "")]
     return None
 
 
-def _find(texts: Mapping[str, str], files: Mapping[str, Path], name: str) -> tuple[str, str, Callable[[], bool]] | None:
+def _find(
+    texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults, name: str
+) -> tuple[str, str, Callable[[], bool]] | None:
+    """Give the text of a page or of a part that it asks for. Raises FaultyPartError."""
+    if name in faults:
+        raise FaultyPartError(name)
     return (texts[name], str(files[name]), lambda: True) if name in texts else None
 
 
-def _compile(sandbox: Sandbox, name: str, files: Mapping[str, Path], problems: list[Problem]) -> Template | None:
+def _compile(sandbox: Sandbox, name: str, files: Mapping[str, Path], faults: Faults) -> Template | None:
     try:
         return sandbox.get_template(name)
     except TemplateSyntaxError as error:
-        problems.append(_problem("template_syntax", files[name], line=error.lineno, reason=error.message or ""))
+        faults[name] = [_problem("template_syntax", files[name], line=error.lineno, reason=error.message or "")]
+    except (
+        SyntaxError,
+        RecursionError,
+        ValueError,
+        OverflowError,
+    ) as error:  # what Python makes of it, nested too deep
+        faults[name] = [_problem("template_syntax", files[name], reason=f"{type(error).__name__}: {error}")]
     return None
 
 
-def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], problems: list[Problem]) -> Sample:
+def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults) -> Sample:
     file = f"{name}/sample.toml"
     try:
         table: dict[str, Any] = tomllib.loads(texts.get(file, ""))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         spot = _SPOT.search(str(error))
         line = int(spot[1]) if spot else 1
-        problems.append(_problem("template_sample_broken", files[file], line=line, reason=str(error)))
+        faults[file] = [_problem("template_sample_broken", files[file], line=line, reason=str(error))]
         return Sample()
     odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
-    problems += (_problem("template_sample_key", files[file], name=key) for key in odd)
+    if odd:
+        faults[file] = [_problem("template_sample_key", files[file], name=key) for key in odd]
     return Sample(**{key: value for key, value in table.items() if key not in odd})
 
 
-def _cover(name: str, alt: str, files: Mapping[str, Path], problems: list[Problem]) -> tuple[Picture, bytes] | None:
+def _cover(name: str, alt: str, files: Mapping[str, Path], faults: Faults) -> tuple[Picture, bytes] | None:
     path = files.get(f"{name}/cover.png")
     try:
         return read_picture(path, alt) if path else None
     except InputError as error:
-        problems.extend(error.problems)
+        faults[f"{name}/cover.png"] = error.problems
     return None
 
 

@@ -12,12 +12,15 @@ from publisher.tomlfile import Flaw, Loc, close_to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The names a schedule may use, and the zone of its times. `known_posts` are in the books, not in the file."""
+    """The names a schedule may use, and the zone of its times. `known_posts` are in the books, not in the file.
+
+    Where `templates` is None, any name may be one: what is wrong with it is told when it is used.
+    """
 
     timezone: ZoneInfo
     accounts: Mapping[AccountId, Account]
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
-    templates: Collection[str] = ()
+    templates: Collection[str] | None = ()
     platforms: Collection[str] = BUILT_IN
     known_posts: Collection[PostId] = frozenset()
 

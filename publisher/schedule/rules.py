@@ -38,7 +38,7 @@ def flaws_within(entry: PostEntry, index: int, desk: Desk, directory: Directory)
     flaws = [*_time_flaws(entry, here, desk.timezone), *directory.flaws(tuple(entry.to), (*here, "to"))]
     if entry.id in RESERVED:
         flaws.append(Flaw(loc=(*here, "id"), code="reserved_id", facts={"post": entry.id}))
-    if entry.template not in desk.templates:
+    if desk.templates is not None and entry.template not in desk.templates:
         facts = {"value": entry.template, "choices": close_to(entry.template, desk.templates)}
         flaws.append(Flaw(loc=(*here, "template"), code="unknown_template", facts=facts))
     if entry.follows is None and entry.kind in _NEED_ORIGINAL:

@@ -1,5 +1,6 @@
 """Trouble with the machine itself, told to people once the books can be written: its clock, its disk, its log."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -88,6 +89,20 @@ class Alarms:
                 await self._show_clock("clock_wrong", apart)
             elif self._clock_alert is None:
                 await self._show_clock("clock_unconfirmed")
+
+    async def show_templates(self, reason: str) -> None:
+        """Let one alert at most stand about the templates that this host has read: this one, or none where it is ''."""
+        subject, now = f"templates:{self.books.worker}", self.books.world.now()
+        standing = select(ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+
+        def operation(unit: Unit) -> None:
+            clear_alerts(unit, subject, now)
+            if reason:
+                tell(unit, now, "templates_faulty", subject, {"host": self._host, "reason": reason})
+
+        told = await self.books.database.read(lambda connection: connection.scalars(standing).all())
+        if [json.loads(facts)["reason"] for facts in told] != ([reason] if reason else []):
+            await self.books.database.write(operation)
 
     @property
     def has_clock_alert(self) -> bool:

@@ -68,7 +68,7 @@ async def open_application(
 ) -> AsyncIterator[Application]:
     """Open the books and build the whole; what only asks the platforms announces no call, so any journal will do.
 
-    Raises SettingsError, TemplateError, or RefusedError where the database must not be used.
+    Raises SettingsError, or RefusedError where the database must not be used.
     """
     studio = await asyncio.to_thread(build_studio, settings)
     use = Use.SEND if sends else Use.LOOK if asks else Use.ORDER

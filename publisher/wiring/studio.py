@@ -23,7 +23,7 @@ class Studio:
 def build_studio(settings: Settings) -> Studio:
     """Build what reads, checks and previews.
 
-    Raises SettingsError or TemplateError with every Problem.
+    Raises SettingsError with every Problem. A template with a fault is refused where it is needed.
     """
     terms, adapters = judges_of(settings)
     press = Press(

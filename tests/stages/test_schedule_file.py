@@ -1,17 +1,22 @@
 """The schedule's file changes while the daemon is about to read it."""
 
 import asyncio
+import shutil
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
 from publisher.daemon import Daemon
+from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
+from publisher.keeping import keep
 from publisher.messages import Messages
+from publisher.rendering import shipped_templates
 from publisher.settings import parse_settings
-from publisher.testing.fakes import StillWorld
+from publisher.testing.fakes import FakeAdapter, StillWorld
 from publisher.wiring.application import open_application
 from tests.stages.test_planning import SETTINGS, cron, entry
 
@@ -127,3 +132,32 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
     await daemon.read_schedule()
     assert await daemon.application.registry.schedule_text() == WHOLE
     assert [alert.code for alert in await daemon.application.board.alerts()] == ["reload_refused"]
+
+
+@pytest.mark.parametrize("how", ["fault", "gone"])
+async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
+    """F74: instants that are filed go out although its template cannot be used; that no more can be filed is told."""
+    own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
+    text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron("fine", "0 15 * * *")
+    (tmp_path / "schedule.toml").write_text(text, "utf-8")
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        await daemon.prepare()
+    if how == "fault":
+        (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    else:
+        shutil.rmtree(own)
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        application, fake = daemon.application, FakeAdapter(now=world.now)
+        await daemon.show_templates()
+        await daemon.prepare()
+        for _ in range(4 * 24):
+            await daemon.plan()
+            await keep(application.rounds)
+            await deliver_due(application.outbox, dict.fromkeys("ab", fake), 50, daemon.stopping)
+            world.pass_time(timedelta(hours=1))
+        states = Counter((item.key.post, item.state) for item in await application.board.deliveries())
+        alerts = await application.board.alerts()
+    assert states["daily", State.PUBLISHED] == 4
+    assert states["fine", State.PUBLISHED] == 8
+    assert [alert.code for alert in alerts if alert.code == "reload_refused"] == ["reload_refused"]
+    assert (alerts[-1].code == "templates_faulty") is (how == "fault")

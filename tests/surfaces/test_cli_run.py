@@ -1,15 +1,19 @@
 """The daemon and the simulator as commands: real processes, real files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
+from publisher.rendering import shipped_templates
 from tests.surfaces.conftest import make_drill
 from tests.surfaces.posts import warning, write_schedule
 
@@ -90,6 +94,120 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
     assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
     assert "beijing-wechat" in shown["alerts"][0]["message"]
     assert "secret_missing" not in shown["alerts"][0]["message"]
+
+
+FAULTS = {
+    "syntax": ("weibo.txt", b"{% if %}"),
+    "encoding": ("weibo.txt", "警惕".encode("gbk")),
+    "sample": ("sample.toml", b"about ="),
+    "cover": ("cover.png", b"no picture"),
+}
+ASAP = 'at = "asap"'
+
+
+def own_template(drill):
+    """Give the folder of a template of the workspace's own, a copy of the warning's."""
+    return Path(shutil.copytree(shipped_templates() / "warning", drill / "templates" / "own"))
+
+
+def with_own(name, when=ASAP):
+    return warning(name, when, '["beijing-weibo"]').replace('template = "warning"', 'template = "own"')
+
+
+def states_of(found):
+    return {row["post"]: row["state"] for row in found["deliveries"]}
+
+
+def run_once(drill):
+    return subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_f74_a_template_with_a_fault_keeps_no_frozen_post_back(run, drill, fault):
+    """F74, I9: the daemon starts, sends what is filed, and plans what does not need the template; it alerts people."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    name, content = FAULTS[fault]
+    (own / name).write_bytes(content)
+    write_schedule(drill, with_own("frozen"), warning("fine", ASAP, '["beijing-weibo"]'))
+    done = run_once(drill)
+    found = run("-C", drill, "status", "--json").json
+    assert states_of(found) == {"frozen": "published", "fine": "published"}
+    [alert] = found["alerts"]
+    assert alert["code"] == "templates_faulty"
+    assert f"own/{name}:1:" in alert["message"]
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    checked = run("-C", drill, "check")
+    assert (checked.code, f"own/{name}:1:" in checked.err + checked.out) == (1, True)
+    shutil.copy(shipped_templates() / "warning" / "weibo.txt", own / "weibo.txt")
+    if name != "weibo.txt":
+        (own / name).unlink()
+    assert run_once(drill).returncode == 0
+    assert run("-C", drill, "status", "--json").json["alerts"] == []
+
+
+def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill):
+    """F74, I22: the version in force stays, and the alert names the post's line and the template's."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    file = write_schedule(drill, with_own("frozen"), with_own("new"))
+    run_once(drill)
+    found = run("-C", drill, "status", "--json").json
+    assert states_of(found) == {"frozen": "published"}
+    assert {alert["code"] for alert in found["alerts"]} == {"templates_faulty", "reload_refused"}
+    [refused] = [alert["message"] for alert in found["alerts"] if alert["code"] == "reload_refused"]
+    line = file.read_text("utf-8").splitlines().index('id = "new"') + 1
+    assert f"schedule.toml:{line + 2}:" in refused
+    assert "own/weibo.txt:1:" in refused
+    told = run("-C", drill, "reload", "--by", "王")
+    assert (told.code, "own/weibo.txt:1:" in told.err) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["gone", "fault"])
+def test_f74_a_template_that_nothing_needs_is_nobodys_trouble(run, drill, how):
+    """F74: one that is taken away, or was never used, stops neither the start nor any post."""
+    own = own_template(drill)
+    if how == "gone":
+        shutil.rmtree(own)
+    else:
+        (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    write_schedule(drill, warning("fine", ASAP, '["beijing-weibo"]'))
+    run_once(drill)
+    assert states_of(run("-C", drill, "status", "--json").json) == {"fine": "published"}
+
+
+def test_f74_a_template_that_is_gone_keeps_no_other_post_from_being_planned(run, drill):
+    """F74: what was accepted with it goes out, and posts that do not need it are planned on."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    shutil.rmtree(own)
+    settings = drill / "publisher.toml"
+    settings.write_text(f"days_ahead = 20\n{settings.read_text('utf-8')}", "utf-8")
+    before = run("-C", drill, "status", "--json").json["deliveries"]
+    run_once(drill)
+    after = run("-C", drill, "status", "--json").json["deliveries"]
+    assert states_of({"deliveries": after})["frozen"] == "published"
+    number = [Counter(row["post"] for row in rows) for rows in (before, after)]
+    assert number[1]["fine"] > number[0]["fine"] > 0
+    assert number[1]["never"] == number[0]["never"]
+
+
+def daily(name):
+    return warning(name, 'cron = "0 9 * * *"', '["beijing-weibo"]')
+
+
+def test_broken_settings_keep_the_daemon_from_starting(run, drill):
+    """Nothing goes by settings that cannot be read: exit code 1, with file and line."""
+    settings = drill / "publisher.toml"
+    settings.write_text(f"{settings.read_text('utf-8')}\nnonsense", "utf-8")
+    write_schedule(drill, warning("fine", ASAP, '["beijing-weibo"]'))
+    done = run_once(drill)
+    assert done.returncode == 1
+    assert "publisher.toml:" in done.stderr
 
 
 @pytest.mark.parametrize(("value", "code"), [("intent.after_commit:kill", 3), ("nowhere:kill", 1)])

@@ -45,6 +45,17 @@ def test_templates_are_listed_with_their_origin(run, drill):
     assert run("-C", drill, "templates", "nothing").code == 4
 
 
+def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
+    """F74: the others are shown, what is wrong is told with its file, and the exit code is 1."""
+    own = drill / "templates" / "notice"
+    own.mkdir()
+    own.joinpath("default.txt").write_text("{% if %}", "utf-8")
+    listed = run("-C", drill, "templates")
+    assert (listed.code, run("-C", drill, "templates", "warning").code) == (1, 0)
+    assert "warning" in listed.out
+    assert "default.txt:1:" in listed.err
+
+
 @pytest.mark.parametrize("name", SHIPPED.names)
 def test_a_sample_is_a_post_that_passes_the_check(run, drill, name):
     """What is offered for copying can be put into the schedule as it is."""

@@ -56,7 +56,8 @@ ALERTS = {
     *re.findall(r'tell\(unit, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
 }
 ABOUT_THE_WHOLE = {
-    "reload_refused", "database_restored", "journal_awaited", "platform_unreadable", *OF_THE_CLOCK,
+    "reload_refused", "database_restored", "journal_awaited", "platform_unreadable", "templates_faulty",
+    *OF_THE_CLOCK,
 }  # fmt: skip
 """Alerts that concern no single post or account."""
 MOMENT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)

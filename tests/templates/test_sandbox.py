@@ -1,5 +1,6 @@
 """What templates may not do, and where a mistake in them is reported."""
 
+import errno
 import re
 import tomllib
 from collections import deque
@@ -53,10 +54,8 @@ def test_reaching_out_is_refused(written, text):
 
 @pytest.mark.parametrize("text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "])
 def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
-    """F74: syntax errors and filters that are not on the list stop the loading, with file and line."""
-    with pytest.raises(TemplateError) as caught:
-        written({"own/weibo.txt": f"{GOOD}\n\n{text}"})
-    (problem,) = caught.value.problems
+    """F74: syntax errors and filters that are not on the list are faults, told with file and line."""
+    (problem,) = written({"own/weibo.txt": f"{GOOD}\n\n{text}"}).problems
     assert problem.code == "template_syntax"
     assert problem.place.file.endswith("own/weibo.txt")
     assert problem.place.line == 3
@@ -226,20 +225,73 @@ def test_missing_data_is_told_with_its_use(shipped):
         ("own/cover.png", b"not a picture", "picture_unknown_type", 1),
     ],
 )
-def test_broken_files_are_told_at_loading(written, name, content, code, line):
-    """A file that cannot be used stops the loading, with its name and line."""
-    with pytest.raises(TemplateError) as caught:
-        written({"own/weibo.txt": GOOD, name: content})
-    (problem,) = caught.value.problems
+def test_f74_a_file_that_cannot_be_used_concerns_its_template_alone(written, name, content, code, line):
+    """F74: it is named with its line at the loading, and wherever its template is wanted; the others can be used."""
+    templates = written({"own/weibo.txt": GOOD, "other/weibo.txt": GOOD, name: content})
+    (problem,) = templates.problems
     assert (problem.code, problem.place.line) == (code, line)
     assert problem.place.file.endswith(name)
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of("own"), templates)
+    assert [each.code for each in caught.value.problems] == ["template_faulty", code]
+    assert render_for("weibo", post_of("other"), templates).text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("_shared/part.txt", b"{% if %}", "template_syntax"),
+        ("_shared/part.txt", "文".encode("gbk"), "template_not_utf8"),
+        ("_shared/article.css", b"\xff", "template_not_utf8"),
+    ],
+)
+def test_f74_a_shared_part_that_cannot_be_used_concerns_whatever_asks_for_it(written, name, content, code):
+    """F74: a page that includes it, or an article where it is the stylesheet, is refused with its place, no other."""
+    included = GOOD + "{% include '_shared/part.txt' ignore missing %}"
+    templates = written(
+        {"own/weibo.txt": included, "other/weibo.txt": GOOD, "own/wechat.html": f"<p>{GOOD}</p>", name: content}
+    )
+    assert [problem.code for problem in templates.problems] == [code]
+    with pytest.raises(TemplateError) as caught:
+        render_for("wechat" if name.endswith(".css") else "weibo", post_of("own"), templates)
+    asked, behind = caught.value.problems
+    assert (asked.code, asked.facts["part"], behind) == ("template_part_faulty", name, templates.problems[0])
+    assert render_for("weibo", post_of("other"), templates).text
+
+
+def test_f74_pages_nested_too_deep_are_faults_like_any_other(written):
+    """F74: what the compiler itself gives up on stops no loading."""
+    loops = "{% for x in data.l %}" * 40 + "{% endfor %}" * 40
+    sums = "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}"
+    sample = b"[data]\nx = " + b"[" * 5000 + b"]" * 5000
+    templates = written({"loops/weibo.txt": loops, "sums/weibo.txt": sums, "data/sample.toml": sample})
+    assert templates.names == ("data", "loops", "sums")
+    assert set(templates.faults) == {"loops/weibo.txt", "sums/weibo.txt", "data/sample.toml"}
+
+
+def test_f74_a_file_that_is_hidden_by_its_folders_rights_is_a_fault(written, tmp_path, monkeypatch):
+    """F74: what cannot even be looked at is named, and the rest is loaded."""
+    written({"own/weibo.txt": GOOD, "other/weibo.txt": GOOD})
+
+    def refuse(path, *_args, **_facts):
+        raise PermissionError(errno.EACCES, "denied", str(path))
+
+    shown = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(path) if path.parent.name == "own" else shown(path))
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *how, **facts: (refuse if path.parent.name == "own" else opened)(path, *how, **facts)
+    )
+    templates = load_templates([tmp_path])
+    assert ([problem.code for problem in templates.problems], templates.names) == (
+        ["template_unreadable"],
+        ("other", "own"),
+    )
 
 
 def test_all_loading_problems_come_at_once(written):
     """Two broken files are told in one go."""
-    with pytest.raises(TemplateError) as caught:
-        written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"})
-    assert len(caught.value.problems) == 2
+    assert len(written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"}).problems) == 2
 
 
 def test_missing_folder_has_no_templates(tmp_path):
