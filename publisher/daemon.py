@@ -11,6 +11,7 @@ from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
 from publisher.anchoring import Mooring, anchor
@@ -18,7 +19,7 @@ from publisher.clock_check import ClockCheck
 from publisher.delivering import deliver_due
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
-from publisher.domain.errors import InputError, RefusedError, ScheduleError
+from publisher.domain.errors import InputError, PublisherError, RefusedError, ScheduleError
 from publisher.domain.events import KEEPER
 from publisher.domain.post import Schedule
 from publisher.domain.problem import Problem
@@ -277,7 +278,7 @@ async def run(
         for account, error in unreadable_secrets(settings, by_hand).items():
             await application.orders.stop_account(account, KEEPER, error.code)
         await daemon.show_templates()
-        await daemon.prepare()
+        await _prepare(daemon)
         _spare_the_collector()
         if ready is not None:
             ready()
@@ -292,6 +293,19 @@ async def run(
         await _safely(daemon, daemon.anchor)
         await application.orders.leave()
         return trouble
+
+
+async def _prepare(daemon: Daemon) -> None:
+    """Prepare for the first call; where a mistake of ours prevents it, what is filed goes out all the same.
+
+    The beats try again, and alert people. Raises what the database, a file or a refusal raises.
+    """
+    try:
+        await daemon.prepare()
+    except (PublisherError, SQLAlchemyError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 # new posts alone are concerned
+        log.exception("prepare_failed", error=type(error).__name__)
 
 
 def _spare_the_collector() -> None:

@@ -1,5 +1,7 @@
 """A job that fails every time: people are alerted, once, until it works again."""
 
+import os
+import signal
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -78,6 +80,22 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
         monkeypatch.undo()
         await _beat(daemon, daemon.plan)
         assert await alerts(daemon.application.board) == []
+
+
+async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
+    """I9: what was filed before can go out; the beats try again."""
+    started = []
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    def stop():
+        started.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
+    assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, ready=stop) == 0
+    assert started == [True]
 
 
 async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
