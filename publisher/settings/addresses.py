@@ -1,6 +1,7 @@
 """Addresses as settings spell them: of databases, of listeners, of platforms."""
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,13 +15,16 @@ _MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 def database_of(url: str, workspace: Path) -> str | None:
-    """Make the path of an SQLite URL absolute; None for what is no database of ours."""
+    """Resolve the path of an SQLite URL; None for what is no database of ours.
+
+    One file has one spelling, whatever links lead to it: its lock, journal and call record are named after it.
+    """
     if url.startswith(_SERVERS):
         return url if is_server(url) else None
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith((":memory:", "file:")):
         return None
-    return f"sqlite:///{workspace / path}"
+    return f"sqlite:///{os.path.realpath(workspace / path)}"
 
 
 def is_server(url: str) -> bool:

@@ -250,9 +250,12 @@ class Occupation:
 def occupy(url: str, workspace: Path) -> Occupation:
     """Take a SQLite file for this daemon alone; of a shared database, this workspace's part in the work.
 
-    Raises RefusedError naming the holder when another daemon has it.
+    Raises RefusedError naming the holder when another daemon has it, and where a SQLite file has a second hard link:
+    SQLite would keep a log for each of the names, and damage the file.
     """
     taken = sqlite_file(url) or workspace / "var" / "daemon"
+    if taken.is_file() and taken.stat().st_nlink > 1:
+        raise RefusedError("database_linked", file=str(taken))
     taken.parent.mkdir(parents=True, exist_ok=True)
     path = taken.with_name(taken.name + ".lock")
     file = path.open("a+", encoding="utf-8")

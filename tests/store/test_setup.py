@@ -14,11 +14,13 @@ from sqlalchemy import event, select
 from sqlmodel import SQLModel
 
 from publisher.domain.errors import RefusedError
+from publisher.settings import parse_settings
 from publisher.store.engine import Database, UnannouncedError, open_engine
 from publisher.store.journal import Intent, Journal, newest_intents
 from publisher.store.rows import NOTE
 from publisher.store.setup import occupy, prepare
 from publisher.testing.fakes import StillWorld
+from publisher.wiring.books import journal_path
 
 INTENT = Intent(delivery=7, attempt=1, epoch=1, rendition="f", at="2026-11-25T01:00:00+00:00")
 
@@ -135,6 +137,69 @@ def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone
     occupation = occupy(url, tmp_path)
     assert json.loads((tmp_path / "publisher.db.lock").read_text())["pid"] != holder.pid
     occupation.end()
+
+
+def link_file(first: Path, second: Path) -> str:
+    (second / "var").mkdir()
+    (second / "var" / "publisher.db").symlink_to(first / "var" / "publisher.db")
+    return "sqlite:///var/publisher.db"
+
+
+def link_folder(first: Path, second: Path) -> str:
+    (second / "data").symlink_to(first / "var")
+    return "sqlite:///data/publisher.db"
+
+
+def chain_links(first: Path, second: Path) -> str:
+    (second / "one.db").symlink_to("two.db")
+    (second / "two.db").symlink_to(first / "var" / "publisher.db")
+    return "sqlite:///one.db"
+
+
+def go_round(first: Path, second: Path) -> str:
+    return f"sqlite:///../{second.name}/../{first.name}/var/publisher.db"
+
+
+@pytest.mark.parametrize("spell", [link_file, link_folder, chain_links, go_round])
+@pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
+def test_f79_one_file_under_two_names_has_one_daemon_and_one_journal(tmp_path: Path, spell, exists):
+    """Whatever the settings call it: one lock, one journal."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    (first / "var").mkdir(parents=True)
+    second.mkdir()
+    if exists:
+        (first / "var" / "publisher.db").touch()
+    plain = parse_settings("# the usual database\n", workspace=first)
+    other = parse_settings(f'database = "{spell(first, second)}"', workspace=second)
+    assert journal_path(other) == journal_path(plain) == first / "var" / "intents.jsonl"
+    held = occupy(plain.database, plain.workspace)
+    with pytest.raises(RefusedError) as refused:
+        occupy(other.database, other.workspace)
+    held.end()
+    assert refused.value.code == "second_daemon"
+
+
+def test_f79_two_files_in_one_folder_have_two_daemons_and_two_journals(tmp_path: Path):
+    """A journal belongs to one database: a drill's calls are never held against the live one."""
+    live, drill = (
+        parse_settings(f'database = "sqlite:///{tmp_path}/{name}.db"', workspace=tmp_path) for name in ("live", "drill")
+    )
+    assert journal_path(live) != journal_path(drill)
+    held = occupy(live.database, live.workspace)
+    occupy(drill.database, drill.workspace).end()
+    held.end()
+
+
+def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
+    """SQLite keeps a log of its own for each name, so two names would damage the file; with one again it starts."""
+    file, other = tmp_path / "publisher.db", tmp_path / "other.db"
+    file.touch()
+    other.hardlink_to(file)
+    with pytest.raises(RefusedError) as refused:
+        occupy(f"sqlite:///{file}", tmp_path)
+    assert (refused.value.code, refused.value.facts) == ("database_linked", {"file": str(file)})
+    other.unlink()
+    occupy(f"sqlite:///{file}", tmp_path).end()
 
 
 async def open_database(tmp_path):
