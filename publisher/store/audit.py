@@ -182,7 +182,7 @@ def _calls_of(link: Link) -> list[Intent]:
     """Read the calls of which an entry tells that the database had lost them."""
     try:
         detail = json.loads(str(link.fields[7]))
-        return [Intent(**call) for call in detail.get("calls", [detail])]
+        return [Intent.from_row(call) for call in detail.get("calls", [detail])]
     except (ValueError, TypeError, AttributeError):
         return []
 

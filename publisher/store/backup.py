@@ -155,9 +155,9 @@ def _label_of(connection: sqlite3.Connection) -> Label | None:
         return None
     try:
         row: dict[str, Any] = json.loads(written)
-        newest = Intent(**row["newest"]) if row["newest"] else None
+        newest = Intent.from_row(row["newest"]) if row["newest"] else None
         return Label(**{**row, "newest": newest})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -2,18 +2,23 @@
 
 A line that the database does not know proves that the database is older than what was done. A line that a death has
 torn at the very end announces a call that never began; damage anywhere else means that a call may be forgotten.
+
+A line is one JSON object, whose last key `crc32` is the checksum of all bytes before it. A release reads the keys that
+it knows, under the checksum of all. Lines of earlier releases have no checksum, and no key that is not known.
 """
 
 import json
 import os
+import re
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from zlib import crc32
 
 TAIL_BYTES = 256 * 1024
 """How much of the end is compared at a start: if any line is unknown, the newest ones are."""
@@ -35,6 +40,12 @@ class Intent:
     label: str = ""
     account: str = ""
     floor: int = 0
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read what was written, perhaps by a later release, whose further keys are passed over. Raises TypeError."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in row.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +79,11 @@ class Journal:
 
     def append(self, intents: Sequence[Intent]) -> None:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
-        lines = "".join(json.dumps(asdict(intent), separators=(",", ":")) + "\n" for intent in intents)
+        lines = b"".join(_line_of(asdict(intent)) for intent in intents)
         with self._turn:
             self._mend()
             try:
-                _write_all(self._file, lines.encode())
+                _write_all(self._file, lines)
                 os.fdatasync(self._file.fileno())
             except OSError:
                 self._is_mended = False
@@ -180,7 +191,7 @@ def _write_aside(path: Path, intents: Sequence[Intent], kept_since: datetime | N
     lines: list[dict[str, Any]] = [{"kept_since": kept_since.isoformat()}] if kept_since else []
     lines += [asdict(intent) for intent in intents]
     with fresh.open("wb") as file:
-        file.write("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode())
+        file.write(b"".join(map(_line_of, lines)))
         file.flush()
         os.fsync(file.fileno())
     return fresh
@@ -206,12 +217,24 @@ def sync_folder(folder: Path) -> None:
         os.close(number)
 
 
+_SEALED = re.compile(rb'(\{.+),"crc32":"([0-9a-f]{8})"\}')
+
+
+def _line_of(row: Mapping[str, Any]) -> bytes:
+    body = json.dumps(row, separators=(",", ":")).encode().removesuffix(b"}")
+    return body + b',"crc32":"%08x"}\n' % crc32(body)
+
+
 def _read_line(line: bytes) -> Intent | datetime | None:
+    sealed = _SEALED.fullmatch(line)
+    if sealed and crc32(sealed[1]) != int(sealed[2], 16):
+        return None
     try:
         row = json.loads(line)
-        intent = datetime.fromisoformat(row["kept_since"]) if "kept_since" in row else Intent(**row)
-        if isinstance(intent, Intent):
-            datetime.fromisoformat(intent.at)
+        if "kept_since" in row:
+            return datetime.fromisoformat(row["kept_since"])
+        intent = Intent.from_row(row) if sealed else Intent(**row)
+        datetime.fromisoformat(intent.at)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return intent

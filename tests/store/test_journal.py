@@ -1,7 +1,10 @@
 """The intent journal as a file: a disk that fills in the middle of a line, and lines that come while old ones go."""
 
+import json
 import resource
+import zlib
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import pytest
 
@@ -58,6 +61,50 @@ def test_f82_after_a_refusal_the_journal_says_when_lines_can_be_written_again(jo
     assert (numbers(journal), read_journal(journal.path).damaged) == ([1], [])
     journal.append([line(3)])
     assert (numbers(journal), read_journal(journal.path).damaged) == ([1, 3], [])
+
+
+def sealed(row):
+    """Write a line as a later release may: with keys of its own, under the same checksum."""
+    body = json.dumps(row, separators=(",", ":"))[:-1]
+    return f'{body},"crc32":"{zlib.crc32(body.encode()):08x}"}}\n'
+
+
+def test_a_key_of_a_later_release_is_no_damage(journal):
+    """Who goes back a release has still all that was announced: the line, and what was left out before it."""
+    journal.path.write_text(
+        sealed({"kept_since": START.isoformat(), "kept_by": "later"})
+        + sealed({**asdict(line(2)), "shard": 3})
+        + sealed({"shard": {"at": 1}, **asdict(line(3))})
+    )
+    contents = read_journal(journal.path)
+    assert (contents.intents, contents.damaged, contents.kept_since) == ([line(2), line(3)], [], START)
+
+
+@pytest.mark.parametrize("name", ["delivery", "attempt", "epoch", "rendition", "at"])
+def test_a_line_that_lacks_a_key_is_damage(journal, name):
+    """Without it nobody knows which call was announced, whatever the checksum says."""
+    row = asdict(line(2))
+    del row[name]
+    journal.path.write_text(sealed(row))
+    assert read_journal(journal.path).damaged == [1]
+
+
+def test_a_line_that_was_changed_anywhere_is_damage(journal):
+    """The checksum is over the line's own bytes: no single changed one is passed over, in a key or in the checksum."""
+    written = journal.path.read_bytes()
+    for position in range(len(written) - 1):
+        changed = bytearray(written)
+        changed[position] ^= 1
+        journal.path.write_bytes(changed)
+        assert read_journal(journal.path).damaged, changed
+
+
+def test_a_line_without_a_checksum_has_no_key_that_nobody_knows(journal):
+    """Lines of earlier releases count; what else is in them can only be damage."""
+    plain = asdict(line(2))
+    journal.path.write_text(json.dumps(plain) + "\n" + json.dumps({**plain, "deliverz": 1}) + "\n")
+    contents = read_journal(journal.path)
+    assert (contents.intents, contents.damaged) == ([line(2)], [2])
 
 
 class Meanwhile(frozenset):
