@@ -268,7 +268,7 @@ async def run(
         _stop_on_signals(daemon)
         apart = await application.alarms.clock_apart()
         if abs(apart) > CLOCKS_APART:
-            raise RefusedError("clock_apart", seconds=f"{apart.total_seconds():+.0f}")
+            raise RefusedError("clock_apart", **await application.alarms.tell_clock_apart(apart))
         await daemon.clock_check.confirm()
         lapsed = await settle_the_dead(application.rounds)
         log.info("recovered", leases=lapsed)

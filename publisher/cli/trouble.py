@@ -13,8 +13,8 @@ from publisher.messages import Messages
 from publisher.vault import SecretError
 
 FAILED, WRONG_USAGE, REFUSED, NO_SUCH = 1, 2, 3, 4
-JUST_FAILED = frozenset({"large_removal", "no_open_task", "not_held"})
-"""Refusals about which nothing is unsafe: another word from the user, or none, is all it takes."""
+JUST_FAILED = frozenset({"large_removal", "no_open_task", "not_held", "clock_apart"})
+"""Refusals after which trying again may do: with another word from the user, or once the clock has been set."""
 
 
 class FailedError(PublisherError):

@@ -73,6 +73,20 @@ class Alarms:
         there = await database.read(lambda connection: connection.scalars(query).one())
         return max(asked_at - there, timedelta()) or min(now() - there, timedelta())
 
+    async def tell_clock_apart(self, apart: timedelta) -> Mapping[str, str]:
+        """Keep one alert open, at the server's time, while the clock keeps this daemon down. Returns its facts."""
+        facts = {"host": self._host, "seconds": f"{apart.total_seconds():+.0f}"}
+        subject, now = f"{CLOCK}{self.books.worker}", self.books.world.now() - apart
+        standing = select(ALERT.c.code).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+
+        def operation(unit: Unit) -> None:
+            if unit.connection.scalars(standing).all() != ["clock_apart"]:
+                clear_alerts(unit, subject, now)
+                tell(unit, now, "clock_apart", subject, facts)
+
+        await self.books.database.write(operation)
+        return facts
+
     async def follow_clock(self) -> None:
         """Write an alert for each time the clock was set, and keep one open as long as it stays unconfirmed."""
         world = self.books.world

@@ -39,7 +39,7 @@ from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN, STAMP
 from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, FakeAdapter
+from publisher.testing.fakes import START, FakeAdapter, confirmed_world
 from tests.stages.test_planning import SETTINGS
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -84,6 +84,24 @@ async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(data
         await run(settings, world)
     assert refused.value.code == "clock_apart"
     assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
+
+
+async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(database_url, tmp_path, world):
+    """F60, F61: each start tries again; one alert stands meanwhile, and the right time clears it."""
+    settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
+    (tmp_path / "schedule.toml").write_text("# none\n", "utf-8")
+    world.clock = datetime.now(UTC) - timedelta(days=300)
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            await run(settings, world)
+    database = Database(open_engine(database_url), world)
+    board = Board(Books(database=database, terms={}, worker=WorkerId("one")))
+    [alert] = await board.alerts()
+    await run(settings, confirmed_world(), once=True)
+    assert alert.code == "clock_apart"
+    assert abs(alert.at - datetime.now(UTC)) < timedelta(minutes=2)
+    assert "clock_apart" not in [alert.code for alert in await board.alerts()]
+    await database.close()
 
 
 async def intended(host):

@@ -1,6 +1,7 @@
 """The daemon and the simulator as commands: real processes, real files."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from publisher.cli.terminal import Terminal
+from publisher.cli.trouble import explain
+from publisher.domain.errors import RefusedError
+from publisher.messages import Messages
 from publisher.rendering import shipped_templates
 from tests.surfaces.conftest import make_drill
 from tests.surfaces.posts import warning, write_schedule
 
 PATIENCE = 20
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -217,6 +223,22 @@ def test_failpoints_are_refused_where_they_do_not_belong(run, workspace, monkeyp
     refused = run("-C", workspace, "run", "--once")
     assert refused.code == code
     assert "PUBLISHER_FAILPOINTS" in refused.err
+
+
+def prevented():
+    """Give the exit codes after which systemd leaves the daemon down."""
+    unit = (ROOT / "docs" / "examples" / "publisher.service").read_text("utf-8")
+    [codes] = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
+    return {int(code) for code in codes.split()}
+
+
+@pytest.mark.parametrize(("code", "is_left_down"), [("clock_apart", False), ("second_daemon", True)])
+def test_what_ends_by_itself_does_not_leave_the_daemon_down(capsys, code, is_left_down):
+    """A clock that comes right after the start is waited for by starting again; what needs a person is not."""
+    terminal = Terminal(messages=Messages("en"), workspace=ROOT)
+    facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
+    assert (explain(RefusedError(code, **facts), terminal) in prevented()) == is_left_down
+    assert "h" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_told_in_words(run, simulator):
