@@ -18,6 +18,7 @@ review                      seconds (60), verdict (pass, refuse, hold), status (
                             announce (Tieba: answer 230008)
 rewrite                     how (spaces), characters (30) and ending (…) of an excerpt; on a list: only what it shows
 empty_list                  nothing; on lists
+gone                        nothing; on reads that name a post, and on WeChat's lists: what is live is called deleted
 reorder                     how (reverse, twice, again); on lists; see rewriting.py for both
 """
 
@@ -34,7 +35,7 @@ Fault = Mapping[str, Any]
 """`{"kind": …}` and what that kind needs."""
 
 WIRE_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
-READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "reorder")
+READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "gone", "reorder")
 POST_KINDS = ("list_late", "review", "rewrite")
 REFUSALS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that stand in place of the platform's own answer."""

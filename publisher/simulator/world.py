@@ -350,6 +350,11 @@ class World:
             shown = [_reworded(post, change) for post in shown]
         return shown
 
+    def seen(self, call: Call, post: Post) -> Post:
+        """Return a post as a read shows it: by a fault, one that is live is said to have been taken down."""
+        is_live = post.state == "live" and call.fault("gone")
+        return replace(post, state="removed", removed_by="platform") if is_live else post
+
     # --- pictures ---
 
     def store_media(self, data: bytes) -> str:

@@ -168,6 +168,17 @@ async def test_lists_can_be_empty_or_turned_round(sim):
     assert await timeline(sim) == ids
 
 
+async def test_a_read_can_call_gone_what_is_live(sim):
+    """Gone: asked for by number it is deleted, once; the list shows it all the while, and nothing is recorded."""
+    number = (await share(sim)).json()["idstr"]
+    show = {"access_token": "7", "id": number}
+    await fault(sim, "gone", {"endpoint": "/2/statuses/show.json", "times": 1})
+    assert (await sim.get("/2/statuses/show.json", params=show)).json()["error_code"] == 20101
+    assert (await sim.get("/2/statuses/show.json", params=show)).json()["idstr"] == number
+    assert await timeline(sim) == [number]
+    assert "removed" not in await kinds(sim)
+
+
 @pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
 async def test_a_list_shows_items_twice(sim, how, shown):
     """With `twice` an item stands twice in a row, with `again` the list begins once more after its end."""

@@ -35,7 +35,7 @@ class Page:
         if refusal:
             return refusal
         post = self.world.posts.get(call.form.get("kz", ""))
-        if post is None or not is_thread(post) or not may_see(post, call.account):
+        if post is None or not is_thread(post) or not may_see(self.world.seen(call, post), call.account):
             return missing(call, self.world.settings.tieba_deleted_code)
         return read(call, self._page(call, post))
 

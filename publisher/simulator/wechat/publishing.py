@@ -67,7 +67,7 @@ class Publishing:
         post = self.world.posts.get(job["post_id"]) if job else None
         if post is None or post.account != call.account:
             return refuse(call, 53502)
-        return Answer.of(job_of(post))
+        return Answer.of(job_of(self.world.seen(call, post)))
 
     def _mine(self, call: Call) -> list[Post]:
         """What was published without a push; mass sends are in no list."""
@@ -82,7 +82,7 @@ class Publishing:
         items = [
             {
                 "article_id": post.id,
-                "content": self._content(post, no_content=bool(wanted.get("no_content"))),
+                "content": self._content(self.world.seen(call, post), no_content=bool(wanted.get("no_content"))),
                 "update_time": int(post.created),
             }
             for post in posts[start : start + count]
@@ -96,7 +96,7 @@ class Publishing:
 
     def get_article(self, call: Call) -> Answer:
         post = self._found(call)
-        return Answer.of(self._content(post, no_content=False)) if post else refuse(call, 53600)
+        return Answer.of(self._content(self.world.seen(call, post), no_content=False)) if post else refuse(call, 53600)
 
     def delete(self, call: Call) -> Answer:
         """Delete one article, counted from 1, or all of them; it cannot be undone, and repeating it is harmless."""

@@ -163,7 +163,8 @@ class Sending:
         post = self._found(call, (call.json() or {}).get("msg_id"))
         if post is None:
             return refuse(call, 40059)
-        return Answer.of({"msg_id": post.extra["mass"]["msg_id"], "msg_status": STATES[post.state]})
+        state = self.world.seen(call, post).state
+        return Answer.of({"msg_id": post.extra["mass"]["msg_id"], "msg_status": STATES[state]})
 
     def delete(self, call: Call) -> Answer:
         """Articles of a mass send that succeeded, by number or address; the page goes, the card stays."""

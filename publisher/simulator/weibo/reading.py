@@ -77,7 +77,8 @@ class Reading:
         refusal = self._sign_in.refusal(call, "GET") or _without_id(call)
         if refusal:
             return refusal
-        post = self._found(call)
+        found = self._found(call)
+        post = found and self.world.seen(call, found)
         if post is None or post.state != "live" or not self.world.listing(call, [post]):
             return refuse(call, GONE)
         if post.extra.get("hidden") and post.account != call.account:
