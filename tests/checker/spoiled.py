@@ -361,6 +361,17 @@ def cancelled_yet_live(run: Artefacts) -> None:
     row_of(run, "NotSent").update(state="cancelled", remote_id=None, reason="withdrawn")
 
 
+def removed_yet_live(run: Artefacts) -> None:
+    copy_of(run, "removed").update(removed=False, visible=True)
+
+
+def removed_after_one_word(run: Artefacts) -> None:
+    mine = row_of(run, "removed")["id"]
+    run.rows["look"].remove(
+        next(one for one in run.rows["look"] if (one["delivery"], one["finding"]) == (mine, "Gone"))
+    )
+
+
 def no_such_step(run: Artefacts) -> None:
     acts_on(run, "plain", "Ripened")[0]["event"] = "Published"
 
@@ -601,8 +612,15 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         held_as_absent_where_another_call_is_allowed,
     ),
     "I10": (nobody_told, told_too_late, orders.nobody_told_of_the_missed),
-    "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live),
-    "I12": (no_such_step, brought_by_nobody_allowed, an_end_reverted, a_version_left_out, believed_unseen),
+    "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live, removed_yet_live),
+    "I12": (
+        no_such_step,
+        brought_by_nobody_allowed,
+        an_end_reverted,
+        a_version_left_out,
+        believed_unseen,
+        removed_after_one_word,
+    ),
     "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),
     "I14": (called_under_a_pause, ordered_pause_forgotten, orders.began_under_a_pause),
     "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),

@@ -323,6 +323,8 @@ def removed_and_sent_again(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     scene.take_down(row, _go(scene, row), None)
     scene.look(row, "Gone")
+    scene.wait(600)
+    scene.look(row, "Gone")
     scene.step(row, "Gone", "removed", "reconciler", reason="removed_on_platform")
     scene.wait(5)
     scene.order("resend", post=row["post"], account=row["account"])

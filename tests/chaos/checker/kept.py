@@ -16,6 +16,7 @@ CLEAR = frozenset({"NotSent", "RateLimited", "Busy", "CredentialExpired"})
 LOOKS_NEEDED = 2
 WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
 """Where a look reads nothing else: what such a list did not hold, the look cannot know."""
+SAYS_GONE = frozenset({"Gone", "Missing"})
 EMPTIED = "empty_list"
 ENDS_A_DOUBT = frozenset({"Published", "Submitted", "Rejected"})
 """What ends a doubt only once a look has found it."""
@@ -144,7 +145,7 @@ def _back_to(history: History, detail: Mapping[str, str]) -> float:
 def legal_steps(history: History) -> Iterator[Violation]:
     """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends.
 
-    What ends a doubt was stored as a look first.
+    What ends a doubt was stored as a look first, and two looks before others are said to have taken a post down.
     """
     for acts in history.acts_on.values():
         for act in acts:
@@ -170,6 +171,10 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
             number = act.detail.get("attempt")
             if not any((look.finding, look.attempt) == (act.event, number) and look.at <= until for look in looks):
                 yield _step(act, f"{act.event} ended a doubt, and no look has seen it")
+        if act.event == "Gone" and act.after == "removed":
+            until = act.at + history.settings.tolerance
+            if len([look for look in looks if look.finding in SAYS_GONE and look.at <= until]) < LOOKS_NEEDED:
+                yield _step(act, "removed by a single word that it is gone")
 
 
 def _step(act: Act, what: str) -> Violation:

@@ -224,10 +224,12 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     for terms in history.settings.accounts.values():
         accounts[terms.platform, terms.identity].append(terms)
     owners = {creation.copy.id: creation.owner for creation in trace_of(history).creations if creation.copy}
-    owned = {(history.identity_of(one), one.remote_id) for one in history.deliveries.values()}
+    live = (one for one in history.deliveries.values() if one.state != "removed")
+    owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
         ours = accounts.get((copy.platform, copy.account), [])
-        if not ours or copy.is_removed or not copy.is_visible or copy.created < began:
+        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed  # a floor goes with it
+        if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
         young = ended - copy.created < _watched_within(history, copy) + LATE
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
