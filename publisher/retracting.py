@@ -48,4 +48,4 @@ async def _take_down(doubt: Doubt, adapter: Adapter) -> Finding | Removal:
         finding = await adapter.find(doubt.parcel)
     else:  # no call was ever made: nothing but people's word can say that it is live
         return Unknown(reason="by_word", is_out_of_sight=True) if receipt else Gone()
-    return Gone() if isinstance(finding, Rejected) else finding
+    return Gone() if isinstance(finding, Rejected) and receipt else finding

@@ -1,6 +1,7 @@
-"""When several reads together prove that an attempt left no post."""
+"""When several reads together prove that an attempt left no post, or that a post is not live any more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from publisher.domain.delivery import Attempt, Look
 from publisher.domain.outcome import Missing, Unread
@@ -24,3 +25,18 @@ def shows_absence(looks: Sequence[Look], attempt: Attempt, *, is_settled: bool) 
         and complete[-1] is own[-1]
         and all(isinstance(look.finding, Missing | Unread) for look in own)
     )
+
+
+def is_confirmed(looks: Sequence[Look], says_so: Callable[[Look], bool], apart: timedelta) -> bool:
+    """Return True if the newest looks all say so, the first and the last of them further apart than `apart`.
+
+    A single answer may be a stray one, of a copy of the platform's that lags or fails. Failed reads are passed over.
+    """
+    saying: list[Look] = []
+    for look in reversed(looks):
+        if isinstance(look.finding, Unread):
+            continue
+        if not says_so(look):
+            break
+        saying.append(look)
+    return bool(saying) and saying[0].at - saying[-1].at > apart

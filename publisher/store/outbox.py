@@ -9,9 +9,9 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from publisher.domain.absence import shows_absence
+from publisher.domain.absence import is_confirmed, shows_absence
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import ASKING, WAITING, Delivery, Lease, State
+from publisher.domain.delivery import ASKING, WAITING, Delivery, Lease, Look, State
 from publisher.domain.events import (
     DELIVERER,
     AbsenceShown,
@@ -26,6 +26,7 @@ from publisher.domain.outcome import (
     Blocked,
     CredentialExpired,
     Finding,
+    Gone,
     HoldReason,
     Missing,
     NotSent,
@@ -408,6 +409,8 @@ class Outbox:
         """
         if isinstance(finding, Published):
             return owned_elsewhere(unit, [(delivery, finding)])[0]
+        if isinstance(finding, Gone) and not self._is_gone(unit, delivery):
+            finding = Unknown(reason="gone_once")
         is_looked_for = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
         if is_looked_for and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)
@@ -418,14 +421,26 @@ class Outbox:
         if not isinstance(finding, Missing):
             return finding
         attempt = _last_attempt(unit, delivery)
-        looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
         is_settled = self._has_settled(delivery, attempt, began)
-        if not shows_absence([to_look(row) for row in looks.mappings()], to_attempt(attempt), is_settled=is_settled):
+        if not shows_absence(_looks(unit, delivery), to_attempt(attempt), is_settled=is_settled):
             return finding
         said = read_answer(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(said, Unknown) and said.is_duplicate
         traits = self.books.terms[delivery.account].traits
         return AbsenceShown(may_resend=traits.may_resend and finding.may_resend and not is_duplicate)
+
+    def _is_gone(self, unit: Unit, delivery: Delivery) -> bool:
+        """Return True if the word that it is gone can be taken: a second one, or the answer to our own deletion."""
+        receipt = delivery.receipt
+        is_deleted = delivery.state is State.RETRACTING and receipt is not None and not receipt.is_by_word
+        if is_deleted or not delivery.attempts:
+            return True
+        lag = self.books.terms[delivery.account].traits.listing_lag
+
+        def says_gone(look: Look) -> bool:
+            return look.attempt == delivery.attempts and isinstance(look.finding, Gone)
+
+        return is_confirmed(_looks(unit, delivery), says_gone, lag)
 
     def _hand_over(self, unit: Unit, delivery: Delivery, finding: Unknown, began: float) -> Event:
         """Leave what no look can show any more to a person, once its call can lead to nothing more.
@@ -479,6 +494,11 @@ class Outbox:
             return self.books.change(unit, before, event, by)
 
         return await self.books.database.write(operation)
+
+
+def _looks(unit: Unit, delivery: Delivery) -> list[Look]:
+    looks = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
+    return [to_look(row) for row in looks.mappings()]
 
 
 def _last_attempt(unit: Unit, delivery: Delivery) -> RowMapping:

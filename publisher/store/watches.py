@@ -6,8 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
 
+from publisher.domain.absence import is_confirmed
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import Delivery, Look, State
 from publisher.domain.events import Actor, Role
 from publisher.domain.outcome import Finding, Gone, Missing, RateLimited, Reach, Sighting
 from publisher.domain.post import PostId
@@ -31,8 +32,6 @@ SHORTEST_LIST = 5
 """Every platform lists at least so many of an account's newest posts; a shorter list is all there is."""
 MOST_ASKED = 3
 """How many missed posts of an account are asked about at one watch."""
-LOOKS_NEEDED = 2
-"""How many complete reads in a row must miss a live post before it counts as taken down by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +203,7 @@ class Watches:
         tell(unit, now, "post_by_hand", f"{subject}/by-hand", facts)
 
     async def confirm_missing(self, doubt: Doubt, finding: Finding, asked_at: datetime) -> Delivery:
-        """Store one more read for a live post that was not on the list; it counts as removed after several."""
+        """Store one more read for a live post that was not on the list; it counts as removed once several say so."""
 
         def operation(unit: Unit) -> Delivery:
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
@@ -214,28 +213,31 @@ class Watches:
                 keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state is not State.PUBLISHED or delivery.version != doubt.delivery.version:
                 return delivery
-            if isinstance(finding, Gone) or self._is_missed(unit, delivery):
+            if self._is_missed(unit, delivery):
                 return self.books.change(unit, delivery, Gone(), WATCHER)
             return delivery
 
         return await self.books.database.write(operation)
 
     def _is_missed(self, unit: Unit, delivery: Delivery) -> bool:
-        """Whether the newest reads, taken far enough apart, all came back past the post and did not show it."""
+        """Return True if the newest reads, taken far enough apart, all called it gone or should have shown it.
+
+        Reads before a list showed it last, or had to show it, count for nothing.
+        """
         attempts = unit.connection.execute(
             select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
         )
         attempt = to_attempt(attempts.mappings().one())
         rows = unit.connection.execute(select(LOOK).where(LOOK.c.delivery == delivery.id).order_by(LOOK.c.id))
-        newest = [to_look(row) for row in rows.mappings()][-LOOKS_NEEDED:]
         lag = self.books.terms[delivery.account].traits.listing_lag
         live_at = delivery.receipt.live_at if delivery.receipt else attempt.intended_at
-        return (
-            len(newest) == LOOKS_NEEDED
-            and all(isinstance(look.finding, Missing) and look.finding.back_to <= attempt.since for look in newest)
-            and newest[0].at > live_at + lag
-            and newest[-1].at > newest[0].at + lag
-        )
+        since = max(live_at + lag, delivery.verified_at or live_at)
+
+        def misses(look: Look) -> bool:
+            is_whole = isinstance(look.finding, Missing) and look.finding.back_to <= attempt.since
+            return look.at > since and (is_whole or isinstance(look.finding, Gone))
+
+        return is_confirmed([to_look(row) for row in rows.mappings()], misses, lag)
 
 
 _POINT = ("at", "reads", "reposts", "comments", "likes")

@@ -1,7 +1,7 @@
 """All that may happen next in a scene: time, keeper, planner, people, workers, platform, readers."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 
 from publisher.domain.delivery import ASKING, ENDED, UNWANTED, WAITING, Attempt, Delivery, Desired, Look, State
@@ -74,8 +74,10 @@ from tests.domain.scene import (
 
 Step = tuple[str, Scene]
 
-WHOLE, PARTIAL, ALIKE, OTHER = "whole", "partial", "alike", "other"
+WHOLE, PARTIAL, ALIKE, OTHER, GONE = "whole", "partial", "alike", "other", "gone"
+LAG = timedelta(minutes=1)
 LOST = Unknown(reason="lost")
+GONE_ONCE = Unknown(reason="gone_once")
 UNREADABLE = Unknown(reason="unreadable")
 LIMITED = RateLimited(code="often", until=None)
 SUBMITTED = Submitted(ticket=TICKET, look_again_at=LATER)
@@ -140,7 +142,8 @@ class Moves:
         if state is State.PUBLISHED or scene.books.desired in UNWANTED:
             scene = scene._replace(is_edited=False)
         if state in WAITING or state is State.PUBLISHED:
-            return scene._replace(looks=(), ended=SETTLED if scene.books.attempts else None)
+            looks = (GONE,) if state is State.PUBLISHED and GONE in scene.looks else ()
+            return scene._replace(looks=looks, ended=SETTLED if scene.books.attempts else None)
         return scene
 
     def _bring(self, scene: Scene, event: Event, role: Role, *, is_expired: bool = False) -> Scene | None:
@@ -282,8 +285,12 @@ class Moves:
                 yield from self._found(scene, finding, Role.RECONCILER)
             for finding in _follow_up(scene):
                 yield from self._found(scene, finding, Role.RECONCILER)
-        if state is State.PUBLISHED and (_is_removed(scene) or scene.beneath == "removed"):
-            yield from self._found(scene, Gone(), Role.RECONCILER)
+        if state is State.PUBLISHED:
+            is_removed = _is_removed(scene) or scene.beneath == "removed"
+            for finding in (Gone(),) if is_removed else _misread(scene):
+                yield from self._found(scene, finding, Role.RECONCILER)
+            if GONE in scene.looks and not is_removed:
+                yield "list shows it", scene._replace(looks=())
 
     def _retract(self, scene: Scene) -> Iterator[Step]:
         if scene.books.state is not State.RETRACTING:
@@ -309,6 +316,7 @@ class Moves:
         yield self.rules.lookalike()
         if scene.beneath == "removed":
             yield Gone()
+        yield from _misread(scene)
         yield from _shown(scene.copies[0], _receipt(scene)) if scene.copies else (Missing(back_to=LONG_AGO),)
 
     def _found(self, scene: Scene, finding: Finding, role: Role) -> Iterator[Step]:
@@ -320,8 +328,18 @@ class Moves:
                 if after := self._bring(looked, shown, role, is_expired=is_expired):
                     is_resent = after.books.state is State.DUE
                     yield f"absence shown, may resend {may_resend}", after._replace(resends=scene.resends + is_resent)
+        elif isinstance(finding, Gone) and not self._is_gone(scene):
+            yield "gone, once", self._bring(looked, GONE_ONCE, role) or looked
         elif after := self._bring(_told(looked) if isinstance(finding, Submitted) else looked, finding, role):
             yield f"{role} finds {type(finding).__name__}", after
+
+    def _is_gone(self, scene: Scene) -> bool:
+        """Ask the rule about the word that it is gone, unless that is the answer to our own deletion."""
+        if scene.books.state is State.RETRACTING and scene.books.receipt:
+            return True
+        said = [NOW - LAG, NOW] if GONE in scene.looks else [NOW]
+        looks = [Look(attempt=1, at=at, finding=Gone()) for at in said]
+        return self.rules.is_confirmed(looks, lambda look: isinstance(look.finding, Gone), LAG / 2)
 
     def _shows_absence(self, scene: Scene, finding: Missing) -> bool:
         """Ask the rule about the looks so far and the newest one, which is settled by the time since the call's end."""
@@ -499,6 +517,12 @@ def _shown(copy: Copy, receipt: Receipt) -> tuple[Finding, ...]:
     return (seen,) if must_show else (seen, missing)
 
 
+def _misread(scene: Scene) -> tuple[Finding, ...]:
+    """A read that calls gone what is not, unless the last one did."""
+    is_there = scene.beneath == "live" or any(copy.status in {"live", "review"} for copy in scene.copies)
+    return (Gone(),) if is_there and scene.beneath != "removed" and GONE not in scene.looks else ()
+
+
 def _follow_up(scene: Scene) -> tuple[Finding, ...]:
     """What asking after the ticket may show."""
     if not scene.books.has_ticket or not scene.copies:
@@ -521,13 +545,16 @@ def _kind_of(finding: Missing) -> str:
 def _stored(scene: Scene, finding: Finding) -> tuple[str, ...]:
     """Keep of all looks what can matter: whether there were one or two whole ones, a partial one, or a telling one."""
     telling = {look for look in scene.looks if look in {ALIKE, OTHER}}
+    if isinstance(finding, Gone):
+        return tuple(sorted({*telling, OTHER, GONE}))
     if not isinstance(finding, Missing | Unread):
         return tuple(sorted({*telling, ALIKE if isinstance(finding, Lookalike) else OTHER}))
+    before = scene.looks if isinstance(finding, Unread) else tuple(look for look in scene.looks if look != GONE)
     if isinstance(finding, Unread) or scene.ended is None or telling:
-        return scene.looks
+        return before
     kind = _kind_of(finding)
-    same = [look for look in scene.looks if look == kind]
-    others = [look for look in scene.looks if look != kind]
+    same = [look for look in before if look == kind]
+    others = [look for look in before if look != kind]
     kept = [*same, kind][-2 if kind == WHOLE else -1 :]
     return tuple(sorted([*others, *kept]))
 
@@ -538,5 +565,6 @@ def _look(kind: str) -> Look:
         PARTIAL: Missing(back_to=JUST_NOW),
         ALIKE: Lookalike(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url),
         OTHER: Published(receipt=OURS),
+        GONE: Gone(),
     }
     return Look(attempt=1, at=NOW, finding=findings[kind])

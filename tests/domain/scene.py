@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from publisher.domain.absence import shows_absence
+from publisher.domain.absence import is_confirmed, shows_absence
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import Delivery, Desired, State
 from publisher.domain.lifecycle import advance
@@ -132,6 +132,7 @@ class Rules:
     floors: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = shows_absence
+    is_confirmed: Callable[..., bool] = is_confirmed
     settle: int = SETTLE
     may_start: Callable[[int], bool] = may_start
     settles: Callable[..., bool] = settles

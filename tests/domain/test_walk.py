@@ -133,10 +133,15 @@ def early_looks(looks: Sequence[Look], attempt: Attempt, *, is_settled: bool) ->
     return shows_absence(looks, attempt, is_settled=True)
 
 
+def one_word(looks: Sequence[Look], says_so: Callable[[Look], bool], _apart: object) -> bool:
+    return says_so(looks[-1])
+
+
 MUTANTS = {
     "lapsed lease in sending is due again": (spoiled(lapsed_call_is_due_again), AT_MOST_ONE),
     "unknown outcome is retried": (spoiled(unknown_is_retried), AT_MOST_ONE),
     "one look is believed": (Rules(shows_absence=one_look), AT_MOST_ONE),
+    "one word that it is gone is believed": (Rules(is_confirmed=one_word), AN_END_IS_TRUE),
     "looks before the settle time are believed": (Rules(shows_absence=early_looks), AT_MOST_ONE),
     "settle time too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
     "page one counts as all": (Rules(incomplete_look=lambda: Missing(back_to=LONG_AGO)), AT_MOST_ONE),

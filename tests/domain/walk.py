@@ -10,6 +10,8 @@ What is assumed of the platform, and nothing more:
 - A list that is read whole shows a live post at the latest `LISTING_LAG` after it was made, and may before.
 - A post under review whose ticket we were never given stands in that list too; otherwise nobody could know of it.
 - A live post that our books know may be removed by the platform at any time.
+- A read may say that a post is gone which is live or in review, but not twice on end: a read that shows something else
+  lies between two that are wrong.
 - A floor goes with its post, and none can be made under a post that is gone.
 
 With `Rules.floors` the text goes on in that many further floors, each a call of its own under the post that is live.

@@ -19,7 +19,7 @@ from publisher.domain.likeness import TELLING
 from publisher.domain.outcome import Finding, Missing, Published, Receipt, Unknown
 from publisher.domain.post import ONCE
 from publisher.domain.rendition import Marker, Parcel
-from publisher.store import engine, intents, journal, registry, rounds
+from publisher.store import engine, intents, journal, registry, rounds, watches
 from publisher.store import outbox as books
 from publisher.store.rows import ATTEMPT
 from publisher.wiring import application
@@ -171,6 +171,11 @@ def any_clock_is_believed() -> AbstractContextManager[None]:
     return replaced(World, "is_clock_confirmed", lambda _world: True)
 
 
+def one_word_is_believed() -> AbstractContextManager[None]:
+    """The first read that calls a watched post gone ends its delivery."""
+    return replaced(watches, "is_confirmed", lambda looks, says_so, _apart: says_so(looks[-1]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """A broken rule, the promises of which it breaks one, and the kind of storm that notices; none for any storm."""
@@ -198,6 +203,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "any_clock_is_believed": Mutant(
         plant=any_clock_is_believed, promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock"
     ),
+    "one_word_is_believed": Mutant(plant=one_word_is_believed, promises=frozenset({"I8"}), storm="gone"),
     "a_submit_is_repeated": Mutant(plant=lapsed_is_due, promises=frozenset({"I1"}), storm="repeats"),
     "a_short_list_is_absence": Mutant(plant=a_short_list_is_absence, promises=frozenset({"I1"}), storm="lists"),
 }

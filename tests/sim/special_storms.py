@@ -425,6 +425,49 @@ def _play_past(simulation: Simulation) -> None:
         disturb(simulation)
 
 
+# --- reads that call gone what is live ---
+
+SPELL = 80.0
+"""Seconds for which a platform says so at most: less than its lists may lag."""
+
+
+def _draw_gone(dice: Random) -> Shape:
+    shape = _shape(dice, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
+    shape.accounts = tuple(sorted({"wechat-a", dice.choice(["weibo-a", "tieba-a"])}))
+    return shape
+
+
+def _gone_entries(dice: Random, shape: Shape) -> list[Entry]:
+    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    for entry in entries:
+        entry.urgent = dice.random() < 0.4
+    return entries
+
+
+def _play_gone(simulation: Simulation) -> None:
+    """Let platforms call gone for a while what they have just made, and what is watched hours later."""
+    dice = simulation.dice
+    for account in simulation.shape.accounts:
+        spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
+        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
+    for _ in range(3):
+        simulation.pass_until(lambda: _standing(simulation, "unknown", "submitted"), 60)
+        _call_gone(simulation, dice.uniform(3, SPELL))
+        simulation.pass_time(dice.uniform(20, 60))
+    simulation.pace = dice.uniform(20, 40)
+    [turn] = simulation.rows("SELECT max(next_at) AS at FROM watch")
+    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5))
+    simulation.pace = simulation.shape.pace
+    _call_gone(simulation, SPELL)
+
+
+def _call_gone(simulation: Simulation, seconds: float) -> None:
+    lists = simulation.platforms.mischief.lists
+    lists.append({"kind": "gone"})
+    simulation.pass_time(seconds)
+    lists.clear()
+
+
 STORMS: Mapping[str, Storm] = {
     "edits": Storm(draw=_draw_edits, entries=_edit_entries, play=_play_edits),
     "slow": Storm(draw=_draw_slow, entries=_slow_entries, play=_play_slow),
@@ -433,6 +476,7 @@ STORMS: Mapping[str, Storm] = {
     "lists": Storm(draw=_draw_lists, entries=_list_entries, play=_play_lists),
     "repeats": Storm(draw=_draw_repeats, entries=_repeat_entries, play=_play_repeats),
     "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
+    "gone": Storm(draw=_draw_gone, entries=_gone_entries, play=_play_gone),
     "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
 }
 """The kinds of storms, by name."""

@@ -124,6 +124,48 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
         assert await state(desk) is expected
 
 
+GONE = Gone()
+
+
+async def watched(world, watches, adapters, *findings):
+    """Watch once an hour; each time the list lacks the post, and asking for it says the next of these."""
+    for finding in findings:
+        world.pass_time(HOUR)
+        adapters["a"].findings.append(finding)
+        await watch_due(watches, adapters, 10)
+
+
+async def test_f48_one_read_that_says_gone_changes_nothing(open_desk, world):
+    """F48: a stray answer is asked about again; what a later read shows live is left alone, and nobody is alarmed."""
+    desk, fake, adapters, watches = await live(open_desk)
+    held = fake.posts.pop("1")
+    for _ in range(3):
+        await watched(world, watches, adapters, GONE, Unknown(reason="timeout"), still_live())
+    await watched(world, watches, adapters, GONE)
+    fake.posts["1"] = held  # the list itself shows it
+    world.pass_time(HOUR)
+    await watch_due(watches, adapters, 10)
+    del fake.posts["1"]
+    await watched(world, watches, adapters, GONE)
+    assert (await state(desk), await codes(desk)) == (State.PUBLISHED, [])
+
+
+def still_live():
+    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+
+
+@pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
+async def test_f48_two_reads_that_say_gone_are_believed(open_desk, world, between):
+    """F48: the second word of the platform ends it, and a read that brought nothing in between does no harm."""
+    desk, fake, adapters, watches = await live(open_desk)
+    del fake.posts["1"]
+    await watched(world, watches, adapters, GONE, *between)
+    assert await state(desk) is State.PUBLISHED
+    await watched(world, watches, adapters, GONE)
+    assert await state(desk) is State.REMOVED
+    assert any(code.startswith("removed.") for code in await codes(desk))
+
+
 @pytest.mark.parametrize("tells", [True, False])
 async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, tells):
     """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""

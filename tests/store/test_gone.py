@@ -1,0 +1,95 @@
+"""A read that says once that a post is gone: asked again before anything ends by it."""
+
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR, RetractOrdered
+from publisher.domain.outcome import Gone, Missing, Published, Receipt, Submitted, Ticket, Unknown
+from publisher.reviewing import person
+from publisher.store.board import Board
+from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.testing.fakes import START
+
+LAG = terms_of("a").traits.listing_lag
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+UNREADABLE = Unknown(reason="timeout")
+IN_REVIEW = Submitted(ticket=Ticket(number="7"), look_again_at=START)
+
+
+@pytest.fixture
+async def asked(open_desk, world):
+    """Give a function that files a post whose call is answered so, and one that reads it again after a while."""
+    desk = await open_desk()
+
+    async def sent(answer, *, is_ordered_down=False):
+        await file_posts(desk.registry, post_of("p", ["a"], START))
+        await desk.rounds.ripen()
+        [lease] = await desk.outbox.claim(10)
+        await desk.outbox.intend(lease)
+        await desk.outbox.settle(lease, answer)
+        if is_ordered_down:
+            await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
+
+    async def read(*findings, pause=LAG * 1.1):
+        for finding in findings:
+            world.pass_time(pause)
+            [delivery] = await Board(desk.books).deliveries()
+            [doubt] = await desk.outbox.doubts([delivery.state], 10)
+            by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
+            after = await desk.outbox.learn(doubt, finding, by, world.monotonic())
+            world.pass_time(max(after.next_at - world.now(), timedelta()) if after.next_at else timedelta())
+        return after
+
+    return sent, read
+
+
+@pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
+async def test_f48_what_is_not_known_yet_is_gone_only_by_the_second_word(asked, answer):
+    """F48: one read that says so leaves it open, and says why; a read that brought nothing does no harm."""
+    sent, read = asked
+    await sent(answer)
+    after = await read(Gone())
+    assert after.state in {State.UNKNOWN, State.SUBMITTED}
+    assert after.reason == "gone_once"
+    assert (await read(UNREADABLE, Gone())).state is State.REMOVED
+
+
+@pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
+async def test_f48_what_was_called_gone_once_and_then_found_is_live(asked, answer):
+    """F48: what the next read shows holds."""
+    sent, read = asked
+    await sent(answer)
+    assert (await read(Gone(), LIVE)).state is State.PUBLISHED
+
+
+async def test_f48_a_read_between_starts_the_count_again(asked):
+    """F48: gone, not listed, gone: the last word is a first one again, and leads to no second call either."""
+    sent, read = asked
+    await sent(UNREADABLE)
+    after = await read(Gone(), Missing(back_to=START - timedelta(days=1)), Gone())
+    assert after.state is State.UNKNOWN
+
+
+async def test_f48_reads_right_after_one_another_are_one_word(asked):
+    """F48: a platform's copies agree with one another only after a while, so the two lie further apart than that."""
+    sent, read = asked
+    await sent(UNREADABLE)
+    await read(Gone())
+    assert (await read(Gone(), pause=timedelta())).state is State.UNKNOWN
+
+
+async def test_f77_what_was_never_seen_is_taken_down_by_the_second_word(asked):
+    """F77: no deletion was answered here, so one stray word must not leave a live post standing."""
+    sent, read = asked
+    await sent(UNREADABLE, is_ordered_down=True)
+    assert (await read(Gone())).state is State.RETRACTING
+    assert (await read(Gone())).state is State.RETRACTED
+
+
+async def test_f78_a_deletion_that_the_platform_answered_is_done(asked):
+    """F78: of a post that we know to be live, the deletion's own answer is enough."""
+    sent, read = asked
+    await sent(LIVE, is_ordered_down=True)
+    assert (await read(Gone())).state is State.RETRACTED
