@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.narrating import Narrator, task_code
+from publisher.cli.narrating import Narrator, covering, reason_code
 from publisher.cli.shape import Said, command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import in_columns
@@ -108,7 +108,7 @@ async def is_running(board: Board) -> bool:
 
 def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
     """Give a snapshot for machines."""
-    rows = [_row(delivery, narrator) for delivery in snapshot.deliveries]
+    rows = [_row(delivery, snapshot.pauses, narrator) for delivery in snapshot.deliveries]
     worker = snapshot.worker
     daemon: dict[str, Any] = {"running": snapshot.is_running}
     if worker is not None:
@@ -154,7 +154,7 @@ def _signs(worker: Worker, narrator: Narrator) -> dict[str, Any]:
     }
 
 
-def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
+def _row(delivery: Delivery, pauses: Sequence[Pause], narrator: Narrator) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
         "post": delivery.key.post,
@@ -162,7 +162,7 @@ def _row(delivery: Delivery, narrator: Narrator) -> dict[str, Any]:
         "account": delivery.account,
         "platform": delivery.platform,
         "state": delivery.state.value,
-        "reason": task_code(delivery) or delivery.reason,
+        "reason": reason_code(delivery, pauses),
         "attempts": delivery.attempts,
         "remote_id": receipt.remote_id if receipt else None,
         "url": receipt.url if receipt else None,
@@ -194,7 +194,7 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
     if not snapshot.deliveries:
         terminal.say("nothing_filed")
     else:
-        _show(snapshot.deliveries, narrator)
+        _show(snapshot, narrator)
         terminal.say("counts_line", total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
     if snapshot.alerts:
         terminal.say("alerts_title")
@@ -202,7 +202,7 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
         click.echo(f"  {narrator.time(alert.at)}  {narrator.alert(alert)}")
 
 
-def rows_of(deliveries: Sequence[Delivery], narrator: Narrator) -> list[tuple[str, ...]]:
+def rows_of(snapshot: Snapshot, narrator: Narrator) -> list[tuple[str, ...]]:
     """Lay deliveries out in columns, under a heading."""
     columns = ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more")
     heading = tuple(narrator.messages.say(column) for column in columns)
@@ -215,20 +215,20 @@ def rows_of(deliveries: Sequence[Delivery], narrator: Narrator) -> list[tuple[st
                 narrator.standing(delivery),
                 narrator.time(delivery.due_at),
                 str(delivery.attempts or ""),
-                _remark(delivery, narrator),
+                _remark(delivery, snapshot.pauses, narrator),
             )
-            for delivery in deliveries
+            for delivery in snapshot.deliveries
         ),
     ]
 
 
-def _show(deliveries: Sequence[Delivery], narrator: Narrator) -> None:
+def _show(snapshot: Snapshot, narrator: Narrator) -> None:
     """Show a table to a person, plain columns to a program."""
-    rows = rows_of(deliveries, narrator)
+    rows = rows_of(snapshot, narrator)
     if sys.stdout.isatty():
         from publisher.cli.table import show_table  # noqa: PLC0415 # loading rich takes longer than all else here
 
-        show_table(rows, [STYLES.get(delivery.state, "") for delivery in deliveries])
+        show_table(rows, [STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
     else:
         click.echo("\n".join(in_columns(rows)))
 
@@ -240,12 +240,14 @@ def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:
     return narrator.messages.say("list_comma").join(told)
 
 
-def _remark(delivery: Delivery, narrator: Narrator) -> str:
+def _remark(delivery: Delivery, pauses: Sequence[Pause], narrator: Narrator) -> str:
     floors = narrator.floors(delivery)
     if delivery.state is State.PUBLISHED and delivery.receipt:
         code = "by_word" if delivery.receipt.is_by_word else "is_verified" if delivery.verified_at else ""
         return " ".join(filter(None, [delivery.receipt.url, narrator.messages.say(code) if code else "", floors]))
     told = [*filter(None, [floors]), *([narrator.reason(delivery.reason)] if delivery.reason else [])]
+    if delivery.state is State.DUE:
+        told += [narrator.pause("kept_back", pause) for pause in covering(pauses, delivery)]
     if delivery.state is State.RETRACTED:
         told.insert(0, narrator.messages.say("gone_at", at=narrator.time(delivery.updated_at)))
     if _is_still_live(delivery) and delivery.receipt:

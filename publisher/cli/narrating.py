@@ -151,6 +151,13 @@ def task_code(delivery: Delivery) -> str | None:
     return "task_checking" if task.done_at else "task_open"
 
 
+def reason_code(delivery: Delivery, pauses: Iterable[Pause]) -> str | None:
+    """Return the code of why a delivery stands where it does: what is due and covered by a pause waits for that."""
+    if delivery.state is State.DUE and covering(pauses, delivery):
+        return "paused"
+    return task_code(delivery) or delivery.reason
+
+
 def argument_of(scope: str) -> str:
     """Give what one types to name a scope."""
     return scope.removeprefix("account:").removeprefix("post:")

@@ -217,8 +217,13 @@ def _remember_withdrawal(delivery: Delivery, _event: Withdrawn, moment: Moment) 
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
-def _remember_retraction(delivery: Delivery, _event: RetractOrdered, _moment: Moment) -> Delivery:
-    return replace(delivery, desired=Desired.TAKEN_DOWN)
+def _remember_retraction(delivery: Delivery, event: RetractOrdered, _moment: Moment) -> Delivery:
+    return replace(delivery, desired=Desired.TAKEN_DOWN, reason=event.reason)
+
+
+def _why_ordered_down(delivery: Delivery) -> str | None:
+    """Return the reason as it stands where a retraction was ordered: what the platform says next does not end it."""
+    return delivery.reason if delivery.is_ordered_down else None
 
 
 def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
@@ -231,7 +236,7 @@ def _live(delivery: Delivery, event: Published, moment: Moment) -> Delivery:
         floors_done=min(delivery.floors_done + 1, delivery.floors + 1),
         ticket=None,
         verified_at=moment.now if event.has_seen_text else delivery.verified_at,
-        reason=None,
+        reason=_why_ordered_down(delivery),
         refusals=0,
         next_at=moment.now if delivery.is_ordered_down else None,
     )
@@ -262,7 +267,7 @@ def _in_review(delivery: Delivery, event: Submitted, moment: Moment) -> Delivery
         looks=delivery.looks + 1,
         next_at=next_poll(moment.patience, delivery.looks, event.look_again_at, moment.now),
         refusals=0,
-        reason=None,
+        reason=_why_ordered_down(delivery),
     )
 
 

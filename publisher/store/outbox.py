@@ -410,7 +410,8 @@ class Outbox:
         if isinstance(finding, Published):
             return owned_elsewhere(unit, [(delivery, finding)])[0]
         if isinstance(finding, Gone) and not self._is_gone(unit, delivery):
-            finding = Unknown(reason="gone_once")
+            kept = delivery.reason if delivery.is_ordered_down else None  # why it is to be taken down
+            finding = Unknown(reason=kept or "gone_once")
         is_looked_for = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
         if is_looked_for and delivery.claimed_url and isinstance(finding, Missing):
             return Stopped(reason=HoldReason.NOT_SEEN)

@@ -364,6 +364,36 @@ def test_a_retraction_is_remembered_while_a_call_is_in_doubt():
     assert after(held, Ruled(to=State.DUE, reason="resend")).state is State.CANCELLED
 
 
+@pytest.mark.parametrize(
+    "findings",
+    [
+        (SUBMITTED, Gone()),
+        (SUBMITTED, Published(receipt=RECEIPT), Gone()),
+        (SUBMITTED, AbsenceShown(may_resend=True), SUBMITTED, Gone()),
+    ],
+)
+def test_what_is_retracted_out_of_review_keeps_the_reason_that_a_person_gave(findings):
+    """Whatever the reads show on the way, it is known in the end why it was taken down."""
+    delivery = after(in_state(State.SUBMITTED), RetractOrdered(reason="写错了电话"))
+    for finding in findings:
+        delivery = after(delivery, finding)
+    assert (delivery.state, delivery.reason) == (State.RETRACTED, "写错了电话")
+
+
+def test_what_is_retracted_during_its_call_keeps_the_reason_that_a_person_gave():
+    """The order is remembered with its reason, whatever the call's answer is."""
+    ordered = after(in_state(State.SENDING), RetractOrdered(reason="写错了电话"))
+    for answer in (SUBMITTED, Published(receipt=RECEIPT)):
+        assert after(after(ordered, answer), Gone()).reason == "写错了电话"
+
+
+def test_what_is_refused_by_its_review_is_retracted_with_the_platforms_reason():
+    """Nothing is left to take down, and the platform says why."""
+    ordered = after(in_state(State.SUBMITTED), RetractOrdered(reason="写错了电话"))
+    refused = after(ordered, Rejected(code="wechat_refused_2", reason=""))
+    assert (refused.state, refused.reason) == (State.RETRACTED, "wechat_refused_2")
+
+
 def test_a_ruling_to_retract_lasts():
     """A held delivery that a person sends to retracting is retracted when it is found live."""
     ruled = after(in_state(State.HELD), Ruled(to=State.RETRACTING, reason="take down"))

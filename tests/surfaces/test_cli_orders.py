@@ -88,6 +88,26 @@ def test_status_as_a_table_speaks_chinese(run, sent, deliver):
     assert "https://weibo.com/1/a" in shown
 
 
+@pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
+def test_status_says_of_what_is_due_that_a_pause_keeps_it_back(run, sent, scope):
+    """Whatever the pause covers: a code for machines, and for people the words and the command, in both languages."""
+    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert run("-C", sent, "pause", scope, "--by", "王").code == 0
+    [row] = run("-C", sent, "status", "--json").json["deliveries"]
+    assert (row["state"], row["reason"]) == ("due", "paused")
+    command = f"publisher resume {scope} --by"
+    [told] = [line for line in run("-C", sent, "status").out.splitlines() if line.startswith("refund ")]
+    assert f"恢复：{command}" in told
+    [told] = [line for line in run("-C", sent, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")]
+    assert f"to lift it: {command}" in told
+
+
+def test_a_pause_of_something_else_is_no_reason(run, sent):
+    """Another platform's pause keeps nothing back here."""
+    assert run("-C", sent, "pause", "platform:wechat", "--by", "王").code == 0
+    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
