@@ -18,7 +18,15 @@ from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
 from publisher.rendering.body import body_html, body_text, finish_html, text_html, tidy, visible_text
 from publisher.rendering.floors import in_floors
-from publisher.rendering.sandbox import BUDGET, MAX_CHARACTERS, Budget, EndlessError, FaultyPartError, HugeError
+from publisher.rendering.sandbox import (
+    BUDGET,
+    MAX_CHARACTERS,
+    Budget,
+    EndlessError,
+    FaultyPartError,
+    HugeError,
+    UnprintableError,
+)
 from publisher.rendering.templates import PLAIN, STYLESHEET, Sample, Templates
 
 NEAR: Final = 60
@@ -214,6 +222,8 @@ def _fault(error: Exception) -> tuple[str, Mapping[str, str]]:
             return "template_endless", {}
         case FaultyPartError():
             return "template_part_faulty", {"part": str(error.message)}
+        case UnprintableError():
+            return "template_unprintable", {"kind": str(error.message)}
         case HugeError():
             return "template_huge", {"limit": str(MAX_CHARACTERS)}
         case _:

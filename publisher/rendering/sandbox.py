@@ -32,6 +32,8 @@ _ALLOWED_FILTERS = [
     "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "safe", "select",
     "selectattr", "sort", "string", "trim", "unique", "upper",
 ]  # fmt: skip
+_TEXT_FILTERS = ["e", "escape", "lower", "safe", "string", "trim", "upper"]
+"""Those that would turn any value into text."""
 _CHECKED_EVERY = 64
 _STOPS = ("。", "！", "？", "…", "；", ".", "!", "?")
 
@@ -46,6 +48,10 @@ class HugeError(TemplateRuntimeError):
 
 class FaultyPartError(TemplateRuntimeError):
     """A template asked for a part whose file cannot be used; the message is the part's name."""
+
+
+class UnprintableError(TemplateRuntimeError):
+    """A template prints what is neither text nor number; the message is the value's type."""
 
 
 class Budget:
@@ -65,9 +71,13 @@ class Budget:
 
 
 class _Missing(StrictUndefined):
-    """Something a template asked for that was not given; its message is the bare name."""
+    """Something a template asked for that was not given; its message is the bare name.
+
+    It has no representation either: a list or table would show it as a word of its own.
+    """
 
     __slots__ = ()
+    __repr__ = StrictUndefined.__str__
 
     @property
     def _undefined_message(self) -> str:
@@ -88,10 +98,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
+            finalize=_printed,
         )
         self.globals = {"range": _short_range}
         self.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
-        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _sentence}
+        self.filters |= {name: _of_text(FILTERS[name]) for name in _TEXT_FILTERS}
+        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _of_text(_sentence)}
         self.filters |= {_PACED: _paced, _COUNTED: _counted}
         self.concat = _concat  # type: ignore[method-assign] # joins what macros and blocks gather, under the cap
 
@@ -195,10 +207,47 @@ def _concat(parts: Iterable[str]) -> str:
 
 
 def _join(items: Iterable[object], between: str = "") -> str:
-    parts = list(items)
+    parts = [_text(item) for item in items]
     if not any(hasattr(part, "__html__") for part in parts):
         return _concat(_spread([str(part) for part in parts], between))
     return Markup(_concat(_spread([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
+
+
+@pass_context  # so that constants are looked at where they are printed, and not when the page is compiled
+def _printed(_context: Context, value: object) -> object:
+    return _text(value)
+
+
+def _of_text(change: Callable[..., object]) -> Callable[..., object]:
+    return lambda value, *args, **kwargs: change(_text(value), *args, **kwargs)
+
+
+def _text(value: object) -> object:
+    """Return a text or number as it is. Raises UndefinedError naming what is missing in it, or UnprintableError."""
+    if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
+        return value
+    missing = _missing_in(value)
+    if missing is not None:
+        str(missing)
+    raise UnprintableError(type(value).__name__)
+
+
+def _missing_in(value: object) -> Undefined | None:
+    """Find what is missing in a value, or in the lists and tables that it is made of; each is looked into once."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, Undefined):
+            return one
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, Mapping):
+            left += one.values()
+        elif isinstance(one, (list, tuple)):
+            left += one
+    return None
 
 
 def _spread(parts: list[str], between: str) -> Iterator[str]:

@@ -7,11 +7,12 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
 from publisher import messages, rendering
 from publisher.domain.errors import TemplateError
 from publisher.rendering import load_templates
-from publisher.rendering.sandbox import Budget, EndlessError
+from publisher.rendering.sandbox import Budget, EndlessError, _Missing
 from tests.templates.scene import post_of, render_for
 
 GOOD = "{{ marker }} 12377"
@@ -121,6 +122,95 @@ def test_missing_value_in_a_loop_or_sum_is_named(written):
     for text in ("{% for x in data.none_such %}{% endfor %}", "{{ 1 + none_such }}", "{{ 'a' ~ none_such }}"):
         problem = refusal(written, f"{GOOD}\n{text}")
         assert (problem.code, problem.facts["name"], problem.place.line) == ("template_undefined", "none_such", 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ [nobody] }}",
+        "{{ (1, nobody) }}",
+        "{{ {'a': nobody} }}",
+        "{{ [1, [2, {'a': (nobody,)}]] }}",
+        "{{ [nobody]|string }}",
+        "{{ [nobody]|upper }}",
+        "{{ [nobody]|lower }}",
+        "{{ [nobody]|trim }}",
+        "{{ [nobody]|e }}",
+        "{{ [nobody]|safe }}",
+        "{{ [nobody]|sentence }}",
+        "{{ [nobody]|join }}",
+        "{{ [[nobody]]|join('、') }}",
+        "{{ 'a' ~ [nobody] }}",
+        "{{ [nobody]|map('upper')|join }}",
+        "{{ [nobody]|first }}",
+        "{% set list = [nobody] %}{{ list }}",
+        "{% macro f(x) %}{{ x }}{% endmacro %}{{ f([nobody]) }}",
+        "{% for x in [nobody] %}{{ x }}{% endfor %}",
+        "{{ 'a' if [nobody][0] else 'b' }}",
+    ],
+)
+@pytest.mark.parametrize("page", ["own/weibo.txt", "own/wechat.html"])
+def test_a_missing_value_within_a_list_or_table_is_named(written, text, page):
+    """F74: however deep it lies and whatever turns it into text, it is the mistake that it is on its own."""
+    with pytest.raises(TemplateError) as caught:
+        render_for(Path(page).stem, post_of("own"), written({page: f"{GOOD}\n{text}"}))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.facts["name"], problem.place.line) == ("template_undefined", "nobody", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("{{ [1, 2] }}", "list"),
+        ("{{ ['甲', '乙'] }}", "list"),
+        ("{{ data }}", "dict"),
+        ("{{ data.list }}", "list"),
+        ("{{ post }}", "dict"),
+        ("{{ none }}", "NoneType"),
+        ("{{ true }}", "bool"),
+        ("{{ range(3) }}", "range"),
+        ("{{ range }}", "function"),
+        ("{{ due_at }}", "datetime"),
+        ("{{ data.list|map('upper') }}", "generator"),
+        ("{% macro f(x) %}{% endmacro %}{{ f }}", "Macro"),
+        ("{% for x in [1] %}{{ loop }}{% endfor %}", "LoopContext"),
+        ("{{ [data.list]|join }}", "list"),
+        ("{{ 'a' ~ data.list }}", "list"),
+        ("{{ data.list|string }}", "list"),
+        ("{{ due_at|upper }}", "datetime"),
+        ("{{ data.list|safe }}", "list"),
+        ("{{ post|e }}", "dict"),
+    ],
+)
+def test_only_texts_and_numbers_are_printed(written, text, kind):
+    """F74: what has no words of its own, or only Python's, is a mistake with its line, and is named by its kind."""
+    problem = refusal(written, f"{GOOD}\n{text}", data={"list": ["甲"]})
+    assert (problem.code, problem.place.line) == ("template_unprintable", 2)
+    assert kind in problem.facts["kind"]
+    assert all(problem.facts["kind"] in messages.Messages(lang).tell(problem) for lang in messages.LANGS)
+
+
+def test_a_list_that_contains_much_is_refused_soon(written):
+    """F74: looking for what is missing walks each list once, however often it stands in others."""
+    nested = "{% set a0 = ['x'] %}" + "".join(f"{{% set a{n + 1} = [a{n}, a{n}] %}}" for n in range(60))
+    assert refusal(written, f"{GOOD}\n{nested}{{{{ a60 }}}}").code == "template_unprintable"
+
+
+def test_numbers_texts_and_defaults_are_printed(written):
+    """A number prints as it is, and a default stands in for what is missing, in a list as well."""
+    page = (
+        GOOD + " {{ 7 }}/{{ 1.5 }}/{{ none_such|default('甲') }}/{{ [none_such|d('乙'), 2]|join('、') }}/{{ 3|string }}"
+    )
+    text = render_for("weibo", post_of("own"), written({"own/weibo.txt": page})).text
+    assert text.endswith("7/1.5/甲/乙、2/3")
+
+
+def test_what_is_missing_has_no_spelling():
+    """Whatever asks for its words is told that it is missing, as a debugger's or a list's own way of writing is."""
+    missing = _Missing(name="nobody")
+    for spell in (str, repr, format, "{0!r}".format, "{0!a}".format):
+        with pytest.raises(UndefinedError, match="nobody"):
+            spell(missing)
 
 
 def test_error_in_an_included_part_is_placed_there(written):
