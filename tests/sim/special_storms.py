@@ -1,4 +1,4 @@
-"""Eight storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
+"""Nine storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
