@@ -20,8 +20,9 @@ from publisher.rendering.press import Press
 from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
 from publisher.store.board import Board
 from publisher.store.engine import OvertakenError
+from publisher.store.known import REMEMBERED
 from publisher.store.orders import Orders
-from publisher.store.registry import REMEMBERED, Acceptance, Act, Draft, Registry
+from publisher.store.registry import Acceptance, Act, Draft, Registry
 
 Drafted = tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]
 """Filings with their final words, the bytes of their pictures by hash, and what speaks against the rest."""
@@ -68,14 +69,15 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
 async def _reload(planner: Planner, text: str, file: str, accept: int | None, acts: Sequence[Act]) -> int:
     world = planner.registry.books.world
     based_on = await planner.registry.version()
-    known = await planner.registry.known()
-    schedule = await asyncio.to_thread(parse_schedule, text, file=file, desk=_desk(planner, known))
+    desk = await _desk(planner)
+    schedule = await asyncio.to_thread(parse_schedule, text, file=file, desk=desk)
+    known = await planner.registry.known(schedule.posts)
     posts = await _with_originals(planner, schedule.posts)
     problems = await asyncio.to_thread(_problems_of, planner, schedule, posts, known)
     if any(problem.is_error for problem in problems):
         raise ScheduleError(with_places(problems, text=text, file=file))
     await world.failpoint("reload.after_read")
-    changes = compare(planner, schedule, known)
+    changes = await asyncio.to_thread(compare, planner, schedule, known)
     if changes.problems:
         raise ScheduleError(with_places(changes.problems, text=text, file=file))
     _guard_removal(changes, known, accept)
@@ -102,8 +104,8 @@ async def plan_ahead(planner: Planner, schedule: Schedule, version: int) -> int:
     filed, when a newer version is in force; ScheduleError, when all else is filed, for posts whose words cannot be
     sent any more.
     """
-    known = await planner.registry.known()
-    found = compare(planner, schedule, known)
+    known = await planner.registry.known(schedule.posts)
+    found = await asyncio.to_thread(compare, planner, schedule, known)
     ours = tuple(item for item in found.untargeted if set(item.accounts) <= set(planner.desk.accounts))
     changes = Plan(filings=found.filings, untargeted=ours)
     if not (changes.filings or changes.untargeted):
@@ -124,13 +126,13 @@ async def schedule_in_force(planner: Planner, file: str) -> Schedule | None:
     text = await planner.registry.schedule_text()
     if text is None:
         return None
-    desk = replace(_desk(planner, await planner.registry.known()), templates=None)
+    desk = replace(await _desk(planner), templates=None)
     return await asyncio.to_thread(parse_schedule, text, file=file, desk=desk)
 
 
-def _desk(planner: Planner, known: Known) -> Desk:
-    """A post may follow one that has left the schedule, if the books know it."""
-    return replace(planner.desk, known_posts=frozenset(post for post, books in known.items() if books.definition))
+async def _desk(planner: Planner) -> Desk:
+    """A post may follow one that has left the schedule, if the database knows it."""
+    return replace(planner.desk, known_posts=await planner.registry.post_ids())
 
 
 async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
@@ -159,11 +161,10 @@ def _is_frozen(post: Post, books: KnownPost | None) -> bool:
     if books is None or books.definition != post.definition or not isinstance(post.timing, At):
         return False
     filed = books.occurrences.get(ONCE)
-    return (
-        filed is not None
-        and (filed.definition == post.definition or not filed.open_accounts)
-        and filed.accounts - filed.dropped_accounts >= set(post.accounts)
-    )
+    if filed is None or filed.is_over:
+        return filed is not None
+    is_worded = filed.definition == post.definition or not filed.open_accounts
+    return is_worded and filed.accounts - filed.dropped_accounts >= set(post.accounts)
 
 
 def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
@@ -241,12 +242,9 @@ async def send_planned(planner: Planner, post: Post, act: Act) -> int:
     words as that one. Raises ScheduleError when the words cannot be sent.
     """
     books = planner.registry.books
-    filed = await Board(books).deliveries(post.id)
-    known = (await planner.registry.known()).get(post.id)
-    held = known.occurrences.get(ONCE) if known else None
-    if held is not None and held.has_started:
+    once = [item for item in await Board(books).deliveries(post.id) if item.key.label == ONCE]
+    if any(map(_may_be_called, once)):
         return await Orders(books).send_now(post.id, act.by)
-    once = [item for item in filed if item.key.label == ONCE]
     waits = {item.account for item in once if item.state is State.PENDING}
     accounts = tuple(account for account in post.accounts if not once or account in waits)
     filing = _due_now(planner, post, accounts, is_new=not once)

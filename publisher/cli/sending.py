@@ -71,10 +71,10 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
 
 async def read_posts(application: Application, file: Path) -> tuple[TomlFile, Sequence[Post]]:
     """Read the posts of a file of its own. Raises ScheduleError, or FailedError when one is known already."""
-    known = await application.registry.known()
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_LIMITS, ScheduleError)
-    desk = replace(application.planner.desk, known_posts=frozenset(known))
+    desk = replace(application.planner.desk, known_posts=await application.registry.post_ids())
     posts = parse_schedule(toml.text, file=toml.file, desk=desk).posts
+    known = await application.registry.known(posts)
     if not posts:
         raise FailedError("send_nothing_in_file", file=file)
     for post in posts:
@@ -97,14 +97,13 @@ async def find_post(application: Application, post_id: PostId) -> Post:
 
     Raises NoSuchError, or FailedError when it was withdrawn.
     """
-    known = await application.registry.known()
-    if post_id not in known:
-        await _put_in_force(application)
-        known = await application.registry.known()
     post = await application.registry.post(post_id)
-    if post is None or post_id not in known:
+    if post is None:
+        await _put_in_force(application)
+        post = await application.registry.post(post_id)
+    if post is None:
         raise NoSuchError("post", post_id)
-    if known[post_id].is_withdrawn:
+    if await application.registry.is_withdrawn(post_id):
         raise FailedError("send_withdrawn", post=post_id)
     speaking = application.planner.press.accounts
     return replace(post, accounts=tuple(account for account in post.accounts if account in speaking))

@@ -15,7 +15,8 @@ class KnownOccurrence:
 
     `open_accounts` are those whose delivery may still lead to a call, also after a doubt or a person's decision.
     `unnamed_accounts` would, but the schedule has ceased to name them, which is remembered; `dropped_accounts` are
-    those whose delivery was cancelled for that.
+    those whose delivery was cancelled for that. Nothing can come any more of one that `is_over`: for which accounts it
+    was filed, and in which words, is not given.
     """
 
     due_at: datetime
@@ -25,6 +26,7 @@ class KnownOccurrence:
     open_accounts: frozenset[AccountId]
     unnamed_accounts: frozenset[AccountId] = frozenset()
     dropped_accounts: frozenset[AccountId] = frozenset()
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ def plan(schedule: Schedule, known: Known, window: Window, moments: Moments) -> 
                 continue
             if held.due_at != occurrence.due_at and (held.has_started or not held.open_accounts):
                 problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
+                continue
+            if held.is_over:
                 continue
             if _last_call(post, occurrence) > window.now and held.dropped_accounts & set(post.accounts):
                 problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))

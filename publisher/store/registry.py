@@ -1,26 +1,26 @@
 """What has been accepted: versions of the schedule, posts, and the deliveries filed for them."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import OPEN, REVISABLE, UNWANTED, Delivery, Desired, State
+from publisher.domain.delivery import OPEN, REVISABLE, Delivery, Desired, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import PLANNER, Actor, Revised, Role, Withdrawn
 from publisher.domain.outcome import NotSent
-from publisher.domain.plan import Filing, Known, KnownOccurrence, KnownPost, Plan
-from publisher.domain.post import ONCE, At, Post, PostId, name_at
+from publisher.domain.plan import Filing, Known, Plan
+from publisher.domain.post import At, Post, PostId, name_at
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
-from publisher.store.journal import Intent
+from publisher.store.known import DROPPED, read_known, rows_of
 from publisher.store.ledger import clear_alerts, entry, take_turn, tell, write_audit, write_entries
 from publisher.store.lost_time import doubt_filed, trust_new
 from publisher.store.recovery import place, unplaced
@@ -43,11 +43,7 @@ from publisher.store.tables import EPOCH
 
 BASIS = "planned:"
 """Begins the key of a stamp: from which settings a worker last planned."""
-REMEMBERED = timedelta(days=40)
-"""How far back the occurrences of repeating posts are compared with the schedule."""
 NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
-DROPPED = ("removed_from_schedule", "target_removed")
-"""Why the planner cancels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,40 +148,20 @@ class Registry:
         now = self.books.world.now()
         return await self.books.database.read(lambda connection: _why_not_again(connection, post, account, now))
 
-    async def known(self) -> Known:
-        """Give what the books hold, for comparison with a schedule."""
-        recent = self.books.world.now() - REMEMBERED
-        columns = [
-            DELIVERY.c[name]
-            for name in (
-                "post", "label", "account", "state", "planned_at", "definition", "attempts", "reason", "desired",
-                "last_first_call_at",
-            )
-        ]  # fmt: skip
-        open_states = [state.value for state in REVISABLE]
-        relevant = or_(DELIVERY.c.label == ONCE, DELIVERY.c.due_at >= recent, DELIVERY.c.state.in_(open_states))
+    async def known(self, posts: Sequence[Post] = ()) -> Known:
+        """Give what the database holds of the posts in the schedule in force and of `posts`, to compare with these."""
+        now = self.books.world.now()
+        return await self.books.database.read(lambda connection: read_known(connection, posts, now))
 
-        def read(connection: Connection) -> tuple[Sequence[RowMapping], Sequence[RowMapping]]:
-            posts = connection.execute(select(POST)).mappings().all()
-            return posts, connection.execute(select(*columns).where(relevant)).mappings().all()
+    async def post_ids(self) -> frozenset[PostId]:
+        """Name each post ever accepted."""
+        ids = await self.books.database.read(lambda connection: connection.scalars(select(POST.c.id)).all())
+        return frozenset(map(PostId, ids))
 
-        posts, rows = await self.books.database.read(read)
-        called = await self.books.database.read(_called)
-        filed: dict[str, dict[str, list[RowMapping]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            filed[row["post"]][row["label"]].append(row)
-        lost = {post: books for post, books in called.items() if post not in {post["id"] for post in posts}}
-        return lost | {
-            PostId(post["id"]): KnownPost(
-                definition=post["definition"],
-                in_force_since=post["in_force_since"],
-                is_withdrawn=post["is_withdrawn"],
-                is_scheduled=post["is_scheduled"],
-                occurrences={label: _known_occurrence(group) for label, group in filed[post["id"]].items()},
-                called=called[post["id"]].called if post["id"] in called else frozenset(),
-            )
-            for post in posts
-        }
+    async def is_withdrawn(self, post: PostId) -> bool:
+        """Whether people have withdrawn a post."""
+        query = select(POST.c.id).where(POST.c.id == post, POST.c.is_withdrawn)
+        return await self.books.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
         """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing.
@@ -206,7 +182,8 @@ class Registry:
             self._write_version(unit, acceptance, now, by)
             _write_media(unit, acceptance.media)
             filed = 0
-            withdrawn = set(unit.connection.scalars(select(POST.c.id).where(POST.c.is_withdrawn)))
+            drafted = [draft.filing.post.id for draft in acceptance.drafts]
+            withdrawn = {row.id for row in rows_of(unit.connection, drafted) if row.is_withdrawn}
             for draft in acceptance.drafts:
                 if draft.filing.post.id in withdrawn:
                     continue
@@ -266,7 +243,7 @@ class Registry:
             unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
             write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(unit, "schedule", now)
-        held = {row["id"]: row for row in (unit.connection.execute(select(POST))).mappings()}
+        held = {row.id: row for row in rows_of(unit.connection, [post.id for post in acceptance.posts])}
         for post in acceptance.posts:
             _write_post(unit, post, held.get(post.id), now, is_scheduled=acceptance.is_scheduled)
 
@@ -325,29 +302,6 @@ class Registry:
                 withdraw_where(self.books, unit, target, PLANNER, reason=DROPPED[1])
 
 
-def _called(connection: Connection) -> Mapping[PostId, KnownPost]:
-    """Give the posts of announced calls that fit no delivery, as far as the calls tell of them."""
-    found: dict[str, list[Intent]] = defaultdict(list)
-    for call in unplaced(connection):
-        found[call.post].append(call)
-    return {
-        PostId(post): KnownPost(
-            definition="",
-            in_force_since=min(map(_due_at_latest, calls)),
-            is_scheduled=False,
-            called=frozenset(call.label for call in calls),
-        )
-        for post, calls in found.items()
-    }
-
-
-def _due_at_latest(call: Intent) -> datetime:
-    try:
-        return datetime.fromisoformat(call.label)
-    except ValueError:
-        return datetime.fromisoformat(call.at)
-
-
 def _why_not_again(
     connection: Connection, post: Post, account: AccountId, now: datetime, label: str | None = None
 ) -> str | None:
@@ -392,28 +346,6 @@ def withdraw_where(books: Books, unit: Unit, target: Mapping[str, str], by: Acto
     for delivery in deliveries:
         books.change(unit, delivery, Withdrawn(reason=reason), by)
     return len(deliveries)
-
-
-def _known_occurrence(rows: Sequence[RowMapping]) -> KnownOccurrence:
-    revisable = [row for row in rows if row["state"] in REVISABLE]
-    wanted = [row for row in revisable if row["desired"] not in UNWANTED]
-    unnamed = [row for row in revisable if row["desired"] == Desired.NOT_HERE]
-    wordings = {row["definition"] for row in wanted}
-    return KnownOccurrence(
-        due_at=max(row["planned_at"] for row in wanted or rows),
-        definition=wordings.pop() if len(wordings) == 1 else "",
-        accounts=frozenset(AccountId(row["account"]) for row in rows),
-        has_started=any(_has_called(row) for row in rows),
-        open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
-        unnamed_accounts=frozenset(AccountId(row["account"]) for row in unnamed),
-        dropped_accounts=frozenset(AccountId(row["account"]) for row in rows if row["reason"] in DROPPED),
-    )
-
-
-def _has_called(row: RowMapping) -> bool:
-    """Return True if a creating call has begun, or may have."""
-    is_over = row["attempts"] > 0 and row["last_first_call_at"] is None
-    return is_over or row["state"] == State.SENDING
 
 
 def _delivery_row(
@@ -461,16 +393,16 @@ def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, *, is_new: bool)
     unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
 
 
-def _write_post(unit: Unit, post: Post, held: RowMapping | None, now: datetime, *, is_scheduled: bool) -> None:
+def _write_post(unit: Unit, post: Post, held: Row[Any] | None, now: datetime, *, is_scheduled: bool) -> None:
     body = write_post(post)
     if held is None:
         row = {"id": post.id, "definition": post.definition, "body": body, "in_force_since": now}
         unit.connection.execute(insert(POST).values(**row, is_scheduled=is_scheduled, is_withdrawn=False))
         return
-    if held["body"] == body and held["is_scheduled"] == is_scheduled:
+    if held.body == body and held.is_scheduled == is_scheduled:
         return
     values: dict[str, object] = {"definition": post.definition, "body": body, "is_scheduled": is_scheduled}
-    if read_post(held["body"]).timing != post.timing:
+    if read_post(held.body).timing != post.timing:
         values["in_force_since"] = now
     unit.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
 

@@ -66,6 +66,7 @@ class PostRow(SQLModel, table=True):
     """Each post ever accepted. `body` is the post as JSON; `is_scheduled`: it came from the schedule, not by `send`."""
 
     __tablename__: ClassVar[str] = "post"
+    __table_args__ = (Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),)
     id: str = Field(primary_key=True)
     definition: str
     body: str = Field(sa_type=Text)
@@ -142,6 +143,7 @@ class DeliveryRow(SQLModel, table=True):
             "id",
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
+        Index("planned_by_occurrence", "post", "label", "planned_at"),
         Index("repeated_by_account", "post", "account", "due_at", sqlite_where=text("label != 'once'")),
         Index(
             "next_by_state",

@@ -165,6 +165,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("state IN ('claimed', 'sending')"),
             postgresql_where=sa.text("state IN ('claimed', 'sending')"),
         )
+        batch_op.create_index("planned_by_occurrence", ["post", "label", "planned_at"], unique=False)
         batch_op.create_index(
             "one_owner_per_remote_id",
             ["account", "remote_id"],
@@ -235,6 +236,15 @@ def upgrade() -> None:
         sa.Column("is_withdrawn", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("post", schema=None) as batch_op:
+        batch_op.create_index(
+            "scheduled_posts",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("is_scheduled = 1"),
+            postgresql_where=sa.text("is_scheduled"),
+        )
+
     op.create_table(
         "rendition",
         sa.Column("fingerprint", sa.String(), nullable=False),
