@@ -19,7 +19,7 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchError
 from publisher.domain.post import PostId
 from publisher.settings import Settings
-from publisher.store.board import Alert, Board, Pause, Worker
+from publisher.store.board import REMEMBERED, Alert, Board, Pause, Worker
 from publisher.store.modes import Modes, OrderedMode
 
 ALIVE = timedelta(seconds=15)
@@ -46,6 +46,8 @@ class Snapshot:
     alerts: Sequence[Alert] = ()
     stops: Sequence[Alert] = ()
     modes: Sequence[OrderedMode] = ()
+    has_older: bool = False
+    """Whether deliveries that ended long ago are left out."""
 
     @property
     def worker(self) -> Worker | None:
@@ -63,9 +65,10 @@ class Snapshot:
 
 @command("status")
 @click.argument("post", metavar="[POST]", required=False, type=Said())
+@click.option("--all", "shows_all", is_flag=True, help="opt_all")
 @json_option
-def status(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
-    settings, snapshot = asyncio.run(_look(terminal, PostId(post) if post else None))
+def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> int:
+    settings, snapshot = asyncio.run(_look(terminal, PostId(post) if post else None, shows_all=shows_all))
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.show(as_document(snapshot, narrator))
@@ -74,7 +77,7 @@ def status(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
     return 0
 
 
-async def _look(terminal: Terminal, post: PostId | None) -> tuple[Settings, Snapshot]:
+async def _look(terminal: Terminal, post: PostId | None, *, shows_all: bool) -> tuple[Settings, Snapshot]:
     settings = await settings_of(terminal)
     if not has_books(settings):
         if post is not None:
@@ -84,17 +87,18 @@ async def _look(terminal: Terminal, post: PostId | None) -> tuple[Settings, Snap
         board = Board(books)
         if post is not None and not await board.has_post(post):
             raise NoSuchError("post", post)
-        return settings, await snapshot_of(board, post)
+        return settings, await snapshot_of(board, post, shows_all=shows_all)
 
 
-async def snapshot_of(board: Board, post: PostId | None = None) -> Snapshot:
-    """Look at the books, or at what concerns one post in them."""
-    alerts = await board.alerts()
+async def snapshot_of(board: Board, post: PostId | None = None, *, shows_all: bool = False) -> Snapshot:
+    """Look at the books, or at what concerns one post in them; without one, at what ended long ago only if asked to."""
+    alerts, is_whole = await board.alerts(), shows_all or post is not None
     return Snapshot(
         now=board.books.world.now(),
         workers=await board.workers(),
         pauses=await board.pauses(),
-        deliveries=await board.deliveries(post),
+        deliveries=await (board.deliveries(post) if is_whole else board.current()),
+        has_older=not is_whole and await board.has_older(),
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
         stops=[alert for alert in alerts if alert.code == "account_paused"],
         modes=await Modes(board.books).ordered(),
@@ -142,6 +146,7 @@ def as_document(snapshot: Snapshot, narrator: Narrator) -> dict[str, Any]:
             }
             for order in snapshot.modes
         ],
+        "has_older": snapshot.has_older,
     }
 
 
@@ -191,11 +196,13 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
         click.echo(narrator.pause("paused_line", pause))
     for order in snapshot.modes:
         click.echo(narrator.mode("mode_line", order))
-    if not snapshot.deliveries:
+    if not snapshot.deliveries and not snapshot.has_older:
         terminal.say("nothing_filed")
-    else:
+    elif snapshot.deliveries:
         _show(snapshot, narrator)
         terminal.say("counts_line", total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
+    if snapshot.has_older:
+        terminal.say("older_line", days=REMEMBERED.days)
     if snapshot.alerts:
         terminal.say("alerts_title")
     for alert in snapshot.alerts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from publisher.cli.looking import snapshot_of
+from publisher.cli.looking import is_running
 from publisher.cli.shape import Number, Said, WordedUsageError, by_option, command
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
@@ -48,10 +48,10 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
         else:
             sent = {what: await _send_post(application, what, by)}
         await application.rounds.ripen_ordered(list(sent))  # the daemon need not look at its clock first
-        snapshot = await snapshot_of(application.board)
+        runs = await is_running(application.board)
     for post, number in sent.items():
         terminal.say("send_done", post=post, number=number)
-    if not snapshot.is_running:
+    if not runs:
         terminal.note("no_daemon_hint")
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import ENDED, Attempt, Delivery, Look, State
+from publisher.domain.delivery import ENDED, OPEN, Attempt, Delivery, Look, State
 from publisher.domain.post import PostId
 from publisher.store.alarms import MACHINE
 from publisher.store.books import Books
+from publisher.store.conditions import stands_open
 from publisher.store.ledger import subject_of
 from publisher.store.rows import (
     ALERT,
@@ -29,7 +30,7 @@ from publisher.store.rows import (
 )
 
 REMEMBERED = timedelta(days=7)
-"""How long an alert about what cannot be mended any more is shown."""
+"""How long what has ended is shown without being asked for: deliveries, and alerts about what cannot be mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,21 @@ class Board:
         query = select(DELIVERY).where(*conditions).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
         return [to_delivery(row) for row in await self._rows(query)]
 
+    async def current(self) -> Sequence[Delivery]:
+        """Give, by due time, the deliveries that are open, were due of late, or are still to come."""
+        is_open = select(DELIVERY.c.id).where(stands_open(DELIVERY, *OPEN))
+        is_recent = select(DELIVERY.c.id).where(DELIVERY.c.due_at >= self._recently)
+        mine = DELIVERY.c.id.in_(is_open.union(is_recent))
+        query = select(DELIVERY).where(mine).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        return [to_delivery(row) for row in await self._rows(query)]
+
+    async def has_older(self) -> bool:
+        """Whether `current` leaves out some."""
+        is_open = stands_open(DELIVERY, *OPEN)
+        return bool(
+            await self._rows(select(DELIVERY.c.id).where(DELIVERY.c.due_at < self._recently, ~is_open).limit(1))
+        )
+
     async def counts(self) -> Mapping[State, int]:
         """Count deliveries by state."""
         query = select(DELIVERY.c.state, func.count().label("number")).group_by(DELIVERY.c.state)
@@ -149,6 +165,10 @@ class Board:
             looks=[to_look(row) for row in looks],
             entries=[_entry(row) for row in entries],
         )
+
+    @property
+    def _recently(self) -> datetime:
+        return self.books.world.now() - REMEMBERED
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self.books.database.read(lambda connection: connection.execute(query).mappings().all())

@@ -143,6 +143,7 @@ class DeliveryRow(SQLModel, table=True):
             "id",
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
+        Index("by_due_time", "due_at"),
         Index("planned_by_occurrence", "post", "label", "planned_at"),
         Index("repeated_by_account", "post", "account", "due_at", sqlite_where=text("label != 'once'")),
         Index(

@@ -148,7 +148,7 @@ class Publisher:
             daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self._say("status", "--json"))["deliveries"]
+        rows: list[dict[str, Any]] = json.loads(self._say("status", "--all", "--json"))["deliveries"]
         return rows
 
     def withdraw(self, post: str) -> None:

@@ -11,6 +11,7 @@ from publisher.domain.delivery import State
 from publisher.domain.outcome import Published, Receipt
 from publisher.domain.plan import Plan, Window, plan
 from publisher.domain.post import ONCE, At, Cron, Schedule
+from publisher.store.board import Board
 from publisher.store.registry import Acceptance
 from publisher.store.rows import DELIVERY
 from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
@@ -114,6 +115,18 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_
     await add_past(desk, 3000, post="gone", remote_id=None)
     await add_past(desk, 3000, post=POST.id, label=ONCE, state="expired", remote_id=None)
     assert 0 < await cost_of(desk, *posts) <= 1.1 * short
+
+
+async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
+    """`status` lists what is open, of late or to come, and knows that there is more."""
+    board = Board(desk.books)
+    with Cost(desk.books.database.engine) as short:
+        assert [item.key.post for item in await board.current()] == [AHEAD.id, AHEAD.id]
+    await add_past(desk, 3000, post="gone")
+    with Cost(desk.books.database.engine) as long:
+        assert [item.key.post for item in await board.current()] == [AHEAD.id, AHEAD.id]
+        assert await board.has_older()
+    assert 0 < long.spent <= 1.5 * short.spent
 
 
 async def test_a_schedule_that_names_what_is_long_over_files_nothing_of_it(desk):

@@ -58,6 +58,7 @@ def test_status_before_anything_makes_no_database(run, drill):
         "daemon": {"running": False},
         "paused": [],
         "deliveries": [],
+        "has_older": False,
         "missed": [],
         "alerts": [],
         "modes": [],
@@ -69,7 +70,7 @@ def test_status_has_the_promised_shape(run, sent, deliver):
     """Every delivery has the promised keys; times have the workspace's offset; one-offs say `once`."""
     deliver(PUBLISHED)
     shown = run("-C", sent, "status", "refund", "--json").json
-    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes"]
+    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes", "has_older"]
     row = shown["deliveries"][0]
     assert set(row) == {
         "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",
@@ -382,3 +383,20 @@ def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
         reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'Withdrawn'")}
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)
+
+
+def test_i24_what_ended_long_ago_is_left_out_until_it_is_asked_for(run, drill, sent, deliver):
+    """What is open stays in `status` however old it is; of the rest only the last days, with a word about it."""
+    deliver(PUBLISHED)
+    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")
+    kept = run("-C", drill, "status", "--json").json
+    assert (kept["deliveries"], kept["has_older"]) == ([], True)
+    assert "status --all" in run("-C", drill, "status").out
+    for arguments in (("--all",), ("refund",)):
+        shown = run("-C", drill, "status", *arguments, "--json").json
+        assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)
+    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'held' WHERE id = 1")
+    shown = run("-C", drill, "status", "--json").json
+    assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)

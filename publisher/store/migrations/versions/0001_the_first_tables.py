@@ -127,6 +127,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("post", "label", "account"),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index("by_due_time", ["due_at"], unique=False)
         batch_op.create_index(
             "doubtful_by_account",
             ["account"],
