@@ -14,6 +14,7 @@ from backlog import p6, p11
 from commands import p10
 from figures import Figure
 from instant import p5
+from past import p14
 from rendering import p9
 from rig import PUBLISHER
 from scale import p4, p12, p13
@@ -34,6 +35,7 @@ ALL: Mapping[str, Measure] = {
     "P11": p11,
     "P12": p12,
     "P13": p13,
+    "P14": p14,
 }
 BRIEF: Mapping[str, Measure] = {"P1": partial(p1, posts=7), "P4": partial(p4, large=10_000)}
 """As small as shows that they work: more deliveries than one round of the keeper makes due."""

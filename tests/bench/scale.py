@@ -46,14 +46,14 @@ WHERE state = 'published'
 
 def p4(_publisher: Sequence[str], runs: int, large: int = LARGE) -> list[Figure]:
     """Measure claiming and announcing a post on every account, on top of a short and a long history."""
-    short = median([asyncio.run(_announce(SMALL)) for _ in range(runs)])
-    long = asyncio.run(_announce(large))
+    short = median([asyncio.run(announce(SMALL)) for _ in range(runs)])
+    long = asyncio.run(announce(large))
     parts = {f"us at {SMALL:,}": short * 1e6, f"us at {large:,}": long * 1e6}
     name = f"claim + intend, {large:,} past deliveries / {SMALL:,}"
     return [Figure(id="P4", name=name, value=long / short, goal=1.5, parts=parts)]
 
 
-async def _announce(rows: int) -> float:
+async def announce(rows: int) -> float:
     """Give the seconds that one delivery takes to be claimed and announced, the median of several rounds."""
     with workspace(ACCOUNTS) as folder:
         (folder / "schedule.toml").write_text(schedule_of(ROUNDS, None), "utf-8")
