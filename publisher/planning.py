@@ -22,7 +22,8 @@ from publisher.store.board import Board
 from publisher.store.engine import OvertakenError
 from publisher.store.known import REMEMBERED
 from publisher.store.orders import Orders
-from publisher.store.registry import Acceptance, Act, Draft, Registry
+from publisher.store.portions import Draft
+from publisher.store.registry import Acceptance, Act, Registry
 
 Drafted = tuple[list[Draft], dict[str, tuple[str, bytes]], list[Problem]]
 """Filings with their final words, the bytes of their pictures by hash, and what speaks against the rest."""
@@ -56,6 +57,8 @@ class Planner:
 
 async def reload(planner: Planner, text: str, file: str, accept: int | None = None, acts: Sequence[Act] = ()) -> int:
     """Put a new version of the schedule in force, whole or not at all. Returns how many deliveries are new.
+
+    Its new occurrences are filed in portions; a death leaves the rest to `plan_ahead`.
 
     Raises ScheduleError with every Problem, or RefusedError `large_removal` when so many posts would vanish that a
     person must say their number in `accept`.

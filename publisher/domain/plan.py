@@ -61,7 +61,8 @@ class Window:
 class Filing:
     """Deliveries to write: one occurrence on these accounts, new (`is_new`) or in place of an older wording.
 
-    `planned_at` is the instant that the schedule gives, where a person has the post sent at another one.
+    `planned_at` is the instant that the schedule gives, where a person has the post sent at another one. `joins`: other
+    accounts have that occurrence already.
     """
 
     post: Post
@@ -69,6 +70,7 @@ class Filing:
     accounts: tuple[AccountId, ...]
     is_new: bool
     planned_at: datetime | None = None
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: 
     back = tuple(account for account in post.accounts if account in held.unnamed_accounts)
     changes = []
     if added:
-        changes.append(Filing(post=post, occurrence=occurrence, accounts=added, is_new=True))
+        changes.append(Filing(post=post, occurrence=occurrence, accounts=added, is_new=True, joins=True))
     is_changed = held.definition != post.definition or held.due_at != occurrence.due_at
     if revised := (kept + back if is_changed else back):
         changes.append(Filing(post=post, occurrence=occurrence, accounts=revised, is_new=False))

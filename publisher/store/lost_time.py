@@ -57,6 +57,12 @@ def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, 
         trust_new(unit)
 
 
+def is_new_doubted(unit: Unit) -> bool:
+    """Whether what goes at once may have been sent in the lost time, because the schedule has not been read since."""
+    written = unit.connection.scalar(_WRITTEN)
+    return written is not None and bool(json.loads(written)["new"])
+
+
 def trust_new(unit: Unit) -> None:
     """The schedule as it stands has been read: what comes into it from now on was never sent."""
     written = unit.connection.scalar(_WRITTEN)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from publisher.domain.delivery import OPEN, REVISABLE, Delivery, Desired, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import PLANNER, Actor, Revised, Role, Withdrawn
 from publisher.domain.outcome import NotSent
-from publisher.domain.plan import Filing, Known, Plan
+from publisher.domain.plan import Known, Plan
 from publisher.domain.post import At, Post, PostId, name_at
 from publisher.domain.rendition import Fingerprint, Rendition, Revision
 from publisher.domain.terms import Terms
@@ -22,7 +23,8 @@ from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
 from publisher.store.known import DROPPED, read_known, rows_of
 from publisher.store.ledger import clear_alerts, entry, take_turn, tell, write_audit, write_entries
-from publisher.store.lost_time import doubt_filed, trust_new
+from publisher.store.lost_time import doubt_filed, is_new_doubted, trust_new
+from publisher.store.portions import Draft, in_portions
 from publisher.store.recovery import place, unplaced
 from publisher.store.rows import (
     ALERT,
@@ -47,14 +49,6 @@ NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A filing with its final texts, ready to be written."""
-
-    filing: Filing
-    revision: Revision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """What a person ordered, for the audit: it is written together with what comes of it."""
 
@@ -66,7 +60,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """All that one planning round writes, together or not at all.
+    """All that one planning round writes.
 
     `text` is the schedule's, when it is a new version; `posts` are its posts; `media` holds picture bytes with their
     type, by hash. `is_scheduled` is False for posts sent from outside the schedule. `based_on` is the version that
@@ -85,6 +79,7 @@ class Acceptance:
     acts: Sequence[Act] = ()
 
 
+Portions = Sequence[Sequence[Draft]]
 _STARTED = (
     select(ATTEMPT.c.id)
     .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
@@ -166,42 +161,57 @@ class Registry:
     async def accept(self, acceptance: Acceptance, by: Actor = PLANNER) -> int:
         """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing.
 
+        What was planned from a version of the schedule is written in portions, of which the first holds all but new
+        occurrences: others get their turn in between. Filing ends when a newer version comes into force meanwhile.
+
         Raises OvertakenError when another version of the schedule came into force since the plan was made, and
         RefusedError when somebody else has ordered the same new occurrence meanwhile.
         """
+        portions = in_portions(acceptance.drafts) if acceptance.based_on is not None else [acceptance.drafts]
+        write = self.books.database.write
+        filed, version, portions = await write(partial(self._accept, acceptance, portions, by))
+        for drafts in portions:
+            rest = Acceptance(plan=Plan(), drafts=drafts, media=acceptance.media, based_on=version)
+            try:
+                filed += (await write(partial(self._accept, rest, [drafts], by)))[0]
+            except OvertakenError:  # the newer version knows what is not filed yet
+                break
+        return filed
 
-        def operation(unit: Unit) -> int:
-            now = self.books.world.now()
-            take_turn(unit)
-            if acceptance.based_on is not None and acceptance.based_on != unit.connection.scalar(NEWEST):
-                raise OvertakenError(acceptance.based_on)
-            if acceptance.is_again:
-                _guard_against_doubles(unit, acceptance.drafts, now)
-            for act in acceptance.acts:
-                write_audit(unit, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
-            self._write_version(unit, acceptance, now, by)
-            _write_media(unit, acceptance.media)
-            filed = 0
-            drafted = [draft.filing.post.id for draft in acceptance.drafts]
-            withdrawn = {row.id for row in rows_of(unit.connection, drafted) if row.is_withdrawn}
-            for draft in acceptance.drafts:
-                if draft.filing.post.id in withdrawn:
-                    continue
-                _write_renditions(unit, draft.revision)
-                if draft.filing.is_new:
-                    filed += self._file(unit, draft, now)
-                else:
-                    self._revise(unit, draft)
-            new = [draft.filing for draft in acceptance.drafts if draft.filing.is_new]
-            place(self.books, unit)
-            keys = [(filing.post, filing.occurrence.key.label) for filing in new]
-            doubt_filed(self.books, unit, keys, is_new_version=acceptance.text is not None)
-            self.books.world.die_here("plan.after_insert")
-            self._drop(unit, acceptance.plan)
-            self.books.world.die_here("reload.before_commit")
-            return filed
+    def _accept(self, acceptance: Acceptance, portions: Portions, by: Actor, unit: Unit) -> tuple[int, int, Portions]:
+        """Write a round with its first portion; give how many deliveries are new, in which version, and what is left.
 
-        return await self.books.database.write(operation)
+        All is written together as long as what is new in the schedule may have been sent in a time that is lost.
+        """
+        now = self.books.world.now()
+        take_turn(unit)
+        if acceptance.based_on is not None and acceptance.based_on != unit.connection.scalar(NEWEST):
+            raise OvertakenError(acceptance.based_on)
+        drafts, left = (acceptance.drafts, ()) if is_new_doubted(unit) else (portions[0], portions[1:])
+        if acceptance.is_again:
+            _guard_against_doubles(unit, drafts, now)
+        for act in acceptance.acts:
+            write_audit(unit, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
+        self._write_version(unit, acceptance, now, by)
+        _write_media(unit, acceptance.media, drafts)
+        filed = 0
+        withdrawn = {row.id for row in rows_of(unit.connection, _posts_of(drafts)) if row.is_withdrawn}
+        for draft in drafts:
+            if draft.filing.post.id in withdrawn:
+                continue
+            _write_renditions(unit, draft.revision)
+            if draft.filing.is_new:
+                filed += self._file(unit, draft, now)
+            else:
+                self._revise(unit, draft)
+        new = [draft.filing for draft in drafts if draft.filing.is_new]
+        place(self.books, unit)
+        keys = [(filing.post, filing.occurrence.key.label) for filing in new]
+        doubt_filed(self.books, unit, keys, is_new_version=acceptance.text is not None)
+        self.books.world.die_here("plan.after_insert")
+        self._drop(unit, acceptance.plan)
+        self.books.world.die_here("reload.before_commit")
+        return filed, unit.connection.execute(NEWEST).scalar_one(), left
 
     async def refuse(self, reason: str) -> None:
         """Tell, once for each reason, that a new version of the schedule was refused."""
@@ -244,8 +254,15 @@ class Registry:
             write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(unit, "schedule", now)
         held = {row.id: row for row in rows_of(unit.connection, [post.id for post in acceptance.posts])}
+        new = []
         for post in acceptance.posts:
-            _write_post(unit, post, held.get(post.id), now, is_scheduled=acceptance.is_scheduled)
+            if post.id in held:
+                _rewrite_post(unit, post, held[post.id], now, is_scheduled=acceptance.is_scheduled)
+            else:
+                row = {"id": post.id, "definition": post.definition, "body": write_post(post), "in_force_since": now}
+                new.append({**row, "is_scheduled": acceptance.is_scheduled, "is_withdrawn": False})
+        if new:
+            unit.connection.execute(insert(POST), new)
 
     def _file(self, unit: Unit, draft: Draft, now: datetime) -> int:
         filing = draft.filing
@@ -393,12 +410,8 @@ def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, *, is_new: bool)
     unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
 
 
-def _write_post(unit: Unit, post: Post, held: Row[Any] | None, now: datetime, *, is_scheduled: bool) -> None:
+def _rewrite_post(unit: Unit, post: Post, held: Row[Any], now: datetime, *, is_scheduled: bool) -> None:
     body = write_post(post)
-    if held is None:
-        row = {"id": post.id, "definition": post.definition, "body": body, "in_force_since": now}
-        unit.connection.execute(insert(POST).values(**row, is_scheduled=is_scheduled, is_withdrawn=False))
-        return
     if held.body == body and held.is_scheduled == is_scheduled:
         return
     values: dict[str, object] = {"definition": post.definition, "body": body, "is_scheduled": is_scheduled}
@@ -407,10 +420,16 @@ def _write_post(unit: Unit, post: Post, held: Row[Any] | None, now: datetime, *,
     unit.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
 
 
-def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]]) -> None:
-    for digest, (media_type, data) in media.items():
-        row = {"sha256": digest, "media_type": media_type, "data": data}
-        _insert_missing(unit, MEDIA, "sha256", [row])
+def _posts_of(drafts: Sequence[Draft]) -> list[PostId]:
+    return [draft.filing.post.id for draft in drafts]
+
+
+def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]], drafts: Sequence[Draft]) -> None:
+    """Write the pictures that these drafts show."""
+    renditions = [rendition for draft in drafts for rendition in draft.revision.renditions]
+    for digest in sorted({picture.sha256 for rendition in renditions for picture in rendition.pictures}):
+        media_type, data = media[digest]
+        _insert_missing(unit, MEDIA, "sha256", [{"sha256": digest, "media_type": media_type, "data": data}])
 
 
 def _write_renditions(unit: Unit, revision: Revision) -> None:

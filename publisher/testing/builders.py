@@ -11,7 +11,8 @@ from publisher.domain.post import ONCE, At, Kind, Post, PostId, occurrence_of
 from publisher.domain.quota import Quota
 from publisher.domain.rendition import Rendition, Revision, floor_sign, marker_for
 from publisher.domain.terms import Terms
-from publisher.store.registry import Acceptance, Draft, Registry
+from publisher.store.portions import Draft
+from publisher.store.registry import Acceptance, Registry
 from publisher.testing.fakes import TRAITS
 
 PATIENCE = Patience(clock_margin=timedelta(seconds=2))

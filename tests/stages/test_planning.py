@@ -23,8 +23,9 @@ from publisher.store.engine import OvertakenError
 from publisher.store.journal import Intent
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
+from publisher.store.portions import Draft
 from publisher.store.recovery import RECOVERY_KEEPER, readopt, unplaced
-from publisher.store.registry import Acceptance, Draft
+from publisher.store.registry import Acceptance
 from publisher.store.rounds import Rounds
 from publisher.testing.fakes import START
 from publisher.wiring.studio import build_studio
