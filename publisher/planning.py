@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
@@ -42,6 +42,8 @@ class Planner:
     press: Press
     desk: Desk
     days_ahead: int
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One round at a time: another would file what this one is filing."""
 
     @property
     def now(self) -> datetime:
@@ -65,7 +67,8 @@ async def reload(planner: Planner, text: str, file: str, accept: int | None = No
     """
     for _ in range(MOST_ROUNDS):
         with contextlib.suppress(OvertakenError):  # another version came into force while this one was being proved
-            return await _reload(planner, text, file, accept, acts)
+            async with planner.turn:
+                return await _reload(planner, text, file, accept, acts)
     raise RefusedError("reload_overtaken")
 
 
@@ -107,6 +110,11 @@ async def plan_ahead(planner: Planner, schedule: Schedule, version: int) -> int:
     filed, when a newer version is in force; ScheduleError, when all else is filed, for posts whose words cannot be
     sent any more.
     """
+    async with planner.turn:
+        return await _plan_ahead(planner, schedule, version)
+
+
+async def _plan_ahead(planner: Planner, schedule: Schedule, version: int) -> int:
     known = await planner.registry.known(schedule.posts)
     found = await asyncio.to_thread(compare, planner, schedule, known)
     ours = tuple(item for item in found.untargeted if set(item.accounts) <= set(planner.desk.accounts))
