@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from publisher.schedule import SCHEDULE_LIMITS
 from publisher.settings import Settings
 from publisher.store.engine import OvertakenError
 from publisher.store.home import may_plan
+from publisher.store.retention import prune
 from publisher.store.setup import occupy
 from publisher.store.shortening import shorten_journal
 from publisher.telemetry import log
@@ -137,6 +138,12 @@ class Daemon:
 
     async def shorten(self) -> None:
         await shorten_journal(self.application.outbox.books)
+
+    async def prune(self) -> None:
+        kept_for = timedelta(days=self.application.settings.days_kept)
+        pruned = await prune(self.application.outbox.books, kept_for)
+        if pruned.deliveries or pruned.pictures:
+            log.info("pruned", **asdict(pruned))
 
     async def sign(self) -> None:
         """Give a sign of life; stop where an older database was put in place under us, which a person must accept."""
@@ -330,6 +337,7 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.anchor, 10.0, 300.0),
         (daemon.mail, 15.0, 300.0),
         (daemon.shorten, 120.0, 86400.0),
+        (daemon.prune, 180.0, 86400.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
     for verb, first, seconds in beats:

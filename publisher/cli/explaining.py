@@ -76,6 +76,8 @@ def _tale(story: Story, orders: Sequence[Entry], snapshot: Snapshot, narrator: N
     yield from _past(sorted([*story.entries, *since], key=lambda entry: entry.at), narrator)
     if story.looks:
         yield say("why_looks", number=len(story.looks), at=narrator.time(story.looks[-1].at))
+    if delivery.is_pruned:
+        yield say("why_pruned")
     yield say("why_do" if delivery.state is State.HELD else "why_next")
     yield from (f"    {line}" for line in _ahead(delivery, snapshot, narrator))
 

@@ -25,27 +25,34 @@ from publisher.store.watches import Reading, Watches
 @click.argument("post", metavar="[POST]", required=False, type=Said())
 @json_option
 def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
-    settings, readings = asyncio.run(_read(terminal, PostId(post) if post else None))
+    settings, readings, pruned = asyncio.run(_read(terminal, PostId(post) if post else None))
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.show({"reach": [_as_document(*one, narrator) for one in _by_delivery(readings)]})
-    elif readings:
+        terminal.show({"reach": [_as_document(*one, narrator) for one in _by_delivery(readings)], "pruned": pruned})
+        return 0
+    if readings:
         click.echo("\n".join(in_columns(_rows(readings, narrator))))
-    else:
+    elif not pruned:
         terminal.say("no_reach_yet")
+    if pruned:
+        terminal.say("reach_pruned", number=pruned)
     return 0
 
 
-async def _read(terminal: Terminal, post: PostId | None) -> tuple[Settings, Sequence[Reading]]:
+async def _read(terminal: Terminal, post: PostId | None) -> tuple[Settings, Sequence[Reading], int]:
+    """Give the readings, and of how many of the post's deliveries they are no longer kept."""
     settings = await settings_of(terminal)
     if not has_books(settings):
         if post is not None:
             raise NoSuchError("post", post)
-        return settings, ()
+        return settings, (), 0
     async with books_of(settings) as books:
-        if post is not None and not await Board(books).has_post(post):
-            raise NoSuchError("post", post)
-        return settings, await Watches(books).series(post)
+        board, pruned = Board(books), 0
+        if post is not None:
+            if not await board.has_post(post):
+                raise NoSuchError("post", post)
+            pruned = sum(item.is_pruned for item in await board.deliveries(post))
+        return settings, await Watches(books).series(post), pruned
 
 
 def _by_delivery(readings: Sequence[Reading]) -> Iterator[tuple[Delivery, Sequence[Reading]]]:

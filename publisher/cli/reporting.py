@@ -131,6 +131,7 @@ def _figures(found: Findings) -> dict[str, Any]:
         "reach": {name: getattr(found.reach, name) for name in FIGURES},
         "tip_line_named": found.tip_line_named,
         "tip_line_asked": found.tip_line_asked,
+        "pruned": found.pruned,
         "reasons": {state.value: dict(reasons) for state, reasons in found.reasons.items()},
     }
 
@@ -148,6 +149,9 @@ def _in_words(drawn: Report, narrator: Narrator) -> Iterator[str]:
     yield ""
     names = (*AFTERWARDS, "median_late", "max_late", *FIGURES, "tip_line")
     yield from in_columns([_heading(narrator, names), *(_row(line, narrator, _afterwards) for line in drawn.lines)])
+    if drawn.total.pruned:
+        yield ""
+        yield say("report_pruned", number=drawn.total.pruned)
     for state, reasons in drawn.total.reasons.items():
         yield ""
         yield say("report_reasons", state=narrator.state(state))

@@ -77,7 +77,8 @@ class Delivery:
     has already been answered by a second call, `ordered_after` after which attempt a person ordered another one; 0:
     after none. `floors` is how many further floors its text takes after the post itself, nearly always none; each is a
     call of its own, and `floors_done` counts the calls that are known to be live: with 0 nothing is, with more than
-    `floors` all of it. `receipt` is the post's own; the counters of a call are the present floor's.
+    `floors` all of it. `receipt` is the post's own; the counters of a call are the present floor's. One
+    that `is_pruned` ended so long ago that its texts, reads and figures are no longer kept.
     """
 
     id: DeliveryId
@@ -114,6 +115,7 @@ class Delivery:
     floors: int = 0
     floors_done: int = 0
     ordered_after: int = 0
+    is_pruned: bool = False
 
     @property
     def is_incomplete(self) -> bool:

@@ -17,7 +17,8 @@ FIGURES = ("reads", "reposts", "comments", "likes")
 class Case:
     """One delivery as it stands, with what the books know around it.
 
-    `reach` is its last measurement. `names_tip_line` is None where the region has no tip line.
+    `reach` is its last measurement. `names_tip_line` is None where the region has no tip line, or the text is no longer
+    kept.
     """
 
     delivery: Delivery
@@ -45,6 +46,7 @@ class Findings:
 
     `corrections` are those live posts that correct others. Lateness is None where nothing went live, a reach None
     where no platform told it. Of `tip_line_asked` posts that went live `tip_line_named` name their region's tip line.
+    Neither counts `pruned` deliveries, whose texts and figures are no longer kept.
     """
 
     planned: int
@@ -64,6 +66,7 @@ class Findings:
     reach: Reach
     tip_line_named: int
     tip_line_asked: int
+    pruned: int
     reasons: Mapping[State, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -95,6 +98,7 @@ def sum_up(cases: Sequence[Case]) -> Findings:
         reach=_total(case.reach for case in cases if case.reach is not None),
         tip_line_named=sum(asked),
         tip_line_asked=len(asked),
+        pruned=sum(case.delivery.is_pruned for case in cases),
         reasons={state: reasons for state in EXPLAINED if (reasons := _reasons(cases, state))},
     )
 

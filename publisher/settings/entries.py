@@ -97,6 +97,9 @@ class SettingsFile(Table):
     timezone: Line = Field(default="Asia/Shanghai", description="时区；文件中不带时差的时间都按它理解")
     database: Line = Field(default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…")
     days_ahead: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
+    days_kept: Annotated[int, Field(ge=180, le=36500)] = Field(
+        default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
+    )
     secrets_dir: Line | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
     public_ip: Line | None = Field(default=None, description="本机对外的公网 IPv4；正式环境的微博账号必需")
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")

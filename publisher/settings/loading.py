@@ -72,6 +72,7 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         database=database_of(entry.database, workspace) or entry.database,
         environment=Environment(entry.environment),
         days_ahead=entry.days_ahead,
+        days_kept=entry.days_kept,
         accounts={AccountId(item.id): _account(item, entry) for item in entry.account},
         regions=entry.region,
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},

@@ -67,6 +67,7 @@ class Settings:
     database: str = field(repr=False)
     environment: Environment = Environment.LIVE
     days_ahead: int = 2
+    days_kept: int = 400
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)

@@ -107,17 +107,16 @@ class Board:
     async def current(self) -> Sequence[Delivery]:
         """Give, by due time, the deliveries that are open, were due of late, or are still to come."""
         is_open = select(DELIVERY.c.id).where(stands_open(DELIVERY, *OPEN))
-        is_recent = select(DELIVERY.c.id).where(DELIVERY.c.due_at >= self._recently)
+        is_recent = select(DELIVERY.c.id).where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at >= self._recently)
         mine = DELIVERY.c.id.in_(is_open.union(is_recent))
         query = select(DELIVERY).where(mine).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
         return [to_delivery(row) for row in await self._rows(query)]
 
     async def has_older(self) -> bool:
         """Whether `current` leaves out some."""
-        is_open = stands_open(DELIVERY, *OPEN)
-        return bool(
-            await self._rows(select(DELIVERY.c.id).where(DELIVERY.c.due_at < self._recently, ~is_open).limit(1))
-        )
+        query, is_open = select(DELIVERY.c.id).limit(1), stands_open(DELIVERY, *OPEN)
+        older = query.where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recently, ~is_open)
+        return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
 
     async def counts(self) -> Mapping[State, int]:
         """Count deliveries by state."""

@@ -15,7 +15,7 @@ from publisher.store.rows import DELIVERY, POST, REACH, RENDITION, read_post, re
 _NEWEST = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
 _CASES = (
     select(DELIVERY, RENDITION.c.body, *(REACH.c[name].label(f"its_{name}") for name in ("id", *FIGURES)))
-    .join(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
+    .outerjoin(RENDITION, RENDITION.c.fingerprint == DELIVERY.c.rendition)
     .outerjoin(REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST.c.id)))
     .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
 )
@@ -42,7 +42,7 @@ class Inspections:
 
 def _case(row: RowMapping, kinds: Mapping[str, Kind], tip_lines: Mapping[AccountId, str]) -> Case:
     delivery = to_delivery(row)
-    tip_line = tip_lines.get(delivery.account)
+    tip_line = tip_lines.get(delivery.account) if row["body"] is not None else None
     return Case(
         delivery=delivery,
         kind=kinds[delivery.key.post],

@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, REVISABLE, Delivery, Desired, State
@@ -17,7 +17,7 @@ from publisher.domain.events import PLANNER, Actor, Revised, Role, Withdrawn
 from publisher.domain.outcome import NotSent
 from publisher.domain.plan import Known, Plan
 from publisher.domain.post import At, Post, PostId, name_at
-from publisher.domain.rendition import Fingerprint, Rendition, Revision
+from publisher.domain.rendition import Fingerprint, Rendition
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
@@ -199,7 +199,7 @@ class Registry:
         for draft in drafts:
             if draft.filing.post.id in withdrawn:
                 continue
-            _write_renditions(unit, draft.revision)
+            _write_renditions(unit, draft)
             if draft.filing.is_new:
                 filed += self._file(unit, draft, now)
             else:
@@ -425,30 +425,39 @@ def _posts_of(drafts: Sequence[Draft]) -> list[PostId]:
 
 
 def _write_media(unit: Unit, media: Mapping[str, tuple[str, bytes]], drafts: Sequence[Draft]) -> None:
-    """Write the pictures that these drafts show."""
-    renditions = [rendition for draft in drafts for rendition in draft.revision.renditions]
-    for digest in sorted({picture.sha256 for rendition in renditions for picture in rendition.pictures}):
-        media_type, data = media[digest]
-        _insert_missing(unit, MEDIA, "sha256", [{"sha256": digest, "media_type": media_type, "data": data}])
+    """Write the pictures that these drafts show, and for how long they are needed."""
+    until: dict[str, datetime] = {}
+    for draft in drafts:
+        expires_at = draft.filing.occurrence.expires_at
+        for picture in (picture for rendition in draft.revision.renditions for picture in rendition.pictures):
+            until[picture.sha256] = max(expires_at, until.get(picture.sha256, expires_at))
+    for digest, expires_at in sorted(until.items()):
+        is_it = MEDIA.c.sha256 == digest
+        held = unit.connection.scalar(select(MEDIA.c.shown_until).where(is_it))
+        if held is None:
+            media_type, data = media[digest]
+            row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
+            unit.connection.execute(insert(MEDIA), [row])
+        elif held < expires_at:
+            unit.connection.execute(update(MEDIA).where(is_it).values(shown_until=expires_at))
 
 
-def _write_renditions(unit: Unit, revision: Revision) -> None:
+def _write_renditions(unit: Unit, draft: Draft) -> None:
+    key, revision = draft.filing.occurrence.key, draft.revision
     name = revision.id
     rows = [
         {
             "fingerprint": rendition.fingerprint,
             "revision": name,
+            "post": key.post,
+            "label": key.label,
             "account": rendition.account,
             "body": write_rendition(rendition),
         }
         for rendition in revision.renditions
     ]
-    _insert_missing(unit, RENDITION, "fingerprint", rows)
-
-
-def _insert_missing(unit: Unit, table: Table, key: str, rows: Sequence[Mapping[str, object]]) -> None:
-    wanted = [row[key] for row in rows]
-    held = {row[0] for row in unit.connection.execute(select(table.c[key]).where(table.c[key].in_(wanted)))}
-    new = [dict(row) for row in rows if row[key] not in held]
-    if new:
-        unit.connection.execute(insert(table), new)
+    wanted = [row["fingerprint"] for row in rows]
+    query = select(RENDITION.c.fingerprint).where(RENDITION.c.fingerprint.in_(wanted))
+    held = set(unit.connection.scalars(query))
+    if new := [row for row in rows if row["fingerprint"] not in held]:
+        unit.connection.execute(insert(RENDITION), new)

@@ -47,7 +47,7 @@ HEALTH = table_of(tables.HealthRow)
 _PLAIN = (
     "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",
     "epoch", "looks", "refusals", "failures", "deaths", "doubt_since", "submitted_at", "verified_at", "claimed_url",
-    "was_resent", "last_first_call_at", "floors", "floors_done", "ordered_after",
+    "was_resent", "last_first_call_at", "floors", "floors_done", "ordered_after", "is_pruned",
 )  # fmt: skip
 """Columns that are the domain's fields as they are."""
 

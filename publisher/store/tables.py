@@ -76,20 +76,24 @@ class PostRow(SQLModel, table=True):
 
 
 class MediaRow(SQLModel, table=True):
-    """Pictures, by hash: at send time only these bytes are used."""
+    """Pictures, by hash: at send time only these bytes are used. `shown_until`: when the last that shows it expires."""
 
     __tablename__: ClassVar[str] = "media"
     sha256: str = Field(primary_key=True)
     media_type: str
+    shown_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)
     data: bytes = Field(sa_type=LargeBinary)
 
 
 class RenditionRow(SQLModel, table=True):
-    """Frozen final texts, by fingerprint."""
+    """Frozen final texts, by fingerprint: what a post says on an account, and what it said before an edit."""
 
     __tablename__: ClassVar[str] = "rendition"
+    __table_args__ = (Index("renditions_by_delivery", "post", "label", "account"),)
     fingerprint: str = Field(primary_key=True)
     revision: str = Field(index=True)
+    post: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    label: str = Field(default="", sa_column_kwargs={"server_default": ""})
     account: str
     body: str = Field(sa_type=Text)
 
@@ -117,6 +121,7 @@ class DeliveryRow(SQLModel, table=True):
     """One delivery; the columns are the fields of the domain's Delivery, flat. `worker` holds its lease, if any.
 
     `planned_at` is the instant the schedule gave; `due_at` differs from it when a person sent the post sooner.
+    `is_pruned`: it ended so long ago that its texts, reads and figures are gone.
     """
 
     __tablename__: ClassVar[str] = "delivery"
@@ -143,7 +148,7 @@ class DeliveryRow(SQLModel, table=True):
             "id",
             sqlite_where=text("state = 'due' AND floors_done > 0"),
         ),
-        Index("by_due_time", "due_at"),
+        Index("by_due_time", "is_pruned", "due_at"),
         Index("planned_by_occurrence", "post", "label", "planned_at"),
         Index("repeated_by_account", "post", "account", "due_at", sqlite_where=text("label != 'once'")),
         Index(
@@ -211,6 +216,7 @@ class DeliveryRow(SQLModel, table=True):
     floors: int = Field(default=0, sa_column_kwargs=ZERO)
     floors_done: int = Field(default=0, sa_column_kwargs=ZERO)
     ordered_after: int = Field(default=0, sa_column_kwargs=ZERO)
+    is_pruned: bool = Field(default=False, sa_column_kwargs=FALSE)
 
 
 class AttemptRow(SQLModel, table=True):

@@ -141,7 +141,8 @@ class Watches:
         texts = {item.remote_id: item.text for item in seen}
         rows = unit.connection.execute(select(DELIVERY).where(*_live_on(account, since))).mappings().all()
         self._note_verified(unit, [to_delivery(row) for row in rows if row["remote_id"] in texts], texts)
-        missed = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["live_at"] > since]
+        unseen = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["live_at"] > since]
+        missed = [item for item in unseen if not item.is_pruned]  # without its text there is nothing to look for
         asked = self._longest_unasked(unit, missed)
         parcels = last_parcels(self.books, unit.connection, asked)
         return [Doubt(delivery=item, parcel=parcel) for item, parcel in zip(asked, parcels, strict=True)]

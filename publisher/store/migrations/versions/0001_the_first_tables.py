@@ -127,7 +127,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("post", "label", "account"),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index("by_due_time", ["due_at"], unique=False)
         batch_op.create_index(
             "doubtful_by_account",
             ["account"],
@@ -166,7 +165,6 @@ def upgrade() -> None:
             sqlite_where=sa.text("state IN ('claimed', 'sending')"),
             postgresql_where=sa.text("state IN ('claimed', 'sending')"),
         )
-        batch_op.create_index("planned_by_occurrence", ["post", "label", "planned_at"], unique=False)
         batch_op.create_index(
             "one_owner_per_remote_id",
             ["account", "remote_id"],
@@ -237,15 +235,6 @@ def upgrade() -> None:
         sa.Column("is_withdrawn", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table("post", schema=None) as batch_op:
-        batch_op.create_index(
-            "scheduled_posts",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("is_scheduled = 1"),
-            postgresql_where=sa.text("is_scheduled"),
-        )
-
     op.create_table(
         "rendition",
         sa.Column("fingerprint", sa.String(), nullable=False),
