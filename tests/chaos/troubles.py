@@ -76,6 +76,7 @@ MISREADINGS: Sequence[tuple[float, Fault]] = (
     (1, {"kind": "reorder", "how": "twice"}),
     (1, {"kind": "reorder", "how": "again"}),
     (2, {"kind": "list_late", "seconds": LIST_LATE}),
+    (1, {"kind": "gone"}),
 )
 LISTS = {
     "weibo": "/2/statuses/user_timeline*",

@@ -473,9 +473,9 @@ async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(plac
         connection.commit()
         for left in place.file.parent.glob("publisher.db*"):
             shutil.copy(left, dead)
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'delivery'")
     data = bytearray((dead / place.file.name).read_bytes())
-    middle = len(data) // 2 // 4096 * 4096
-    data[middle : middle + 4096] = os.urandom(4096)
+    data[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     (dead / place.file.name).write_bytes(data)
     before = {left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"}
     assert len(before) > 1
