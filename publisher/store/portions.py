@@ -1,7 +1,7 @@
-"""A planning round in portions: what changes or joins what is filed comes first, together; new occurrences follow.
+"""A planning round in portions: what changes or joins what is filed comes first, and with it what is new, to a bound.
 
-Between portions others get their turn. A new occurrence that a death keeps from being filed is filed by the next round,
-as one whose time has just come within reach.
+Of very much the rest follows, and between portions others get their turn. A new occurrence that a death keeps from
+being filed is filed by the next round, as one whose time has just come within reach.
 """
 
 from collections import defaultdict
@@ -12,8 +12,10 @@ from publisher.domain.plan import Filing
 from publisher.domain.post import PostId
 from publisher.domain.rendition import Revision
 
+TOGETHER = 1000
+"""New deliveries that come into force with their version, in one transaction: half a second's work where it is slow."""
 PORTION = 100
-"""Deliveries that are written together: on a slow machine that takes a twentieth of a second."""
+"""Deliveries of what is left that are written together: a twentieth of a second's work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +34,11 @@ def in_portions(drafts: Sequence[Draft]) -> Sequence[Sequence[Draft]]:
     ordered = list(_originals_first(sorted(drafts, key=_rank)))
     together = max((number for number, draft in enumerate(ordered, 1) if not _is_apart(draft)), default=0)
     portions = [ordered[:together]]
-    size = PORTION if together else 0
+    size, most = 0, TOGETHER
     for draft in ordered[together:]:
         size += len(draft.filing.accounts)
-        if size > PORTION and portions[-1]:
+        if size > most and portions[-1]:
+            most = PORTION
             portions.append([])
             size = len(draft.filing.accounts)
         portions[-1].append(draft)

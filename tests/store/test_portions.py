@@ -11,7 +11,7 @@ from publisher.domain.plan import Plan, Untargeted, Window, plan
 from publisher.domain.post import ONCE, At, OccurrenceKey, PostId, Schedule
 from publisher.store.board import Board
 from publisher.store.lost_time import doubt_waiting
-from publisher.store.portions import PORTION, in_portions
+from publisher.store.portions import PORTION, TOGETHER, in_portions
 from publisher.store.recovery import RECOVERY_KEEPER
 from publisher.store.registry import Acceptance
 from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
@@ -24,6 +24,21 @@ MANY = [post_of(f"p{number:02}", NAMES, START + HOUR) for number in range(50)]
 ALL = {(post.id, account): State.PENDING for post in MANY for account in NAMES}
 NOTHING = Plan()
 URGENT = post_of("urgent", ["a0"], START, is_urgent=True)
+
+
+@pytest.fixture(autouse=True)
+def _few_come_together(monkeypatch):
+    """Let a version come into force with no more that is new than a portion."""
+    monkeypatch.setattr("publisher.store.portions.TOGETHER", PORTION)
+
+
+async def test_i22_what_a_version_asks_for_comes_into_force_with_it(open_desk, monkeypatch):
+    """Up to a bound the plan is that of the old version or that of the new one, and never anything between."""
+    monkeypatch.setattr("publisher.store.portions.TOGETHER", TOGETHER)
+    desk = await open_desk(*map(terms_of, NAMES))
+    die(desk, 2)
+    assert await accept(desk, MANY) == len(ALL)
+    assert await states(desk) == ALL
 
 
 @pytest.fixture
