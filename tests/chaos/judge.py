@@ -193,7 +193,7 @@ def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
     """Give the hold if a rule demands it here."""
     if hold in RULES or (hold == "edited" and duty[0] in task.edited):
         return hold
-    if hold == ABSENT and duty[1] in task.only_once:
+    if hold == ABSENT and duty[1] in task.only_once and duty not in task.mass_sent:
         return hold
     if duty in task.mass_sent and hold == ("cannot_retract" if "retracted" in task.wanted[duty] else "cannot_check"):
         return hold
