@@ -20,7 +20,7 @@ from publisher.rendering.press import Press
 from publisher.schedule import Desk, cron_moments, next_occurrence, parse_schedule, past_posts, with_places
 from publisher.store.board import Board
 from publisher.store.engine import OvertakenError
-from publisher.store.known import REMEMBERED
+from publisher.store.known import CRON_LOOKBACK
 from publisher.store.orders import Orders
 from publisher.store.portions import Draft
 from publisher.store.registry import Acceptance, Act, Registry
@@ -60,7 +60,7 @@ class Planner:
 async def reload(planner: Planner, text: str, file: str, accept: int | None = None, acts: Sequence[Act] = ()) -> int:
     """Put a new version of the schedule in force, whole or not at all. Returns how many deliveries are new.
 
-    Its new occurrences are filed in portions; a death leaves the rest to `plan_ahead`.
+    Of very many new deliveries the rest is filed in portions; what a death leaves of it is filed by `plan_ahead`.
 
     Raises ScheduleError with every Problem, or RefusedError `large_removal` when so many posts would vanish that a
     person must say their number in `accept`.
@@ -192,7 +192,7 @@ def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
 
 def _since(post: Post, known: Known, now: datetime) -> datetime:
     books = known.get(post.id)
-    return max(books.in_force_since, now - REMEMBERED) if books else now
+    return max(books.in_force_since, now - CRON_LOOKBACK) if books else now
 
 
 def _guard_removal(changes: Plan, known: Known, accept: int | None) -> None:

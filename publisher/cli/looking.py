@@ -19,7 +19,7 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchError
 from publisher.domain.post import PostId
 from publisher.settings import Settings
-from publisher.store.board import REMEMBERED, Alert, Board, Pause, Worker
+from publisher.store.board import STATUS_AGE, Alert, Board, Pause, Worker
 from publisher.store.modes import Modes, OrderedMode
 
 ALIVE = timedelta(seconds=15)
@@ -200,9 +200,10 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
         terminal.say("nothing_filed")
     elif snapshot.deliveries:
         _show(snapshot, narrator)
-        terminal.say("counts_line", total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
+        counts = "counts_listed" if snapshot.has_older else "counts_line"
+        terminal.say(counts, total=len(snapshot.deliveries), counts=counts_of(snapshot.deliveries, narrator))
     if snapshot.has_older:
-        terminal.say("older_line", days=REMEMBERED.days)
+        terminal.say("older_line", days=STATUS_AGE.days)
     if snapshot.alerts:
         terminal.say("alerts_title")
     for alert in snapshot.alerts:

@@ -29,7 +29,7 @@ from publisher.store.rows import (
     to_look,
 )
 
-REMEMBERED = timedelta(days=7)
+STATUS_AGE = timedelta(days=7)
 """How long what has ended is shown without being asked for: deliveries, and alerts about what cannot be mended."""
 
 
@@ -129,7 +129,7 @@ class Board:
 
     async def alerts(self) -> Sequence[Alert]:
         """Give the alerts that still matter, newest first: not cleared, and about an end only for a while."""
-        recent = ALERT.c.at >= self.books.world.now() - REMEMBERED
+        recent = ALERT.c.at >= self.books.world.now() - STATUS_AGE
         ended = or_(*(ALERT.c.code.startswith(f"{state}.") for state in ENDED), ALERT.c.subject == MACHINE)
         query = select(ALERT).where(ALERT.c.cleared_at.is_(None), or_(recent, ~ended)).order_by(ALERT.c.id.desc())
         return [
@@ -143,7 +143,7 @@ class Board:
 
     async def workers(self) -> Sequence[Worker]:
         """Give the daemons seen of late: those that have not stopped first, newest sign first."""
-        recent = WORKER.c.beat_at >= self.books.world.now() - REMEMBERED
+        recent = WORKER.c.beat_at >= self.books.world.now() - STATUS_AGE
         order = (WORKER.c.stopped_at.is_not(None), WORKER.c.beat_at.desc())
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
         return [Worker(**row) for row in rows]
@@ -167,7 +167,7 @@ class Board:
 
     @property
     def _recently(self) -> datetime:
-        return self.books.world.now() - REMEMBERED
+        return self.books.world.now() - STATUS_AGE
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self.books.database.read(lambda connection: connection.execute(query).mappings().all())

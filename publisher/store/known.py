@@ -20,7 +20,7 @@ from publisher.store.journal import Intent
 from publisher.store.recovery import unplaced
 from publisher.store.rows import DELIVERY, POST
 
-REMEMBERED = timedelta(days=40)
+CRON_LOOKBACK = timedelta(days=40)
 """How far back the occurrences of repeating posts are compared with the schedule."""
 DROPPED = ("removed_from_schedule", "target_removed")
 """Why the planner cancels."""
@@ -65,7 +65,7 @@ def read_known(connection: Connection, posts: Sequence[Post], now: datetime) -> 
     longest = max((post.max_late for post in posts), default=timedelta())
     for scope in (POST.c.is_scheduled, *(POST.c.id.in_(some) for some in others)):
         its = DELIVERY.c.post.in_(select(POST.c.id).where(scope))
-        for row in connection.execute(_repeated(its, now - REMEMBERED)):
+        for row in connection.execute(_repeated(its, now - CRON_LOOKBACK)):
             filed[row.post][row.label] = _over(row.planned_at)
         whole += _planned(its, now - longest)
     for keys in whole:

@@ -13,13 +13,13 @@ from publisher.store.books import Books
 from publisher.store.conditions import stands
 from publisher.store.rows import ATTEMPT, DELIVERY, MEDIA, RENDITION, read_rendition, to_attempt
 
-REMEMBERED = 200
+OWNED_IDS_SENT = 200
 """How many of an account's own ids go along with a parcel, newest first."""
 _OWNED = (
     select(DELIVERY.c.remote_id)
     .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.live_at.is_not(None))
     .order_by(DELIVERY.c.live_at.desc())
-    .limit(literal_column(str(REMEMBERED)))
+    .limit(literal_column(str(OWNED_IDS_SENT)))
 )
 _NEWEST = (
     select(ATTEMPT, RENDITION.c.body)

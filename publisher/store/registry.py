@@ -291,6 +291,7 @@ class Registry:
         locked = select(DELIVERY).where(*is_its).order_by(DELIVERY.c.id).with_for_update()
         rows = {row["account"]: row for row in unit.connection.execute(locked).mappings()}
         has_started = unit.connection.execute(_STARTED.where(*is_its)).first() is not None
+        revision = draft.revision.id
         for rendition in draft.revision.renditions:
             row = rows.get(rendition.account)
             if row is None or row["state"] not in REVISABLE:
@@ -307,7 +308,7 @@ class Registry:
                 floors=len(rendition.floors),
             )
             after = self.books.change(unit, delivery, event, PLANNER)
-            _mark_revised(unit, draft, after, is_new=after.rendition == rendition.fingerprint)
+            _mark_revised(unit, draft, after, revision if after.rendition == rendition.fingerprint else None)
 
     def _drop(self, unit: Unit, plan: Plan) -> None:
         for post in plan.dropped:
@@ -398,15 +399,18 @@ def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     return entry(now, PLANNER, event="Filed", subject=subject, after=State.PENDING.value)
 
 
-def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, *, is_new: bool) -> None:
-    """Note which wording a delivery was compared with; one that is called, or held for the edit, keeps its own."""
+def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, revision: str | None) -> None:
+    """Note which wording a delivery was compared with; one that is called, or held for the edit, keeps its own.
+
+    `revision` is that of the new words where the delivery has taken them.
+    """
     values: dict[str, object] = {
         "definition": draft.revision.definition,
         "planned_at": draft.filing.planned_at or draft.filing.occurrence.due_at,
         "follows": draft.filing.post.follows,
     }
-    if is_new:
-        values["revision"] = draft.revision.id
+    if revision is not None:
+        values["revision"] = revision
     unit.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
 
 

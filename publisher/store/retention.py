@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, tuple_, update
 
 from publisher.domain.delivery import ENDED, OPEN, State
 from publisher.domain.rendition import DeliveryId
@@ -19,8 +19,8 @@ from publisher.store.conditions import stands, stands_open
 from publisher.store.engine import Unit
 from publisher.store.journal import newest_intents
 from publisher.store.ledger import take_turn
-from publisher.store.parcels import REMEMBERED
-from publisher.store.rows import DELIVERY, LOOK, MEDIA, REACH, RENDITION, read_rendition
+from publisher.store.parcels import OWNED_IDS_SENT
+from publisher.store.rows import ATTEMPT, DELIVERY, LOOK, MEDIA, REACH, RENDITION, SCHEDULE, read_rendition
 
 AT_A_TIME = 100
 """Deliveries that are looked at in one transaction."""
@@ -66,6 +66,7 @@ async def prune(books: Books, kept_for: timedelta) -> Pruned:
         pruned += some
         if place is None:
             break
+    await books.database.write(partial(_prune_versions, before))
     while gone := await books.database.write(partial(_prune_pictures, before)):
         pruned += Pruned(pictures=gone)
     return pruned
@@ -129,7 +130,7 @@ def _may_go(before: datetime) -> ColumnElement[bool]:
         .where(live.c.account == DELIVERY.c.account, live.c.live_at.is_not(None))
         .order_by(live.c.live_at.desc())
         .limit(1)
-        .offset(REMEMBERED)
+        .offset(OWNED_IDS_SENT)
         .scalar_subquery()
     )
     is_out_of_sight = and_(
@@ -138,27 +139,35 @@ def _may_go(before: datetime) -> ColumnElement[bool]:
         ~DELIVERY.c.is_by_word,
         DELIVERY.c.live_at <= shown,
     )
-    return and_(DELIVERY.c.updated_at < before, or_(stands(DELIVERY, *ENDED), is_out_of_sight))
+    is_called = exists().where(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.ended_at.is_(None))
+    return and_(DELIVERY.c.updated_at < before, ~is_called, or_(stands(DELIVERY, *ENDED), is_out_of_sight))
+
+
+def _prune_versions(before: datetime, unit: Unit) -> None:
+    """Empty the texts of old versions of the schedule; that they were accepted, and their hashes, stay."""
+    newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
+    is_old = (SCHEDULE.c.accepted_at < before, SCHEDULE.c.id < newest, SCHEDULE.c.text != "")
+    unit.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
 
 
 def _prune_pictures(before: datetime, unit: Unit) -> int:
     """Delete a few pictures that nothing has shown since that time, nor is open to show. Returns how many."""
     take_turn(unit)
-    needed = _needed(unit.connection, before)
-    old = MEDIA.c.shown_until < before
-    hashes = unit.connection.scalars(
-        select(MEDIA.c.sha256).where(old, MEDIA.c.sha256.not_in(needed)).limit(PICTURES_AT_A_TIME)
-    ).all()
+    is_old = MEDIA.c.shown_until < before
+    if unit.connection.scalar(select(MEDIA.c.sha256).where(is_old).limit(1)) is None:
+        return 0
+    others = MEDIA.c.sha256.not_in(_needed(unit.connection))
+    hashes = unit.connection.scalars(select(MEDIA.c.sha256).where(is_old, others).limit(PICTURES_AT_A_TIME)).all()
     if not hashes:
         return 0
     return unit.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
 
 
-def _needed(connection: Connection, before: datetime) -> frozenset[str]:
-    """Name the pictures of what is old, and open all the same."""
+def _needed(connection: Connection) -> frozenset[str]:
+    """Name the pictures of what is open, whatever they say of until when they are shown."""
     query = (
         select(RENDITION.c.body)
         .join(DELIVERY, DELIVERY.c.rendition == RENDITION.c.fingerprint)
-        .where(stands_open(DELIVERY, *OPEN), DELIVERY.c.due_at < before)
+        .where(stands_open(DELIVERY, *OPEN))
     )
     return frozenset(picture.sha256 for body in connection.scalars(query) for picture in read_rendition(body).pictures)

@@ -79,6 +79,7 @@ class MediaRow(SQLModel, table=True):
     """Pictures, by hash: at send time only these bytes are used. `shown_until`: when the last that shows it expires."""
 
     __tablename__: ClassVar[str] = "media"
+    __table_args__ = (Index("media_by_use", "shown_until"),)
     sha256: str = Field(primary_key=True)
     media_type: str
     shown_until: datetime = Field(default=EPOCH, sa_type=Instant, sa_column_kwargs=ZERO)

@@ -21,7 +21,7 @@ LARGEST = 65_536
 """In bytes; an event has one or two thousand."""
 SLOWEST = 3.0
 """Seconds in which a body must have come: the platform itself wants its answer within five."""
-REMEMBERED = 10_000
+NONCES_KEPT = 10_000
 """So many messages are known again. An older one is stale by its own time."""
 HEARD = "success"
 """What WeChat wants to hear."""
@@ -42,7 +42,7 @@ class Seen:
 
     def add(self, account: str, nonce: str) -> None:
         self._nonces[account, nonce] = None
-        while len(self._nonces) > REMEMBERED:
+        while len(self._nonces) > NONCES_KEPT:
             self._nonces.popitem(last=False)
 
 

@@ -206,7 +206,9 @@ class Campaign:
             identities={account.id: account.identity for account in self.workspace.accounts.values()},
             follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
             edited=frozenset(self.people.edited),
-            only_once=frozenset(one.id for one in self.workspace.accounts.values() if RESENDS[one.platform] is not True),
+            only_once=frozenset(
+                one.id for one in self.workspace.accounts.values() if RESENDS[one.platform] is not True
+            ),
             mass_sent=frozenset(self.workspace.mass_sent()),
         )
 

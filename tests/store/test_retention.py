@@ -17,10 +17,10 @@ from publisher.reviewing import person
 from publisher.store.board import Board
 from publisher.store.ledger import write_look
 from publisher.store.orders import Orders
-from publisher.store.parcels import REMEMBERED
+from publisher.store.parcels import OWNED_IDS_SENT
 from publisher.store.registry import Acceptance
 from publisher.store.retention import AT_A_TIME, Pruned, prune
-from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOOK, MEDIA, REACH, RENDITION
+from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOOK, MEDIA, REACH, RENDITION, SCHEDULE
 from publisher.store.shortening import shorten_journal
 from publisher.store.watches import Watches
 from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
@@ -62,7 +62,7 @@ async def push_down(desk, account="a"):
     """Let so many newer posts go live on an account that no list shows the older ones any more."""
     rows = [
         {**(await row_of(desk)), "post": f"newer-{number}", "remote_id": f"n-{number}", "account": account}
-        for number in range(REMEMBERED)
+        for number in range(OWNED_IDS_SENT)
     ]
     now = desk.books.world.now()
     rows = [{**row, "live_at": now, "due_at": now, "updated_at": now} for row in rows]
@@ -223,6 +223,34 @@ async def test_a_picture_goes_when_nothing_shows_it_any_more(desk):
     assert await prune(desk.books, KEPT_FOR) == Pruned(deliveries=1, texts=1, pictures=1)
     await file_with_picture(desk, post_of("new", ["a"], START), desk.books.world.now())
     assert await count(desk, MEDIA) == (1,)
+
+
+async def test_f75_whatever_says_until_when_a_picture_is_shown_what_is_to_come_keeps_it(desk):
+    """F75: an earlier release that still runs on another host files posts without saying so."""
+    desk.books.world.pass_time(LONG)
+    await file_with_picture(desk, POST, desk.books.world.now() + timedelta(hours=3))
+    never = update(MEDIA).values(shown_until=START)
+    await desk.books.database.write(lambda unit: unit.connection.execute(never))
+    assert await prune(desk.books, KEPT_FOR) == Pruned()
+
+
+async def test_what_a_call_that_has_not_ended_said_is_kept(desk):
+    """Another host's journal may still name it: only a call that is known to be over has left all journals."""
+    await live_for_long(desk)
+    open_again = update(ATTEMPT).where(ATTEMPT.c.delivery == 1).values(ended_at=None)
+    await desk.books.database.write(lambda unit: unit.connection.execute(open_again))
+    assert await prune(desk.books, KEPT_FOR) == Pruned()
+
+
+async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(desk):
+    """That they were accepted, and their hashes, stay."""
+    for text in ("first", "second", "third"):
+        await desk.registry.accept(Acceptance(plan=Plan(), text=text, based_on=await desk.registry.version()))
+    desk.books.world.pass_time(LONG)
+    await prune(desk.books, KEPT_FOR)
+    query = select(SCHEDULE.c.text, SCHEDULE.c.sha256 != "").order_by(SCHEDULE.c.id)
+    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    assert rows == [("", True), ("", True), ("third", True)]
 
 
 async def test_an_edited_post_loses_its_earlier_words_as_well(desk):

@@ -105,6 +105,39 @@ async def test_a_database_of_each_earlier_version_comes_up_with_its_data(tmp_pat
     assert await Old(tmp_path, version).is_whole()
 
 
+def steps_of_an_upgrade(folder, version, number):
+    """Count what SQLite does, in hundreds of its steps, to bring up so many deliveries and their texts."""
+    old = Old(folder, version)
+    spent = 0
+
+    def step():
+        nonlocal spent
+        spent += 1
+
+    with sqlite3.connect(old.file) as connection:
+        for one in range(number):
+            insert(connection, "rendition", {"fingerprint": f"f{one}", "revision": "r", "account": "a", "body": "{}"})
+            insert(
+                connection, "delivery", DELIVERY | {"post": f"p{one}", "rendition": f"f{one}", "remote_id": f"r{one}"}
+            )
+    connection.close()
+    engine = create_engine(old.url)
+    with engine.connect() as opened:
+        opened.connection.driver_connection.set_progress_handler(step, 100)
+        command.upgrade(config(opened), "head")
+    engine.dispose()
+    return spent
+
+
+def test_i24_an_upgrade_of_ten_times_as_much_takes_ten_times_as_long(tmp_path):
+    """No step of it looks at all deliveries for each of them: nothing is sent until it is over."""
+    few, many = (tmp_path / name for name in ("few", "many"))
+    few.mkdir()
+    many.mkdir()
+    base = steps_of_an_upgrade(few, "0012", 200)
+    assert steps_of_an_upgrade(many, "0012", 2000) < 15 * base
+
+
 @pytest.mark.parametrize("step", range(1, len(VERSIONS)))
 async def test_f12_a_death_after_any_step_of_an_upgrade_leaves_the_database_as_it_was(tmp_path, step):
     """Killed in the middle, it stands at the version from before; the next start brings it up as a whole."""

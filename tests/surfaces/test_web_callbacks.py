@@ -197,7 +197,7 @@ def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
 
 def test_only_so_many_messages_are_remembered(monkeypatch):
     """Memory stays bounded: the oldest is forgotten first, and would be stale by then."""
-    monkeypatch.setattr("publisher.web.callbacks.REMEMBERED", 2)
+    monkeypatch.setattr("publisher.web.callbacks.NONCES_KEPT", 2)
     seen = Seen()
     for nonce in "abc":
         seen.add("x", nonce)

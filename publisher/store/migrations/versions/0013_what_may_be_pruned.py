@@ -17,12 +17,15 @@ def upgrade() -> None:
     op.execute("UPDATE media SET shown_until = (SELECT COALESCE(MAX(expires_at), 0) FROM delivery)")
     op.add_column("rendition", sa.Column("post", sa.String(), nullable=False, server_default=""))
     op.add_column("rendition", sa.Column("label", sa.String(), nullable=False, server_default=""))
+    op.create_index("for_this_step", "delivery", ["rendition"])
     for column in ("post", "label"):
         op.execute(
             f"UPDATE rendition SET {column} = COALESCE((SELECT MIN({column}) FROM delivery"  # noqa: S608 # names of ours
             " WHERE delivery.rendition = rendition.fingerprint), '')"
         )
+    op.drop_index("for_this_step", "delivery")
     op.create_index("renditions_by_delivery", "rendition", ["post", "label", "account"])
+    op.create_index("media_by_use", "media", ["shown_until"])
     op.create_index(
         "scheduled_posts",
         "post",
@@ -37,6 +40,7 @@ def downgrade() -> None:
     op.drop_index("renditions_by_delivery", "rendition")
     op.drop_column("rendition", "label")
     op.drop_column("rendition", "post")
+    op.drop_index("media_by_use", "media")
     op.drop_column("media", "shown_until")
     op.drop_index("planned_by_occurrence", "delivery")
     op.drop_index("by_due_time", "delivery")
