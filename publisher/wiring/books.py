@@ -13,15 +13,12 @@ from publisher.domain.terms import Terms
 from publisher.settings import Settings
 from publisher.store.books import Books
 from publisher.store.call_record import CallRecord
-from publisher.store.engine import Database, open_engine, sqlite_file
+from publisher.store.engine import Database, open_engine
 from publisher.store.home import here
 from publisher.store.journal import Journal
 from publisher.store.setup import check_compared, check_journal, prepare
 from publisher.wiring.terms import terms_of
 from publisher.world import World
-
-USUAL_FILE = "publisher.db"
-"""The name of a workspace's own database, whose journal needs no name of its own."""
 
 
 class Use(Enum):
@@ -61,7 +58,7 @@ async def open_with(
     if sends:
         await asyncio.to_thread(check_journal, settings.database, worker_of(settings), journal, world.now())
     database = Database(open_engine(settings.database), world, Journal(journal) if sends else None)
-    calls = CallRecord(_call_record_path(settings), world.boot()) if sends else CallRecord()
+    calls = CallRecord(journal.with_name("calls.log"), world.boot()) if sends else CallRecord()
     try:
         if sends and database.is_shared:
             database.home = await database.read(here)
@@ -79,18 +76,6 @@ def worker_of(settings: Settings) -> WorkerId:
 def journal_path(settings: Settings) -> Path:
     """Return the path of the intent journal, which is never inside the database.
 
-    A SQLite file has its journal in its own folder, named after it unless it is `publisher.db`: whichever workspace
-    opens it compares it with the same journal. On a shared database each workspace keeps its own.
+    It lies in the workspace, wherever the database does: a disk that is not there takes only one of them away.
     """
-    return _var_file(settings, "intents.jsonl")
-
-
-def _call_record_path(settings: Settings) -> Path:
-    return _var_file(settings, "calls.log")
-
-
-def _var_file(settings: Settings, name: str) -> Path:
-    file = sqlite_file(settings.database)
-    if file is None:
-        return settings.workspace / "var" / name
-    return file.with_name(name if file.name == USUAL_FILE else f"{file.name}-{name}")
+    return settings.workspace / "var" / "intents.jsonl"
