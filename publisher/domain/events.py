@@ -82,7 +82,7 @@ class LeaseLapsed:
 
     `has_begun` is False only where it is proven that no byte of the creating call has left. `is_alone` is False where
     other deliveries with which a worker has died before ended with it: it need not be what killed this one. `is_dead`
-    is False where the worker itself says so: it could not write to its database or journal in time.
+    is False where the worker lives, and only could not write to its database or a file beside it.
     """
 
     has_begun: bool = True

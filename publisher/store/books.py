@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,9 @@ PASSING = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTIN
 """States whose alerts are over once they are left."""
 KEPT_BY_DOUBT = "kept_by_doubt"
 """Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
+CANNOT_LEAVE = "cannot_leave"
+"""The alert that a post is later than staff allowed, as no call of it finds a way to the platform."""
+_ON_ITS_WAY = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRY_WAIT})
 SUPERSEDED = "superseded"
 """Why an instant of a repeating post expires that a later one has overtaken; all of them make one alert."""
 _ITS_DUE = (
@@ -62,10 +65,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """A lease of this process: of which epoch, and until when by the clock that never jumps."""
+    """A lease of this process: of which epoch, and until when by the clock that never jumps.
+
+    `is_refused`: the database, or a file beside it, did not take what was to be written of it.
+    """
 
     epoch: int
     until: float
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +119,11 @@ class Books:
         """Forget a lease that is done with; a later one of the same delivery stays."""
         if delivery in self.hands and self.hands[delivery].epoch == epoch:
             del self.hands[delivery]
+
+    def note_refused(self, delivery: DeliveryId, epoch: int) -> None:
+        """Note that what kept a lease from being done with is no fault of the delivery's."""
+        if delivery in self.hands and self.hands[delivery].epoch == epoch:
+            self.hands[delivery] = replace(self.hands[delivery], is_refused=True)
 
     def has_in_hand(self, delivery: Delivery) -> bool:
         """Whether the lease under which a delivery stands is this process's, and is not over."""
@@ -248,6 +260,8 @@ def _tell(unit: Unit, before: Delivery, after: Delivery, by: Actor) -> None:
     is_freed = before.reason == KEPT_BY_DOUBT and after.state not in {State.DUE, State.CLAIMED}
     if before.state in PASSING or is_freed:
         clear_alerts(unit, subject_of(after), after.updated_at)
+    elif before.failures and before.state in _ON_ITS_WAY and after.state not in _ON_ITS_WAY:
+        clear_alerts(unit, subject_of(after), after.updated_at, CANNOT_LEAVE)
     code = _alert_code(after, by)
     if code is not None:
         write_alert(unit, after.updated_at, code, after, {"reason": after.reason or ""})

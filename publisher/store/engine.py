@@ -210,10 +210,10 @@ class Database:
                 await asyncio.sleep(0)
 
     def _note_trouble(self, answer: object) -> None:
-        if isinstance(answer, UnannouncedError):
-            self.troubles.add(JOURNAL_REFUSES)
-        elif isinstance(answer, Exception) and (trouble := trouble_of(answer)):
+        if isinstance(answer, Exception) and (trouble := trouble_of(answer)):
             self.troubles.add(trouble)
+        elif isinstance(answer, UnannouncedError | OSError):
+            self.troubles.add(JOURNAL_REFUSES)
 
     def _commit(
         self, orders: Sequence[_Order], repeats: int = MOST_REPEATS, outage: Outage | None = None

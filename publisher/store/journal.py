@@ -81,8 +81,8 @@ class Journal:
         """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
         lines = b"".join(_line_of(asdict(intent)) for intent in intents)
         with self._turn:
-            self._mend()
             try:
+                self._mend()
                 _write_all(self._file, lines)
                 os.fdatasync(self._file.fileno())
             except OSError:

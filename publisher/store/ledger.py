@@ -117,11 +117,11 @@ def take_turn(unit: Unit) -> None:
     unit.connection.execute(select(STAMP.c.key).where(STAMP.c.key == "environment").with_for_update())
 
 
-def clear_alerts(unit: Unit, subject: str, at: datetime) -> None:
-    """Close the alerts about a subject: what they told of is over."""
-    unit.connection.execute(
-        update(ALERT).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)).values(cleared_at=at)
-    )
+def clear_alerts(unit: Unit, subject: str, at: datetime, code: str | None = None) -> None:
+    """Close the alerts about a subject, or those of one code: what they told of is over."""
+    about = [ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)]
+    about += [ALERT.c.code == code] if code else []
+    unit.connection.execute(update(ALERT).where(*about).values(cleared_at=at))
 
 
 def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words

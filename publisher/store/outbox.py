@@ -41,7 +41,7 @@ from publisher.domain.outcome import (
 )
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import Task, task_of
-from publisher.store.books import KEPT_BY_DOUBT, REWRITE, Books, Change
+from publisher.store.books import CANNOT_LEAVE, KEPT_BY_DOUBT, REWRITE, Books, Change
 from publisher.store.breaker import is_puzzling, trip
 from publisher.store.claims import HORIZON, choose, is_begun, may_start
 from publisher.store.conditions import may_call, ordered_mode, stands
@@ -61,7 +61,7 @@ from publisher.store.ledger import (
 )
 from publisher.store.parcels import last_parcels
 from publisher.store.recovery import bring_back, is_ready
-from publisher.store.rests import keep_back_calls, keep_back_posts, may_read
+from publisher.store.rests import excuse_queue, keep_back_calls, keep_back_posts, may_read
 from publisher.store.rows import (
     ATTEMPT,
     DELIVERY,
@@ -176,9 +176,17 @@ class Outbox:
                 await self.settle(lease, NotSent(reason="not_journalled"))
                 return Declined(guard="journal")
             answer = cast("Declined", error.result)
+        except (DBAPIError, CommitUnknownError, OSError) as error:
+            self._note_refusal(lease, error)
+            raise
         if isinstance(answer, Declined):
             self.books.put_down(lease.delivery, lease.epoch)
         return answer
+
+    def _note_refusal(self, lease: Lease, error: Exception) -> None:
+        """Note that a lease will end because nothing could be written; any other error is the delivery's own."""
+        if is_lost(error) or trouble_of(error) or isinstance(error, CommitUnknownError | OSError):
+            self.books.note_refused(lease.delivery, lease.epoch)
 
     def _announce(self, unit: Unit, leases: Sequence[Lease]) -> list[Parcel | Declined]:
         return announce(self.books, unit, leases)
@@ -227,6 +235,7 @@ class Outbox:
                 return await self.books.database.write_together(self._settle, (lease, outcome))
             except (DBAPIError, CommitUnknownError) as error:
                 if not (isinstance(error, CommitUnknownError) or is_lost(error) or trouble_of(error) == BUSY):
+                    self._note_refusal(lease, error)
                     raise
                 log.warning("outcome_waits", delivery=lease.delivery, account=lease.account)
 
@@ -254,6 +263,9 @@ class Outbox:
             lease.delivery for lease, outcome in told if isinstance(outcome, NotSent) and lease.delivery in afters
         ]
         give_rests_back(self.books, unit, [afters[delivery] for delivery in sorted(unsent)])
+        for delivery in (afters[one] for one in sorted(unsent)):
+            if delivery.next_at is not None:
+                excuse_queue(unit, delivery.login, delivery.next_at, now)
         puzzled = {before[lease.delivery].platform for lease, outcome in told if is_puzzling(outcome)}
         trip(self.books, unit, sorted(puzzled), DELIVERER)
         return [afters.get(lease.delivery) or before[lease.delivery] for lease, _outcome in told]
@@ -301,6 +313,9 @@ class Outbox:
                         pause_account(unit, account, at=now, by=DELIVERER, reason=outcome.reason)
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
+            case NotSent() if after.state is State.RETRY_WAIT and now > after.due_at + after.max_late:
+                facts = {"reason": outcome.reason, "until": after.expires_at.isoformat()}
+                tell_once(unit, now, CANNOT_LEAVE, after, facts)
             case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
                 write_alert(unit, now, "task_waiting", after)
             case Unknown(reason="redirected"):

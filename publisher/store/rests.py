@@ -76,6 +76,16 @@ _GIVE_BACK = (
 )
 
 
+_UNTIL = bindparam("until", type_=DELIVERY.c.due_at.type)
+_EXCUSE_QUEUE = (
+    update(DELIVERY)
+    .where(DELIVERY.c.login == bindparam("its_id"), stands(DELIVERY, State.DUE))
+    .where(DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _UNTIL + DELIVERY.c.max_late)
+    .values(last_first_call_at=_UNTIL + DELIVERY.c.max_late)
+)
+"""Behind a post that finds no way to the platform those of its login wait too: none that was in time is late for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
     """Until when a login rests: every post, those that are not urgent, further floors, and reads.
@@ -120,6 +130,11 @@ def give_back(unit: Unit, rests: Sequence[Rest]) -> None:
     ]
     if rows:
         unit.connection.execute(_GIVE_BACK, rows)
+
+
+def excuse_queue(unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:
+    """Give what is due on a login its whole time from `until` on, when a call of it that never left is tried again."""
+    unit.connection.execute(_EXCUSE_QUEUE, {"its_id": login, "until": until, "now": now})
 
 
 def keep_back_posts(books: Books, unit: Unit, login: LoginId, until: datetime, now: datetime) -> None:

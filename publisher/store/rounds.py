@@ -157,7 +157,9 @@ class Rounds:
             return None
         hand = self.books.hands.get(delivery.id)
         is_ours = hand is not None and hand.epoch == delivery.epoch
-        return replace(self._left_behind(delivery), is_dead=False) if is_ours else LeaseLapsed()
+        if hand is None or not is_ours:
+            return LeaseLapsed()
+        return replace(self._left_behind(delivery), is_dead=not hand.is_refused)
 
     async def redate(self) -> int:
         """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.

@@ -107,6 +107,16 @@ def test_a_line_without_a_checksum_has_no_key_that_nobody_knows(journal):
     assert (contents.intents, contents.damaged) == ([line(2)], [2])
 
 
+def test_f82_a_journal_that_is_gone_refuses_until_it_can_be_made(tmp_path):
+    """F82: what keeps its end from being mended keeps lines from it as well."""
+    opened = Journal(tmp_path / "intents.jsonl")
+    opened.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        opened.append([line(1)])
+    assert not opened.can_append()
+    opened.close()
+
+
 class Meanwhile(frozenset):
     """Lines to be left out; a call is announced as soon as somebody asks which."""
 

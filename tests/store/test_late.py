@@ -90,6 +90,38 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
     assert await states(desk) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
 
 
+async def test_f18_what_queues_behind_a_post_that_finds_no_way_is_not_late(open_desk, world):
+    """One login, thirty posts due together, and each try takes half a minute: after an hour all go."""
+    desk = await open_desk(terms_of("a", quota=Quota(gap=timedelta(0), per_hour=1000, per_day=1000)))
+    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(30)))
+    ends_at = world.now() + HOUR
+    while world.now() < ends_at + HOUR:
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.intend(lease), Parcel)
+            is_away = world.now() < ends_at
+            world.pass_time(timedelta(seconds=30))
+            live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
+            await desk.outbox.settle(lease, NotSent(reason="connect_timeout") if is_away else live)
+        world.pass_time(timedelta(seconds=5))
+    assert set((await states(desk)).values()) == {(State.PUBLISHED, None)}
+
+
+async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_desk, world):
+    """It goes on being tried, so nothing else would tell them before it expires; the alert ends with that."""
+    desk = await open_desk()
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    seen = []
+    for minute in range(90):
+        for lease in await claim(desk):
+            await desk.outbox.intend(lease)
+            await desk.outbox.settle(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
+        codes = [alert.code for alert in await Board(desk.books).alerts()]
+        seen += [codes] if codes != (seen[-1] if seen else []) else []
+        world.pass_time(MINUTE)
+    assert seen == [["cannot_leave"], []]
+    assert await states(desk) == {"p": (State.PUBLISHED, None)}
+
+
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
     """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
     desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from publisher.delivering import deliver_due
@@ -21,7 +21,7 @@ from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal
-from publisher.store.rows import ATTEMPT
+from publisher.store.rows import ATTEMPT, RENDITION
 from publisher.store.setup import prepare
 from publisher.store.trouble import BUSY, FULL, JOURNAL_REFUSES
 from publisher.testing.builders import file_posts, post_of, terms_of
@@ -183,6 +183,21 @@ async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk,
         await keep(desk.rounds)
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
+
+
+async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(desk, world):
+    """F89: a fault of its own, in a process that lives on, ends like one that kills it."""
+    await file_posts(desk.registry, post_of("good", ["a"], START + timedelta(seconds=5)))
+    bad = update(RENDITION).where(RENDITION.c.post == "p").values(body="{}")
+    await desk.books.database.write(lambda unit: unit.connection.execute(bad))
+    fake = FakeAdapter(now=world.now)
+    for _ in range(6):
+        await keep(desk.rounds)
+        await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        world.pass_time(timedelta(minutes=1))
+    found = {delivery.key.post: delivery for delivery in await Board(desk.books).deliveries()}
+    assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
+    assert found["good"].state is State.PUBLISHED
 
 
 async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):

@@ -51,6 +51,7 @@ ALERTS = {
     "expired.too_late",
     "removed.removed_on_platform",
     "review_slow",
+    "cannot_leave",
     *(reminder.value for reminder in Reminder),
     *re.findall(r'write_alert\(unit, [^,]+, "([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)),
     *re.findall(r'tell\(unit, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
