@@ -73,7 +73,7 @@ from publisher.store.rows import (
     to_look,
     write_answer,
 )
-from publisher.store.trouble import BUSY, trouble_of
+from publisher.store.trouble import BUSY, JOURNAL_REFUSES, trouble_of
 from publisher.telemetry import log
 from publisher.world import STAMPS_APART
 
@@ -121,8 +121,11 @@ class Outbox:
 
     def _claim(self, unit: Unit, limit: int) -> list[Lease]:
         now = self.books.world.confirmed_now()
-        journal = self.books.database.journal
-        if now is None or not is_ready(self.books, unit) or (journal and not journal.can_append()):
+        database = self.books.database
+        if now is None or not is_ready(self.books, unit):
+            return []
+        if database.journal and not database.journal.can_append():
+            database.troubles.add(JOURNAL_REFUSES)  # people are told again as long as it lasts
             return []
         changes = [self._taking(delivery, now) for delivery in choose(self.books, unit, limit)]
         leases = [
@@ -382,7 +385,8 @@ class Outbox:
             clocks = self.books.world.clocks()
             began_at = clocks.at - timedelta(seconds=clocks.ticks - began)  # by the clock as it stands now
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
-            is_undated = isinstance(seen, Missing) and not self.books.world.is_clock_confirmed()
+            proves_by_date = isinstance(seen, Missing) or (isinstance(seen, Gone) and not _is_deleted(delivery))
+            is_undated = proves_by_date and not self.books.world.is_clock_confirmed()
             finding = kept_to = Unknown(reason="clock_in_doubt") if is_undated else seen
             write_look(unit, delivery.id, doubt.delivery.attempts, began_at, finding)
             if isinstance(finding, RateLimited):
@@ -447,9 +451,7 @@ class Outbox:
 
     def _is_gone(self, unit: Unit, delivery: Delivery) -> bool:
         """Return True if the word that it is gone can be taken: a second one, or the answer to our own deletion."""
-        receipt = delivery.receipt
-        is_deleted = delivery.state is State.RETRACTING and receipt is not None and not receipt.is_by_word
-        if is_deleted or not delivery.attempts:
+        if _is_deleted(delivery) or not delivery.attempts:
             return True
         lag = self.books.terms[delivery.account].traits.listing_lag
 
@@ -524,3 +526,9 @@ def _last_attempt(unit: Unit, delivery: Delivery) -> RowMapping:
 
 def _is_in_time(delivery: Delivery, lease: Lease) -> bool:
     return delivery.state is State.SENDING and delivery.epoch == lease.epoch
+
+
+def _is_deleted(delivery: Delivery) -> bool:
+    """Return True if a read that shows it gone answers our own deletion."""
+    receipt = delivery.receipt
+    return delivery.state is State.RETRACTING and receipt is not None and not receipt.is_by_word

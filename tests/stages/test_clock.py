@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from publisher.daemon import Daemon
 from publisher.delivering import deliver, deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Published, RateLimited, Unknown
+from publisher.domain.outcome import Gone, Published, RateLimited, Unknown
 from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
 from publisher.keeping import heed, keep, settle_the_dead
@@ -25,7 +25,7 @@ from publisher.store.orders import Orders
 from publisher.store.rounds import HORIZON
 from publisher.store.rows import HEALTH, LOGIN, PAUSE, WATCH
 from publisher.testing.builders import file_posts, post_of
-from publisher.testing.fakes import START
+from publisher.testing.fakes import START, FakeAdapter
 from publisher.wiring.application import _may_go, open_application
 from tests.stages.test_delivering import beat, run_on, stage, state_of
 from tests.stages.test_planning import SETTINGS, entry
@@ -278,6 +278,28 @@ async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, wor
     world.pass_time(MINUTE)
     await beat(desk, adapters)
     assert (await state_of(desk)).reason == "absence_shown"
+
+
+class Lagging(FakeAdapter):
+    """A platform that calls gone whatever it is asked for."""
+
+    async def find(self, parcel):
+        return Gone()
+
+
+async def test_f61_a_clock_in_doubt_makes_two_words_that_it_is_gone_out_of_none(open_desk, world):
+    """F48, F61: reads must be apart, and nobody can say how far these were; what stands afterwards is live."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await beat(desk, adapters)
+    adapters = {"a": Lagging(now=world.now)}
+    world.jump(HOUR)
+    for _ in range(3):
+        world.pass_time(MINUTE)
+        await beat(desk, adapters)
+        world.jump(HOUR)
+    assert (await state_of(desk)).state is State.UNKNOWN
 
 
 async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_soon(open_desk, world):
