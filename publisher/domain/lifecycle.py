@@ -7,7 +7,7 @@ decides. The diagram in the docs is drawn from it.
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from publisher.domain.delivery import ORDERED, UNWANTED, WAITING, Delivery, Desired, State
@@ -55,6 +55,8 @@ from publisher.domain.patience import (
     next_try,
 )
 
+NOW_OR_NEVER = timedelta(minutes=1)
+"""A shorter `max_late` is excused by no call that could not leave."""
 MOST_DEATHS = 2
 MOST_REFUSALS = 2
 
@@ -284,9 +286,12 @@ def _busy(delivery: Delivery, event: Busy, moment: Moment) -> Delivery:
 
 
 def _not_sent(delivery: Delivery, event: NotSent, moment: Moment) -> Delivery:
-    """Try again; what was tried in time is not late, so the time for the first call starts again with the next try."""
+    """Try again; what was tried in time is not late, so the time for the first call starts again with the next try.
+
+    What may be late by less than a minute goes now or never.
+    """
     waiting = _retry(delivery, event.reason, None, moment)
-    if waiting.last_first_call_at is None or waiting.next_at is None:
+    if waiting.last_first_call_at is None or waiting.next_at is None or waiting.max_late < NOW_OR_NEVER:
         return waiting
     return replace(waiting, last_first_call_at=max(waiting.last_first_call_at, waiting.next_at + waiting.max_late))
 

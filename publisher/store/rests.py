@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, selec
 
 from publisher.domain.account import LoginId
 from publisher.domain.delivery import State
+from publisher.domain.lifecycle import NOW_OR_NEVER
 from publisher.domain.outcome import RateLimited
 from publisher.domain.retry_after import LONGEST_REST
 from publisher.store.books import Books
@@ -79,7 +80,7 @@ _GIVE_BACK = (
 _UNTIL = bindparam("until", type_=DELIVERY.c.due_at.type)
 _EXCUSE_QUEUE = (
     update(DELIVERY)
-    .where(DELIVERY.c.login == bindparam("its_id"), stands(DELIVERY, State.DUE))
+    .where(DELIVERY.c.login == bindparam("its_id"), stands(DELIVERY, State.DUE), DELIVERY.c.max_late >= NOW_OR_NEVER)
     .where(DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _UNTIL + DELIVERY.c.max_late)
     .values(last_first_call_at=_UNTIL + DELIVERY.c.max_late)
 )

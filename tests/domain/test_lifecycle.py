@@ -553,6 +553,8 @@ def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning(
     assert tried.next_at is not None
     assert tried.last_first_call_at == tried.next_at + MINUTE
     assert after(in_state(State.SENDING, last_first_call_at=None), NotSent(reason="dns")).last_first_call_at is None
+    now_or_never = in_state(State.SENDING, last_first_call_at=NOW, max_late=MINUTE / 2)
+    assert after(now_or_never, NotSent(reason="dns")).last_first_call_at == NOW
 
 
 def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():

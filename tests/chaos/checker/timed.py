@@ -13,6 +13,10 @@ GRACE = 1.0
 """Seconds within which an order to stop must be felt."""
 FREE = frozenset({"NotSent", "Published", "Submitted"})
 """Outcomes of a call that keep no other back for longer than its gap."""
+NOW_OR_NEVER = 60.0
+"""Seconds: a shorter `max_late` is excused by nothing but limits and doubts."""
+LONGEST_RETRY = 750.0
+"""Seconds between two tries to reach a platform at most."""
 MOST_DELAY = 5.0
 """Seconds by which a fault elsewhere may delay the slowest hundredth."""
 
@@ -40,9 +44,21 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
 
 
 def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
-    """Whether the platform's limits, or a doubt, kept its login from calling: that does not count as late."""
-    before = (one for one in history.attempts if one.login == delivery.login and one is not call.attempt)
-    return any(one.intended < call.recv.began and one.outcome not in FREE for one in before)
+    """Whether the platform's limits, a doubt, or the way there kept its login from calling: that is not late.
+
+    What may be late by less than a minute goes now or never: no way that was not there excuses it.
+    """
+    others = (one for one in history.attempts if one.login == delivery.login and one is not call.attempt)
+    before = [one for one in others if one.intended < call.recv.began]
+    due, _expires, max_late = _window(history, delivery)
+    longest = max_late + LONGEST_RETRY
+    tries = [
+        one
+        for one in before
+        if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
+    ]
+    no_way = [one for one in tries if one.outcome == "NotSent" and one.detail.get("reason") != "never_began"]
+    return any(one.outcome not in FREE for one in before) or (max_late >= NOW_OR_NEVER and bool(no_way))
 
 
 def _made_up_for(history: History) -> Iterator[Violation]:
