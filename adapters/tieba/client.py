@@ -40,7 +40,7 @@ from .traits import TRAITS, forum_id
 MOST_PAGES = 10
 _FINAL = frozenset({Kind.REFUSED, Kind.SIGN_IN, Kind.ACCOUNT, Kind.PERMISSION, Kind.CAPTCHA})
 _ASKED_DOWN = Unknown(reason="tieba_still_shown")
-"""The answer that a thread is deleted, before a read has shown it."""
+"""The answer that a thread is deleted, or not there, before a read has shown it."""
 _NO_CONNECTION = frozenset({
     "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
 })  # fmt: skip
@@ -117,7 +117,7 @@ class TiebaAdapter:
         return await self._look_under(floors.trace_of(parcel, tid))
 
     async def retract(self, receipt: Receipt) -> Removal:
-        """Delete the thread, and believe it when nobody can see it any more."""
+        """Delete the thread, and believe it when a read after that shows that nobody can see it any more."""
         tbs = await self._session()
         if not isinstance(tbs, str):
             return wire.as_unread(tbs)
@@ -335,10 +335,8 @@ def _removed(reply: Reply | NotSent | Unread) -> Removal:
         return Rejected(code="tieba_captcha", reason=wire.words_of(body))
     if code is None:
         return Unknown(reason="bad_reply")
-    if code == 0:
+    if code == 0 or code in GONE:
         return _ASKED_DOWN
-    if code in GONE:
-        return Gone()
     is_final = code in CODES and CODES[code].kind in _FINAL
     return Rejected(code=name(code), reason=wire.words_of(body)) if is_final else Unknown(reason=name(code))
 

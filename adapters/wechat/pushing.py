@@ -10,7 +10,6 @@ from publisher.domain.outcome import (
     Finding,
     Gone,
     Published,
-    RateLimited,
     Receipt,
     Rejected,
     Removal,
@@ -67,10 +66,7 @@ class Pushing:
         return await self._read(mass, lambda: Unknown(reason="wechat_unknown_status"))
 
     async def retract(self, mass: MassId) -> Removal:
-        """Delete the page, and believe it when the status says so. The card stays in the followers' chats."""
-        before = await self.look(mass)
-        if isinstance(before, Gone | RateLimited):
-            return before
+        """Delete the page, and believe it when the status after that says so. The card stays in followers' chats."""
         deleted = await self.sign_in.ask(lambda token: encode_mass_delete(self.sign_in.base, token, mass), decode_done)
         if isinstance(deleted, Failed) and deleted.code != DELETED_BEFORE:
             outcome = deleted.outcome

@@ -52,7 +52,7 @@ from .profiles import API
 from .wire import Site, refusal
 
 ASKED_DOWN = Unknown(reason="weibo_still_shown")
-"""The answer that a post is taken down, before a read has shown it."""
+"""The answer that a post is taken down, or not there, before a read has shown it."""
 MOST_COUNTED = 100
 """How many posts are counted in one call."""
 _LONGEST_LIFE = 10**9
@@ -167,14 +167,14 @@ def decode_counts(reply: Reply | NotSent | Unread, ids: Sequence[str]) -> Mappin
 
 
 def decode_destroy(reply: Reply | NotSent | Unread, remote_id: str) -> Removal:
-    """Read whether a post is down. One that does not exist any more is; the post itself as an answer has to be read."""
+    """Read what a call to take a post down has led to; ASKED_DOWN where a read has to show whether the post is gone."""
     body = read_answer(reply)
     if not isinstance(body, Unread):
         return ASKED_DOWN if id_of(body) == remote_id else Unknown(reason="weibo_no_id")
     if isinstance(body, RateLimited):
         return body
     if body.reason == name(NO_SUCH_POST):
-        return Gone()
+        return ASKED_DOWN
     listed = CODES.get(code_in(body.reason) or 0)
     if listed is not None and listed.kind in _FINAL:
         return Rejected(code=body.reason, reason=words_of(object_of(reply)) if isinstance(reply, Reply) else "")

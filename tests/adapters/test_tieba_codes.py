@@ -18,7 +18,7 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.messages import catalogue
-from tests.adapters.fakes_tieba import ADD, DELETE, RECEIPT, TEXT, TITLE, UPLOAD, desk_for
+from tests.adapters.fakes_tieba import ADD, DELETE, NOT_THERE, PAGE, RECEIPT, TEXT, TITLE, UPLOAD, desk_for
 
 DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "doubt", "refused", "busy", "sign_in", "review"
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
@@ -108,4 +108,5 @@ async def test_a_removal_is_claimed_by_no_other_number_f78(bench, code):
     """F78: of all numbers, only those of a thread that is not there say that it is gone."""
     adapter, desk = desk_for(bench)
     desk.router.post(DELETE).respond(200, json={"error_code": code})
+    desk.router.post(PAGE).mock(return_value=NOT_THERE)
     assert isinstance(await adapter.retract(RECEIPT), Gone) == (code in GONE)

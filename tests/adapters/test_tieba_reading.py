@@ -240,8 +240,6 @@ async def test_list_that_cannot_be_read_f52(tieba, parcel, reply, reason):
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ({"error_code": "230273"}, Gone()),
-        ({"error_code": 273}, Gone()),
         ({"error_code": "230308", "error_msg": "x"}, Rejected(code="tieba_230308", reason="x")),
         ({"error_code": "220034"}, Unknown(reason="tieba_220034")),
         ({"error_code": "5", "info": {"need_vcode": "1"}}, Rejected(code="tieba_captcha", reason="")),
@@ -250,10 +248,20 @@ async def test_list_that_cannot_be_read_f52(tieba, parcel, reply, reason):
     ],
 )
 async def test_retract_f78(tieba, reply, expected):
-    """F78: only the platform's own word, done or not there, counts as gone."""
+    """F78: an answer that takes nothing down leaves the thread as it was, and is told as it is."""
     adapter, desk = tieba
     desk.router.post(DELETE).respond(200, json=reply)
     assert await adapter.retract(RECEIPT) == expected
+
+
+@pytest.mark.parametrize("code", ["230273", 273])
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(tieba, code, is_live):
+    """F48, F78: "no such thread", once, ends no retraction: it counts when the page read after it says so as well."""
+    adapter, desk = tieba
+    desk.router.post(DELETE).respond(200, json={"error_code": code})
+    desk.router.post(PAGE).mock(return_value=page() if is_live else NOT_THERE)
+    assert await adapter.retract(RECEIPT) == (Unknown(reason="tieba_still_shown") if is_live else Gone())
 
 
 async def test_probe_f43(tieba):

@@ -261,6 +261,7 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
         ("freepublish/batchget", lambda adapter: adapter.recent()),
         ("draft/get", lambda adapter: adapter.find(parcel())),
         ("freepublish/get", lambda adapter: adapter.follow_up(TICKET)),
+        ("freepublish/delete", lambda adapter: adapter.retract(RECEIPT)),
         ("freepublish/getarticle", lambda adapter: adapter.retract(RECEIPT)),
         ("stable_token", lambda adapter: adapter.probe()),
     ],
@@ -268,6 +269,7 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
 async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
     """F26: a 429 stands against every call of the login and is reported with its end; one call met it."""
     scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.answers("freepublish/delete", error(0))
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
     assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))
     assert len(scene.asked(path)) == 1
@@ -320,17 +322,34 @@ async def test_a_list_without_end(scene):
 
 async def test_a_deletion_is_confirmed(scene):
     """A deleted article is gone when WeChat no longer knows it."""
-    scene.answers("freepublish/getarticle", _standing(), error(53600))
+    scene.answers("freepublish/getarticle", error(53600))
     scene.answers("freepublish/delete", error(0))
     assert await scene.adapter.retract(RECEIPT) == Gone()
     assert scene.bodies("freepublish/delete") == [{"article_id": "A1", "index": 0}]
 
 
 async def test_a_deletion_that_is_marked(scene):
-    """An article whose every part is marked as deleted is gone, and is not deleted again."""
+    """An article whose every part is marked as deleted is gone once a deletion was asked for, and not before."""
     scene.answers("freepublish/getarticle", _standing(is_deleted=True))
+    scene.answers("freepublish/delete", error(53600))
     assert await scene.adapter.retract(RECEIPT) == Gone()
-    assert not scene.asked("freepublish/delete")
+    assert len(scene.asked("freepublish/delete")) == 1
+
+
+@pytest.mark.parametrize("stray", [_standing(is_deleted=True), error(53600)])
+async def test_a_stray_gone_keeps_no_live_article_from_its_deletion_f48_f78(scene, stray):
+    """F48, F78: a read that calls a live article gone, once, neither ends the retraction nor spares the deletion."""
+    scene.answers("freepublish/getarticle", stray, _standing())
+    scene.answers("freepublish/delete", error(45009))
+    assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_45009")
+    assert len(scene.asked("freepublish/delete")) == 1
+
+
+async def test_a_deletion_that_finds_no_article_is_read_after_f78(scene):
+    """F78: "no such article" as the answer to a deletion ends nothing while the article can be read."""
+    scene.answers("freepublish/getarticle", _standing())
+    scene.answers("freepublish/delete", error(53600))
+    assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_still_live")
 
 
 async def test_a_deletion_without_effect(scene):

@@ -151,6 +151,15 @@ async def test_a_removal_counts_when_it_was_read_f78(weibo, answer, shown, reaso
     assert await adapter.retract(_receipt()) == Unknown(reason=reason)
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_removal_that_finds_no_post_counts_when_it_was_read_f48_f78(weibo, answer, is_live):
+    """F48, F78: "no such post", once, ends no retraction: it counts when the read after it says so as well."""
+    adapter, desk = weibo
+    desk.router.post(DESTROY).mock(return_value=NOT_THERE)
+    desk.router.get(SHOW).mock(return_value=answer("weibo/share") if is_live else NOT_THERE)
+    assert await adapter.retract(_receipt()) == (Unknown(reason="weibo_still_shown") if is_live else Gone())
+
+
 async def test_token_info_golden(weibo, golden, answer):
     """A probe asks whose token it is and how long it lives."""
     adapter, desk = weibo
@@ -452,7 +461,6 @@ async def test_list_that_cannot_be_read_f52(weibo, parcel, reply, reason):
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (httpx.Response(400, json={"error_code": 20101, "error": "x"}), Gone()),
         (httpx.Response(400, json={"error_code": 20102, "error": "x"}), Rejected(code="weibo_20102", reason="x")),
         (httpx.Response(403, json={"error_code": 10014, "error": "x"}), Rejected(code="weibo_10014", reason="x")),
         (httpx.Response(403, json={"error_code": 10024, "error": "x"}), Unknown(reason="weibo_10024")),
@@ -462,7 +470,7 @@ async def test_list_that_cannot_be_read_f52(weibo, parcel, reply, reason):
     ],
 )
 async def test_retract_f78(weibo, reply, expected):
-    """F78: only the platform's own word, the post taken down or not there, counts as gone."""
+    """F78: an answer that takes nothing down leaves the post as it was, and is told as it is."""
     adapter, desk = weibo
     desk.router.post(DESTROY).mock(return_value=reply)
     assert await adapter.retract(_receipt()) == expected
