@@ -1,5 +1,6 @@
 """All that comes before the creating call: pictures stored, draft made. Every step may be repeated."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,26 +42,27 @@ class Drafting:
     kit: AdapterKit
 
     async def ready(self, parcel: Parcel) -> str | Failed:
-        """Give the id of the delivery's draft.
+        """Return the id of the delivery's draft, noted for the order that the attempt follows.
 
-        A draft that was noted and stands no more was taken by an earlier submission: then none is made again, unless a
-        person has ordered the post anew since.
+        A draft that was noted and has left the box was taken by an earlier submission: no other one is made, unless a
+        person has ordered the post again since it was noted.
         """
-        noted = await self.noted(parcel)
-        if noted is not None:
-            return await self._still_ours(noted, parcel)
-        found = await self._in_the_box(parcel) if parcel.attempt > parcel.ordered_after + 1 else None
-        if isinstance(found, str):
-            found = await self._still_ours(found, parcel)
-        made = found or await self.make(parcel.rendition, parcel.images)
-        if isinstance(made, str):
-            await self.kit.notes.remember(_key(parcel), made)
+        draft, ordered_after = await self._note(parcel)
+        standing = await self._still_ours(draft, parcel) if draft else None
+        if standing is not None and ordered_after == parcel.ordered_after:
+            return standing
+        if standing is None or standing == CONSUMED:
+            standing = await self._lost(parcel) or await self.make(parcel.rendition, parcel.images)
+        if isinstance(standing, str):
+            note = {"draft": standing, "ordered_after": parcel.ordered_after}
+            await self.kit.notes.remember(_key(parcel), json.dumps(note))
             await self.kit.failpoint("step.after_commit")
-        return made
+        return standing
 
     async def noted(self, parcel: Parcel) -> str | None:
-        """Give the id of the draft that was made for a delivery. It is noted before it is submitted, always."""
-        return await self.kit.notes.recall(_key(parcel))
+        """Return the id of the draft of the parcel's order. None is submitted before it is noted for that order."""
+        draft, ordered_after = await self._note(parcel)
+        return draft if ordered_after == parcel.ordered_after else None
 
     async def read(self, draft: str) -> tuple[Article, ...] | Failed:
         """Read a draft. CONSUMED when the box has it no more."""
@@ -68,6 +70,16 @@ class Drafting:
             lambda token: encode_draft_get(self.sign_in.base, token, draft), decode_articles
         )
         return CONSUMED if isinstance(articles, Failed) and articles.code == NO_SUCH_MEDIA else articles
+
+    async def _note(self, parcel: Parcel) -> tuple[str | None, int]:
+        """Return the delivery's newest draft, and the `ordered_after` of the attempts that it was last noted for."""
+        note = json.loads(await self.kit.notes.recall(_key(parcel)) or "{}")
+        return note.get("draft"), note.get("ordered_after", 0)
+
+    async def _lost(self, parcel: Parcel) -> str | Failed | None:
+        """Return the draft that an earlier attempt made and could not note; None where there is none."""
+        found = await self._in_the_box(parcel) if parcel.attempt > 1 else None
+        return await self._still_ours(found, parcel) if isinstance(found, str) else found
 
     async def _still_ours(self, draft: str, parcel: Parcel) -> str | Failed:
         articles = await self.read(draft)
@@ -162,8 +174,7 @@ class Drafting:
 
 
 def _key(parcel: Parcel) -> str:
-    """Name the note of a delivery's draft; of another one for each time that a person has ordered the post anew."""
-    return f"draft:{parcel.delivery}" + (f":{parcel.ordered_after}" if parcel.ordered_after else "")
+    return f"draft:{parcel.delivery}"
 
 
 def _image_missing(what: str) -> Failed:

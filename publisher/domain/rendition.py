@@ -127,7 +127,7 @@ class Parcel:
     whoever reads a platform needs them, whoever publishes does not, and then there are none. `is_urgent` chooses the
     louder way where a platform has two. With `is_by_hand` a person posts it: no call is made. `ordered_after` is the
     attempt after which a person ordered the present one, 0 where nobody did: what was prepared for earlier ones, and
-    may have been used up, is prepared anew. `floor` is 0 for the post itself; a further floor goes `under` the post
+    has been used up, is prepared again. `floor` is 0 for the post itself; a further floor goes `under` the post
     that the receipt names. `epoch` is that of the lease under which it is called.
     """
 

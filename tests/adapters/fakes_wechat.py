@@ -123,6 +123,11 @@ class Notebook:
         return noted
 
 
+def drafted(draft: str, *, ordered_after: int = 0) -> str:
+    """The note of a delivery's draft, meant for the attempts after that order of a person."""
+    return json.dumps({"draft": draft, "ordered_after": ordered_after})
+
+
 class DeathError(Exception):
     """The process died at a failpoint."""
 

@@ -22,7 +22,7 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.rendition import Baseline
-from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, error, other, page, parcel
+from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, error, other, page, parcel
 
 SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
 NAME = "mass-3147400001-2455800001"
@@ -160,7 +160,7 @@ async def test_a_refusal_of_a_second_mass_send_is_a_doubt_f25(scene):
 
 async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
     """F24: a draft that left the box was sent; no second call follows."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
     assert not scene.asked(SEND)

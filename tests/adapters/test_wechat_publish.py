@@ -20,6 +20,7 @@ from publisher.domain.outcome import (
 )
 from tests.adapters.fakes_wechat import (
     APP_ID,
+    BASE,
     COVER,
     INSIDE,
     NOW,
@@ -27,6 +28,7 @@ from tests.adapters.fakes_wechat import (
     Scene,
     Tokens,
     article,
+    drafted,
     error,
     item,
     page,
@@ -61,7 +63,7 @@ async def test_an_article_is_submitted(scene):
     assert json.loads(outcome.ticket.number) == {"name": "2650100001", "delivery": 7, "looks": 0}
     assert outcome.look_again_at == NOW + timedelta(seconds=15)
     assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
-    assert scene.notebook.notes["draft:7"] == "DRAFT"
+    assert scene.notebook.notes["draft:7"] == drafted("DRAFT")
     assert scene.passed == ["media.after_upload", "media.after_upload", "step.after_commit"]
 
 
@@ -214,7 +216,7 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
     assert not scene.asked("draft/add")
     assert scene.bodies("draft/batchget")[1]["offset"] == 20
     assert scene.bodies("freepublish/submit") == [{"media_id": "LOST"}]
-    assert scene.notebook.notes["draft:7"] == "LOST"
+    assert scene.notebook.notes["draft:7"] == drafted("LOST")
 
 
 async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
@@ -232,24 +234,103 @@ async def test_a_second_attempt_makes_a_draft_where_there_is_none(scene):
 
 async def test_a_consumed_draft_is_never_made_again(scene):
     """F07 F24: a noted draft that left the box was submitted; neither a draft nor a submission follows."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
     assert not scene.asked("draft/add")
     assert not scene.asked("freepublish/submit")
 
 
-async def test_a_person_orders_anew_what_a_consumed_draft_left_in_doubt(scene):
-    """Another draft is made and submitted, once: a death after it is noted finds that one again."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
-    scene.dies_at = "step.after_commit"
-    with pytest.raises(DeathError):
-        await scene.adapter.publish(parcel(attempt=3, ordered_after=2))
-    scene.dies_at = None
-    assert isinstance(await scene.adapter.publish(parcel(attempt=4, ordered_after=2)), Submitted)
-    assert len(scene.asked("draft/add")) == len(scene.asked("freepublish/submit")) == 1
-    assert not scene.asked("draft/batchget")
-    assert scene.notebook.notes["draft:7"] == "DRAFT"
+class LosingScene(Scene):
+    """A WeChat that takes drafts out of the box as they are submitted, and whose answers to that are lost."""
+
+    def works(self):
+        super().works()
+        self.made = []
+        self.submitted = []
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/add").mock(side_effect=self._add)
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/get").mock(side_effect=self._get)
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/batchget").mock(side_effect=self._list)
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/freepublish/submit").mock(side_effect=self._submit)
+
+    async def publish(self, parcel, *, dies=None, loses_note=False):
+        """Publish once; die at a place, before the note of a draft is kept if `loses_note`."""
+        self.dies_at, kept = dies, dict(self.notebook.notes)
+        if dies is None:
+            return await self.adapter.publish(parcel)
+        with pytest.raises(DeathError):
+            await self.adapter.publish(parcel)
+        self.dies_at = None
+        if loses_note:
+            self.notebook.notes = kept
+        return None
+
+    @property
+    def standing(self):
+        return [draft for draft in self.made if draft not in self.submitted]
+
+    def _add(self, _request):
+        self.made.append(f"DRAFT{len(self.made) + 1}")
+        return httpx.Response(200, json={"media_id": self.made[-1]})
+
+    def _get(self, request):
+        known = json.loads(request.content)["media_id"] in self.standing
+        return httpx.Response(200, json=DRAFTED if known else error(40007))
+
+    def _list(self, _request):
+        return httpx.Response(200, json=page(*(item(draft, key="media_id") for draft in self.standing)))
+
+    def _submit(self, request):
+        self.submitted.append(json.loads(request.content)["media_id"])
+        return httpx.Response(504)  # WeChat has acted, and its answer was lost
+
+
+DRAFTED = {"news_item": item("")["content"]["news_item"], "update_time": 1764000000}
+LOST = Unknown(reason="wechat_http_error")
+TAKEN = Unknown(reason="draft_consumed", is_duplicate=True)
+
+
+@pytest.fixture
+def losing():
+    made = LosingScene()
+    made.works()
+    return made
+
+
+@pytest.mark.parametrize("loses_note", [False, True])
+async def test_an_order_is_submitted_from_the_draft_that_still_stands_f07(losing, loses_note):
+    """F07: whoever orders a post again gets it from the draft that a death left standing, noted or not."""
+    await losing.publish(parcel(), dies="step.after_commit", loses_note=loses_note)
+    assert await losing.publish(parcel(attempt=2, ordered_after=1)) == LOST
+    assert losing.made == losing.submitted == ["DRAFT1"]
+
+
+@pytest.mark.parametrize(
+    "death", [{}, {"dies": "step.after_commit"}, {"dies": "step.after_commit", "loses_note": True}]
+)
+@pytest.mark.parametrize("is_consumed", [False, True])
+async def test_one_submission_for_each_order_whenever_it_dies_f07_f24(losing, is_consumed, death):
+    """F07, F24: between making, noting and submitting a death changes nothing: an order leads to one submission."""
+    first = {} if is_consumed else {"dies": "step.after_commit"}
+    await losing.publish(parcel(), **first)
+    before = len(losing.submitted)
+    await losing.publish(parcel(attempt=2, ordered_after=1), **death)
+    for attempt in (3, 4):
+        await losing.publish(parcel(attempt=attempt, ordered_after=1))
+    assert await losing.publish(parcel(attempt=5, ordered_after=1)) == TAKEN
+    assert len(losing.submitted) - before == 1
+    assert len(losing.made) == len(losing.submitted)
+    assert await losing.publish(parcel(attempt=6, ordered_after=5)) == LOST
+    assert len(losing.made) == len(losing.submitted) == before + 2
+
+
+async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
+    """A draft that somebody changed is not submitted by an order either, and no other is made beside it."""
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.answers("draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1})
+    outcome = await scene.adapter.publish(parcel(attempt=2, ordered_after=1))
+    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold=HoldReason.EDITED)
+    assert not scene.asked("draft/add")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +346,7 @@ async def test_a_person_orders_anew_what_a_consumed_draft_left_in_doubt(scene):
 async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is_noted):
     """A draft that says anything else than what was approved waits for a person, whichever way it is found again."""
     if is_noted:
-        scene.notebook.notes["draft:7"] = "DRAFT"
+        scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
     scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
     outcome = await scene.adapter.publish(parcel(attempt=2))

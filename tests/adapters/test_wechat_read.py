@@ -23,7 +23,20 @@ from publisher.domain.outcome import (
     Unknown,
 )
 from publisher.domain.rendition import Baseline
-from tests.adapters.fakes_wechat import LINK, NOW, SINCE, Scene, Tokens, article, error, item, other, page, parcel
+from tests.adapters.fakes_wechat import (
+    LINK,
+    NOW,
+    SINCE,
+    Scene,
+    Tokens,
+    article,
+    drafted,
+    error,
+    item,
+    other,
+    page,
+    parcel,
+)
 
 TICKET = Ticket(number=json.dumps({"name": "9", "delivery": 7, "looks": 1}))
 RECEIPT = Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", live_at=NOW)
@@ -210,21 +223,33 @@ async def test_the_same_words_earlier(scene):
 
 async def test_a_draft_that_still_stands_was_not_submitted(scene):
     """F25: list read whole, draft still in the box: an absence that reaches back to the baseline."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     assert await scene.adapter.find(parcel()) == Missing(back_to=SINCE, may_resend=False)
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
+async def test_a_draft_of_an_earlier_order_says_nothing_of_the_present_one_f24(scene):
+    """F24: before an order has a draft of its own nothing was submitted for it; afterwards that draft is asked for."""
+    scene.notebook.notes["draft:7"] = drafted("OLD")
+    ordered = parcel(attempt=3, ordered_after=2)
+    assert await scene.adapter.find(ordered) == Missing(back_to=SINCE, may_resend=False)
+    assert not scene.asked("draft/get")
+    scene.notebook.notes["draft:7"] = drafted("NEW", ordered_after=2)
+    scene.answers("draft/get", error(40007))
+    assert await scene.adapter.find(ordered) == Unknown(reason="draft_consumed")
+    assert scene.bodies("draft/get") == [{"media_id": "NEW"}]
+
+
 async def test_a_draft_that_is_gone_is_no_absence(scene):
     """F24 F51: a consumed draft that is not in the list yet stays a doubt, whatever the list shows."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find(parcel()) == Unknown(reason="draft_consumed")
 
 
 async def test_an_unreadable_draft_is_no_absence(scene):
     """F52: where the draft cannot be read, nothing is shown."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", httpx.Response(502))
     assert await scene.adapter.find(parcel()) == Unknown(reason="wechat_http_error")
 
@@ -268,7 +293,7 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
     """F26: a 429 stands against every call of the login and is reported with its end; one call met it."""
-    scene.notebook.notes["draft:7"] = "DRAFT"
+    scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("freepublish/delete", error(0))
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
     assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))
