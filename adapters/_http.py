@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import inf
+from urllib.parse import urljoin
 
 import httpcore
 import httpx
@@ -260,6 +261,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _harmless() -> _Progress:
+    """Return the progress of a call that creates nothing: it may begin at any time, and nobody records it."""
+    return _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
+
+
 def _nothing(_name: str = "") -> None:
     return
 
@@ -289,8 +295,8 @@ class LoginHttp:
     byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
     with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
     `failpoint` marks the places where a creating call may die.
-    After a read that was answered with 429 no call begins, those in the queue included, before its Retry-After, or
-    `usual_rest` where it names none, is over.
+    After a read that was answered with 429 no call of the login begins, those in the queue included, before its
+    Retry-After, or `usual_rest` where it names none, is over.
     """
 
     deadline: timedelta
@@ -325,6 +331,11 @@ class LoginHttp:
         )
         return await tries(self._ask_once, call)
 
+    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+        """Ask a host, once, for a page that any web server answers, if only by saying that it has none."""
+        call = Call(method="GET", url=urljoin(base, "/robots.txt"))
+        return await self._call(call, _harmless(), ASK_CAP, respects_rest=False)
+
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
         """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
 
@@ -352,14 +363,15 @@ class LoginHttp:
         return answer
 
     async def _ask_once(self, call: Call) -> Reply | Trouble:
-        progress = _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
-        answer = await self._call(call, progress, ASK_CAP, may_share=call.is_repeatable)
+        answer = await self._call(call, _harmless(), ASK_CAP, may_share=call.is_repeatable)
         if isinstance(answer, Reply) and (limit := answer.limit("", now := self.now())):
             rest = min(limit.until - now, LONGEST_REST) if limit.until else self.usual_rest
             self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
         return answer
 
-    async def _call(self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False) -> Reply | Trouble:
+    async def _call(
+        self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False, respects_rest: bool = True
+    ) -> Reply | Trouble:
         """Make a call in its turn.
 
         One that `may_share` takes the reply to another that asked the same, if that began after this one was wanted:
@@ -374,7 +386,7 @@ class LoginHttp:
                 number, asked, reply = self._replies.get(call.url, (0, None, None))
                 if may_share and reply and number > begun and asked == call:
                     return reply
-                if self.monotonic() < self._rests_until:
+                if respects_rest and self.monotonic() < self._rests_until:
                     return NotSent(reason="resting")
                 await progress.may_begin()
                 progress.was_handed_over = True

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
-from urllib.parse import urljoin
 
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
@@ -94,6 +93,13 @@ class Http(Protocol):
         """Make a call that may be repeated: a read, a token, an upload, a draft.
 
         Those of a login that wait together and ask the same may get one answer, to a call that began after all of them.
+        """
+        ...
+
+    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+        """Make a call without credentials to the host of this address, for the date of its reply.
+
+        It has nothing to do with the login: it is made while the login rests, and no answer to it begins a rest.
         """
         ...
 
@@ -196,13 +202,8 @@ class TimeSource(Protocol):
     """How a platform says what time it is at no cost to a login. An adapter that can has this face as well."""
 
     async def ask_time(self) -> object:
-        """Make a call without credentials, such as `time_call`: whatever its reply says, it is dated."""
+        """Ask for the time by `http.ask_time`: whatever the reply says, it is dated."""
         ...
-
-
-def time_call(base: str) -> Call:
-    """Return a call that any web server answers, if only by saying that it has no such page."""
-    return Call(method="GET", url=urljoin(base, "/robots.txt"))
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """One account that a person can post on: the platform's own adapter, but for what is handed to people."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,10 +77,6 @@ class AssistedAdapter:
     async def probe(self) -> Health:
         return await self.own.probe()
 
-    async def ask_time(self) -> object:
-        """Ask the platform for the time; by a probe, where its adapter has nothing cheaper."""
-        return await self.own.ask_time() if isinstance(self.own, TimeSource) else await self.own.probe()
-
     async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         return await self.own.measure_reach(receipts)
 
@@ -100,6 +96,20 @@ class AssistedAdapter:
         if says_our_words(ours, texts[0], parcel.marker):
             return Published(receipt=found.receipt, has_seen_text=True)
         return Lookalike(remote_id=found.receipt.remote_id, url=found.receipt.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistedTimeSource(AssistedAdapter):
+    """The same, where the platform's own adapter is a TimeSource."""
+
+    ask_time: Callable[[], Awaitable[object]]
+
+
+def assist(own: Adapter, now: Callable[[], datetime]) -> AssistedAdapter:
+    """Return an adapter by which people can post; it is a TimeSource only where the platform's own adapter is one."""
+    if isinstance(own, TimeSource):
+        return AssistedTimeSource(own=own, now=now, ask_time=own.ask_time)
+    return AssistedAdapter(own=own, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from publisher.contract import AdapterKit, Call, Reply, Upload, time_call
+from publisher.contract import AdapterKit, Call, Reply, Upload
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -143,7 +143,7 @@ class TiebaAdapter:
         return Ready() if isinstance(fid, int) else fid
 
     async def ask_time(self) -> object:
-        return await self.kit.http.ask(time_call(self._web))
+        return await self.kit.http.ask_time(self._web)
 
     async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         """Read threads one by one, as anybody sees them, the first few of them; trouble ends it."""

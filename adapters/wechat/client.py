@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from publisher.contract import AdapterKit, Reply, time_call
+from publisher.contract import AdapterKit, Reply
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -150,7 +150,7 @@ class WeChat:
         return outcome if isinstance(outcome, CredentialExpired | Blocked) else _doubt(token)
 
     async def ask_time(self) -> object:
-        return await self._kit.http.ask(time_call(self._base))
+        return await self._kit.http.ask_time(self._base)
 
     async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         told: dict[str, Reach] = {}

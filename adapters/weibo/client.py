@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from publisher.contract import AdapterKit, Call, Reply, Upload, time_call
+from publisher.contract import AdapterKit, Call, Reply, Upload
 from publisher.domain.account import Account, Traits
 from publisher.domain.outcome import (
     Blocked,
@@ -118,7 +118,7 @@ class WeiboAdapter:
 
     async def ask_time(self) -> object:
         """Ask Weibo's host for the time: a probe would be one of the few reads of a day."""
-        return await self.kit.http.ask(time_call(self.account.base_url or profile_of(self.account).host))
+        return await self.kit.http.ask_time(self.account.base_url or profile_of(self.account).host)
 
     async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
         site = self._site()

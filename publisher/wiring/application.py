@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from adapters._http import LoginHttp, warm_up
-from adapters.assisted import AssistedAdapter
+from adapters.assisted import assist
 from publisher.contract import Adapter, AdapterKit
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import SettingsError
@@ -125,7 +125,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])
-        adapters[key] = AssistedAdapter(own=own, now=books.world.now)
+        adapters[key] = assist(own, books.world.now)
     return adapters
 
 

@@ -127,6 +127,9 @@ class _NoHttp:
     async def ask(self, call: Call) -> Reply | NotSent | Unknown:
         raise StudioError(call.url)
 
+    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+        raise StudioError(base)
+
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
         raise StudioError(call.url, parcel.delivery)
 

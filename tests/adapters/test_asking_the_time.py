@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from adapters._http import LoginHttp
-from adapters.assisted import AssistedAdapter
+from adapters.assisted import assist
 from adapters.tieba import TIEBA
 from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
@@ -50,7 +50,7 @@ async def test_its_reply_is_dated_by_the_platforms_own_clock(bench, platform, sh
     adapter = adapter_over(transport, bench, platform, lambda date, _began: world.hear_date(date, world.monotonic()))
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         await control.post("/_sim/clock", json={"shift": shift})
-        await AssistedAdapter(own=adapter, now=world.now).ask_time()
+        await assist(adapter, world.now).ask_time()
         assert (await control.get("/_sim/log")).json() == []
     assert world.is_clock_confirmed() is (shift == 0)
     assert (world.apart is None) is (shift == 0)

@@ -524,6 +524,31 @@ async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f
     assert calls == ["/1", "/5"]
 
 
+async def test_asking_for_the_time_begins_no_rest_of_the_login_f26():
+    """F26: a 429 to a call without credentials says nothing about the login: its posts and reads go on."""
+    calls = []
+    http = http_for(transport=too_many(calls, {"retry-after": "90"}))
+    assert (await http.ask_time("http://localhost/2/posts")).status == 429
+    assert (await http.create(post("http://localhost/1"), PARCEL)).status == 200
+    assert calls == ["/robots.txt", "/1"]
+
+
+async def test_the_time_is_asked_for_while_the_login_rests_f26_i15():
+    """F26, I15: a rest keeps back the calls of the login, not one without credentials; and lasts on after that one."""
+    calls = []
+    http = http_for(transport=too_many(calls, {"retry-after": "90"}))
+    await http.ask(post("http://localhost/1"))
+    assert (await http.ask_time("http://localhost")).status == 200
+    assert await http.ask(post("http://localhost/2")) == NotSent(reason="resting")
+    assert calls == ["/1", "/robots.txt"]
+
+
+async def test_the_time_is_asked_for_at_allowed_hosts_only():
+    """A call for the time goes nowhere but to the hosts of the account."""
+    http = http_for(transport=too_many([]), allow=lambda _host: False)
+    assert await http.ask_time("http://localhost") == NotSent(reason="host_not_allowed")
+
+
 async def test_a_limit_on_a_creating_call_stops_no_read_f27():
     """F26, F27: reads go on after it, as they end the doubts of the login; the core keeps back the posts."""
     calls = []

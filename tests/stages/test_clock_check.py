@@ -6,6 +6,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from adapters.assisted import assist
 from publisher.clock_check import LATER_SECONDS, SOON_SECONDS, ClockCheck
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.outcome import RateLimited, Ready
@@ -257,6 +258,26 @@ async def test_i15_a_login_that_rests_is_not_asked_for_the_time(open_desk, doubt
     assert check.adapters["a"].probes == probes
     doubting.pass_time(rest)
     assert await check.confirm()
+
+
+class Dated(Telling):
+    """An adapter that asks its platform for the time by a call without credentials."""
+
+    asked = 0
+
+    async def ask_time(self):
+        self.asked += 1
+        self.world.hear_date(date(self.world.now()), self.world.monotonic())
+
+
+@pytest.mark.parametrize(("kind", "is_asked"), [(Telling, False), (Dated, True)])
+async def test_i15_whoever_rests_is_asked_only_where_that_costs_nothing(open_desk, doubting, kind, is_asked):
+    """I15: at rest a login is left alone where only a probe could ask, also behind the adapter that people post by."""
+    own = kind(doubting, timedelta(0))
+    check, desk = await check_of(open_desk, doubting, "a", a=assist(own, doubting.now))
+    await write_rest(desk, "fake/a", START + 60 * SECOND)
+    assert await check.confirm() is is_asked
+    assert own.probes == 0
 
 
 class Limited(Telling):

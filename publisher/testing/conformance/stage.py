@@ -45,6 +45,9 @@ class CountedHttp:
         self.tally.calls.append(call)
         return await self.inner.ask(call)
 
+    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+        return await self.inner.ask_time(base)
+
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
         self.tally.calls.append(call)
         self.tally.creates += 1
@@ -59,6 +62,9 @@ class ClosedHttp:
 
     async def ask(self, call: Call) -> Reply | NotSent | Unknown:
         self.tally.calls.append(call)
+        return NotSent(reason="connect_failed")
+
+    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
         return NotSent(reason="connect_failed")
 
     async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
