@@ -8,9 +8,9 @@ from adapters.wechat.drafting import Drafting
 from publisher.domain.rendition import Parcel
 
 
-async def _nothing_noted(_drafting: Drafting, _parcel: Parcel) -> str | None:
-    return None
+async def _nothing_noted(_drafting: Drafting, _parcel: Parcel) -> tuple[str | None, int]:
+    return None, 0
 
 
 def plant() -> None:
-    Drafting.noted = _nothing_noted
+    Drafting._note = _nothing_noted
