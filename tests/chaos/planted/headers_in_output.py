@@ -14,8 +14,10 @@ from publisher.domain.outcome import NotSent, Unknown
 _call = LoginHttp._call
 
 
-async def _call_and_print(http: LoginHttp, call: Call, progress: Any, cap: int) -> Reply | NotSent | Unknown:
-    answer = await _call(http, call, progress, cap)
+async def _call_and_print(
+    http: LoginHttp, call: Call, progress: Any, cap: int, **options: bool
+) -> Reply | NotSent | Unknown:
+    answer = await _call(http, call, progress, cap, **options)
     if not isinstance(answer, Reply):
         sys.stderr.write(f"{call.url} {answer.reason} {dict(call.headers)}\n")
     return answer
