@@ -196,8 +196,10 @@ class Daemon:
         self.first_mark = self.first_mark or mark
         try:
             await self._put_in_force()
-        except (InputError, RefusedError) as error:
-            self.has_read = False  # what was missing, such as a picture, may come without the file changing again
+        except BaseException as error:
+            self.has_read = False  # what was in the way, such as a missing picture, may go without the file changing
+            if not isinstance(error, (InputError, RefusedError)):
+                raise
             await self._refuse(error)
 
     async def watch_file(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,14 +11,16 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 import publisher.daemon
-from publisher.daemon import Daemon, _beat
+from publisher.daemon import Daemon, _beat, _prepare
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.outcome import Ready
 from publisher.messages import Messages
+from publisher.planning import reload
 from publisher.reviewing import person
 from publisher.settings import parse_settings
 from publisher.store.board import Board
 from publisher.store.checkups import PACE, Checkups
+from publisher.store.engine import OvertakenError
 from publisher.store.handovers import Handovers
 from publisher.store.jobs import FAILURES_ALERTED, Jobs
 from publisher.store.watches import Watches
@@ -25,7 +28,7 @@ from publisher.testing.builders import terms_of
 from publisher.testing.fakes import FakeAdapter
 from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import open_application
-from tests.stages.test_planning import SETTINGS
+from tests.stages.test_planning import SETTINGS, entry
 
 HOUR = timedelta(hours=1)
 
@@ -96,6 +99,68 @@ async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, 
     monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
     assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, ready=stop) == 0
     assert started == [True]
+
+
+async def test_a_file_that_could_not_be_read_at_the_start_is_read_by_the_beats(tmp_path, world, monkeypatch):
+    """What a mistake of ours prevents before the first call is tried again, though the file stays the same."""
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "reload", failing_once(KeyError("p")))
+    async with daemon_of(tmp_path, world) as daemon:
+        await _prepare(daemon)
+        assert await daemon.application.registry.schedule_text() is None
+        await _beat(daemon, daemon.read_schedule)
+        assert await daemon.application.registry.schedule_text() == entry("p")
+
+
+def save(folder, world):
+    """Write a schedule that has lain still for an hour."""
+    file, instant = folder / "schedule.toml", (world.now() - HOUR).timestamp()
+    file.write_text(entry("p"), "utf-8")
+    os.utime(file, (instant, instant))
+
+
+def busy():
+    """Give the error of a database that another program holds."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("BEGIN IMMEDIATE", {}, error)
+
+
+def failing_once(error):
+    """Give a reload that fails the first time."""
+    errors = [error]
+
+    async def fail_once(*facts):
+        if errors:
+            raise errors.pop()
+        return await reload(*facts)
+
+    return fail_once
+
+
+@pytest.mark.parametrize("error", [busy(), KeyError("p"), OvertakenError()], ids=["busy", "mistake", "overtaken"])
+async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_beat(tmp_path, world, monkeypatch, error):
+    """F81: whatever kept the file from coming into force, nobody needs to save it again."""
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "reload", failing_once(error))
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(2):
+            await _beat(daemon, daemon.read_schedule)
+        assert await daemon.application.registry.schedule_text() == entry("p")
+
+
+async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, monkeypatch):
+    """I10: a mistake of ours in a reload fails at every beat, so that people are alerted."""
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "reload", stumble)
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(FAILURES_ALERTED):
+            await _beat(daemon, daemon.read_schedule)
+        assert await alerts(daemon.application.board) == [("job_failing", "read_schedule", "3")]
 
 
 async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
