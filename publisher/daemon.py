@@ -108,15 +108,15 @@ class Daemon:
             await self.read_schedule()
             await self.plan()
 
-    async def deliver(self) -> None:
-        await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
+    async def deliver(self) -> int:
+        return await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
 
-    async def look(self) -> None:
+    async def look(self) -> int:
         application = self.application
-        await reconcile_due(application.outbox, application.adapters, READS_AT_ONCE, self.stopping.is_set)
+        return await reconcile_due(application.outbox, application.adapters, READS_AT_ONCE, self.stopping.is_set)
 
-    async def retract(self) -> None:
-        await retract_due(self.application.outbox, self.application.adapters, REMOVALS_AT_ONCE)
+    async def retract(self) -> int:
+        return await retract_due(self.application.outbox, self.application.adapters, REMOVALS_AT_ONCE)
 
     async def watch(self) -> None:
         if self.application.world.is_clock_confirmed():
@@ -376,7 +376,7 @@ async def _follow_clock(scheduler: AsyncIOScheduler) -> None:
                 job.modify(next_run_time=now)
 
 
-async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
+async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> None:
     """Run one verb; what goes wrong is logged, and tried again at the next beat."""
     task = asyncio.create_task(_safely(daemon, verb))
     daemon.beats.add(task)
@@ -385,7 +385,7 @@ async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
         await task
 
 
-async def _safely(daemon: Daemon, verb: Callable[[], Awaitable[None]]) -> None:
+async def _safely(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> None:
     """Run one verb; a failed one must not end the daemon, and people are alerted to one that fails every time."""
     await daemon.application.alarms.jobs.run(verb.__name__, verb(), event="beat_failed")
 
@@ -394,12 +394,11 @@ async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
     await daemon.plan()
     while not daemon.stopping.is_set():
-        await daemon.confirm_clock()
-        await daemon.sign()
-        await daemon.look()
-        await daemon.retract()
-        await daemon.keep()
-        await daemon.deliver()
+        for verb in (daemon.confirm_clock, daemon.sign, daemon.look, daemon.retract, daemon.keep, daemon.deliver):
+            with contextlib.suppress(
+                ExceptionGroup
+            ):  # single deliveries failed, which is logged: time ends their doubt
+                await verb()
         if await _is_settled(daemon):
             break
         with contextlib.suppress(TimeoutError):

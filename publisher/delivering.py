@@ -21,7 +21,8 @@ async def deliver_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], mos
     """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops. Returns how many.
 
     Calls that have begun are always waited for: only their own deadline ends them. One that could not be written down
-    stays announced, and becomes a doubt when its lease ends; the others are not concerned.
+    stays announced, and becomes a doubt when its lease ends; the others are not concerned. Raises ExceptionGroup
+    of the last failure once all else is done.
     """
 
     async def take(room: int) -> Sequence[Lease]:

@@ -23,7 +23,8 @@ async def reconcile_due(
 ) -> int:
     """Take the reads that are due, at most `most` at once, and write down what they show, until none is or it stops.
 
-    One that cannot be written down is not taken again before the next time. Returns how many were taken.
+    One that cannot be written down is not taken again before the next time. Returns how many were taken. Raises
+    ExceptionGroup of the last failure once all else is done.
     """
     in_hand: set[DeliveryId] = set()
 

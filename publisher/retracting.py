@@ -15,7 +15,10 @@ from publisher.working import all_of
 
 
 async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], most: int) -> int:
-    """Go on with the retractions whose time has come. Returns how many."""
+    """Go on with the retractions whose time has come. Returns how many.
+
+    Raises ExceptionGroup of the last failure once all have ended.
+    """
     doubts = await outbox.doubts([State.RETRACTING], most)
     removals = (_retract(doubt, outbox, adapters[doubt.delivery.account]) for doubt in doubts)
     return await all_of(removals, "retraction_failed")

@@ -27,10 +27,11 @@ REFRESH_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streak:
-    """How often a job has failed in a row, and since when."""
+    """How often a job has failed in a row, since when, and when last."""
 
     failures: int
     since: datetime
+    last: datetime
 
 
 class Jobs:
@@ -43,23 +44,24 @@ class Jobs:
         """Subjects of the alerts that stand."""
         self._refresh_at = float("-inf")
 
-    async def run(self, job: str, work: Awaitable[None], *, event: str, account: AccountId | None = None) -> None:
+    async def run(self, job: str, work: Awaitable[int | None], *, event: str, account: AccountId | None = None) -> None:
         """Do a job once. Never raises: what goes wrong is logged as `event`, and an alert where that goes on.
 
-        A job of an account may be taken by any host, any other job is this host's own.
+        A job of an account may be taken by any host, any other job is this host's own. Work that returns 0 found
+        nothing to do, which shows only an hour after the last failure that the job works again.
         """
         named = {"job": job, **({"account": account} if account else {})}
         subject = subject_of_job(job, account or self.books.worker)
         try:
-            await work
+            done = await work
         except Exception as error:  # noqa: BLE001 # a failed job must not end the daemon; it comes again
-            if _is_outage(error):
+            if is_outage(error):
                 log.warning("database_away", **named)
                 return
             log.exception(event, **named, error=type(error).__name__)
             await self._note(self._fail(subject, {**named, "event": event}), named)
         else:
-            await self._note(self._work(subject), named)
+            await self._note(self._work(subject, is_idle=done == 0), named)
 
     async def _note(self, note: Awaitable[None], named: dict[str, str]) -> None:
         try:
@@ -69,8 +71,8 @@ class Jobs:
 
     async def _fail(self, subject: str, facts: dict[str, str]) -> None:
         now = self.books.world.now()
-        before = self._streaks.get(subject, Streak(failures=0, since=now))
-        streak = self._streaks[subject] = Streak(failures=before.failures + 1, since=before.since)
+        before = self._streaks.get(subject, Streak(failures=0, since=now, last=now))
+        streak = self._streaks[subject] = Streak(failures=before.failures + 1, since=before.since, last=now)
         goes_on = streak.failures > 1 and now - streak.since >= FAILING_ALERTED
         if (streak.failures < FAILURES_ALERTED and not goes_on) or subject in await self._read_standing():
             return
@@ -79,7 +81,10 @@ class Jobs:
         await self.books.database.write(lambda unit: tell(unit, now, "job_failing", subject, told))
         self._standing.add(subject)
 
-    async def _work(self, subject: str) -> None:
+    async def _work(self, subject: str, *, is_idle: bool) -> None:
+        streak = self._streaks.get(subject)
+        if is_idle and streak is not None and self.books.world.now() - streak.last < FAILING_ALERTED:
+            return
         self._streaks.pop(subject, None)
         if subject not in await self._read_standing():
             return
@@ -105,6 +110,8 @@ def subject_of_job(job: str, whose: str) -> str:
     return f"job:{job}:{whose}"
 
 
-def _is_outage(error: Exception) -> bool:
+def is_outage(error: BaseException) -> bool:
     """Whether the database could not be reached or written, of which people are alerted elsewhere."""
+    if isinstance(error, ExceptionGroup):
+        return all(map(is_outage, error.exceptions))
     return is_lost(error) or isinstance(error, CommitUnknownError) or trouble_of(error) is not None

@@ -1,18 +1,24 @@
 """A job that fails every time: people are alerted, once, until it works again."""
 
+import asyncio
 import os
 import signal
 import sqlite3
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 import publisher.daemon
-from publisher.daemon import Daemon, _beat, _prepare
+import publisher.delivering
+import publisher.reconciling
+import publisher.retracting
+from publisher.daemon import Daemon, _beat, _prepare, _run_once
 from publisher.domain.account import AccountId, LoginId
+from publisher.domain.delivery import State
 from publisher.domain.outcome import Ready
 from publisher.messages import Messages
 from publisher.planning import reload
@@ -275,3 +281,75 @@ async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, wo
     assert len(await board.alerts()) == 2
     await Handovers(desk.books).end(AccountId("a"), LoginId("one"), person("王"), is_shared=False)
     assert await board.alerts() == []
+
+
+@pytest.mark.parametrize(("verb", "inner"), [("deliver", "deliver"), ("look", "reconcile"), ("retract", "_retract")])
+async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_beat(
+    tmp_path, world, monkeypatch, verb, inner
+):
+    """I10: what a mistake does to each delivery is told like a beat that fails, though beats between find no work."""
+    module = {"deliver": publisher.delivering, "look": publisher.reconciling, "retract": publisher.retracting}[verb]
+    state = {"deliver": State.DUE, "look": State.UNKNOWN, "retract": State.RETRACTING}[verb]
+    left = []
+
+    async def take(*_facts, **_named):
+        taken, left[:] = tuple(left), []
+        return taken
+
+    async def stumble(*_facts):
+        raise KeyError("p")
+
+    async def work(*_facts):
+        pass
+
+    async with daemon_of(tmp_path, world) as daemon:
+        board, outbox = daemon.application.board, daemon.application.outbox
+        monkeypatch.setattr(outbox, "claim" if verb == "deliver" else "doubts", take)
+        found = SimpleNamespace(delivery=SimpleNamespace(id=1, account="a", state=state))
+        monkeypatch.setattr(module, inner, stumble)
+        for number in range(FAILURES_ALERTED):
+            assert await alerts(board) == [], number
+            left[:] = [found]
+            await _beat(daemon, getattr(daemon, verb))
+            await _beat(daemon, getattr(daemon, verb))
+        assert await alerts(board) == [("job_failing", verb, "3")]
+        monkeypatch.setattr(module, inner, work)
+        left[:] = [found]
+        await _beat(daemon, getattr(daemon, verb))
+        assert await alerts(board) == []
+
+
+async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, world, monkeypatch):
+    """I9: what fails for one delivery ends no `run --once`: what else is due goes out in the same round."""
+    delivered = []
+
+    async def look(*_facts):
+        raise ExceptionGroup("look_failed", [KeyError("p")])
+
+    async def deliver(*_facts):
+        delivered.append(True)
+        return 0
+
+    monkeypatch.setattr(publisher.daemon, "reconcile_due", look)
+    monkeypatch.setattr(publisher.daemon, "deliver_due", deliver)
+    async with daemon_of(tmp_path, world) as daemon:
+        async with asyncio.timeout(20):
+            await _run_once(daemon)
+        assert delivered == [True]
+
+
+async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(open_desk, world):
+    """I10: nothing to do proves nothing, but an alert does not stand for ever where nothing comes any more."""
+    desk = await open_desk(terms_of("a"))
+    jobs, board, plan = Jobs(desk.books), Board(desk.books), broken(3)
+
+    async def idle():
+        return 0
+
+    for _ in range(3):
+        await jobs.run("retract", plan(), event="beat_failed")
+    await jobs.run("retract", idle(), event="beat_failed")
+    assert await alerts(board) == [("job_failing", "retract", "3")]
+    world.pass_time(HOUR)
+    await jobs.run("retract", idle(), event="beat_failed")
+    assert await alerts(board) == []

@@ -1,10 +1,12 @@
 """Work that is taken up as there is room for it."""
 
 import asyncio
+import sqlite3
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from publisher.working import work_off
+from publisher.working import all_of, work_off
 
 
 async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
@@ -45,3 +47,30 @@ async def test_never_more_than_so_many_are_in_hand(portion):
 
     assert await work_off(take, work, 4, "failed", portion) == 12
     assert most == 4
+
+
+def busy():
+    """Give the error of a database that another program holds."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("BEGIN IMMEDIATE", {}, error)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_what_fails_is_raised_once_all_else_is_done(is_taken):
+    """One failure costs no other its work, and is raised in the end; an outage of the database hides no mistake."""
+    mistake, done = KeyError("p"), []
+    left = [None, mistake, busy(), None]
+
+    async def take(room):
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(error):
+        if error is not None:
+            raise error
+        done.append(True)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await (work_off(take, work, 1, "failed") if is_taken else all_of(map(work, left), "failed"))
+    assert (raised.value.exceptions, len(done)) == ((mistake,), 2)
