@@ -62,6 +62,10 @@ CLOCKS_APART = timedelta(seconds=10)
 """Hosts whose clocks differ more do not work together: each would end the other's leases, and doubts, too soon."""
 CLOCK_SECONDS = 1.0
 """How often the beats are compared with the clock."""
+WATCH_SECONDS = 60.0
+"""After so long without a change watching counts as working, and is begun again."""
+WATCH_PAUSE = 20.0
+"""Seconds from one beginning to the next at least, so that watching that fails at once does not fill the log."""
 UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 
 
@@ -203,12 +207,25 @@ class Daemon:
             await self._refuse(error)
 
     async def watch_file(self) -> None:
-        """Read the schedule again when its file has changed; where watching fails, the beat still reads it."""
-        folder = self.schedule_file.parent
-        async for changes in awatch(folder, recursive=False, stop_event=self.stopping, debounce=600):
-            if any(Path(path).name == self.schedule_file.name for _change, path in changes):
-                await _safely(self, self.read_schedule)
-                await _safely(self, self.plan)
+        """Read the schedule again when its file has changed, until it lies still for a while.
+
+        Where watching fails, the beat still reads it.
+        """
+        watching = awatch(
+            self.schedule_file.parent,
+            recursive=False,
+            stop_event=self.stopping,
+            debounce=600,
+            rust_timeout=int(WATCH_SECONDS * 1000),
+            yield_on_timeout=True,
+        )
+        async with contextlib.aclosing(watching) as rounds:
+            async for changes in rounds:
+                if not changes:
+                    return
+                if any(Path(path).name == self.schedule_file.name for _change, path in changes):
+                    await _safely(self, self.read_schedule)
+                    await _safely(self, self.plan)
 
     async def _put_in_force(self) -> None:
         text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
@@ -354,7 +371,7 @@ async def _run_on(daemon: Daemon) -> int:
         )
     scheduler.start()
     clock = asyncio.create_task(_follow_clock(scheduler))
-    watch = asyncio.create_task(_safely(daemon, daemon.watch_file))
+    watch = asyncio.create_task(_keep_watching(daemon))
     await daemon.stopping.wait()
     log.info("stopping")
     clock.cancel()
@@ -388,6 +405,16 @@ async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> No
 async def _safely(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> None:
     """Run one verb; a failed one must not end the daemon, and people are alerted to one that fails every time."""
     await daemon.application.alarms.jobs.run(verb.__name__, verb(), event="beat_failed")
+
+
+async def _keep_watching(daemon: Daemon) -> None:
+    """Watch the schedule's file until the daemon stops: whenever that has ended or failed, it is begun again."""
+    while not daemon.stopping.is_set():
+        again_at = asyncio.get_running_loop().time() + WATCH_PAUSE
+        await _safely(daemon, daemon.watch_file)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(again_at):
+                await daemon.stopping.wait()
 
 
 async def _run_once(daemon: Daemon) -> int:

@@ -67,9 +67,13 @@ class Checkups:
             terms.account.login: terms.account
             for key, terms in self.books.terms.items()
             if modes[key] is Mode.API  # where people post by hand, nobody need be able to sign in
-            and terms.account.login not in resting
         }
-        due = {login: account for login, account in speakers.items() if known.get(login, now) <= now}
+        self.jobs.retain(unit, "probe_account", [account.id for account in speakers.values()])
+        due = {
+            login: account
+            for login, account in speakers.items()
+            if login not in resting and known.get(login, now) <= now
+        }
         taken = list(due.items())[:limit]
         for login, _account in taken:
             if login in known:

@@ -1,6 +1,6 @@
 """Jobs that are repeated for ever: where one keeps failing, people are alerted, until it works again."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -95,6 +95,16 @@ class Jobs:
 
         await self.books.database.write(operation)
         self._standing.discard(subject)
+
+    def retain(self, unit: Unit, job: str, accounts: Collection[AccountId]) -> None:
+        """Close the alerts about a job of all but these accounts: nobody does it for the others any more."""
+        query = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
+        kept = {subject_of_job(job, account) for account in accounts}
+        for subject in unit.connection.scalars(query).all():
+            if subject.startswith(subject_of_job(job, "")) and subject not in kept:
+                clear_alerts(unit, subject, self.books.world.now())
+                self._streaks.pop(subject, None)
+                self._standing.discard(subject)
 
     async def _read_standing(self) -> set[str]:
         now = self.books.world.monotonic()

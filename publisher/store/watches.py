@@ -61,6 +61,7 @@ class Watches:
         known = {row.account: row.next_at for row in unit.connection.execute(select(WATCH))}
         modes = modes_in_force(self.books, unit.connection)
         resting = resting_logins(unit.connection, now)
+        self.jobs.retain(unit, "watch_account", [account for account, mode in modes.items() if mode is not Mode.OFF])
         speaking = (
             account
             for account, mode in modes.items()

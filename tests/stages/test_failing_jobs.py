@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
+from watchfiles import awatch
 
 import publisher.daemon
 import publisher.delivering
 import publisher.reconciling
 import publisher.retracting
-from publisher.daemon import Daemon, _beat, _prepare, _run_once
-from publisher.domain.account import AccountId, LoginId
+from publisher.daemon import Daemon, _beat, _keep_watching, _prepare, _run_once
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.outcome import Ready
 from publisher.messages import Messages
@@ -29,6 +30,7 @@ from publisher.store.checkups import PACE, Checkups
 from publisher.store.engine import OvertakenError
 from publisher.store.handovers import Handovers
 from publisher.store.jobs import FAILURES_ALERTED, Jobs
+from publisher.store.modes import Modes
 from publisher.store.watches import Watches
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import FakeAdapter
@@ -353,3 +355,51 @@ async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(ope
     world.pass_time(HOUR)
     await jobs.run("retract", idle(), event="beat_failed")
     assert await alerts(board) == []
+
+
+@pytest.mark.parametrize("job", ["watch", "probe"])
+async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
+    """I10: nobody watches or probes an account that is off; an alert about another account stands."""
+    desk = await open_desk(terms_of("a"), terms_of("b"))
+    board, watches, checkups = Board(desk.books), Watches(desk.books), Checkups(desk.books)
+    odd = Odd(now=world.now)
+
+    async def take_turn():
+        world.pass_time(PACE)
+        if job == "watch":
+            await watch_due(watches, {"a": odd, "b": odd}, 10)
+        else:
+            await probe_due(checkups, {"a": odd, "b": odd}, 10)
+
+    for _ in range(FAILURES_ALERTED):
+        await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
+    await Modes(desk.books).order(AccountId("a"), Mode.OFF, person("王"), "closed")
+    await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"b"}
+    await Modes(desk.books).order(AccountId("a"), None, person("王"), "open again")
+    for _ in range(FAILURES_ALERTED):
+        await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
+
+
+async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path, world, monkeypatch):
+    """I10: watching that fails again and again is an alert; once it works, the alert ends, and changes are noticed."""
+    told = []
+    async with daemon_of(tmp_path, world) as daemon:
+
+        async def watch(*paths, **options):
+            told.append(await alerts(daemon.application.board))
+            if len(told) <= FAILURES_ALERTED:
+                raise FileNotFoundError
+            if len(told) == FAILURES_ALERTED + 2:
+                daemon.stopping.set()
+            async for changes in awatch(*paths, **options):
+                yield changes
+
+        monkeypatch.setattr(publisher.daemon, "awatch", watch)
+        monkeypatch.setattr(publisher.daemon, "WATCH_PAUSE", 0.01)
+        monkeypatch.setattr(publisher.daemon, "WATCH_SECONDS", 0.1)
+        async with asyncio.timeout(20):
+            await _keep_watching(daemon)
+    assert told == [[], [], [], [("job_failing", "watch_file", "3")], []]
