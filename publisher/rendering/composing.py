@@ -1,5 +1,6 @@
 """From a post, an instant and an account to the exact words that account will say."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import jinja2
 from jinja2.exceptions import SecurityError
 from markupsafe import Markup
 
+from publisher.concealing import conceal
 from publisher.domain.account import Account, Platform, Traits
 from publisher.domain.errors import TemplateError
 from publisher.domain.post import Occurrence, Post
@@ -88,8 +90,8 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
     """Write what one account will say of one occurrence. Pure: the same arguments give the same bytes.
 
     `region` holds the facts of the account's region, `pictures` are the post's, in its order. Raises TemplateError
-    when the template fails, or when the text lacks its marker or the region's tip line; its problems name the post,
-    the account and the template's line.
+    when the template fails, or when the text lacks its marker or the region's tip line, or carries a secret; its
+    problems name the post, the account and the template's line.
     """
     task = _Task(
         post=post,
@@ -269,6 +271,7 @@ def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
     is_article, marker = task.traits.is_article, rendition.marker
     seen = visible_text(rendition.text) if is_article else "\n".join(rendition.all_floors)
     tip_line = task.region["tip_line"]
+    alts = [picture.alt for picture in rendition.pictures]
     problems = []
     if not _carries(seen, marker):
         problems.append(task.refuse("rendition_without_marker", limit=str(NEAR)))
@@ -280,7 +283,26 @@ def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
         problems.append(task.refuse("rendition_without_tip_line", tip_line=tip_line))
     if task.original and _carries(seen, task.original.marker):
         problems.append(task.refuse("rendition_with_foreign_marker", marker=task.original.marker.code))
+    if _tells_secret(rendition.title, *rendition.all_floors, rendition.summary, rendition.link or "", *alts):
+        problems.append(_secret_problem(task))
     return problems
+
+
+def _tells_secret(*texts: str) -> bool:
+    """Whether a log would strike out any part of these texts."""
+    return any(conceal(text) != text for text in texts)
+
+
+def _secret_problem(task: _Task) -> Problem:
+    """Refuse a text with a secret, at the key of the post that brings it, else at the template; it is not repeated."""
+    post = task.post
+    own = post.words.get(task.account.platform, "")
+    written = {"title": post.title, "body": post.body, f"text.{task.account.platform}": own}
+    written |= {f"data.{key}": json.dumps(value, ensure_ascii=False, default=str) for key, value in post.data.items()}
+    written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.illustrations)}
+    if key := next((key for key, text in written.items() if _tells_secret(text)), None):
+        return _problem(post, task.account, "rendition_secret", key=key)
+    return task.refuse("rendition_secret")
 
 
 def _carries(text: str, marker: Marker) -> bool:

@@ -1,5 +1,6 @@
 """Pictures are judged by their content, never by their names."""
 
+import errno
 import hashlib
 import warnings
 from io import BytesIO
@@ -11,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
+from publisher.file_access import open_unlinked
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 """No platform of ours takes a bigger picture."""
@@ -18,16 +20,19 @@ MAX_PIXELS: Final = 40_000_000
 _MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
 
 
-def read_picture(path: Path, alt: str) -> tuple[Picture, bytes]:
+def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[Picture, bytes]:
     """Read a picture file that every part of which can be shown.
 
-    Raises InputError when it is missing, is no PNG, JPEG or GIF, is cut short, or is over 5 MB or 40 million pixels.
+    No link is followed below the folder `below`, which is the picture's own where it is not given.
+
+    Raises InputError when it is missing or a link, is no PNG, JPEG or GIF, is cut short, or is over 5 MB or 40 million
+    pixels.
     """
     try:
-        with path.open("rb") as file:
+        with open_unlinked(path, below or path.parent) as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError:
-        raise _refusal(path, "picture_missing") from None
+    except OSError as error:
+        raise _refusal(path, "file_is_link" if error.errno == errno.ELOOP else "picture_missing") from None
     if len(data) > MAX_BYTES:
         raise _refusal(path, "picture_too_big", limit=f"{MAX_BYTES // 1024 // 1024}")
     media_type, width, height = _examine(path, data)

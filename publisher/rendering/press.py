@@ -8,7 +8,7 @@ from pathlib import Path
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.errors import InputError
-from publisher.domain.post import ONCE, Occurrence, OccurrenceKey, Post, PostId
+from publisher.domain.post import ONCE, Illustration, Occurrence, OccurrenceKey, Post, PostId
 from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Picture, Rendition, marker_for
 from publisher.rendering.body import body_text
@@ -103,7 +103,7 @@ class Press:
         problems: list[Problem] = []
         for number, item in enumerate(post.illustrations):
             try:
-                picture, data = read_picture(self.workspace / item.file, item.alt)
+                picture, data = self._read(item)
             except InputError as error:
                 facts = {"file": item.file, "key": f"images.{number}.file"}
                 named = (replace(each, place=None, facts={**each.facts, **facts}) for each in error.problems)
@@ -112,6 +112,10 @@ class Press:
             pictures.append(picture)
             media[picture.sha256] = (picture.media_type, data)
         return pictures, media, problems
+
+    def _read(self, item: Illustration) -> tuple[Picture, bytes]:
+        path = self.workspace / item.file
+        return read_picture(path, item.alt, below=self.workspace / Path(item.file).parts[0])
 
     def _cover(self, rendition: Rendition, media: Mapping[str, object]) -> Mapping[str, tuple[str, bytes]]:
         missing = [picture for picture in rendition.pictures if picture.sha256 not in media]

@@ -1,5 +1,6 @@
 """Templates are read, checked and compiled once, before anything is rendered with them."""
 
+import errno
 import json
 import re
 import tomllib
@@ -16,6 +17,7 @@ from publisher.domain.account import Platform
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
+from publisher.file_access import open_unlinked
 from publisher.rendering.pictures import read_picture
 from publisher.rendering.sandbox import FaultyPartError, Sandbox
 
@@ -193,16 +195,16 @@ def _gather(folders: Iterable[Path]) -> Mapping[str, Path]:
 
 
 def _may_be_file(path: Path) -> bool:
-    """Return False for folders and the like; what a folder's rights hide is told when it is read."""
+    """Return False for folders and the like; a link, and what a folder's rights hide, is told when it is read."""
     try:
-        return path.is_file()
+        return path.is_symlink() or path.is_file()
     except OSError:
         return True
 
 
 def _read(name: str, path: Path, faults: Faults) -> str | None:
     try:
-        with path.open("rb") as file:
+        with open_unlinked(path, _root(path)) as file:
             data = file.read(MAX_FILE + 1)
         if len(data) <= MAX_FILE:
             return data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -210,7 +212,8 @@ def _read(name: str, path: Path, faults: Faults) -> str | None:
     except UnicodeDecodeError as error:
         faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
     except OSError as error:
-        faults[name] = [_problem("template_unreadable", path, reason=error.strerror or "")]
+        code = "file_is_link" if error.errno == errno.ELOOP else "template_unreadable"
+        faults[name] = [_problem(code, path, file=path.name, reason=error.strerror or "")]
     return None
 
 
@@ -256,10 +259,15 @@ def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faul
 def _cover(name: str, alt: str, files: Mapping[str, Path], faults: Faults) -> tuple[Picture, bytes] | None:
     path = files.get(f"{name}/cover.png")
     try:
-        return read_picture(path, alt) if path else None
+        return read_picture(path, alt, below=_root(path)) if path else None
     except InputError as error:
         faults[f"{name}/cover.png"] = error.problems
     return None
+
+
+def _root(path: Path) -> Path:
+    """Give the folder of templates that a file belongs to: it may be reached by links, what it holds may not."""
+    return path.parent.parent
 
 
 def _problem(code: str, path: Path, line: int = 1, **facts: str) -> Problem:

@@ -1,5 +1,6 @@
 """The light half: what reads, checks and previews. It opens no database and no connection."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from publisher.domain.terms import Terms
 from publisher.rendering import load_templates, shipped_templates
 from publisher.rendering.press import Press
 from publisher.settings import Settings
+from publisher.vault import SecretError, Vault, read_secret
 from publisher.wiring.terms import judges_of, speaking
 
 
@@ -25,6 +27,7 @@ def build_studio(settings: Settings) -> Studio:
 
     Raises SettingsError with every Problem. A template with a fault is refused where it is needed.
     """
+    _know_secrets(settings)
     terms, adapters = judges_of(settings)
     press = Press(
         templates=load_templates([settings.workspace / "templates", shipped_templates()]),
@@ -35,3 +38,11 @@ def build_studio(settings: Settings) -> Studio:
         regions=settings.regions,
     )
     return Studio(settings=settings, press=press, terms=terms)
+
+
+def _know_secrets(settings: Settings) -> None:
+    """Learn what the accounts' secrets are, so that no text with one is let through; those not to be had are let be."""
+    vault = Vault(folder=settings.workspace / "var")
+    for name in {account.secret for account in settings.accounts.values()}:
+        with contextlib.suppress(SecretError, OSError):
+            read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)

@@ -189,3 +189,30 @@ def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
 def test_preview_of_what_is_not_there(run, workspace, arguments, code):
     """An unknown post or account exits 4."""
     assert run("-C", workspace, "preview", *arguments).code == code
+
+
+def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, workspace):
+    """I19: a part that is a link to a secret is named with its place, and none of its target is shown or previewed."""
+    secret = workspace.parent / "weibo-beijing"
+    secret.write_text('{"app_secret": "canary-of-a-linked-secret"}', "utf-8")
+    part = workspace / "templates" / "_shared" / "part.txt"
+    part.parent.mkdir()
+    part.symlink_to(secret)
+    page = workspace / "templates" / "warning" / "weibo.txt"
+    page.parent.mkdir()
+    page.write_text("{{ marker }} {{ region.tip_line }} {% include '_shared/part.txt' %}", "utf-8")
+    write_schedule(workspace, warning("one"))
+    found = run("-C", workspace, "check", "--json")
+    assert found.code == 1
+    assert {"file_is_link", "template_part_faulty"} <= {problem["code"] for problem in found.json["problems"]}
+    assert "canary-of" not in found.out + found.err + run("-C", workspace, "preview", "one").out
+
+
+def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkeypatch):
+    """I19: a pasted secret of the workspace is found by check already, at the key that has it, and is not repeated."""
+    monkeypatch.setenv("PUBLISHER_SECRET_WEIBO_BEIJING", '{"app_secret": "canary-of-a-pasted-secret"}')
+    write_schedule(workspace, warning("one").replace("正规退款", "canary-of-a-pasted-secret 正规退款"))
+    found = run("-C", workspace, "check", "--json")
+    (problem,) = [each for each in found.json["problems"] if each["code"] == "rendition_secret"]
+    assert problem["path"] == "post[0].data.summary"
+    assert "canary-of" not in found.out

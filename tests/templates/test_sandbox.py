@@ -12,6 +12,7 @@ from jinja2 import UndefinedError
 from publisher import messages, rendering
 from publisher.domain.errors import TemplateError
 from publisher.rendering import load_templates
+from publisher.rendering import templates as reading
 from publisher.rendering.sandbox import Budget, EndlessError, _Missing
 from tests.templates.scene import post_of, render_for
 
@@ -368,9 +369,9 @@ def test_f74_a_file_that_is_hidden_by_its_folders_rights_is_a_fault(written, tmp
 
     shown = Path.is_file
     monkeypatch.setattr(Path, "is_file", lambda path: refuse(path) if path.parent.name == "own" else shown(path))
-    opened = Path.open
+    opened = reading.open_unlinked
     monkeypatch.setattr(
-        Path, "open", lambda path, *how, **facts: (refuse if path.parent.name == "own" else opened)(path, *how, **facts)
+        reading, "open_unlinked", lambda path, below: (refuse if path.parent.name == "own" else opened)(path, below)
     )
     templates = load_templates([tmp_path])
     assert ([problem.code for problem in templates.problems], templates.names) == (
