@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from publisher.cli.process import harden_process
 from publisher.cli.program import program
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import explain, explain_usage
@@ -19,6 +20,7 @@ CANCELLED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
+    harden_process()
     sys.exit(answer(sys.argv[1:] if arguments is None else arguments))
 
 

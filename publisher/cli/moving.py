@@ -10,7 +10,7 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import database_trouble, has_books, settings_of
 from publisher.reviewing import person
-from publisher.settings import is_server
+from publisher.settings import has_password, is_server
 from publisher.store.engine import sqlite_file
 from publisher.store.moving import move
 from publisher.store.setup import occupy, prepare
@@ -24,6 +24,8 @@ from publisher.world import World
 def migrate_to(terminal: Terminal, url: str, by: str) -> int:
     if not is_server(url):
         raise WordedUsageError("not_postgres")
+    if has_password(url):
+        raise WordedUsageError("password_in_url")
     rows = asyncio.run(_migrate(terminal, url, by))
     terminal.say("moved_done", rows=rows)
     return 0

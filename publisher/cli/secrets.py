@@ -7,7 +7,7 @@ import click
 
 from publisher.cli.recording import record
 from publisher.cli.shape import OneOf, Said, WordedUsageError, command
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, unechoed_input
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.vault import Vault, parse_fields
 
@@ -42,10 +42,11 @@ def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> i
 
 
 def _ask(terminal: Terminal, name: str) -> Mapping[str, str]:
-    """Read the secret's JSON from standard input, where no other user of the machine sees it."""
-    if sys.stdin.isatty():
-        terminal.note("secret_wanted")
-    fields = parse_fields(sys.stdin.read(LONGEST))
+    """Read the secret's JSON from standard input, where no other user of the machine sees it, nor who looks on."""
+    with unechoed_input():
+        if sys.stdin.isatty():
+            terminal.note("secret_wanted")
+        fields = parse_fields(sys.stdin.read(LONGEST))
     if fields is None:
         raise FailedError("secret_not_json", name=name, places="stdin")
     return fields

@@ -8,7 +8,7 @@ import click
 
 from publisher.cli.recording import record
 from publisher.cli.shape import Said, command
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, unechoed_input
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.cli.workplace import settings_of
 from publisher.domain.account import AccountId
@@ -36,8 +36,9 @@ async def _login(terminal: Terminal, name: AccountId) -> None:
     if isinstance(session, Problem):
         raise FailedError(session.code, **session.facts)
     terminal.say("login_open", account=name, address=session.address)
-    terminal.note("login_paste")
-    answer = await asyncio.to_thread(sys.stdin.readline)
+    with unechoed_input():
+        terminal.note("login_paste")
+        answer = await asyncio.to_thread(sys.stdin.readline)
     if problem := await session.finish(answer.strip()):
         raise FailedError(problem.code, **problem.facts)
     terminal.say("login_done", account=name, days=_days_left(session))

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,25 @@ class Terminal:
     def can_draw(self) -> bool:
         """Whether progress may be drawn: somebody is watching standard error."""
         return sys.stderr.isatty()
+
+
+@contextmanager
+def unechoed_input() -> Iterator[None]:
+    """Let a terminal not show what is typed or pasted, as for a password; a pipe, or a system without it, stays."""
+    if not sys.stdin.isatty() or sys.platform == "win32":
+        yield
+        return
+    import termios  # noqa: PLC0415 # there is none on Windows
+
+    number = sys.stdin.fileno()
+    before = termios.tcgetattr(number)
+    hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(number, termios.TCSAFLUSH, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(number, termios.TCSAFLUSH, before)
+        click.echo(err=True)
 
 
 def shown_path(path: str | Path) -> str:

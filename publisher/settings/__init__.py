@@ -1,6 +1,6 @@
 """What the operator decides: publisher.toml, read once and frozen."""
 
-from publisher.settings.addresses import host_and_port, is_loopback, is_server
+from publisher.settings.addresses import has_password, host_and_port, is_loopback, is_server
 from publisher.settings.entries import settings_schema
 from publisher.settings.loading import FILE, load_settings, overlay, parse_settings
 from publisher.settings.model import Environment, LimitSettings, MailSettings, Settings
@@ -14,6 +14,7 @@ __all__ = [
     "LimitSettings",
     "MailSettings",
     "Settings",
+    "has_password",
     "host_and_port",
     "is_loopback",
     "is_server",

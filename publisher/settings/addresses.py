@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 MARKER_BLANK = "{marker}"
 """Where a safe link takes the marker."""
@@ -30,6 +30,16 @@ def database_of(url: str, workspace: Path) -> str | None:
 def is_server(url: str) -> bool:
     """Whether this is a PostgreSQL address, spelled so that nothing of its password is taken for host or port."""
     return url.startswith(_SERVERS) and _SERVER.fullmatch(url) is not None
+
+
+def has_password(url: str) -> bool:
+    """Whether a PostgreSQL address carries a password, before its host or among its parameters."""
+    found = _SERVER.fullmatch(url)
+    if found is None:
+        return False
+    _user, _colon, password = (found[1] or "").removesuffix("@").partition(":")
+    _path, _mark, query = (found[4] or "").partition("?")
+    return bool(password) or any(name == "password" for name, _value in parse_qsl(query))
 
 
 def is_safe_link(link: str) -> bool:
