@@ -43,6 +43,7 @@ from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
 from publisher.wiring.mailing import mail_of
 from publisher.wiring.mooring import mooring_of
+from publisher.wiring.permissions import refuse_loose_files
 from publisher.world import World
 
 AT_ONCE = 300
@@ -286,6 +287,7 @@ async def run(
     Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
     be unsafe, SettingsError where settings are wrong.
     """
+    refuse_loose_files(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
         application = await stack.enter_async_context(open_application(settings, world, sends=True))

@@ -27,6 +27,8 @@ from publisher.testing.builders import terms_of
 from publisher.testing.fakes import StillWorld
 from tests.faults import FaultReport
 
+os.umask(0o022)  # what tests write has the modes that most systems give
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     told = "run the tests that name a fault of docs/failure-model.md, and write docs/faults.md from what came of them"

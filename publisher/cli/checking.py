@@ -32,6 +32,7 @@ from publisher.schedule import (
 from publisher.settings import Settings, load_settings
 from publisher.store.glance import known_posts
 from publisher.tomlfile import TomlFile, read_toml
+from publisher.wiring.permissions import loose_files
 from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import hasty_waits, without_address
 
@@ -89,6 +90,7 @@ def inspect(terminal: Terminal, file: Path) -> Report:
     with report.collecting():
         toml = read_toml(file, SCHEDULE_LIMITS, ScheduleError)
     if settings is not None:
+        report.problems += loose_files(settings)
         with report.collecting():
             studio = build_studio(settings)
             report.problems += studio.press.templates.problems

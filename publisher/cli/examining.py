@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from publisher.cli.accounting import days_left, health_words
+from publisher.cli.checking import as_facts
 from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal
+from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, database_trouble, settings_of
 from publisher.domain.account import Account, Mode
@@ -23,6 +25,7 @@ from publisher.store.board import Pause
 from publisher.store.checkups import WARNINGS, Checkup
 from publisher.store.orders import Orders
 from publisher.wiring.application import open_application
+from publisher.wiring.permissions import loose_files
 from publisher.world import World
 
 PATIENCE = timedelta(seconds=30)
@@ -60,15 +63,21 @@ def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: 
     settings, found = asyncio.run(_examine(terminal, world))
     narrator = Narrator(messages=terminal.messages, timezone=settings.timezone)
     now = datetime.now(settings.timezone)
+    loose = loose_files(settings)
     is_clock_right, apart = world.is_clock_confirmed(), world.apart
     if as_json:
         seconds = apart.total_seconds() if apart is not None else None
         clock = {"confirmed": is_clock_right, "apart": seconds}
-        terminal.show({"logins": [_as_document(one, narrator, now) for one in found], "clock": clock})
+        files = [as_facts(problem, terminal.messages) for problem in loose]
+        logins = [_as_document(one, narrator, now) for one in found]
+        terminal.show({"logins": logins, "clock": clock, "files": files})
     else:
         _print(terminal, found, narrator, now)
         _print_clock(terminal, apart, is_right=is_clock_right)
-    return int(not (is_clock_right and all(one.is_well for one in found)))
+        if loose:
+            click.echo(told(loose, terminal.messages))
+    is_tight = not any(problem.is_error for problem in loose)
+    return int(not (is_tight and is_clock_right and all(one.is_well for one in found)))
 
 
 async def _confirm_clock(terminal: Terminal, by: str) -> None:

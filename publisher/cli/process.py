@@ -8,7 +8,8 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden_process() -> None:
-    """Leave no core file, which would hold every secret, and write down no keys of encrypted connections."""
+    """Write files for their owner alone, no core file, which would hold every secret, and no log of TLS keys."""
+    os.umask(0o077)
     os.environ.pop("SSLKEYLOGFILE", None)
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 # there is none on Windows

@@ -2,6 +2,6 @@
 
 from publisher.vault.errors import SecretError
 from publisher.vault.reading import hidden, parse_fields, place_outside, read_secret, variable_of
-from publisher.vault.store import Vault
+from publisher.vault.store import KEY_NAME, Vault
 
-__all__ = ["SecretError", "Vault", "hidden", "parse_fields", "place_outside", "read_secret", "variable_of"]
+__all__ = ["KEY_NAME", "SecretError", "Vault", "hidden", "parse_fields", "place_outside", "read_secret", "variable_of"]
