@@ -1,6 +1,10 @@
-"""`python -m publisher` is the command `publisher`."""
-
-from publisher.cli import main
+"""`python -m publisher` is the command `publisher`; like that one it imports nothing from the working directory."""
 
 if __name__ == "__main__":
+    import sys
+
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    from publisher.cli import main
+
     main()

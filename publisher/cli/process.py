@@ -10,6 +10,7 @@ _PR_SET_DUMPABLE = 4
 def harden_process() -> None:
     """Write files for their owner alone, no core file, which would hold every secret, and no log of TLS keys."""
     os.umask(0o077)
+    os.environ["PYTHONSAFEPATH"] = "1"  # no child imports from the working directory, which staff may write to
     os.environ.pop("SSLKEYLOGFILE", None)
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 # there is none on Windows

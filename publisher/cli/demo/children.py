@@ -10,6 +10,7 @@ from pathlib import Path
 
 from publisher.cli.trouble import FailedError
 
+PUBLISHER = (sys.executable, "-P", "-m", "publisher")
 DAEMON_GRACE = 30.0
 """Seconds in which a daemon ends its calls."""
 OTHER_GRACE = 5.0
@@ -19,7 +20,7 @@ START = 30.0
 
 async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
     """Start the simulator; give it, and its address. Raises FailedError when it does not start."""
-    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
+    command = [*PUBLISHER, "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -40,7 +41,7 @@ async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
 
 async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process:
     """Start the daemon of a workspace; it logs into `var/daemon.log`."""
-    command = [sys.executable, "-m", "publisher", "--lang", lang, "-C", str(workspace), "run"]
+    command = [*PUBLISHER, "--lang", lang, "-C", str(workspace), "run"]
     with _log(workspace).open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
