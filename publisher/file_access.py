@@ -20,11 +20,10 @@ def open_unlinked(path: Path, below: Path) -> BinaryIO:
     if any(below.joinpath(*steps[:depth]).is_symlink() for depth in range(1, len(steps) + 1)):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     number = _walk(below, steps) if os.open in os.supports_dir_fd else os.open(path, _FILE)
-    file = os.fdopen(number, "rb")
     if not stat.S_ISREG(os.fstat(number).st_mode):
-        file.close()
+        os.close(number)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
-    return file
+    return os.fdopen(number, "rb")
 
 
 def _walk(below: Path, steps: tuple[str, ...]) -> int:

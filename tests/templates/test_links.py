@@ -1,6 +1,8 @@
 """What lies outside the workspace is not published, whatever leads to it, and no secret is."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,18 @@ def test_i19_a_linked_picture_is_refused(tmp_path, linked):
     with pytest.raises(InputError) as caught:
         read_picture(path, "图", below=tmp_path / "media")
     assert [(each.code, each.facts["file"]) for each in caught.value.problems] == [("file_is_link", "refund.png")]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_f75_what_is_no_file_is_refused_at_once_and_holds_nothing(tmp_path, make):
+    """F75: a folder or a pipe called like a picture is no picture; nobody waits for it, and it is not left open."""
+    make(tmp_path / "a.png")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(InputError) as caught:
+            read_picture(tmp_path / "a.png", "图", below=tmp_path)
+        assert [each.code for each in caught.value.problems] == ["picture_missing"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
