@@ -1,64 +1,125 @@
-"""Pictures are judged by their content, never by their names."""
+"""Pictures are judged by their content, never by their names, and go out without what cameras and programs add."""
 
 import errno
 import hashlib
-import warnings
+import struct
+import zlib
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from publisher.domain.errors import InputError
-from publisher.domain.problem import Place, Problem
+from publisher.domain.problem import Place
 from publisher.domain.rendition import Picture
 from publisher.file_access import open_unlinked
+from publisher.rendering.picture_formats import Stripped, refusal, strip_metadata
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 """No platform of ours takes a bigger picture."""
-MAX_PIXELS: Final = 40_000_000
 _MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes upright what Exif's orientation says lies otherwise."""
+_OTHER_FILES: Final = (
+    ("PDF", (b"%pdf-",)),
+    ("ZIP", (b"pk\x01\x02", b"pk\x05\x06")),
+    ("RAR", (b"rar!\x1a\x07",)),
+    ("7z", (b"7z\xbc\xaf\x27\x1c",)),
+    ("HTML", (b"<html",)),
+    ("HTML", (b"<!doctype",)),
+    ("HTML", (b"<script",)),
+    ("HTML", (b"<iframe",)),
+    ("SVG", (b"<svg xmlns",)),
+    ("PHP", (b"<?php",)),
+)
+"""What a file of another type is known by, in lower case; all of one line's marks stand in it."""
 
 
 def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[Picture, bytes]:
-    """Read a picture file that every part of which can be shown.
+    """Read a picture file and clean it: the bytes returned are those to preview, hash, keep and send.
 
-    No link is followed below the folder `below`, which is the picture's own where it is not given.
-
-    Raises InputError when it is missing or a link, is no PNG, JPEG or GIF, is cut short, or is over 5 MB or 40 million
-    pixels.
+    No link is followed below the folder `below`, which is the picture's own where it is not given. Raises InputError
+    when the file is missing or a link, or cannot be used as clean_picture() says.
     """
     try:
-        with open_unlinked(path, below or path.parent) as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _refusal(path, "file_is_link" if error.errno == errno.ELOOP else "picture_missing") from None
+        cleaned = clean_picture(_read(path, below or path.parent))
+    except InputError as error:
+        place, facts = Place(file=str(path)), {"file": path.name}
+        problems = [replace(each, place=place, facts={**facts, **each.facts}) for each in error.problems]
+        raise InputError(problems) from None
+    picture = Picture(
+        sha256=hashlib.sha256(cleaned.data).hexdigest(),
+        media_type=_MEDIA_TYPES[cleaned.format],
+        size=len(cleaned.data),
+        width=cleaned.width,
+        height=cleaned.height,
+        alt=alt,
+    )
+    return picture, cleaned.data
+
+
+def clean_picture(data: bytes) -> Stripped:
+    """Return a picture upright, without metadata, all of which can be shown; encoded again only where it must be.
+
+    A cleaned picture comes back unchanged. Raises InputError, with a problem that has no place yet, for what is no PNG,
+    JPEG or GIF, is cut short or damaged, is animated, holds a file of another type, or is over a limit: 5 MB, and those
+    of strip_metadata().
+    """
     if len(data) > MAX_BYTES:
-        raise _refusal(path, "picture_too_big", limit=f"{MAX_BYTES // 1024 // 1024}")
-    media_type, width, height = _examine(path, data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    picture = Picture(sha256=sha256, media_type=media_type, size=len(data), width=width, height=height, alt=alt)
-    return picture, data
+        raise _too_big()
+    picture = strip_metadata(data)
+    if encoded := _decode(picture):
+        picture = strip_metadata(encoded)
+    if len(picture.data) > MAX_BYTES:
+        raise _too_big()
+    lowered = picture.data.lower()
+    for kind, marks in _OTHER_FILES:
+        if all(mark in lowered for mark in marks):
+            raise refusal("picture_holds_file", kind=kind)
+    return picture
 
 
-def _examine(path: Path, data: bytes) -> tuple[str, int, int]:
-    """Tell a picture's type, width and height, having decoded all of it."""
+def _read(path: Path, below: Path) -> bytes:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(data), formats=tuple(_MEDIA_TYPES)) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise _refusal(path, "picture_too_many_pixels", width=f"{width}", height=f"{height}")
-                image.load()
-                return _MEDIA_TYPES[str(image.format)], width, height
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise _refusal(path, "picture_too_many_pixels", width="?", height="?") from None
-    except UnidentifiedImageError:
-        raise _refusal(path, "picture_unknown_type") from None
-    except (OSError, SyntaxError, ValueError):
-        raise _refusal(path, "picture_broken") from None
+        with open_unlinked(path, below) as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise refusal("file_is_link" if error.errno == errno.ELOOP else "picture_missing") from None
 
 
-def _refusal(path: Path, code: str, **facts: str) -> InputError:
-    return InputError([Problem(code=code, place=Place(file=str(path)), facts={"file": path.name, **facts})])
+def _decode(picture: Stripped) -> bytes | None:
+    """Decode all of a picture; return it encoded again if it lies on its side or holds more than its pixels."""
+    try:
+        with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
+            image.load()
+            if picture.orientation not in _TURNS and not picture.is_padded:
+                return None
+            turn = _TURNS.get(picture.orientation)
+            return _encode(image, image.transpose(turn) if turn is not None else image, picture.format)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
+        raise refusal("picture_broken") from None
+
+
+def _encode(original: Image.Image, image: Image.Image, format_name: str) -> bytes:
+    """Encode an image as the original was: as finely, with its profile."""
+    options = {"icc_profile": original.info.get("icc_profile")}
+    if isinstance(original, JpegImageFile):
+        options |= {"qtables": original.quantization, "subsampling": get_sampling(original)}
+    buffer = BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+def _too_big() -> InputError:
+    return refusal("picture_too_big", limit=f"{MAX_BYTES // 1024 // 1024}")
