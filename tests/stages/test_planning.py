@@ -1,6 +1,7 @@
 """From the text of a schedule to filed deliveries, with the shipped templates and the real adapters' limits."""
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.outcome import Published, Receipt
 from publisher.domain.plan import Plan
-from publisher.domain.post import ONCE, Kind, PostId
+from publisher.domain.post import ONCE, Kind, PostId, occurrence_of
 from publisher.domain.rendition import Revision
 from publisher.planning import Planner, compare, correct, plan_ahead, reload, schedule_in_force, send_again, send_now
 from publisher.reviewing import Ruling, person, rule
@@ -335,6 +336,28 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
         await plan_ahead(replace(planner, days_ahead=3), schedule, await planner.registry.version())
     filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
     assert filed == {"daily": 4, "other": 6}
+
+
+async def test_i4_f75_a_picture_goes_out_as_it_was_proved_and_without_its_author(planner, tmp_path):
+    """The bytes in the parcel are those that the preview shows and hashes, cleaned once and for all."""
+    exif = Image.Exif()
+    exif[0x013B] = "canary"
+    picture = tmp_path / "media" / "p.jpg"
+    picture.parent.mkdir()
+    Image.new("RGB", (300, 200)).save(picture, exif=exif)
+    pictured = entry("p", extra='images = [{ file = "media/p.jpg", alt = "步骤" }]')
+    await reload(planner, pictured, "schedule.toml")
+    [post] = parse_schedule(pictured, desk=planner.desk).posts
+    proof = planner.press.prove(post, occurrence_of(post, ONCE, START), ["a"], {})
+    rounds, outbox = rooms(planner)
+    await rounds.ripen()
+    [parcel] = [await outbox.intend(lease) for lease in await outbox.claim(10) if lease.account == "a"]
+    [(_type, shown)] = proof.media.values()
+    assert parcel.images == (shown,)
+    assert b"canary" in picture.read_bytes()
+    assert b"canary" not in shown
+    assert [each.sha256 for each in parcel.rendition.pictures] == [hashlib.sha256(shown).hexdigest()]
+    assert parcel.rendition == proof.renditions[0]
 
 
 @pytest.mark.parametrize("gone_out", [(), ("a",), ("a", "b")])

@@ -33,8 +33,8 @@ def post(name, at='"asap"', extra=""):
     return POST.format(id=name, at=at, extra=extra)
 
 
-def png(shade):
-    """Make a small picture."""
+def png(shade, author=b""):
+    """Make a small picture, with its author's name where one is given."""
 
     def chunk(kind, data):
         body = kind + data
@@ -42,7 +42,8 @@ def png(shade):
 
     rows = b"".join(b"\x00" + bytes([shade, 20, 200] * 300) for _ in range(200))
     header = struct.pack(">IIBBBBB", 300, 200, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = chunk(b"IHDR", header) + (chunk(b"tEXt", b"Author\0" + author) if author else b"")
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def sha256(text):
@@ -61,9 +62,12 @@ def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
 
 
 def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
-    """Text, article and pictures that the platform received are those that the preview named, by hash."""
+    """Text, article and pictures that the platform received are those that the preview named, by hash.
+
+    F75: the picture arrives without its author's name.
+    """
     picture = png(90)
-    (workspace.folder / "media" / "warn.png").write_bytes(picture)
+    (workspace.folder / "media" / "warn.png").write_bytes(png(90, author=b"Zhang San"))
     images = 'images = [{ file = "media/warn.png", alt = "示意图" }]'
     workspace.write_schedule(post("plain") + post("pictured", extra=images))
     shown = {

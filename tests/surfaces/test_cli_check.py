@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.surfaces.posts import warning, write_schedule
 
@@ -106,6 +107,20 @@ def test_check_names_mistakes_of_every_sort_in_one_go(run, workspace):
         (26, "post[1].images[0].file", "picture_missing"),
         (34, "post[2].id", "double_id"),
     }
+
+
+def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run, workspace):
+    """An animated picture is a problem at the key that names it, with its reason and what to do in both languages."""
+    frames = [Image.new("L", (40, 40), 99)]
+    Image.new("L", (40, 40)).save(workspace / "media" / "moving.gif", save_all=True, append_images=frames)
+    images = 'images = [{ file = "media/moving.gif", alt = "图" }]\n[post.data]'
+    write_schedule(workspace, warning("one").replace("[post.data]", images))
+    [found] = run("-C", workspace, "check", "--json").json["problems"]
+    assert (found["path"], found["code"]) == ("post[0].images[0].file", "picture_animated")
+    line = (workspace / "schedule.toml").read_text("utf-8").splitlines()[found["line"] - 1]
+    assert "media/moving.gif" in line
+    for lang, words in (("zh_CN", "图片 media/moving.gif 是动图"), ("en", "picture media/moving.gif is animated")):
+        assert words in run("-C", workspace, "--lang", lang, "check").out
 
 
 def test_check_goes_on_behind_a_broken_template(run, workspace):
