@@ -249,12 +249,11 @@ class Callback:
 class Hint:
     """A platform's word that something has ended. It is never believed, only a reason to read now.
 
-    `number` names what has ended as tickets do; no two messages have the same `nonce`. `said` is a short word for why
-    it ended badly: it is noted as `said:NUMBER` for the adapter, which may put a refusal that it has read into words.
+    `number` names what has ended as tickets do. `said` is a short word for why it ended badly: it is noted as
+    `said:NUMBER` for the adapter, which may put a refusal that it has read into words.
     """
 
     number: str
-    nonce: str
     said: str = ""
 
 
@@ -265,6 +264,15 @@ class Callbacks(Protocol):
         """Whether the secret holds what is needed to know the platform's messages from others."""
         ...
 
+    def verify(
+        self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
+    ) -> str | Problem:
+        """Give the nonce of a signed, fresh request, which no two messages share; a Problem when it proves nothing.
+
+        It is asked before the body is read, so the query alone decides; signatures are compared in constant time.
+        """
+        ...
+
     def greet(self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime) -> str | Problem:
         """Give the answer that proves the address to be ours, when the platform asks for it."""
         ...
@@ -272,7 +280,7 @@ class Callbacks(Protocol):
     def read(
         self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime
     ) -> Hint | Problem | None:
-        """Read a message: a hint, None for what is of no concern, a Problem when it proves nothing."""
+        """Read a message, having verified it as a whole: a hint, None for what is of no concern, else a Problem."""
         ...
 
     def is_meant(self, hint: Hint, ticket: Ticket) -> bool:

@@ -41,8 +41,21 @@ class WeChatCallbacks:
     def is_expected(self, secret: Mapping[str, str]) -> bool:
         return bool(secret.get("callback_token"))
 
+    def verify(
+        self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
+    ) -> str | Problem:
+        """Check the signature over time and nonce, which WeChat sends in both modes."""
+        timestamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
+        signed = signature_of(secret["callback_token"], timestamp, nonce)
+        if not hmac.compare_digest(query.get("signature", "").encode(), signed.encode()):
+            return _problem("callback_unsigned", account)
+        at = int(timestamp) if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < LONGEST_WORD else 0
+        if abs(now.timestamp() - at) > FRESH.total_seconds():
+            return _problem("callback_stale", account)
+        return f"{timestamp}/{nonce}"
+
     def greet(self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime) -> str | Problem:
-        if problem := _unproved(account, callback, callback.query.get("signature", ""), _signed(secret, callback), now):
+        if isinstance(problem := self.verify(account, secret, callback.query, now), Problem):
             return problem
         echo = callback.query.get("echostr", "")
         return echo if 0 < len(echo) <= LONGEST_WORD else _problem("callback_unreadable", account)
@@ -50,25 +63,14 @@ class WeChatCallbacks:
     def read(
         self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime
     ) -> Hint | Problem | None:
+        if isinstance(problem := self.verify(account, secret, callback.query, now), Problem):
+            return problem
         words = read_xml(callback.body)
         if words is None:
             return _problem("callback_unreadable", account)
-        key = secret.get("encoding_aes_key")
-        if not key:
-            signed = _signed(secret, callback)
-            problem = _unproved(account, callback, callback.query.get("signature", ""), signed, now)
-            return problem or _hint(words, callback)
-        sealed = words.get("xml/Encrypt", "")
-        signed = _signed(secret, callback, sealed)
-        if problem := _unproved(account, callback, callback.query.get("msg_signature", ""), signed, now):
-            return problem
-        opened = open_seal(sealed, key)
-        if opened is None:
-            return _problem("callback_unreadable", account)
-        if not hmac.compare_digest(opened.app_id, account.identity.encode()):
-            return _problem("callback_of_another", account)
-        inner = read_xml(opened.text)
-        return _problem("callback_unreadable", account) if inner is None else _hint(inner, callback)
+        if not secret.get("encoding_aes_key"):
+            return _hint(words)
+        return _read_sealed(account, secret, callback.query, words.get("xml/Encrypt", ""))
 
     def is_meant(self, hint: Hint, ticket: Ticket) -> bool:
         work = read_ticket(ticket)
@@ -160,21 +162,23 @@ class _Reader:
         self._said = []
 
 
-def _signed(secret: Mapping[str, str], callback: Callback, *more: str) -> str:
-    query = callback.query
-    return signature_of(secret["callback_token"], query.get("timestamp", ""), query.get("nonce", ""), *more)
-
-
-def _unproved(account: Account, callback: Callback, given: str, expected: str, now: datetime) -> Problem | None:
-    """Tell why a message is not to be trusted, if it is not: not signed with our token, or not of this moment."""
-    if not hmac.compare_digest(given.encode(), expected.encode()):
+def _read_sealed(
+    account: Account, secret: Mapping[str, str], query: Mapping[str, str], sealed: str
+) -> Hint | Problem | None:
+    """Read what a seal holds, if the seal too is signed with our token, opens with our key, and names our account."""
+    signed = signature_of(secret["callback_token"], query.get("timestamp", ""), query.get("nonce", ""), sealed)
+    if not hmac.compare_digest(query.get("msg_signature", "").encode(), signed.encode()):
         return _problem("callback_unsigned", account)
-    timestamp = callback.query.get("timestamp", "")
-    at = int(timestamp) if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < LONGEST_WORD else 0
-    return None if abs(now.timestamp() - at) <= FRESH.total_seconds() else _problem("callback_stale", account)
+    opened = open_seal(sealed, secret["encoding_aes_key"])
+    if opened is None:
+        return _problem("callback_unreadable", account)
+    if not hmac.compare_digest(opened.app_id, account.identity.encode()):
+        return _problem("callback_of_another", account)
+    inner = read_xml(opened.text)
+    return _problem("callback_unreadable", account) if inner is None else _hint(inner)
 
 
-def _hint(words: Mapping[str, str], callback: Callback) -> Hint | None:
+def _hint(words: Mapping[str, str]) -> Hint | None:
     """Name what has ended; None for the many events that are not ours to hear."""
     said = ""
     match words.get("xml/Event"):
@@ -185,8 +189,7 @@ def _hint(words: Mapping[str, str], callback: Callback) -> Hint | None:
             number = MassId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None
-    nonce = f"{callback.query.get('timestamp', '')}/{callback.query.get('nonce', '')}"
-    return Hint(number=number[:LONGEST_WORD], nonce=nonce[:LONGEST_WORD], said=said) if number else None
+    return Hint(number=number[:LONGEST_WORD], said=said) if number else None
 
 
 def _problem(code: str, account: Account) -> Problem:

@@ -24,6 +24,9 @@ class Ear:
     callbacks: Callbacks
     secret: Mapping[str, str] = field(repr=False)
 
+    def verify(self, query: Mapping[str, str], now: datetime) -> str | Problem:
+        return self.callbacks.verify(self.account, self.secret, query, now)
+
     def greet(self, callback: Callback, now: datetime) -> str | Problem:
         return self.callbacks.greet(self.account, self.secret, callback, now)
 

@@ -51,7 +51,8 @@ def sealed(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
     query, inside = stamp(at), seal(text, key, app_id)
     signed = signature_of(token, *query.values(), inside)
     body = f"<xml><ToUserName>gh_x</ToUserName><Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
-    return Callback(query=query | {"encrypt_type": "aes", "msg_signature": signed}, body=body.encode())
+    query |= {"signature": signature_of(token, *query.values()), "encrypt_type": "aes", "msg_signature": signed}
+    return Callback(query=query, body=body.encode())
 
 
 def read(secret, message):
@@ -130,6 +131,23 @@ def test_a_message_must_be_signed_with_our_token():
     assert {code(read(PLAIN, message)) for message in forged} == {"callback_unsigned"}
 
 
+@pytest.mark.parametrize("secret", [PLAIN, SEALED], ids=["plain", "sealed"])
+def test_f90_no_body_is_parsed_before_the_query_is_verified(secret, monkeypatch):
+    """F90: in both modes a forged or stale query is refused without a look at the words under it."""
+    monkeypatch.setattr("adapters.wechat.callback.read_xml", None)
+    good = sealed(FINISHED)
+    forged = dataclasses.replace(good, query=good.query | {"signature": "0" * 40})
+    unsigned = dataclasses.replace(good, query={name: good.query[name] for name in good.query if name != "signature"})
+    assert code(read(secret, forged)) == code(read(secret, unsigned)) == "callback_unsigned"
+    assert code(read(secret, sealed(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
+
+
+def test_a_query_that_is_verified_gives_its_nonce():
+    """Time and nonce name a message, whatever is under its signature."""
+    first, second = (callbacks.verify(ACCOUNT, SEALED, sealed(body).query, NOW) for body in (FINISHED, SENT))
+    assert first == second == f"{int(NOW.timestamp())}/n0nce"
+
+
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_message_of_another_time_is_stale(minutes):
     """Rightly signed, but minutes off: it may have been kept for a replay."""
@@ -193,13 +211,13 @@ def test_a_hint_means_only_its_own_ticket():
     def ticket(name):
         return ticket_for(Work(name=name, delivery=DeliveryId(7), looks=2))
 
-    job, mass = Hint(number="2247500001", nonce="1"), Hint(number="mass-3147400001", nonce="2")
+    job, mass = Hint(number="2247500001"), Hint(number="mass-3147400001")
     assert callbacks.is_meant(job, ticket("2247500001"))
     assert callbacks.is_meant(mass, ticket("mass-3147400001-2455800001"))
     assert callbacks.is_meant(mass, ticket("mass-3147400001"))
     others = [ticket("2247500002"), ticket("mass-2247500001"), ticket("mass-3147400002-1"), Ticket(number="task")]
     assert not any(callbacks.is_meant(hint, other) for hint in (job, mass) for other in others)
-    assert not callbacks.is_meant(Hint(number="3147400001", nonce="3"), ticket("mass-3147400001"))
+    assert not callbacks.is_meant(Hint(number="3147400001"), ticket("mass-3147400001"))
 
 
 def test_without_a_token_nothing_is_expected():
