@@ -11,6 +11,7 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.workplace import database_trouble, settings_of, world_of
 from publisher.daemon import run as run_daemon
 from publisher.telemetry import set_up
+from publisher.web.descriptors import raise_descriptor_limit
 from publisher.web.listening import listening
 from publisher.wiring.application import Application
 
@@ -19,6 +20,7 @@ from publisher.wiring.application import Application
 @click.option("--once", is_flag=True, help="opt_once")
 def run(terminal: Terminal, *, once: bool) -> int:
     set_up()
+    raise_descriptor_limit()
     return asyncio.run(_run(terminal, once=once))
 
 

@@ -1,30 +1,29 @@
 """What platforms tell us: each account has a path, and what arrives there only lets us read sooner."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from datetime import datetime, timedelta
 
 from publisher.contract import Callback, Hint
 from publisher.domain.problem import Problem
 from publisher.telemetry import log
+from publisher.web.server import Answer, Request
+from publisher.web.sparse_log import SparseLog
 from publisher.wiring.listening import Ear
 
-PATH = "/callback/{platform}/{account}"
-LARGEST = 65_536
-"""In bytes; an event has one or two thousand."""
-SLOWEST = 3.0
-"""Seconds in which a body must have come: the platform itself wants its answer within five."""
 NONCES_KEPT = 10_000
 """So many messages are known again. An older one is stale by its own time."""
+HASTEN_INTERVAL = timedelta(seconds=10)
+"""One job is read sooner once in this time at most, whatever is said of it: the polls go on besides."""
 HEARD = "success"
 """What WeChat wants to hear."""
+REPEATED = (200, HEARD)
+"""To a message that was here before: a refusal would count as a failure, and bring it once more."""
+FORBIDDEN = (403, "")
+"""The one answer to all that proves nothing, so that it does not tell which accounts there are."""
+LOG_INTERVAL = 60.0
+"""In seconds, from one line about refused messages to the next."""
 
 FindEar = Callable[[str, str], Ear | None]
 Hasten = Callable[[Ear, Hint], Awaitable[int]]
@@ -33,17 +32,21 @@ Hasten = Callable[[Ear, Hint], Awaitable[int]]
 
 @dataclass(slots=True)
 class Seen:
-    """The messages that were acted upon, the newest so many of them."""
+    """When something of an account was acted upon: the newest so many."""
 
-    _nonces: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    _instants: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
 
-    def has(self, account: str, nonce: str) -> bool:
-        return (account, nonce) in self._nonces
+    def at(self, account: str, name: str) -> datetime | None:
+        return self._instants.get((account, name))
 
-    def add(self, account: str, nonce: str) -> None:
-        self._nonces[account, nonce] = None
-        while len(self._nonces) > NONCES_KEPT:
-            self._nonces.popitem(last=False)
+    def add(self, account: str, name: str, at: datetime) -> None:
+        self._instants[account, name] = at
+        self._instants.move_to_end((account, name))
+        while len(self._instants) > NONCES_KEPT:
+            self._instants.popitem(last=False)
+
+    def discard(self, account: str, name: str) -> None:
+        self._instants.pop((account, name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,59 +56,63 @@ class Listener:
     find_ear: FindEar
     hasten: Hasten
     now: Callable[[], datetime]
-    seen: Seen = field(default_factory=Seen)
+    nonces: Seen = field(default_factory=Seen)
+    jobs: Seen = field(default_factory=Seen)
+    refused: SparseLog = field(default_factory=lambda: SparseLog(LOG_INTERVAL))
 
-    async def answer(self, request: Request) -> Response:
-        platform, account = request.path_params["platform"], request.path_params["account"]
-        ear = self.find_ear(platform, account)
-        if ear is None:
-            return PlainTextResponse("", 404)
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; its body is read once, and only if its query is signed, fresh and new."""
+        ear = self._ear_at(request.path)
+        if ear is None or request.method not in {"GET", "POST"}:
+            self.refused.note("callback_refused", "unknown_address")
+            return FORBIDDEN
+        nonce = ear.verify(request.query, self.now())
+        if isinstance(nonce, Problem):
+            return self._refuse(ear, nonce)
         if request.method == "GET":
-            return self._greet(ear, request)
-        body = await _body(request)
-        return body if isinstance(body, Response) else await self._hear(ear, request, body)
-
-    def _greet(self, ear: Ear, request: Request) -> Response:
-        echo = ear.greet(Callback(query=dict(request.query_params)), self.now())
-        return _refusal(echo) if isinstance(echo, Problem) else PlainTextResponse(echo)
-
-    async def _hear(self, ear: Ear, request: Request, body: bytes) -> Response:
-        hint = ear.read(Callback(query=dict(request.query_params), body=body), self.now())
+            echo = ear.greet(Callback(query=request.query), self.now())
+            return self._refuse(ear, echo) if isinstance(echo, Problem) else (200, echo)
+        if self._is_repeated(ear, nonce):
+            return REPEATED
+        body = await request.body()
+        if self._is_repeated(ear, nonce):  # it came on two connections at once
+            return REPEATED
+        self.nonces.add(ear.account.id, nonce, self.now())
+        hint = ear.read(Callback(query=request.query, body=body), self.now())
         if isinstance(hint, Problem):
-            return _refusal(hint)
-        if hint is None:
-            return PlainTextResponse(HEARD)
-        account = ear.account.id
-        if self.seen.has(account, hint.nonce):
-            log.info("callback_replayed", account=account)
-            return PlainTextResponse(HEARD)  # a refusal would count as a failure, and bring it once more
-        hastened = await self.hasten(ear, hint)
-        self.seen.add(account, hint.nonce)
+            return self._refuse(ear, hint)
+        if hint is not None:
+            await self._hear(ear, nonce, hint)
+        return 200, HEARD
+
+    def _ear_at(self, path: str) -> Ear | None:
+        match path.split("/"):
+            case ["", "callback", platform, account]:
+                return self.find_ear(platform, account)
+        return None
+
+    def _is_repeated(self, ear: Ear, nonce: str) -> bool:
+        if self.nonces.at(ear.account.id, nonce) is None:
+            return False
+        self.refused.note("callback_replayed", "callback_replayed", account=ear.account.id)
+        return True
+
+    async def _hear(self, ear: Ear, nonce: str, hint: Hint) -> None:
+        """Let what a hint means be read now, unless it was a moment ago. What fails may be said once more."""
+        account, now = ear.account.id, self.now()
+        last = self.jobs.at(account, hint.number)
+        if last is not None and timedelta(0) <= now - last < HASTEN_INTERVAL:
+            self.refused.note("callback_too_soon", "callback_too_soon", account=account)
+            return
+        self.jobs.add(account, hint.number, now)
+        try:
+            hastened = await self.hasten(ear, hint)
+        except BaseException:
+            self.nonces.discard(account, nonce)
+            self.jobs.discard(account, hint.number)
+            raise
         log.info("callback_heard", account=account, number=hint.number, hastened=hastened)
-        return PlainTextResponse(HEARD)
 
-
-def create_app(listener: Listener) -> Starlette:
-    """Give the application; it has no other page than this."""
-    return Starlette(routes=[Route(PATH, listener.answer, methods=["GET", "POST"])])
-
-
-async def _body(request: Request) -> bytes | Response:
-    """Read a body that is small and comes soon."""
-    read = bytearray()
-    try:
-        async with asyncio.timeout(SLOWEST):
-            async for part in request.stream():
-                read += part
-                if len(read) > LARGEST:
-                    return PlainTextResponse("", 413)
-    except TimeoutError:
-        return PlainTextResponse("", 408)
-    except ClientDisconnect:
-        return PlainTextResponse("", 400)
-    return bytes(read)
-
-
-def _refusal(problem: Problem) -> Response:
-    log.warning("callback_refused", code=problem.code, **problem.facts)
-    return PlainTextResponse("", 403)
+    def _refuse(self, ear: Ear, problem: Problem) -> Answer:
+        self.refused.note("callback_refused", problem.code, account=ear.account.id)
+        return FORBIDDEN

@@ -1,7 +1,11 @@
 """The address that platforms call: what it answers, and that it never does more than let us read sooner."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -20,7 +24,9 @@ from publisher.store.notes import LoginNotes
 from publisher.store.rows import AUDIT
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
-from publisher.web.callbacks import LARGEST, Listener, Seen, create_app
+from publisher.web.callbacks import HASTEN_INTERVAL, Listener, Seen
+from publisher.web.listening import take_place
+from publisher.web.server import MAX_BODY_BYTES, Server
 from publisher.wiring.listening import Ear, ears_of
 from publisher.wiring.listening import hasten as hasten_by
 from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
@@ -52,12 +58,24 @@ class Hall:
         def find(platform, account):
             return ear if (platform, account) == ("wechat", "a") else None
 
-        app = create_app(Listener(find_ear=find, hasten=hasten, now=world.now))
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ear")
+        self.place = take_place("127.0.0.1:0")
+        self.port = self.place.getsockname()[1]
+        self.listener = Listener(find_ear=find, hasten=hasten, now=world.now)
+        self.server = Server(place=self.place, handler=self.listener.answer)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}")
 
     async def push(self, message, **changes):
         body = changes.get("body", message.body)
         return await self.client.post(changes.get("path", PATH), params=dict(message.query), content=body)
+
+    async def begin(self, message, path=PATH):
+        """Send the head of a message alone, and give all that is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"POST {path}?{urlencode(message.query)} HTTP/1.1\r\nHost: ear.example\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.read()
+        writer.close()
+        return answer
 
     async def delivery(self):
         [found] = await Board(self.desk.books).deliveries()
@@ -70,22 +88,23 @@ class Hall:
 
 @pytest.fixture
 async def open_hall(open_desk, world):
-    halls = []
+    async with AsyncExitStack() as stack:
+        yield partial(make_hall, open_desk, world, stack)
 
-    async def opening(secret, name=JOB):
-        desk = await open_desk(terms_of("a"))
-        await file_posts(desk.registry, post_of("p", ["a"], START))
-        await desk.rounds.ripen()
-        [lease] = await desk.outbox.claim(1)
-        await desk.outbox.intend(lease)
-        ticket = ticket_for(Work(name=name, delivery=DeliveryId(1), looks=0))
-        await desk.outbox.settle(lease, Submitted(ticket=ticket, look_again_at=LATER))
-        halls.append(Hall(desk, world, secret))
-        return halls[-1]
 
-    yield opening
-    for hall in halls:
-        await hall.client.aclose()
+async def make_hall(open_desk, world, stack, secret, name=JOB):
+    desk = await open_desk(terms_of("a"))
+    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await desk.rounds.ripen()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.intend(lease)
+    ticket = ticket_for(Work(name=name, delivery=DeliveryId(1), looks=0))
+    await desk.outbox.settle(lease, Submitted(ticket=ticket, look_again_at=LATER))
+    hall = Hall(desk, world, secret)
+    await stack.enter_async_context(hall.server.serving())
+    stack.callback(hall.listener.refused.close)
+    await stack.enter_async_context(hall.client)
+    return hall
 
 
 @pytest.mark.parametrize(
@@ -119,11 +138,12 @@ async def test_what_has_ended_is_read_now(open_hall, secret, message, name):
         (SEALED, plain(FINISHED), {}, 403),
         (SEALED, sealed(FINISHED, app_id="wx0000000000000002"), {}, 403),
         (SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]), {}, 403),
-        (PLAIN, plain(FINISHED), {"body": b"x" * (LARGEST + 1)}, 413),
+        (PLAIN, plain(FINISHED), {"body": b"x" * (MAX_BODY_BYTES + 1)}, 413),
+        (PLAIN, plain(FINISHED), {"body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"}, 403),
         (PLAIN, plain(FINISHED), {"body": b"<xml>"}, 403),
-        (PLAIN, plain(FINISHED), {"path": "/callback/weibo/a"}, 404),
-        (PLAIN, plain(FINISHED), {"path": "/callback/wechat/b"}, 404),
-        (PLAIN, plain(FINISHED), {"path": "/"}, 404),
+        (PLAIN, plain(FINISHED), {"path": "/callback/weibo/a"}, 403),
+        (PLAIN, plain(FINISHED), {"path": "/callback/wechat/b"}, 403),
+        (PLAIN, plain(FINISHED), {"path": "/"}, 403),
         (PLAIN, plain(FINISHED.replace(JOB, "2247500002")), {}, 200),
         (PLAIN, plain("<xml><Event>subscribe</Event></xml>"), {}, 200),
     ],
@@ -144,14 +164,48 @@ async def test_why_it_failed_is_noted_for_the_read(open_hall):
     assert (await hall.delivery()).state is State.SUBMITTED
 
 
-async def test_a_message_counts_once(open_hall, world):
-    """The same message again hastens nothing more, and is not refused, lest it is sent again; another one is heard."""
+async def test_f90_a_repeated_message_has_one_read_at_most(open_hall):
+    """F90: again, it hastens nothing, its body is not even read, and it is not refused, lest it is sent once more."""
     hall = await open_hall(PLAIN)
-    assert (await hall.push(plain(FINISHED))).status_code == 200
-    again = await hall.push(plain(FINISHED))
-    assert (again.status_code, again.text) == (200, "success")
-    assert (await hall.push(plain(FINISHED, nonce="another"))).status_code == 200
+    answers = await asyncio.gather(*(hall.push(plain(FINISHED)) for _ in range(10)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, "success")}
+    assert hall.hastened == [(JOB, 1)]
+    assert (await hall.begin(plain(FINISHED))).endswith(b"success")
+    assert (await hall.push(plain(FINISHED), body=plain(SENT).body)).status_code == 200
+    assert hall.hastened == [(JOB, 1)]
+
+
+async def test_f90_one_job_is_hastened_once_in_ten_seconds(open_hall, world):
+    """F90: even messages that are rightly signed, each with a nonce of its own, do not make us read on and on."""
+    hall = await open_hall(PLAIN)
+    for nonce in "abc":
+        assert (await hall.push(plain(FINISHED, nonce=nonce))).status_code == 200
+    assert hall.hastened == [(JOB, 1)]
+    world.pass_time(HASTEN_INTERVAL)
+    assert (await hall.push(plain(FINISHED, nonce="d"))).status_code == 200
     assert hall.hastened == [(JOB, 1), (JOB, 1)]
+
+
+async def test_what_could_not_be_done_may_be_said_again(open_hall, monkeypatch):
+    """A message that met trouble of ours is answered with 500, and heard when it comes again."""
+    hall = await open_hall(PLAIN)
+    with monkeypatch.context() as broken:
+        broken.setattr(hall.desk.books.database, "write", None)
+        assert (await hall.push(plain(FINISHED))).status_code == 500
+    assert (await hall.push(plain(FINISHED))).status_code == 200
+    assert hall.hastened == [(JOB, 1)]
+
+
+async def test_f90_no_body_is_read_before_a_signature(open_hall):
+    """F90: what is forged, stale or for nobody is refused by its head, all in the same words, with no redirect."""
+    hall = await open_hall(SEALED)
+    forged, good = sealed(FINISHED, token="guessed"), sealed(FINISHED)
+    stale = sealed(FINISHED, at=START - timedelta(minutes=6))
+    answers = [await hall.begin(message) for message in (forged, stale)]
+    answers += [await hall.begin(good, path) for path in ("/callback/wechat/b", "/callback/weibo/a", f"{PATH}/", "/")]
+    assert len(set(answers)) == 1
+    assert answers[0].startswith(b"HTTP/1.1 403 ")
+    assert b"ear.example" not in answers[0]
 
 
 async def test_the_address_shakes_hands(open_hall):
@@ -161,7 +215,7 @@ async def test_the_address_shakes_hands(open_hall):
     answer = await hall.client.get(PATH, params=query | {"echostr": "8412"})
     assert (answer.status_code, answer.text) == (200, "8412")
     assert (await hall.client.get(PATH, params=query | {"echostr": "8412", "nonce": "x"})).status_code == 403
-    assert (await hall.client.delete(PATH)).status_code == 405
+    assert (await hall.client.delete(PATH)).status_code == 403
 
 
 def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
@@ -195,10 +249,28 @@ def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
     assert heard == {("wechat", "ours"), ("wechat", "by-hand")}
 
 
+def test_f90_a_secret_is_read_once_a_second(tmp_path):
+    """F90: forged messages do not keep us reading secrets; a token that was changed serves a second later."""
+    account = Account(id=AccountId("ours"), platform=Platform("wechat"), identity="ours", secret="ours")
+    settings = Settings(
+        workspace=tmp_path,
+        timezone=ZoneInfo("Asia/Shanghai"),
+        database="sqlite:///x",
+        accounts={account.id: account},
+        secrets_dir=tmp_path,
+    )
+    times = iter([0.0, 0.0, 0.9, 1.0, 1.0])
+    find = ears_of(settings, partial(next, times))
+    assert find("wechat", "ours") is None
+    (tmp_path / "ours").write_text(json.dumps(PLAIN))
+    assert find("wechat", "ours") is None
+    assert find("wechat", "ours").secret == PLAIN
+
+
 def test_only_so_many_messages_are_remembered(monkeypatch):
     """Memory stays bounded: the oldest is forgotten first, and would be stale by then."""
     monkeypatch.setattr("publisher.web.callbacks.NONCES_KEPT", 2)
     seen = Seen()
     for nonce in "abc":
-        seen.add("x", nonce)
-    assert [seen.has("x", nonce) for nonce in "abc"] == [False, True, True]
+        seen.add("x", nonce, START)
+    assert [seen.at("x", nonce) for nonce in "abc"] == [None, START, START]
