@@ -15,6 +15,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import parse_qsl, unquote
 
 import h11
@@ -187,15 +188,14 @@ class Server:
         """Serve until the block is left, then close all that is open."""
         self.place.setblocking(False)  # noqa: FBT003 # the socket's own signature
         accepting = asyncio.create_task(self._accept())
+        accepting.add_done_callback(_log_failure)
         try:
             yield
         finally:
             tasks = [accepting, *self.connections.values()]
             for task in tasks:
                 task.cancel()
-            for ended in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(ended, Exception):
-                    log.error("callbacks_failed", error=type(ended).__name__)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.refused.close()
             self.place.close()
 
@@ -230,11 +230,12 @@ class Server:
         stream.setblocking(False)  # noqa: FBT003 # the socket's own signature
         connection = _Connection(stream=stream, peer=peer, limits=self.limits)
         task = self.connections[connection] = asyncio.create_task(self._serve(connection))
-        task.add_done_callback(lambda _task: self._leave(connection))
+        task.add_done_callback(partial(self._leave, connection))
 
-    def _leave(self, connection: _Connection) -> None:
+    def _leave(self, connection: _Connection, task: asyncio.Task[None]) -> None:
         self.connections.pop(connection, None)
         connection.stream.close()
+        _log_failure(task)
 
     async def _serve(self, connection: _Connection) -> None:
         try:
@@ -254,6 +255,11 @@ class Server:
         except Exception as error:  # noqa: BLE001 # one request's trouble; the platform sends its message again
             log.exception("callback_failed", error=type(error).__name__)
             return 500, ""
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("callbacks_failed", error=type(error).__name__, exc_info=error)
 
 
 def _read_query(query: str) -> Mapping[str, str]:

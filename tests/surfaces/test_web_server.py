@@ -22,6 +22,8 @@ from publisher.web.server import (
 from publisher.web.sparse_log import SparseLog
 
 ENDLESS = 3600.0
+LONGEST = 20
+"""Seconds that a test may take: a broken promise often shows as an answer that never comes."""
 PATIENT = {"head": ENDLESS, "body": ENDLESS, "beat": 0.001, "read_pause": 0.001, "shortage_pause": 0.001}
 """Limits under which nothing is closed for being slow."""
 GET, POST = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /x HTTP/1.1\r\nHost: a\r\n"
@@ -72,7 +74,7 @@ async def house(handler=None, *, count_free=None, **limits):
         return 200, request.method
 
     more = {"count_free": count_free} if count_free else {}
-    async with AsyncExitStack() as stack:
+    async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
         made = House(stack, Limits(**{**PATIENT, **limits}), handler or welcome, **more)
         await stack.enter_async_context(made.server.serving())
         yield made
@@ -259,17 +261,21 @@ async def test_f90_sending_finds_descriptors_however_many_call():
     """F90: with few to have, the limit is raised as far as it goes, and half of them stay free of callers."""
     command = [sys.executable, "-c", CHILD]
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-    port = int(await child.stdout.readline())
-    callers = []
-    for number in range(120):
-        address = f"127.0.0.{1 + number // 25}"
-        callers.append(await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0)))
-    found = json.loads(await child.stdout.readline())
-    assert await child.wait() == 0
+    try:
+        async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
+            port = int(await child.stdout.readline())
+            for number in range(120):
+                address = f"127.0.0.{1 + number // 25}"
+                _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+                stack.callback(writer.close)
+            found = json.loads(await child.stdout.readline())
+            assert await child.wait() == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
     assert found["limit"] == 128
     assert 64 <= found["left"] < 64 + 16
-    for _, writer in callers:
-        writer.close()
 
 
 async def test_f90_a_line_a_minute_tells_how_many_were_refused(monkeypatch):
