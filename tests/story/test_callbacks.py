@@ -2,16 +2,27 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
+import os
+import resource
 import socket
+import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
-from publisher.web.listening import MOST_AT_ONCE
+from publisher.web.server import Limits
+from tests.adapters.test_wechat_callback import FINISHED, plain, sealed
+from tests.story.test_shortened_lists import ACCOUNTS, CREATES
+from tests.story.test_shortened_lists import POST as AT_AN_INSTANT
 
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 POST = """
@@ -30,6 +41,13 @@ body = "接到**退款**电话，请先挂断。"
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
 MODES = {"beijing-wechat": "plain", "shanghai-wechat": "aes"}
+PATIENCE = 5
+"""Seconds that WeChat waits for an answer."""
+FLOOD_SECONDS = 60
+SOFT_LIMIT = 1024
+"""Descriptors that systemd gives a service unless it is told otherwise; here with no way to raise them."""
+LATEST = 5
+"""Seconds after its instant by which a post must have left, whatever calls us."""
 FIRST_POLL = 12
 """Seconds to the first status read that no message hastens."""
 
@@ -57,7 +75,7 @@ def listens(address):
     try:
         urllib.request.urlopen(f"{address}/nobody", timeout=5)  # noqa: S310 # loopback
     except urllib.error.HTTPError as error:
-        return error.code == 404
+        return error.code == 403
     except OSError:
         return False
     return False
@@ -110,26 +128,105 @@ def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, ear,
     assert "callback_refused" in workspace.log()
 
 
+def port_of(ear):
+    return int(ear.rpartition(":")[2].partition("/")[0])
+
+
+def tell(ear, account, number):
+    """Send a signed message about a job that nobody waits for, as WeChat does; give the seconds until it was heard."""
+    words, now = FINISHED.replace("2247500001", str(number)), datetime.now(UTC)
+    message = {"plain": plain(words, at=now, nonce=str(number)), "aes": sealed(words, app_id=account, at=now)}
+    query, body = message[MODES[account]].query, message[MODES[account]].body
+    began = time.monotonic()
+    with contextlib.suppress(OSError):
+        answer = urllib.request.urlopen(f"{ear}/{account}?{urlencode(query)}", body, timeout=PATIENCE)  # noqa: S310 # loopback
+        if answer.read() == b"success":
+            return time.monotonic() - began
+    return None
+
+
 def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear, wait_until):
-    """F90: while more clients than are served at once say nothing more, posts go out; who comes next is turned away."""
+    """F90: while sixty clients send half a request and then nothing, posts go out, and what is signed is heard."""
     workspace.start()
     wait_until(lambda: listens(ear))
-    host, _, port = ear.removeprefix("http://").partition("/")[0].partition(":")
     with contextlib.ExitStack() as flood:
-        for _ in range(MOST_AT_ONCE + 10):
-            client = flood.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        for _ in range(60):
+            client = flood.enter_context(socket.create_connection(("127.0.0.1", port_of(ear)), timeout=5))
             client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
+        assert tell(ear, "beijing-wechat", 1) is not None
         workspace.write_schedule(POST.format(extra=""))
         wait_until(lambda: set(workspace.states().values()) in ({"submitted"}, {"published"}))
-        with pytest.raises(urllib.error.HTTPError, match="503"):
-            urllib.request.urlopen(f"{ear}/beijing-wechat", timeout=5)  # noqa: S310 # loopback
+    assert "connections_refused" in workspace.log()
+
+
+@contextlib.contextmanager
+def flood(port, silent, dripping, seconds):
+    """Run a flood beside this process; give a function that waits for its end, and tells what it saw."""
+    arguments = [Path(__file__).with_name("flooding.py"), *map(str, (port, silent, dripping, seconds))]
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            began = json.loads(process.stdout.readline())
+            yield lambda: began | json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def cpu_seconds(process):
+    """Give the processor time that a process has had."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, ear, wait_until):
+    """F90: for a minute, 2,000 silent and 200 dripping clients: what is signed is heard, a due post leaves in time."""
+    daemon = workspace.start()
     wait_until(lambda: listens(ear))
+    due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=40)
+    workspace.write_schedule(AT_AN_INSTANT.format(at=due_at, to=str(ACCOUNTS).replace("'", '"')))
+    wait_until(lambda: len(workspace.states()) == len(ACCOUNTS), 20)
+    quiet = [tell(ear, list(MODES)[number % 2], number) for number in range(1, 6)]
+    heard, descriptors, numbers = [], [], itertools.count(100)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (SOFT_LIMIT, SOFT_LIMIT))
+    before = cpu_seconds(daemon)
+    with flood(port_of(ear), 2000, 200, FLOOD_SECONDS) as end:
+        until = time.monotonic() + FLOOD_SECONDS - PATIENCE
+        while time.monotonic() < until:
+            number = next(numbers)
+            heard.append(tell(ear, list(MODES)[number % 2], number))
+            descriptors.append(len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())))
+            threading.Event().wait(0.5)
+        saw = end()
+    used = cpu_seconds(daemon) - before
+    calls = [item for item in workspace.simulator.get("/_sim/log") if item["kind"] == "recv"]
+    late = {
+        platform: [round(item["began"] - due_at.timestamp(), 2) for item in calls if item["endpoint"] == endpoint]
+        for platform, endpoint in CREATES.items()
+    }
+    lines = [line for line in workspace.log().splitlines() if '"connections_refused"' in line]
+    taken = sorted(seconds for seconds in heard if seconds is not None)
+    measured = {
+        **saw,
+        "messages": len(heard),
+        "heard": len(taken),
+        "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]} if taken else None,
+        "seconds_before_the_flood": max(filter(None, quiet), default=None),
+        "seconds_late": late,
+        "daemon_descriptors_at_most": max(descriptors),
+        "daemon_processor_share": round(used / FLOOD_SECONDS, 2),
+        "lines_about_refusals": len(lines),
+    }
+    sys.stdout.write(json.dumps(measured, indent=2) + "\n")
+    assert saw["connected_once"] == 2200
+    assert None not in heard
+    assert all(0 <= seconds[0] < LATEST for seconds in late.values())
+    assert max(descriptors) < Limits().connections + 100
+    assert len(lines) <= 1 + FLOOD_SECONDS // Limits().log_interval
+    assert daemon.poll() is None
 
 
 def test_a_place_that_is_taken_stops_nothing(workspace, simulator, ear, wait_until):
     """Publishing goes on where the address cannot be had; it is said, and outcomes are read without it."""
-    host, _, port = ear.removeprefix("http://").partition("/")[0].partition(":")
-    with socket.create_server((host, int(port))):
+    with socket.create_server(("127.0.0.1", port_of(ear))):
         workspace.write_schedule(POST.format(extra=""))
         workspace.start()
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 2, FIRST_POLL + 15)
