@@ -1,6 +1,6 @@
 """A small HTTP server whose cost has a bound, so that it may share the event loop of the sending.
 
-Anybody may connect to it. Whatever they do, in each second it accepts `batch` / `beat` connections at most, holds
+Anybody may connect to it. Whatever they do, in each second it accepts `rate` connections at most, holds
 `connections` of them for a few seconds each, reads each ten times a second, parses a head of forty lines, and reads a
 body only where the handler asks for it, which it does after a signature. These bounds protect the sending. A thread
 would not: threads share one interpreter lock, so a loop of its own would have to be bounded all the same.
@@ -44,11 +44,13 @@ class Limits:
     """What strangers may have of us. Times are in seconds."""
 
     connections: int = 256
-    per_peer: int = 32
-    batch: int = 8
+    per_peer: int = 64
+    rate: float = 1000.0
+    """Connections accepted in a second, also where the loop comes to it late."""
+    batch: int = 32
     """Connections accepted together; fewer than a peer may have, so that each is read before it may be closed."""
     beat: float = 0.01
-    """From one batch to the next."""
+    """From one batch to the next, at least."""
     head: float = 2.0
     """In which the whole head must have come, drip by drip or not."""
     body: float = 3.0
@@ -201,13 +203,16 @@ class Server:
 
     async def _accept(self) -> None:
         reserve = min(self.limits.reserve, descriptor_limit() // 2)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while True:
             await _readable(self.place)
             if self.count_free() < reserve + self.limits.batch:
                 self.refused.note("connections_refused", "descriptors_short")
                 await asyncio.sleep(self.limits.shortage_pause)
                 continue
-            for _ in range(self.limits.batch):
+            last, began = began, loop.time()
+            for _ in range(max(1, min(self.limits.batch, int((began - last) * self.limits.rate)))):
                 try:
                     stream, address = self.place.accept()
                 except OSError:  # nobody is there any more, or the system has no room

@@ -43,6 +43,8 @@ summary = "自称客服、要求转账的，是诈骗。退款原路退回，不
 MODES = {"beijing-wechat": "plain", "shanghai-wechat": "aes"}
 PATIENCE = 5
 """Seconds that WeChat waits for an answer."""
+TRIES = 3
+"""So often WeChat sends a message that is not answered."""
 FLOOD_SECONDS = 60
 SOFT_LIMIT = 1024
 """Descriptors that systemd gives a service unless it is told otherwise; here with no way to raise them."""
@@ -140,8 +142,8 @@ def tell(ear, account, number):
     began = time.monotonic()
     with contextlib.suppress(OSError):
         answer = urllib.request.urlopen(f"{ear}/{account}?{urlencode(query)}", body, timeout=PATIENCE)  # noqa: S310 # loopback
-        if answer.read() == b"success":
-            return time.monotonic() - began
+        seconds = time.monotonic() - began
+        return seconds if answer.read() == b"success" and seconds < PATIENCE else None
     return None
 
 
@@ -192,7 +194,8 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
         until = time.monotonic() + FLOOD_SECONDS - PATIENCE
         while time.monotonic() < until:
             number = next(numbers)
-            heard.append(tell(ear, list(MODES)[number % 2], number))
+            tries = (tell(ear, list(MODES)[number % 2], number) for _ in range(TRIES))
+            heard.append(next(((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None), None))
             descriptors.append(len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())))
             threading.Event().wait(0.5)
         saw = end()
@@ -203,11 +206,12 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
         for platform, endpoint in CREATES.items()
     }
     lines = [line for line in workspace.log().splitlines() if '"connections_refused"' in line]
-    taken = sorted(seconds for seconds in heard if seconds is not None)
+    taken = sorted(seconds for _, seconds in filter(None, heard))
     measured = {
         **saw,
         "messages": len(heard),
         "heard": len(taken),
+        "heard_at_the_first_try": sum(found is not None and found[0] == 1 for found in heard),
         "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]} if taken else None,
         "seconds_before_the_flood": max(filter(None, quiet), default=None),
         "seconds_late": late,
