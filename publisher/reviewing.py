@@ -5,10 +5,12 @@ from enum import StrEnum
 from publisher.domain.delivery import ASKING, Delivery, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor, Role, Ruled
+from publisher.domain.names import is_same_name
 from publisher.domain.outcome import Receipt
 from publisher.domain.task import task_of
 from publisher.store.outbox import Outbox
 from publisher.store.tasks import Tasks
+from publisher.system_user import system_user
 
 
 class Ruling(StrEnum):
@@ -24,8 +26,8 @@ _TO = {Ruling.NOT_LIVE: State.FAILED, Ruling.RESEND: State.DUE, Ruling.CANCEL: S
 
 
 def person(name: str) -> Actor:
-    """Name a person as the one who acts."""
-    return Actor(role=Role.PERSON, name=name)
+    """Name a person as the one who acts, and the system user of this process, as the name is only claimed."""
+    return Actor(role=Role.PERSON, name=name, system=system_user())
 
 
 def can_be_ruled(delivery: Delivery) -> bool:
@@ -60,7 +62,7 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
         raise RefusedError("still_to_be_taken_down", state=delivery.state.value)
     if ruling is Ruling.LIVE and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
-    if second is not None and second == by:
+    if second is not None and is_same_name(second, by):
         raise RefusedError("same_person", by=by)
     if ruling is not Ruling.LIVE:
         ruled = Ruled(to=_TO[ruling], reason=reason)

@@ -11,7 +11,7 @@ import click
 from publisher.cli.handout import Handout, write_handout
 from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator, covering
-from publisher.cli.shape import OneOf, Said, WordedUsageError, command, json_option
+from publisher.cli.shape import OneOf, PersonName, WordedUsageError, command, json_option
 from publisher.cli.target import Target, TargetType, deliveries_of
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.workplace import books_of, has_books, settings_of
@@ -33,7 +33,7 @@ MINUTE = 60
 @click.argument("done", metavar="[done", type=OneOf("done"), required=False)
 @click.argument("target", metavar="POST@ACCOUNT", type=TargetType(wants_account=True), required=False)
 @click.argument("url", metavar="URL]", required=False)
-@click.option("--by", "by", metavar="NAME", type=Said(), help="opt_by_done")
+@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_done")
 @json_option
 def assist(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, done: str | None, target: Target | None, url: str | None, by: str | None, *, as_json: bool

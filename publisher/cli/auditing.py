@@ -124,7 +124,7 @@ def _tell(terminal: Terminal, verification: Verification, zone: tzinfo | None, *
         terminal.show({"ok": verification.is_sound, **facts, **told})
         return
     for cut in verification.cuts:
-        terminal.say("audit_cut_announced", sequence=cut.sequence, until=cut.until, **_facts(cut, zone))
+        terminal.say("audit_cut_announced", sequence=cut.sequence, until=cut.until, **_shown(cut, zone))
     if verification.is_sound:
         terminal.say("audit_sound" if verification.agreed else "audit_sound_alone", **facts)
         return
@@ -138,7 +138,7 @@ def _tell(terminal: Terminal, verification: Verification, zone: tzinfo | None, *
 
 def _words(terminal: Terminal, item: Break, zone: tzinfo | None) -> str:
     code = f"damage_{item.damage.value}{'_many' if item.until > item.sequence else ''}"
-    facts = _facts(item, zone)
+    facts = _shown(item, zone)
     words = terminal.words(code, sequence=item.sequence, until=item.until, other=item.other, **facts)
     about = "damage_behind" if item.damage in {Damage.MISSING, Damage.CUT} else "damage_about"
     return words + (terminal.words(about, **facts) if "event" in facts else "")
@@ -146,6 +146,12 @@ def _words(terminal: Terminal, item: Break, zone: tzinfo | None) -> str:
 
 def _facts(item: Break | Cut, zone: tzinfo | None) -> dict[str, str]:
     return {name: _time(fact, zone) if name == "at" else fact for name, fact in item.facts.items()}
+
+
+def _shown(item: Break | Cut, zone: tzinfo | None) -> dict[str, str]:
+    """Give the facts for a line of text: a name is only claimed, so the system user stands with it."""
+    facts = _facts(item, zone)
+    return {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
 
 
 def _time(told: str, zone: tzinfo | None) -> str:

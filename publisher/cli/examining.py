@@ -11,7 +11,7 @@ import click
 from publisher.cli.accounting import days_left, health_words
 from publisher.cli.checking import as_facts
 from publisher.cli.narrating import NOT_TOLD, Narrator
-from publisher.cli.shape import Said, WordedUsageError, command, json_option
+from publisher.cli.shape import PersonName, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
@@ -51,7 +51,7 @@ class Examination:
 
 @command("doctor")
 @click.option("--confirm-clock", is_flag=True, help="opt_confirm_clock")
-@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
+@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
 @json_option
 def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
     if confirm_clock is not (by is not None):

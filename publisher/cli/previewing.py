@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from publisher.cli.page import page_of
-from publisher.cli.shape import Said, WordedUsageError, command, json_option
+from publisher.cli.shape import PersonName, Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, shown_path
 from publisher.cli.trouble import told
 from publisher.domain.account import AccountId, Traits
@@ -51,7 +51,7 @@ class Preview:
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html")
 @click.option("--open", "opens", is_flag=True, help="opt_open")
 @click.option("--to", metavar="WXNAME", type=Said(), help="opt_preview_to")
-@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
+@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,

@@ -1,7 +1,6 @@
 """The audit entry of an act that happens outside the database, such as keeping a secret."""
 
 import asyncio
-import getpass
 
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
@@ -10,6 +9,7 @@ from publisher.domain.errors import InputError, RefusedError
 from publisher.reviewing import person
 from publisher.settings import FILE
 from publisher.store.orders import Orders
+from publisher.system_user import system_user
 
 
 def record(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:
@@ -18,7 +18,7 @@ def record(terminal: Terminal, event: str, subject: str, by: str | None) -> bool
     Without a name it is that of the system's user. Returns False, and says so, where it could not be written.
     """
     try:
-        asyncio.run(_record(terminal, event, subject, by or getpass.getuser()))
+        asyncio.run(_record(terminal, event, subject, by or _system_name()))
     except (InputError, FailedError, RefusedError):
         terminal.note("audit_not_written")
         return False
@@ -32,3 +32,8 @@ async def _record(terminal: Terminal, event: str, subject: str, by: str) -> None
     if has_books(settings):
         async with books_of(settings) as books:
             await Orders(books).record(event, subject, person(by), {})
+
+
+def _system_name() -> str:
+    user = system_user()
+    return user.user or f"uid {user.uid}"

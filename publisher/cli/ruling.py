@@ -7,7 +7,7 @@ import click
 
 from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator, covering
-from publisher.cli.shape import OneOf, Said, WordedUsageError, by_option, command, reason_option
+from publisher.cli.shape import OneOf, PersonName, WordedUsageError, by_option, command, reason_option
 from publisher.cli.target import Target, TargetType, deliveries_of
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
@@ -35,7 +35,7 @@ ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 @click.argument("url", metavar="[URL]", required=False)
 @by_option
 @reason_option
-@click.option("--second", metavar="NAME", type=Said(), help="opt_second")
+@click.option("--second", metavar="NAME", type=PersonName(), help="opt_second")
 def rule(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, target: Target, ruling: str, url: str | None, *, by: str, reason: str, second: str | None
 ) -> int:

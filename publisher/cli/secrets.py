@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 
 from publisher.cli.recording import record
-from publisher.cli.shape import OneOf, Said, WordedUsageError, command
+from publisher.cli.shape import OneOf, PersonName, Said, WordedUsageError, command
 from publisher.cli.terminal import Terminal, unechoed_input
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.vault import Vault, parse_fields
@@ -18,7 +18,7 @@ EVENTS = {"set": "SecretStored", "remove": "SecretRemoved", "rotate": "SecretsRe
 @command("secret")
 @click.argument("deed", metavar="set|list|rotate|remove", type=OneOf("set", "list", "rotate", "remove"))
 @click.argument("name", metavar="[NAME]", required=False, type=Said())
-@click.option("--by", "by", metavar="NAME", type=Said(), help="opt_by_keeper")
+@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_keeper")
 def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> int:
     vault = Vault(folder=terminal.workspace / "var")
     if deed in {"set", "remove"} and name is None:

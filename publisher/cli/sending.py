@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from publisher.cli.looking import is_running
-from publisher.cli.shape import Number, Said, WordedUsageError, by_option, command
+from publisher.cli.shape import Number, PersonName, Said, WordedUsageError, by_option, command
 from publisher.cli.terminal import Terminal
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import schedule_file, settings_of
@@ -135,7 +135,7 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
 
 @command("reload")
 @click.option("--accept", metavar="N", type=Number(1, MOST_REMOVED), help="opt_accept")
-@click.option("--by", metavar="NAME", type=Said(), help="opt_by")
+@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
 def reload(terminal: Terminal, accept: int | None, by: str | None) -> int:
     if accept is not None and by is None:
         raise WordedUsageError("accept_wants_by")

@@ -12,6 +12,7 @@ import click
 
 from publisher.cli.terminal import Terminal
 from publisher.cli.widths import Columns
+from publisher.domain.names import unseen_in
 from publisher.messages import LANGS, Messages
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -173,6 +174,18 @@ class Said(Kind):
         raise WordedUsageError("nothing_said", ctx, param=called(param))
 
 
+class PersonName(Said):
+    """The name of a person, in which everything can be seen."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        if (found := unseen_in(str(value).strip(" "))) is not None:
+            place, letter = found
+            raise WordedUsageError(
+                "name_unseen", ctx, param=called(param), place=place, character=f"U+{ord(letter):04X}"
+            )
+        return super().convert(value, param, ctx)
+
+
 class HostPort(Kind):
     """An address to listen on, as `host:port`; port 0 takes a free one."""
 
@@ -223,7 +236,7 @@ def command(name: str) -> Callable[[Callable[..., Any]], WordedCommand]:
 
 def by_option(function: C) -> C:
     """Ask who gives the order."""
-    return click.option("--by", "by", metavar="NAME", required=True, type=Said(), help="opt_by")(function)
+    return click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")(function)
 
 
 def reason_option(function: C) -> C:

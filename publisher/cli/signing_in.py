@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from publisher.cli.recording import record
-from publisher.cli.shape import Said, command
+from publisher.cli.shape import PersonName, Said, command
 from publisher.cli.terminal import Terminal, unechoed_input
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.cli.workplace import settings_of
@@ -21,7 +21,7 @@ from publisher.world import World
 
 @command("login")
 @click.argument("account", metavar="ACCOUNT", type=Said())
-@click.option("--by", "by", metavar="NAME", type=Said(), help="opt_by_keeper")
+@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_keeper")
 def login(terminal: Terminal, account: str, by: str | None) -> int:
     asyncio.run(_login(terminal, AccountId(account)))
     is_recorded = record(terminal, "SignedIn", f"account:{account}", by)

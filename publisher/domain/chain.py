@@ -14,6 +14,8 @@ FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 """What an entry holds, in the order that is hashed; `at` in microseconds since 1970, UTC."""
 REACH = 1000
 """How far around its place an entry is looked for that does not fit there."""
+SYSTEM = "system"
+"""The key of an entry's detail under which stands who ran the command, as the operating system knows it."""
 RESTORED = "Restored"
 """The entry that announces that an older database was put in place."""
 MOST = 100
@@ -55,7 +57,8 @@ class Link:
     def facts(self) -> Mapping[str, str]:
         """Tell people which entry this is, as far as it can be believed."""
         named = dict(zip(FIELDS, self.fields, strict=False))
-        return {name: str(named.get(name, "?")) for name in ("at", "name", "event", "subject")}
+        told = {name: str(named.get(name, "?")) for name in ("at", "name", "event", "subject")}
+        return {**told, "system": spell_system(named.get("detail"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +326,17 @@ class Verification:
             return
         told = about.facts if isinstance(about, Link) else about or {}
         self.breaks.append(Break(damage=damage, sequence=sequence, until=until or sequence, other=other, facts=told))
+
+
+def spell_system(detail: object) -> str:
+    """Spell the system user that an entry's detail names; nothing where it names none."""
+    try:
+        system = json.loads(str(detail))[SYSTEM]
+        uids = (("uid", "uid", "user"), ("login uid", "login_uid", "login_user"))
+        told = [f"{word} {system[uid]} {system[user] or '?'}" for word, uid, user in uids if system[uid] is not None]
+        return ", ".join([*told, *([f"sudo {system['sudo_user']}"] if system["sudo_user"] else [])])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
 
 
 def cuts_of(detail: object) -> list[tuple[int, str]]:

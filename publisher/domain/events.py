@@ -19,11 +19,26 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemUser:
+    """Under which user of the operating system a command ran; None is what is not known or not so.
+
+    `login_uid` is the user who logged in, whatever `su` or `sudo` followed; `sudo_user` is the word of the environment.
+    """
+
+    uid: int
+    user: str | None
+    login_uid: int | None
+    login_user: str | None
+    sudo_user: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who brings an event: a stage under its own name, or a named person."""
+    """Who brings an event: a stage under its own name, or a named person with the system user of the command."""
 
     role: Role
     name: str
+    system: SystemUser | None = None
 
 
 PLANNER = Actor(role=Role.PLANNER, name="planner")

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import RowMapping, and_, bindparam, case, func, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
+from publisher.domain.chain import SYSTEM
 from publisher.domain.delivery import Delivery
 from publisher.domain.events import Actor
 from publisher.domain.outcome import Finding, Outcome, Published, Unknown
@@ -59,7 +61,8 @@ def entry(  # noqa: PLR0913 # an entry has that many parts
     after: str | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Give an audit entry as its columns."""
+    """Give an audit entry as its columns; the detail of a person's says under which system user it was ordered."""
+    system = {} if by.system is None else {SYSTEM: asdict(by.system)}
     return {
         "at": at,
         "role": by.role.value,
@@ -68,7 +71,7 @@ def entry(  # noqa: PLR0913 # an entry has that many parts
         "subject": subject,
         "before": before,
         "after": after,
-        "detail": json.dumps(detail or {}, ensure_ascii=False),
+        "detail": json.dumps({**(detail or {}), **system}, ensure_ascii=False),
     }
 
 

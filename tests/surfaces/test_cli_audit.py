@@ -3,12 +3,14 @@
 import asyncio
 import io
 import json
+import os
+import pwd
 import sqlite3
 from functools import partial
 
 import pytest
 
-from publisher import daemon
+from publisher import daemon, system_user
 from publisher.anchoring import anchor
 from publisher.domain.chain import hash_of
 from publisher.mailing import mail_head
@@ -221,3 +223,36 @@ def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
     assert found[5] == ("SecretStored", "赵")
     assert "app_secret" not in text
     assert run("-C", acted, "audit", "verify").code == 0
+
+
+@pytest.mark.parametrize("login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"])
+def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monkeypatch, login):
+    """A name is only claimed; user, login and sudo stand in every entry of the order, bound into the chain."""
+    kept = drill / "loginuid"
+    if login is not None:
+        kept.write_text(login, "ascii")
+    monkeypatch.setattr(system_user, "LOGIN", kept)
+    monkeypatch.setenv("SUDO_USER", "chen\x1b")
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    assert run("-C", drill, "withdraw", "refund", *BY).code == 0
+    file = drill / "audit.jsonl"
+    assert run("-C", drill, "audit", "export", file).code == 0
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]
+    name = pwd.getpwuid(os.getuid()).pw_name
+    expected = {"uid": os.getuid(), "user": name, "login_uid": None, "login_user": None, "sudo_user": ascii("chen\x1b")}
+    if login == "0":
+        expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
+    told = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
+    assert {event for event, role, _system in told if role == "person"} == {"SentNow", "Withdrawn"}
+    assert all(system == (expected if role == "person" else None) for _event, role, system in told)
+    assert run("audit", "verify", "--file", file).code == 0
+
+
+def test_a_changed_system_user_is_found_and_shown(run, acted):
+    """It is part of what is hashed; table and JSON show it beside the name."""
+    tamper(acted, "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5")
+    assert f"王 [uid 77{os.getuid()}" in run("-C", acted, "audit", "verify").out.replace("李", "王")
+    [found] = run("-C", acted, "audit", "verify", "--json").json["breaks"]
+    assert (found["damage"], found["sequence"]) == ("edited", 5)
+    assert found["system"].startswith(f"uid 77{os.getuid()}")

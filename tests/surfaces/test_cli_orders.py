@@ -171,6 +171,27 @@ def test_live_by_word_takes_two_people(run, sent, deliver):
     assert "由人确认" in run("-C", sent, "status").out
 
 
+@pytest.mark.parametrize("second", ["Zhang", "ZHANG", "ｚｈａｎｇ", "zhаng", "zh ang"])
+def test_another_spelling_is_no_second_person(run, sent, deliver, second):
+    """Case, width, spaces and look-alike letters make no second person of the first."""
+    deliver(CAPTCHA)
+    live = ("rule", "refund@beijing-weibo", "live", "https://weibo.com/1/b", "--reason", "试验")
+    told = run("-C", sent, *live, "--by", "zhang", "--second", second)
+    assert (told.code, "不能还是" in told.err) == (3, True)
+    assert state_of(run, sent) == "held"
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
+    """An invisible or control character is refused as wrong usage, with its place and its number."""
+    for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
+        told = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
+        assert (told.code, told.out) == (2, "")
+        assert number in told.err
+        assert letter not in told.err
+    assert run("-C", sent, "status", "--json").json["paused"] == []
+
+
 def test_live_by_one_person_is_looked_at(run, sent, deliver):
     """One person's word only makes publisher look."""
     deliver(CAPTCHA)
