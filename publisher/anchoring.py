@@ -3,20 +3,24 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from email import message_from_bytes
 from pathlib import Path
 
-from publisher.domain.chain import Anchor
-from publisher.domain.excerpt import read_anchor, spell_anchor
+from publisher.domain.chain import Anchor, IsOurs
+from publisher.domain.excerpt import read_anchor, signed_text, spell_anchor
 from publisher.store.audit import Audit
+from publisher.store.ledger import AUDIT_BROKEN
 from publisher.telemetry import log
+from publisher.vault import AuditKey, SecretError, bears_signature
 
 TAIL_BYTES = 64 * 1024
-"""How much of the end of a file is searched for its last whole anchor."""
+"""How much of the end of a file is compared with the audit each time."""
 LONGEST_LINE = 4096
 LONGEST_MAIL = 1024 * 1024
+UNSIGNED = "audit_key"
+"""Why an anchor was not written: the key that signs it is not to be had."""
 NOTICE = 85
 """Syslog's number for a notice of the security facility that ordinary users do not read."""
 
@@ -25,11 +29,13 @@ NOTICE = 85
 class Mooring:
     """Where anchors go: a file, and the system log's socket where the operator wants them there as well.
 
-    `logged` is what the system log has taken last, as it cannot be read back.
+    `key` gives the key that signs them, and raises SecretError; None leaves them unsigned. `logged` is what the system
+    log has taken last, as it cannot be read back.
     """
 
     file: Path
     syslog: Path | None = None
+    key: Callable[[], AuditKey | None] = lambda: None
     logged: Anchor | None = None
 
 
@@ -37,12 +43,18 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
     """Write the audit's head down outside if it has moved; trouble with that, or with the audit, is told."""
     head = await audit.head()
     try:
-        last = await asyncio.to_thread(last_anchor, mooring.file)
-        if last is not None and not await audit.agrees(last):  # told first: the next anchor may agree again
-            log.error("audit_broken", sequence=last.sequence)
-            await audit.tell("audit_broken", str(last.sequence))
+        key = await asyncio.to_thread(mooring.key)
+        recent = await asyncio.to_thread(recent_anchors, mooring.file)
+        against = await audit.against(recent, ours(key))
+        if against:  # told first: the next anchor agrees again
+            log.error("audit_broken", sequence=against[-1].sequence)
+            await audit.tell(AUDIT_BROKEN, str(against[-1].sequence))
         if head is not None:
-            await asyncio.to_thread(_write, mooring, head, last)
+            await asyncio.to_thread(write_head, mooring, head, key)
+    except SecretError as error:
+        log.error("audit_anchor_failed", error=error.code, number=None)
+        await audit.tell("audit_anchor_failed", UNSIGNED)
+        return
     except OSError as error:
         log.error("audit_anchor_failed", error=type(error).__name__, number=error.errno)
         await audit.tell("audit_anchor_failed", error.strerror or type(error).__name__)
@@ -50,14 +62,30 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
     await audit.calm("audit_anchor_failed")
 
 
+def ours(key: AuditKey | None, others: Collection[str] = ()) -> IsOurs:
+    """Give what knows the signatures of a key, and of others' public keys."""
+    publics = [*([key.public] if key else []), *others]
+    return lambda text, signature: bears_signature(text, signature, publics)
+
+
+def signed(head: Anchor, key: AuditKey | None) -> Anchor:
+    """Sign an anchor, where there is a key."""
+    return head if key is None else replace(head, signature=key.sign(signed_text(head)))
+
+
 def last_anchor(file: Path) -> Anchor | None:
     """Read the last whole anchor of a file; None where there is none. Raises OSError."""
+    return next(reversed(recent_anchors(file)), None)
+
+
+def recent_anchors(file: Path) -> Sequence[Anchor]:
+    """Read the anchors at the end of a file, oldest first. Raises OSError."""
     if not file.exists():
-        return None
+        return []
     with file.open("rb") as opened:
         opened.seek(max(0, file.stat().st_size - TAIL_BYTES))
         lines = opened.read().decode("utf-8", "replace").split("\n")
-    return next((found for line in reversed(lines) if (found := read_anchor(line))), None)
+    return [found for line in lines if (found := read_anchor(line))]
 
 
 def anchors_of(file: Path) -> Iterator[Anchor]:
@@ -85,14 +113,15 @@ def _words_of_mail(file: Path) -> Iterator[str]:
             yield from words.decode("utf-8", "replace").splitlines()
 
 
-def _write(mooring: Mooring, head: Anchor, last: Anchor | None) -> None:
-    """Tell each place of a head that it does not have yet. Raises OSError."""
-    if _has_moved(last, head):
-        _add(mooring.file, spell_anchor(head))
+def write_head(mooring: Mooring, head: Anchor, key: AuditKey | None) -> None:
+    """Tell each place of a head that it does not have yet, signed. Raises OSError."""
+    line = spell_anchor(signed(head, key))
+    if _has_moved(last_anchor(mooring.file), head):
+        _add(mooring.file, line)
     if mooring.syslog is not None and _has_moved(mooring.logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(1)
-            sender.sendto(f"<{NOTICE}>publisher: audit anchor {spell_anchor(head)}".encode(), str(mooring.syslog))
+            sender.sendto(f"<{NOTICE}>publisher: audit anchor {line}".encode(), str(mooring.syslog))
         mooring.logged = head
 
 

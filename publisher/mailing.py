@@ -21,6 +21,7 @@ from publisher.messages import LANGS, Messages
 from publisher.store.audit import Audit
 from publisher.store.mailing import MAIL, note_mailed, take_mail
 from publisher.telemetry import log
+from publisher.vault import SecretError
 
 DEADLINE = 20.0
 """Seconds for a whole mail, less than a stopping daemon gives to what it has in hand."""
@@ -41,7 +42,10 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """Where the head is mailed to, and by which server. `password` is read when needed; without a user none is."""
+    """Where the head is mailed to, and by which server. `password` is read when needed; without a user none is.
+
+    `sign` signs the anchor, and raises SecretError.
+    """
 
     to: str
     sender: str
@@ -51,6 +55,7 @@ class Mail:
     zone: tzinfo
     user: str | None = None
     password: Callable[[], str | None] = field(default=lambda: None, repr=False)
+    sign: Callable[[Anchor], Anchor] = lambda head: head
 
 
 async def mail_head(audit: Audit, mail: Mail | None, deadline: float = DEADLINE) -> None:
@@ -61,7 +66,13 @@ async def mail_head(audit: Audit, mail: Mail | None, deadline: float = DEADLINE)
     head = await take_mail(audit)
     if head is None:
         return
-    failure = await _send_within(mail, head, deadline)
+    try:
+        head = await asyncio.to_thread(mail.sign, head)
+    except SecretError as error:
+        log.error(FAILED, error=error.code, number=None)
+        failure: str | None = "audit_key"
+    else:
+        failure = await _send_within(mail, head, deadline)
     if failure is not None:
         await audit.tell(FAILED, failure, MAIL)
         return

@@ -2,27 +2,30 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta, tzinfo
-from itertools import chain
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import click
 
-from publisher.anchoring import anchors_of
-from publisher.cli.shape import Kind, OneOf, Said, WordedUsageError, command, json_option
+from publisher.anchoring import anchors_of, ours
+from publisher.cli.shape import Kind, OneOf, PersonName, Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, shown_path
-from publisher.cli.trouble import FAILED, FailedError
+from publisher.cli.trouble import FAILED, FailedError, explain
 from publisher.cli.workplace import books_of, has_books, settings_of
-from publisher.domain.chain import Anchor, Break, Cut, Damage, Verification
-from publisher.domain.excerpt import time_of, verify_excerpt
+from publisher.domain.chain import Accepted, Anchor, Break, Damage, Verification
+from publisher.domain.excerpt import signed_text, time_of, verify_excerpt
+from publisher.domain.loss import Acceptance, Loss
+from publisher.reviewing import person
 from publisher.settings import Settings
 from publisher.store.audit import Audit
 from publisher.store.journal import newest_intents
+from publisher.vault import SecretError, bears_signature, is_public_key
 from publisher.wiring.books import journal_path
-from publisher.wiring.mooring import mooring_of
+from publisher.wiring.mooring import audit_key_of, mooring_of
 
 STDOUT = "-"
 LONGEST_LINE = 2**20
@@ -43,114 +46,262 @@ class MomentType(Kind):
             raise WordedUsageError("not_a_time", ctx, value=value) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Anchors by what their signatures are worth: those to compare with, and those that cannot be ours."""
+
+    anchors: Sequence[Anchor]
+    forged: Sequence[Anchor]
+    unsigned: int
+
+    @property
+    def signed(self) -> int:
+        return len(self.anchors) - self.unsigned
+
+
 @command("audit")
-@click.argument("deed", metavar="verify|export", type=OneOf("verify", "export"))
+@click.argument("deed", metavar="verify|export|accept|key", type=OneOf("verify", "export", "accept", "key"))
 @click.argument("target", metavar="[FILE|-]", required=False, type=Said())
 @click.option("--anchors", metavar="FILE", multiple=True, type=Said(), help="opt_anchors")
+@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=Said(), help="opt_audit_key")
 @click.option("--file", "file", metavar="FILE", type=Said(), help="opt_excerpt")
 @click.option("--from", "since", metavar="TIME", type=MomentType(), help="opt_from")
 @click.option("--to", "until", metavar="TIME", type=MomentType(), help="opt_to")
+@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by_accept")
+@click.option("--reason", metavar="TEXT", type=Said(), help="opt_reason_accept")
 @json_option
 def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,
     deed: str,
     target: str | None,
     anchors: Sequence[str],
+    keys: Sequence[str],
     file: str | None,
     since: tuple[datetime, bool] | None,
     until: tuple[datetime, bool] | None,
+    by: str | None,
+    reason: str | None,
     *,
     as_json: bool,
 ) -> int:
-    if deed == "export":
-        if target is None or anchors or file or as_json:
-            raise WordedUsageError("export_wants_file")
-        asyncio.run(_export(terminal, target, since, until))
-        return 0
-    if target is not None or since or until:
-        raise WordedUsageError("verify_wants_options")
     named = [Path(name) for name in anchors]
+    _must_make_sense(
+        deed,
+        target,
+        {"anchors": named, "keys": keys, "file": file, "since": since, "until": until},
+        {"by": by, "reason": reason},
+        as_json=as_json,
+    )
+    publics = [_public_key(key) for key in keys]
+    match deed:
+        case "export":
+            asyncio.run(_export(terminal, target or STDOUT, since, until))
+            return 0
+        case "key":
+            return asyncio.run(_show_key(terminal))
+        case "accept":
+            return asyncio.run(_accept(terminal, named, publics, by or "", reason or ""))
     zone: tzinfo | None = None
     if file:
-        verification = _verify_file(terminal, Path(file), named)
+        verification, checked = _verify_file(terminal, Path(file), named, publics)
     else:
-        verification, zone = asyncio.run(_verify(terminal, named))
-    _tell(terminal, verification, zone, as_json=as_json)
+        verification, checked, settings = asyncio.run(_verify(terminal, named, publics))
+        zone = settings.timezone
+    _tell(terminal, verification, checked, zone, as_json=as_json)
     return 0 if verification.is_sound else FAILED
 
 
-async def _verify(terminal: Terminal, named: Sequence[Path]) -> tuple[Verification, tzinfo]:
-    """Verify the workspace's own database, with its own anchors first; give the zone for its times as well."""
+def _must_make_sense(
+    deed: str, target: str | None, options: Mapping[str, object], order: Mapping[str, str | None], *, as_json: bool
+) -> None:
+    """Refuse options that another deed takes. Raises WordedUsageError."""
+    given = {name for name, value in {**options, **order}.items() if value}
+    takes = {
+        "export": {"since", "until"},
+        "key": set(),
+        "accept": {"anchors", "keys", "by", "reason"},
+        "verify": {"anchors", "keys", "file"},
+    }[deed]
+    is_missing = (deed == "export" and target is None) or (
+        deed == "accept" and not all(value for value in (options["anchors"], *order.values()))
+    )
+    is_too_much = given - takes or (target is not None and deed != "export") or (as_json and deed != "verify")
+    if is_missing or is_too_much:
+        codes = {"export": "export_wants_file", "key": "key_wants_nothing", "accept": "accept_wants_anchors"}
+        raise WordedUsageError(codes.get(deed, "verify_wants_options"))
+
+
+def _public_key(given: str) -> str:
+    """Read a public key, which is given as it is or as a file that holds it. Raises WordedUsageError, OSError."""
+    text = given if is_public_key(given) else ""
+    if not text and Path(given).is_file():
+        text = Path(given).read_text("utf-8-sig", errors="replace").strip()
+    if not is_public_key(text):
+        raise WordedUsageError("not_a_public_key", value=given)
+    return text
+
+
+async def _show_key(terminal: Terminal) -> int:
+    settings = await settings_of(terminal)
+    key = await asyncio.to_thread(audit_key_of, settings)
+    click.echo(key.public if key else "")
+    terminal.note("audit_key_shown")
+    return 0
+
+
+async def _verify(
+    terminal: Terminal, named: Sequence[Path], publics: Sequence[str]
+) -> tuple[Verification, Checked, Settings]:
+    """Verify the workspace's own database, with its own anchors first."""
     settings = await settings_of(terminal)
     own = mooring_of(settings).file
     files = [*([own] if own.is_file() else []), *named]
     if not files:
         terminal.note("audit_no_anchors", file=shown_path(own))
-    anchors = await asyncio.to_thread(_read_anchors, terminal, files)
+    known = [*await asyncio.to_thread(_own_key, terminal, settings), *publics]
+    checked = await asyncio.to_thread(_check, terminal, files, known)
+    is_ours = ours(None, known)
     if not has_books(settings):
-        return Verification(genesis="", anchors=anchors).walk(()), settings.timezone
-    intents = await asyncio.to_thread(newest_intents, journal_path(settings))
-    async with books_of(settings) as books:
-        return await Audit(books).verify(anchors, intents), settings.timezone
+        verification = Verification(genesis="", anchors=checked.anchors, is_ours=is_ours).walk(())
+    else:
+        intents = await asyncio.to_thread(newest_intents, journal_path(settings))
+        async with books_of(settings) as books:
+            verification = await Audit(books).verify(checked.anchors, intents, is_ours)
+    for anchor in checked.forged:
+        verification.report_forged(anchor)
+    return verification, checked, settings
 
 
-def _verify_file(terminal: Terminal, file: Path, named: Sequence[Path]) -> Verification:
+def _own_key(terminal: Terminal, settings: Settings) -> Sequence[str]:
+    """Give the workspace's own public key, if it has one that can be read."""
+    try:
+        key = audit_key_of(settings, makes_one=False)
+    except SecretError as error:
+        explain(error, terminal)
+        return []
+    return [key.public] if key else []
+
+
+def _verify_file(
+    terminal: Terminal, file: Path, named: Sequence[Path], publics: Sequence[str]
+) -> tuple[Verification, Checked]:
     """Verify an exported part, which needs neither workspace nor database. Raises FailedError, OSError."""
-    anchors = _read_anchors(terminal, named)
+    checked = _check(terminal, named, publics)
     with file.open("r", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
         lines = iter(lambda: opened.readline(LONGEST_LINE), "")
-        verification = verify_excerpt(lines, anchors)
+        verification = verify_excerpt(lines, checked.anchors, ours(None, publics))
     if verification is None:
         raise FailedError("audit_no_excerpt", file=shown_path(file))
-    return verification
+    for anchor in checked.forged:
+        verification.report_forged(anchor)
+    return verification, checked
 
 
-def _read_anchors(terminal: Terminal, files: Sequence[Path]) -> list[Anchor]:
-    """Read every file's anchors; one that has none proves nothing, and that is said. Raises OSError."""
-    found = {file: list(anchors_of(file)) for file in files}
-    for file, anchors in found.items():
-        if not anchors:
+def _check(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) -> Checked:
+    """Read every file's anchors, and check their signatures; a file that has none proves nothing, and that is said.
+
+    One without a signature is taken as it is, unless it stands behind a signed one. Raises OSError.
+    """
+    anchors: list[Anchor] = []
+    forged: list[Anchor] = []
+    unsigned = 0
+    for file in files:
+        is_empty, is_signed = True, False
+        for anchor in anchors_of(file):
+            is_empty = False
+            is_bare = anchor.signature is None or not publics
+            is_proven = not is_bare and bears_signature(signed_text(anchor), anchor.signature or "", publics)
+            if is_proven or (is_bare and not is_signed):
+                anchors.append(anchor)
+                unsigned += is_bare
+            else:
+                forged.append(anchor)
+            is_signed = is_signed or is_proven
+        if is_empty:
             terminal.note("audit_anchors_unread", file=shown_path(file))
-    return list(chain.from_iterable(found.values()))
+    if unsigned:
+        terminal.note("audit_unsigned", number=unsigned)
+    return Checked(anchors=anchors, forged=forged, unsigned=unsigned)
 
 
-def _tell(terminal: Terminal, verification: Verification, zone: tzinfo | None, *, as_json: bool) -> None:
+async def _accept(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
+    """Let the holder of anchors accept what was lost, by name, as a signed entry of the audit."""
+    verification, _checked, settings = await _verify(terminal, named, publics)
+    own = mooring_of(settings).file
+    if not any(next(anchors_of(file), None) for file in named if not (own.exists() and file.samefile(own))):
+        raise WordedUsageError("accept_wants_anchors")
+    lost = [item for item in verification.breaks if item.loss is not None]
+    if not lost or not has_books(settings):
+        raise FailedError("audit_nothing_to_accept")
+    key = await asyncio.to_thread(audit_key_of, settings)
+    now = datetime.now(
+        UTC
+    ).isoformat()  # an entry that was forged may name an instant far ahead: nothing later is excused
+    losses = [replace(item.loss, at=min(item.loss.at, now)) for item in lost if item.loss is not None]
+    acceptance = Acceptance(name=by, reason=reason, losses=losses)
+    signature = key.sign(acceptance.text) if key else ""
+    is_all = len(lost) == len(verification.breaks) + verification.untold
+    async with books_of(settings) as books:
+        await Audit(books).accept(replace(acceptance, signature=signature), person(by), is_all=is_all)
+    for item in lost:
+        click.echo(f"- {_words(terminal, item, settings.timezone)}")
+    terminal.say("audit_accepted", number=len(lost), name=by)
+    if not is_all:
+        terminal.say("audit_what_now")
+    return 0 if is_all else FAILED
+
+
+def _tell(
+    terminal: Terminal, verification: Verification, checked: Checked, zone: tzinfo | None, *, as_json: bool
+) -> None:
     number, digest = verification.head
     facts = {"entries": verification.seen, "last": number, "hash": digest, "anchored": verification.agreed}
     if as_json:
         breaks = [_as_document(terminal, item, zone) for item in verification.breaks]
-        cuts = [{"sequence": cut.sequence, "until": cut.until, **_facts(cut, zone)} for cut in verification.cuts]
-        told = {"breaks": breaks, "untold": verification.untold, "restored": cuts}
-        terminal.show({"ok": verification.is_sound, **facts, **told})
+        accepted = [_accepted(item, loss, zone) for item in verification.accepted for loss in item.acceptance.losses]
+        signatures = {"signed": checked.signed, "unsigned": checked.unsigned}
+        told = {"breaks": breaks, "untold": verification.untold, "accepted": accepted}
+        terminal.show({"ok": verification.is_sound, **facts, **signatures, **told})
         return
-    for cut in verification.cuts:
-        terminal.say("audit_cut_announced", sequence=cut.sequence, until=cut.until, **_shown(cut, zone))
+    for item in verification.accepted:
+        for loss in item.acceptance.losses:
+            terminal.say("audit_loss_accepted", **_named(_accepted(item, loss, zone)))
     if verification.is_sound:
         terminal.say("audit_sound" if verification.agreed else "audit_sound_alone", **facts)
         return
     terminal.say("audit_broken_head", number=len(verification.breaks) + verification.untold, **facts)
-    for item in verification.breaks:
-        click.echo(f"- {_words(terminal, item, zone)}")
+    for broken in verification.breaks:
+        click.echo(f"- {_words(terminal, broken, zone)}")
     if verification.untold:
         terminal.say("audit_untold", number=verification.untold)
     terminal.say("audit_what_now")
+    if any(broken.loss for broken in verification.breaks):
+        terminal.say("audit_accept_how")
+
+
+def _accepted(item: Accepted, loss: Loss, zone: tzinfo | None) -> dict[str, Any]:
+    told = {"sequence": loss.sequence, "until": loss.until, "till": loss.at, "reason": item.acceptance.reason}
+    return _timed({**item.facts, **told}, zone)
 
 
 def _words(terminal: Terminal, item: Break, zone: tzinfo | None) -> str:
     code = f"damage_{item.damage.value}{'_many' if item.until > item.sequence else ''}"
-    facts = _shown(item, zone)
+    facts = _named(_timed(item.facts, zone))
     words = terminal.words(code, sequence=item.sequence, until=item.until, other=item.other, **facts)
+    if "since" in facts:
+        words += terminal.words("damage_between", **{**facts, "since": facts["since"] or "?"})
+    if item.damage is Damage.REPLACED or "event" not in facts:
+        return words
     about = "damage_behind" if item.damage in {Damage.MISSING, Damage.CUT} else "damage_about"
-    return words + (terminal.words(about, **facts) if "event" in facts else "")
+    return words + terminal.words(about, **facts)
 
 
-def _facts(item: Break | Cut, zone: tzinfo | None) -> dict[str, str]:
-    return {name: _time(fact, zone) if name == "at" else fact for name, fact in item.facts.items()}
+def _timed(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
+    return {name: _time(fact, zone) if name in {"at", "since", "till"} else fact for name, fact in facts.items()}
 
 
-def _shown(item: Break | Cut, zone: tzinfo | None) -> dict[str, str]:
-    """Give the facts for a line of text: a name is only claimed, so the system user stands with it."""
-    facts = _facts(item, zone)
+def _named(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put the system user beside the name, for a line of text: a name is only claimed."""
     return {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
 
 
@@ -168,7 +319,7 @@ def _as_document(terminal: Terminal, item: Break, zone: tzinfo | None) -> dict[s
         "sequence": item.sequence,
         "until": item.until,
         "other": item.other,
-        **_facts(item, zone),
+        **_timed(item.facts, zone),
         "message": _words(terminal, item, zone),
     }
 

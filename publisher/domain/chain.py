@@ -2,11 +2,14 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import chain
+
+from publisher.domain.loss import ACCEPTED, Acceptance, Loss, read_acceptance
 
 PREFIX = b"publisher audit 1\n"
 """Begins whatever is hashed: no hash of anything else can be taken for one of these."""
@@ -33,7 +36,9 @@ class Damage(StrEnum):
     SWAPPED = "swapped"
     CUT = "cut"
     REBUILT = "rebuilt"
+    REPLACED = "replaced"
     OTHER_CHAIN = "other_chain"
+    FORGED_ANCHOR = "forged_anchor"
     UNKNOWN_CALL = "unknown_call"
 
 
@@ -63,32 +68,33 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """What the head of a chain was at an instant, as written down outside; `chain` is the chain's genesis."""
+    """What the head of a chain was at an instant, as written down outside; `chain` is the chain's genesis.
+
+    `signature` is over all the rest; None before anchors were signed.
+    """
 
     database: str
     chain: str
     sequence: int
     hash: str
     at: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """An announced one: entry `sequence` says that an older database was put in place, by whom, and names an anchor.
+class Accepted:
+    """A loss that a person has accepted: which entry says so, and who that was."""
 
-    The entries from `sequence` to `until` as that anchor knew them are gone; others have taken their numbers.
-    """
-
-    sequence: int
-    until: int
-    facts: Mapping[str, str] = field(default_factory=dict)
+    acceptance: Acceptance
+    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
     """One place where the chain does not hold: the entries from `sequence` to `until`.
 
-    `other` is the second place of a swap, where a moved entry stands, or the last anchor that still agrees.
+    `other` is the second place of a swap, where a moved entry stands, or the last anchor that still agrees. `loss` is
+    what anchors know and the chain does not, which a person may accept.
     """
 
     damage: Damage
@@ -96,6 +102,7 @@ class Break:
     until: int
     other: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    loss: Loss | None = None
 
 
 def _spell_odd(value: object) -> object:
@@ -111,12 +118,42 @@ def hash_of(number: int, fields: Sequence[object], previous: object) -> str:
     return sha256(PREFIX + _encode([number, *fields, previous]).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Against:
+    """An anchor that the chain contradicts: by which entry, None beyond the end; and what agreed last before it."""
+
+    anchor: Anchor
+    link: Link | None
+    agreed: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replaced:
+    """A restored database's entry: the anchors whose entries it says went with the one before it; `since` as above."""
+
+    number: int
+    link: Link
+    since: str
+    named: Sequence[Anchor]
+
+
+IsOurs = Callable[[str, str], bool]
+"""Whether a text bears a signature of this workspace."""
+
+
+def no_key(_text: str, _signature: str) -> bool:
+    """Know no key, so no signature is ours."""
+    return False
+
+
 @dataclass(slots=True)
 class Verification:
     """Walks along a chain, one entry at a time, and says where it does not hold.
 
     `genesis` is what the first entry must be bound to; `first`, `previous` and `last` are given for a part of a chain.
-    Memory is bounded by the anchors and by MOST, not by the entries.
+    A loss counts as accepted only where `is_ours` knows the signature. Memory is bounded by the anchors and by MOST,
+    not by the entries.
     """
 
     genesis: str | None
@@ -124,11 +161,12 @@ class Verification:
     previous: object = None
     last: int | None = None
     anchors: Iterable[Anchor] = ()
+    is_ours: IsOurs = no_key
     seen: int = 0
     agreed: int = 0
     breaks: list[Break] = field(default_factory=list)
     untold: int = 0
-    cuts: list[Cut] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     _number: int = 0
     _head: object = None
     _newest: Link | None = None
@@ -136,9 +174,11 @@ class Verification:
     _strays: list[tuple[int, Link]] = field(default_factory=list)
     _misfits: list[tuple[int, Link, Damage]] = field(default_factory=list)
     _searched: int = 0
-    _outside: dict[int, set[str]] = field(default_factory=dict)
-    _written: dict[tuple[int, str], str] = field(default_factory=dict)
-    _is_rebuilt: bool = False
+    _outside: dict[int, dict[str, Anchor]] = field(default_factory=dict)
+    _strangers: dict[str, list[Anchor]] = field(default_factory=dict)
+    _against: list[_Against] = field(default_factory=list)
+    _agreed_at: str = ""
+    _replaced: list[_Replaced] = field(default_factory=list)
 
     def walk(self, links: Iterable[Link]) -> "Verification":
         """Inspect all of a chain."""
@@ -153,6 +193,7 @@ class Verification:
         self._settle(None)
         self._name_misfits()
         self._compare_end()
+        self._tell_losses()
         self.breaks.sort(key=lambda item: item.sequence)
         return self
 
@@ -169,17 +210,16 @@ class Verification:
         """Tell of a call that was announced outside the database, and of which the audit knows nothing."""
         self._tell(Damage.UNKNOWN_CALL, self._number, about={"subject": subject, "at": at})
 
+    def report_forged(self, anchor: Anchor) -> None:
+        """Tell of an anchor that does not bear the signature which it must."""
+        self._tell(Damage.FORGED_ANCHOR, anchor.sequence, about={"at": anchor.at, "database": anchor.database})
+
     def _take_anchors(self) -> None:
-        strangers: dict[str, Anchor] = {}
         for anchor in self.anchors:
             if anchor.chain == self.genesis:
-                self._outside.setdefault(anchor.sequence, set()).add(anchor.hash)
-                self._written.setdefault((anchor.sequence, anchor.hash), anchor.at)
+                self._outside.setdefault(anchor.sequence, {}).setdefault(anchor.hash, anchor)
             else:
-                strangers[anchor.chain] = anchor
-        for anchor in strangers.values():
-            facts = {"at": anchor.at, "database": anchor.database}
-            self._tell(Damage.OTHER_CHAIN, anchor.sequence, about=facts)
+                self._strangers.setdefault(anchor.chain, []).append(anchor)
 
     def _step(self, link: Link, following: Link | None) -> None:
         number = self._number_of(link, following)
@@ -198,9 +238,11 @@ class Verification:
             self._tell(Damage.EDITED, number, about=link)
             goes_on = following is not None and following.sequence - number - 1 == shift
             shift = shift if goes_on else self._shift
-        self._number, self._head, self._shift, self._newest = number, link.hash, shift, link
         if link.fields[3] == RESTORED:
-            self._spare_what_was_cut(number, link)
+            self._note_replaced(number, link)
+        elif link.fields[3] == ACCEPTED:
+            self._note_accepted(link)
+        self._number, self._head, self._shift, self._newest = number, link.hash, shift, link
         self._compare(number, link)
 
     def _number_of(self, link: Link, following: Link | None) -> int | None:
@@ -277,42 +319,86 @@ class Verification:
         for item in alone:
             self.breaks.remove(item)
 
-    def _spare_what_was_cut(self, number: int, link: Link) -> None:
-        """Anchors up to one that a restored database names tell of entries that went with the one before it.
+    def _note_replaced(self, number: int, link: Link) -> None:
+        """Remember which entries a restored database says that it has cut off: from its own number on."""
+        chain, at = str(self.genesis), _instant(link.fields[0])
+        named = [
+            Anchor(database="", chain=chain, sequence=sequence, hash=digest, at=at)
+            for sequence, digest in cuts_of(link.fields[7])
+            if sequence >= number
+        ]
+        since = self._newest.facts["at"] if self._newest else ""
+        self._replaced.append(_Replaced(number=number, link=link, since=since, named=named))
 
-        Those written later must agree again, and so must those of before; a cut that names none is a silent one.
-        """
-        named = {
-            cut: self._written[cut] for cut in cuts_of(link.fields[7]) if cut in self._written and cut[0] >= number
-        }
-        for (until, _hash), at in named.items():
-            for sequence in [place for place in self._outside if number <= place <= until]:
-                self._outside[sequence] -= {
-                    one for one in self._outside[sequence] if self._written[sequence, one] <= at
-                }
-        self._outside = {sequence: hashes for sequence, hashes in self._outside.items() if hashes}
-        if named:
-            self.cuts.append(Cut(sequence=number, until=max(named)[0], facts=link.facts))
+    def _note_accepted(self, link: Link) -> None:
+        acceptance = read_acceptance(link.fields[2], link.fields[7])
+        if acceptance is not None and self.is_ours(acceptance.text, acceptance.signature):
+            self.accepted.append(Accepted(acceptance=acceptance, facts=link.facts))
+
+    def _is_accepted(self, anchor: Anchor) -> bool:
+        return any(_covers(loss, anchor) for item in self.accepted for loss in item.acceptance.losses)
 
     def _compare(self, number: int, link: Link) -> None:
-        expected = self._outside.pop(number, None)
-        if expected is None:
-            return
-        if expected == {link.hash}:
-            self.agreed = number
-        elif not self._is_rebuilt:
-            self._is_rebuilt = True
-            self._tell(Damage.REBUILT, self.agreed + 1, until=number, other=self.agreed, about=link)
+        known = self._outside.pop(number, {})
+        for anchor in known.values():
+            if anchor.hash != link.hash:
+                self._against.append(_Against(anchor=anchor, link=link, agreed=self.agreed, since=self._agreed_at))
+        if link.hash in known:
+            self.agreed, self._agreed_at = number, link.facts["at"]
 
     def _compare_end(self) -> None:
         """An anchor beyond the last entry, or what a part says of itself, proves that there was more."""
-        wanted = max(self._outside, default=0) if self.last is None else self.last
-        if wanted > self._number:
-            self._tell(Damage.CUT, self._number + 1, until=wanted, about=self._newest)
-        elif self.last is not None and self._number > self.last:
+        if self.last is None:
+            since = self._newest.facts["at"] if self._newest else ""
+            self._against += [
+                _Against(anchor=anchor, link=None, agreed=self._number, since=since)
+                for sequence, known in sorted(self._outside.items())
+                if sequence > self._number
+                for anchor in known.values()
+            ]
+        elif self.last > self._number:
+            self._tell(Damage.CUT, self._number + 1, until=self.last, about=self._newest)
+        elif self._number > self.last:
             self._tell(Damage.INSERTED, self.last + 1, until=self._number)
 
-    def _tell(
+    def _tell_losses(self) -> None:
+        """Tell what anchors know and the chain does not, unless a person has accepted that."""
+        left = [item for item in self._against if not self._is_accepted(item.anchor)]
+        for replaced in self._replaced:
+            left = self._tell_replaced(replaced, left)
+        rebuilt = [item for item in left if item.link is not None]
+        if rebuilt:
+            first = rebuilt[0]
+            loss = _loss_of([item.anchor for item in rebuilt], first.agreed + 1)
+            self._tell_loss(Damage.REBUILT, loss, first, until=first.anchor.sequence, other=first.agreed)
+        if beyond := [item for item in left if item.link is None]:
+            loss = _loss_of([item.anchor for item in beyond], self._number + 1)
+            self._tell_loss(Damage.CUT, loss, beyond[0], until=loss.until)
+        for anchors in self._strangers.values():
+            strange = [anchor for anchor in anchors if not self._is_accepted(anchor)]
+            if strange:
+                last = strange[-1]
+                facts = {"at": last.at, "database": last.database}
+                self._tell(Damage.OTHER_CHAIN, last.sequence, about=facts, loss=_loss_of(strange, 1))
+
+    def _tell_replaced(self, replaced: _Replaced, left: list[_Against]) -> list[_Against]:
+        """Tell what went with a database that was replaced, as its entry says. Returns what that does not explain."""
+        named = [anchor for anchor in replaced.named if not self._is_accepted(anchor)]
+        if not named:
+            return left
+        loss = _loss_of(named, replaced.number)
+        explained = [item for item in left if _covers(loss, item.anchor)]
+        till = max((item.anchor.at for item in explained), default=loss.at)
+        facts = {**replaced.link.facts, "since": replaced.since, "till": till}
+        self._tell(Damage.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss)
+        return [item for item in left if item not in explained]
+
+    def _tell_loss(self, damage: Damage, loss: Loss, first: _Against, *, until: int, other: int | None = None) -> None:
+        about = first.link or self._newest
+        facts = {**(about.facts if about else {}), "since": first.since, "till": loss.at}
+        self._tell(damage, loss.sequence, until=until, other=other, about=facts, loss=loss)
+
+    def _tell(  # noqa: PLR0913 # what, where, and what it says
         self,
         damage: Damage,
         sequence: int,
@@ -320,12 +406,34 @@ class Verification:
         until: int | None = None,
         other: int | None = None,
         about: Link | Mapping[str, str] | None = None,
+        loss: Loss | None = None,
     ) -> None:
         if len(self.breaks) >= MOST:
             self.untold += 1
             return
         told = about.facts if isinstance(about, Link) else about or {}
-        self.breaks.append(Break(damage=damage, sequence=sequence, until=until or sequence, other=other, facts=told))
+        self.breaks.append(
+            Break(damage=damage, sequence=sequence, until=until or sequence, other=other, facts=told, loss=loss)
+        )
+
+
+def _covers(loss: Loss, anchor: Anchor) -> bool:
+    return loss.covers(anchor.chain, anchor.sequence, anchor.hash, anchor.at)
+
+
+def _loss_of(anchors: Sequence[Anchor], first: int) -> Loss:
+    """Give the loss of all that these anchors of one chain know, from entry `first` on."""
+    last = max(anchors, key=lambda anchor: anchor.sequence)
+    at = max(anchor.at for anchor in anchors)
+    return Loss(chain=last.chain, sequence=first, until=last.sequence, hash=last.hash, at=at)
+
+
+def _instant(microseconds: object) -> str:
+    """Write an entry's instant as anchors write theirs; nothing for what is none."""
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(str(microseconds)))).isoformat()
+    except (ValueError, OverflowError):
+        return ""
 
 
 def spell_system(detail: object) -> str:

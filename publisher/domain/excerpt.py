@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 
-from publisher.domain.chain import FIELDS, Anchor, Link, Verification
+from publisher.domain.chain import FIELDS, Anchor, IsOurs, Link, Verification, no_key
 
 FORMAT = "publisher audit 1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ANCHOR_PREFIX = "publisher audit anchor 1\n"
 _ANCHOR = '{"database"'
 """How an anchor begins."""
 
@@ -49,14 +50,21 @@ def read_title(line: str) -> Title | None:
     return title if starts_well else None
 
 
-def verify_excerpt(lines: Iterator[str], anchors: Iterable[Anchor] = ()) -> Verification | None:
+def verify_excerpt(
+    lines: Iterator[str], anchors: Iterable[Anchor] = (), is_ours: IsOurs = no_key
+) -> Verification | None:
     """Verify a part by itself and by the anchors that lie in it; None where its first line is none of ours."""
     title = read_title(next(lines, ""))
     if title is None:
         return None
     within = [anchor for anchor in anchors if anchor.chain != title.chain or anchor.sequence <= title.last]
     verification = Verification(
-        genesis=title.chain, first=title.first, previous=title.previous, last=title.last, anchors=within
+        genesis=title.chain,
+        first=title.first,
+        previous=title.previous,
+        last=title.last,
+        anchors=within,
+        is_ours=is_ours,
     )
     return verification.walk(read_links(lines))
 
@@ -80,7 +88,12 @@ def read_links(lines: Iterable[str]) -> Iterator[Link]:
 
 
 def spell_anchor(anchor: Anchor) -> str:
-    return _spell(asdict(anchor))
+    return _spell({name: value for name, value in asdict(anchor).items() if value is not None})
+
+
+def signed_text(anchor: Anchor) -> str:
+    """Give what an anchor's signature is over: all the rest, behind words that begin nothing else that is signed."""
+    return ANCHOR_PREFIX + spell_anchor(replace(anchor, signature=None))
 
 
 def read_anchor(line: str) -> Anchor | None:
@@ -89,7 +102,7 @@ def read_anchor(line: str) -> Anchor | None:
         anchor = Anchor(**json.loads(line[max(0, line.find(_ANCHOR)) :]))
     except (ValueError, TypeError):
         return None
-    texts = (anchor.database, anchor.chain, anchor.hash, anchor.at)
+    texts = (anchor.database, anchor.chain, anchor.hash, anchor.at, anchor.signature or "")
     is_ours = isinstance(anchor.sequence, int) and all(isinstance(text, str) for text in texts)
     return anchor if is_ours else None
 

@@ -8,18 +8,22 @@ from pathlib import PurePath
 
 from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
-from publisher.domain.chain import FIELDS, RESTORED, Anchor, Link, Verification, cuts_of
+from publisher.domain.chain import FIELDS, Anchor, IsOurs, Link, Verification, no_key
+from publisher.domain.events import Actor
 from publisher.domain.excerpt import FORMAT, Title, spell_link, spell_title
+from publisher.domain.loss import ACCEPTED, Acceptance, read_acceptance
 from publisher.store.books import Books
 from publisher.store.conditions import subject_column
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
-from publisher.store.ledger import clear_alerts, tell
+from publisher.store.ledger import AUDIT_BROKEN, clear_alerts, tell, write_audit
 from publisher.store.recovery import name_of
 from publisher.store.rows import ALERT, AUDIT, DELIVERY, STAMP
 from publisher.store.sealing import GENESIS
 
 PAGE = 2000
+SUBJECT = "audit"
+"""What an entry about the audit itself is about."""
 _AT = type_coerce(AUDIT.c.at, BigInteger)
 """The instant as it is stored: what was tampered with may be no number at all."""
 _LINKS = select(
@@ -52,25 +56,47 @@ class Audit:
 
         return await self.books.database.read(read)
 
-    async def agrees(self, anchor: Anchor) -> bool:
-        """Whether the database still says what was written down outside, or says why it does not any more."""
-        query = select(AUDIT.c.hash).where(AUDIT.c.id == anchor.sequence)
-        restored = select(AUDIT.c.detail).where(AUDIT.c.event == RESTORED, AUDIT.c.subject == "database")
+    async def against(self, anchors: Sequence[Anchor], is_ours: IsOurs = no_key) -> Sequence[Anchor]:
+        """Give those anchors of whose entries the database holds another or none, unless a person has accepted that."""
+        query = select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_({anchor.sequence for anchor in anchors}))
+        accepted = select(AUDIT.c.name, AUDIT.c.detail).where(AUDIT.c.event == ACCEPTED, AUDIT.c.subject == SUBJECT)
 
-        def read(connection: Connection) -> bool:
-            if connection.scalar(_GENESIS) != anchor.chain:
-                return False
-            cut_off = [cut for detail in connection.scalars(restored) for cut in cuts_of(detail)]
-            return (anchor.sequence, anchor.hash) in cut_off or connection.scalar(query) == anchor.hash
+        def read(connection: Connection) -> Sequence[Anchor]:
+            chain = connection.scalar(_GENESIS)
+            held = {(chain, row.id, row.hash) for row in connection.execute(query)}
+            lost = [anchor for anchor in anchors if (anchor.chain, anchor.sequence, anchor.hash) not in held]
+            if not lost:
+                return lost
+            read = [read_acceptance(row.name, row.detail) for row in connection.execute(accepted)]
+            valid = [item for item in read if item is not None and is_ours(item.text, item.signature)]
+            known = [loss for item in valid for loss in item.losses]
+            return [
+                anchor
+                for anchor in lost
+                if not any(loss.covers(anchor.chain, anchor.sequence, anchor.hash, anchor.at) for loss in known)
+            ]
 
         return await self.books.database.read(read)
 
-    async def verify(self, anchors: Iterable[Anchor], intents: Sequence[Intent] = ()) -> Verification:
+    async def accept(self, acceptance: Acceptance, by: Actor, *, is_all: bool) -> None:
+        """Write down that a person has accepted what was lost; the alert ends where nothing else is wrong."""
+
+        def operation(unit: Unit) -> None:
+            now = self.books.world.now()
+            write_audit(unit, now, by, event=ACCEPTED, subject=SUBJECT, detail=acceptance.detail)
+            if is_all:
+                clear_alerts(unit, AUDIT_BROKEN, now)
+
+        await self.books.database.write(operation)
+
+    async def verify(
+        self, anchors: Iterable[Anchor], intents: Sequence[Intent] = (), is_ours: IsOurs = no_key
+    ) -> Verification:
         """Compute the whole chain again, and compare it with what was written down outside the database."""
 
         def read(connection: Connection) -> Verification:
             calls = _announced(connection, intents)
-            verification = Verification(genesis=connection.scalar(_GENESIS), anchors=anchors)
+            verification = Verification(genesis=connection.scalar(_GENESIS), anchors=anchors, is_ours=is_ours)
             with _every_byte(connection):
                 verification.walk(_noticing(_links(connection), calls))
             for subject, intent in calls.values():

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from publisher.domain.chain import RESTORED
+from publisher.domain.chain import RESTORED, Anchor
 from publisher.domain.errors import RefusedError
 from publisher.store.engine import is_corrupt
 from publisher.store.journal import Intent, newest_intents, sync_folder
@@ -104,6 +104,22 @@ def genesis_of(file: Path) -> str | None:
             return _stamps(connection).get(GENESIS)
     except sqlite3.DatabaseError:
         return None
+
+
+def head_of(file: Path, world: World) -> Anchor | None:
+    """Give the newest entry of a database's audit, for writing down outside; None where none can be read."""
+    if not file.is_file():
+        return None
+    try:
+        with closing(_open(file)) as connection:
+            newest = connection.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+            chain = _stamps(connection).get(GENESIS)
+    except sqlite3.DatabaseError:
+        return None
+    if newest is None or chain is None:
+        return None
+    sequence, digest = newest
+    return Anchor(database=file.name, chain=chain, sequence=int(sequence), hash=str(digest), at=world.now().isoformat())
 
 
 def restorings_in(file: Path) -> list[str]:

@@ -18,6 +18,9 @@ from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
 
+AUDIT_BROKEN = "audit_broken"
+"""The alert, and its subject: anchors outside know what the audit does not. It stands until a person accepts that."""
+
 A = TypeVar("A", bound=Outcome | Finding)
 
 READ = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))

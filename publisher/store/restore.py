@@ -1,6 +1,6 @@
 """An older database takes over: all that may have been sent since it was made is a doubt before it is used at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from publisher.store.books import Books
 from publisher.store.engine import Unit
 from publisher.store.home import accepted_until, awaited, move_in
 from publisher.store.journal import Contents, Intent, read_journal
-from publisher.store.ledger import clear_alerts, tell, write_audit
+from publisher.store.ledger import AUDIT_BROKEN, clear_alerts, tell, write_audit
 from publisher.store.lost_time import doubt_waiting
 from publisher.store.recovery import readopt, unknown_to, unplaced
 from publisher.store.rows import AUDIT, PAUSE, STAMP, WORKER
@@ -137,8 +137,13 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
         move_in(unit, books.worker, now, begins_at, waits_for_others=memory.since is None)
     lost = unknown_to(connection, memory.calls)
     connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
-    detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": _cut(connection, anchors)}
+    cut = _cut(connection, anchors)
+    told = [{"sequence": number, "hash": digest} for number, digest in cut]
+    detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": told}
     write_audit(unit, now, by, event=RESTORED, subject="database", detail=detail)
+    if cut:
+        clear_alerts(unit, AUDIT_BROKEN, now)
+        tell(unit, now, AUDIT_BROKEN, AUDIT_BROKEN, {"reason": str(max(cut)[0])})
     _pause(unit, by, now)
     brought = {delivery.id for delivery in readopt(books, unit, lost, by)}
     doubts = doubt_waiting(books, unit, memory.since, by, besides=brought) if memory.since is not None else 0
@@ -149,11 +154,11 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     return Settled(taken_at=begins_at, calls=len(lost), doubts=doubts, unplaced=stray, awaited=missing)
 
 
-def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[Mapping[str, object]]:
+def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     """Name those anchors outside of whose entries this database holds another, or none."""
     rows = connection.execute(select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_([number for number, _ in anchors])))
     held = {(row.id, row.hash) for row in rows}
-    return [{"sequence": number, "hash": digest} for number, digest in anchors if (number, digest) not in held]
+    return [(number, digest) for number, digest in anchors if (number, digest) not in held]
 
 
 def _pause(unit: Unit, by: Actor, now: datetime) -> None:

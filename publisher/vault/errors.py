@@ -15,6 +15,7 @@ Code = Literal[
     "vault_locked",
     "vault_damaged",
     "vault_unreadable",
+    "audit_key_bad",
 ]
 
 

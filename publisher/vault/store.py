@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -66,6 +66,13 @@ class Vault:
         with self._alone():
             keys = self._keys(makes_one=True)
             self._save({**self._sealed(), name: _seal(name, fields, self._box(keys))})
+
+    def ensure(self, name: str, make: Callable[[], Mapping[str, str]]) -> None:
+        """Seal a new secret unless there is one of that name, whoever else tries as well. Raises SecretError."""
+        with self._alone():
+            if name not in self._sealed():
+                keys = self._keys(makes_one=True)
+                self._save({**self._sealed(), name: _seal(name, make(), self._box(keys))})
 
     def remove(self, name: str) -> bool:
         """Forget a secret. Returns whether there was one."""

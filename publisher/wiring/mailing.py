@@ -2,11 +2,13 @@
 
 from functools import partial
 
+from publisher.anchoring import signed
 from publisher.mailing import Mail, Security
 from publisher.settings import Settings, host_and_port, is_loopback
 from publisher.telemetry import log
 from publisher.vault import SecretError, read_secret
 from publisher.wiring.application import vault_of
+from publisher.wiring.mooring import audit_key_of
 
 WRAPPED = 465
 """The port on which a server speaks TLS from the first byte on."""
@@ -28,6 +30,7 @@ def mail_of(settings: Settings) -> Mail | None:
         zone=settings.timezone,
         user=wanted.user,
         password=partial(_password, wanted.secret or "", settings),
+        sign=lambda head: signed(head, audit_key_of(settings)),
     )
 
 

@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from publisher.anchoring import anchors_of
+from publisher.anchoring import anchors_of, write_head
 from publisher.domain.chain import Anchor
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.settings import Settings
-from publisher.store.backup import Label, fold_in
+from publisher.store.audit import Audit
+from publisher.store.backup import Label, fold_in, head_of
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
 from publisher.store.exchange import decide, finish, mend
@@ -29,6 +30,7 @@ from publisher.store.restore import (
 )
 from publisher.store.setup import bring_up, check_whole, must_be_own, occupy, turn, version_of
 from publisher.telemetry import log
+from publisher.vault import SecretError
 from publisher.wiring.books import journal_path, worker_of
 from publisher.wiring.mooring import mooring_of
 from publisher.wiring.terms import terms_of
@@ -55,22 +57,28 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
 ) -> Restoration:
     """Put a backup in the database's place, or accept the present one as it stands where `source` is None.
 
-    All is prepared in a copy: until that takes the database's place at one stroke, nothing has changed, and from then
-    on every start finishes what a death may have left. `anchors` are files that may know newer ones than ours. Raises
-    RefusedError while a daemon runs, and for a file that must not be used; SettingsError; OSError.
+    The heads of the audit before and after are written down outside. All is prepared in a copy: until that takes the
+    database's place at one stroke, nothing has changed, and from then on every start finishes what a death may have
+    left. `anchors` are files that may know newer ones than ours. Raises RefusedError while a daemon runs, and for a
+    file that must not be used; SettingsError; OSError.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(occupy(settings.database, settings.workspace).end)
         stack.callback(discard, incoming_of(file))
+        await asyncio.to_thread(finish_decided, settings, world, file)
         newest = await asyncio.to_thread(_newest, settings, anchors)
+        if source is not None and (cut := await asyncio.to_thread(head_of, file, world)) is not None:
+            await asyncio.to_thread(_checkpoint, settings, cut)
+            newest.append(cut)
         incoming, label = await asyncio.to_thread(_copy, settings, world, file, source, newest)
         named = await asyncio.to_thread(anchors_to_name, newest, file)
         url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
         await asyncio.to_thread(bring_up, url, settings.environment.value, None, world)
         await asyncio.to_thread(check_whole, url)
-        settled = await _settle(settings, world, url, label, named, by, is_incomplete_fine=is_incomplete_fine)
+        settled, head = await _settle(settings, world, url, label, named, by, is_incomplete_fine=is_incomplete_fine)
         world.die_here("restore.before_commit")
         kept = await asyncio.to_thread(_exchange, settings, world, incoming, file)
+        await asyncio.to_thread(_checkpoint, settings, replace(head, database=file.name))
         return Restoration(settled=settled, kept=kept)
 
 
@@ -89,9 +97,10 @@ async def accept(
             raise RefusedError("nothing_to_accept", file=str(make_url(settings.database).database))
         await asyncio.to_thread(bring_up, settings.database, settings.environment.value, journal, world)
         named = anchors_to_name(await asyncio.to_thread(_newest, settings, anchors), None)
-        settled = await _settle(
+        settled, head = await _settle(
             settings, world, settings.database, None, named, by, is_incomplete_fine=is_incomplete_fine
         )
+        await asyncio.to_thread(_checkpoint, settings, head)
         await asyncio.to_thread(mend, journal, f"{world.now():%Y%m%dT%H%M%S%f}")
         return Restoration(settled=settled, kept=None)
 
@@ -105,7 +114,7 @@ async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of 
     by: Actor,
     *,
     is_incomplete_fine: bool,
-) -> Settled:
+) -> tuple[Settled, Anchor]:
     terms = await asyncio.to_thread(terms_of, settings)
     database = Database(open_engine(url), world)
     try:
@@ -117,10 +126,22 @@ async def _settle(  # noqa: PLR0913, PLR0917 # which database, what is known of 
         if database.is_shared and not is_incomplete_fine:
             await database.read(lambda connection: must_be_own(connection, books.worker, journal_path(settings)))
         settled = await database.write(lambda unit: settle_restored(books, unit, memory, label, named, by))
+        head = await Audit(books).head()
     finally:
         await database.close()
+    if head is None:
+        raise AssertionError  # the entry of the restore was just written
     log.warning("database_restored", calls=settled.calls, doubts=settled.doubts, unplaced=settled.unplaced)
-    return settled
+    return settled, head
+
+
+def _checkpoint(settings: Settings, head: Anchor) -> None:
+    """Write a head down outside. Trouble is logged: a restore must not hang on it, and its own entry names the cut."""
+    mooring = mooring_of(settings)
+    try:
+        write_head(mooring, head, mooring.key())
+    except (OSError, SecretError) as error:
+        log.error("audit_anchor_failed", error=type(error).__name__, number=getattr(error, "errno", None))
 
 
 def _newest(settings: Settings, others: Sequence[Path]) -> list[Anchor]:

@@ -1,16 +1,20 @@
 """Whatever is done to the audit's chain shows, and the place is named."""
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.chain import MOST, Anchor, Damage, Link, Verification, hash_of
+from publisher.domain.chain import MOST, RESTORED, Anchor, Damage, Link, Verification, hash_of
 from publisher.domain.excerpt import FORMAT, Title, spell_link, spell_title, verify_excerpt
+from publisher.domain.loss import ACCEPTED, Acceptance
 
 GENESIS = "00" * 32
+RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def forged(number, previous, **changes):
@@ -160,6 +164,54 @@ def test_a_chain_with_another_start_shows_by_an_anchor():
     """A database that was replaced as a whole is not the one that was anchored."""
     links = chain_of(30)
     assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [(Damage.OTHER_CHAIN, 5, 5, None)]
+
+
+def restored(links, lost):
+    """Let a database that ends with these entries say that it was put in the place of one that held the lost ones."""
+    number, cut = len(links) + 1, [{"sequence": link.sequence, "hash": link.hash} for link in lost]
+    changes = {"at": RESTORED_AT, "event": RESTORED, "subject": "database", "detail": json.dumps({"cut": cut})}
+    return forged(number, links[-1].hash, **changes)
+
+
+def accepted(links, losses, signature="ours"):
+    acceptance = Acceptance(name="陈", reason="演练", losses=losses, signature=signature)
+    detail = json.dumps(acceptance.detail)
+    return forged(len(links) + 1, links[-1].hash, event=ACCEPTED, subject="audit", name="陈", detail=detail)
+
+
+def is_ours(_text, signature):
+    return signature == "ours"
+
+
+def test_an_announced_restore_is_a_loss_until_it_is_accepted():
+    """With and without the anchors: from which entry to which; a signature that is not ours accepts nothing."""
+    links = chain_of(30)
+    anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
+    anew = [*links[:12], restored(links[:12], links[29:])]
+    for known in (anchors, []):
+        assert found(anew, known) == [(Damage.REPLACED, 13, 30, None)]
+    [lost] = verify(anew, anchors).breaks
+    assert (lost.loss.sequence, lost.loss.until, lost.facts["since"]) == (13, 30, links[11].facts["at"])
+    for signature, breaks in (("ours", 0), ("another", 1), ("", 1)):
+        ended = [*anew, accepted(anew, [lost.loss], signature)]
+        verification = verify(ended, anchors, is_ours=is_ours)
+        assert (len(verification.breaks), len(verification.accepted)) == (breaks, 1 - breaks)
+        assert not verify(ended, anchors).is_sound
+
+
+def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
+    """A silent cut that was accepted stays accepted as the chain grows; an anchor written later is another loss."""
+    links = chain_of(30)
+    anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
+    [lost] = verify(links[:12], anchors).breaks
+    assert (lost.damage, lost.loss.sequence, lost.loss.until) == (Damage.CUT, 13, 30)
+    anew = [*links[:12], accepted(links[:12], [lost.loss])]
+    for number in range(14, 41):
+        anew.append(forged(number, anew[-1].hash, name="李"))
+        assert verify(anew, anchors, is_ours=is_ours).is_sound
+    later = replace(anchor(links[24]), at="2026-11-26T01:00:00+00:00")
+    [lost] = verify(anew, [*anchors, later], is_ours=is_ours).breaks
+    assert (lost.damage, lost.until) == (Damage.REBUILT, 25)
 
 
 def test_a_changed_start_is_named():

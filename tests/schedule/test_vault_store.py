@@ -38,6 +38,13 @@ def test_the_environment_and_files_come_before_the_store(tmp_path):
     assert given == {"x": "1"}
 
 
+def test_a_secret_that_is_made_when_needed_is_made_once(tmp_path):
+    """Whoever comes second gets the first one's."""
+    for value in ("first", "second"):
+        vault(tmp_path).ensure("a", lambda: {"x": value})  # noqa: B023 # used at once
+    assert vault(tmp_path).read("a") == {"x": "first"}
+
+
 def test_rotation_keeps_every_secret_and_shuts_the_old_key_out(tmp_path):
     """After a rotation all secrets open with the new key, and a copy under the old key opens nothing."""
     vault(tmp_path).write("a", FIELDS)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError
 from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
 from publisher.domain.chain import FIELDS, Damage, hash_of
 from publisher.domain.delivery import State, WorkerId
+from publisher.domain.excerpt import signed_text
 from publisher.domain.outcome import Published, Receipt
 from publisher.reviewing import person
 from publisher.store.audit import Audit
@@ -32,6 +33,7 @@ from publisher.store.rows import AUDIT
 from publisher.store.setup import MIGRATIONS, prepare
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, StillWorld
+from publisher.vault import Vault, audit_key, bears_signature
 from publisher.world import FailpointRaisedError
 from tests.conftest import Desk
 
@@ -459,6 +461,23 @@ async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, 
     assert (await alerts(desk)).count("audit_anchor_failed") == 1
     await anchor(Audit(desk.books), Mooring(file=tmp_path / "anchors.log"))
     assert "audit_anchor_failed" not in await alerts(desk)
+
+
+async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_desk, tmp_path):
+    """That is told until the key is there; nothing is written meanwhile: a bare line would look like a forged one."""
+    desk = await open_worked(open_desk)
+    vault = Vault(folder=tmp_path, environment={})
+    mooring = Mooring(file=tmp_path / "anchors.log", key=partial(audit_key, vault))
+    vault.write("audit-key", {"private": "no key"})
+    await anchor(Audit(desk.books), mooring)
+    assert (await alerts(desk), mooring.file.exists()) == (["audit_anchor_failed"], False)
+    vault.remove("audit-key")
+    await anchor(Audit(desk.books), mooring)
+    [line] = anchors_of(mooring.file)
+    assert await alerts(desk) == []
+    assert bears_signature(signed_text(line), line.signature, [audit_key(vault).public])
+    other = audit_key(Vault(folder=tmp_path / "other", environment={}))
+    assert not bears_signature(signed_text(line), line.signature, [other.public])
 
 
 async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):

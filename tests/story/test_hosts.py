@@ -242,9 +242,8 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
         assert daemon.wait(40) == 0
     assert copies(simulator) == (16, 16)
     for host in (first, second):
-        verified = json.loads(host.publisher("audit", "verify", "--json"))
-        assert verified["ok"], verified
-        assert {cut["name"] for cut in verified["restored"]} == {"li"}
+        verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
+        assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {("replaced", "li")}, verified
 
 
 def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simulator, wait_until, server_tools):

@@ -128,6 +128,7 @@ def test_a_saved_mail_betrays_a_chain_made_anew(run, acted, tmp_path, monkeypatc
     both = ("--anchors", other, "--anchors", saved)
     whole = run("-C", acted, "audit", "verify", *both, "--json")
     assert (whole.code, whole.json["anchored"]) == (0, whole.json["last"])
+    assert (whole.json["signed"], whole.json["unsigned"]) == (2, 0)
     assert "other.eml" in whole.err
     assert "anchor.eml" not in whole.err
     rebuild(acted, 5)
