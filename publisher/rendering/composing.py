@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from publisher.concealing import conceal
 from publisher.domain.account import Account, Platform, Traits
+from publisher.domain.characters import name_of, odd_characters
 from publisher.domain.errors import TemplateError
 from publisher.domain.post import Occurrence, Post
 from publisher.domain.problem import Place, Problem
@@ -272,7 +273,7 @@ def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
     seen = visible_text(rendition.text) if is_article else "\n".join(rendition.all_floors)
     tip_line = task.region["tip_line"]
     alts = [picture.alt for picture in rendition.pictures]
-    problems = []
+    problems = _odd_problems(task, rendition)
     if not _carries(seen, marker):
         problems.append(task.refuse("rendition_without_marker", limit=str(NEAR)))
     elif not is_article and not _carries(seen[:NEAR], marker):
@@ -303,6 +304,35 @@ def _secret_problem(task: _Task) -> Problem:
     if key := next((key for key, text in written.items() if _tells_secret(text)), None):
         return _problem(post, task.account, "rendition_secret", key=key)
     return task.refuse("rendition_secret")
+
+
+def _odd_problems(task: _Task, rendition: Rendition) -> list[Problem]:
+    """Name the first character of each part that readers would not see; what wrote it is the body, or the template.
+
+    What staff wrote is judged already; an entity in Markdown or an escape in a template becomes one only here.
+    """
+    parts = {
+        "title": rendition.title,
+        "text": "\n".join(rendition.all_floors),
+        "summary": rendition.summary,
+        "link": rendition.link or "",
+        "alt": "\n".join(picture.alt for picture in rendition.pictures),
+    }
+    is_body = next(odd_characters(body_text(task.post.body)), None) is not None
+    problems = []
+    for part, text in parts.items():
+        position = next(odd_characters(text), None)
+        if position is None:
+            continue
+        name = name_of(text[position])
+        if is_body:
+            problem = _problem(
+                task.post, task.account, "rendition_odd_character", key="body", part=part, character=name
+            )
+        else:
+            problem = task.refuse("rendition_odd_character", part=part, character=name)
+        problems.append(problem)
+    return problems
 
 
 def _carries(text: str, marker: Marker) -> bool:

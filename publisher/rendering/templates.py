@@ -7,13 +7,14 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Template, TemplateSyntaxError
 
 from publisher.domain.account import Platform
+from publisher.domain.characters import name_of, odd_characters, odd_within, visible
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
@@ -27,6 +28,8 @@ STYLESHEET: Final = f"{SHARED}/article.css"
 MAX_FILE: Final = 64 * 1024
 PLAIN: Final = ".txt"
 _PAGES: Final = (PLAIN, ".html")
+_MOST_ODD: Final = 20
+"""Odd characters of one file that are named."""
 _SPOT: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 Faults = dict[str, Sequence[Problem]]
@@ -207,7 +210,11 @@ def _read(name: str, path: Path, faults: Faults) -> str | None:
         with open_unlinked(path, _root(path)) as file:
             data = file.read(MAX_FILE + 1)
         if len(data) <= MAX_FILE:
-            return data.decode("utf-8-sig").replace("\r\n", "\n")
+            text = data.decode("utf-8-sig").replace("\r\n", "\n")
+            if odd := [*_odd_in_name(name, path), *_odd_in_text(text, path)]:
+                faults[name] = odd
+                return None
+            return text
         faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE // 1024}")]
     except UnicodeDecodeError as error:
         faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
@@ -215,6 +222,21 @@ def _read(name: str, path: Path, faults: Faults) -> str | None:
         code = "file_is_link" if error.errno == errno.ELOOP else "template_unreadable"
         faults[name] = [_problem(code, path, file=path.name, reason=error.strerror or "")]
     return None
+
+
+def _odd_in_name(name: str, path: Path) -> Iterable[Problem]:
+    for position in odd_characters(name):
+        yield _problem("template_name_odd", path, file=visible(name), character=name_of(name[position]))
+
+
+def _odd_in_text(text: str, path: Path) -> Iterable[Problem]:
+    for position in islice(odd_characters(text), _MOST_ODD):
+        place = Place(
+            file=str(path),
+            line=text.count("\n", 0, position) + 1,
+            column=position - text.rfind("\n", 0, position),
+        )
+        yield Problem(code="odd_character", place=place, facts={"character": name_of(text[position])})
 
 
 def _find(
@@ -253,6 +275,14 @@ def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faul
     odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
     if odd:
         faults[file] = [_problem("template_sample_key", files[file], name=key) for key in odd]
+    if hidden := list(islice(odd_within(table), _MOST_ODD)):
+        faults[file] = [
+            _problem(
+                "template_sample_odd", files[file], name=".".join(map(visible, map(str, way))), character=name_of(sign)
+            )
+            for way, sign in hidden
+        ]
+        return Sample()
     return Sample(**{key: value for key, value in table.items() if key not in odd})
 
 

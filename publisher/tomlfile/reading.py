@@ -5,11 +5,13 @@ import errno
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from publisher.domain.characters import name_of, odd_characters, odd_within
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.tomlfile.checking import Flaw, Loc
@@ -80,12 +82,17 @@ def read_text(path: Path, limits: Limits, refusal: type[InputError] = InputError
 
 
 def parse_toml(text: str, file: str, limits: Limits, refusal: type[InputError] = InputError) -> TomlFile:
-    """Parse a text whose size and depth are checked first. Raises `refusal` with the one Problem in the way."""
+    """Parse a text whose size, characters and depth are checked first.
+
+    Raises `refusal` with the one Problem in the way, or with every character that must not be in a text.
+    """
     text = _plain(text)
     if len(text) > limits.size:
         raise refusal([_whole(file, "file_too_big", most=_megabytes(limits.size))])
     if not text.strip():
         raise refusal([_whole(file, "file_empty")])
+    if odd := list(islice(odd_characters(text), MOST_PROBLEMS)):
+        raise refusal([_at(file, text, position, *_odd(text[position])) for position in odd])
     if excess := find_excess(text, depth=limits.depth, key_parts=limits.key_parts, word=limits.word):
         code, offset = excess
         raise refusal([_at(file, text, offset, code, {"depth": str(limits.depth), "parts": str(limits.key_parts)})])
@@ -94,7 +101,21 @@ def parse_toml(text: str, file: str, limits: Limits, refusal: type[InputError] =
     except (ValueError, RecursionError) as error:
         trouble = explain(error, text)
         raise refusal([_at(file, text, trouble.offset, trouble.code, trouble.facts)]) from None
-    return TomlFile(file=file, text=text, data=data)
+    toml = TomlFile(file=file, text=text, data=data)
+    if "\\" in text and (flaws := list(islice(_escaped_flaws(data), MOST_PROBLEMS))):
+        raise refusal(toml.problems(flaws))
+    return toml
+
+
+def _escaped_flaws(data: Mapping[str, Any]) -> Iterator[Flaw]:
+    r"""Name what an escape such as \u202e has put into a value."""
+    for loc, character in odd_within(data):
+        code, facts = _odd(character)
+        yield Flaw(loc=loc, code=code, facts=facts)
+
+
+def _odd(character: str) -> tuple[str, Mapping[str, str]]:
+    return "odd_character", {"character": name_of(character)}
 
 
 def _plain(text: str) -> str:

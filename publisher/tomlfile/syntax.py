@@ -40,12 +40,11 @@ _CODES = (
     ("Invalid value", "bad_value"),
     ("Invalid initial character", "bad_key"),
     ("Invalid statement", "bad_key"),
-    ("Illegal character", "control_character"),
-    ("Found invalid character", "control_character"),
+    ("Illegal character", "unclosed_text"),
+    ("Found invalid character", "unclosed_text"),
 )
 """How tomllib's messages begin, and our codes for them."""
 
-_UNCLOSED = frozenset({"unclosed_text", "control_character"})
 _NO_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
 _LIKE_A_TIME = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
 
@@ -73,7 +72,7 @@ def explain(error: ValueError | RecursionError, text: str) -> Trouble:
 
 
 def _unclosed_block(text: str, code: str, *, is_at_end: bool) -> Trouble | None:
-    if not is_at_end or code not in _UNCLOSED:
+    if not is_at_end or code != "unclosed_text":
         return None
     *_, last = [None, *QUOTED.finditer(text)]
     if last is None or last.end() < len(text) or not last[0].startswith(('"""', "'''")):
@@ -96,7 +95,7 @@ def _full_width(line: str, start: int, column: int) -> Trouble | None:
 
 
 def _unclosed_text(line: str, start: int, column: int, code: str) -> Trouble | None:
-    if column < len(line) or code not in _UNCLOSED:
+    if column < len(line) or code != "unclosed_text":
         return None
     ended = line.rstrip()
     if ended and ended[-1] in _QUOTES:

@@ -82,7 +82,7 @@ def test_lines_are_counted_right_with_windows_line_ends() -> None:
         ("a =\nb = 1", (1, 4, "value_missing")),
         ("a = yes", (1, 5, "bad_value")),
         (r'a = "C:\media"', (1, 10, "stray_backslash")),
-        ('a = "\x01"', (1, 6, "control_character")),
+        ('a = "\x01"', (1, 6, "odd_character")),
     ],
 )
 def test_a_syntax_error_explains_itself(text: str, where: tuple[int, int, str]) -> None:
@@ -259,3 +259,41 @@ def test_only_so_many_problems_are_listed() -> None:
     problems = toml.problems([Flaw(loc=("a",), code="x")] * 250)
     assert len(problems) == 201
     assert problems[-1].facts == {"number": "50"}
+
+
+@pytest.mark.parametrize("odd", ["\u202e", "\u200b", "\x1b", "\x9b", "\U000e0041", "\u3164"], ids=ascii)
+def test_f66_what_nobody_sees_is_refused_at_its_place(odd: str) -> None:
+    """F66: in values, keys and comments, each with its line and column, named and not shown."""
+    with pytest.raises(InputError) as caught:
+        parse_toml(f'a = "请拨 1{odd}10"\n# {odd}\n"b{odd}" = 1\n', "a.toml", LIMITS)
+    assert [spot(problem) for problem in caught.value.problems] == [
+        (1, 10, "odd_character"),
+        (2, 3, "odd_character"),
+        (3, 3, "odd_character"),
+    ]
+    assert {problem.facts["character"].split()[0] for problem in caught.value.problems} == {f"U+{ord(odd):04X}"}
+
+
+def test_f66_what_an_escape_hides_is_refused_at_its_value() -> None:
+    """F66: in TOML an escape becomes the character; the problem names the value in which it stands."""
+    with pytest.raises(InputError) as caught:
+        parse_toml(
+            r"""
+[[post]]
+title = "警惕\u202e诈骗"
+[post.data]
+tips = ["a", "1\u200b10", "\u001b[2J"]
+""",
+            "a.toml",
+            LIMITS,
+        )
+    assert [(spot(each), each.place and each.place.path) for each in caught.value.problems] == [
+        ((3, 9, "odd_character"), "post[0].title"),
+        ((5, 14, "odd_character"), "post[0].data.tips[1]"),
+        ((5, 27, "odd_character"), "post[0].data.tips[2]"),
+    ]
+
+
+def test_emoji_and_their_joiners_are_texts_like_others() -> None:
+    """What phones put into a text is no mistake."""
+    assert parse_toml('a = "⚠️ 👨‍👩‍👧 1️⃣"', "a.toml", LIMITS).data == {"a": "⚠️ 👨‍👩‍👧 1️⃣"}
