@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from publisher.concealing import conceal
+from publisher.domain.characters import visible
 
 if TYPE_CHECKING:
     import structlog
@@ -137,7 +138,7 @@ def _configure(render: "Processor", lines_of: Callable[..., "structlog.PrintLogg
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Strike secrets out of every field, however deep."""
+    """Strike secrets out of every field, however deep, and spell out what a terminal would obey."""
     for name, value in event.items():
         event[name] = _redacted(value)
     return event
@@ -146,10 +147,12 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 def _redacted(value: object) -> object:
     match value:
         case str():
-            return conceal(value)
+            return visible(conceal(value))
         case Mapping():
-            return {key: _redacted(item) for key, item in value.items()}
+            return {_redacted(key) if isinstance(key, str) else key: _redacted(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_redacted(item) for item in value]
-        case _:
+        case None | bool() | int() | float():
             return value
+        case _:  # the log would write what it does not know just so
+            return visible(conceal(repr(value)))

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import click
-
 from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import command, json_option
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
@@ -27,7 +25,7 @@ def accounts(terminal: Terminal, *, as_json: bool) -> int:
     if as_json:
         terminal.show({"accounts": [_as_document(checkup, narrator, now) for checkup in checkups]})
     else:
-        click.echo("\n".join(in_columns(_rows(checkups, narrator, now))))
+        echo("\n".join(in_columns(_rows(checkups, narrator, now))))
     return 0
 
 

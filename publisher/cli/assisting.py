@@ -13,7 +13,7 @@ from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator, covering
 from publisher.cli.shape import OneOf, PersonName, WordedUsageError, command, json_option
 from publisher.cli.target import Target, TargetType, deliveries_of
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.account import Account
 from publisher.domain.delivery import State
@@ -92,7 +92,7 @@ async def _list(terminal: Terminal, *, as_json: bool) -> None:
         account = settings.accounts.get(task.delivery.account)
         _print(terminal, task, handout, narrator, now, account)
         for pause in covering(pauses, task.delivery):
-            click.echo(narrator.pause("task_paused", pause))
+            echo(narrator.pause("task_paused", pause))
 
 
 async def _hand_out(task: OpenTask, settings: Settings, books: Books) -> Handout:
@@ -145,7 +145,7 @@ def _print(  # noqa: PLR0913, PLR0917 # all that one task is told with
         "summary": rendition.summary or terminal.words("nothing"),
         "link": rendition.link or terminal.words("nothing"),
     }
-    click.echo()
+    echo()
     terminal.say("task_head", **facts)
     if account is not None:
         terminal.say("task_in_forum" if account.forum else "task_as", identity=account.identity, forum=account.forum)
@@ -158,9 +158,9 @@ def _print(  # noqa: PLR0913, PLR0917 # all that one task is told with
         terminal.say("task_article", file=shown_path(handout.article), **facts)
     else:
         terminal.say("task_copy", **facts)
-        click.echo(RULE)
-        click.echo(task.text, nl=not task.text.endswith("\n"))
-        click.echo(RULE)
+        echo(RULE)
+        echo(task.text, nl=not task.text.endswith("\n"))
+        echo(RULE)
     for picture, file in zip(rendition.pictures if not task.floor else (), handout.pictures, strict=False):
         terminal.say("task_picture", file=shown_path(file), alt=picture.alt)
     if (note := f"task_note_{delivery.platform}") in terminal.messages.entries:

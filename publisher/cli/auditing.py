@@ -13,10 +13,11 @@ import click
 
 from publisher.anchoring import anchors_of, ours
 from publisher.cli.shape import Kind, OneOf, PersonName, Said, WordedUsageError, command, json_option
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.trouble import FAILED, FailedError, explain
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.chain import Accepted, Anchor, Break, Damage, Verification
+from publisher.domain.characters import visible
 from publisher.domain.excerpt import signed_text, time_of, verify_excerpt
 from publisher.domain.loss import Acceptance, Loss
 from publisher.reviewing import person
@@ -271,7 +272,7 @@ def _tell(
         return
     terminal.say("audit_broken_head", number=len(verification.breaks) + verification.untold, **facts)
     for broken in verification.breaks:
-        click.echo(f"- {_words(terminal, broken, zone)}")
+        echo(f"- {_words(terminal, broken, zone)}")
     if verification.untold:
         terminal.say("audit_untold", number=verification.untold)
     terminal.say("audit_what_now")
@@ -336,7 +337,9 @@ async def _export(
             stream = stack.enter_context(await asyncio.to_thread(Path(target).open, "xb"))
         async with books_of(settings) as books:
             number = await Audit(books).export(
-                lambda line: stream.write(line.encode("utf-8", "surrogateescape")),
+                lambda line: stream.write(
+                    (visible(line) if stream.isatty() else line).encode("utf-8", "surrogateescape")
+                ),
                 _start(since, settings),
                 _end(until, settings),
             )

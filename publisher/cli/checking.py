@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from publisher.cli.shape import command, json_option
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.trouble import in_order, told
 from publisher.domain.errors import InputError, ScheduleError
 from publisher.domain.post import Post, PostId, Schedule
@@ -74,7 +74,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
             {"ok": not report.errors, "problems": [as_facts(problem, terminal.messages) for problem in problems]}
         )
     elif problems:
-        click.echo(told(problems, terminal.messages))
+        echo(told(problems, terminal.messages))
     counts = {"errors": report.errors, "warnings": len(problems) - report.errors}
     looked_at = {"posts": report.posts, "accounts": report.accounts, "renditions": report.renditions}
     terminal.note("check_failed" if report.errors else "check_passed", **counts, **looked_at)

@@ -11,7 +11,7 @@ from publisher.cli.looking import Snapshot, snapshot_of
 from publisher.cli.narrating import Narrator, covering
 from publisher.cli.sending import file_or_post, find_post, placed_in, read_posts
 from publisher.cli.shape import Said, by_option, command
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.cli.workplace import settings_of
 from publisher.cli.workshop import application_of
@@ -78,10 +78,10 @@ def _tell_what_stops_it(snapshot: Snapshot, course: Course, narrator: Narrator) 
     """Name the pauses, and the accounts switched off at run time, that keep the correction back."""
     going = [delivery for delivery in snapshot.deliveries if delivery.account in course.targets]
     for pause in dict.fromkeys(pause for delivery in going for pause in covering(snapshot.pauses, delivery)):
-        click.echo(narrator.pause("still_paused", pause), err=True)
+        echo(narrator.pause("still_paused", pause), err=True)
     for order in snapshot.modes:
         if order.mode is Mode.OFF and order.account in course.targets:
-            click.echo(narrator.mode("mode_line", order), err=True)
+            echo(narrator.mode("mode_line", order), err=True)
 
 
 def _tell(terminal: Terminal, correction: Post, course: Course) -> None:

@@ -12,7 +12,7 @@ from publisher.cli.accounting import days_left, health_words
 from publisher.cli.checking import as_facts
 from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import PersonName, WordedUsageError, command, json_option
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, database_trouble, settings_of
@@ -140,13 +140,13 @@ def _print(terminal: Terminal, found: Sequence[Examination], narrator: Narrator,
         days = NOT_TOLD if left is None else terminal.words("days", days=left)
         rows.append((one.account.id, platform, health, days, str(one.checkup.quota_left)))
     if found:
-        click.echo("\n".join(in_columns(rows)))
+        echo("\n".join(in_columns(rows)))
     for one in found:
         steps = list(_to_do(one, narrator, now))
         if steps:
             terminal.say("doctor_line", account=one.account.id, platform=narrator.platform(one.account.platform))
         for step in steps:
-            click.echo(f"    {step}")
+            echo(f"    {step}")
     if all(one.is_well for one in found):
         terminal.say("doctor_fine", number=len(found))
 

@@ -11,7 +11,7 @@ from publisher.cli.looking import Snapshot, snapshot_of
 from publisher.cli.narrating import Narrator, covering, facts_of, task_code
 from publisher.cli.shape import command
 from publisher.cli.target import Target, TargetType, deliveries_of
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import OPEN, UNWANTED, WAITING, Delivery, Desired, State
 from publisher.domain.errors import NoSuchError
@@ -29,7 +29,7 @@ _ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow", "CorrectionOr
 @command("why")
 @click.argument("target", metavar="POST[@ACCOUNT]", type=TargetType())
 def why(terminal: Terminal, target: Target) -> int:
-    click.echo("\n\n".join(asyncio.run(_explain(terminal, target))))
+    echo("\n\n".join(asyncio.run(_explain(terminal, target))))
     return 0
 
 

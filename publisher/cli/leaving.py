@@ -9,7 +9,7 @@ import click
 from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator
 from publisher.cli.shape import Said, by_option, command, reason_option
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.workplace import books_of, settings_of
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Delivery
@@ -143,14 +143,14 @@ def _tell(terminal: Terminal, settings: Settings, leaving: Leaving, left: Left) 
         terminal.say("leaving_secret_shared", name=leaving.secret, accounts=others)
     terminal.say("leaving_to_do" if _steps(terminal, leaving, left) else "leaving_nothing_to_do", account=account)
     for number, step in enumerate(_steps(terminal, leaving, left), 1):
-        click.echo(f"  {number}. {step}")
+        echo(f"  {number}. {step}")
     if held.unresolved and not left.runs:
         terminal.note("no_daemon_hint")
 
 
 def _list(deliveries: Sequence[Delivery], narrator: Narrator) -> None:
     for delivery in deliveries:
-        click.echo(f"    {narrator.subject(delivery)}  {narrator.standing(delivery)}")
+        echo(f"    {narrator.subject(delivery)}  {narrator.standing(delivery)}")
 
 
 def _steps(terminal: Terminal, leaving: Leaving, left: Left) -> Sequence[str]:

@@ -12,7 +12,7 @@ import click
 
 from publisher.cli.narrating import Narrator, covering, reason_code
 from publisher.cli.shape import Said, command, json_option
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import Delivery, State
@@ -193,9 +193,9 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
     if not snapshot.is_running:
         terminal.say("daemon_stopped")
     for pause in snapshot.pauses:
-        click.echo(narrator.pause("paused_line", pause))
+        echo(narrator.pause("paused_line", pause))
     for order in snapshot.modes:
-        click.echo(narrator.mode("mode_line", order))
+        echo(narrator.mode("mode_line", order))
     if not snapshot.deliveries and not snapshot.has_older:
         terminal.say("nothing_filed")
     elif snapshot.deliveries:
@@ -207,7 +207,7 @@ def _print(terminal: Terminal, snapshot: Snapshot, narrator: Narrator) -> None:
     if snapshot.alerts:
         terminal.say("alerts_title")
     for alert in snapshot.alerts:
-        click.echo(f"  {narrator.time(alert.at)}  {narrator.alert(alert)}")
+        echo(f"  {narrator.time(alert.at)}  {narrator.alert(alert)}")
 
 
 def rows_of(snapshot: Snapshot, narrator: Narrator) -> list[tuple[str, ...]]:
@@ -238,7 +238,7 @@ def _show(snapshot: Snapshot, narrator: Narrator) -> None:
 
         show_table(rows, [STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
     else:
-        click.echo("\n".join(in_columns(rows)))
+        echo("\n".join(in_columns(rows)))
 
 
 def counts_of(deliveries: Sequence[Delivery], narrator: Narrator) -> str:

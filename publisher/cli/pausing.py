@@ -6,7 +6,7 @@ import click
 
 from publisher.cli.narrating import Narrator, argument_of
 from publisher.cli.shape import Said, WordedUsageError, by_option, command
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.workplace import books_of, settings_of
 from publisher.domain.errors import NoSuchError
 from publisher.domain.post import PostId
@@ -54,7 +54,7 @@ async def _resume(terminal: Terminal, name: str, by: str) -> None:
         left = await Board(books).pauses()
     terminal.say("resumed_done" if was_paused else "resumed_nothing", scope=narrator.scope(scope))
     for pause_left in left:
-        click.echo(narrator.pause("still_paused", pause_left), err=True)
+        echo(narrator.pause("still_paused", pause_left), err=True)
 
 
 async def _scope(name: str, settings: Settings, books: Books) -> str:

@@ -13,7 +13,7 @@ import click
 
 from publisher.cli.page import page_of
 from publisher.cli.shape import PersonName, Said, WordedUsageError, command, json_option
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.trouble import told
 from publisher.domain.account import AccountId, Traits
 from publisher.domain.errors import NoSuchError, ScheduleError
@@ -68,7 +68,7 @@ def preview(  # noqa: PLR0913 # one argument an option
         raise WordedUsageError("preview_to_whom")
     shown = prove(terminal, PostId(post), AccountId(account) if account else None)
     if shown.problems:
-        click.echo(told(shown.problems, terminal.messages), err=True)
+        echo(told(shown.problems, terminal.messages), err=True)
     if as_json:
         terminal.show(_facts(shown))
     else:
@@ -141,10 +141,10 @@ def _print(terminal: Terminal, rendition: Rendition, shown: Preview) -> None:
         if rendition.floors:
             facts = {"number": number, "total": len(rendition.all_floors), "limit": traits.text_limit}
             terminal.say("preview_floor", length=traits.measure(floor), sha256=digest_of(floor), **facts)
-        click.echo(RULE)
-        click.echo(floor, nl=not floor.endswith("\n"))
-        click.echo(RULE)
-    click.echo()
+        echo(RULE)
+        echo(floor, nl=not floor.endswith("\n"))
+        echo(RULE)
+    echo()
 
 
 def _picture(picture: Picture) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from publisher.cli.shape import WordedGroup, shared_options
+from publisher.cli.terminal import echo
 
 PLACES = {
     "init": "publisher.cli.founding:init",
@@ -47,7 +48,7 @@ def program() -> WordedGroup:
 
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
-            click.echo(version("publisher"))
+            echo(version("publisher"))
             ctx.exit()
 
     version_option = click.Option(

@@ -9,7 +9,7 @@ import click
 
 from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import Said, command, json_option
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.delivery import Delivery
@@ -31,7 +31,7 @@ def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
         terminal.show({"reach": [_as_document(*one, narrator) for one in _by_delivery(readings)], "pruned": pruned})
         return 0
     if readings:
-        click.echo("\n".join(in_columns(_rows(readings, narrator))))
+        echo("\n".join(in_columns(_rows(readings, narrator))))
     elif not pruned:
         terminal.say("no_reach_yet")
     if pruned:

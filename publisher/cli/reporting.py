@@ -12,16 +12,18 @@ import click
 
 from publisher.cli.narrating import NOT_TOLD, Narrator
 from publisher.cli.shape import Kind, WordedUsageError, command, json_option
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
 from publisher.domain.account import AccountId
+from publisher.domain.characters import visible
 from publisher.domain.inspection import FIGURES, Case, Findings, sum_up
 from publisher.settings import Settings
 from publisher.store.inspections import Inspections
 
 COUNTS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
 AFTERWARDS = ("corrections", "retracted", "retracting", "removed")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 Spoken = tuple[str, str, Findings]
 """A line of the report: the account and its platform, blank where the line stands for all of them; the figures."""
 
@@ -72,7 +74,7 @@ def report(terminal: Terminal, first: date, last: date, *, file: Path | None, as
     if as_json:
         terminal.show(_as_document(drawn))
     elif cases:
-        click.echo("\n".join(_in_words(drawn, narrator)))
+        echo("\n".join(_in_words(drawn, narrator)))
     else:
         terminal.say("report_empty", first=first, last=last)
     return 0
@@ -192,4 +194,12 @@ def _write_csv(file: Path, drawn: Report, narrator: Narrator) -> None:
         for account, platform, found in drawn.accounts:
             told = _figures(found)
             figures = {**told, **told["reach"]}
-            table.writerow([account, platform, *("" if figures[name] is None else figures[name] for name in names)])
+            table.writerow(
+                [_cell(account), _cell(platform), *("" if figures[name] is None else figures[name] for name in names)]
+            )
+
+
+def _cell(text: str) -> str:
+    """Spell out what nobody would see, and put a mark before what a spreadsheet would take for a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(FORMULA_STARTS) else shown

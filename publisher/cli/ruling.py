@@ -9,7 +9,7 @@ from publisher.cli.looking import is_running
 from publisher.cli.narrating import Narrator, covering
 from publisher.cli.shape import OneOf, PersonName, WordedUsageError, by_option, command, reason_option
 from publisher.cli.target import Target, TargetType, deliveries_of
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.cli.trouble import FailedError
 from publisher.cli.workplace import books_of, settings_of
 from publisher.cli.workshop import application_of
@@ -65,7 +65,7 @@ async def _rule(terminal: Terminal, target: Target, ruling: Ruling, order: dict[
     terminal.say(_answer(ruling, after, by_word=bool(order["second"])), subject=narrator.subject(after), **order)
     if ruling is Ruling.RESEND:
         for pause in pauses:
-            click.echo(narrator.pause("still_paused", pause), err=True)
+            echo(narrator.pause("still_paused", pause), err=True)
     if after.state in OPEN and not runs:
         terminal.note("no_daemon_hint")
 

@@ -7,7 +7,7 @@ import click
 
 from publisher.cli.recording import record
 from publisher.cli.shape import OneOf, PersonName, Said, WordedUsageError, command
-from publisher.cli.terminal import Terminal, unechoed_input
+from publisher.cli.terminal import Terminal, echo, unechoed_input
 from publisher.cli.trouble import FAILED, FailedError
 from publisher.vault import Vault, parse_fields
 
@@ -35,7 +35,7 @@ def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> i
         case "rotate":
             terminal.say("secrets_resealed", number=vault.rotate(), key=vault.key_place)
         case _:
-            click.echo("\n".join(vault.names()) or terminal.words("no_secrets"))
+            echo("\n".join(vault.names()) or terminal.words("no_secrets"))
             return 0
     is_recorded = record(terminal, EVENTS[deed], f"secret:{name or '*'}", by)
     return 0 if is_recorded else FAILED

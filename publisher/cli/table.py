@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from publisher.domain.characters import visible
+
 STATE = 2
 """The column that is coloured."""
 
@@ -18,5 +20,5 @@ def show_table(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
     for column in heading:
         table.add_column(column, overflow="fold")
     for line, style in zip(lines, styles, strict=True):
-        table.add_row(*(Text(cell, style=style if place == STATE else "") for place, cell in enumerate(line)))
+        table.add_row(*(Text(visible(cell), style=style if place == STATE else "") for place, cell in enumerate(line)))
     Console(highlight=False).print(table)

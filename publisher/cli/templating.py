@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from publisher.cli.shape import Said, command, json_option
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import settings_of
@@ -32,13 +32,13 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     if as_json:
         terminal.show({"templates": [_as_document(each, found, own) for each in names]})
     elif name is None:
-        click.echo("\n".join(in_columns(list(_rows(terminal, found, own)))))
+        echo("\n".join(in_columns(list(_rows(terminal, found, own)))))
         terminal.say("templates_more")
     else:
         _show(terminal, name, found, own)
     faults = found.problems if name is None else found.faults_of(name)
     if faults:
-        click.echo(told(faults, terminal.messages), err=True)
+        echo(told(faults, terminal.messages), err=True)
     return int(bool(faults))
 
 
@@ -77,15 +77,15 @@ def _origin(terminal: Terminal, name: str, found: Templates, own: Path) -> str:
 
 def _show(terminal: Terminal, name: str, found: Templates, own: Path) -> None:
     sample = found.samples[name]
-    click.echo(f"{name}  {sample.about}".rstrip())
+    echo(f"{name}  {sample.about}".rstrip())
     terminal.say("template_files", origin=_origin(terminal, name, found, own))
-    click.echo("\n".join(f"    {shown_path(place)}" for file, place in found.files(name).items()))
+    echo("\n".join(f"    {shown_path(place)}" for file, place in found.files(name).items()))
     for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
         if keys:
             terminal.say(code)
-            click.echo("\n".join(in_columns([(f"    data.{key}", use) for key, use in keys.items()])))
+            echo("\n".join(in_columns([(f"    data.{key}", use) for key, use in keys.items()])))
     terminal.say("template_sample")
-    click.echo(f"\n{_entry(name, sample)}", nl=False)
+    echo(f"\n{_entry(name, sample)}", nl=False)
 
 
 def _entry(name: str, sample: Sample) -> str:

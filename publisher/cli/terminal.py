@@ -10,7 +10,13 @@ from typing import Any
 
 import click
 
+from publisher.domain.characters import visible
 from publisher.messages import Messages
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write a text to the terminal, which obeys nothing in it: control and invisible characters are spelled out."""
+    click.echo(visible(text), err=err, nl=nl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +31,15 @@ class Terminal:
 
     def say(self, code: str, /, **facts: object) -> None:
         """Answer in words."""
-        click.echo(self.words(code, **facts))
+        echo(self.words(code, **facts))
 
     def note(self, code: str, /, **facts: object) -> None:
         """Tell beside the answer."""
-        click.echo(self.words(code, **facts), err=True)
+        echo(self.words(code, **facts), err=True)
 
     def show(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         """Answer with one JSON document."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        echo(json.dumps(value, ensure_ascii=False, indent=2))
 
     @property
     def can_draw(self) -> bool:

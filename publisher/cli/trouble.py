@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import click
 
 from publisher.cli.shape import WordedUsageError, called
-from publisher.cli.terminal import Terminal, shown_path
+from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.domain.errors import IllegalStepError, InputError, NoSuchError, PublisherError, RefusedError
 from publisher.domain.problem import Place, Problem
 from publisher.messages import Messages
@@ -31,7 +31,7 @@ def explain(error: PublisherError | OSError, terminal: Terminal) -> int:
     messages = terminal.messages
     match error:
         case InputError():
-            click.echo(told(error.problems, messages), err=True)
+            echo(told(error.problems, messages), err=True)
             return FAILED
         case NoSuchError():
             _tell(terminal, f"no_such_{error.what}", name=error.name)
@@ -53,10 +53,10 @@ def explain(error: PublisherError | OSError, terminal: Terminal) -> int:
 def explain_usage(error: click.UsageError, terminal: Terminal) -> int:
     """Tell what was wrong with a command line, and where its help stands."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
-        click.echo(error.ctx.get_help(), err=True)
+        echo(error.ctx.get_help(), err=True)
         return WRONG_USAGE
     if error.ctx is not None:
-        click.echo(error.ctx.get_usage(), err=True)
+        echo(error.ctx.get_usage(), err=True)
     terminal.note("see_help", command=error.ctx.command_path if error.ctx else "publisher")
     terminal.note("usage_error", message=_usage_words(error, terminal.messages))
     return WRONG_USAGE
@@ -95,7 +95,7 @@ def _in_words(facts: Mapping[str, str], messages: Messages) -> dict[str, str]:
 def _tell(terminal: Terminal, code: str, /, **facts: object) -> None:
     terminal.note(code, **facts)
     if hint := terminal.messages.hint(code, **facts):
-        click.echo(f"    {hint}", err=True)
+        echo(f"    {hint}", err=True)
 
 
 def told(problems: Iterable[Problem], messages: Messages) -> str:

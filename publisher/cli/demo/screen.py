@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +13,8 @@ from rich.text import Text
 
 from publisher.cli.looking import STYLES
 from publisher.cli.narrating import Narrator
+from publisher.cli.terminal import echo
+from publisher.domain.characters import visible
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.rendition import DeliveryId
 
@@ -37,15 +38,15 @@ class Screen:
         for delivery in deliveries:
             if delivery.state not in QUIET and self.shown.get(delivery.id) is not delivery.state:
                 self.shown[delivery.id] = delivery.state
-                click.echo(_line(delivery, self.narrator))
+                echo(_line(delivery, self.narrator))
 
     def tell(self, code: str, **facts: object) -> None:
         """Say something beside the board."""
         words = self.narrator.messages.say(code, **facts)
         if self.live is not None:
-            self.live.console.print(words, highlight=False, markup=False)
+            self.live.console.print(visible(words), highlight=False, markup=False)
         else:
-            click.echo(words)
+            echo(words)
 
 
 @contextlib.contextmanager
