@@ -1,26 +1,73 @@
-"""Secrets are struck out of what is kept or shown: those that are known, in any spelling, and what looks like one."""
+"""Secrets are struck out of what is kept or shown: those that are known, in any spelling, and what looks like one.
 
-import base64
-import json
+A text is read as whoever gets it may read it: as it stands, with its escapes undone once and again, and with what may
+be base64 or hexadecimal decoded, one inside the other. What is found in any reading is struck out of the text itself.
+"""
+
+import binascii
+import html
 import re
+import sys
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
 
-SHORTEST = 16
-"""Shorter values are no platform's secret, and might be a word that people need."""
+SHORTEST: Final = 16
+"""Bytes. A shorter value is seldom a platform's secret, and may be a word that people need, or an account's id."""
+SHORTEST_PASSWORD: Final = 8
+"""Bytes. So short a value is a secret if it is made as passwords are: of small and capital letters and digits."""
 MOST_KNOWN = 2000
 """So many values are known at a time; those that nobody has used for longest are forgotten first."""
+MOST_READ = 2**20
+"""Characters of a text that are read: about a second of work at the worst. What is beyond them is struck out."""
 STRUCK = "…"
-_GRAM = 8
-"""By so many first letters a spelling is found; where a text breaks off, so many give a secret away."""
-_LOOKS_SECRET = re.compile(
-    r"((?:access_token|secret|BDUSS|STOKEN|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+", re.IGNORECASE
+_START: Final = 8
+"""By so many first bytes a secret is found; where a text breaks off, so many give it away."""
+_MOST_LAYERS: Final = 6
+"""So often are escapes undone."""
+_DEEPEST: Final = 2
+"""So many encodings such as base64 are undone, one inside the other."""
+_WORD: Final = 4
+"""A text is searched in steps of so many bytes: wherever a secret begins, one step falls on one of its first words."""
+
+_LOOKS_SECRET: Final = re.compile(
+    rb"(?:access_token|secret|BDUSS|STOKEN|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?([^&\s\"',}]+)", re.IGNORECASE
 )
-_known: OrderedDict[str, frozenset[str]] = OrderedDict()
-_spelled: dict[str, frozenset[str]] = {}
-"""All spellings, by their first letters."""
+_ESCAPE: Final = re.compile(
+    rb"(?P<cut>(?:%[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&(?:\#[xX]?)?[0-9A-Za-z]{0,8})\Z)"
+    rb"|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
+    rb"|(?P<hex>(?:\\x[0-9A-Fa-f]{2})+)"
+    rb"|(?P<ascii>(?:[\\%]u00[0-7][0-9A-Fa-f])+)"
+    rb"|(?P<wide>(?:[\\%]u(?!00[0-7])[0-9A-Fa-f]{4})+)"
+    rb"|\\u\{(?P<braced>[0-9A-Fa-f]{1,5})\}"
+    rb"|\\(?P<octal>[0-3][0-7]{2})"
+    rb"|\\(?P<quoted>.)"
+    rb"|(?P<entity>&(?:\#(?:[xX][0-9A-Fa-f]{1,32}|[0-9]{1,32})|[A-Za-z][A-Za-z0-9]{1,31});?)",
+    re.DOTALL,
+)
+"""Escapes of addresses, forms, JSON, JavaScript, Python, C and HTML; those of one length as long runs."""
+_QUOTED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_HEX: Final = re.compile(rb"[0-9A-Fa-f]{16,}")
+_PARTED_HEX: Final = re.compile(
+    rb"[0-9A-Fa-f]{2}(?P<sign>[:., +-]|,? ?0x)[0-9A-Fa-f]{2}(?:(?P=sign)[0-9A-Fa-f]{2}){6,}"
+)
+_BORDER: Final = b"\xff"
+"""Stands between the pieces of a reading; no UTF-8 has it, so that nothing is found across."""
+
+Span = tuple[int, int]
+
+_known: OrderedDict[str, frozenset[bytes]] = OrderedDict()
+"""What is known, with the forms in which a reading may show it."""
+_words: dict[int, frozenset[tuple[int, bytes]]] = {}
+"""The first words of all forms: how far from its beginning each stands, and with what first bytes that begins."""
+_forms_by_start: dict[bytes, tuple[frozenset[int], frozenset[bytes]]] = {}
+"""All forms by their first bytes, with the lengths that occur: however many begin alike, few places are compared."""
 _changing = threading.Lock()
 
 
@@ -30,62 +77,245 @@ def know_secrets(values: Iterable[str]) -> None:
         for value in values:
             if value in _known:
                 _known.move_to_end(value)
-            elif len(value) >= SHORTEST:
-                _learn(value)
+            elif forms := _forms(value):
+                _known[value] = forms
+                for form in forms:
+                    _learn(form)
         while len(_known) > MOST_KNOWN:
-            _forget(*_known.popitem(last=False))
+            _value, forms = _known.popitem(last=False)
+            for form in forms.difference(*_known.values()):
+                _forget(form)
 
 
 def conceal(text: str) -> str:
-    """Strike out every secret of a text."""
-    return _LOOKS_SECRET.sub(rf"\1{STRUCK}", "".join(_pieces(text)) if _spelled else text)
+    """Strike out every secret of a text, however it is spelled there. Linear; never raises."""
+    data = text[:MOST_READ].encode("utf-8", "surrogatepass")
+    spans = sorted(_secret_spans(data, _DEEPEST))
+    if len(text) > MOST_READ:
+        spans.append((len(data), len(data)))
+    if not spans:
+        return text
+    pieces: list[bytes] = []
+    done = 0
+    for start, end in spans:
+        if start > done or not pieces:
+            pieces += [data[done:start], STRUCK.encode()]
+        done = max(done, end)
+    return b"".join([*pieces, data[done:]]).decode("utf-8", "surrogatepass")
 
 
-def _learn(value: str) -> None:
-    _known[value] = spellings = frozenset(_spellings(value))
-    for spelling in spellings:
-        start = spelling[:_GRAM]
-        _spelled[start] = _spelled.get(start, frozenset()) | {spelling}
+def _forms(value: str) -> frozenset[bytes]:
+    """Give a value as it is, and with its own escapes undone: a reading may undo them along with others."""
+    raw = value.encode("utf-8", "surrogatepass")
+    layer = raw if len(raw) >= SHORTEST or _is_password(value) else None
+    forms: set[bytes] = set()
+    for _ in range(_MOST_LAYERS):
+        if layer is None or len(layer) < SHORTEST_PASSWORD:
+            break
+        forms.add(_folded(layer))
+        view = _unescaped(layer)
+        layer = view.data if view else None
+    return frozenset(forms)
 
 
-def _forget(_value: str, spellings: frozenset[str]) -> None:
-    for spelling in spellings:
-        start = spelling[:_GRAM]
-        _spelled[start] -= {spelling}
-        if not _spelled[start]:
-            del _spelled[start]
+def _is_password(value: str) -> bool:
+    return all(any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
 
 
-def _spellings(value: str) -> Iterator[str]:
-    """Spell a value as addresses, forms, JSON, headers and dumps do."""
-    raw = value.encode()
-    yield value
-    yield quote(value, safe="")
-    yield quote(value)
-    yield quote_plus(value)
-    yield json.dumps(value)[1:-1]
-    yield base64.b64encode(raw).decode().rstrip("=")
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
-    yield raw.hex()
-    yield raw.hex().upper()
+def _folded(data: bytes) -> bytes:
+    """Take a plus for the space that a form makes of it, on both sides."""
+    return data.replace(b"+", b" ")
 
 
-def _pieces(text: str) -> Iterator[str]:
-    done = position = 0
-    while position <= len(text) - _GRAM:
-        length = _secret_at(text, position)
-        if length:
-            yield text[done:position] + STRUCK
-            done = position = position + length
-        else:
-            position += 1
-    yield text[done:]
+def _learn(form: bytes) -> None:
+    start = form[:_START]
+    for offset in range(_WORD):
+        word = _word_at(start, offset)
+        _words[word] = _words.get(word, frozenset()) | {(offset, start)}
+    lengths, forms = _forms_by_start.get(start, (frozenset(), frozenset()))
+    _forms_by_start[start] = lengths | {len(form)}, forms | {form}
 
 
-def _secret_at(text: str, position: int) -> int:
-    """Tell how long the secret is that begins here, whole or broken off by the text's end; 0 for none."""
-    spellings = _spelled.get(text[position : position + _GRAM], ())
-    rest = len(text) - position
-    whole = [len(each) for each in spellings if text.startswith(each, position)]
-    cut = [rest for each in spellings if rest < len(each) and each.startswith(text[position:])]
-    return max(whole + cut, default=0)
+def _forget(form: bytes) -> None:
+    start = form[:_START]
+    _lengths, forms = _forms_by_start[start]
+    if left := forms - {form}:
+        _forms_by_start[start] = frozenset(map(len, left)), left
+        return
+    del _forms_by_start[start]
+    for offset in range(_WORD):
+        word = _word_at(start, offset)
+        _words[word] -= {(offset, start)}
+        if not _words[word]:
+            del _words[word]
+
+
+def _word_at(form: bytes, offset: int) -> int:
+    return int.from_bytes(form[offset : offset + _WORD], sys.byteorder)
+
+
+@dataclass(slots=True)
+class _View:
+    """A reading of some bytes, and where each of its pieces came from."""
+
+    parts: list[bytes] = field(default_factory=list)
+    length: int = 0
+    starts: list[int] = field(default_factory=list)
+    sources: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """For each piece its span, and how many source bytes make how many of the piece: 4 to 3. With 0 it is one whole."""
+
+    def add_apart(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
+        """Add a piece that nothing of those before it runs into."""
+        if self.length:
+            self.add(_BORDER, (source[0], source[0]), (0, 1))
+        self.add(piece, source, ratio)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.parts)
+
+    def add(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
+        self.starts.append(self.length)
+        self.sources.append((*source, *ratio))
+        self.parts.append(piece)
+        self.length += len(piece)
+
+    def source_of(self, span: Span) -> Span:
+        """Give the bytes that a part of the reading came from."""
+        start, end = span
+        first, last = (bisect_right(self.starts, place) - 1 for place in (start, end - 1))
+        source, _end, per, makes = self.sources[first]
+        begin = source + (start - self.starts[first]) * per // makes
+        source, stop, per, makes = self.sources[last]
+        return begin, min(stop, source + -((self.starts[last] - end) * per // makes)) if per else stop
+
+
+def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
+    """Yield where secrets stand, in any reading of the data."""
+    trail: list[_View] = []
+    for _ in range(_MOST_LAYERS):
+        for span in _spans_within(data, depth):
+            for view in reversed(trail):
+                span = view.source_of(span)  # noqa: PLW2901 # step by step back to where the text stands
+            yield span
+        unescaped = _unescaped(data)
+        if unescaped is None:
+            return
+        trail.append(unescaped)
+        data = unescaped.data
+
+
+def _spans_within(data: bytes, depth: int) -> Iterator[Span]:
+    """Yield where secrets stand in one layer, escapes as they are."""
+    yield from _known_spans(_folded(data))
+    yield from (found.span(1) for found in _LOOKS_SECRET.finditer(data))
+    if depth:
+        for view in (*_from_base64(data), *_from_hex(data)):
+            yield from map(view.source_of, _secret_spans(view.data, depth - 1))
+
+
+def _known_spans(data: bytes) -> Iterator[Span]:
+    words = memoryview(data)[: len(data) // _WORD * _WORD].cast("I")
+    if _words.keys().isdisjoint(words):
+        return
+    for number, word in enumerate(words):
+        for offset, start in _words.get(word, ()):
+            position = number * _WORD - offset
+            if position >= 0 and data.startswith(start, position):
+                length = _length_at(data, position, start)
+                if length:
+                    yield position, position + length
+
+
+def _length_at(data: bytes, position: int, start: bytes) -> int:
+    """Tell how long the secret is that begins there, whole or broken off by the end; 0 for none."""
+    lengths, forms = _forms_by_start.get(start, (frozenset(), frozenset()))
+    whole = [length for length in lengths if data[position : position + length] in forms]
+    rest = data[position : position + max(lengths, default=0)]
+    if not whole and position + len(rest) == len(data) and any(form.startswith(rest) for form in forms):
+        return len(rest)
+    return max(whole, default=0)
+
+
+def _unescaped(data: bytes) -> _View | None:
+    """Undo the escapes once; None where there are none."""
+    view, done = _View(), 0
+    for found in _ESCAPE.finditer(data):
+        plain, per = _plain(found)
+        if plain == found[0]:
+            continue
+        start, end = found.span()
+        if start > done:
+            view.add(data[done:start], (done, start), (1, 1))
+        view.add(plain, (start, end), (per, 1))
+        done = end
+    if not done:
+        return None
+    if done < len(data):
+        view.add(data[done:], (done, len(data)), (1, 1))
+    return view
+
+
+def _plain(found: re.Match[bytes]) -> tuple[bytes, int]:
+    """Give what an escape stands for, and how many of its bytes make one; 0 where it is one whole."""
+    text, kind = found[0], found.lastgroup
+    match kind:
+        case "percent":
+            return bytes.fromhex(text.replace(b"%", b"").decode()), 3
+        case "hex":
+            return bytes.fromhex(text.replace(b"\\x", b"").decode()), 4
+        case "ascii":
+            return bytes.fromhex(text.replace(b"%u00", b"").replace(b"\\u00", b"").decode()), 6
+        case "wide":
+            units = bytes.fromhex(text.replace(b"%u", b"").replace(b"\\u", b"").decode())
+            return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass"), 0
+        case "braced":
+            return chr(int(found["braced"], 16)).encode("utf-8", "surrogatepass"), 0
+        case "octal":
+            return bytes([int(found["octal"], 8)]), 0
+        case "quoted":
+            return _QUOTED.get(found["quoted"], found["quoted"]), 0
+        case "entity":
+            return _entity(text), 0
+        case _:
+            return b"", 0
+
+
+@lru_cache(maxsize=4096)
+def _entity(text: bytes) -> bytes:
+    return html.unescape(text.decode()).encode("utf-8", "surrogatepass")
+
+
+def _from_base64(data: bytes) -> Iterator[_View]:
+    """Decode what may be base64, of either alphabet, from each of the four letters at which it may begin."""
+    runs = [found.span() for found in _BASE64.finditer(data)]
+    if not runs:
+        return
+    translated = data.translate(_URL_SAFE)
+    for phase in range(4):
+        view = _View()
+        for start, end in runs:
+            first = start + phase
+            last = end - ((end - first) % 4 == 1)
+            piece = binascii.a2b_base64(translated[first:last] + b"=" * (-(last - first) % 4))
+            view.add_apart(piece, (first, end), (4, 3))
+        yield view
+
+
+def _from_hex(data: bytes) -> Iterator[_View]:
+    """Decode what may be hexadecimal: pairs in a row, from either digit, and pairs with signs between them."""
+    runs = [found.span() for found in _HEX.finditer(data)]
+    for phase in range(2) if runs else ():
+        view = _View()
+        for start, end in runs:
+            first = start + phase
+            last = end - (end - first) % 2
+            view.add_apart(bytes.fromhex(data[first:last].decode()), (first, end), (2, 1))
+        yield view
+    view = _View()
+    for found in _PARTED_HEX.finditer(data):
+        pairs: Sequence[bytes] = found[0].split(found["sign"])
+        piece = bytes.fromhex(b"".join(pairs).decode())
+        view.add_apart(piece, found.span(), (2 + len(found["sign"]), 1))
+    if view.length:
+        yield view
