@@ -145,7 +145,7 @@ def _public_key(given: str) -> str:
 async def _show_key(terminal: Terminal) -> int:
     settings = await settings_of(terminal)
     key = await asyncio.to_thread(audit_key_of, settings)
-    click.echo(key.public if key else "")
+    echo(key.public if key else "")
     terminal.note("audit_key_shown")
     return 0
 
@@ -245,7 +245,7 @@ async def _accept(terminal: Terminal, named: Sequence[Path], publics: Sequence[s
     async with books_of(settings) as books:
         await Audit(books).accept(replace(acceptance, signature=signature), person(by), is_all=is_all)
     for item in lost:
-        click.echo(f"- {_words(terminal, item, settings.timezone)}")
+        echo(f"- {_words(terminal, item, settings.timezone)}")
     terminal.say("audit_accepted", number=len(lost), name=by)
     if not is_all:
         terminal.say("audit_what_now")

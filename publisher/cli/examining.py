@@ -75,7 +75,7 @@ def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: 
         _print(terminal, found, narrator, now)
         _print_clock(terminal, apart, is_right=is_clock_right)
         if loose:
-            click.echo(told(loose, terminal.messages))
+            echo(told(loose, terminal.messages))
     is_tight = not any(problem.is_error for problem in loose)
     return int(not (is_tight and is_clock_right and all(one.is_well for one in found)))
 
