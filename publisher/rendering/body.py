@@ -1,6 +1,7 @@
 """A post's Markdown body, as an article's HTML or as plain text. Pure, so the same body is worked out once."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
@@ -10,6 +11,9 @@ import css_inline
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+MAX_DEPTH: Final = 100
+"""How deep elements of an article may lie in each other; Markdown's deepest lists take half of it."""
 
 _TAGS: Final = {
     "section", "p", "span", "strong", "br", "img", "table", "thead", "tbody", "tr", "th", "td",
@@ -34,8 +38,11 @@ _SIGNS: Final = {
     "tr_close": "\n", "th_close": "　", "td_close": "　",
 }  # fmt: skip
 """What stands in plain text for a piece of Markdown that has no words of its own."""
-_LINE_END: Final = re.compile(r"[^\S\n]+\n")
-_BETWEEN_TAGS: Final = re.compile(r">\s*\n\s*<")
+_LINE_END: Final = re.compile(r"(?<![^\S\n])[^\S\n]++\n")
+_BETWEEN_TAGS: Final = re.compile(r">\s++(?=<)")
+"""Both read every space once: neither begins within a run of spaces, nor goes back over one."""
+_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
+_VOID: Final = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
@@ -68,7 +75,7 @@ def tidy(text: str) -> str:
 
 def finish_html(html: str, stylesheet: str) -> str:
     """Put the stylesheet's rules on the elements, then drop all that is not on the short list of what is allowed."""
-    html = _BETWEEN_TAGS.sub("><", html).strip()
+    html = _BETWEEN_TAGS.sub(lambda gap: ">" if "\n" in gap[0] else gap[0], html).strip()
     if html:
         html = css_inline.inline_fragment(html, stylesheet, load_remote_stylesheets=False)
     return nh3.clean(
@@ -80,6 +87,26 @@ def finish_html(html: str, stylesheet: str) -> str:
         url_relative="deny",
         link_rel=None,
     )
+
+
+def is_deep(html: str) -> bool:
+    """Return True if elements lie in each other deeper than any article needs; the inliner recurses into each.
+
+    Counts what is not closed as open to the end, as a browser does with most tags.
+    """
+    depth = 0
+    is_open: Counter[str] = Counter()
+    for closes, written in _TAG.findall(html):
+        name = written.lower()
+        if closes and is_open[name]:
+            is_open[name] -= 1
+            depth -= 1
+        elif not closes and name not in _VOID:
+            is_open[name] += 1
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+    return False
 
 
 def visible_text(html: str) -> str:

@@ -19,7 +19,16 @@ from publisher.domain.errors import TemplateError
 from publisher.domain.post import Occurrence, Post
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
-from publisher.rendering.body import body_html, body_text, finish_html, text_html, tidy, visible_text
+from publisher.rendering.body import (
+    MAX_DEPTH,
+    body_html,
+    body_text,
+    finish_html,
+    is_deep,
+    text_html,
+    tidy,
+    visible_text,
+)
 from publisher.rendering.floors import in_floors
 from publisher.rendering.sandbox import (
     BUDGET,
@@ -36,6 +45,8 @@ NEAR: Final = 60
 """Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
 DIGEST: Final = 54
 """How much of a body stands for an article that has no summary: what WeChat itself would take."""
+MAX_BODY: Final = 50_000
+"""Characters of a body: twice what the longest article takes, and little enough for Markdown that nests and nests."""
 _CRLF_PLATFORMS: Final = frozenset({"tieba"})
 """Where lines end in CR LF, as the platform's own web editor joins them."""
 _SPELLING: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
@@ -45,6 +56,7 @@ _FAULTS: Final = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    MemoryError,
     RecursionError,
     TypeError,
     ValueError,
@@ -105,6 +117,11 @@ def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetch
     )
     if traits.is_article and STYLESHEET in templates.faults:
         raise TemplateError([task.refuse("template_part_faulty", part=STYLESHEET), *templates.faults[STYLESHEET]])
+    if len(post.body) > MAX_BODY:
+        length, limit = str(len(post.body)), str(MAX_BODY)
+        raise TemplateError(
+            [_problem(post, account, "rendition_body_too_long", key="body", length=length, limit=limit)]
+        )
     if not region.get("tip_line"):
         facts = {"account": account.id, "region": account.region or ""}
         raise TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
@@ -227,7 +244,7 @@ def _fault(error: Exception) -> tuple[str, Mapping[str, str]]:
             return "template_part_faulty", {"part": str(error.message)}
         case UnprintableError():
             return "template_unprintable", {"kind": str(error.message)}
-        case HugeError():
+        case HugeError() | MemoryError():
             return "template_huge", {"limit": str(MAX_CHARACTERS)}
         case _:
             return "template_failed", {"reason": f"{type(error).__name__}: {error}"}
@@ -242,7 +259,10 @@ def _line_of(error: Exception, templates: Templates) -> Place | None:
 def _article(task: _Task, source: str) -> str:
     """Set an article; a platform without a page of its own gets the words of the plain page, paragraph by paragraph."""
     is_plain = (task.page.name or "").endswith(PLAIN)
-    return finish_html(text_html(tidy(source)) if is_plain else source, task.templates.stylesheet)
+    html = text_html(tidy(source)) if is_plain else source
+    if is_deep(html):
+        raise TemplateError([task.refuse("rendition_too_deep", limit=str(MAX_DEPTH))])
+    return finish_html(html, task.templates.stylesheet)
 
 
 def _lines(source: str, platform: Platform) -> str:

@@ -1,6 +1,7 @@
 """A text too long for one post, as floors: the post itself, and what goes on under it. Pure."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +18,8 @@ _BORDERS: Final = (
 
 def in_floors(text: str, marker: Marker, traits: Traits) -> Sequence[str]:
     """Part a text into as few floors as hold it; whole where it fits, or where even the most floors do not hold it."""
-    if traits.measure(text) > traits.text_limit:
+    most = traits.text_limit * (traits.most_floors + 1)
+    if traits.text_limit < traits.measure(text) <= 2 * most:  # half of it may be empty lines, which go at borders
         for total in range(2, traits.most_floors + 2):
             if floors := _parted(text, marker, total, traits):
                 return floors
@@ -43,8 +45,9 @@ def _start(text: str, room: int, traits: Traits) -> str:
     """Give as much of a text as there is room for, up to a border: a lesser border where a better one wastes half."""
     starts = []
     for border in _BORDERS:
-        found = [text[: match.start()] for match in border.finditer(text) if match.start()]
-        start = next((part for part in reversed(found) if traits.measure(part) <= room), "")
+        ends = [match.start() for match in border.finditer(text)]
+        fitting = bisect_right(ends, room, key=lambda end: traits.measure(text[:end]))
+        start = text[: ends[fitting - 1]] if fitting else ""
         if traits.measure(start) * 2 >= room:
             return start
         starts.append(start)

@@ -92,6 +92,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]) -> None:
         super().__init__(
             loader=FunctionLoader(load),
+            optimized=False,  # what a constant costs is spent under a rendering's limits, and not when it is compiled
             undefined=_Missing,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             trim_blocks=True,
