@@ -108,8 +108,8 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     assert (await again.outbox.intend(lease)).attempt == 2
 
 
-async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
-    """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
+async def outlasted(open_desk, path, world):
+    """Announce a call that never begins, and let its lease end in the same process."""
     desk = await open_desk(calls=record_of(path))
     await desk.rounds.lapse_own()
     await file_posts(desk.registry, post_of("p", ["a"], START))
@@ -118,20 +118,19 @@ async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_
     await desk.outbox.intend(lease)
     world.pass_time(timedelta(minutes=2))
     assert await desk.rounds.lapse() == 1
+    return desk, lease
+
+
+async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
+    """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
+    desk, _lease = await outlasted(open_desk, path, world)
     [delivery] = await Board(desk.books).deliveries()
     assert delivery.state is State.DUE
 
 
 async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(open_desk, path, world):
     """Whoever gives such a call up afterwards knows less than the record: it never began, so no doubt was skipped."""
-    desk = await open_desk(calls=record_of(path))
-    await desk.rounds.lapse_own()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
-    [lease] = await desk.outbox.claim(10)
-    await desk.outbox.intend(lease)
-    world.pass_time(timedelta(minutes=2))
-    assert await desk.rounds.lapse() == 1
+    desk, lease = await outlasted(open_desk, path, world)
     assert (await desk.outbox.settle(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     [(outcome, detail)] = await desk.books.database.read(lambda connection: connection.execute(ended).all())
