@@ -35,8 +35,10 @@ _WORD: Final = 4
 """A text is searched in steps of so many bytes: wherever a secret begins, one step falls on one of its first words."""
 
 _LOOKS_SECRET: Final = re.compile(
-    rb"(?:access_token|secret|BDUSS|STOKEN|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?([^&\s\"',}]+)", re.IGNORECASE
+    rb"(?:access_token|secret|bduss|stoken|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?([^&\s\"',}]+)"
 )
+"""Finds its places in a text in small letters: a pattern that ignores case takes ten times as long."""
+_ESCAPE_SIGN: Final = re.compile(rb"[%\\&]")
 _ESCAPE: Final = re.compile(
     rb"(?P<cut>(?:%[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&(?:\#[xX]?)?[0-9A-Za-z]{0,8})\Z)"
     rb"|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
@@ -208,7 +210,7 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
 def _spans_within(data: bytes, depth: int) -> Iterator[Span]:
     """Yield where secrets stand in one layer, escapes as they are."""
     yield from _known_spans(_folded(data))
-    yield from (found.span(1) for found in _LOOKS_SECRET.finditer(data))
+    yield from (found.span(1) for found in _LOOKS_SECRET.finditer(data.lower()))
     if depth:
         for view in (*_from_base64(data), *_from_hex(data)):
             yield from map(view.source_of, _secret_spans(view.data, depth - 1))
@@ -240,7 +242,7 @@ def _length_at(data: bytes, position: int, start: bytes) -> int:
 def _unescaped(data: bytes) -> _View | None:
     """Undo the escapes once; None where there are none."""
     view, done = _View(), 0
-    for found in _ESCAPE.finditer(data):
+    for found in _escapes(data):
         plain, per = _plain(found)
         if plain == found[0]:
             continue
@@ -254,6 +256,16 @@ def _unescaped(data: bytes) -> _View | None:
     if done < len(data):
         view.add(data[done:], (done, len(data)), (1, 1))
     return view
+
+
+def _escapes(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Find the escapes by the signs that they begin with, which is soon done where there are none."""
+    at = 0
+    while sign := _ESCAPE_SIGN.search(data, at):
+        found = _ESCAPE.match(data, sign.start())
+        if found:
+            yield found
+        at = (found or sign).end()
 
 
 def _plain(found: re.Match[bytes]) -> tuple[bytes, int]:
