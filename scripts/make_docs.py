@@ -27,6 +27,7 @@ from publisher.domain.outcome import HoldReason
 from publisher.messages import LANGS, Lang, Messages
 from publisher.rendering import Sample, load_templates, shipped_templates
 from publisher.rendering.sandbox import Sandbox
+from publisher.rendering.worker import Worker
 from publisher.settings import settings_schema
 from publisher.world import FAILPOINTS
 
@@ -201,7 +202,7 @@ def _toml(value: object) -> str:
 
 def templates() -> str:
     """Give a heading for each shipped template, with the data that it takes."""
-    samples = load_templates([shipped_templates()]).samples
+    samples = load_templates([shipped_templates()], Worker()).samples
     return _page(part for name in sorted(samples) for part in _template_section(name, samples[name]))
 
 

@@ -16,6 +16,7 @@ from publisher.cli.workplace import settings_of
 from publisher.domain.errors import NoSuchError
 from publisher.domain.post import Kind
 from publisher.rendering import Sample, Templates, load_templates, shipped_templates
+from publisher.rendering.process import RenderProcess
 
 PAGES = (".txt", ".html")
 
@@ -25,7 +26,7 @@ PAGES = (".txt", ".html")
 @json_option
 def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     own = asyncio.run(settings_of(terminal)).workspace / "templates"
-    found = load_templates([own, shipped_templates()])
+    found = load_templates([own, shipped_templates()], RenderProcess())
     if name is not None and name not in found.names:
         raise NoSuchError("template", name)
     names = found.names if name is None else (name,)

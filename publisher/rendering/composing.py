@@ -1,45 +1,22 @@
-"""From a post, an instant and an account to the exact words that account will say."""
+"""From a post, an instant and its accounts to the exact words that each account will say."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from traceback import walk_tb
 from typing import Final
 
-import jinja2
-from jinja2.exceptions import SecurityError
-from markupsafe import Markup
-
 from publisher.concealing import conceal
-from publisher.domain.account import Account, Platform, Traits
+from publisher.domain.account import Account, Traits
 from publisher.domain.characters import name_of, odd_characters
 from publisher.domain.errors import TemplateError
 from publisher.domain.post import Occurrence, Post
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Marker, Picture, Rendition, marker_for
-from publisher.rendering.body import (
-    MAX_DEPTH,
-    body_html,
-    body_text,
-    finish_html,
-    is_deep,
-    text_html,
-    tidy,
-    visible_text,
-)
 from publisher.rendering.floors import in_floors
-from publisher.rendering.sandbox import (
-    BUDGET,
-    MAX_CHARACTERS,
-    Budget,
-    EndlessError,
-    FaultyPartError,
-    HugeError,
-    UnprintableError,
-)
-from publisher.rendering.templates import PLAIN, STYLESHEET, Sample, Templates
+from publisher.rendering.jobs import ReadBody, RenderPage, Result, Text
+from publisher.rendering.templates import STYLESHEET, Sample, Templates
 
 NEAR: Final = 60
 """Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
@@ -51,17 +28,6 @@ _CRLF_PLATFORMS: Final = frozenset({"tieba"})
 """Where lines end in CR LF, as the platform's own web editor joins them."""
 _SPELLING: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
 """All but Chinese characters and punctuation, which no platform's rewriting turns into letters or digits."""
-_FAULTS: Final = (
-    jinja2.TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What a template's own mistakes raise while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,78 +39,115 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """One rendering: what is said, by whom, and with what."""
+class Order:
+    """One account that is to say a post, with the facts of its region and the post's pictures, in their order."""
 
-    post: Post
     account: Account
     region: Mapping[str, str]
     traits: Traits
+    pictures: Sequence[Picture]
+    original: Original | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """The post's body as plain text, and for each order the rendition, or why there is none."""
+
+    body_text: str
+    renditions: Sequence[Rendition | TemplateError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One rendition in the making: what is said, by whom, and with what. `page` is the template's file."""
+
+    post: Post
+    order: Order
     templates: Templates
-    page: jinja2.Template
-    original: Original | None
+    page: str
+    marker: Marker
+    link: str | None
+
+    @property
+    def account(self) -> Account:
+        return self.order.account
 
     def refuse(self, code: str, place: Place | None = None, **facts: str) -> Problem:
-        return _problem(self.post, self.account, code, place or self.templates.place(self.page.name or ""), **facts)
+        return _problem(self.post, self.account, code, place or self.templates.place(self.page), **facts)
 
 
-def render(  # noqa: PLR0913 # all that a rendition depends on; nothing is fetched
-    post: Post,
-    occurrence: Occurrence,
-    account: Account,
-    *,
-    region: Mapping[str, str],
-    pictures: Sequence[Picture],
-    traits: Traits,
-    templates: Templates,
-    timezone: tzinfo,
-    original: Original | None = None,
-) -> Rendition:
-    """Write what one account will say of one occurrence. Pure: the same arguments give the same bytes.
+def compose(
+    post: Post, occurrence: Occurrence, orders: Sequence[Order], templates: Templates, timezone: tzinfo
+) -> Composition:
+    """Write what accounts will say of one occurrence. Pure: the same arguments give the same bytes.
 
-    `region` holds the facts of the account's region, `pictures` are the post's, in its order. Raises TemplateError
-    when the template fails, or when the text lacks its marker or the region's tip line, or carries a secret; its
-    problems name the post, the account and the template's line.
+    There is a TemplateError where the template fails, or where the text lacks its marker or the region's tip line, or
+    carries a secret; its problems name the post, the account and the template's line.
     """
+    tasks = [_task(post, occurrence, order, templates) for order in orders]
+    sound = [task for task in tasks if isinstance(task, _Task)]
+    jobs = [_job(task, occurrence, timezone) for task in sound]
+    body, *results = templates.renderer.run([ReadBody(body=post.body), *jobs]) if sound else [Text(text="")]
+    body_text = body.text if isinstance(body, Text) else ""
+    rendered = iter(results if isinstance(body, Text) else [body] * len(sound))
+    return Composition(
+        body_text=body_text,
+        renditions=[_rendition(task, next(rendered), body_text) if isinstance(task, _Task) else task for task in tasks],
+    )
+
+
+def _task(post: Post, occurrence: Occurrence, order: Order, templates: Templates) -> _Task | TemplateError:
+    """Find the page, and see that all is there that it needs."""
+    account = order.account
+    marker = marker_for(occurrence.key, account.id)
+    try:
+        page = _page(post, account, templates)
+    except TemplateError as error:
+        return error
     task = _Task(
         post=post,
-        account=account,
-        region=region,
-        traits=traits,
+        order=order,
         templates=templates,
-        page=_page(post, account, templates),
-        original=original,
+        page=page,
+        marker=marker,
+        link=link_for(account, order.region, marker),
     )
-    if traits.is_article and STYLESHEET in templates.faults:
-        raise TemplateError([task.refuse("template_part_faulty", part=STYLESHEET), *templates.faults[STYLESHEET]])
+    if order.traits.is_article and STYLESHEET in templates.faults:
+        return TemplateError([task.refuse("template_part_faulty", part=STYLESHEET), *templates.faults[STYLESHEET]])
     if len(post.body) > MAX_BODY:
         length, limit = str(len(post.body)), str(MAX_BODY)
-        raise TemplateError(
+        return TemplateError(
             [_problem(post, account, "rendition_body_too_long", key="body", length=length, limit=limit)]
         )
-    if not region.get("tip_line"):
+    if not order.region.get("tip_line"):
         facts = {"account": account.id, "region": account.region or ""}
-        raise TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
-    marker = marker_for(occurrence.key, account.id)
-    link = link_for(account, region, marker)
-    variables = _variables(task, marker, link) | {"due_at": occurrence.due_at.astimezone(timezone)}
-    source = _run(task, variables | (_article_variables(task, pictures) if traits.is_article else {}))
-    text = _article(task, source) if traits.is_article else _lines(source, account.platform)
-    first, *more = in_floors(text, marker, traits)
+        return TemplateError([Problem(code="rendition_region_without_tip_line", facts=facts)])
+    return task
+
+
+def _rendition(task: _Task, result: Result, body_text: str) -> Rendition | TemplateError:
+    """Make a rendition of what was rendered, or say what is wrong with it."""
+    if isinstance(result, Problem):
+        behind = task.templates.faults.get(result.facts.get("part", ""), ())
+        return TemplateError([task.refuse(result.code, result.place, **result.facts), *behind])
+    if not isinstance(result, Text):
+        raise TypeError(type(result).__name__)
+    traits, link, post = task.order.traits, task.link, task.post
+    first, *more = in_floors(result.text, task.marker, traits)
     rendition = Rendition(
-        account=account.id,
-        platform=account.platform,
-        marker=marker,
+        account=task.account.id,
+        platform=task.account.platform,
+        marker=task.marker,
         title=post.title,
         text=first,
         floors=tuple(more),
-        summary=_digest(task) if traits.is_article else "",
-        link=link if link and (traits.is_article or link in text) else None,
-        pictures=_chosen(task, pictures),
+        summary=_digest(task, body_text) if traits.is_article else "",
+        link=link if link and (traits.is_article or link in result.text) else None,
+        pictures=_chosen(task),
     )
-    if problems := _wrong(task, rendition):
-        raise TemplateError(problems)
-    return rendition
+    seen = result.visible if traits.is_article else "\n".join(rendition.all_floors)
+    problems = _wrong(task, rendition, seen, body_text)
+    return TemplateError(problems) if problems else rendition
 
 
 def link_for(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
@@ -158,7 +161,7 @@ def link_for(account: Account, region: Mapping[str, str], marker: Marker) -> str
     return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
 
 
-def _page(post: Post, account: Account, templates: Templates) -> jinja2.Template:
+def _page(post: Post, account: Account, templates: Templates) -> str:
     """Find the page to use, and see that the post brings the data its template needs."""
     sample = templates.samples.get(post.template)
     if sample is None:
@@ -186,9 +189,9 @@ def _data_problems(post: Post, account: Account, sample: Sample) -> list[Problem
     return [*lacking, *misfits]
 
 
-def _variables(task: _Task, marker: Marker, link: str | None) -> dict[str, object]:
-    post, account = task.post, task.account
-    return {
+def _job(task: _Task, occurrence: Occurrence, timezone: tzinfo) -> RenderPage:
+    post, account, order = task.post, task.account, task.order
+    variables: dict[str, object] = {
         "post": {
             "id": post.id,
             "kind": post.kind.value,
@@ -196,104 +199,50 @@ def _variables(task: _Task, marker: Marker, link: str | None) -> dict[str, objec
             "title": post.title,
             "author": post.author,
         },
-        "body": post.body,
-        "body_text": body_text(post.body),
         "data": post.data,
-        "region": {"police": f"{task.region.get('name', '')}警方", **task.region},
+        "region": {"police": f"{order.region.get('name', '')}警方", **order.region},
         "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
-        "marker": marker.code,
-        "link": link,
+        "marker": task.marker.code,
+        "link": task.link,
         "words": post.words.get(account.platform),
-        "original": {"title": task.original.title} if task.original else None,
-        BUDGET: Budget(),
+        "original": {"title": order.original.title} if order.original else None,
+        "due_at": occurrence.due_at.astimezone(timezone),
     }
-
-
-def _article_variables(task: _Task, pictures: Sequence[Picture]) -> dict[str, object]:
-    return {
-        "body_html": Markup(body_html(task.post.body, task.templates.stylesheet)),  # noqa: S704 # sanitised
-        "pictures": [_shown(picture) for picture in pictures],
-    }
-
-
-def _run(task: _Task, variables: Mapping[str, object]) -> str:
-    """Run a template under its budget and cap; whatever it does wrong comes back with the line where it did."""
-    parts, size = [], 0
-    try:
-        for part in task.page.generate(variables):
-            size += len(part)
-            if size > MAX_CHARACTERS:
-                raise HugeError("huge")
-            parts.append(part)
-    except _FAULTS as error:
-        code, facts = _fault(error)
-        behind = task.templates.faults.get(facts.get("part", ""), ())
-        raise TemplateError([task.refuse(code, _line_of(error, task.templates), **facts), *behind]) from error
-    return "".join(parts)
-
-
-def _fault(error: Exception) -> tuple[str, Mapping[str, str]]:
-    match error:
-        case jinja2.UndefinedError():
-            return "template_undefined", {"name": str(error.message)}
-        case SecurityError():
-            return "template_forbidden", {"reason": str(error.message)}
-        case EndlessError() | RecursionError():
-            return "template_endless", {}
-        case FaultyPartError():
-            return "template_part_faulty", {"part": str(error.message)}
-        case UnprintableError():
-            return "template_unprintable", {"kind": str(error.message)}
-        case HugeError() | MemoryError():
-            return "template_huge", {"limit": str(MAX_CHARACTERS)}
-        case _:
-            return "template_failed", {"reason": f"{type(error).__name__}: {error}"}
-
-
-def _line_of(error: Exception, templates: Templates) -> Place | None:
-    """Find the innermost template line that an error passed through."""
-    places = [Place(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
-    return next((place for place in reversed(places) if templates.has_file(place.file)), None)
-
-
-def _article(task: _Task, source: str) -> str:
-    """Set an article; a platform without a page of its own gets the words of the plain page, paragraph by paragraph."""
-    is_plain = (task.page.name or "").endswith(PLAIN)
-    html = text_html(tidy(source)) if is_plain else source
-    if is_deep(html):
-        raise TemplateError([task.refuse("rendition_too_deep", limit=str(MAX_DEPTH))])
-    return finish_html(html, task.templates.stylesheet)
-
-
-def _lines(source: str, platform: Platform) -> str:
-    text = tidy(source)
-    return text.replace("\n", "\r\n") if platform in _CRLF_PLATFORMS else text
+    if order.traits.is_article:
+        variables["pictures"] = [_shown(picture) for picture in order.pictures]
+    return RenderPage(
+        page=task.page,
+        variables=variables,
+        body=post.body,
+        is_article=order.traits.is_article,
+        has_crlf=account.platform in _CRLF_PLATFORMS,
+    )
 
 
 def _shown(picture: Picture) -> Mapping[str, str]:
     return {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
 
 
-def _chosen(task: _Task, pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+def _chosen(task: _Task) -> tuple[Picture, ...]:
     """Give the pictures that go along: an article's cover comes first, elsewhere as many as the platform takes."""
-    if not task.traits.is_article:
-        return tuple(pictures[: task.traits.picture_limit])
+    pictures, traits = task.order.pictures, task.order.traits
+    if not traits.is_article:
+        return tuple(pictures[: traits.picture_limit])
     cover = task.templates.cover(task.post.template)
     return tuple(pictures) or ((cover,) if cover else ())
 
 
-def _digest(task: _Task) -> str:
+def _digest(task: _Task, body_text: str) -> str:
     summary = task.post.words.get(task.account.platform) or task.post.data.get("summary")
-    return summary.strip() if isinstance(summary, str) else body_text(task.post.body).partition("\n")[0][:DIGEST]
+    return summary.strip() if isinstance(summary, str) else body_text.partition("\n")[0][:DIGEST]
 
 
-def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
+def _wrong(task: _Task, rendition: Rendition, seen: str, body_text: str) -> Sequence[Problem]:
     """Name what every text must carry and this one lacks, and what it must not carry."""
-    is_article, marker = task.traits.is_article, rendition.marker
-    seen = visible_text(rendition.text) if is_article else "\n".join(rendition.all_floors)
-    tip_line = task.region["tip_line"]
+    order, marker = task.order, rendition.marker
+    is_article, tip_line = order.traits.is_article, order.region["tip_line"]
     alts = [picture.alt for picture in rendition.pictures]
-    problems = _odd_problems(task, rendition)
+    problems = _odd_problems(task, rendition, body_text)
     if not _carries(seen, marker):
         problems.append(task.refuse("rendition_without_marker", limit=str(NEAR)))
     elif not is_article and not _carries(seen[:NEAR], marker):
@@ -302,8 +251,8 @@ def _wrong(task: _Task, rendition: Rendition) -> Sequence[Problem]:
         problems.append(task.refuse("rendition_without_marked_link"))
     if tip_line not in seen:
         problems.append(task.refuse("rendition_without_tip_line", tip_line=tip_line))
-    if task.original and _carries(seen, task.original.marker):
-        problems.append(task.refuse("rendition_with_foreign_marker", marker=task.original.marker.code))
+    if order.original and _carries(seen, order.original.marker):
+        problems.append(task.refuse("rendition_with_foreign_marker", marker=order.original.marker.code))
     if _tells_secret(rendition.title, *rendition.all_floors, rendition.summary, rendition.link or "", *alts):
         problems.append(_secret_problem(task))
     return problems
@@ -326,7 +275,7 @@ def _secret_problem(task: _Task) -> Problem:
     return task.refuse("rendition_secret")
 
 
-def _odd_problems(task: _Task, rendition: Rendition) -> list[Problem]:
+def _odd_problems(task: _Task, rendition: Rendition, body_text: str) -> list[Problem]:
     """Name the first character of each part that readers would not see; what wrote it is the body, or the template.
 
     What staff wrote is judged already; an entity in Markdown or an escape in a template becomes one only here.
@@ -338,7 +287,7 @@ def _odd_problems(task: _Task, rendition: Rendition) -> list[Problem]:
         "link": rendition.link or "",
         "alt": "\n".join(picture.alt for picture in rendition.pictures),
     }
-    is_body = next(odd_characters(body_text(task.post.body)), None) is not None
+    is_body = next(odd_characters(body_text), None) is not None
     problems = []
     for part, text in parts.items():
         position = next(odd_characters(text), None)

@@ -14,6 +14,8 @@ from typing import Final
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Problem
 
+MAX_BYTES: Final = 5 * 1024 * 1024
+"""No platform of ours takes a bigger picture."""
 MAX_PIXELS: Final = 40_000_000
 MAX_RATIO: Final = 50
 """A long screenshot of a phone is about 1 to 20."""

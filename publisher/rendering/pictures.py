@@ -1,125 +1,63 @@
-"""Pictures are judged by their content, never by their names, and go out without what cameras and programs add."""
+"""Picture files, read and cleaned: judged by their content, never by their names."""
 
 import errno
 import hashlib
-import struct
-import zlib
-from dataclasses import replace
-from io import BytesIO
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile, get_sampling
-
-from publisher.domain.errors import InputError
-from publisher.domain.problem import Place
+from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
 from publisher.file_access import open_unlinked
-from publisher.rendering.picture_formats import Stripped, refusal, strip_metadata
+from publisher.rendering.jobs import CleanedPicture, CleanPicture, Renderer, Result
+from publisher.rendering.picture_formats import MAX_BYTES
 
-MAX_BYTES: Final = 5 * 1024 * 1024
-"""No platform of ours takes a bigger picture."""
 _MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes upright what Exif's orientation says lies otherwise."""
-_OTHER_FILES: Final = (
-    ("PDF", (b"%pdf-",)),
-    ("ZIP", (b"pk\x01\x02", b"pk\x05\x06")),
-    ("RAR", (b"rar!\x1a\x07",)),
-    ("7z", (b"7z\xbc\xaf\x27\x1c",)),
-    ("HTML", (b"<html",)),
-    ("HTML", (b"<!doctype",)),
-    ("HTML", (b"<script",)),
-    ("HTML", (b"<iframe",)),
-    ("SVG", (b"<svg xmlns",)),
-    ("PHP", (b"<?php",)),
-)
-"""What a file of another type is known by, in lower case; all of one line's marks stand in it."""
 
 
-def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[Picture, bytes]:
-    """Read a picture file and clean it: the bytes returned are those to preview, hash, keep and send.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFile:
+    """A file to be read as a picture. No link is followed below the folder `below`."""
 
-    No link is followed below the folder `below`, which is the picture's own where it is not given. Raises InputError
-    when the file is missing or a link, or cannot be used as clean_picture() says.
+    path: Path
+    alt: str
+    below: Path
+
+
+def read_pictures(files: Sequence[PictureFile], renderer: Renderer) -> list[tuple[Picture, bytes] | Problem]:
+    """Read picture files and clean them: the bytes returned are those to preview, hash, keep and send.
+
+    What is missing, a link, or cannot be used as clean_picture() says, is a problem with the file as its place.
     """
+    raw = [_read(file) for file in files]
+    cleaned = iter(renderer.run([CleanPicture(data=data) for data in raw if isinstance(data, bytes)]))
+    return [
+        _picture(file, next(cleaned) if isinstance(data, bytes) else data)
+        for file, data in zip(files, raw, strict=True)
+    ]
+
+
+def _read(file: PictureFile) -> bytes | Problem:
     try:
-        cleaned = clean_picture(_read(path, below or path.parent))
-    except InputError as error:
-        place, facts = Place(file=str(path)), {"file": path.name}
-        problems = [replace(each, place=place, facts={**facts, **each.facts}) for each in error.problems]
-        raise InputError(problems) from None
-    picture = Picture(
-        sha256=hashlib.sha256(cleaned.data).hexdigest(),
-        media_type=_MEDIA_TYPES[cleaned.format],
-        size=len(cleaned.data),
-        width=cleaned.width,
-        height=cleaned.height,
-        alt=alt,
-    )
-    return picture, cleaned.data
-
-
-def clean_picture(data: bytes) -> Stripped:
-    """Return a picture upright, without metadata, all of which can be shown; encoded again only where it must be.
-
-    A cleaned picture comes back unchanged. Raises InputError, with a problem that has no place yet, for what is no PNG,
-    JPEG or GIF, is cut short or damaged, is animated, holds a file of another type, or is over a limit: 5 MB, and those
-    of strip_metadata().
-    """
-    if len(data) > MAX_BYTES:
-        raise _too_big()
-    picture = strip_metadata(data)
-    if encoded := _decode(picture):
-        picture = strip_metadata(encoded)
-    if len(picture.data) > MAX_BYTES:
-        raise _too_big()
-    lowered = picture.data.lower()
-    for kind, marks in _OTHER_FILES:
-        if all(mark in lowered for mark in marks):
-            raise refusal("picture_holds_file", kind=kind)
-    return picture
-
-
-def _read(path: Path, below: Path) -> bytes:
-    try:
-        with open_unlinked(path, below) as file:
-            return file.read(MAX_BYTES + 1)
+        with open_unlinked(file.path, file.below) as opened:
+            return opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise refusal("file_is_link" if error.errno == errno.ELOOP else "picture_missing") from None
+        return Problem(code="file_is_link" if error.errno == errno.ELOOP else "picture_missing")
 
 
-def _decode(picture: Stripped) -> bytes | None:
-    """Decode all of a picture; return it encoded again if it lies on its side or holds more than its pixels."""
-    try:
-        with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
-            image.load()
-            if picture.orientation not in _TURNS and not picture.is_padded:
-                return None
-            turn = _TURNS.get(picture.orientation)
-            return _encode(image, image.transpose(turn) if turn is not None else image, picture.format)
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
-        raise refusal("picture_broken") from None
-
-
-def _encode(original: Image.Image, image: Image.Image, format_name: str) -> bytes:
-    """Encode an image as the original was: as finely, with its profile."""
-    options = {"icc_profile": original.info.get("icc_profile")}
-    if isinstance(original, JpegImageFile):
-        options |= {"qtables": original.quantization, "subsampling": get_sampling(original)}
-    buffer = BytesIO()
-    image.save(buffer, format_name, **options)
-    return buffer.getvalue()
-
-
-def _too_big() -> InputError:
-    return refusal("picture_too_big", limit=f"{MAX_BYTES // 1024 // 1024}")
+def _picture(file: PictureFile, result: Result | Problem) -> tuple[Picture, bytes] | Problem:
+    if isinstance(result, Problem):
+        facts = {"file": file.path.name, **result.facts}
+        return replace(result, place=Place(file=str(file.path)), facts=facts)
+    if not isinstance(result, CleanedPicture):
+        raise TypeError(type(result).__name__)
+    picture = Picture(
+        sha256=hashlib.sha256(result.data).hexdigest(),
+        media_type=_MEDIA_TYPES[result.format],
+        size=len(result.data),
+        width=result.width,
+        height=result.height,
+        alt=file.alt,
+    )
+    return picture, result.data

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
-from publisher.domain.errors import InputError
+from publisher.domain.errors import TemplateError
 from publisher.domain.post import ONCE, Illustration, Occurrence, OccurrenceKey, Post, PostId
 from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendition import Picture, Rendition, marker_for
-from publisher.rendering.body import body_text
-from publisher.rendering.composing import Original, render
-from publisher.rendering.pictures import read_picture
+from publisher.rendering.composing import Order, Original, compose
+from publisher.rendering.pictures import PictureFile, read_pictures
 from publisher.rendering.templates import Templates
 
 NOWHERE: Mapping[str, str] = {}
@@ -56,66 +55,55 @@ class Press:
         """
         pictures, media, problems = self._pictures(post)
         is_whole = not problems
+        orders = [self._order(post, self.accounts[account], pictures, posts) for account in accounts]
+        composition = compose(post, occurrence, orders, self.templates, self.timezone)
         renditions: list[Rendition] = []
-        for account in accounts:
-            try:
-                rendition = self._render(post, occurrence, self.accounts[account], pictures, posts)
-            except InputError as error:
-                problems += error.problems
+        for found in composition.renditions:
+            if isinstance(found, TemplateError):
+                problems += found.problems
                 continue
-            renditions.append(rendition)
-            media |= self._cover(rendition, media)
-            found = self.adapters[account].check(rendition)
-            problems += (_named(_keyed(problem, post, rendition), post, account) for problem in found)
-            if post.is_urgent and not self.adapters[account].traits.notifies:
-                problems.append(_silent(post, rendition))
+            renditions.append(found)
+            media |= self._cover(found, media)
+            problems += self._objections(post, found, composition.body_text)
         return Proof(renditions=tuple(renditions) if is_whole else (), media=media, problems=_once_each(problems))
 
-    def _render(
-        self,
-        post: Post,
-        occurrence: Occurrence,
-        account: Account,
-        pictures: Sequence[Picture],
-        posts: Mapping[PostId, Post],
-    ) -> Rendition:
+    def _order(self, post: Post, account: Account, pictures: Sequence[Picture], posts: Mapping[PostId, Post]) -> Order:
         followed = posts.get(post.follows) if post.follows else None
         original = None
         if followed is not None:
             key = OccurrenceKey(post=followed.id, label=ONCE)
             original = Original(title=followed.title, marker=marker_for(key, account.id))
-        return render(
-            post,
-            occurrence,
-            account,
+        return Order(
+            account=account,
             region=self.regions.get(account.region or "", NOWHERE),
-            pictures=pictures,
             traits=self.adapters[account.id].traits,
-            templates=self.templates,
-            timezone=self.timezone,
+            pictures=pictures,
             original=original,
         )
+
+    def _objections(self, post: Post, rendition: Rendition, body_text: str) -> Iterable[Problem]:
+        """Give what the account's platform has against a rendition."""
+        adapter = self.adapters[rendition.account]
+        for problem in adapter.check(rendition):
+            yield _named(_keyed(problem, post, rendition, body_text), post, rendition.account)
+        if post.is_urgent and not adapter.traits.notifies:
+            yield _silent(post, rendition)
 
     def _pictures(self, post: Post) -> tuple[list[Picture], dict[str, tuple[str, bytes]], list[Problem]]:
         """Read the pictures of a post; what is wrong with one is told where the post names it."""
         pictures: list[Picture] = []
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
-        for number, item in enumerate(post.illustrations):
-            try:
-                picture, data = self._read(item)
-            except InputError as error:
-                facts = {"file": item.file, "key": f"images.{number}.file"}
-                named = (replace(each, place=None, facts={**each.facts, **facts}) for each in error.problems)
-                problems += (_named(problem, post) for problem in named)
+        files = [_file(self.workspace, item) for item in post.illustrations]
+        for number, found in enumerate(read_pictures(files, self.templates.renderer) if files else ()):
+            if isinstance(found, Problem):
+                facts = {"file": post.illustrations[number].file, "key": f"images.{number}.file"}
+                problems.append(_named(replace(found, place=None, facts={**found.facts, **facts}), post))
                 continue
+            picture, data = found
             pictures.append(picture)
             media[picture.sha256] = (picture.media_type, data)
         return pictures, media, problems
-
-    def _read(self, item: Illustration) -> tuple[Picture, bytes]:
-        path = self.workspace / item.file
-        return read_picture(path, item.alt, below=self.workspace / Path(item.file).parts[0])
 
     def _cover(self, rendition: Rendition, media: Mapping[str, object]) -> Mapping[str, tuple[str, bytes]]:
         missing = [picture for picture in rendition.pictures if picture.sha256 not in media]
@@ -126,27 +114,31 @@ class Press:
         }
 
 
+def _file(workspace: Path, item: Illustration) -> PictureFile:
+    return PictureFile(path=workspace / item.file, alt=item.alt, below=workspace / Path(item.file).parts[0])
+
+
 def _named(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
     facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
     return replace(problem, facts=facts)
 
 
-def _keyed(problem: Problem, post: Post, rendition: Rendition) -> Problem:
+def _keyed(problem: Problem, post: Post, rendition: Rendition, body_text: str) -> Problem:
     """Name the key of the post that a platform's objection is about; its code names the part: weibo_text_too_long."""
     part = next((key for name, key in _PARTS.items() if f"_{name}" in problem.code), None)
     if part is None:
         return problem
-    key = part or _longest(post, rendition, rendition.summary if "_summary" in problem.code else rendition.text)
+    shown = rendition.summary if "_summary" in problem.code else rendition.text
+    key = part or _longest(post, rendition, shown, body_text)
     return replace(problem, facts={"key": key, **problem.facts})
 
 
-def _longest(post: Post, rendition: Rendition, shown: str) -> str:
+def _longest(post: Post, rendition: Rendition, shown: str, body: str) -> str:
     """Find the key of the longest of the words that staff wrote and that are shown: shortening starts there."""
     shown = shown.replace("\r\n", "\n")
     written = {f"text.{platform}": words for platform, words in post.words.items() if platform == rendition.platform}
     written |= {f"data.{key}": words for key, words in post.data.items() if isinstance(words, str)}
     lengths = {key: len(words) for key, words in written.items() if words.strip() in shown}
-    body = body_text(post.body)
     if body and (body in shown or (rendition.summary and "<" in shown)):
         lengths["body"] = len(body)
     return max(lengths, key=lengths.__getitem__, default="id")

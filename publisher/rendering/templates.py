@@ -4,23 +4,19 @@ import errno
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Template, TemplateSyntaxError
-
 from publisher.domain.account import Platform
 from publisher.domain.characters import name_of, odd_characters, odd_within, visible
-from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
 from publisher.file_access import open_unlinked
-from publisher.rendering.pictures import read_picture
-from publisher.rendering.sandbox import FaultyPartError, Sandbox
+from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
+from publisher.rendering.pictures import PictureFile, read_pictures
 
 SHARED: Final = "_shared"
 """The folder of parts that templates include; it is no template itself."""
@@ -92,15 +88,16 @@ def _written(sample: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """All templates of a workspace and the shipped ones, compiled; nothing of it changes or touches a disk again.
+    """All templates of a workspace and the shipped ones; nothing of it changes or touches a disk again.
 
     `faults` says what is wrong with a file, by its name below the folder of templates: whatever needs it is refused.
+    `renderer` has them loaded, and renders their pages.
     """
 
     samples: Mapping[str, Sample]
-    stylesheet: str
     faults: Mapping[str, Sequence[Problem]]
-    _pages: Mapping[str, Template]
+    renderer: Renderer
+    _pages: frozenset[str]
     _covers: Mapping[str, tuple[Picture, bytes]]
     _places: Mapping[str, str]
 
@@ -118,14 +115,10 @@ class Templates:
         """Give all that is wrong with the files of a template."""
         return tuple(chain.from_iterable(found for name, found in self.faults.items() if _folder(name) == template))
 
-    def page(self, template: str, platform: Platform) -> Template | None:
-        """Give the page for a platform, else the template's page for any other, else None."""
-        pages = self._pages
-        return (
-            pages.get(f"{template}/{platform}.txt")
-            or pages.get(f"{template}/{platform}.html")
-            or pages.get(f"{template}/default.txt")
-        )
+    def page(self, template: str, platform: Platform) -> str | None:
+        """Name the page for a platform, else the template's page for any other, else None."""
+        names = (f"{template}/{platform}.txt", f"{template}/{platform}.html", f"{template}/default.txt")
+        return next((name for name in names if name in self._pages), None)
 
     def cover(self, template: str) -> Picture | None:
         """Give the cover of articles whose post brings no picture."""
@@ -141,10 +134,6 @@ class Templates:
         places = {name.partition("/"): place for name, place in self._places.items()}
         return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
 
-    def has_file(self, file: str) -> bool:
-        """Whether a file is one of the pages."""
-        return file in self._places.values()
-
     def place(self, name: str, line: int = 1) -> Place:
         """Say where a page lies, for a problem in it."""
         return Place(file=self._places.get(name, name), line=line)
@@ -157,29 +146,38 @@ def shipped_templates() -> Path:
     return packaged if packaged.is_dir() else package.parent / "templates"
 
 
-def load_templates(folders: Sequence[Path]) -> Templates:
+def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
     """Read and compile the templates of all folders; a file in an earlier folder stands in for the same in a later one.
 
     A folder that does not exist has no templates. A file that cannot be used is among the faults.
     """
-    files = _gather(folders)
+    paths = _gather(folders)
     faults: Faults = {}
     texts = {
-        name: text for name, path in files.items() if path.suffix != ".png" and (text := _read(name, path, faults))
+        name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read(name, path, faults))
     }
-    sandbox = Sandbox(partial(_find, texts, files, faults))
-    samples = {name: _sample(name, texts, files, faults) for name in sorted({_folder(page) for page in files})}
+    samples = {name: _sample(name, texts, paths, faults) for name in sorted({_folder(page) for page in paths})}
     samples.pop(SHARED, None)
+    places = {name: str(path) for name, path in paths.items()}
+    files = TemplateFiles(texts=texts, places=places, faulty=sorted(faults))
+    renderer.load(files)
     written = [name for name in texts if name.endswith(_PAGES)]
-    pages = {name: page for name in written if (page := _compile(sandbox, name, files, faults))}
-    covers = {name: cover for name in samples if (cover := _cover(name, samples[name].cover, files, faults))}
+    results = [renderer.run([CompilePage(page=name)])[0] for name in written]
+    broken = {
+        name: [replace(found, place=found.place or Place(file=places[name]))]
+        for name, found in zip(written, results, strict=True)
+        if isinstance(found, Problem)
+    }
+    if broken:
+        faults |= broken
+        renderer.load(replace(files, faulty=sorted(faults)))
     return Templates(
         samples=samples,
-        stylesheet=texts.get(STYLESHEET, ""),
         faults=faults,
-        _pages=pages,
-        _covers=covers,
-        _places={name: str(path) for name, path in files.items()},
+        renderer=renderer,
+        _pages=frozenset(written) - broken.keys(),
+        _covers=_covers(samples, paths, renderer, faults),
+        _places=places,
     )
 
 
@@ -239,30 +237,6 @@ def _odd_in_text(text: str, path: Path) -> Iterable[Problem]:
         yield Problem(code="odd_character", place=place, facts={"character": name_of(text[position])})
 
 
-def _find(
-    texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults, name: str
-) -> tuple[str, str, Callable[[], bool]] | None:
-    """Give the text of a page or of a part that it asks for. Raises FaultyPartError."""
-    if name in faults:
-        raise FaultyPartError(name)
-    return (texts[name], str(files[name]), lambda: True) if name in texts else None
-
-
-def _compile(sandbox: Sandbox, name: str, files: Mapping[str, Path], faults: Faults) -> Template | None:
-    try:
-        return sandbox.get_template(name)
-    except TemplateSyntaxError as error:
-        faults[name] = [_problem("template_syntax", files[name], line=error.lineno, reason=error.message or "")]
-    except (
-        SyntaxError,
-        RecursionError,
-        ValueError,
-        OverflowError,
-    ) as error:  # what Python makes of it, nested too deep
-        faults[name] = [_problem("template_syntax", files[name], reason=f"{type(error).__name__}: {error}")]
-    return None
-
-
 def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults) -> Sample:
     file = f"{name}/sample.toml"
     try:
@@ -286,13 +260,21 @@ def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faul
     return Sample(**{key: value for key, value in table.items() if key not in odd})
 
 
-def _cover(name: str, alt: str, files: Mapping[str, Path], faults: Faults) -> tuple[Picture, bytes] | None:
-    path = files.get(f"{name}/cover.png")
-    try:
-        return read_picture(path, alt, below=_root(path)) if path else None
-    except InputError as error:
-        faults[f"{name}/cover.png"] = error.problems
-    return None
+def _covers(
+    samples: Mapping[str, Sample], paths: Mapping[str, Path], renderer: Renderer, faults: Faults
+) -> Mapping[str, tuple[Picture, bytes]]:
+    files = {
+        name: PictureFile(path=path, alt=sample.cover, below=_root(path))
+        for name, sample in samples.items()
+        if (path := paths.get(f"{name}/cover.png"))
+    }
+    covers = {}
+    for name, found in zip(files, read_pictures(list(files.values()), renderer), strict=True):
+        if isinstance(found, Problem):
+            faults[f"{name}/cover.png"] = [found]
+        else:
+            covers[name] = found
+    return covers
 
 
 def _root(path: Path) -> Path:

@@ -8,6 +8,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.terms import Terms
 from publisher.rendering import load_templates, shipped_templates
 from publisher.rendering.press import Press
+from publisher.rendering.process import RenderProcess
 from publisher.settings import Settings
 from publisher.vault import SecretError, Vault, read_secret
 from publisher.wiring.terms import judges_of, speaking
@@ -30,7 +31,7 @@ def build_studio(settings: Settings) -> Studio:
     _know_secrets(settings)
     terms, adapters = judges_of(settings)
     press = Press(
-        templates=load_templates([settings.workspace / "templates", shipped_templates()]),
+        templates=load_templates([settings.workspace / "templates", shipped_templates()], RenderProcess()),
         timezone=settings.timezone,
         workspace=settings.workspace,
         accounts=speaking(settings),

@@ -24,6 +24,7 @@ import publisher.wiring.books
 import publisher.wiring.studio
 from publisher.daemon import GRACE, Daemon, _beat
 from publisher.rendering import Templates, load_templates
+from publisher.rendering.worker import Worker
 from publisher.store.call_record import CallRecord
 from publisher.store.journal import Journal
 from publisher.world import World
@@ -190,14 +191,14 @@ def _belongs(connection: Any, _record: object) -> None:
         life.ends.append(connection.close)
 
 
-def _load_once(folders: Sequence[Path]) -> Templates:
+def _load_once(folders: Sequence[Path], _process: object) -> Templates:
     """Compile the shipped templates once; no run has any of its own."""
     return _shipped(folders[-1])
 
 
 @cache
 def _shipped(folder: Path) -> Templates:
-    return load_templates([folder])
+    return load_templates([folder], Worker())
 
 
 def _open_journal(path: Path) -> Journal:

@@ -15,6 +15,7 @@ from publisher.cli import answer
 from publisher.cli.demo.drill import Drill, drill_files
 from publisher.cli.groundwork import found_workspace, workspace_files
 from publisher.cli.regions import read_regions
+from publisher.rendering.worker import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,13 @@ class Said:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render in this very process: one more for each of a thousand commands would take longer than all else."""
+    monkeypatch.setattr("publisher.wiring.studio.RenderProcess", Worker)
+    monkeypatch.setattr("publisher.cli.templating.RenderProcess", Worker)
 
 
 Run = Callable[..., Said]

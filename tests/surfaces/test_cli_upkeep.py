@@ -9,9 +9,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from publisher.rendering import load_templates, shipped_templates
+from publisher.rendering.worker import Worker
 from publisher.store.setup import HEAD, MIGRATIONS
 
-SHIPPED = load_templates([shipped_templates()])
+SHIPPED = load_templates([shipped_templates()], Worker())
 ORIGINAL = """
 [[post]]
 id = "id-of-the-original"

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from publisher.rendering import Templates, load_templates, shipped_templates
+from publisher.rendering.worker import Worker
 
 
 @pytest.fixture(scope="session")
 def shipped() -> Templates:
-    return load_templates([shipped_templates()])
+    return load_templates([shipped_templates()], Worker())
 
 
 @pytest.fixture
@@ -22,6 +23,6 @@ def written(tmp_path: Path) -> Callable[..., Templates]:
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return load_templates([tmp_path, *([shipped_templates()] if with_shipped else [])])
+        return load_templates([tmp_path, *([shipped_templates()] if with_shipped else [])], Worker())
 
     return load

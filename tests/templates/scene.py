@@ -1,14 +1,20 @@
-"""Accounts, posts and platforms to render for."""
+"""Accounts, posts and platforms to render for; everything is rendered in this very process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from publisher.domain.account import Account, AccountId, Platform, RegionCode, Traits
+from publisher.domain.errors import InputError, TemplateError
 from publisher.domain.post import ONCE, At, Kind, Level, Post, PostId, occurrence_of
+from publisher.domain.problem import Problem
 from publisher.domain.rendition import Marker, Picture, Rendition
-from publisher.rendering import Original, Templates, render
+from publisher.rendering import Templates
+from publisher.rendering.composing import Order, Original, compose
+from publisher.rendering.pictures import PictureFile, read_pictures
+from publisher.rendering.worker import Worker
 
 REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
@@ -66,17 +72,31 @@ def render_for(
     original: Original | None = None,
     **account: object,
 ) -> Rendition:
-    return render(
-        post,
-        occurrence_of(post, ONCE, DUE),
-        account_of(platform, **account),
+    order = Order(
+        account=account_of(platform, **account),
         region=region,
         pictures=pictures,
         traits=traits_of(platform),
-        templates=templates,
-        timezone=ZoneInfo("Asia/Shanghai"),
         original=original,
     )
+    return render(post, order, templates)
+
+
+def render(post: Post, order: Order, templates: Templates) -> Rendition:
+    """Render a post for one account. Raises TemplateError."""
+    occurrence = occurrence_of(post, ONCE, DUE)
+    (found,) = compose(post, occurrence, [order], templates, ZoneInfo("Asia/Shanghai")).renditions
+    if isinstance(found, TemplateError):
+        raise found
+    return found
+
+
+def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[Picture, bytes]:
+    """Read one picture. Raises InputError."""
+    (found,) = read_pictures([PictureFile(path=path, alt=alt, below=below or path.parent)], Worker())
+    if isinstance(found, Problem):
+        raise InputError([found])
+    return found
 
 
 def sample_post(templates: Templates, name: str) -> tuple[Post, Original | None]:

@@ -1,30 +1,25 @@
 """A platform that no template knows is served all the same, with the plain page."""
 
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher.domain.post import ONCE, occurrence_of
-from publisher.rendering import render
 from publisher.rendering.body import visible_text
-from tests.templates.scene import DUE, REGION, account_of, post_of, render_for, sample_post, traits_of
+from publisher.rendering.composing import Order
+from tests.templates.scene import REGION, account_of, post_of, render, render_for, sample_post, traits_of
 
 TEMPLATES = ["warning", "update", "all-clear", "bulletin", "correction"]
 
 
 def article_for(post, templates, original=None):
-    return render(
-        post,
-        occurrence_of(post, ONCE, DUE),
-        account_of("site"),
+    order = Order(
+        account=account_of("site"),
         region=REGION,
         pictures=(),
         traits=replace(traits_of("site"), is_article=True),
-        templates=templates,
-        timezone=ZoneInfo("Asia/Shanghai"),
         original=original,
     )
+    return render(post, order, templates)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -8,8 +8,9 @@ import pytest
 
 from publisher.concealing import know_secrets
 from publisher.domain.errors import InputError, TemplateError
-from publisher.rendering import load_templates, read_picture
-from tests.templates.scene import post_of, render_for
+from publisher.rendering import load_templates
+from publisher.rendering.worker import Worker
+from tests.templates.scene import post_of, read_picture, render_for
 from tests.templates.test_pictures import drawn
 
 GOOD = "{{ marker }} {{ post.title }} {{ data.summary }} 举报 {{ region.tip_line }}"
@@ -26,7 +27,7 @@ def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, na
     templates = tmp_path / "templates"
     (templates / name).parent.mkdir(parents=True)
     (templates / name).symlink_to(outside)
-    loaded = load_templates([templates])
+    loaded = load_templates([templates], Worker())
     problem = loaded.faults[name][0]
     assert (problem.code, problem.place.file) == ("file_is_link", str(templates / name))
     assert SECRET not in repr(loaded)
@@ -38,7 +39,7 @@ def test_i19_a_linked_folder_of_templates_is_refused(tmp_path):
     (tmp_path / "outside" / "weibo.txt").write_text(GOOD, "utf-8")
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "own").symlink_to(tmp_path / "outside")
-    loaded = load_templates([tmp_path / "templates"])
+    loaded = load_templates([tmp_path / "templates"], Worker())
     assert [problem.code for problem in loaded.problems] == ["file_is_link"]
     with pytest.raises(TemplateError):
         render_for("weibo", post_of("own"), loaded)
@@ -48,7 +49,7 @@ def test_i19_a_link_that_leads_nowhere_is_named_too(tmp_path):
     """I19: a link is refused as a link, whether or not its target can be read just now."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "weibo.txt").symlink_to(tmp_path / "nothing")
-    assert [problem.code for problem in load_templates([tmp_path]).problems] == ["file_is_link"]
+    assert [problem.code for problem in load_templates([tmp_path], Worker()).problems] == ["file_is_link"]
 
 
 @pytest.mark.parametrize("linked", ["media/refund.png", "media/autumn"])
@@ -82,7 +83,7 @@ def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
     """Only what staff put into the folders is judged: where the folders themselves lie is the operator's choice."""
     written({"real/templates/own/weibo.txt": GOOD, "real/media/a.png": drawn("PNG")})
     (tmp_path / "srv").symlink_to(tmp_path / "real")
-    loaded = load_templates([tmp_path / "srv" / "templates"])
+    loaded = load_templates([tmp_path / "srv" / "templates"], Worker())
     assert render_for("weibo", post_of("own"), loaded).text
     assert read_picture(tmp_path / "srv/media/a.png", "图", below=tmp_path / "srv/media")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.rendering import read_picture, shipped_templates
-from tests.templates.scene import REGION, post_of, render_for
+from publisher.rendering import shipped_templates
+from tests.templates.scene import REGION, post_of, read_picture, render_for
 
 PAGE = "【{{ marker }}】{{ post.title }} {{ region.tip_line }} {{ body_text }} {{ data.summary }}"
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from publisher.domain.errors import InputError
+from publisher.rendering.picture_cleaning import clean_picture
 from publisher.rendering.picture_formats import MAX_RATIO, MAX_SCANS, MAX_SEGMENTS, strip_metadata
-from publisher.rendering.pictures import clean_picture, read_picture
+from tests.templates.scene import read_picture
 
 AUTHOR = b"Zhang San of the Canary Street station"
 ZIP = b"PK\x03\x04" + AUTHOR + b"PK\x01\x02" + b"PK\x05\x06" + bytes(18)

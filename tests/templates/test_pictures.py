@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from publisher.domain.errors import InputError
-from publisher.rendering import read_picture
+from tests.templates.scene import read_picture
 
 
 def drawn(kind: str, size: tuple[int, int] = (60, 40)) -> bytes:

@@ -12,10 +12,10 @@ from adapters.wechat.checking import problems_of as wechat_problems
 from adapters.weibo.checking import problems_of as weibo_problems
 from publisher.domain.post import Kind, Level
 from publisher.domain.rendition import Marker
-from publisher.rendering import Original, read_picture
+from publisher.rendering.composing import Original
 from publisher.schedule import parse_schedule
 from publisher.schedule.desk import Desk
-from tests.templates.scene import account_of, post_of, render_for
+from tests.templates.scene import account_of, post_of, read_picture, render_for
 
 ROOT = Path(__file__).parents[2]
 POSTS = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]

@@ -7,8 +7,8 @@ import pytest
 from publisher.domain.errors import TemplateError
 from publisher.domain.post import Level
 from publisher.domain.rendition import Marker, Picture
-from publisher.rendering import Original
 from publisher.rendering.body import body_html, body_text
+from publisher.rendering.composing import Original
 from tests.templates.scene import REGION, post_of, render_for, sample_post
 
 PICTURES = tuple(
@@ -146,9 +146,9 @@ def test_markdown_is_set_twice(markdown, html, text):
     assert body_text(markdown) == text
 
 
-def test_body_is_worked_out_once(shipped):
+def test_body_is_worked_out_once():
     """Fifty accounts share one setting of the same body."""
-    assert body_html("同一段**正文**", shipped.stylesheet) is body_html("同一段**正文**", shipped.stylesheet)
+    assert body_html("同一段**正文**", "p {color: red}") is body_html("同一段**正文**", "p {color: red}")
 
 
 def test_text_without_marker_is_refused(written):

@@ -1,0 +1,114 @@
+"""The renderer's process: batches of jobs come in on standard input, results go out on what was standard output.
+
+Its argument is for how many seconds of processor time a job may run.
+
+It can open no file, no connection and no process, however it is led astray: all that it needs was imported before.
+"""
+
+import contextlib
+import faulthandler
+import math
+import os
+import signal
+import sys
+from io import BytesIO
+from typing import Final
+
+from PIL import Image, MpoImagePlugin, TiffImagePlugin  # noqa: F401 # imported by Pillow for some JPEG files
+
+from publisher.rendering.jobs import (
+    CleanPicture,
+    CompilePage,
+    RenderPage,
+    TemplateFiles,
+    read_batch,
+    read_frame,
+    result_bytes,
+    write_frame,
+)
+from publisher.rendering.worker import Worker
+
+MEMORY: Final = 1024**3
+"""Bytes of address space; the biggest picture takes a third of them."""
+STACK: Final = 8 * 1024**2
+MOST_BATCH: Final = 2**30
+
+
+def main(seconds: int) -> None:
+    """Serve until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a service; the parent ends this one
+        signal.signal(number, signal.SIG_IGN)
+    _import_what_is_imported_late()
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    faulthandler.enable()
+    _give_up_rights()
+    worker = Worker()
+    write_frame(results, b"")  # it is ready
+    while True:
+        try:
+            files, jobs = read_batch(read_frame(sys.stdin.buffer, MOST_BATCH))
+        except EOFError:
+            return
+        if files is not None:
+            worker.load(files)
+        for job in jobs:
+            _allow_time(seconds)
+            write_frame(results, result_bytes(worker.do(job)))
+
+
+def _import_what_is_imported_late() -> None:
+    """Do a job of each kind, some of which fail: libraries import some of their parts when these are first needed."""
+    texts = {
+        "warm/up.html": "{{ '\\n'|upper }}{{ body_html }}",
+        "warm/fails.txt": "{{ none }}",
+        "warm/broken.txt": "{{",
+    }
+    worker = Worker()
+    worker.load(TemplateFiles(texts=texts, places=texts))
+    worker.run([CompilePage(page=page) for page in texts])
+    worker.run([RenderPage(page=page, variables={}, body="**a**", is_article=True) for page in texts])
+    for kind in ("PNG", "JPEG", "GIF"):
+        buffer, exif = BytesIO(), Image.Exif()
+        exif[0x0112] = 6  # lies on its side
+        Image.new("RGB", (8, 8)).save(buffer, kind, exif=exif)
+        worker.run([CleanPicture(data=buffer.getvalue())])
+
+
+def _give_up_rights() -> None:
+    """Limit what this process may ever use; where the system knows no such limits, its parent's clock must do."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 # there is none on Windows
+
+    faulthandler.register(signal.SIGXCPU, chain=True)
+    for what, most in (
+        ("RLIMIT_AS", MEMORY),
+        ("RLIMIT_STACK", STACK),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_NPROC", 0),
+        ("RLIMIT_NOFILE", 0),
+        ("RLIMIT_CORE", 0),
+    ):
+        number = getattr(resource, what, None)
+        if number is not None:
+            hard = resource.getrlimit(number)[1]
+            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
+                resource.setrlimit(number, (limit, limit))
+
+
+def _allow_time(seconds: int) -> None:
+    """Let the next job use so much processor time from now on; then the system ends this process."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 # there is none on Windows
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

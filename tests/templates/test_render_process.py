@@ -1,0 +1,249 @@
+"""The renderer's process: whatever it is given, it answers or is replaced, and it can reach nothing."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from publisher.domain.problem import Problem
+from publisher.rendering import process
+from publisher.rendering.jobs import (
+    CleanPicture,
+    CompilePage,
+    Done,
+    NotAResultError,
+    ReadBody,
+    RenderPage,
+    TemplateFiles,
+    Text,
+    batch_bytes,
+    read_batch,
+    read_result,
+    result_bytes,
+)
+from publisher.rendering.process import RenderProcess
+from publisher.rendering.worker import Worker
+from tests.templates.test_picture_cleaning import PLAIN, TAGGED
+from tests.templates.test_pictures import drawn
+
+GOOD = "{{ body_text }}"
+DOUBLED = "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+BOMBS = {
+    "a huge number": "{{ 1|round(-100000000) }}",
+    "doubled lists compared": DOUBLED + "{% if a == b %}{% endif %}",
+}
+
+
+@pytest.fixture
+def renderer():
+    """Give a renderer whose jobs may use one second of processor time."""
+    return RenderProcess(cpu_seconds=1)
+
+
+def load(renderer, **pages):
+    texts = {f"own/{name}.txt": text for name, text in pages.items()}
+    renderer.load(TemplateFiles(texts=texts, places={name: f"/srv/templates/{name}" for name in texts}))
+
+
+def page(name="good", body="12377"):
+    return RenderPage(page=f"own/{name}.txt", variables={}, body=body)
+
+
+def is_exhausting(result):
+    return isinstance(result, Problem) and result.code == "rendition_exhausting"
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_f74_what_never_ends_is_one_jobs_problem_with_its_line(renderer, bomb):
+    """F74: Jinja's budget does not see into what Python works out at one go; the limit on processor time does."""
+    load(renderer, good=GOOD, bomb=f"{GOOD}\n\n{bomb}")
+    first, problem, last = renderer.run([page(), page("bomb"), page()])
+    assert first == last == Text(text="12377")
+    assert problem.code == "rendition_exhausting"
+    assert (problem.place.file, problem.place.line) == ("/srv/templates/own/bomb.txt", 3)
+
+
+def test_f74_a_batch_that_costs_process_after_process_is_given_up(renderer):
+    """F74: fifty accounts of one bad post do not take fifty times the limit."""
+    load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
+    results = renderer.run([page(), *[page("bomb")] * 20, page()])
+    assert results[0] == Text(text="12377")
+    assert all(map(is_exhausting, results[1:]))
+    assert renderer.run([page()]) == [Text(text="12377")]
+
+
+def test_a_process_that_somebody_kills_costs_nothing(renderer):
+    """Between two batches, and in the middle of one, a job whose process was killed from outside is done again."""
+    load(renderer, good=GOOD)
+    assert renderer.run([page()]) == [Text(text="12377")]
+    os.kill(renderer._child.process.pid, signal.SIGKILL)
+    assert renderer.run([page(), page()]) == [Text(text="12377")] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
+def test_f74_a_crash_is_its_jobs_problem(renderer, number):
+    """F74: a library that crashes on what it was given is not given it again."""
+    renderer.run([ReadBody(body="")])
+    os.kill(renderer._child.process.pid, number)
+    assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
+    assert renderer.run([ReadBody(body="a")]) == [Text(text="a")]
+
+
+def test_f74_a_process_that_stands_still_is_ended_by_the_clock():
+    """F74: where nothing limits processor time, or none is used, a batch ends all the same."""
+    renderer = RenderProcess(seconds=30)
+    renderer.run([ReadBody(body="")])
+    renderer.seconds = 0.2
+    os.kill(renderer._child.process.pid, signal.SIGSTOP)
+    assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\2{}",
+        b"\0\0\0\4null",
+        b'\0\0\0\x20{"kind": "Text", "text": 1234567}',
+        b'\0\0\0\x1f{"kind": "RenderProcess", "a": 1}',
+        b"\0\0\0\2",
+        b"",
+    ],
+)
+def test_f74_an_answer_that_is_no_result_is_not_taken(monkeypatch, answer):
+    """F74: a process that was led astray answers what it likes; its parent takes results, of limited size."""
+    code = f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); sys.stdout.flush(); sys.stdin.read(1)"
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", code))
+    assert is_exhausting(RenderProcess().run([ReadBody(body="a")])[0])
+
+
+def test_where_no_process_starts_every_job_says_so(monkeypatch):
+    """Whoever only needs what is filed goes on; who needs something rendered reads why it is not."""
+    for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
+        monkeypatch.setattr(process, "COMMAND", command)
+        results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
+        assert [result.code for result in results] == ["renderer_not_started"] * 2
+        assert results[0].facts["reason"]
+
+
+def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
+    """I19: it gets what starting Python takes of the environment, and no open file; nothing keeps it running."""
+    code = (
+        "import os, sys; from publisher.rendering import jobs, process; renderer = process.RenderProcess();"
+        "renderer.run([jobs.ReadBody(body='')]); print(renderer._child.process.pid, flush=True);"
+        "sys.stdin.read(); os._exit(0)"
+    )
+    environment = {**os.environ, "PUBLISHER_SECRET_KEY": "a-secret-key-of-publisher"}
+    with Path(__file__).open() as secret:
+        os.set_inheritable(secret.fileno(), True)  # noqa: FBT003 # its only argument
+        parent = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
+        )
+    with parent:
+        number = int(parent.stdout.readline())
+        child, end = Path(f"/proc/{number}"), os.pidfd_open(number)
+        assert b"a-secret-key-of-publisher" not in (child / "environ").read_bytes()
+        assert not [link for link in (child / "fd").iterdir() if link.readlink() == Path(__file__)]
+        parent.stdin.close()
+    assert select.select([end], [], [], 60)[0] == [end]
+    os.close(end)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "open('/etc/hostname')",
+        "open('/tmp/by-the-renderer', 'w')",
+        "__import__('socket').socket()",
+        "os.fork()",
+        "os.posix_spawn('/bin/true', ['true'], {})",
+        "bytearray(2 * 1024**3)",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
+    ],
+)
+def test_i19_whoever_takes_over_the_process_can_open_nothing(attempt):
+    """I19: no file, no connection, no process, no memory without end, and no way back to more."""
+    code = (
+        "import os, resource, socket, sys; from publisher.rendering.child import _give_up_rights\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "_give_up_rights()\n"
+        f"try: {attempt}\n"
+        "except (OSError, MemoryError, ValueError): os._exit(0)\n"
+        "os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_jobs_and_results_come_over_as_they_went():
+    """What TOML knows and JSON does not, and bytes, arrive unchanged."""
+    data = {
+        "when": datetime(2027, 1, 5, 9, tzinfo=UTC),
+        "day": date(2027, 1, 5),
+        "hour": time(9, 30),
+        "table": {"a": [1, 2.5, True, None, "字\ud800"], "value": 1},
+        "huge": 10**40,
+        "inf": float("inf"),
+    }
+    jobs = [
+        RenderPage(page="own/good.txt", variables=data, body="b"),
+        CleanPicture(data=b"\0\xff"),
+        CompilePage(page="x"),
+    ]
+    files = TemplateFiles(texts={"a/b.txt": "c"}, places={"a/b.txt": "/a/b.txt"}, faulty=["d"])
+    assert read_batch(batch_bytes(files, jobs)) == (files, jobs)
+    cleaned = Worker().do(CleanPicture(data=drawn("PNG")))
+    for result in (Done(), Text(text="字", visible="v"), cleaned, Worker().do(CleanPicture(data=b""))):
+        assert read_result(result_bytes(result)) == result
+
+
+@pytest.mark.parametrize(
+    "data", [b"[]", b"1", b'{"kind": "Problem", "code": 1, "place": null, "facts": {}}', b"[" * 99_999]
+)
+def test_no_result_is_read_from_anything_else(data):
+    """A code that is no text, or a list without end, is no result either."""
+    with pytest.raises(NotAResultError):
+        read_result(data)
+
+
+PIECES = [
+    "{{ body }}", "{{ data }}", "{{ [[]] * 3 }}", "{% for a in range(900) %}", "{% endfor %}", "{{ loop.index }}",
+    "{% if", "{{ 'a'|upper|e }}", "{{ 9**9**9 }}", "{{ 1|round(-9) }}", "{% set a = [1, 'x'] %}", "{{ a + a }}",
+    "{{ a|sort }}", "{% macro m(x) %}", "{% endmacro %}", "{{ m(m) }}", "{% include 'own/good.txt' %}", "{{ self }}",
+    "{{ ''.x }}", "\0", "{% raw %}", "{{ '\\ud800' }}", "{% import 'own/good.txt' as b %}", "{{ b }}",
+    "{% set a = [a, a] %}", "{{ a == a }}", "{{ '%s' % 1 }}", "<b>", "</p>", "&#0;", "&lt;", "**", "](", "![", "\n> ",
+    "\n- ", "\n    ", "`" * 3, "\n|a|b|\n|-|-|\n",
+]  # fmt: skip
+
+
+def test_f74_nothing_that_people_write_stops_the_process():
+    """F74: templates, Markdown and pictures put together by chance are rendered or refused, job by job."""
+    dice, renderer = Random(74), RenderProcess()  # noqa: S311 # the same for all
+    for _ in range(8):
+        pages = {str(number): "".join(dice.choices(PIECES, k=dice.randint(1, 12))) for number in range(12)}
+        load(renderer, good=GOOD, **pages)
+        bodies = ["".join(dice.choices(PIECES, k=dice.randint(1, 200))) for _ in range(12)]
+        jobs = [CompilePage(page=f"own/{name}.txt") for name in pages]
+        jobs += [page(name, body) for name, body in zip(pages, bodies, strict=True)]
+        jobs += [RenderPage(page=f"own/{name}.txt", variables={}, body="x", is_article=True) for name in pages]
+        jobs += [ReadBody(body=body) for body in bodies]
+        jobs += [CleanPicture(data=damaged(dice)) for _ in range(20)]
+        results = renderer.run([*jobs, page()])
+        assert not any(map(is_exhausting, results))
+        assert results[-1] == Text(text="12377")
+
+
+def damaged(dice):
+    data = bytearray(dice.choice([*PLAIN.values(), *TAGGED.values()]))
+    for _ in range(dice.randint(1, 20)):
+        data[dice.randrange(len(data))] = dice.randrange(256)
+    return bytes(data[: dice.randint(1, len(data))] if dice.random() < 0.3 else data)
