@@ -7,7 +7,7 @@ from datetime import timedelta
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Lease
-from publisher.domain.outcome import Outcome
+from publisher.domain.outcome import Outcome, code_of
 from publisher.domain.rendition import Parcel
 from publisher.guard import guarded
 from publisher.store.claims import HORIZON
@@ -52,7 +52,7 @@ async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Ada
                 post=after.key.post,
                 account=after.account,
                 attempt=parcel.attempt,
-                outcome=type(outcome).__name__,
+                outcome=code_of(outcome),
                 state=after.state.value,
                 reason=after.reason,
             )

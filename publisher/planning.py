@@ -301,8 +301,8 @@ async def correct(planner: Planner, correction: Post, by: Actor, *, is_new: bool
     filed = await board.deliveries(correction.id)
     originals = await board.deliveries(correction.follows)
     course = chart(originals, filed, addressed=correction.accounts, speaking=planner.press.accounts)
-    sent = Act(event="SentNow", subject=correction.id, by=by)
-    ordered = Act(event="CorrectionOrdered", subject=original, by=by, detail={"correction": correction.id})
+    sent = Act(event="sent_now", subject=correction.id, by=by)
+    ordered = Act(event="correction_ordered", subject=original, by=by, detail={"correction": correction.id})
     filings = _filings_of(planner, correction, course, filed, is_new=is_new)
     if filings:
         await _file(planner, filings, [filings[0].post] if is_new else (), [sent], is_again=True)

@@ -6,7 +6,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.events import RECONCILER
-from publisher.domain.outcome import Finding, Unknown
+from publisher.domain.outcome import Finding, Unknown, code_of
 from publisher.domain.rendition import DeliveryId, Parcel
 from publisher.domain.task import task_of
 from publisher.guard import guarded
@@ -56,7 +56,7 @@ async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
         "looked",
         post=after.key.post,
         account=after.account,
-        finding=type(finding).__name__,
+        finding=code_of(finding),
         state=after.state.value,
         reason=after.reason,
     )

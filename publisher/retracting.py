@@ -6,7 +6,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.events import RETRACTOR
-from publisher.domain.outcome import Finding, Gone, Rejected, Removal, Unknown
+from publisher.domain.outcome import Finding, Gone, Rejected, Removal, Unknown, code_of
 from publisher.domain.task import task_of
 from publisher.guard import guarded
 from publisher.store.outbox import Doubt, Outbox
@@ -35,7 +35,7 @@ async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
         "retracting",
         post=after.key.post,
         account=after.account,
-        answer=type(answer).__name__,
+        answer=code_of(answer),
         state=after.state.value,
     )
 

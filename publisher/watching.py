@@ -7,7 +7,7 @@ from datetime import datetime
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
-from publisher.domain.outcome import Finding, RateLimited, Ticket, Unknown
+from publisher.domain.outcome import Finding, RateLimited, Ticket, Unknown, code_of
 from publisher.guard import guarded
 from publisher.store.checkups import Checkups
 from publisher.store.outbox import Doubt
@@ -85,7 +85,7 @@ async def _ask_for(delivery: Delivery, watches: Watches, adapter: Adapter) -> No
 
 async def _conclude(doubt: Doubt, finding: Finding, asked_at: datetime, watches: Watches) -> None:
     after = await watches.confirm_missing(doubt, finding, asked_at)
-    log.info("missed", post=after.key.post, account=after.account, finding=type(finding).__name__, state=after.state)
+    log.info("missed", post=after.key.post, account=after.account, finding=code_of(finding), state=after.state)
 
 
 async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], most: int) -> int:
@@ -101,4 +101,4 @@ async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], m
 async def _probe(account: Account, checkups: Checkups, adapter: Adapter) -> None:
     health = await guarded(adapter.probe(), checkups.books.patience(account.id).lease)
     await checkups.write(account, health)
-    log.info("probed", account=account.id, health=type(health).__name__)
+    log.info("probed", account=account.id, health=code_of(health))

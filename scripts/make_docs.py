@@ -22,6 +22,7 @@ from publisher.cli.program import PLACES, program
 from publisher.cli.shape import shared_options
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import ENDED, State
+from publisher.domain.events import CODES
 from publisher.domain.lifecycle import TRANSITIONS, Rule
 from publisher.domain.outcome import HoldReason
 from publisher.messages import LANGS, Lang, Messages
@@ -91,7 +92,7 @@ def _arrows() -> Iterator[str]:
     labels: dict[tuple[State, State], list[str]] = defaultdict(list)
     for (source, event), rule in TRANSITIONS.items():
         for target in rule.to - {source}:
-            labels[source, target].append(event.__name__)
+            labels[source, target].append(CODES[event])
     yield f"    [*] --> {State.PENDING}"
     order = list(State)
     for source, target in sorted(labels, key=lambda pair: (order.index(pair[0]), order.index(pair[1]))):
@@ -102,7 +103,7 @@ def _arrows() -> Iterator[str]:
 def _state_section(state: State) -> Iterator[str]:
     yield f"## {state}"
     yield from _in_words(f"state_{state}")
-    lines = sorted((event.__name__, rule) for (source, event), rule in TRANSITIONS.items() if source is state)
+    lines = sorted((CODES[event], rule) for (source, event), rule in TRANSITIONS.items() if source is state)
     if not lines:
         yield "An end: nothing leads out of it."
         return

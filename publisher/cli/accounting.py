@@ -10,7 +10,7 @@ from publisher.cli.shape import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, has_books, settings_of
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, code_of
 from publisher.settings import Settings
 from publisher.store.checkups import Checkup, Checkups
 from publisher.wiring.terms import terms_of
@@ -46,7 +46,7 @@ def _as_document(checkup: Checkup, narrator: Narrator, now: datetime) -> dict[st
         "account": checkup.account.id,
         "platform": checkup.account.platform,
         "mode": checkup.mode.value,
-        "health": type(checkup.health).__name__ if checkup.health else None,
+        "health": code_of(checkup.health) if checkup.health else None,
         "checked": narrator.iso(checkup.at),
         "days_left": days_left(checkup.health, now),
         "quota_left": checkup.quota_left,

@@ -17,7 +17,7 @@ from publisher.cli.trouble import told
 from publisher.cli.widths import in_columns
 from publisher.cli.workplace import books_of, database_trouble, settings_of
 from publisher.domain.account import Account, Mode
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, code_of
 from publisher.guard import guarded
 from publisher.reviewing import person
 from publisher.settings import Settings
@@ -122,7 +122,7 @@ def _as_document(one: Examination, narrator: Narrator, now: datetime) -> dict[st
     return {
         "account": one.account.id,
         "platform": one.account.platform,
-        "health": type(one.health).__name__,
+        "health": code_of(one.health),
         "message": health_words(one.health, narrator),
         "days_left": days_left(one.health, now),
         "quota_left": one.checkup.quota_left,

@@ -23,7 +23,7 @@ _READERS = frozenset({"reconciler", "retractor"})
 """Roles whose entries tell what a read showed, not what a call was answered."""
 _STEP = re.compile(r"(?<=[；;])\s*(?=\d\. )")
 """Where the next of several numbered steps begins."""
-_ABOUT_POST = frozenset({"Withdrawn", "RetractOrdered", "SentNow", "CorrectionOrdered"})
+_ABOUT_POST = frozenset({"cancelled", "retraction_requested", "sent_now", "correction_ordered"})
 
 
 @command("why")

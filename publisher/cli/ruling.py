@@ -104,7 +104,7 @@ async def _resend(terminal: Terminal, target: Target, by: str, reason: str) -> N
         post = await application.registry.post(old.key.post)
         if post is None:
             raise NoSuchError("post", old.key.post)
-        act = Act(event="ResendOrdered", subject=subject, by=person(by), detail={"reason": reason})
+        act = Act(event="resend_ordered", subject=subject, by=person(by), detail={"reason": reason})
         await send_again(application.planner, post, [old.account], [act])
         runs = await is_running(application.board)
     terminal.say("resend_done", post=old.key.post, account=old.account)

@@ -12,7 +12,7 @@ from publisher.cli.trouble import FAILED, FailedError
 from publisher.vault import Vault, parse_fields
 
 LONGEST = 64 * 1024
-EVENTS = {"set": "SecretStored", "remove": "SecretRemoved", "rotate": "SecretsResealed"}
+EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
 
 
 @command("secret")

@@ -63,7 +63,7 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
             raise FailedError("send_no_accounts", post=post.id)
         if PostId(post.follows or "") not in {item.id for item in posts}:
             await _require_original(application, post)
-    acts = [Act(event="SentNow", subject=post.id, by=person(by), detail={"file": file.name}) for post in posts]
+    acts = [Act(event="sent_now", subject=post.id, by=person(by), detail={"file": file.name}) for post in posts]
     with placed_in(toml):
         await send_now(application.planner, posts, acts)
     return {post.id: len(post.accounts) for post in posts}
@@ -124,7 +124,7 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     if not post.accounts:
         raise FailedError("send_no_accounts", post=post_id)
     await _require_original(application, post)
-    act = Act(event="SentNow", subject=post.id, by=person(by))
+    act = Act(event="sent_now", subject=post.id, by=person(by))
     if not isinstance(post.timing, At):
         return await send_again(application.planner, post, post.accounts, [act])
     number = await send_planned(application.planner, post, act)
@@ -160,5 +160,5 @@ async def _put_in_force(application: Application, accept: int | None = None, by:
         return None
     acts = []
     if accept is not None and by is not None:
-        acts = [Act(event="RemovalAccepted", subject="schedule", by=person(by), detail={"number": str(accept)})]
+        acts = [Act(event="removals_confirmed", subject="schedule", by=person(by), detail={"number": str(accept)})]
     return await put_in_force(application.planner, toml.text, str(file), accept, acts)

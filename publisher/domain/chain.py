@@ -19,7 +19,7 @@ REACH = 1000
 """How far around its place an entry is looked for that does not fit there."""
 SYSTEM = "system"
 """The key of an entry's detail under which stands who ran the command, as the operating system knows it."""
-RESTORED = "Restored"
+RESTORED = "restored"
 """The entry that announces that an older database was put in place."""
 MOST = 100
 """So many breaks are told one by one, the rest are counted; and so many misfits are looked into."""

@@ -1,9 +1,12 @@
 """What may happen to a delivery, and who may bring it. Outcomes and findings are events too."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
+from publisher.domain import outcome
 from publisher.domain.delivery import State
 from publisher.domain.outcome import Finding, HoldReason, Outcome, Receipt
 from publisher.domain.rendition import Fingerprint
@@ -169,3 +172,25 @@ Event = (
     | Outcome
     | Finding
 )
+
+CODES: Final[Mapping[type, str]] = {
+    Ripened: "became_due",
+    Revised: "revised",
+    Claimed: "claimed",
+    IntentWritten: "attempt_started",
+    Released: "released",
+    LeaseLapsed: "lease_expired",
+    Withdrawn: "cancelled",
+    ExpiryPassed: "expired",
+    Stopped: "held",
+    AbsenceShown: "absence_proven",
+    RetractOrdered: "retraction_requested",
+    Ruled: "resolved",
+    **{answer: code for answer, code in outcome.CODES.items() if answer is not outcome.Ready},
+}
+"""The code of each event, by which the audit names it."""
+
+
+def code_of(event: Event) -> str:
+    """Return an event's code."""
+    return CODES[type(event)]

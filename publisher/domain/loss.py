@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-ACCEPTED = "LossAccepted"
+ACCEPTED = "loss_accepted"
 """The entry by which a person accepts what was lost."""
 PREFIX = "publisher audit loss 1\n"
 """Begins what is signed: a signature of anything else is none of an acceptance."""

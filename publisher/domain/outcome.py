@@ -1,8 +1,10 @@
 """What a platform told us: outcomes of a call, findings of a read, the fate of a removal, the health of a login."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class HoldReason(StrEnum):
@@ -186,6 +188,29 @@ Finding = Published | Submitted | Rejected | Missing | Lookalike | Gone | Unread
 Removal = Gone | Rejected | Unread
 Health = Ready | CredentialExpired | Blocked | Unread
 Preview = Shown | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+
+
+CODES: Final[Mapping[type, str]] = {
+    Published: "published",
+    Submitted: "submitted",
+    Rejected: "rejected",
+    RateLimited: "rate_limited",
+    Busy: "busy",
+    CredentialExpired: "credential_expired",
+    Blocked: "blocked",
+    NotSent: "not_sent",
+    Unknown: "unknown",
+    Missing: "not_found",
+    Lookalike: "possible_match",
+    Gone: "deleted",
+    Ready: "healthy",
+}
+"""The code of each answer, by which it is stored, logged and shown."""
+
+
+def code_of(answer: Outcome | Finding | Removal | Health) -> str:
+    """Return an answer's code."""
+    return CODES[type(answer)]
 
 
 def unread(trouble: NotSent | Unread) -> Unread:

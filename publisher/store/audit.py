@@ -196,9 +196,9 @@ def _announced(connection: Connection, intents: Sequence[Intent]) -> Calls:
 def _noticing(links: Iterator[Link], calls: Calls) -> Iterator[Link]:
     """Pass the entries on, and strike off the calls that they tell of."""
     for link in links:
-        if calls and link.fields[3] == "IntentWritten":
+        if calls and link.fields[3] == "attempt_started":
             calls.pop((str(link.fields[4]), _attempt_of(link)), None)
-        elif calls and link.fields[3] in {"CallsBroughtBack", "CallUnplaced"}:
+        elif calls and link.fields[3] in {"attempts_recovered", "attempt_orphaned"}:
             for call in _calls_of(link):
                 calls.pop((name_of(call), call.attempt), None)
         yield link

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select, update
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import UNWANTED, Delivery, Desired, State, WorkerId
-from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn
+from publisher.domain.events import Actor, Event, RetractOrdered, Role, Withdrawn, code_of
 from publisher.domain.lifecycle import advance
 from publisher.domain.outcome import Submitted, Unknown
 from publisher.domain.patience import Patience
@@ -224,7 +224,7 @@ def _entry(change: Change, after: Delivery, by: Actor) -> dict[str, object]:
     return entry(
         after.updated_at,
         by,
-        event=type(event).__name__,
+        event=code_of(event),
         subject=subject_of(after),
         before=change.before.state,
         after=after.state,

@@ -59,7 +59,7 @@ def _stop(books: Books, unit: Unit, platform: Platform, by: Actor) -> None:
     if unit.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope)).first() is not None:
         return
     unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=PUZZLING))
-    write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": PUZZLING})
+    write_audit(unit, now, by, event="paused", subject=scope, detail={"reason": PUZZLING})
     tell(unit, now, "platform_unreadable", scope, {"platform": platform, "number": str(IN_A_ROW)})
     for login in {terms.account.login for terms in books.terms.values() if terms.account.platform == platform}:
         turn = {"next_at": now + REST}
@@ -79,7 +79,7 @@ def hear_probe(unit: Unit, account: Account, health: Health, at: datetime, by: A
     if isinstance(health, Ready) and stop.at <= at - REST:
         unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         clear_alerts(unit, scope, at)
-        write_audit(unit, at, by, event="Resumed", subject=scope, detail={"reason": "probed"})
+        write_audit(unit, at, by, event="resumed", subject=scope, detail={"reason": "probed"})
     else:
         again = update(HEALTH).where(HEALTH.c.login == account.login)
         unit.connection.execute(again.values(next_at=at + REST))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.events import Actor, Role
-from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, Unread
+from publisher.domain.outcome import Blocked, CredentialExpired, Health, RateLimited, Ready, Unknown, Unread, code_of
 from publisher.domain.quota import DAY
 from publisher.domain.retry_after import LONGEST_REST
 from publisher.store.books import Books
@@ -107,7 +107,7 @@ class Checkups:
         if isinstance(health, RateLimited):
             usual = self.books.patience(account.id).look_first
             health = keep_back_calls(self.books, unit, account.login, health, usual)
-        values = {"at": now, "kind": type(health).__name__, "reason": _reason(health), "until": _until(health)}
+        values = {"at": now, "kind": code_of(health), "reason": _reason(health), "until": _until(health)}
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))
         if not done.rowcount:
             unit.connection.execute(insert(HEALTH).values(login=account.login, next_at=now + PACE, **values))
@@ -193,13 +193,13 @@ def _until(health: Health) -> datetime | None:
 
 def _health(kind: str, reason: str | None, until: datetime | None) -> Health:
     match kind:
-        case "Ready":
+        case "healthy":
             return Ready(until=until)
-        case "CredentialExpired":
+        case "credential_expired":
             return CredentialExpired(reason=reason or "")
-        case "Blocked":
+        case "blocked":
             return Blocked(code=reason or "", reason="")
-        case "RateLimited":
+        case "rate_limited":
             return RateLimited(code=reason or "", until=until)
         case _:
             return Unknown(reason=reason or "")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, 
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import Desired, State
-from publisher.domain.outcome import NotSent
+from publisher.domain.outcome import CODES, NotSent
 from publisher.domain.post import ONCE
 from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE, PAUSE
 
@@ -126,7 +126,7 @@ def spends_quota() -> ColumnElement[bool]:
     return and_(
         ATTEMPT.c.floor == literal_column("0"),
         ~ATTEMPT.c.is_by_hand,
-        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != literal_column(f"'{NotSent.__name__}'", String)),
+        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != literal_column(f"'{CODES[NotSent]}'", String)),
     )
 
 

@@ -40,7 +40,7 @@ class Handovers:
     async def begin(self, account: AccountId, login: LoginId, by: Actor, reason: str) -> None:
         """Write down that an account leaves, and which login was behind it."""
         detail = {"login": login, "reason": reason}
-        await self.books.database.write(lambda unit: self._note(unit, account, "HandOverOrdered", by, detail))
+        await self.books.database.write(lambda unit: self._note(unit, account, "offboarding_ordered", by, detail))
 
     async def end(self, account: AccountId, login: LoginId, by: Actor, *, is_shared: bool) -> None:
         """Write down that nothing of an account is in our hands any more, and close what was told of it."""
@@ -50,7 +50,7 @@ class Handovers:
             subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
             for subject in subjects:
                 clear_alerts(unit, subject, self.books.world.now())
-            self._note(unit, account, "HandedOver", by, {"login": login})
+            self._note(unit, account, "offboarded", by, {"login": login})
 
         await self.books.database.write(operation)
 
@@ -58,5 +58,5 @@ class Handovers:
         """Write an entry, unless the newest about the account says as much already."""
         subject = f"account:{account}"
         newest = select(AUDIT.c.event).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id.desc()).limit(1)
-        if unit.connection.scalar(newest) not in {event, "HandedOver"}:
+        if unit.connection.scalar(newest) not in {event, "offboarded"}:
             write_audit(unit, self.books.world.now(), by, event=event, subject=subject, detail=detail)

@@ -12,7 +12,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.chain import SYSTEM
 from publisher.domain.delivery import Delivery
 from publisher.domain.events import Actor
-from publisher.domain.outcome import Finding, Outcome, Published, Unknown
+from publisher.domain.outcome import CODES, Finding, Outcome, Published, Unknown
 from publisher.domain.post import name_at
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
@@ -36,7 +36,7 @@ _END = (
         ended_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.ended_confirmed),
     )
 )
-_KNOWS_MORE = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == Unknown.__name__)
+_KNOWS_MORE = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == CODES[Unknown])
 """A call that provably never began gives up later, and knows nothing: the proof stays."""
 _END_TOLD = _END.values(
     outcome=case((_KNOWS_MORE, ATTEMPT.c.outcome), else_=bindparam("kind")),
@@ -139,7 +139,7 @@ def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words
     if standing.first() is not None:
         return
     unit.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
-    write_audit(unit, at, by, event="Paused", subject=scope, detail={"reason": reason})
+    write_audit(unit, at, by, event="paused", subject=scope, detail={"reason": reason})
     tell(unit, at, "account_paused", scope, {"account": account, "reason": reason, "said": said})
 
 

@@ -47,7 +47,7 @@ class Modes:
                 row = {"account": account, "mode": mode.value, "at": now, "by": by.name, "reason": reason}
                 unit.connection.execute(insert(MODE).values(row))
             detail = {"mode": mode.value if mode else "settings", "reason": reason}
-            write_audit(unit, now, by, event="ModeOrdered", subject=f"account:{account}", detail=detail)
+            write_audit(unit, now, by, event="mode_changed", subject=f"account:{account}", detail=detail)
 
         await self.books.database.write(operation)
 

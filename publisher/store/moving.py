@@ -39,10 +39,10 @@ def _move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int
         with old.begin() as theirs:  # on SQLite this keeps every other writer out
             with new.begin() as ours:
                 counts = _copy(theirs, ours)
-                moved = entry(world.now(), by, event="Moved", subject="database", detail=counts)
+                moved = entry(world.now(), by, event="database_moved", subject="database", detail=counts)
                 append_entries(ours, [moved])
             world.die_here("migrate.mid")
-            append_entries(theirs, [{**moved, "event": "MovedAway"}])
+            append_entries(theirs, [{**moved, "event": "database_moved_away"}])
             theirs.execute(insert(STAMP).values(key=MOVED, value=shown))
     finally:
         old.dispose()

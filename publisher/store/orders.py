@@ -44,7 +44,7 @@ class Orders:
             now = self.books.world.now()
             unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
             unit.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
-            write_audit(unit, now, by, event="Paused", subject=scope, detail={"reason": reason})
+            write_audit(unit, now, by, event="paused", subject=scope, detail={"reason": reason})
 
         await self.books.database.write(operation)
 
@@ -66,7 +66,7 @@ class Orders:
             if scope == ALL:
                 go_on(unit.connection)
             clear_alerts(unit, scope, now)
-            write_audit(unit, now, by, event="Resumed", subject=scope)
+            write_audit(unit, now, by, event="resumed", subject=scope)
             return bool(done.rowcount)
 
         return await self.books.database.write(operation)
@@ -95,7 +95,7 @@ class Orders:
             take_turn(unit)
             unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             detail = {"reason": reason}
-            write_audit(unit, self.books.world.now(), by, event="Withdrawn", subject=post, detail=detail)
+            write_audit(unit, self.books.world.now(), by, event="cancelled", subject=post, detail=detail)
             return withdraw_where(self.books, unit, {"post": post}, by, reason="withdrawn")
 
         return await self.books.database.write(operation)
@@ -109,7 +109,7 @@ class Orders:
             if account is None:
                 unit.connection.execute(update(POST).where(POST.c.id == post).values(is_withdrawn=True))
             now = self.books.world.now()
-            write_audit(unit, now, by, event="RetractOrdered", subject=post, detail={"reason": reason})
+            write_audit(unit, now, by, event="retraction_requested", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
             locked = select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
             unit.connection.execute(locked)  # what is not there yet must not get there before it is withdrawn
@@ -138,7 +138,7 @@ class Orders:
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
                 .values(**values, last_first_call_at=last_first_call_at, version=DELIVERY.c.version + 1)
             )
-            write_audit(unit, now, by, event="SentNow", subject=post)
+            write_audit(unit, now, by, event="sent_now", subject=post)
             return done.rowcount
 
         return await self.books.database.write(operation)
@@ -177,7 +177,7 @@ class Orders:
             unit.connection.execute(delete(STAMP).where(STAMP.c.key == key))
             unit.connection.execute(insert(STAMP).values(key=key, value=value))
             detail = {"at": reading.at.isoformat()}
-            write_audit(unit, reading.at, by, event="ClockConfirmed", subject=key, detail=detail)
+            write_audit(unit, reading.at, by, event="clock_confirmed", subject=key, detail=detail)
 
         await self.books.database.write(operation)
         return reading

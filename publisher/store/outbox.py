@@ -279,7 +279,7 @@ class Outbox:
         Where that had been shown already, a person must look: before the next call, or before ordering one.
         """
         detail = dict(write_answer(outcome))
-        write_audit(unit, now, DELIVERER, event="Evidence", subject=subject_of(delivery), detail=detail)
+        write_audit(unit, now, DELIVERER, event="evidence", subject=subject_of(delivery), detail=detail)
         asked = select(ATTEMPT.c.number, ATTEMPT.c.floor).where(
             ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.epoch == lease.epoch
         )

@@ -220,7 +220,7 @@ def _doubt(books: Books, unit: Unit, delivery: Delivery, calls: Sequence[Intent]
         start = replace(start, attempts=number, epoch=epoch + 1, was_resent=True, doubt_since=None, looks=0)
     after = books.walk(unit, delivery, start, [*_steps(delivery.state, by), *_stop_between_floors(delivery, calls)])
     detail = {"calls": [asdict(call) for call in calls]}
-    write_audit(unit, now, by, event="CallsBroughtBack", subject=_name(calls[0], after), detail=detail)
+    write_audit(unit, now, by, event="attempts_recovered", subject=_name(calls[0], after), detail=detail)
     write_alert(unit, now, "call_brought_back", after, {"since": calls[0].at})
     return after
 
@@ -291,7 +291,7 @@ def _tell_of(books: Books, unit: Unit, delivery: Delivery | None, calls: Iterabl
     for call in calls:
         subject = _name(call, delivery)
         unit.connection.execute(insert(STAMP).values(key=_stamp(call), value=json.dumps(asdict(call))))
-        write_audit(unit, now, by, event="CallUnplaced", subject=subject, detail=asdict(call))
+        write_audit(unit, now, by, event="attempt_orphaned", subject=subject, detail=asdict(call))
         facts = {"post": call.post or subject, "account": call.account or "?", "since": call.at}
         tell(unit, now, "call_unplaced", subject, facts)
 

@@ -14,7 +14,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, REVISABLE, Delivery, Desired, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import PLANNER, Actor, Revised, Role, Withdrawn
-from publisher.domain.outcome import NotSent
+from publisher.domain.outcome import CODES, NotSent
 from publisher.domain.plan import Known, Plan
 from publisher.domain.post import At, Post, PostId, name_at
 from publisher.domain.rendition import Fingerprint, Rendition
@@ -83,7 +83,7 @@ Portions = Sequence[Sequence[Draft]]
 _STARTED = (
     select(ATTEMPT.c.id)
     .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
-    .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != NotSent.__name__))
+    .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != CODES[NotSent]))
     .limit(1)
 )
 """Attempts whose creating call has begun, or may have."""
@@ -251,7 +251,7 @@ class Registry:
         if acceptance.text is not None:
             digest = sha256(acceptance.text.encode()).hexdigest()
             unit.connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=acceptance.text))
-            write_audit(unit, now, by, event="ScheduleAccepted", subject="schedule", detail={"sha256": digest})
+            write_audit(unit, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(unit, "schedule", now)
         held = {row.id: row for row in rows_of(unit.connection, [post.id for post in acceptance.posts])}
         new = []
@@ -396,7 +396,7 @@ def _delivery_row(
 
 def _filed_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
     subject = name_at(str(row["post"]), str(row["label"]), str(row["account"]))
-    return entry(now, PLANNER, event="Filed", subject=subject, after=State.PENDING.value)
+    return entry(now, PLANNER, event="filed", subject=subject, after=State.PENDING.value)
 
 
 def _mark_revised(unit: Unit, draft: Draft, delivery: Delivery, revision: str | None) -> None:

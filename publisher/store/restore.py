@@ -164,4 +164,4 @@ def _cut(connection: Connection, anchors: Sequence[tuple[int, str]]) -> list[tup
 def _pause(unit: Unit, by: Actor, now: datetime) -> None:
     unit.connection.execute(delete(PAUSE).where(PAUSE.c.scope == "all"))
     unit.connection.execute(insert(PAUSE).values(scope="all", at=now, by=by.name, reason=PAUSED_FOR))
-    write_audit(unit, now, by, event="Paused", subject="all", detail={"reason": PAUSED_FOR})
+    write_audit(unit, now, by, event="paused", subject="all", detail={"reason": PAUSED_FOR})

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, Table
 from sqlmodel import SQLModel
 
-from publisher.domain import outcome
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import Attempt, Delivery, Desired, Look, State
-from publisher.domain.outcome import Finding, Outcome, Receipt, Removal, Ticket
+from publisher.domain.outcome import CODES, Finding, HoldReason, Outcome, Receipt, Removal, Ticket, code_of
 from publisher.domain.post import OccurrenceKey, Post, PostId
 from publisher.domain.rendition import DeliveryId, Fingerprint, Rendition
 from publisher.store import tables
@@ -60,7 +59,7 @@ def to_delivery(row: RowMapping) -> Delivery:
     state = _STATES.get(row["state"])
     plain = {name: row[name] for name in _PLAIN}
     return Delivery(
-        **{**plain, **({} if state else {"reason": outcome.HoldReason.FOREIGN_STATE.value})},
+        **{**plain, **({} if state else {"reason": HoldReason.FOREIGN_STATE.value})},
         id=DeliveryId(row["id"]),
         key=OccurrenceKey(post=PostId(row["post"]), label=row["label"]),
         account=AccountId(row["account"]),
@@ -124,15 +123,18 @@ def to_look(row: RowMapping) -> Look:
     return Look(attempt=row["attempt"], at=row["at"], finding=finding)
 
 
+_TYPES: Final = {code: kind for kind, code in CODES.items()} | {"post": Post, "rendition": Rendition}
+
+
 @cache
-def _adapter_for(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter({"Post": Post, "Rendition": Rendition}.get(name) or getattr(outcome, name))
+def _adapter_for(code: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_TYPES[code])
 
 
 def write_answer(answer: Answer) -> Mapping[str, str]:
-    """Spell an outcome, finding or removal as its kind and its facts."""
-    kind = type(answer).__name__
-    return {"kind": kind, "detail": _adapter_for(kind).dump_json(answer).decode()}
+    """Write an outcome, finding or removal as its code and its facts."""
+    code = code_of(answer)
+    return {"kind": code, "detail": _adapter_for(code).dump_json(answer).decode()}
 
 
 def read_answer(kind: str, detail: str) -> Answer:
@@ -142,18 +144,18 @@ def read_answer(kind: str, detail: str) -> Answer:
 
 
 def write_rendition(rendition: Rendition) -> str:
-    return _adapter_for("Rendition").dump_json(rendition).decode()
+    return _adapter_for("rendition").dump_json(rendition).decode()
 
 
 def read_rendition(body: str) -> Rendition:
-    rendition: Rendition = _adapter_for("Rendition").validate_json(body)
+    rendition: Rendition = _adapter_for("rendition").validate_json(body)
     return rendition
 
 
 def write_post(post: Post) -> str:
-    return _adapter_for("Post").dump_json(post).decode()
+    return _adapter_for("post").dump_json(post).decode()
 
 
 def read_post(body: str) -> Post:
-    post: Post = _adapter_for("Post").validate_json(body)
+    post: Post = _adapter_for("post").validate_json(body)
     return post

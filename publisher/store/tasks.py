@@ -83,7 +83,7 @@ class Tasks:
             if task is None or before.state is not State.SUBMITTED:
                 raise RefusedError("no_open_task", subject=subject_of(before), state=before.state.value)
             clear_alerts(unit, subject_of(before), now)
-            write_audit(unit, now, by, event="TaskDone", subject=subject_of(before), detail={"reason": url})
+            write_audit(unit, now, by, event="manual_task_done", subject=subject_of(before), detail={"reason": url})
             reported = Submitted(ticket=task.done(url, by.name, now).ticket, look_again_at=now)
             return self.books.change(unit, before, reported, RECONCILER)
 
@@ -105,7 +105,12 @@ class Tasks:
             if before.state is State.RETRACTING:
                 detail = {"reason": ruling.reason}
                 write_audit(
-                    unit, self.books.world.now(), by, event="TaskTakenBack", subject=subject_of(before), detail=detail
+                    unit,
+                    self.books.world.now(),
+                    by,
+                    event="manual_task_cancelled",
+                    subject=subject_of(before),
+                    detail=detail,
                 )
                 return self.books.change(unit, before, Rejected(code="task_not_posted", reason=by.name), RETRACTOR)
             held = self.books.change(unit, before, Stopped(reason=HoldReason.TASK_TAKEN_BACK), KEEPER)

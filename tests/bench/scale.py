@@ -39,7 +39,7 @@ SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'wei
 TRIED = """
 INSERT INTO attempt (
     delivery, number, epoch, login, account, worker, rendition, since, intended_at, ended_at, outcome, detail)
-SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'Published', '{}' FROM delivery
+SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}' FROM delivery
 WHERE state = 'published'
 """
 

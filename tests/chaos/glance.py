@@ -31,7 +31,7 @@ HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reaso
 IN_HAND = """SELECT post, account, state FROM delivery
 WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'post-%'"""
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
-HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('RateLimited', 'Busy') AND ended_at IS NOT NULL"
+HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('rate_limited', 'busy') AND ended_at IS NOT NULL"
 BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
 PAUSED = "SELECT scope FROM pause"
 

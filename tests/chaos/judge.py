@@ -185,7 +185,7 @@ def _credulous(seen: Seen, believed: Iterable[tuple[str, float, str | None]]) ->
     calls = list(believed) if seen.foreign else []
     for account, at in seen.foreign:
         begun = [outcome for who, begun, outcome in calls if who == account and begun <= at]
-        if begun and begun[-1] == "Published":
+        if begun and begun[-1] == "published":
             yield f"took an answer for its own that named another account: {account}"
 
 

@@ -102,7 +102,7 @@ class Scene:
         self.rows["schedule"].append(
             {"id": len(self.rows["schedule"]) + 1, "accepted_at": self.micro, "sha256": sha, "text": text}
         )
-        self.write("planner", "planner", "ScheduleAccepted", "schedule", {"sha256": sha})
+        self.write("planner", "planner", "schedule_accepted", "schedule", {"sha256": sha})
         for delivery in deliveries:
             self._file(delivery)
         known = [(one["post"], one["label"], one["account"]) for one in self.rows["delivery"]]
@@ -156,7 +156,7 @@ class Scene:
     def _file(self, row: Row) -> None:
         row |= {"id": len(self.rows["delivery"]) + 1, "updated_at": self.micro}
         self.rows["delivery"].append(row)
-        self.write("planner", "planner", "Filed", self.subject(row), {}, after="pending")
+        self.write("planner", "planner", "filed", self.subject(row), {}, after="pending")
 
     def file_again(self, row: Row) -> None:
         self._file(row)
@@ -205,19 +205,19 @@ class Scene:
         )
 
     def pause(self, scope: str, role: str = "person", by: str = "wang") -> None:
-        self.write(role, by, "Paused", scope, {"reason": "drill"})
+        self.write(role, by, "paused", scope, {"reason": "drill"})
         if role == "person":
             self.order("pause", scope=scope)
 
     def resume(self, scope: str) -> None:
-        self.write("person", "wang", "Resumed", scope, {})
+        self.write("person", "wang", "resumed", scope, {})
         self.order("resume", scope=scope)
 
     # --- calls ---
 
     def claim(self, row: Row) -> None:
         self.wait()
-        self.step(row, "Claimed", "claimed", "deliverer", epoch=row["epoch"] + 1)
+        self.step(row, "claimed", "claimed", "deliverer", epoch=row["epoch"] + 1)
 
     def intend(self, row: Row) -> Row:
         """Announce the next call, not sooner than the login may speak; a further floor has a gap of its own."""
@@ -226,7 +226,7 @@ class Scene:
         else:
             self.wait(max(0.01, self.last_intent.get(row["login"], 0) + GAP + 0.01 - self.now))
             self.last_intent[row["login"]] = self.now
-        self.step(row, "IntentWritten", "sending", "deliverer", attempts=row["attempts"] + 1, reason=None)
+        self.step(row, "attempt_started", "sending", "deliverer", attempts=row["attempts"] + 1, reason=None)
         attempt = {
             "id": len(self.rows["attempt"]) + 1, "delivery": row["id"], "number": row["attempts"],
             "epoch": row["epoch"], "login": row["login"], "account": row["account"], "rendition": row["rendition"],
@@ -303,7 +303,7 @@ class Scene:
 
     def look(self, row: Row, finding: str, **detail: Any) -> None:
         self.wait()
-        if finding == "Missing":
+        if finding == "not_found":
             detail = {"back_to": iso(self.now - 3600)}
         looks = self.rows["look"]
         looks.append(

@@ -49,7 +49,7 @@ def made_again_after_a_ruling(run: Artefacts) -> None:
 
 def said_as_another(run: Artefacts) -> None:
     """The words of one delivery carry what is another's marker: the two keys disagree."""
-    mine = row_of(run, "Busy")
+    mine = row_of(run, "busy")
     other = next(one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine)
     frozen = {one["fingerprint"]: one for one in run.rows["rendition"]}
     marker = json.loads(frozen[mine["rendition"]]["body"])["marker"]
@@ -86,12 +86,12 @@ def floor_arrived_changed(run: Artefacts) -> None:
 
 
 def floor_sent_again_without_looks(run: Artefacts) -> None:
-    next(one for one in attempts_of(run, "floors") if one["outcome"] == "Busy")["outcome"] = "Unknown"
+    next(one for one in attempts_of(run, "floors") if one["outcome"] == "busy")["outcome"] = "unknown"
 
 
 def floor_before_the_last_was_live(run: Artefacts) -> None:
     thread, floor, *_more = attempts_of(run, "floors")
-    seen = (thread["delivery"], floor["number"], "Published")
+    seen = (thread["delivery"], floor["number"], "published")
     looks = run.rows["look"]
     looks.remove(next(one for one in looks if (one["delivery"], one["attempt"], one["finding"]) == seen))
 
@@ -163,7 +163,7 @@ def brought_back_otherwise(run: Artefacts) -> None:
     """Only the very calls that the audit says were brought back are excused."""
     announced_and_forgotten(run)
     number, detail = len(run.rows["audit"]) + 1, json.dumps({"calls": [{"rendition": "0" * 64, "at": iso(BEGAN)}]})
-    run.rows["audit"].append({**run.rows["audit"][0], "id": number, "event": "CallsBroughtBack", "detail": detail})
+    run.rows["audit"].append({**run.rows["audit"][0], "id": number, "event": "attempts_recovered", "detail": detail})
 
 
 def called_twice_in_one_attempt(run: Artefacts) -> None:
@@ -171,12 +171,12 @@ def called_twice_in_one_attempt(run: Artefacts) -> None:
 
 
 def arrived_changed(run: Artefacts) -> None:
-    copy_of(run, "Busy")["text"] += "！"
-    copy_of(run, "Busy")["html"] = copy_of(run, "Busy")["html"].replace("编号", "号")
+    copy_of(run, "busy")["text"] += "！"
+    copy_of(run, "busy")["html"] = copy_of(run, "busy")["html"].replace("编号", "号")
 
 
 def arrived_with_another_picture(run: Artefacts) -> None:
-    copy_of(run, "Busy")["images"] = ["0" * 64]
+    copy_of(run, "busy")["images"] = ["0" * 64]
 
 
 def frozen_words_changed(run: Artefacts) -> None:
@@ -185,11 +185,11 @@ def frozen_words_changed(run: Artefacts) -> None:
 
 
 def not_what_was_asked(run: Artefacts) -> None:
-    duty_of(run, "Busy")["text_sha256"] = "0" * 64
+    duty_of(run, "busy")["text_sha256"] = "0" * 64
 
 
 def arrived_without_the_words(run: Artefacts) -> None:
-    duty_of(run, "Busy")["says"] = ["第2区公安"]
+    duty_of(run, "busy")["says"] = ["第2区公安"]
 
 
 def kept_picture_changed(run: Artefacts) -> None:
@@ -209,24 +209,24 @@ def approved_twice_by_one(run: Artefacts) -> None:
 
 
 def approval_taken_back(run: Artefacts) -> None:
-    _approval(run)["ended_at"] = iso(attempts_of(run, "Busy")[0]["intended_at"] / 1e6 - 1)
+    _approval(run)["ended_at"] = iso(attempts_of(run, "busy")[0]["intended_at"] / 1e6 - 1)
 
 
 def _approval(run: Artefacts) -> Row:
-    wanted = attempts_of(run, "Busy")[0]["rendition"]
+    wanted = attempts_of(run, "busy")[0]["rendition"]
     return next(one for one in run.lists["approvals"] if one["rendition"] == wanted)
 
 
 def called_too_early(run: Artefacts) -> None:
-    duty_of(run, "Busy")["due"] = iso(call_of(run, "Busy")["t"] + 60)
+    duty_of(run, "busy")["due"] = iso(call_of(run, "busy")["t"] + 60)
 
 
 def called_after_expiry(run: Artefacts) -> None:
-    duty_of(run, "Busy")["expires"] = iso(call_of(run, "Busy")["t"] - 1)
+    duty_of(run, "busy")["expires"] = iso(call_of(run, "busy")["t"] - 1)
 
 
 def called_too_late(run: Artefacts) -> None:
-    duty_of(run, "Busy")["max_late"] = -10
+    duty_of(run, "busy")["max_late"] = -10
 
 
 def sent_again_after_one_look(run: Artefacts) -> None:
@@ -246,7 +246,7 @@ def looked_not_far_back(run: Artefacts) -> None:
 
 def sent_again_though_seen(run: Artefacts) -> None:
     looks = [one for one in run.rows["look"] if one["delivery"] == row_of(run, "absent twice")["id"]]
-    run.rows["look"].append({**looks[1], "id": len(run.rows["look"]) + 1, "finding": "Lookalike", "detail": "{}"})
+    run.rows["look"].append({**looks[1], "id": len(run.rows["look"]) + 1, "finding": "possible_match", "detail": "{}"})
 
 
 def sent_again_after_an_emptied_list(run: Artefacts) -> None:
@@ -272,11 +272,11 @@ def sent_again_where_none_may(run: Artefacts) -> None:
 
 
 def sent_though_written_as_not_sent(run: Artefacts) -> None:
-    attempts_of(run, "found")[0]["outcome"] = "NotSent"
+    attempts_of(run, "found")[0]["outcome"] = "not_sent"
 
 
 def ruled_by_nobody(run: Artefacts) -> None:
-    acts_on(run, "lookalike to due", "Ruled")[0]["event"] = "Evidence"
+    acts_on(run, "lookalike to due", "resolved")[0]["event"] = "evidence"
 
 
 def claims_what_was_not_made(run: Artefacts) -> None:
@@ -284,7 +284,7 @@ def claims_what_was_not_made(run: Artefacts) -> None:
 
 
 def claims_anothers_post(run: Artefacts) -> None:
-    row_of(run, "found")["remote_id"] = copy_of(run, "Busy")["id"]
+    row_of(run, "found")["remote_id"] = copy_of(run, "busy")["id"]
 
 
 def one_id_twice(run: Artefacts) -> None:
@@ -299,7 +299,7 @@ def lost_without_an_outage(run: Artefacts) -> None:
 
 
 def failed_without_a_refusal(run: Artefacts) -> None:
-    attempts_of(run, "refused")[0]["outcome"] = "Busy"
+    attempts_of(run, "refused")[0]["outcome"] = "busy"
 
 
 def held_without_a_rule(run: Artefacts) -> None:
@@ -358,7 +358,7 @@ def seen_too_late(run: Artefacts) -> None:
 
 
 def cancelled_yet_live(run: Artefacts) -> None:
-    row_of(run, "NotSent").update(state="cancelled", remote_id=None, reason="withdrawn")
+    row_of(run, "not_sent").update(state="cancelled", remote_id=None, reason="withdrawn")
 
 
 def removed_yet_live(run: Artefacts) -> None:
@@ -368,30 +368,30 @@ def removed_yet_live(run: Artefacts) -> None:
 def removed_after_one_word(run: Artefacts) -> None:
     mine = row_of(run, "removed")["id"]
     run.rows["look"].remove(
-        next(one for one in run.rows["look"] if (one["delivery"], one["finding"]) == (mine, "Gone"))
+        next(one for one in run.rows["look"] if (one["delivery"], one["finding"]) == (mine, "deleted"))
     )
 
 
 def no_such_step(run: Artefacts) -> None:
-    acts_on(run, "plain", "Ripened")[0]["event"] = "Published"
+    acts_on(run, "plain", "became_due")[0]["event"] = "published"
 
 
 def brought_by_nobody_allowed(run: Artefacts) -> None:
-    acts_on(run, "plain", "Ripened")[0]["role"] = "planner"
+    acts_on(run, "plain", "became_due")[0]["role"] = "planner"
 
 
 def an_end_reverted(run: Artefacts) -> None:
-    acts_on(run, "paused", "Claimed")[0]["before"] = "expired"
+    acts_on(run, "paused", "claimed")[0]["before"] = "expired"
 
 
 def a_version_left_out(run: Artefacts) -> None:
-    act = acts_on(run, "paused", "Claimed")[0]
+    act = acts_on(run, "paused", "claimed")[0]
     act["detail"] = act["detail"].replace('"version": 3', '"version": 4')
 
 
 def believed_unseen(run: Artefacts) -> None:
     mine = row_of(run, "found")["id"]
-    run.rows["look"] = [one for one in run.rows["look"] if (one["delivery"], one["finding"]) != (mine, "Published")]
+    run.rows["look"] = [one for one in run.rows["look"] if (one["delivery"], one["finding"]) != (mine, "published")]
 
 
 def number_left_out(run: Artefacts) -> None:
@@ -431,7 +431,7 @@ def _identity(run: Artefacts, name: str) -> str:
 def called_under_a_pause(run: Artefacts) -> None:
     """The audit says that the pause stood four seconds longer, and so do those who lifted it."""
     for act in run.rows["audit"]:
-        if act["event"] == "Resumed":
+        if act["event"] == "resumed":
             act["at"] += 60_000_000
     for order in run.lists["orders"]:
         if order["kind"] == "resume":
@@ -440,8 +440,8 @@ def called_under_a_pause(run: Artefacts) -> None:
 
 def ordered_pause_forgotten(run: Artefacts) -> None:
     """The order alone is known; the books have forgotten it."""
-    when = iso(call_of(run, "Busy")["t"] - 10)
-    run.lists["orders"].append({"kind": "pause", "at": when, "by": "wang", "scope": f"post:{told('Busy')}"})
+    when = iso(call_of(run, "busy")["t"] - 10)
+    run.lists["orders"].append({"kind": "pause", "at": when, "by": "wang", "scope": f"post:{told('busy')}"})
 
 
 def over_the_hour(run: Artefacts) -> None:
@@ -457,7 +457,7 @@ def under_the_gap(run: Artefacts) -> None:
 
 
 def before_the_rest_was_over(run: Artefacts) -> None:
-    first, second, *_floors = attempts_of(run, "RateLimited")
+    first, second, *_floors = attempts_of(run, "rate_limited")
     first["detail"] = f'{{"until": "{iso(second["intended_at"] / 1e6 + 30)}"}}'
 
 
@@ -465,7 +465,7 @@ def called_after_the_retraction(run: Artefacts) -> None:
     """The order was given before the call, by its own record."""
     order = next(one for one in run.lists["orders"] if one["kind"] == "retract" and one["post"] == told("retracted"))
     order.update(at=iso(call_of(run, "retracted")["t"] - 5), asked_at=None)
-    acts_on(run, "retracted", "Filed")[0]["at"] -= HOUR
+    acts_on(run, "retracted", "filed")[0]["at"] -= HOUR
 
 
 def never_taken_down(run: Artefacts) -> None:
@@ -486,11 +486,11 @@ def filed_unasked(run: Artefacts) -> None:
 
 
 def an_entry_lost(run: Artefacts) -> None:
-    run.rows["audit"].remove(acts_on(run, "plain", "Claimed")[0])
+    run.rows["audit"].remove(acts_on(run, "plain", "claimed")[0])
 
 
 def last_entry_lost(run: Artefacts) -> None:
-    run.rows["audit"].remove(acts_on(run, "poison", "LeaseLapsed")[-1])
+    run.rows["audit"].remove(acts_on(run, "poison", "lease_expired")[-1])
 
 
 def an_order_not_written(run: Artefacts) -> None:
@@ -498,7 +498,7 @@ def an_order_not_written(run: Artefacts) -> None:
 
 
 def an_entry_rewritten(run: Artefacts) -> None:
-    acts_on(run, "plain", "Claimed")[0]["name"] = "somebody"
+    acts_on(run, "plain", "claimed")[0]["name"] = "somebody"
 
 
 def the_end_cut_off(run: Artefacts) -> None:
@@ -525,7 +525,7 @@ def two_revisions_live(run: Artefacts) -> None:
 
 
 def left_out_of_a_version(run: Artefacts) -> None:
-    acts_on(run, "plain", "Filed")[0]["at"] += 2_000_000
+    acts_on(run, "plain", "filed")[0]["at"] += 2_000_000
 
 
 def in_force_what_nobody_gave(run: Artefacts) -> None:

@@ -10,21 +10,21 @@ from tests.checker.scene import iso
 def edited_and_forgotten(run: Artefacts) -> None:
     """Nobody was asked about the edit: absence was shown, and the old words went out."""
     row = row_of(run, "edited in doubt")
-    [ruled] = acts_on(run, "edited in doubt", "Ruled")
-    [shown] = acts_on(run, "edited in doubt", "AbsenceShown")
+    [ruled] = acts_on(run, "edited in doubt", "resolved")
+    [shown] = acts_on(run, "edited in doubt", "absence_proven")
     run.rows["audit"].remove(ruled)
     shown["after"], row["reason"] = "due", None
 
 
 def asked_about_something_else(run: Artefacts) -> None:
     """A person let it go who was asked about a likeness, not about the edit."""
-    [shown] = acts_on(run, "edited in doubt", "AbsenceShown")
+    [shown] = acts_on(run, "edited in doubt", "absence_proven")
     shown["detail"] = shown["detail"].replace('"edited"', '"absent"')
 
 
 def called_where_left_out(run: Artefacts) -> None:
     """The account was taken out of the post before its only call."""
-    row, call = row_of(run, "Busy"), call_of(run, "Busy")
+    row, call = row_of(run, "busy"), call_of(run, "busy")
     version = run.rows["schedule"][-1]
     others = [name for name in ("weibo-north", "weibo-south") if name != row["account"]]
     text = f'[[post]]\nid = "{row["post"]}"\ntitle = "警惕诈骗 {row["post"]}"\nto = {json.dumps(others)}\n'
@@ -35,7 +35,7 @@ def called_where_left_out(run: Artefacts) -> None:
 def called_when_struck(run: Artefacts) -> None:
     """The post was taken out of the schedule before its only call."""
     version = {**run.rows["schedule"][-1], "text": '[[post]]\nid = "another"\ntitle = "another"\nto = []\n'}
-    run.rows["schedule"].append({**version, "accepted_at": round((call_of(run, "Busy")["t"] - 3) * 1e6)})
+    run.rows["schedule"].append({**version, "accepted_at": round((call_of(run, "busy")["t"] - 3) * 1e6)})
     run.rows["schedule"].sort(key=lambda one: one["accepted_at"])
 
 
@@ -63,8 +63,8 @@ def nobody_told_of_the_missed(run: Artefacts) -> None:
 
 def called_though_withdrawn(run: Artefacts) -> None:
     """The withdrawal was written before the call, while the intent stood already."""
-    act = {**acts_on(run, "Busy", "Claimed")[0], "event": "Withdrawn", "before": "sending", "after": "sending"}
-    call = call_of(run, "Busy")
+    act = {**acts_on(run, "busy", "claimed")[0], "event": "cancelled", "before": "sending", "after": "sending"}
+    call = call_of(run, "busy")
     run.rows["audit"].append({**act, "id": len(run.rows["audit"]) + 1, "at": round((call["t"] - 2) * 1e6)})
 
 

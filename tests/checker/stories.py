@@ -18,7 +18,7 @@ def _up(scene: Scene, row: Row, post: Row, role: str = "reconciler") -> None:
     """One floor more is live; the next one is due, if there is one."""
     after = "due" if row["floors_done"] < row["floors"] else "published"
     row["floors_done"] += 1
-    scene.step(row, "Published", after, role, remote_id=row["remote_id"] or post["id"], reason=None)
+    scene.step(row, "published", after, role, remote_id=row["remote_id"] or post["id"], reason=None)
 
 
 def _start(scene: Scene, row: Row) -> Row:
@@ -31,21 +31,21 @@ def _go(scene: Scene, row: Row) -> Row:
     attempt = _start(scene, row)
     post = scene.call(row)
     if row["platform"] == "weibo":
-        scene.end(attempt, "Published")
+        scene.end(attempt, "published")
         _live(scene, row, post)
         return post
-    scene.end(attempt, "Submitted")
-    scene.step(row, "Submitted", "submitted", "deliverer")
-    scene.look(row, "Submitted")
-    scene.step(row, "Submitted", "submitted", "reconciler")
-    scene.look(row, "Published")
+    scene.end(attempt, "submitted")
+    scene.step(row, "submitted", "submitted", "deliverer")
+    scene.look(row, "submitted")
+    scene.step(row, "submitted", "submitted", "reconciler")
+    scene.look(row, "published")
     _live(scene, row, post, "reconciler")
     return post
 
 
 def _ripe(scene: Scene, row: Row) -> None:
     scene.wait(max(0.0, row["due_at"] / 1e6 - scene.now) + 0.01)
-    scene.step(row, "Ripened", "due", "keeper")
+    scene.step(row, "became_due", "due", "keeper")
 
 
 def plain(scene: Scene, row: Row) -> None:
@@ -58,11 +58,11 @@ def floors(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     for _ in range(row["floors"]):
         post = _lose(scene, row, acts=True)
-        scene.look(row, "Missing")
-        scene.step(row, "Missing", "unknown", "reconciler")
-        scene.look(row, "Published")
+        scene.look(row, "not_found")
+        scene.step(row, "not_found", "unknown", "reconciler")
+        scene.look(row, "published")
         _up(scene, row, post)
-    _again(scene, row, "Busy")
+    _again(scene, row, "busy")
 
 
 def rewritten(scene: Scene, row: Row) -> None:
@@ -72,7 +72,7 @@ def rewritten(scene: Scene, row: Row) -> None:
     post = scene.call(row)
     post["extra"]["rewritten"] = True
     post["text"] = post["text"].replace("【", "[").replace("】", "] ")
-    scene.end(attempt, "Published")
+    scene.end(attempt, "published")
     _live(scene, row, post)
 
 
@@ -86,12 +86,12 @@ def refused_for_now(outcome: str) -> Story:
 
 def _again(scene: Scene, row: Row, outcome: str) -> None:
     attempt, until = _start(scene, row), scene.now + 5
-    if outcome != "NotSent":
+    if outcome != "not_sent":
         scene.call(row, acts=False)
-    scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "RateLimited" else {}))
+    scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "rate_limited" else {}))
     scene.step(row, outcome, "retry_wait", "deliverer", reason="for_now")
     scene.wait(max(0.1, until - scene.now + 0.1))
-    scene.step(row, "Ripened", "due", "keeper")
+    scene.step(row, "became_due", "due", "keeper")
     _go(scene, row)
 
 
@@ -101,10 +101,10 @@ def _lose(scene: Scene, row: Row, *, acts: bool, dies: bool = False) -> Row:
     if dies:
         scene.wait(LEASE)
         scene.end(attempt)
-        scene.step(row, "LeaseLapsed", "unknown", "keeper", reason="worker_gone")
+        scene.step(row, "lease_expired", "unknown", "keeper", reason="worker_gone")
     else:
-        scene.end(attempt, "Unknown", reason="reset")
-        scene.step(row, "Unknown", "unknown", "deliverer", reason="reset")
+        scene.end(attempt, "unknown", reason="reset")
+        scene.step(row, "unknown", "unknown", "deliverer", reason="reset")
     return post
 
 
@@ -112,13 +112,13 @@ def found_again(*, dies: bool) -> Story:
     def story(scene: Scene, row: Row) -> None:
         _ripe(scene, row)
         post = _lose(scene, row, acts=True, dies=dies)
-        scene.look(row, "Missing")
-        scene.step(row, "Missing", "unknown", "reconciler")
-        scene.look(row, "Unknown", reason="timeout")
-        scene.step(row, "Unknown", "unknown", "reconciler")
-        scene.look(row, "RateLimited", code="weibo_429")
-        scene.step(row, "RateLimited", "unknown", "reconciler", reason="rate_limited")
-        scene.look(row, "Published")
+        scene.look(row, "not_found")
+        scene.step(row, "not_found", "unknown", "reconciler")
+        scene.look(row, "unknown", reason="timeout")
+        scene.step(row, "unknown", "unknown", "reconciler")
+        scene.look(row, "rate_limited", code="weibo_429")
+        scene.step(row, "rate_limited", "unknown", "reconciler", reason="rate_limited")
+        scene.look(row, "published")
         _live(scene, row, post, "reconciler")
 
     return story
@@ -128,17 +128,17 @@ def held_up(scene: Scene, row: Row) -> None:
     """The network keeps a call until it counts as in doubt and the account's next post is under way."""
     _ripe(scene, row)
     attempt = _start(scene, row)
-    scene.end(attempt, "Unknown", reason="timeout")
-    scene.step(row, "Unknown", "unknown", "deliverer", reason="timeout")
+    scene.end(attempt, "unknown", reason="timeout")
+    scene.step(row, "unknown", "unknown", "deliverer", reason="timeout")
     later = scene.draft(f"{row['post']}-later", row["account"], due=scene.now)
     scene.accept(f"version with {later['post']}", [later])
     _ripe(scene, later)
     another = _start(scene, later)
     post = scene.call(row, replies=False, fault="delay")
     found = scene.call(later)
-    scene.end(another, "Published")
+    scene.end(another, "published")
     _live(scene, later, found)
-    scene.look(row, "Published")
+    scene.look(row, "published")
     _live(scene, row, post, "reconciler")
 
 
@@ -148,15 +148,15 @@ def brought_back(scene: Scene, row: Row) -> None:
     line = scene.journal[-1]
     line["delivery"] += 500
     call = {name: line[name] for name in ("rendition", "at")}
-    scene.write("person", "wang", "CallsBroughtBack", scene.subject(row), {"calls": [call]})
+    scene.write("person", "wang", "attempts_recovered", scene.subject(row), {"calls": [call]})
 
 
 def _absent(scene: Scene, row: Row, after: str, reason: str) -> None:
-    scene.look(row, "Missing")
-    scene.step(row, "Missing", "unknown", "reconciler")
+    scene.look(row, "not_found")
+    scene.step(row, "not_found", "unknown", "reconciler")
     scene.wait(SETTLE + 1)
-    scene.look(row, "Missing")
-    scene.step(row, "AbsenceShown", after, "reconciler", reason=reason)
+    scene.look(row, "not_found")
+    scene.step(row, "absence_proven", after, "reconciler", reason=reason)
 
 
 def absent(scene: Scene, row: Row) -> None:
@@ -185,18 +185,18 @@ def refused(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     attempt = _start(scene, row)
     scene.call(row, acts=False)
-    scene.end(attempt, "Rejected", code="20012")
-    scene.step(row, "Rejected", "failed", "deliverer", reason="20012")
+    scene.end(attempt, "rejected", code="20012")
+    scene.step(row, "rejected", "failed", "deliverer", reason="20012")
 
 
 def refused_by_review(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     attempt = _start(scene, row)
     scene.take_down(row, scene.call(row), None)
-    scene.end(attempt, "Submitted")
-    scene.step(row, "Submitted", "submitted", "deliverer")
-    scene.look(row, "Rejected", code="4")
-    scene.step(row, "Rejected", "failed", "reconciler", reason="review")
+    scene.end(attempt, "submitted")
+    scene.step(row, "submitted", "submitted", "deliverer")
+    scene.look(row, "rejected", code="4")
+    scene.step(row, "rejected", "failed", "reconciler", reason="review")
 
 
 def _pause_account(scene: Scene, row: Row) -> None:
@@ -211,11 +211,11 @@ def blocked(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     attempt = _start(scene, row)
     scene.call(row, acts=False)
-    scene.end(attempt, "Blocked", code="captcha")
-    scene.step(row, "Blocked", "held", "deliverer", reason="captcha")
+    scene.end(attempt, "blocked", code="captcha")
+    scene.step(row, "blocked", "held", "deliverer", reason="captcha")
     _pause_account(scene, row)
     scene.order("rule", post=row["post"], account=row["account"])
-    scene.step(row, "Ruled", "due", "person", by="wang", reason="solved")
+    scene.step(row, "resolved", "due", "person", by="wang", reason="solved")
     scene.wait()
     _go(scene, row)
 
@@ -226,10 +226,10 @@ def signed_out(scene: Scene, row: Row) -> None:
     for after in ("retry_wait", "held"):
         attempt = _start(scene, row)
         scene.call(row, acts=False)
-        scene.end(attempt, "CredentialExpired", reason="expired")
-        scene.step(row, "CredentialExpired", after, "deliverer", reason="auth")
+        scene.end(attempt, "credential_expired", reason="expired")
+        scene.step(row, "credential_expired", after, "deliverer", reason="auth")
         if after == "retry_wait":
-            scene.step(row, "Ripened", "due", "keeper")
+            scene.step(row, "became_due", "due", "keeper")
     _pause_account(scene, row)
 
 
@@ -237,11 +237,11 @@ def lookalike(to: str) -> Story:
     def story(scene: Scene, row: Row) -> None:
         _ripe(scene, row)
         _lose(scene, row, acts=False)
-        scene.look(row, "Lookalike", remote_id="other")
-        scene.step(row, "Lookalike", "held", "reconciler", reason="lookalike")
+        scene.look(row, "possible_match", remote_id="other")
+        scene.step(row, "possible_match", "held", "reconciler", reason="lookalike")
         scene.wait(2)
         scene.order("rule", post=row["post"], account=row["account"])
-        scene.step(row, "Ruled", to, "person", by="wang", reason="seen")
+        scene.step(row, "resolved", to, "person", by="wang", reason="seen")
         if to == "due":
             scene.wait()
             _go(scene, row)
@@ -258,9 +258,9 @@ def expired(scene: Scene, row: Row) -> None:
     scene.duty(row)["expires"] = iso(row["expires_at"] / 1e6)
     _ripe(scene, row)
     scene.claim(row)
-    scene.step(row, "Released", "due", "deliverer")
+    scene.step(row, "released", "due", "deliverer")
     scene.wait(3)
-    scene.step(row, "ExpiryPassed", "expired", "keeper", reason="expired")
+    scene.step(row, "expired", "expired", "keeper", reason="expired")
 
 
 def poison(scene: Scene, row: Row) -> None:
@@ -268,21 +268,21 @@ def poison(scene: Scene, row: Row) -> None:
     for after in ("due", "held"):
         scene.claim(row)
         scene.wait(LEASE)
-        scene.step(row, "LeaseLapsed", after, "keeper", reason="poison" if after == "held" else None)
+        scene.step(row, "lease_expired", after, "keeper", reason="poison" if after == "held" else None)
 
 
 def withdrawn(scene: Scene, row: Row) -> None:
     """Withdrawn before its time; the order is for the whole post."""
     scene.order("withdraw", post=row["post"])
-    scene.write("person", "wang", "Withdrawn", row["post"], {"reason": "drill"})
-    scene.step(row, "Withdrawn", "cancelled", "person", by="wang", reason="withdrawn", desired="cancelled")
+    scene.write("person", "wang", "cancelled", row["post"], {"reason": "drill"})
+    scene.step(row, "cancelled", "cancelled", "person", by="wang", reason="withdrawn", desired="cancelled")
 
 
 def _order_down(scene: Scene, row: Row) -> None:
     scene.wait(1)
     scene.order("retract", post=row["post"], account=row["account"])
-    scene.write("person", "wang", "RetractOrdered", row["post"], {"reason": "drill"})
-    scene.step(row, "RetractOrdered", "retracting", "person", by="wang", reason="drill", desired="taken_down")
+    scene.write("person", "wang", "retraction_requested", row["post"], {"reason": "drill"})
+    scene.step(row, "retraction_requested", "retracting", "person", by="wang", reason="drill", desired="taken_down")
 
 
 def retracted(scene: Scene, row: Row) -> None:
@@ -291,8 +291,8 @@ def retracted(scene: Scene, row: Row) -> None:
     _order_down(scene, row)
     scene.wait()
     scene.take_down(row, post, "/2/statuses/destroy.json")
-    scene.look(row, "Gone")
-    scene.step(row, "Gone", "retracted", "retractor")
+    scene.look(row, "deleted")
+    scene.step(row, "deleted", "retracted", "retractor")
 
 
 def retracted_in_doubt(scene: Scene, row: Row) -> None:
@@ -300,11 +300,11 @@ def retracted_in_doubt(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     post = _lose(scene, row, acts=True)
     _order_down(scene, row)
-    scene.look(row, "Published")
-    scene.step(row, "Published", "retracting", "retractor", remote_id=post["id"])
+    scene.look(row, "published")
+    scene.step(row, "published", "retracting", "retractor", remote_id=post["id"])
     scene.wait()
     scene.take_down(row, post, "/2/statuses/destroy.json")
-    scene.step(row, "Gone", "retracted", "retractor")
+    scene.step(row, "deleted", "retracted", "retractor")
 
 
 def stays_up(scene: Scene, row: Row) -> None:
@@ -312,23 +312,23 @@ def stays_up(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     _go(scene, row)
     _order_down(scene, row)
-    scene.look(row, "Rejected", code="20112")
-    scene.step(row, "Rejected", "retracting", "retractor", reason="20112")
-    scene.look(row, "Lookalike", remote_id="other")
-    scene.step(row, "Lookalike", "held", "retractor", reason="lookalike")
+    scene.look(row, "rejected", code="20112")
+    scene.step(row, "rejected", "retracting", "retractor", reason="20112")
+    scene.look(row, "possible_match", remote_id="other")
+    scene.step(row, "possible_match", "held", "retractor", reason="lookalike")
 
 
 def removed_and_sent_again(scene: Scene, row: Row) -> None:
     """Others take it down; a person orders a new occurrence."""
     _ripe(scene, row)
     scene.take_down(row, _go(scene, row), None)
-    scene.look(row, "Gone")
+    scene.look(row, "deleted")
     scene.wait(600)
-    scene.look(row, "Gone")
-    scene.step(row, "Gone", "removed", "reconciler", reason="removed_on_platform")
+    scene.look(row, "deleted")
+    scene.step(row, "deleted", "removed", "reconciler", reason="removed_on_platform")
     scene.wait(5)
     scene.order("resend", post=row["post"], account=row["account"])
-    scene.write("person", "wang", "ResendOrdered", scene.subject(row), {"reason": "drill"})
+    scene.write("person", "wang", "resend_ordered", scene.subject(row), {"reason": "drill"})
     again = scene.draft(row["post"], row["account"], due=scene.now, label=iso(scene.now))
     scene.file_again(again)
     _ripe(scene, again)
@@ -339,13 +339,13 @@ def removed_in_doubt(scene: Scene, row: Row) -> None:
     """What looked like ours is taken down by others, and then a person has it sent again: two copies, one standing."""
     _ripe(scene, row)
     post = _lose(scene, row, acts=True)
-    scene.look(row, "Lookalike", remote_id=post["id"])
-    scene.step(row, "Lookalike", "held", "reconciler", reason="lookalike")
+    scene.look(row, "possible_match", remote_id=post["id"])
+    scene.step(row, "possible_match", "held", "reconciler", reason="lookalike")
     scene.wait(1)
     scene.take_down(row, post, None)
     scene.wait(1)
     scene.order("rule", post=row["post"], account=row["account"])
-    scene.step(row, "Ruled", "due", "person", by="wang", reason="gone")
+    scene.step(row, "resolved", "due", "person", by="wang", reason="gone")
     _go(scene, row)
 
 
@@ -355,9 +355,9 @@ def mass_send(scene: Scene, row: Row) -> None:
     attempt, endpoint = _start(scene, row), "/cgi-bin/message/mass/sendall"
     post = scene.call(row, endpoint=endpoint, replies=False, fault="drop_after")
     scene.call(row, endpoint=endpoint, acts=False)
-    scene.end(attempt, "Submitted")
-    scene.step(row, "Submitted", "submitted", "deliverer")
-    scene.look(row, "Published")
+    scene.end(attempt, "submitted")
+    scene.step(row, "submitted", "submitted", "deliverer")
+    scene.look(row, "published")
     _live(scene, row, post, "reconciler")
 
 
@@ -365,11 +365,11 @@ def by_hand(scene: Scene, row: Row) -> None:
     """A person posts what publisher has prepared; a look proves it."""
     _ripe(scene, row)
     attempt = _start(scene, row)
-    scene.end(attempt, "Submitted")
-    scene.step(row, "Submitted", "submitted", "deliverer")
+    scene.end(attempt, "submitted")
+    scene.step(row, "submitted", "submitted", "deliverer")
     scene.wait(2)
     post = scene.by_hand(row)
-    scene.look(row, "Published")
+    scene.look(row, "published")
     _live(scene, row, post, "reconciler")
 
 
@@ -391,7 +391,7 @@ def sent_sooner(scene: Scene, row: Row) -> None:
     scene.wait()
     row.update(due_at=scene.micro, version=row["version"] + 1)
     scene.order("send", post=row["post"])
-    scene.write("person", "wang", "SentNow", row["post"], {})
+    scene.write("person", "wang", "sent_now", row["post"], {})
     _ripe(scene, row)
     _go(scene, row)
 
@@ -400,7 +400,7 @@ def edited(scene: Scene, row: Row) -> None:
     """An edit comes after another account had it: the rest is held."""
     _ripe(scene, row)
     scene.claim(row)
-    scene.step(row, "Revised", "held", "planner", reason="edited")
+    scene.step(row, "revised", "held", "planner", reason="edited")
 
 
 def edited_in_doubt(scene: Scene, row: Row) -> None:
@@ -414,7 +414,7 @@ def edited_in_doubt(scene: Scene, row: Row) -> None:
     _absent(scene, row, "held", "edited")
     scene.wait(2)
     scene.order("rule", post=row["post"], account=row["account"])
-    scene.step(row, "Ruled", "due", "person", by="wang", reason="the old words")
+    scene.step(row, "resolved", "due", "person", by="wang", reason="the old words")
     _go(scene, row)
 
 
@@ -436,7 +436,7 @@ def missed(scene: Scene, row: Row) -> None:
     scene.wait(6.0)
     scene.outages.append({"scope": "all", "from": iso(begins), "to": iso(scene.now)})
     scene.duty(older)["end"] = "expired"
-    scene.step(older, "ExpiryPassed", "expired", "keeper", reason="superseded")
+    scene.step(older, "expired", "expired", "keeper", reason="superseded")
     scene.rows["alert"][-1] |= {"code": "occurrences_missed", "subject": name}
     for one in (newer, row):
         _ripe(scene, one)
@@ -457,7 +457,7 @@ def on_its_way(stop: str) -> Story:
             scene.pause(f"post:{row['post']}")
         scene.wait(3.5)
         post = scene.call(row, began=began)
-        scene.end(attempt, "Published")
+        scene.end(attempt, "published")
         if stop == "pause":
             scene.resume(f"post:{row['post']}")
         row["floors"] = 0
@@ -481,7 +481,7 @@ def clock_set_ahead(scene: Scene, row: Row) -> None:
 
 def revised(scene: Scene, row: Row) -> None:
     """An edit before its time."""
-    scene.step(row, "Revised", "pending", "planner")
+    scene.step(row, "revised", "pending", "planner")
     _ripe(scene, row)
     _go(scene, row)
 
@@ -495,7 +495,7 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "rewritten": (rewritten, "published"),
     **{
         outcome: (refused_for_now(outcome), "published")
-        for outcome in ("NotSent", "RateLimited", "Busy", "CredentialExpired")
+        for outcome in ("not_sent", "rate_limited", "busy", "credential_expired")
     },
     "found": (found_again(dies=False), "published"),
     "found after death": (found_again(dies=True), "published"),

@@ -17,10 +17,10 @@ from tests.checker.good import full_run, good_run
 ROOT = Path(__file__).parents[2]
 RUNS = 1000
 OUTCOMES = {
-    "Published", "Submitted", "Rejected", "RateLimited", "Busy", "CredentialExpired", "Blocked", "NotSent", "Unknown",
-    None,
+    "published", "submitted", "rejected", "rate_limited", "busy", "credential_expired", "blocked", "not_sent",
+    "unknown", None,
 }  # fmt: skip
-FINDINGS = {"Published", "Submitted", "Rejected", "Missing", "Lookalike", "Gone", "RateLimited", "Unknown"}
+FINDINGS = {"published", "submitted", "rejected", "not_found", "possible_match", "deleted", "rate_limited", "unknown"}
 
 
 @pytest.mark.parametrize("share", range(4))

@@ -19,7 +19,7 @@ RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
 
 def forged(number, previous, **changes):
     """Make an entry with a hash that is right for it."""
-    named = {"at": 1_700_000_000_000_000 + number, "role": "person", "name": "王", "event": "Paused", "subject": "all"}
+    named = {"at": 1_700_000_000_000_000 + number, "role": "person", "name": "王", "event": "paused", "subject": "all"}
     fields = tuple({**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values())
     return Link(sequence=number, fields=fields, previous=previous, hash=hash_of(number, fields, previous))
 

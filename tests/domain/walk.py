@@ -72,7 +72,7 @@ def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
     while queue:
         scene = queue.popleft()
         for label, after in moves.of(scene):
-            if not label.startswith("person") and not label.endswith("Lookalike"):
+            if not label.startswith("person") and not label.endswith("possible_match"):
                 leads_on.setdefault(after, []).append(scene)
             if after in trail:
                 continue

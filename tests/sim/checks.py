@@ -92,7 +92,7 @@ def i1_at_most_one(simulation: Simulation) -> Iterator[str]:
     for row in deliveries(simulation):
         copies = [post for post in simulation.copies(row) if post.id in seen or post.state != "refused"]
         for first, second in pairwise(copies):
-            ruled = [entry for entry in story(simulation, row) if entry["event"] == "Ruled"]
+            ruled = [entry for entry in story(simulation, row) if entry["event"] == "resolved"]
             between = [entry for entry in ruled if first.created < written(simulation, entry) < second.created]
             if not (gone.get(first.id, float("inf")) <= second.created and between):
                 yield f"{name_of(row)} was made twice: {first.id} and {second.id}"
@@ -178,7 +178,7 @@ def _kept_by_a_person(simulation: Simulation, row: Any, since: float, until: flo
     """Whether a person was asked about the edit, and said meanwhile that the old words shall go."""
     reason = None
     for entry in story(simulation, row):
-        if entry["event"] == "Ruled" and reason == "edited" and since < written(simulation, entry) < until:
+        if entry["event"] == "resolved" and reason == "edited" and since < written(simulation, entry) < until:
             return True
         reason = json.loads(entry["detail"]).get("reason") if entry["after"] == "held" else None
     return False
@@ -212,7 +212,7 @@ def _kept_back(simulation: Simulation, row: Any, since: float, until: float) -> 
     if any(begun(simulation, one) < until for one in _unsent(simulation, row)):
         return True
     on_login = simulation.rows("SELECT * FROM attempt WHERE login = ?", row["login"])
-    limited = [one for one in on_login if one["outcome"] not in ("NotSent", "Published", "Submitted")]
+    limited = [one for one in on_login if one["outcome"] not in ("not_sent", "published", "submitted")]
     is_limited = simulation.shape.per_hour < ROOMY or any(begun(simulation, one) < until for one in limited)
     return is_limited or is_ruled(simulation, row) or since < EPOCH
 
@@ -222,7 +222,7 @@ def _unsent(simulation: Simulation, row: Any) -> list[Any]:
     return [
         one
         for one in attempts(simulation, row["id"])
-        if one["outcome"] == "NotSent" and json.loads(one["detail"])["reason"] != "never_began"
+        if one["outcome"] == "not_sent" and json.loads(one["detail"])["reason"] != "never_began"
     ]
 
 
@@ -254,13 +254,13 @@ def i7_unknown_is_never_retried_blind(simulation: Simulation) -> Iterator[str]:
     for row in deliveries(simulation):
         tries = attempts(simulation, row["id"])
         for first, second in pairwise(tries):
-            if first["outcome"] in ("NotSent", "RateLimited", "Busy", "CredentialExpired"):
+            if first["outcome"] in ("not_sent", "rate_limited", "busy", "credential_expired"):
                 continue
-            acts = [entry for entry in story(simulation, row) if entry["event"] == "Ruled"]
+            acts = [entry for entry in story(simulation, row) if entry["event"] == "resolved"]
             if any(begun(simulation, first) < written(simulation, one) < begun(simulation, second) for one in acts):
                 continue
             looks = simulation.rows(
-                "SELECT * FROM look WHERE delivery = ? AND attempt = ? AND finding = 'Missing'",
+                "SELECT * FROM look WHERE delivery = ? AND attempt = ? AND finding = 'not_found'",
                 row["id"],
                 first["number"],
             )
@@ -269,7 +269,7 @@ def i7_unknown_is_never_retried_blind(simulation: Simulation) -> Iterator[str]:
             settled = first["ended_at"] is not None and any(looked(simulation, look) > until for look in looks)
             if len(looks) < 2 or not settled:
                 yield f"{name_of(row)}: attempt {second['number']} follows a doubt, blindly"
-        resent = [entry for entry in story(simulation, row) if entry["event"] == "AbsenceShown"]
+        resent = [entry for entry in story(simulation, row) if entry["event"] == "absence_proven"]
         if sum(entry["after"] == "due" for entry in resent) > 1:
             yield f"{name_of(row)} was sent again twice without a person"
 
@@ -386,7 +386,7 @@ def i12_legal_steps_only(simulation: Simulation) -> Iterator[str]:
         for entry in story(simulation, row):
             if entry["after"] is None:
                 continue
-            if entry["event"] == "Filed":
+            if entry["event"] == "filed":
                 state = entry["after"]
                 continue
             detail = json.loads(entry["detail"])
@@ -423,11 +423,11 @@ def i13_one_sender(simulation: Simulation) -> Iterator[str]:
 
 def i14_pause_holds(simulation: Simulation) -> Iterator[str]:
     """No call is announced in a paused scope, and no first byte of one announced before comes later than a second."""
-    entries = simulation.rows("SELECT * FROM audit WHERE event IN ('Paused', 'Resumed') ORDER BY id")
+    entries = simulation.rows("SELECT * FROM audit WHERE event IN ('paused', 'resumed') ORDER BY id")
     heard = calls_for(simulation)
-    for entry in (entry for entry in entries if entry["event"] == "Paused"):
+    for entry in (entry for entry in entries if entry["event"] == "paused"):
         began, scope = written(simulation, entry), entry["subject"]
-        resumed = (one for one in entries if one["event"] == "Resumed" and one["subject"] == scope)
+        resumed = (one for one in entries if one["event"] == "resumed" and one["subject"] == scope)
         ends = next((written(simulation, one) for one in resumed if one["id"] > entry["id"]), float("inf"))
         for row in (row for row in deliveries(simulation) if scope in _scopes(row)):
             if any(began + 0.001 < begun(simulation, one) < ends for one in attempts(simulation, row["id"])):
@@ -442,7 +442,7 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
     """Between two calls of a login lies its gap, and whatever rest the platform asked for; no hour holds too many."""
     logins = simulation.rows("SELECT DISTINCT login FROM attempt ORDER BY login")
     for login in logins:
-        query = "SELECT * FROM attempt WHERE login = ? AND outcome IS NOT 'NotSent' ORDER BY intended_at"
+        query = "SELECT * FROM attempt WHERE login = ? AND outcome IS NOT 'not_sent' ORDER BY intended_at"
         found = simulation.rows(query, login["login"])
         tries = [one for one in found if begun(simulation, one)]
         for first, last in zip(tries, tries[simulation.shape.per_hour :], strict=False):
@@ -453,7 +453,7 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
             if rest < GAP - HEARD:
                 yield f"{login['login']} spoke twice within {rest:.1f} s"
             told = json.loads(first["detail"] or "{}")
-            if first["outcome"] == "RateLimited" and told.get("until"):
+            if first["outcome"] == "rate_limited" and told.get("until"):
                 until = datetime.fromisoformat(told["until"]).timestamp()
                 until -= simulation.ahead_at(over(simulation, first))
                 if begun(simulation, second) < until - HEARD:
@@ -464,7 +464,7 @@ def i16_retract_wins(simulation: Simulation) -> Iterator[str]:
     """After a retraction or a cancellation no call starts for the post; what is live of it is shown red."""
     heard = calls_for(simulation)
     for row in deliveries(simulation):
-        entries = [one for one in story(simulation, row) if one["event"] in ("RetractOrdered", "Withdrawn")]
+        entries = [one for one in story(simulation, row) if one["event"] in ("retraction_requested", "cancelled")]
         for entry in entries[:1]:
             ordered, event = written(simulation, entry), entry["event"]
             if any(begun(simulation, one) > ordered for one in attempts(simulation, row["id"])):
@@ -473,7 +473,7 @@ def i16_retract_wins(simulation: Simulation) -> Iterator[str]:
                 if mine["id"] == row["id"] and call["t"] > ordered + STOPPED + HEARD:
                     yield f"a call for {name_of(row)} came {call['t'] - ordered:.1f} s after {event}"
         standing = [post for post in simulation.copies(row) if post.state == "live"]
-        is_ordered = any(entry["event"] == "RetractOrdered" for entry in entries)
+        is_ordered = any(entry["event"] == "retraction_requested" for entry in entries)
         if is_ordered and standing and row["state"] not in ("retracting", "held") and not row["is_by_word"]:
             yield f"{name_of(row)} was to be taken down, is {row['state']}, and {standing[0].id} is live"
 
@@ -603,7 +603,7 @@ def _scopes(row: Any) -> set[str]:
 def _was_refused(simulation: Simulation, row: Any) -> bool:
     said = [attempt["outcome"] for attempt in attempts(simulation, row["id"])]
     looks = simulation.rows("SELECT finding FROM look WHERE delivery = ?", row["id"])
-    return "Rejected" in said or any(look["finding"] == "Rejected" for look in looks)
+    return "rejected" in said or any(look["finding"] == "rejected" for look in looks)
 
 
 def _plain(text: str) -> str:

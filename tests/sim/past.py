@@ -98,7 +98,7 @@ def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[
             "name": "keeper",
             "subject": f"{row['post']}{label}@{row['account']}",
         }
-        for event, before, after in (("Filed", None, "pending"), ("Ended", "pending", row["state"])):
+        for event, before, after in (("filed", None, "pending"), ("Ended", "pending", row["state"])):
             number += 1
             entry = {**told, "event": event, "before": before, "after": after, "detail": detail, "previous": previous}
             spelled = json.dumps([number, *(entry[name] for name in HASHED)], separators=(",", ":"))

@@ -93,7 +93,7 @@ def calls_for(simulation: Simulation) -> list[tuple[dict[str, Any], Any]]:
 
 def is_ruled(simulation: Simulation, row: Any) -> bool:
     """Whether a person has ever decided about it."""
-    return any(entry["event"] == "Ruled" for entry in story(simulation, row))
+    return any(entry["event"] == "resolved" for entry in story(simulation, row))
 
 
 class Version:

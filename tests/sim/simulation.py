@@ -359,7 +359,7 @@ class Simulation:
             post = await application.registry.post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
                 return
-            act = Act(event="ResendOrdered", subject=f"{old.key.post}@{old.account}", by=person("wang"))
+            act = Act(event="resend_ordered", subject=f"{old.key.post}@{old.account}", by=person("wang"))
             await send_again(application.planner, post, [old.account], [act])
         self.tell("resend", f"{old.key.post}@{old.account}")
 

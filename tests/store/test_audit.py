@@ -164,7 +164,7 @@ def fill_older(url, count):
             "at": number,
             "role": "person",
             "name": "王",
-            "event": "Paused",
+            "event": "paused",
             "subject": f"s{number}",
             "before": None,
             "after": "due" if number % 2 else None,

@@ -415,7 +415,7 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
 
 
 async def test_an_announced_restore_is_told_from_a_silent_cut(place):
-    """`Restored` names the anchor that it cut off, so the loss bears a name; both are losses that nobody accepted."""
+    """`restored` names the anchor that it cut off, so the loss bears a name; both are losses that nobody accepted."""
     await place.open()
     await place.file_posts("p")
     place.copy()

@@ -102,7 +102,7 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     assert found[parcels[0].delivery].state is State.UNKNOWN
     assert found[parcels[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == parcels[1].delivery)
-    assert await again.books.database.read(lambda connection: connection.scalar(ended)) == NotSent.__name__
+    assert await again.books.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
     world.pass_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
     assert (await again.outbox.intend(lease)).attempt == 2

@@ -72,6 +72,6 @@ async def test_leaving_is_written_down_once(open_desk):
         await orders.end(account, login, WANG, is_shared=False)
     history = await Board(desk.books).history("account:a")
     assert [(entry.event, entry.detail["login"]) for entry in history] == [
-        ("HandOverOrdered", "fake/a"),
-        ("HandedOver", "fake/a"),
+        ("offboarding_ordered", "fake/a"),
+        ("offboarded", "fake/a"),
     ]

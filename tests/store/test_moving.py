@@ -110,7 +110,7 @@ async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     entries = await Board(books).history("database")
     verification = await Audit(books).verify(())
     await books.database.close()
-    assert [(entry.name, entry.event) for entry in entries] == [("li", "Moved")]
+    assert [(entry.name, entry.event) for entry in entries] == [("li", "database_moved")]
     assert verification.breaks == []
 
 

@@ -95,11 +95,11 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
     rows = await desk.books.database.read(lambda connection: connection.execute(entries).mappings().all())
     assert [(row["event"], row["after"]) for row in rows] == [
-        ("Filed", "pending"),
-        ("Ripened", "due"),
-        ("Claimed", "claimed"),
-        ("IntentWritten", "sending"),
-        ("Published", "published"),
+        ("filed", "pending"),
+        ("became_due", "due"),
+        ("claimed", "claimed"),
+        ("attempt_started", "sending"),
+        ("published", "published"),
     ]
 
 
@@ -249,7 +249,7 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
     after = await desk.outbox.settle(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
     story = await Board(desk.books).story(after)
-    assert "Evidence" in [entry.event for entry in story.entries]
+    assert "evidence" in [entry.event for entry in story.entries]
 
 
 @pytest.mark.parametrize(

@@ -423,7 +423,7 @@ async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(
     assert await host.board.alerts() == []
     story = await host.board.story(await only(host))
     events = [entry.event for entry in story.entries]
-    assert events[-5:] == ["Claimed", "IntentWritten", "LeaseLapsed", "CallsBroughtBack", "Published"]
+    assert events[-5:] == ["claimed", "attempt_started", "lease_expired", "attempts_recovered", "published"]
 
 
 async def test_f87_an_outcome_of_a_lost_call_brings_it_back_and_is_kept_as_evidence(open_host, world):

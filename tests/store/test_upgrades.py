@@ -42,9 +42,9 @@ FLAGS = {"was_claimed": 1, "is_withdrawn": 0, "is_retract_ordered": 0}
 """Columns of earlier versions, in place of which one says what is wanted."""
 ATTEMPT = {
     "delivery": 1, "number": 1, "epoch": 1, "login": "a", "account": "a", "worker": "w", "rendition": "f", "since": AT,
-    "intended_at": AT, "ended_at": AT, "outcome": "Published",
+    "intended_at": AT, "ended_at": AT, "outcome": "published",
 }  # fmt: skip
-ENTRY = {"at": AT, "role": "planner", "name": "x", "event": "Filed", "subject": "p@a", "detail": "{}"}
+ENTRY = {"at": AT, "role": "planner", "name": "x", "event": "filed", "subject": "p@a", "detail": "{}"}
 
 
 def insert(connection, table, row):

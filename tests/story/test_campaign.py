@@ -107,12 +107,12 @@ def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_ea
     assert bool(judged(chaos, log=log, row=row).early) is is_early
 
 
-@pytest.mark.parametrize(("outcome", "is_wrong"), [("Published", True), ("Blocked", False)])
+@pytest.mark.parametrize(("outcome", "is_wrong"), [("published", True), ("blocked", False)])
 def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome, is_wrong):
     """The call begun last before an answer named another account, and counted as published, is wrong (F38)."""
     log = [call(4.9), call(5, "list_late+wrong_account", "reply", 200)]
     row = {"state": "held", "reason": "absent"}
-    calls = [("140", 3.9, "Published"), ("140", 4.8, outcome), ("140", 5.2, "Published")]
+    calls = [("140", 3.9, "published"), ("140", 4.8, outcome), ("140", 5.2, "published")]
     assert bool(judged(chaos, log=log, row=row, believed=calls).wrong) is is_wrong
 
 

@@ -126,7 +126,7 @@ def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simul
     assert held_secret(office).items() >= APP.items()
     assert not [path for path in office.folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
     row, alerts = standing(office)
-    assert (row["health"], row["days_left"], alerts) == ("Ready", 29, [])
+    assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
     office.write_schedule(POST)
     assert office.start("--once").wait(60) == 0, office.log()
     assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]
@@ -156,17 +156,17 @@ def test_f43_days_run_out_with_four_warnings_and_signing_in_again_ends_the_troub
     seen = []
     for left, days in [(30, None), (14.5, None), (13.5, "14"), (13, "14"), (6.5, "7"), (2.5, "3"), (0.5, "1")]:
         row, alerts = standing_at(office, simulator, left)
-        assert (row["health"], row["days_left"]) == ("Ready", int(left - 1e-3))
+        assert (row["health"], row["days_left"]) == ("healthy", int(left - 1e-3))
         assert [code for code, _words in alerts] == (["credentials_end"] if days else [])
         assert all(days in words for _code, words in alerts)
         seen += [re.sub(r"\d{4}-\d\d-\d\d", "", words) for _code, words in alerts]
     assert len(set(seen)) == 4
     row, alerts = standing_at(office, simulator, -0.5)
-    assert (row["health"], row["days_left"]) == ("CredentialExpired", None)
+    assert (row["health"], row["days_left"]) == ("credential_expired", None)
     assert [code for code, _words in alerts] == ["sign_in_refused"]
     log_in(office, UID)
     row, alerts = standing(office)
-    assert (row["health"], row["days_left"], alerts) == ("Ready", 29, [])
+    assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
 
 
 def test_f43_a_running_daemon_goes_on_with_the_new_token(office, simulator, wait_until):

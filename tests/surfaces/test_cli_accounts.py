@@ -55,8 +55,8 @@ def test_accounts_tells_what_the_last_probe_said(run, drill, books):
 
     books(probe)
     shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
-    assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("Ready", 5)
-    assert shown["wechat"]["health"] == "CredentialExpired"
+    assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
+    assert shown["wechat"]["health"] == "credential_expired"
     told = run("-C", drill, "accounts").out
     assert "5 天" in told
     assert "登录失效：" in told

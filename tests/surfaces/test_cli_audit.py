@@ -218,10 +218,10 @@ def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
     text = "".join(map(str, books.execute("SELECT * FROM audit").fetchall()))
     books.close()
     assert [event for event, _name in found] == [
-        "SentNow", "Paused", "Resumed", "Paused", "Resumed", "SecretStored", "SecretsResealed", "SecretRemoved",
-        "Withdrawn",
+        "sent_now", "paused", "resumed", "paused", "resumed", "secret_stored", "secrets_rotated", "secret_removed",
+        "cancelled",
     ]  # fmt: skip
-    assert found[5] == ("SecretStored", "赵")
+    assert found[5] == ("secret_stored", "赵")
     assert "app_secret" not in text
     assert run("-C", acted, "audit", "verify").code == 0
 
@@ -245,7 +245,7 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     if login == "0":
         expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
     told = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
-    assert {event for event, role, _system in told if role == "person"} == {"SentNow", "Withdrawn"}
+    assert {event for event, role, _system in told if role == "person"} == {"sent_now", "cancelled"}
     assert all(system == (expected if role == "person" else None) for _event, role, system in told)
     assert run("audit", "verify", "--file", file).code == 0
 

@@ -66,7 +66,7 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
     assert run("-C", drill, "resume", *BY).code == 0
     assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == ["audit_broken"]
     connection = sqlite3.connect(books(drill))
-    assert connection.execute("SELECT name FROM audit WHERE event = 'Restored'").fetchall() == [("王",)]
+    assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [("王",)]
     assert connection.execute("SELECT count(*) FROM stamp WHERE key = 'backup'").fetchone() == (0,)
     connection.close()
     assert run("-C", drill, "audit", "verify").code == 1

@@ -45,7 +45,7 @@ def test_all_is_well(run, drill):
     """Each login is asked; its address is accepted, posts are left today, and nothing is to be done."""
     code, logins = examined(run, drill)
     assert code == 0
-    assert {row["health"] for row in logins.values()} == {"Ready"}
+    assert {row["health"] for row in logins.values()} == {"healthy"}
     assert all(row["quota_left"] > 0 and row["to_do"] == [] for row in logins.values() if row["platform"] != "weibo")
     shown = run("-C", drill, "doctor")
     assert shown.code == 0
@@ -58,7 +58,7 @@ def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
     sim("settings", {"wechat_addresses": ["203.0.113.7"]})
     code, logins = examined(run, drill)
     assert code == 1
-    assert logins["wechat"]["health"] == "Blocked"
+    assert logins["wechat"]["health"] == "blocked"
     steps = " ".join(logins["wechat"]["to_do"])
     assert "127.0.0.1" in steps
     assert "白名单" in steps
@@ -130,7 +130,7 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
     told = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
     assert (told.code, "王 确认本机时钟正确" in told.out) == (0, True)
     with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
-        entries = connection.execute("SELECT role, name FROM audit WHERE event = 'ClockConfirmed'").fetchall()
+        entries = connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
     assert entries == [("person", "王")]
     assert run("-C", drill, "doctor").code == 0
 
@@ -141,7 +141,7 @@ def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
     sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
     for _ in range(2):
         code, logins = examined(run, drill)
-        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "RateLimited", "Ready")
+        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "rate_limited", "healthy")
         assert "不用处理" in logins["tieba"]["to_do"][0]
     with urlopen(f"{simulator}/_sim/log") as reply:  # noqa: S310 # our own process
         calls = [item for item in json.load(reply) if item["kind"] == "recv" and item["platform"] == "tieba"]

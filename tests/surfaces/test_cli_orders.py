@@ -367,9 +367,9 @@ def test_every_order_names_its_person(run, sent, deliver):
     entries = books.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
     books.close()
     assert [(event, name) for event, name, _ in entries] == [
-        ("SentNow", "王"),
-        ("ResendOrdered", "王"),
-        ("Paused", "李"),
+        ("sent_now", "王"),
+        ("resend_ordered", "王"),
+        ("paused", "李"),
     ]
     assert "试验" in entries[1][2]
     assert "演练" in entries[2][2]
@@ -401,7 +401,7 @@ def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
     deliver(CAPTCHA)
     assert run("-C", sent, "withdraw", "refund", "--by", "李", "--reason", "不发了").code == 0
     with sqlite3.connect(sent / "var" / "publisher.db") as books:
-        reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'Withdrawn'")}
+        reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)
 

@@ -183,7 +183,7 @@ def test_another_database_in_place_is_no_fresh_start(place):
 def test_an_acceptance_excuses_nothing_that_is_anchored_after_it(place):
     """Not even where a forged entry named an instant and a number far ahead."""
     place.copy_over()
-    place.forge("Restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15)
+    place.forge("restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15)
     assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
     assert place.tell("resume", "--by", "李").code == 0
     later = {**json.loads(place.held.read_text("utf-8").splitlines()[-1]), "at": "2099-01-01T00:00:00+00:00"}
@@ -208,11 +208,11 @@ def test_forged_entries_excuse_nothing(place):
     """Neither an announced restore nor an acceptance counts by its own word; an acceptance must bear a signature."""
     place.copy_over()
     last = list(anchors_of(place.held))[-1]
-    place.forge("Restored", "database", {"cut": [{"sequence": last.sequence, "hash": last.hash}]})
+    place.forge("restored", "database", {"cut": [{"sequence": last.sequence, "hash": last.hash}]})
     assert [item["damage"] for item in place.verify("--anchors", place.held).json["breaks"]] == ["replaced"]
     loss = {"chain": last.chain, "sequence": 1, "until": 99, "hash": last.hash, "at": "2099-01-01T00:00:00+00:00"}
     for signature in ("", last.signature):
-        place.forge("LossAccepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature})
+        place.forge("loss_accepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature})
         told = place.verify("--anchors", place.held)
         assert (told.code, told.json["accepted"]) == (1, [])
         assert place.as_auditors().code == 1

@@ -93,8 +93,8 @@ def _entered(history: History, delivery: Delivery) -> float:
 def _is_paused(history: History, delivery: Delivery) -> bool:
     standing: dict[str, bool] = {}
     for act in history.audit:
-        if act.event in {"Paused", "Resumed"}:
-            standing[act.subject] = act.event == "Paused"
+        if act.event in {"paused", "resumed"}:
+            standing[act.subject] = act.event == "paused"
     return any(is_paused and covers(scope, delivery) for scope, is_paused in standing.items())
 
 
@@ -152,8 +152,8 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
         return delivery.reason in DEMANDED and (delivery.reason != "absent" or _allows_no_second(history, delivery))
     if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_live"):
         return _awaits_original(history, delivery)
-    refused = any(attempt.outcome == "Rejected" for attempt in history.attempts_of.get(delivery.id, ()))
-    refused |= any(look.finding == "Rejected" for look in history.looks_of.get(delivery.id, ()))
+    refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
+    refused |= any(look.finding == "rejected" for look in history.looks_of.get(delivery.id, ()))
     is_taken = delivery.state == "removed" and delivery.remote_id is not None
     return (delivery.state == "failed" and refused) or is_taken or _was_stopped(history, duty, delivery)
 
@@ -176,7 +176,7 @@ def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> boo
     ]
     by_audit = any(
         act.role == "person"
-        and (act.event in {"Withdrawn", "RetractOrdered"} or (act.event == "Ruled" and act.after in ENDED))
+        and (act.event in {"cancelled", "retraction_requested"} or (act.event == "resolved" and act.after in ENDED))
         for act in acts
     )
     return by_audit or any(_concerns(order, duty.post, duty.account) for order in history.orders)

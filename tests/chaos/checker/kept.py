@@ -11,28 +11,28 @@ from .shaping import instant_of, seconds
 from .steps import STEPS
 from .tracing import Identity, trace_of
 
-CLEAR = frozenset({"NotSent", "RateLimited", "Busy", "CredentialExpired"})
+CLEAR = frozenset({"not_sent", "rate_limited", "busy", "credential_expired"})
 """Outcomes after which another call may follow without a look: nothing was made."""
 LOOKS_NEEDED = 2
 TOGETHER = 1000
 """So much that is new comes into force with its version, in one transaction."""
 WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
 """Where a look reads nothing else: what such a list did not hold, the look cannot know."""
-SAYS_GONE = frozenset({"Gone", "Missing"})
+SAYS_GONE = frozenset({"deleted", "not_found"})
 EMPTIED = "empty_list"
-ENDS_A_DOUBT = frozenset({"Published", "Submitted", "Rejected"})
+ENDS_A_DOUBT = frozenset({"published", "submitted", "rejected"})
 """What ends a doubt only once a look has found it."""
 PREFIX = b"publisher audit 1\n"
 """What a hash of the chain begins with."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 WRITTEN = {
-    "pause": ("Paused",),
-    "resume": ("Resumed",),
-    "withdraw": ("Withdrawn",),
-    "retract": ("RetractOrdered",),
-    "rule": ("Ruled", "TaskTakenBack"),
-    "resend": ("ResendOrdered",),
-    "send": ("SentNow",),
+    "pause": ("paused",),
+    "resume": ("resumed",),
+    "withdraw": ("cancelled",),
+    "retract": ("retraction_requested",),
+    "rule": ("resolved", "manual_task_cancelled"),
+    "resend": ("resend_ordered",),
+    "send": ("sent_now",),
 }
 """The audit's events by which an order of each kind must be found."""
 
@@ -64,7 +64,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             for what in faults:
                 yield Violation(subject=delivery.subject, what=what, evidence=(first.row, second.row, *looks))
     for call in trace_of(history).calls:
-        if call.attempt and call.attempt.outcome == "NotSent":
+        if call.attempt and call.attempt.outcome == "not_sent":
             subject = history.deliveries[call.attempt.delivery].subject
             what = "written down as not sent, yet the platform received it"
             yield Violation(subject=subject, what=what, evidence=(call.attempt.row, call.where))
@@ -74,16 +74,16 @@ def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], 
     """Whether the floor before was seen, by its call or by a look at it, or a person has said so since."""
     numbers = {one.number for one in before}
     is_seen = any(
-        look.finding == "Published" and look.attempt in numbers and look.at <= first.intended
+        look.finding == "published" and look.attempt in numbers and look.at <= first.intended
         for look in history.looks_of.get(delivery.id, ())
     )
-    is_told = any(one.outcome == "Published" and one.intended <= first.intended for one in before)
+    is_told = any(one.outcome == "published" and one.intended <= first.intended for one in before)
     return is_told or is_seen or _decided(history, delivery, before[-1] if before else None, first)
 
 
 def _decided(history: History, delivery: Delivery, first: Attempt | None, second: Attempt) -> bool:
     acts, since = history.acts_on.get(delivery.subject, ()), first.intended if first else 0.0
-    return any(act.role == "person" and act.event == "Ruled" and since <= act.at <= second.intended for act in acts)
+    return any(act.role == "person" and act.event == "resolved" and since <= act.at <= second.intended for act in acts)
 
 
 def _lists(history: History) -> Mapping[Identity, Sequence[Entry]]:
@@ -112,7 +112,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         for one in history.looks_of.get(delivery.id, ())
         if one.attempt == first.number and one.at <= second.intended
     ]
-    complete = [one for one in looks if one.finding == "Missing" and _back_to(history, one.detail) <= first.since]
+    complete = [one for one in looks if one.finding == "not_found" and _back_to(history, one.detail) <= first.since]
     if not terms.allows_second(delivery):
         yield "sent again where the platform allows none"
     if alone > 1:
@@ -127,7 +127,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         since = [one for one in read if look.at <= one.at < end]
         if look in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
-    if any(one.finding not in {"Missing", "RateLimited", "Unknown"} for one in looks):
+    if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in looks):
         yield "sent again though a look had found something"
 
 
@@ -173,7 +173,7 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
             number = act.detail.get("attempt")
             if not any((look.finding, look.attempt) == (act.event, number) and look.at <= until for look in looks):
                 yield _step(act, f"{act.event} ended a doubt, and no look has seen it")
-        if act.event == "Gone" and act.after == "removed":
+        if act.event == "deleted" and act.after == "removed":
             until = act.at + history.settings.tolerance
             if len([look for look in looks if look.finding in SAYS_GONE and look.at <= until]) < LOOKS_NEEDED:
                 yield _step(act, "removed by a single word that it is gone")
@@ -186,7 +186,7 @@ def _step(act: Act, what: str) -> Violation:
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
     """A person's `send` moves all waiting deliveries of a post on, and is one entry for the post."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
-    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "SentNow"]
+    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "sent_now"]
     known = [(0, 1), *((act.id, act.detail["version"]) for act in acts), (float("inf"), delivery.version)]
     for (before, first), (after, second) in pairwise(known):
         least = 0 if after == float("inf") else 1
@@ -218,7 +218,7 @@ def _ordered_again(history: History, delivery: Delivery) -> bool:
         order.kind in {"resend", "send"} and order.post == delivery.post and order.account in {None, delivery.account}
         for order in history.orders
     )
-    events = {"ResendOrdered", "SentNow"}
+    events = {"resend_ordered", "sent_now"}
     return by_order or any(
         act.event in events and _is_about(act, delivery.post, delivery.account) for act in history.audit
     )
@@ -326,5 +326,5 @@ def _filed(history: History) -> Mapping[tuple[str, str, str], float]:
     found = {}
     for key, delivery in history.by_key.items():
         acts = history.acts_on.get(delivery.subject, ())
-        found[key] = next((act.at for act in acts if act.event == "Filed"), float("inf"))
+        found[key] = next((act.at for act in acts if act.event == "filed"), float("inf"))
     return found

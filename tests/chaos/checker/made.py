@@ -53,7 +53,7 @@ def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: 
     gone = [e for e in history.log if e.kind == "removed" and e.post_id == earlier.act.post_id and e.at <= later.act.at]
     acts = history.acts_on.get(delivery.subject, ())
     return any(
-        act.role == "person" and act.event == "Ruled" and entry.at <= act.at <= later.act.at
+        act.role == "person" and act.event == "resolved" and entry.at <= act.at <= later.act.at
         for act in acts
         for entry in gone
     )
@@ -124,7 +124,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
 
 def _recovered(history: History) -> set[tuple[str, float | None]]:
     """The calls that an older database took back from the journal, or told a person that it cannot place."""
-    told = [act.detail for act in history.audit if act.event in {"CallsBroughtBack", "CallUnplaced"}]
+    told = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
     calls = [call for detail in told for call in detail.get("calls", [detail])]
     return {(call["rendition"], seconds(call["at"])) for call in calls}
 
@@ -302,7 +302,7 @@ def one_text(history: History) -> Iterator[Violation]:
     live: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
-        is_ruled = any(act.event == "Ruled" and act.role == "person" for act in acts)
+        is_ruled = any(act.event == "resolved" and act.role == "person" for act in acts)
         if delivery.remote_id and delivery.state not in BEFORE_CALL and not is_ruled:
             live[delivery.post, delivery.label].append(delivery)
     for (post, label), deliveries in live.items():

@@ -1,89 +1,89 @@
 """The legal steps of a delivery, written down a second time: from, event, to, and who may bring it."""
 
 TABLE = """
-pending    | ExpiryPassed      | expired                             | deliverer keeper
-pending    | Revised           | pending held                        | planner
-pending    | Ripened           | due                                 | keeper
-pending    | Stopped           | held                                | deliverer keeper planner reconciler retractor
-pending    | Withdrawn         | cancelled                           | keeper person planner
-due        | Claimed           | claimed                             | deliverer
-due        | ExpiryPassed      | held expired                        | deliverer keeper
-due        | RetractOrdered    | retracting cancelled                | person
-due        | Revised           | pending due held                    | planner
-due        | Stopped           | held                                | deliverer keeper planner reconciler retractor
-due        | Withdrawn         | held cancelled                      | keeper person planner
-retry_wait | ExpiryPassed      | held expired                        | deliverer keeper
-retry_wait | RetractOrdered    | retracting cancelled                | person
-retry_wait | Revised           | retry_wait pending held             | planner
-retry_wait | Ripened           | due                                 | keeper
-retry_wait | Stopped           | held                                | deliverer keeper planner reconciler retractor
-retry_wait | Withdrawn         | held cancelled                      | keeper person planner
-claimed    | ExpiryPassed      | held expired                        | deliverer keeper
-claimed    | IntentWritten     | sending                             | deliverer
-claimed    | LeaseLapsed       | due held                            | keeper
-claimed    | Released          | due                                 | deliverer
-claimed    | RetractOrdered    | retracting cancelled                | person
-claimed    | Revised           | pending claimed held                | planner
-claimed    | Stopped           | held                                | deliverer keeper planner reconciler retractor
-claimed    | Withdrawn         | held cancelled                      | keeper person planner
-sending    | Blocked           | retracting held                     | deliverer
-sending    | Busy              | retry_wait retracting held cancelled | deliverer
-sending    | CredentialExpired | retry_wait retracting held cancelled | deliverer
-sending    | LeaseLapsed       | unknown due cancelled held retracting | keeper
-sending    | NotSent           | retry_wait retracting held cancelled | deliverer
-sending    | Published         | due retracting held published       | deliverer
-sending    | RateLimited       | retry_wait retracting held cancelled | deliverer
-sending    | Rejected          | retracting held failed              | deliverer
-sending    | RetractOrdered    | sending                             | person
-sending    | Revised           | sending                             | planner
-sending    | Submitted         | submitted retracting                | deliverer
-sending    | Unknown           | unknown retracting                  | deliverer
-sending    | Withdrawn         | sending                             | person planner
-submitted  | AbsenceShown      | submitted                           | reconciler
-submitted  | Gone              | removed                             | reconciler
-submitted  | Lookalike         | held                                | reconciler
-submitted  | Missing           | submitted                           | reconciler
-submitted  | Published         | due held published                  | reconciler
-submitted  | RateLimited       | submitted                           | reconciler
-submitted  | Rejected          | held failed                         | reconciler
-submitted  | RetractOrdered    | retracting                          | person
-submitted  | Revised           | submitted                           | planner
-submitted  | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
-submitted  | Stopped           | held                                | keeper reconciler
-submitted  | Submitted         | submitted                           | reconciler
-submitted  | Unknown           | submitted                           | reconciler
-submitted  | Withdrawn         | submitted                           | person planner
-unknown    | AbsenceShown      | due held expired cancelled          | reconciler
-unknown    | Gone              | removed                             | reconciler
-unknown    | Lookalike         | held                                | reconciler
-unknown    | Missing           | unknown                             | reconciler
-unknown    | Published         | due held published                  | reconciler
-unknown    | RateLimited       | unknown                             | reconciler
-unknown    | Rejected          | held failed                         | reconciler
-unknown    | RetractOrdered    | retracting cancelled                | person
-unknown    | Revised           | unknown                             | planner
-unknown    | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
-unknown    | Stopped           | held                                | keeper reconciler
-unknown    | Submitted         | submitted                           | reconciler
-unknown    | Unknown           | unknown                             | reconciler
-unknown    | Withdrawn         | unknown                             | person planner
-retracting | AbsenceShown      | retracting retracted                | retractor
-retracting | Gone              | retracted                           | retractor
-retracting | Lookalike         | held                                | retractor
-retracting | Missing           | retracting                          | retractor
-retracting | Published         | retracting                          | retractor
-retracting | RateLimited       | retracting                          | retractor
-retracting | Rejected          | retracting retracted                | retractor
-retracting | Ruled             | retracting retracted cancelled      | person
-retracting | Stopped           | held                                | retractor
-retracting | Submitted         | retracting                          | retractor
-retracting | Unknown           | retracting                          | retractor
-held       | RetractOrdered    | retracting cancelled                | person
-held       | Revised           | held                                | planner
-held       | Ruled             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
-held       | Withdrawn         | held                                | person planner
-published  | Gone              | removed                             | reconciler
-published  | RetractOrdered    | retracting                          | person
+pending    | expired              | expired                             | deliverer keeper
+pending    | revised              | pending held                        | planner
+pending    | became_due           | due                                 | keeper
+pending    | held                 | held                                | deliverer keeper planner reconciler retractor
+pending    | cancelled            | cancelled                           | keeper person planner
+due        | claimed              | claimed                             | deliverer
+due        | expired              | held expired                        | deliverer keeper
+due        | retraction_requested | retracting cancelled                | person
+due        | revised              | pending due held                    | planner
+due        | held                 | held                                | deliverer keeper planner reconciler retractor
+due        | cancelled            | held cancelled                      | keeper person planner
+retry_wait | expired              | held expired                        | deliverer keeper
+retry_wait | retraction_requested | retracting cancelled                | person
+retry_wait | revised              | retry_wait pending held             | planner
+retry_wait | became_due           | due                                 | keeper
+retry_wait | held                 | held                                | deliverer keeper planner reconciler retractor
+retry_wait | cancelled            | held cancelled                      | keeper person planner
+claimed    | expired              | held expired                        | deliverer keeper
+claimed    | attempt_started      | sending                             | deliverer
+claimed    | lease_expired        | due held                            | keeper
+claimed    | released             | due                                 | deliverer
+claimed    | retraction_requested | retracting cancelled                | person
+claimed    | revised              | pending claimed held                | planner
+claimed    | held                 | held                                | deliverer keeper planner reconciler retractor
+claimed    | cancelled            | held cancelled                      | keeper person planner
+sending    | blocked              | retracting held                     | deliverer
+sending    | busy                 | retry_wait retracting held cancelled | deliverer
+sending    | credential_expired   | retry_wait retracting held cancelled | deliverer
+sending    | lease_expired        | unknown due cancelled held retracting | keeper
+sending    | not_sent             | retry_wait retracting held cancelled | deliverer
+sending    | published            | due retracting held published       | deliverer
+sending    | rate_limited         | retry_wait retracting held cancelled | deliverer
+sending    | rejected             | retracting held failed              | deliverer
+sending    | retraction_requested | sending                             | person
+sending    | revised              | sending                             | planner
+sending    | submitted            | submitted retracting                | deliverer
+sending    | unknown              | unknown retracting                  | deliverer
+sending    | cancelled            | sending                             | person planner
+submitted  | absence_proven       | submitted                           | reconciler
+submitted  | deleted              | removed                             | reconciler
+submitted  | possible_match       | held                                | reconciler
+submitted  | not_found            | submitted                           | reconciler
+submitted  | published            | due held published                  | reconciler
+submitted  | rate_limited         | submitted                           | reconciler
+submitted  | rejected             | held failed                         | reconciler
+submitted  | retraction_requested | retracting                          | person
+submitted  | revised              | submitted                           | planner
+submitted  | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+submitted  | held                 | held                                | keeper reconciler
+submitted  | submitted            | submitted                           | reconciler
+submitted  | unknown              | submitted                           | reconciler
+submitted  | cancelled            | submitted                           | person planner
+unknown    | absence_proven       | due held expired cancelled          | reconciler
+unknown    | deleted              | removed                             | reconciler
+unknown    | possible_match       | held                                | reconciler
+unknown    | not_found            | unknown                             | reconciler
+unknown    | published            | due held published                  | reconciler
+unknown    | rate_limited         | unknown                             | reconciler
+unknown    | rejected             | held failed                         | reconciler
+unknown    | retraction_requested | retracting cancelled                | person
+unknown    | revised              | unknown                             | planner
+unknown    | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+unknown    | held                 | held                                | keeper reconciler
+unknown    | submitted            | submitted                           | reconciler
+unknown    | unknown              | unknown                             | reconciler
+unknown    | cancelled            | unknown                             | person planner
+retracting | absence_proven       | retracting retracted                | retractor
+retracting | deleted              | retracted                           | retractor
+retracting | possible_match       | held                                | retractor
+retracting | not_found            | retracting                          | retractor
+retracting | published            | retracting                          | retractor
+retracting | rate_limited         | retracting                          | retractor
+retracting | rejected             | retracting retracted                | retractor
+retracting | resolved             | retracting retracted cancelled      | person
+retracting | held                 | held                                | retractor
+retracting | submitted            | retracting                          | retractor
+retracting | unknown              | retracting                          | retractor
+held       | retraction_requested | retracting cancelled                | person
+held       | revised              | held                                | planner
+held       | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+held       | cancelled            | held                                | person planner
+published  | deleted              | removed                             | reconciler
+published  | retraction_requested | retracting                          | person
 """  # noqa: E501 # a table's row is a line
 
 Step = tuple[str, str]

@@ -11,7 +11,7 @@ from .tracing import Call, trace_of
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
 """Seconds within which an order to stop must be felt."""
-FREE = frozenset({"NotSent", "Published", "Submitted"})
+FREE = frozenset({"not_sent", "published", "submitted"})
 """Outcomes of a call that keep no other back for longer than its gap."""
 NOW_OR_NEVER = 60.0
 """Seconds: a shorter `max_late` is excused by nothing but limits and doubts."""
@@ -57,7 +57,7 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
         for one in before
         if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
     ]
-    no_way = [one for one in tries if one.outcome == "NotSent" and one.detail.get("reason") != "never_began"]
+    no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_began"]
     return any(one.outcome not in FREE for one in before) or (max_late >= NOW_OR_NEVER and bool(no_way))
 
 
@@ -82,7 +82,7 @@ def _made_up_for(history: History) -> Iterator[Violation]:
 def _is_ordered(history: History, delivery: Delivery) -> bool:
     """Whether it is an occurrence that a person has ordered."""
     acts = history.acts_on.get(f"{delivery.post}@{delivery.account}", ())
-    return any(act.event == "ResendOrdered" for act in acts)
+    return any(act.event == "resend_ordered" for act in acts)
 
 
 def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
@@ -93,7 +93,7 @@ def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
 
 def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
     """What was asked for, where that is known; else what the books say, as after a person has sent it sooner."""
-    is_hastened = any(act.event == "SentNow" for act in history.acts_on.get(delivery.post, ()))
+    is_hastened = any(act.event == "sent_now" for act in history.acts_on.get(delivery.post, ()))
     duty = None if is_hastened else history.duty_of(delivery)
     own = (delivery.due, delivery.expires, delivery.max_late)
     said = (duty.due, duty.expires, duty.max_late) if duty else (None, None, None)
@@ -104,7 +104,7 @@ def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
 def _released(history: History, delivery: Delivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
     acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
-    return any(act.role == "person" and act.event in {"Ruled", "SentNow"} and act.at <= until for act in acts)
+    return any(act.role == "person" and act.event in {"resolved", "sent_now"} and act.at <= until for act in acts)
 
 
 def pause_holds(history: History) -> Iterator[Violation]:
@@ -136,8 +136,8 @@ def pauses(history: History) -> Sequence[Pause]:
 
 def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
     for place, act in enumerate(audit):
-        if act.event == "Paused":
-            later = (one.at for one in audit[place:] if one.event == "Resumed" and one.subject == act.subject)
+        if act.event == "paused":
+            later = (one.at for one in audit[place:] if one.event == "resumed" and one.subject == act.subject)
             yield act.subject, act.at, next(later, float("inf")), act.row
 
 
@@ -189,9 +189,9 @@ def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Ca
 
 def _restless(history: History) -> Iterator[Violation]:
     """What the platform asked for, a day at most, from when it was heard: an answer may come after its lease."""
-    late = {(act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "Evidence"}
+    late = {(act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "evidence"}
     for attempt in history.attempts:
-        asked = attempt.detail.get("until") if attempt.outcome == "RateLimited" else None
+        asked = attempt.detail.get("until") if attempt.outcome == "rate_limited" else None
         until = None if asked is None else history.true(seconds(asked) or 0.0)
         if until is None or attempt.ended is None:
             continue
@@ -217,7 +217,7 @@ def retract_wins(history: History) -> Iterator[Violation]:
             evidence = (call.where, ordered[delivery.id][1])
             yield Violation(subject=delivery.subject, what="a call after its retraction was ordered", evidence=evidence)
         for act in history.acts_on.get(delivery.subject, ()):
-            if act.event == "Withdrawn" and began > act.at:
+            if act.event == "cancelled" and began > act.at:
                 evidence = (call.where, act.row)
                 yield Violation(subject=delivery.subject, what="a call after it was withdrawn", evidence=evidence)
     for creation in trace_of(history).creations:
@@ -236,8 +236,8 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
     found: dict[int, tuple[float, str]] = {}
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
-        told = [(act.at, act.row) for act in acts if act.event == "RetractOrdered"]
-        filed = next((act.at for act in acts if act.event == "Filed"), 0.0)
+        told = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
+        filed = next((act.at for act in acts if act.event == "filed"), 0.0)
         told += [
             (order.at, f"orders:{order.line}")
             for order in history.orders

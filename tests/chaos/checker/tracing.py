@@ -173,7 +173,7 @@ def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Se
 def _held_up(recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery) -> Sequence[Attempt]:
     """Give the attempts for the delivery that was made whose call came a little after they had ended, in doubt."""
     own = [attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used]
-    doubts = [one for one in own if one.ended is not None and one.outcome in {None, "Unknown"}]
+    doubts = [one for one in own if one.ended is not None and one.outcome in {None, "unknown"}]
     return [one for one in doubts if one.intended <= recv.at <= (one.ended or 0.0) + HELD_UP]
 
 

@@ -85,7 +85,7 @@ def _was_wanted(history: History, delivery: Delivery, since: float, until: float
     """Whether a person who was asked about the edit has let the old words go."""
     asked, slack = None, history.settings.tolerance
     for act in history.acts_on.get(delivery.subject, ()):
-        if act.event == "Ruled" and asked == "edited" and since - slack <= act.at <= until + slack:
+        if act.event == "resolved" and asked == "edited" and since - slack <= act.at <= until + slack:
             return True
         if act.after is not None:
             asked = act.detail.get("reason") if act.after == "held" else None

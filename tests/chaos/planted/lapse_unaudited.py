@@ -12,7 +12,7 @@ from publisher.store.ledger import write_entries
 
 
 def _write_what_matters(unit: Unit, entries: Sequence[Mapping[str, object]]) -> None:
-    write_entries(unit, [entry for entry in entries if entry["event"] != "LeaseLapsed"])
+    write_entries(unit, [entry for entry in entries if entry["event"] != "lease_expired"])
 
 
 def plant() -> None:
