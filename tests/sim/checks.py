@@ -30,6 +30,7 @@ from tests.sim.record import (
     over,
     past_of,
     story,
+    words_of,
     written,
 )
 from tests.sim.simulation import ENDED, Outage, Simulation, following_held
@@ -128,8 +129,10 @@ def i4_what_was_filed_is_what_was_sent(simulation: Simulation) -> Iterator[str]:
     for row in deliveries(simulation):
         wanted = []
         for attempt in attempts(simulation, row["id"]):
-            [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", attempt["rendition"])
-            wanted.append(json.loads(kept["body"]))
+            if words := words_of(simulation, attempt["rendition"]):
+                wanted.append(words)
+            else:
+                yield f"{name_of(row)} has lost the words of its attempt {attempt['number']}"
         for post in simulation.copies(row):
             if post.extra.get("rewritten"):
                 continue
@@ -161,8 +164,7 @@ def i4_an_edit_is_kept(simulation: Simulation) -> Iterator[str]:
 
 def _breaks_edit(simulation: Simulation, call: Mapping[str, Any], row: Any, versions: Sequence[Version]) -> str | None:
     """Say what is wrong with a call by the newest of these versions, if anything is."""
-    [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", call["attempt"]["rendition"])
-    title, now = json.loads(kept["body"])["title"], versions[-1].posts.get(row["post"])
+    title, now = words_of(simulation, call["attempt"]["rendition"]).get("title"), versions[-1].posts.get(row["post"])
     if now is None or row["account"] not in now["to"]:
         return f"went out at {call['t']}, though the schedule did not name it any more"
     if now["title"] == title:
@@ -403,9 +405,10 @@ def i12_legal_steps_only(simulation: Simulation) -> Iterator[str]:
 
 def i12_what_has_ended_stays(simulation: Simulation) -> Iterator[str]:
     """Nothing of what ended before the run is other than it was."""
-    for before, after in zip(simulation.remembered, past_of(simulation), strict=True):
-        if tuple(before) != tuple(after):
-            yield f"{name_of(before)} of the past was {tuple(before)} and is {tuple(after)}"
+    now = {row["id"]: tuple(row) for row in past_of(simulation)}
+    for before in simulation.remembered:
+        if now.get(before["id"]) != tuple(before):
+            yield f"{name_of(before)} of the past was {tuple(before)} and is {now.get(before['id'])}"
 
 
 def i13_one_sender(simulation: Simulation) -> Iterator[str]:
@@ -517,13 +520,12 @@ def i18_the_audit_is_whole(simulation: Simulation) -> Iterator[str]:
 
 def i21_one_occurrence_one_text(simulation: Simulation) -> Iterator[str]:
     """Live copies of one occurrence have one title, unless a person decided otherwise."""
-    titles: dict[tuple[str, str], set[str]] = defaultdict(set)
+    titles: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for row in deliveries(simulation):
         if is_ruled(simulation, row) or row["state"] != "published":
             continue
         for attempt in attempts(simulation, row["id"])[-1:]:
-            [kept] = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", attempt["rendition"])
-            titles[row["post"], row["label"]].add(json.loads(kept["body"])["title"])
+            titles[row["post"], row["label"]].add(words_of(simulation, attempt["rendition"]).get("title"))
     for key, found in titles.items():
         if len(found) > 1:
             yield f"{key} went out as {sorted(found)}"
@@ -531,10 +533,10 @@ def i21_one_occurrence_one_text(simulation: Simulation) -> Iterator[str]:
 
 def i22_reload_is_all_or_nothing(simulation: Simulation) -> Iterator[str]:
     """Every one-off post of the schedule in force stands in the books for each of its accounts, or was withdrawn."""
-    versions = simulation.rows("SELECT text FROM schedule ORDER BY id")
+    versions = [Version(simulation, row) for row in simulation.rows("SELECT * FROM schedule ORDER BY id")]
     known = {row["id"]: row for row in simulation.rows("SELECT * FROM post")}
-    filed = {(row["post"], row["account"]) for row in deliveries(simulation)}
-    ever = {post for version in versions for post in re.findall(r'^id = "(\w+)"', version["text"], re.MULTILINE)}
+    filed = {(row["post"], row["account"]) for row in simulation.rows("SELECT post, account FROM delivery")}
+    ever = {post for version in versions for post in version.posts}
     for post, row in known.items():
         if post not in ever:
             yield f"{post} is known, but stood in no accepted schedule"
@@ -547,7 +549,7 @@ def i22_reload_is_all_or_nothing(simulation: Simulation) -> Iterator[str]:
         ):
             continue
         for account in entry.accounts:
-            if (post, account) not in filed and versions and f'id = "{post}"' in versions[-1]["text"]:
+            if (post, account) not in filed and versions and post in versions[-1].posts:
                 yield f"{post}@{account} stands in the schedule, but was never filed"
 
 

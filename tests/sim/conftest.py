@@ -12,6 +12,10 @@ TAKES_LONG = "test_a_broken_rule_is_found[lapsed_is_due]"
 """Its daemon works on for hours."""
 
 
+ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
+"""Cases that are part of every run as well: what they live through no other case does."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seen: Counter[str] = Counter()
@@ -20,5 +24,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         test = item.nodeid.partition("[")[0]
         seen[test] += item.name != TAKES_LONG
-        if item.name == TAKES_LONG or seen[test] > EVERY_RUN:
+        if item.name == TAKES_LONG or (seen[test] > EVERY_RUN and not item.name.endswith(ALWAYS)):
             item.add_marker("long")

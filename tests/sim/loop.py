@@ -70,6 +70,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.dice = dice
         self.passed = 0.0
         self.callbacks = 0
+        self.spent = 0.0
+        """Seconds by which the thread that is at work takes longer than any other, as its work says itself."""
         self._frozen: list[asyncio.Handle] = []
         self.set_exception_handler(lambda *_: None)
         self.set_task_factory(_start)
@@ -84,11 +86,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[T] = self.create_future()
 
         def work() -> None:
+            self.spent = 0.0
             try:
                 answer, deliver = func(*args), future.set_result
             except Exception as error:  # noqa: BLE001 # it goes to whoever waits
                 answer, deliver = error, future.set_exception
-            self.call_later(self.dice.random() * SLOWEST, give, deliver, answer)
+            self.call_later(self.dice.random() * SLOWEST + self.spent, give, deliver, answer)
 
         def give(deliver: Callable[[Any], None], answer: object) -> None:
             if not future.done():

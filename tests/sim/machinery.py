@@ -115,8 +115,8 @@ def made_up(
     build = publisher.wiring.application.build_studio
 
     def build_once(settings: Any) -> Any:
-        """Templates and settings never change here, and reading them takes longer than all else."""
-        key = settings.workspace
+        """Settings never change here, templates seldom, and reading them takes longer than all else."""
+        key = settings.workspace, _own_files(settings.workspace / "templates")
         if key not in studios:
             studios[key] = build(settings)
         return studios[key]
@@ -192,8 +192,12 @@ def _belongs(connection: Any, _record: object) -> None:
 
 
 def _load_once(folders: Sequence[Path], _process: object) -> Templates:
-    """Compile the shipped templates once; no run has any of its own."""
-    return _shipped(folders[-1])
+    """Compile the shipped templates once; few runs have any of their own."""
+    return load_templates(folders, Worker()) if any(map(_own_files, folders[:-1])) else _shipped(folders[-1])
+
+
+def _own_files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.rglob("*.*")))
 
 
 @cache

@@ -1,5 +1,6 @@
 """What a run has left: deliveries, attempts, calls and their true instants, read without the product."""
 
+import json
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
@@ -43,6 +44,12 @@ def attempts(simulation: Simulation, delivery: int) -> list[Any]:
 
 def story(simulation: Simulation, row: Any) -> list[Any]:
     return simulation.rows("SELECT * FROM audit WHERE subject = ? ORDER BY id", name_of(row))
+
+
+def words_of(simulation: Simulation, rendition: str) -> dict[str, Any]:
+    """Give final words by their name; nothing where the books do not keep them any more."""
+    rows = simulation.rows("SELECT body FROM rendition WHERE fingerprint = ?", rendition)
+    return json.loads(rows[0]["body"]) if rows else {}
 
 
 def begun(simulation: Simulation, attempt: Any) -> float:
@@ -101,7 +108,8 @@ class Version:
 
     def __init__(self, simulation: Simulation, row: Any) -> None:
         self.since = simulation.true_time.of("schedule", row["id"])
-        self.posts = {post["id"]: post for post in tomllib.loads(row["text"])["post"]}
+        self.text = row["text"] or simulation.old_versions[row["id"]]
+        self.posts = {post["id"]: post for post in tomllib.loads(self.text)["post"]}
 
     def title(self, post: str) -> str | None:
         return self.posts[post]["title"] if post in self.posts else None

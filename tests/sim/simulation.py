@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from publisher.daemon import run
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import IllegalStepError, InputError, RefusedError
 from publisher.domain.post import PostId
-from publisher.planning import reload, send_again
+from publisher.planning import reload, send_again, send_planned
 from publisher.reviewing import Ruling, person, rule
 from publisher.settings import Settings, load_settings
 from publisher.store.board import Board
@@ -43,6 +43,8 @@ LONGEST_CALM = 6 * 3600.0
 MOST_RULINGS = 8
 GLANCE = 0.25
 """Seconds between two looks at what is waited for."""
+NEWER_RELEASE = 0.3
+"""How often a dead daemon leaves a journal as a newer release writes it."""
 RESTART = (0.2, 8.0)
 """Seconds until a dead daemon is started again."""
 DEADLY = tuple(sorted(FAILPOINTS - {"migrate.mid"}))
@@ -119,6 +121,8 @@ class Simulation:
     past: range = range(0)
     """The numbers of deliveries that ended before the run began, and what was known of them."""
     remembered: Sequence[sqlite3.Row] = ()
+    old_versions: Mapping[int, str] = field(default_factory=dict)
+    """The texts of accepted schedules that the books do not keep any more, by number."""
 
     # --- lives ---
 
@@ -128,6 +132,7 @@ class Simulation:
 
     async def keep_alive(self) -> None:
         """Start the daemon again whenever it has ended, as the system's supervisor does."""
+        dice = dice_for(f"{self.seed}/releases")
         while not self.is_over:
             self.lives += 1
             life = self.life = new_life(self.lives)
@@ -143,6 +148,8 @@ class Simulation:
                 self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
                 self.is_over = True
                 return
+            if dice.random() < NEWER_RELEASE:
+                self.workspace.enrich_journal()
             await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
 
     def note_end(self, task: "asyncio.Task[None]") -> None:
@@ -300,14 +307,15 @@ class Simulation:
         return told.hexdigest()
 
     def copies(self, delivery: sqlite3.Row) -> list[Any]:
-        """Give what the platforms ever made of a delivery, in the order of its making, by its marker."""
-        [rendition] = self.rows("SELECT body FROM rendition WHERE fingerprint = ?", delivery["rendition"])
-        marker = json.loads(rendition["body"])["marker"]["code"]
+        """Give what the platforms ever made of a delivery, in the order of its making, by its marker if kept."""
+        kept = self.rows("SELECT body FROM rendition WHERE fingerprint = ?", delivery["rendition"])
+        marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
         found = [
             post
             for post in self.platforms.world.posts.values()
             if post.account == identity_of(delivery["account"])
             and not post.extra.get("by_hand")
+            and marker is not None
             and any(marker in text for text in _words_of(post))
         ]
         return sorted(found, key=lambda post: (post.created, post.id))
@@ -351,6 +359,17 @@ class Simulation:
             file = self.workspace.schedule
             await reload(application.planner, file.read_text("utf-8"), str(file))
         self.tell("reload")
+
+    async def send(self, post: str) -> None:
+        """Have a post of the schedule sent now, as `publisher send` does."""
+        async with open_application(self.settings, self.new_world(), sends=False) as application:
+            filed = await application.registry.post(PostId(post))
+            if filed is None:
+                return
+            act = Act(event="SentNow", subject=post, by=person("li"))
+            await send_planned(application.planner, filed, act)
+            await application.rounds.ripen_ordered([filed.id])
+        self.tell("send", post)
 
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""

@@ -1,46 +1,24 @@
-"""Nine storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
+"""Storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from io import FileIO
 from random import Random
 
 from publisher.simulator.faults import Fault
 from publisher.store import journal
+from tests.sim.kinds import HOUR, LOST, MADE, Storm, draw_shape, one_offs, standing
 from tests.sim.loop import dice_for
 from tests.sim.machinery import replaced
 from tests.sim.past import grow
 from tests.sim.platforms import EPOCH, LATE
 from tests.sim.simulation import Shape, Simulation, opened
-from tests.sim.storms import (
-    TITLES,
-    Verdict,
-    disturb,
-    rule_something,
-    verdict_of,
-)
-from tests.sim.workspace import IDENTITIES, Entry, Waits, identity_of, instant, platform_of
+from tests.sim.storms import TITLES, Verdict, disturb, rule_something, verdict_of
+from tests.sim.upkeep_storms import UPKEEP_STORMS
+from tests.sim.workspace import Entry, Waits, identity_of, instant, platform_of
 
-HOUR = 3600.0
-LOST: Sequence[Fault] = ({"kind": "drop_before"},)
-MADE: Sequence[Fault] = (
-    {"kind": "drop_after"},
-    {"kind": "act_late", "seconds": LATE},
-    {"kind": "no_id"},
-    {"kind": "status", "code": 502, "acts": True},
-)
 REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storm:
-    """One kind of storm: whom it strikes, what is published in it, and what happens."""
-
-    draw: Callable[[Random], Shape]
-    entries: Callable[[Random, Shape], list[Entry]]
-    play: Callable[[Simulation], None]
 
 
 def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
@@ -54,41 +32,17 @@ def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
         return verdict_of(simulation)
 
 
-def _shape(dice: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
-    """Draw a shape in which people take part and nothing goes wrong by itself."""
-    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.randint(1, most))))
-    return Shape(accounts=accounts, storm=storm, pace=dice.uniform(*pace), skew=dice.uniform(-1, 1), orders=[storm])
-
-
-def _one_offs(dice: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
-    """Draw posts that fall due once, each on some of the accounts."""
-    entries = []
-    for place in range(1, number + 1):
-        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
-        due = instant(EPOCH + dice.uniform(*within))
-        title = f"{dice.choice(TITLES)}第{place:02d}期"
-        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=dice.random() < 0.1))
-    return entries
-
-
-def _standing(simulation: Simulation, *states: str) -> list[tuple[str, str]]:
-    """Name the deliveries that are in one of these states, by post and account."""
-    marks = ", ".join("?" for _ in states)
-    query = f"SELECT post, account FROM delivery WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 # only marks
-    return [(row["post"], row["account"]) for row in simulation.rows(query, *states)]
-
-
 # --- an edit during a doubt ---
 
 
 def _draw_edits(dice: Random) -> Shape:
-    shape = _shape(dice, storm=240.0, pace=(1.5, 2.5))
+    shape = draw_shape(dice, storm=240.0, pace=(1.5, 2.5))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", dice.choice(["weibo-b", "wechat-a"])}))
     return shape
 
 
 def _edit_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 40))
+    entries = one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 40))
     for entry in entries:
         entry.accounts = shape.accounts if dice.random() < 0.7 else entry.accounts
     return entries
@@ -107,7 +61,7 @@ def _play_edits(simulation: Simulation) -> None:
         if state == "sending":
             simulation.pass_time(dice.uniform(0, 10))
             simulation.cut_off("silence", simulation.shape.waits.deadline + 2.0)
-        simulation.pass_until(lambda state=state: _standing(simulation, state), 40)
+        simulation.pass_until(lambda state=state: standing(simulation, state), 40)
         simulation.pass_time(dice.uniform(0, 3))
         _edit_what_is(simulation, state)
         if dice.random() < 0.8:
@@ -121,7 +75,7 @@ def _edit_what_is(simulation: Simulation, state: str) -> None:
     """Change a post that has a delivery in that state, if any has: its title, the accounts it goes to, or all of it."""
     dice = simulation.dice
     entries = simulation.workspace.entries
-    known = [(post, account) for post, account in _standing(simulation, state) if post in entries]
+    known = [(post, account) for post, account in standing(simulation, state) if post in entries]
     post, account = dice.choice(known or [(post, entries[post].accounts[0]) for post in sorted(entries)])
     entry = entries[post]
     others = tuple(one for one in entry.accounts if one != account)
@@ -143,13 +97,13 @@ PERIOD = 20
 
 
 def _draw_outage(dice: Random) -> Shape:
-    shape = _shape(dice, storm=BEFORE + dice.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
+    shape = draw_shape(dice, storm=BEFORE + dice.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
     shape.per_hour = dice.choice([1000, 1000, 12])
     return shape
 
 
 def _outage_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(60, shape.storm - AFTER))
+    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(60, shape.storm - AFTER))
     for entry in entries:
         if dice.random() < 0.25:
             entry.max_late = "30m"
@@ -179,13 +133,13 @@ def _play_outage(simulation: Simulation) -> None:
 
 
 def _draw_full(dice: Random) -> Shape:
-    shape = _shape(dice, storm=dice.uniform(2400, 4200), pace=(2.0, 4.0))
+    shape = draw_shape(dice, storm=dice.uniform(2400, 4200), pace=(2.0, 4.0))
     shape.create = dice.choice([0.0, 0.0, 0.2])
     return shape
 
 
 def _full_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(3, 6), within=(5, shape.storm - 600))
+    entries = one_offs(dice, shape, number=dice.randint(3, 6), within=(5, shape.storm - 600))
     for entry in entries:
         entry.max_late = dice.choice(["6h", "10m"])
     return entries
@@ -215,12 +169,12 @@ BEHIND = (-90.0, -1800.0, -8 * HOUR)
 
 
 def _draw_clock(dice: Random) -> Shape:
-    return _shape(dice, storm=500.0, pace=(1.5, 2.5))
+    return draw_shape(dice, storm=500.0, pace=(1.5, 2.5))
 
 
 def _clock_entries(dice: Random, shape: Shape) -> list[Entry]:
-    soon = _one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 60))
-    later = _one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
+    soon = one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 60))
+    later = one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
     for number, entry in enumerate(later, len(soon) + 1):
         entry.id, entry.title = f"p{number}", f"{dice.choice(TITLES)}第{number:02d}期"
         entry.max_late = dice.choice(["6h", "1h"])
@@ -235,7 +189,7 @@ def _play_clock(simulation: Simulation) -> None:
         simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
     for _ in range(dice.randint(1, 2)):
         doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)])
-        simulation.pass_until(lambda doubted=doubted: _standing(simulation, *doubted), 60)
+        simulation.pass_until(lambda doubted=doubted: standing(simulation, *doubted), 60)
         simulation.pass_time(0.0 if doubted == ("claimed",) else dice.uniform(0, 8))
         ahead = dice.choice([*AHEAD, *AHEAD, *BEHIND])
         match dice.choice(["boot", "boot", "before a death", "running"]):
@@ -253,7 +207,7 @@ def _play_clock(simulation: Simulation) -> None:
             simulation.boot(right)
         else:
             simulation.set_clock(right)
-        if (doubts := _standing(simulation, "unknown")) and dice.random() < 0.4:
+        if (doubts := standing(simulation, "unknown")) and dice.random() < 0.4:
             post, _account = dice.choice(doubts)  # as soon as the clock is right, before the daemon has seen that
             simulation.order(lambda post=post: simulation.withdraw(post))
         simulation.pass_time(dice.uniform(30, 60))
@@ -268,13 +222,13 @@ SLOW = Waits(deadline=30, lease=40, settle=90)
 
 
 def _draw_slow(dice: Random) -> Shape:
-    shape = _shape(dice, storm=320.0, pace=(1.5, 2.5))
+    shape = draw_shape(dice, storm=320.0, pace=(1.5, 2.5))
     shape.waits, shape.read = SLOW, dice.choice([0.0, 0.3])
     return shape
 
 
 def _slow_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 200))
+    entries = one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 200))
     for entry in entries:
         if dice.random() < 0.4:
             entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(2, 20))
@@ -289,7 +243,7 @@ def _play_slow(simulation: Simulation) -> None:
     for account in simulation.shape.accounts:
         simulation.platforms.mischief.own[identity_of(account)] = [{"kind": "drop_after"}] * dice.choice([0, 1])
     for _ in range(4):
-        if not simulation.pass_until(lambda: _standing(simulation, "sending"), 80):
+        if not simulation.pass_until(lambda: standing(simulation, "sending"), 80):
             return
         simulation.pass_time(dice.uniform(0.2, 4))
         _stop_what_is_sending(simulation)
@@ -300,7 +254,7 @@ def _play_slow(simulation: Simulation) -> None:
 
 def _stop_what_is_sending(simulation: Simulation) -> None:
     """Pause, withdraw or retract something of which a call is on its way, if it still is."""
-    dice, sending = simulation.dice, _standing(simulation, "sending")
+    dice, sending = simulation.dice, standing(simulation, "sending")
     if not sending:
         return
     post, account = dice.choice(sending)
@@ -320,14 +274,14 @@ def _stop_what_is_sending(simulation: Simulation) -> None:
 
 
 def _draw_lists(dice: Random) -> Shape:
-    shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape = draw_shape(dice, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
     return shape
 
 
 def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
     """Draw posts of which a short excerpt does not show the marker."""
-    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
     for entry in entries:
         entry.title = f"关于近期多发的{entry.title}提醒"
     return entries
@@ -360,7 +314,7 @@ OVER_A_SUBMIT = ("http.mid_body", "http.after_body", "http.after_reply", "outcom
 
 
 def _draw_repeats(dice: Random) -> Shape:
-    shape = _shape(dice, storm=260.0, pace=(1.0, 3.0))
+    shape = draw_shape(dice, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: dice.choice([0, 0, 1])]}))
     shape.create, shape.read, shape.other = dice.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
     shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
@@ -371,7 +325,7 @@ def _draw_repeats(dice: Random) -> Shape:
 
 
 def _repeat_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 160))
+    entries = one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 160))
     for entry in entries:
         entry.urgent = dice.random() < 0.4
     return entries
@@ -394,7 +348,7 @@ PAST = 3000
 
 
 def _draw_past(dice: Random) -> Shape:
-    shape = _shape(dice, storm=360.0, pace=(2.0, 4.0))
+    shape = draw_shape(dice, storm=360.0, pace=(2.0, 4.0))
     shape.create, shape.read, shape.other = dice.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
     shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
     shape.kills = [dice.uniform(130, 300) for _ in range(dice.choice([0, 1, 2]))]
@@ -406,7 +360,7 @@ def _past_entries(dice: Random, shape: Shape) -> list[Entry]:
     first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
     repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
-    return [first, repeating, *_one_offs(dice, shape, number=dice.randint(2, 4), within=(130, 260))]
+    return [first, repeating, *one_offs(dice, shape, number=dice.randint(2, 4), within=(130, 260))]
 
 
 def _play_past(simulation: Simulation) -> None:
@@ -432,13 +386,13 @@ SPELL = 80.0
 
 
 def _draw_gone(dice: Random) -> Shape:
-    shape = _shape(dice, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
+    shape = draw_shape(dice, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
     shape.accounts = tuple(sorted({"wechat-a", dice.choice(["weibo-a", "tieba-a"])}))
     return shape
 
 
 def _gone_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = _one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
     for entry in entries:
         entry.urgent = dice.random() < 0.4
     return entries
@@ -451,7 +405,7 @@ def _play_gone(simulation: Simulation) -> None:
         spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
         simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
     for _ in range(3):
-        simulation.pass_until(lambda: _standing(simulation, "unknown", "submitted"), 60)
+        simulation.pass_until(lambda: standing(simulation, "unknown", "submitted"), 60)
         _call_gone(simulation, dice.uniform(3, SPELL))
         simulation.pass_time(dice.uniform(20, 60))
     simulation.pace = dice.uniform(20, 40)
@@ -478,5 +432,6 @@ STORMS: Mapping[str, Storm] = {
     "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
     "gone": Storm(draw=_draw_gone, entries=_gone_entries, play=_play_gone),
     "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
+    **UPKEEP_STORMS,
 }
 """The kinds of storms, by name."""

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 PLATFORMS = ("weibo", "wechat", "tieba")
 IDENTITIES = {
@@ -17,6 +19,8 @@ IDENTITIES = {
     "tieba-a": "tb.1.00000001.drill",
 }
 PORT = 8710
+SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
+"""A whole line of the journal, without its checksum."""
 GAP = 2.0
 """Seconds between two calls of a login, as the settings below say."""
 SETTINGS = """environment = "drill"
@@ -158,8 +162,27 @@ class Workspace:
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(line[: max(1, int(share * len(line)))])
 
+    def enrich_journal(self) -> None:
+        """Put a key that this release does not know into every whole line, as a newer one would write it."""
+        if self.journal.exists():
+            self.journal.write_bytes(SEALED_LINE.sub(_with_another_key, self.journal.read_bytes()))
+
+    def break_template(self, name: str) -> None:
+        """Put a page that cannot be read in the place of one that is shipped."""
+        page = self.folder / "templates" / name / "default.txt"
+        page.parent.mkdir()
+        page.write_text("{% if title %}{{ title }}", "utf-8")
+
+    def mend_template(self, name: str) -> None:
+        shutil.rmtree(self.folder / "templates" / name)
+
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _with_another_key(line: re.Match[bytes]) -> bytes:
+    body = line[1] + b',"of_a_newer_release":{"n":1}'
+    return body + b',"crc32":"%08x"}\n' % crc32(body)
 
 
 def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, template: Path) -> Workspace:
