@@ -25,16 +25,28 @@ import click
 from artefacts import RESENDS, save
 from checker.history import Stamps, WrongClock
 from figures import figures_of, record, tell
-from glance import BELIEVED, HEARD, KNOWN, LATE, NEXT, NOT_LIVE, OPEN, STATES
+from glance import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
 from judge import Duty, Task, Verdict, is_at_rest, judge
-from kills import COMMON_POINTS, EVE_SECONDS, FIRST_START, POINTS, RELOAD_POINTS, RETRACT_POINTS, STEP, Deck, Kill
+from kills import (
+    AHEAD,
+    AT_A_START,
+    COMMON_POINTS,
+    EVE_SECONDS,
+    FIRST_START,
+    POINTS,
+    RELOAD_POINTS,
+    RETRACT_POINTS,
+    STEP,
+    Deck,
+    Kill,
+)
 from options import Options, options_of
 from people import People
 from platforms import Platforms, start_platforms
 from publisher_process import DaemonError, Publisher, broken
 from troubles import blanks, crowds, excerpts, rules
 from verdicts import Finding, check, findings_of, write
-from workspace import MANY, Workspace, design
+from workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
@@ -44,6 +56,14 @@ WAVES = 4
 PER_WAVE = 10000
 MOMENT = "at a random moment"
 FREEZE, FULL, CLOCK = "(slept)", "(disk full)", "(clock wrong)"
+ENOUGH = 30
+"""Kills from which on a campaign has time for those."""
+GATHERS = 2.0
+"""Seconds without a daemon, in which something falls due."""
+LIVES, HANGS = 3.0, 7.0
+"""Seconds of work of such a daemon, and of one that hangs for a name: all calls to that platform wait by then."""
+QUIET, MOST_LEFT = 3.0, 2
+"""So many seconds a daemon may send nothing, though it could on so many accounts."""
 MOST_TOLD = 40
 AFTERWORK = 45.0
 LAST_LASTS = 1.2
@@ -147,6 +167,8 @@ class Campaign:
                 self.people.plan()
             if wave == 1:
                 self._order()
+            if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
+                AT_ONCE[wave](self)
             with ThreadPoolExecutor(len(self.publishers)) as pool:
                 deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
             for ended in deaths:
@@ -269,6 +291,35 @@ class Campaign:
                 self.people.touched.add(post)
             any(self._kill(Kill(point=point)) for _ in range(TRIES if mine else 0))
 
+    def _start_in_trouble(self) -> None:
+        """Let a daemon start on a host that hangs for a name, and with a broken template: what is filed goes."""
+        self._send_by(Kill(deed="name", after=HANGS), besides=NAMED)
+        templates = (UNUSED_TEMPLATE, USED_TEMPLATE)
+        for name in templates if self.kills >= LARGE else (templates[self.options.seed % 2],):
+            self._send_by(Kill(deed="template", after=LIVES, broken=name))
+
+    def _start_wrongly(self) -> None:
+        """Let a second daemon start beside the first; on a server, one by a wrong clock, and then by a right one."""
+        if self.options.database == "sqlite":
+            self._send_by(Kill(deed="second", after=LIVES))
+        else:
+            self.publisher.fail_by_clock(self.dice.choice(AHEAD))
+            self._send_by(Kill(after=LIVES))
+
+    def _send_by(self, kill: Kill, besides: str = "nobody") -> None:
+        """Let a daemon live, and send to all platforms besides one until its end, as long as something is due there."""
+        self.people.clear_up()
+        time.sleep(GATHERS)
+        self._kill(kill)
+        ended, books = time.time(), self.publisher.books
+        left = books.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
+        called = books.count(CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides))
+        if len(left) >= MOST_LEFT and not called:
+            what = AT_A_START.get(kill.deed, "after a wrong clock")
+            raise DaemonError(
+                f"{what}: nothing was sent for {QUIET:.0f} s, though {len(left)} accounts had something due"
+            )
+
     @property
     def _waves_a_plan(self) -> int:
         """After so many waves people think of something to do; where there are many, they would hold up the deaths."""
@@ -351,12 +402,18 @@ class Campaign:
             yield (identities[account], true.micros(instant), *more)
 
 
+AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly)
+"""What each of the first waves begins with."""
+
+
 def _told_as(kill: Kill, *, is_reached: bool) -> str:
     """Say what became of a daemon; one that did not fall asleep, or had no full disk, was only killed."""
     if kill.deed == "full" and is_reached:
         return FULL
     if kill.deed == "clock":
         return CLOCK
+    if kill.deed in AT_A_START:
+        return AT_A_START[kill.deed]
     if kill.deed == "freeze" and (is_reached or kill.point is None):
         return FREEZE
     return kill.point if kill.point and is_reached else MOMENT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from judge import Verdict
-from kills import POINTS
+from kills import AT_A_START, POINTS
 from options import Options
 from publisher_process import HERE
 
@@ -58,6 +58,7 @@ def figures_of(
         "wrong": str(len(verdict.wrong) + len(verdict.early)),
         "refused": f"{verdict.refused} by the platforms, each explained by a fault",
         "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
+        "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
         "held, share": f"{100 * verdict.held.total() / max(1, len(campaign.wanted)):.1f} %",
         "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(verdict.held.items())) or "0",
         "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",

@@ -33,6 +33,11 @@ WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'pos
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
 HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('rate_limited', 'busy') AND ended_at IS NOT NULL"
 BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
+LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
+AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
+AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait'))"""
+"""Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
+CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
 PAUSED = "SELECT scope FROM pause"
 
 

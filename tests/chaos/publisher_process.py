@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,12 +22,16 @@ from artefacts import order
 from checker.history import WrongClock
 from glance import IN_SENDING, Books
 from kills import Kill
+from workspace import NAME
 
 HERE = Path(__file__).parent
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
 BEGUN = b'"recovered"'
 """The daemon's first word in its log, once the database is its own."""
 START_SECONDS = 60.0
+FAILED, REFUSED = 1, 3
+"""How a daemon ends that is to be started again by itself, and one that a person must see to."""
+FAULTY_PAGE = "{% if title %}{{ title }}"
 ACCEPTED = b'"schedule_accepted"'
 """What it says when a new version of the schedule is in force."""
 GLANCE = 0.02
@@ -72,13 +77,16 @@ class Publisher:
         `meanwhile` is what somebody does while it sleeps.
         """
         began = time.time()
-        daemon = self.start(kill.switch, kill.ahead)
+        page = self._break_template(kill.broken) if kill.broken else None
+        daemon = self.start(kill.switch, kill.ahead, hangs=kill.deed == "name")
         try:
             self._await_begin(daemon)
             is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
         finally:
             self.measure(daemon)
             daemon.kill()
+            if page is not None:
+                shutil.rmtree(page.parent)
             if kill.ahead:
                 self.clocks.append(WrongClock(begins=began, ends=time.time(), ahead=kill.ahead))
         is_full = kill.deed == "full"
@@ -114,15 +122,60 @@ class Publisher:
             return _fill_disk(daemon, kill)
         if kill.deed == "freeze":
             return _freeze(daemon, kill, patience, meanwhile)
+        if kill.deed == "second":
+            self._start_second(daemon.pid)
         try:
             daemon.wait(timeout=patience if kill.point else kill.after)
         except subprocess.TimeoutExpired:
             return False
         return True
 
-    def start(self, failpoints: str = "", ahead: float = 0.0) -> subprocess.Popen[bytes]:
+    def fail_by_clock(self, ahead: float) -> None:
+        """Start a daemon whose clock is not the server's; it must end by itself, so that it is started again."""
+        daemon = self.start(ahead=ahead)
+        try:
+            ended = daemon.wait(timeout=START_SECONDS)
+        except subprocess.TimeoutExpired:
+            ended = None
+        finally:
+            daemon.kill()
+        if ended != FAILED:
+            raise DaemonError(f"with a clock {ahead:.0f} s ahead of the server's it ended with {ended}")
+
+    def _start_second(self, first: int) -> None:
+        """Start a daemon in another workspace, which reaches the same books by a symbolic link.
+
+        It must be refused, in words that name the process of the first.
+        """
+        other = self.folder.with_name(f"{self.folder.name}-second")
+        if not other.exists():
+            shutil.copytree(self.folder / "secrets", other / "secrets")
+            (other / "linked.db").symlink_to(self.folder / "var" / "publisher.db")
+        settings = (self.folder / "publisher.toml").read_text("utf-8")
+        (other / "publisher.toml").write_text(f'database = "sqlite:///{other}/linked.db"\n{settings}', "utf-8")
+        command = [*PUBLISHER, "-C", str(other), "run"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS / 4)
+        except subprocess.TimeoutExpired as error:
+            raise DaemonError("a second daemon works on the books of the first") from error
+        if done.returncode != REFUSED or str(first) not in done.stderr:
+            raise DaemonError(f"a second daemon ended with {done.returncode}: {done.stderr[-2000:]}")
+
+    def _break_template(self, name: str) -> Path:
+        """Put a page that cannot be read in the place of one that is shipped."""
+        page = self.folder / "templates" / name / "default.txt"
+        page.parent.mkdir()
+        page.write_text(FAULTY_PAGE, "utf-8")
+        return page
+
+    def start(self, failpoints: str = "", ahead: float = 0.0, *, hangs: bool = False) -> subprocess.Popen[bytes]:
+        """Start a daemon, on a host whose clock is so much ahead, or whose name server hangs for one platform."""
         self.starts += 1
-        way = (sys.executable, str(HERE / "with_clock.py"), str(ahead), *self.broken[1:]) if ahead else self.broken
+        way = self.broken
+        if ahead:
+            way = (sys.executable, str(HERE / "with_clock.py"), str(ahead), *self.broken[1:])
+        elif hangs:
+            way = (sys.executable, str(HERE / "with_names.py"), NAME, *self.broken[1:])
         self.mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as told:
             return subprocess.Popen(

@@ -2,9 +2,9 @@
 
 import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from publisher.cli import main
+import wrapped
+
 from publisher.world import World
 
 
@@ -21,9 +21,4 @@ def set_ahead(ahead: timedelta) -> None:
 
 if __name__ == "__main__":
     set_ahead(timedelta(seconds=float(sys.argv.pop(1))))
-    if Path(sys.argv[1]).name == "with_bug.py":
-        from planted import BUGS
-
-        sys.argv.pop(1)
-        BUGS[sys.argv.pop(1)].plant()
-    main()
+    wrapped.run()

@@ -46,6 +46,9 @@ HALF_A_DAY = timedelta(hours=12)
 EPOCH = datetime.fromtimestamp(0, UTC)
 BEIJING = timezone(timedelta(hours=8))
 HOTLINES = ("110", "96110")
+USED_TEMPLATE, UNUSED_TEMPLATE = "warning", "bulletin"
+NAMED, NAME = "weibo", "localhost"
+"""The platform whose host is known by a name, and that name; the others are found by their address."""
 
 SETTINGS = """environment = "drill"
 secrets_dir = "secrets"
@@ -382,7 +385,7 @@ def _settings(
             "identity": account.identity,
             "region": account.region,
             "secret": account.id,
-            "base_url": base_url,
+            "base_url": base_url.replace("127.0.0.1", NAME) if account.platform == NAMED else base_url,
         }
         body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
         parts.append(f"[[account]]\n{body}{own[account.platform]}")
