@@ -1,4 +1,4 @@
-"""JPEG, PNG and GIF as segments: what shows the picture and its colours is kept as it is, all else is dropped.
+"""JPEG, PNG and GIF as segments: what shows the picture is kept as it is, its colour profile rebuilt, all else dropped.
 
 Nothing is decoded here, and each byte is read a fixed number of times. Sources: ITU-T T.81 annex B (JPEG), JFIF 1.02,
 ICC.1 annex B.4, PNG third edition, GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
@@ -13,6 +13,7 @@ from typing import Final
 
 from publisher.domain.errors import InputError
 from publisher.domain.problem import Problem
+from publisher.rendering.colour_profile import rebuild_profile
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 """No platform of ours takes a bigger picture."""
@@ -36,6 +37,8 @@ _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _SHOWN: Final = _FRAMES | {_SOS, 0xC4, 0xCC, 0xDB, 0xDD}
 """Frames, scans, and the tables for them."""
 _ICC: Final = b"ICC_PROFILE\0"
+_ICC_PART_BYTES: Final = 65_533 - len(_ICC) - 2
+"""The most that one segment holds of a profile."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel, by PNG's colour type."""
@@ -178,15 +181,16 @@ def _jpeg_headers(headers: Iterable[tuple[int, bytes]], wanted: int, start: byte
 
 
 def _jpeg_profile(parts: list[bytes]) -> list[bytes]:
-    """Return the segments of a profile in their order, none where it is not whole."""
+    """Return the segments of a rebuilt profile in their order, none where it is not whole."""
     at = len(_ICC)
     parts = sorted(parts, key=lambda part: part[at])
     if len(parts) > 255:
         return []
-    is_whole = [part[at : at + 2] for part in parts] == [bytes((n, len(parts))) for n in range(1, len(parts) + 1)]
-    if not is_whole or not _is_profile(b"".join(part[at + 2 :] for part in parts)):
+    if [part[at : at + 2] for part in parts] != [bytes((n, len(parts))) for n in range(1, len(parts) + 1)]:
         return []
-    return [_jpeg_segment(_APP2, part) for part in parts]
+    profile = rebuild_profile(b"".join(part[at + 2 :] for part in parts))
+    rebuilt = [profile[start : start + _ICC_PART_BYTES] for start in range(0, len(profile), _ICC_PART_BYTES)]
+    return [_jpeg_segment(_APP2, _ICC + bytes((n, len(rebuilt))) + part) for n, part in enumerate(rebuilt, 1)]
 
 
 def _jpeg_segment(code: int, payload: bytes) -> bytes:
@@ -250,15 +254,17 @@ def _png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _png_profile(body: bytes) -> bytes:
-    """Return the body of a profile's chunk under a name that says nothing, or nothing where it cannot be used."""
+    """Return the body of a rebuilt profile's chunk under a name that says nothing; nothing where it cannot be used."""
     _name, _, packed = body.partition(b"\0")
     inflate = zlib.decompressobj()
     try:
-        profile = inflate.decompress(packed[1:], MAX_PROFILE_BYTES)
+        profile = rebuild_profile(inflate.decompress(packed[1:], MAX_PROFILE_BYTES))
     except zlib.error:
         return b""
-    is_clean = inflate.eof and not inflate.unused_data and packed[:1] == b"\0"
-    return b"icc\0" + packed if is_clean and _is_profile(profile) else b""
+    rebuilt = b"icc\0\0" + zlib.compress(profile, 9)
+    is_readable = inflate.eof and packed[:1] == b"\0"
+    is_readable_again = max(len(profile), len(rebuilt)) < MAX_PROFILE_BYTES
+    return rebuilt if profile and is_readable and is_readable_again else b""
 
 
 def _raw_bytes(header: bytes) -> int:
@@ -333,11 +339,6 @@ def _after_blocks(data: bytes, at: int) -> int:
 def _most_bytes(width: int, height: int, per_pixel: int) -> int:
     """Return how long the data of pixels may be, those that fill up the last block of a JPEG included."""
     return 1024 + per_pixel * (width + 32) * (height + 32)
-
-
-def _is_profile(profile: bytes) -> bool:
-    """True if it has the size and the signature that its head promises, but for padding."""
-    return profile[36:40] == b"acsp" and 0 <= len(profile) - int.from_bytes(profile[:4]) < 4
 
 
 def _exif_orientation(tiff: bytes) -> int:

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from publisher.domain.errors import InputError
+from publisher.rendering.colour_profile import rebuild_profile
 from publisher.rendering.picture_cleaning import clean_picture
 from publisher.rendering.picture_formats import MAX_RATIO, MAX_SCANS, MAX_SEGMENTS, strip_metadata
 from tests.templates.scene import read_picture
 
 AUTHOR = b"Zhang San of the Canary Street station"
 ZIP = b"PK\x03\x04" + AUTHOR + b"PK\x01\x02" + b"PK\x05\x06" + bytes(18)
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PROFILE = rebuild_profile(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = 33
 """How many bytes there are up to the end of IHDR."""
