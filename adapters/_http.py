@@ -181,6 +181,14 @@ class FreshConnections(httpx.AsyncBaseTransport):
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply, connection))
 
 
+def host_of(address: str) -> str:
+    """Return the host that a call to this address reaches, spelt as `allow` is asked for it; empty if there is none."""
+    try:
+        return httpx.URL(address).host
+    except httpx.InvalidURL:
+        return ""
+
+
 async def warm_up() -> None:
     """Make a call that goes nowhere: it loads what the first one would load while a post is waiting."""
     rehearsal = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])

@@ -1,6 +1,6 @@
 """What an adapter promises, and what it is handed. Of publisher, adapters import this and the domain, nothing else."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -295,3 +295,12 @@ class AdapterFactory(Protocol):
     def defaults(self) -> Defaults: ...
 
     def create(self, account: Account, kit: AdapterKit) -> Adapter: ...
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """How it is known where a platform is called. A factory that can say so has this face as well."""
+
+    def addresses(self, account: Account) -> Collection[str]:
+        """Give every address whose host is called for an account without `base_url`: no other host is."""
+        ...

@@ -1,5 +1,6 @@
 """Baidu Tieba, by the account holder's own session. There is no official interface; see `codes.py` and `wire.py`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from publisher.contract import Adapter, AdapterKit, Defaults
@@ -7,6 +8,7 @@ from publisher.domain.account import Account
 
 from .client import TiebaAdapter
 from .traits import DEFAULTS
+from .wire import ADDRESSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,9 @@ class TiebaFactory:
 
     def create(self, account: Account, kit: AdapterKit) -> Adapter:
         return TiebaAdapter(account=account, kit=kit)
+
+    def addresses(self, _account: Account) -> Collection[str]:
+        return ADDRESSES
 
 
 TIEBA = TiebaFactory()

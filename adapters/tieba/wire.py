@@ -34,6 +34,8 @@ from .signing import FILE, app_form, pc_form
 
 WEB = "https://tieba.baidu.com"
 APP = "https://tiebac.baidu.com"
+ADDRESSES = (WEB, APP)
+"""All that is called."""
 PAGE = 20
 SHOWN_AFTER = timedelta(seconds=5)
 REVIEWED_AFTER = timedelta(minutes=5)

@@ -12,6 +12,8 @@ from publisher.domain.account import Account
 API = "https://api.weibo.com"
 UPLOAD = "https://upload.api.weibo.com"
 BUSINESS = "https://c.api.weibo.com"
+ADDRESSES = (API, UPLOAD, BUSINESS)
+"""All that is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

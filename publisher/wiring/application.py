@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
-from adapters._http import LoginHttp, warm_up
+from adapters._http import LoginHttp, host_of, warm_up
 from adapters.assisted import assist
-from publisher.contract import Adapter, AdapterKit
+from publisher.contract import Adapter, AdapterFactory, AdapterKit, Addressed
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import SettingsError
 from publisher.domain.rendition import Parcel
@@ -111,11 +110,12 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
     for key, terms in studio.terms.items():
         account = terms.account
         if account.login not in kits:
+            sharing = [item.account for item in studio.terms.values() if item.account.login == account.login]
             http = LoginHttp(
                 deadline=terms.patience.deadline,
                 monotonic=books.world.monotonic,
                 failpoint=books.world.die_here,
-                allow=allowed_hosts(account, studio.settings),
+                allow=allowed_hosts(sharing, studio.settings, known[account.platform]),
                 may_go=partial(_may_go, Outbox(books)),
                 begin=partial(_begin, books),
                 is_clock_confirmed=books.world.is_clock_confirmed,
@@ -169,13 +169,23 @@ async def _may_go(outbox: Outbox, parcel: Parcel) -> bool:
     return timedelta(0) <= took < FRESH or await outbox.may_go_on(parcel)
 
 
-def allowed_hosts(account: Account, settings: Settings) -> Callable[[str], bool]:
-    """A drill reaches nothing but this machine; an account with an address of its own, nothing but that."""
+def allowed_hosts(accounts: Collection[Account], settings: Settings, factory: AdapterFactory) -> Callable[[str], bool]:
+    """Say which hosts the accounts of one login may reach.
+
+    A drill reaches nothing but this machine; an account with an address of its own, nothing but that; any other, what
+    its adapter names, and every host where that names none.
+    """
     if settings.environment is Environment.DRILL:
         return LOOPBACK.__contains__
-    if account.base_url is not None:
-        return {urlsplit(account.base_url).hostname}.__contains__
-    return bool
+    hosts: set[str] = set()
+    for account in accounts:
+        if account.base_url is not None:
+            hosts.add(host_of(account.base_url))
+        elif isinstance(factory, Addressed):
+            hosts.update(map(host_of, factory.addresses(account)))
+        else:
+            return bool
+    return (hosts - {""}).__contains__
 
 
 def vault_of(settings: Settings) -> Vault:

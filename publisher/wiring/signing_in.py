@@ -62,7 +62,7 @@ def begin(settings: Settings, account: Account, world: World) -> Session | Probl
         secret=secret,
         sign_in=sign_in,
         vault=vault_of(settings),
-        http=open_line(deadline=DEADLINE, monotonic=world.monotonic, allow=allowed_hosts(account, settings)),
+        http=open_line(deadline=DEADLINE, monotonic=world.monotonic, allow=allowed_hosts([account], settings, factory)),
     )
 
 

@@ -1,0 +1,122 @@
+"""In live use, calls go to the hosts that an adapter names, or to the account's own address, and nowhere else."""
+
+import ast
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from adapters import BUILT_IN
+from publisher.contract import Call
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.outcome import NotSent
+from publisher.settings import load_settings, parse_settings
+from publisher.testing.fakes import FakeAdapter, StillWorld
+from publisher.wiring.application import allowed_hosts, open_application
+from publisher.wiring.terms import factories
+
+ADAPTERS = Path(__file__).parents[2] / "adapters"
+PAGES = {"https://api.weibo.com/oauth2/default.html"}
+"""What only a person's browser opens."""
+LIVE = """
+environment = "live"
+[region.110000]
+name = "北京"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+[[account]]
+id = "a"
+platform = "weibo"
+identity = "1"
+region = "110000"
+secret = "s"
+safe_link = "https://example.gov.cn/n/{marker}"
+"""
+ELSEWHERE = ("evil.example", "127.0.0.1", "api.weibo.com.evil.example", "weibo.com", "")
+
+
+def account(platform, **facts):
+    return Account(id=AccountId(platform), platform=Platform(platform), identity="1", secret="s", **facts)
+
+
+def settings(tmp_path, environment="live"):
+    return parse_settings(f'environment = "{environment}"', workspace=tmp_path)
+
+
+def factory_of(platform):
+    return factories(frozenset({Platform(platform)}))[Platform(platform)]
+
+
+def named_in(platform):
+    """Give the hosts of every address that stands in an adapter's code as a constant of its own."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ADAPTERS / platform).glob("*.py"))]
+    values = [node.value.value for tree in trees for node in tree.body if is_text(node)]
+    return {urlsplit(value).hostname for value in values if value.startswith("https://") and value not in PAGES}
+
+
+def is_text(node):
+    return isinstance(node, ast.Assign) and isinstance(getattr(node.value, "value", None), str)
+
+
+@pytest.mark.parametrize("platform", sorted(set(BUILT_IN) - {"webhook"}))
+def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
+    """Whatever address stands in the adapter may be called, and no other."""
+    allow = allowed_hosts([account(platform)], settings(tmp_path), factory_of(platform))
+    assert named_in(platform)
+    assert all(map(allow, named_in(platform)))
+    assert not any(map(allow, ELSEWHERE))
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://hook.example.gov.cn/in", "hook.example.gov.cn"),
+        ("https://HOOK.example:8443", "hook.example"),
+        ("https://xn--bcher-kva.example", "bücher.example"),
+        ("https://[2001:db8::1]/", "2001:db8::1"),
+    ],
+)
+def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
+    """In `base_url` of any platform, or in a receiver's options; however its host is spelt."""
+    for one in (account("weibo", base_url=address), account("webhook", options={"url": address})):
+        allow = allowed_hosts([one], settings(tmp_path), factory_of(one.platform))
+        assert allow(host)
+        assert not any(map(allow, (*ELSEWHERE, "api.weibo.com")))
+
+
+@pytest.mark.parametrize("address", [None, "https://[", "ftp", ""])
+def test_a_receiver_without_a_sound_address_is_called_nowhere(tmp_path, address):
+    """Its settings are at fault, which `check` says; no call leaves, and nothing else stops."""
+    one = account("webhook", options={"url": address} if address is not None else {})
+    assert not any(map(allowed_hosts([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE))
+
+
+def test_accounts_that_share_a_login_reach_each_its_own_host(tmp_path):
+    """They share one way out, which leads to all of their addresses."""
+    accounts = [account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")]
+    allow = allowed_hosts(accounts, settings(tmp_path), factory_of("webhook"))
+    assert [allow(host) for host in ("a.example", "b.example", "c.example")] == [True, True, False]
+
+
+async def test_a_live_account_calls_no_other_host(tmp_path):
+    """In the whole as it runs: a call to a host that the platform does not have is not even looked up."""
+    (tmp_path / "publisher.toml").write_text(LIVE, "utf-8")
+    async with open_application(await load_settings(tmp_path), StillWorld(), sends=True) as application:
+        http = application.adapters[AccountId("a")].own.kit.http
+        for url in ("https://evil.example/2/statuses/share.json", "http://127.0.0.1:9/", "https://weibo.com/"):
+            assert await http.ask(Call(method="GET", url=url)) == NotSent(reason="host_not_allowed")
+
+
+class Silent:
+    """The factory of a package that names no address."""
+
+    def create(self, _account, kit):
+        return FakeAdapter(now=kit.now)
+
+
+def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
+    """Packages from before are not cut off; a drill reaches this machine only, all the same."""
+    assert allowed_hosts([account("citysite")], settings(tmp_path), Silent())("city.example")
+    allow = allowed_hosts([account("weibo")], settings(tmp_path, "drill"), factory_of("weibo"))
+    assert [allow(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]
