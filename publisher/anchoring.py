@@ -17,6 +17,8 @@ from publisher.vault import AuditKey, SecretError, bears_signature
 
 TAIL_BYTES = 64 * 1024
 """How much of the end of a file is compared with the audit each time."""
+MOST_LOST = 100
+"""So many anchors that the database does not know are kept beside the newest one."""
 LONGEST_LINE = 4096
 LONGEST_MAIL = 1024 * 1024
 UNSIGNED = "audit_key"
@@ -29,14 +31,24 @@ NOTICE = 85
 class Mooring:
     """Where anchors go: a file, and the system log's socket where the operator wants them there as well.
 
-    `key` gives the key that signs them, and raises SecretError; None leaves them unsigned. `logged` is what the system
-    log has taken last, as it cannot be read back.
+    `newest` is a file beside with the newest anchor, and those that the database does not know: what they prove
+    outlives the loss of the first. `key` gives the key that signs them, and raises SecretError; None leaves them
+    unsigned. `logged` is what the system log has taken last, as it cannot be read back.
     """
 
     file: Path
+    newest: Path | None = None
     syslog: Path | None = None
     key: Callable[[], AuditKey | None] = lambda: None
     logged: Anchor | None = None
+
+
+def own_files(mooring: Mooring) -> Sequence[Path]:
+    """Give the files of ours that know anchors; the one beside only where the first has lost some. Raises OSError."""
+    beside = _identities(_beside(mooring))
+    is_needed = not set(beside) <= set(_identities(recent_anchors(mooring.file)))
+    files = [mooring.file, *([mooring.newest] if mooring.newest and is_needed else [])]
+    return [file for file in files if file.is_file()]
 
 
 async def anchor(audit: Audit, mooring: Mooring) -> None:
@@ -44,13 +56,14 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
     head = await audit.head()
     try:
         key = await asyncio.to_thread(mooring.key)
-        recent = await asyncio.to_thread(recent_anchors, mooring.file)
+        recent = await asyncio.to_thread(_known_anchors, mooring)
         against = await audit.against(recent, ours(key))
         if against:  # told first: the next anchor agrees again
             log.error("audit_broken", sequence=against[-1].sequence)
             await audit.tell(AUDIT_BROKEN, str(against[-1].sequence))
         if head is not None:
             await asyncio.to_thread(write_head, mooring, head, key)
+            await asyncio.to_thread(_keep_newest, mooring, [*against[-MOST_LOST:], signed(head, key)])
     except SecretError as error:
         log.error("audit_anchor_failed", error=error.code, number=None)
         await audit.tell("audit_anchor_failed", UNSIGNED)
@@ -86,6 +99,33 @@ def recent_anchors(file: Path) -> Sequence[Anchor]:
         opened.seek(max(0, file.stat().st_size - TAIL_BYTES))
         lines = opened.read().decode("utf-8", "replace").split("\n")
     return [found for line in lines if (found := read_anchor(line))]
+
+
+def _known_anchors(mooring: Mooring) -> Sequence[Anchor]:
+    """Read what our own files know, the anchors of the one beside first. Raises OSError."""
+    return [*_beside(mooring), *recent_anchors(mooring.file)]
+
+
+def _beside(mooring: Mooring) -> Sequence[Anchor]:
+    return recent_anchors(mooring.newest) if mooring.newest is not None else []
+
+
+def _keep_newest(mooring: Mooring, anchors: Sequence[Anchor]) -> None:
+    """Put these anchors in place of those in the file beside, if they are others. Raises OSError."""
+    path, anchors = mooring.newest, list({each.hash: each for each in anchors}.values())
+    if path is None or _identities(_beside(mooring)) == _identities(anchors):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.new")
+    with aside.open("w", encoding="utf-8") as file:
+        file.writelines(f"{spell_anchor(each)}\n" for each in anchors)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _identities(anchors: Sequence[Anchor]) -> list[tuple[str, int, str]]:
+    return [(each.chain, each.sequence, each.hash) for each in anchors]
 
 
 def anchors_of(file: Path) -> Iterator[Anchor]:

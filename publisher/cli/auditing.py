@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from publisher.anchoring import anchors_of, ours
+from publisher.anchoring import anchors_of, ours, own_files
 from publisher.cli.shape import Kind, OneOf, PersonName, Said, WordedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, echo, shown_path
 from publisher.cli.trouble import FAILED, FailedError, explain
@@ -155,10 +155,10 @@ async def _verify(
 ) -> tuple[Verification, Checked, Settings]:
     """Verify the workspace's own database, with its own anchors first."""
     settings = await settings_of(terminal)
-    own = mooring_of(settings).file
-    files = [*([own] if own.is_file() else []), *named]
+    mooring = mooring_of(settings)
+    files = [*own_files(mooring), *named]
     if not files:
-        terminal.note("audit_no_anchors", file=shown_path(own))
+        terminal.note("audit_no_anchors", file=shown_path(mooring.file))
     known = [*await asyncio.to_thread(_own_key, terminal, settings), *publics]
     checked = await asyncio.to_thread(_check, terminal, files, known)
     is_ours = ours(None, known)
@@ -228,8 +228,9 @@ def _check(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) ->
 async def _accept(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
     """Let the holder of anchors accept what was lost, by name, as a signed entry of the audit."""
     verification, _checked, settings = await _verify(terminal, named, publics)
-    own = mooring_of(settings).file
-    if not any(next(anchors_of(file), None) for file in named if not (own.exists() and file.samefile(own))):
+    mooring = mooring_of(settings)
+    own = [file for file in (mooring.file, mooring.newest) if file is not None and file.exists()]
+    if not any(next(anchors_of(file), None) for file in named if not any(map(file.samefile, own))):
         raise WordedUsageError("accept_wants_anchors")
     lost = [item for item in verification.breaks if item.loss is not None]
     if not lost or not has_books(settings):

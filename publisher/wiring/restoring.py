@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from publisher.anchoring import anchors_of, write_head
+from publisher.anchoring import anchors_of, own_files, write_head
 from publisher.domain.chain import Anchor
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
@@ -149,9 +149,8 @@ def _newest(settings: Settings, others: Sequence[Path]) -> list[Anchor]:
 
     There are such where an older database was put in place before.
     """
-    own = mooring_of(settings).file
     found: list[Anchor] = []
-    for file in ([own] if own.exists() else []) + list(others):
+    for file in [*own_files(mooring_of(settings)), *others]:
         reach = 0
         for anchor in reversed(list(anchors_of(file))):
             if anchor.sequence > reach:

@@ -108,11 +108,13 @@ def test_tampering_ends_in_1_and_names_the_place(run, acted):
 
 
 def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, tmp_path):
-    """Without any anchor the command says that it cannot tell."""
+    """Without any anchor, the newest one kept beside included, the command says that it cannot tell."""
     tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
     assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
     own = acted / "var" / "audit-anchors.log"
     kept = own.rename(tmp_path / "kept.log")
+    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
+    own.with_suffix(".newest").unlink()
     alone = run("-C", acted, "audit", "verify")
     assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (0, True, True)
     assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
@@ -132,7 +134,8 @@ def test_a_saved_mail_betrays_a_chain_made_anew(run, acted, tmp_path, monkeypatc
     assert "other.eml" in whole.err
     assert "anchor.eml" not in whole.err
     rebuild(acted, 5)
-    (acted / "var" / "audit-anchors.log").unlink()
+    for name in ("log", "newest"):
+        (acted / "var" / f"audit-anchors.{name}").unlink()
     assert run("-C", acted, "audit", "verify").code == 0
     found = run("-C", acted, "audit", "verify", *both, "--json")
     assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rebuilt"])

@@ -165,6 +165,36 @@ def test_files_copied_over_do_not_launder_the_audit(place):
     assert place.alerts() == []
 
 
+@pytest.mark.parametrize("way", ["gone", "shorter"])
+def test_a_local_anchor_file_that_went_with_the_entries_hides_nothing(place, way):
+    """Its newest anchor is kept in a second place: the alert comes, comes back, and ends with the acceptance only."""
+    place.copy_over()
+    lines = place.anchors.read_text("utf-8").splitlines(keepends=True)
+    place.anchors.write_text("".join(lines[:1]), "utf-8") if way == "shorter" else place.anchors.unlink()
+    place.moor()
+    assert place.alerts() == ["audit_broken"]
+    with sqlite3.connect(place.file) as connection:
+        connection.execute("DELETE FROM alert")
+    connection.close()
+    place.moor()
+    assert place.alerts() == ["audit_broken"]
+    assert [item["damage"] for item in place.verify().json["breaks"]] == ["cut"]
+    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    place.moor()
+    assert (place.alerts(), place.verify("--anchors", place.held).code) == ([], 0)
+
+
+def test_an_anchor_file_that_is_moved_or_begun_again_raises_no_alert(place):
+    """What counts is whether the database knows what was anchored, wherever that stands now."""
+    place.anchors.rename(place.anchors.with_suffix(".1"))
+    place.moor()
+    settings = place.folder / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8") + '\n[audit]\nanchors = "elsewhere.log"\n', "utf-8")
+    place.moor()
+    assert (place.alerts(), place.verify().code) == ([], 0)
+    assert [file.exists() for file in (place.anchors, place.folder / "elsewhere.log")] == [True, True]
+
+
 def test_another_database_in_place_is_no_fresh_start(place):
     """One with another start is told as such, whole as it is in itself, until that is accepted."""
     for file in place.folder.joinpath("var").glob("publisher.db*"):
