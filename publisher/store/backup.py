@@ -190,10 +190,15 @@ def _seal(connection: sqlite3.Connection, label: Label) -> str:
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     for (table,) in connection.execute(tables).fetchall():
         digest.update(table.encode())
-        for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY rowid'):  # noqa: S608 # its own tables' names
+        for row in connection.execute(f"SELECT * FROM {quote_identifier(table)} ORDER BY rowid"):  # noqa: S608 # quoted
             if (table, row[0]) != ("stamp", COPY):
                 digest.update(repr(row).encode())
     return digest.hexdigest()
+
+
+def quote_identifier(name: str) -> str:
+    """Quote the name of a table: a file from elsewhere may have any."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _is_in_order(connection: sqlite3.Connection) -> bool:

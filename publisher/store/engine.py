@@ -123,11 +123,18 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
+_PRAGMAS = (
+    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+)
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={int(BUSY_SECONDS * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    for statement in _PRAGMAS:
+        cursor.execute(statement)
     if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file remembers; to set it waits for nobody
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()

@@ -23,7 +23,7 @@ from publisher.keeping import settle_the_dead
 from publisher.reconciling import reconcile_due
 from publisher.reviewing import Ruling, person, rule
 from publisher.store.audit import Audit
-from publisher.store.backup import Label, copy_database, make_backup, read_label
+from publisher.store.backup import Label, _seal, copy_database, make_backup, read_label
 from publisher.store.board import Board
 from publisher.store.books import Books
 from publisher.store.engine import Database, open_engine
@@ -188,6 +188,21 @@ async def test_f84_a_damaged_backup_is_known_by_any_byte(place, position):
     with pytest.raises(RefusedError) as refused:
         read_label(place.backup)
     assert refused.value.code in {"backup_damaged", "not_a_backup"}
+
+
+def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
+    """A file from elsewhere may hold anything: what such a table holds is sealed too, and no other is read for it."""
+    file = tmp_path / "hostile.db"
+    seals = set()
+    label = Label(at="", database="", environment="", chain="", entries=0, newest=None, seal="")
+    for word in ("a", "b"):
+        with sqlite3.connect(file) as connection:
+            connection.execute('CREATE TABLE IF NOT EXISTS "audit"(x)')
+            connection.execute('CREATE TABLE IF NOT EXISTS "audit"" --"(x)')
+            connection.execute('INSERT INTO "audit"" --" VALUES (?)', [word])
+            seals.add(_seal(connection, label))
+        connection.close()
+    assert len(seals) == 2
 
 
 async def test_a_database_that_was_only_copied_is_no_backup(place):
