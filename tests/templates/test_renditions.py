@@ -1,5 +1,6 @@
 """What every rendition keeps to, whatever the template."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -119,6 +120,31 @@ def test_templates_markup_is_cleaned(written):
     html = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).text
     marker = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).marker.code
     assert html == f'<p style="color:red">{marker} 12377</p>去<img>'
+
+
+HOSTILE = """
+@import url("https://evil.example/a.css");
+@font-face { font-family: x; src: url(https://evil.example/x.woff) }
+@media screen { p { background-image: url(https://evil.example/b.png) } }
+p { position: fixed; top: 0; z-index: 9; behavior: url(#x); -moz-binding: url(https://evil.example/x.xml#y) }
+p { background: url(https://evil.example/c.png); border: 1px solid; list-style: url(https://evil.example/d.png) }
+p { color: red; text-align: center" onclick="evil(); width: expression(evil()) }
+p::after { content: "evil"; } p { font-family: "</p><script>evil()</script>" }
+p { color: url(javascript:evil()); margin: calc(1px + var(--evil)); text-indent: url("https://evil.example/e") }
+</style><script>evil()</script>
+"""
+
+
+def test_a_hostile_stylesheet_does_no_harm(written):
+    """It makes no element, attribute or word, loads nothing, and lays nothing over the page: plain properties stay."""
+    files = {"own/wechat.html": "<p>{{ marker }} 12377</p>", "_shared/article.css": HOSTILE}
+    rendition = render_for("wechat", post_of("own"), written(files))
+    found = re.fullmatch(r'<p style="([^"<>]*)">([^<>]*)</p>', rendition.text)
+    assert found
+    assert found[2] == f"{rendition.marker.code} 12377"
+    for mark in ("url(", "://", "javascript:", "position", "z-index", "behavior", "binding", "content"):
+        assert mark not in found[1].lower()
+    assert "border:1px solid" in found[1]
 
 
 @pytest.mark.parametrize(
