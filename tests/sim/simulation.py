@@ -366,7 +366,7 @@ class Simulation:
             filed = await application.registry.post(PostId(post))
             if filed is None:
                 return
-            act = Act(event="SentNow", subject=post, by=person("li"))
+            act = Act(event="sent_now", subject=post, by=person("li"))
             await send_planned(application.planner, filed, act)
             await application.rounds.ripen_ordered([filed.id])
         self.tell("send", post)
