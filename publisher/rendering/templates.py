@@ -2,21 +2,21 @@
 
 import errno
 import json
-import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from publisher.domain.account import Platform
-from publisher.domain.characters import name_of, odd_characters, odd_within, visible
+from publisher.domain.characters import name_of, odd_characters, visible
+from publisher.domain.errors import InputError
 from publisher.domain.problem import Place, Problem
 from publisher.domain.rendition import Picture
 from publisher.file_access import open_unlinked
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
 from publisher.rendering.pictures import PictureFile, read_pictures
+from publisher.tomlfile import Limits, parse_toml
 
 SHARED: Final = "_shared"
 """The folder of parts that templates include; it is no template itself."""
@@ -26,7 +26,6 @@ PLAIN: Final = ".txt"
 _PAGES: Final = (PLAIN, ".html")
 _MOST_ODD: Final = 20
 """Odd characters of one file that are named."""
-_SPOT: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 Faults = dict[str, Sequence[Problem]]
 
@@ -239,24 +238,16 @@ def _odd_in_text(text: str, path: Path) -> Iterable[Problem]:
 
 def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults) -> Sample:
     file = f"{name}/sample.toml"
+    text = texts.get(file, "")
     try:
-        table: dict[str, Any] = tomllib.loads(texts.get(file, ""))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        spot = _SPOT.search(str(error))
-        line = int(spot[1]) if spot else 1
-        faults[file] = [_problem("template_sample_broken", files[file], line=line, reason=str(error))]
+        toml = parse_toml(text, str(files[file]), Limits(size=MAX_FILE)) if text.strip() else None
+    except InputError as error:
+        faults[file] = error.problems
         return Sample()
+    table = toml.data if toml else {}
     odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
     if odd:
         faults[file] = [_problem("template_sample_key", files[file], name=key) for key in odd]
-    if hidden := list(islice(odd_within(table), _MOST_ODD)):
-        faults[file] = [
-            _problem(
-                "template_sample_odd", files[file], name=".".join(map(visible, map(str, way))), character=name_of(sign)
-            )
-            for way, sign in hidden
-        ]
-        return Sample()
     return Sample(**{key: value for key, value in table.items() if key not in odd})
 
 

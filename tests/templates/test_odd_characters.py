@@ -43,7 +43,7 @@ def test_f74_names_of_template_files_are_judged_as_well(written):
 def test_f74_what_an_escape_hides_in_a_sample_is_refused(written):
     """F74: a cover's words are read from there."""
     templates = written({"own/default.txt": PAGE, "own/sample.toml": 'cover = "a\\u202e"'})
-    assert [(each.code, each.facts["name"]) for each in templates.problems] == [("template_sample_odd", "cover")]
+    assert [(each.code, each.place.path) for each in templates.problems] == [("odd_character", "cover")]
 
 
 @pytest.mark.parametrize("platform", ["tieba", "wechat"])

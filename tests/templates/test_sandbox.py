@@ -297,7 +297,11 @@ def test_missing_data_is_told_with_its_use(shipped):
     [
         ("own/weibo.txt", "{{ marker }}\n中文".encode("gbk"), "template_not_utf8", 2),
         ("own/weibo.txt", b"x" * 70_000, "template_too_big", 1),
-        ("own/sample.toml", b"about = 'x'\nbroken\n", "template_sample_broken", 2),
+        ("own/sample.toml", b"about = 'x'\nbroken\n", "no_equals", 2),
+        ("own/sample.toml", b"about = " + b"9" * 5000, "word_too_long", 1),
+        ("own/sample.toml", b"about = 0x" + b"f" * 5000, "word_too_long", 1),
+        ("own/sample.toml", b"a." * 2000 + b"a = 1", "key_too_long", 1),
+        ("own/sample.toml", b"a." * 32_000 + b"a = 1", "key_too_long", 1),
         ("own/sample.toml", b"unheard = 1", "template_sample_key", 1),
         ("own/sample.toml", b"needs = ['summary']", "template_sample_key", 1),
         ("own/cover.png", b"not a picture", "picture_unknown_type", 1),
