@@ -30,23 +30,19 @@ def read_pictures(files: Sequence[PictureFile], renderer: Renderer) -> list[tupl
 
     What is missing, a link, or cannot be used as clean_picture() says, is a problem with the file as its place.
     """
-    raw = [_read(file) for file in files]
-    cleaned = iter(renderer.run([CleanPicture(data=data) for data in raw if isinstance(data, bytes)]))
-    return [
-        _picture(file, next(cleaned) if isinstance(data, bytes) else data)
-        for file, data in zip(files, raw, strict=True)
-    ]
+    return [_picture(file, _cleaned(file, renderer)) for file in files]
 
 
-def _read(file: PictureFile) -> bytes | Problem:
+def _cleaned(file: PictureFile, renderer: Renderer) -> Result:
     try:
         with open_unlinked(file.path, file.below) as opened:
-            return opened.read(MAX_BYTES + 1)
+            data = opened.read(MAX_BYTES + 1)
     except OSError as error:
         return Problem(code="file_is_link" if error.errno == errno.ELOOP else "picture_missing")
+    return renderer.run([CleanPicture(data=data)])[0]
 
 
-def _picture(file: PictureFile, result: Result | Problem) -> tuple[Picture, bytes] | Problem:
+def _picture(file: PictureFile, result: Result) -> tuple[Picture, bytes] | Problem:
     if isinstance(result, Problem):
         facts = {"file": file.path.name, **result.facts}
         return replace(result, place=Place(file=str(file.path)), facts=facts)

@@ -13,6 +13,8 @@ from publisher.tomlfile.values import MOMENT_SCHEMA, read_moment
 ASAP = "asap"
 TITLE_LIMIT = 120
 """In characters; each platform's own, shorter limit is judged on the final text."""
+MAX_IMAGES = 20
+"""Of one post: twice what any platform takes."""
 
 
 def _read_at(value: object) -> datetime | str:
@@ -73,7 +75,7 @@ class PostEntry(Table):
         default=False,
         description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者',
     )
-    images: list[ImageEntry] = Field(default_factory=list, description="配图")
+    images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张")
     text: dict[str, Words] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")
 

@@ -92,6 +92,8 @@ def _wrong_value(found: ErrorDetails) -> tuple[str, dict[str, str]]:
         case "literal_error" | "enum":
             choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             return "not_one_of", {"value": _show(value), "choices": ", ".join(choices)}
+        case "too_long" if isinstance(value, list):
+            return "too_many", {"most": str(context["max_length"]), "number": str(len(value))}
         case "string_too_long" | "too_long":
             return "value_too_long", {"most": str(context["max_length"]), "length": str(len(value))}
         case "too_short":

@@ -211,6 +211,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"author": 'author = " "'}, (5, 10, "post[0].author", "blank")),
         ({"title": 'title = "一\\n二"'}, (6, 9, "post[0].title", "not_one_line")),
         ({"title": f'title = "{"长" * 121}"'}, (6, 9, "post[0].title", "value_too_long")),
+        (
+            {"at": 'at = "asap"\nimages = [' + '{file = "media/a.png", alt = "a"}, ' * 21 + "]"},
+            (8, 10, "post[0].images", "too_many"),
+        ),
         ({"at": ""}, (1, 1, "post[0].at", "no_time")),
         ({"at": "at = 2026-11-25"}, (7, 6, "post[0].at", "date_without_time")),
         ({"at": "at = 09:00:00"}, (7, 6, "post[0].at", "bad_time")),
