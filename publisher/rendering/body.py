@@ -1,4 +1,4 @@
-"""A post's Markdown body, as an article's HTML or as plain text. Pure, so the same body is worked out once."""
+"""A post's Markdown body, as an article's HTML or as plain text. Pure: the last one is kept for a post's accounts."""
 
 import re
 from collections import Counter
@@ -48,14 +48,14 @@ _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1)
 def body_html(markdown: str, stylesheet: str) -> str:
     """Set a body as HTML that WeChat keeps: a few tags with inline styles, and links written out as text."""
     html = "".join(_html_of(token) for token in _tokens(markdown))
     return finish_html(html, stylesheet)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1)
 def body_text(markdown: str) -> str:
     """Set a body as plain text, with an empty line between paragraphs."""
     return tidy("".join(_text_of(token) for token in _tokens(markdown)))

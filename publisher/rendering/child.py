@@ -31,7 +31,9 @@ from publisher.rendering.worker import Worker
 MEMORY: Final = 1024**3
 """Bytes of address space; the biggest picture takes a third of them."""
 STACK: Final = 8 * 1024**2
-MOST_BATCH: Final = 2**30
+MAX_BATCH_BYTES: Final = 2**30
+MAX_ERROR_BYTES: Final = 64 * 1024
+"""Of what it says on standard error, the one file it has."""
 
 
 def main(seconds: int) -> None:
@@ -47,7 +49,7 @@ def main(seconds: int) -> None:
     write_frame(results, b"")  # it is ready
     while True:
         try:
-            files, jobs = read_batch(read_frame(sys.stdin.buffer, MOST_BATCH))
+            files, jobs = read_batch(read_frame(sys.stdin.buffer, MAX_BATCH_BYTES))
         except EOFError:
             return
         if files is not None:
@@ -55,6 +57,8 @@ def main(seconds: int) -> None:
         for job in jobs:
             _allow_time(seconds)
             write_frame(results, result_bytes(worker.do(job)))
+        if worker.ran_out_of_memory:  # what fills it would be the problem of posts that come later
+            return
 
 
 def _import_what_is_imported_late() -> None:
@@ -85,7 +89,7 @@ def _give_up_rights() -> None:
     for what, most in (
         ("RLIMIT_AS", MEMORY),
         ("RLIMIT_STACK", STACK),
-        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_FSIZE", MAX_ERROR_BYTES),
         ("RLIMIT_NPROC", 0),
         ("RLIMIT_NOFILE", 0),
         ("RLIMIT_CORE", 0),

@@ -87,9 +87,9 @@ def compose(
     tasks = [_task(post, occurrence, order, templates) for order in orders]
     sound = [task for task in tasks if isinstance(task, _Task)]
     jobs = [_job(task, occurrence, timezone) for task in sound]
-    body, *results = templates.renderer.run([ReadBody(body=post.body), *jobs]) if sound else [Text(text="")]
+    body = templates.renderer.run([ReadBody(body=post.body)])[0] if sound else Text(text="")
     body_text = body.text if isinstance(body, Text) else ""
-    rendered = iter(results if isinstance(body, Text) else [body] * len(sound))
+    rendered = iter(templates.renderer.run(jobs) if isinstance(body, Text) else [body] * len(sound))
     return Composition(
         body_text=body_text,
         renditions=[_rendition(task, next(rendered), body_text) if isinstance(task, _Task) else task for task in tasks],

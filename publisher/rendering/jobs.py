@@ -17,6 +17,7 @@ from publisher.domain.problem import Place, Problem
 _LENGTH: Final = struct.Struct(">I")
 _TAG: Final = "\0"
 """Names, in a table, the type of a value that JSON has none for; no key that staff write has this character."""
+PICTURE_FORMATS: Final = frozenset({"PNG", "JPEG", "GIF"})
 _TIMES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 
@@ -117,7 +118,11 @@ class Renderer(Protocol):
         ...
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """Do all jobs and give a result for each, in order. No job keeps the others from it, whatever its content."""
+        """Do all jobs and return a result for each, in order. No job keeps the others from it, whatever its content."""
+        ...
+
+    def close(self) -> None:
+        """End at once, in the middle of a batch as well."""
         ...
 
 
@@ -126,7 +131,13 @@ class NotAResultError(ValueError):
 
 
 _JOBS: Final = {kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)}
-_RESULTS: Final = {kind.__name__: kind for kind in (Done, Text, CleanedPicture, Line)}
+_RESULTS: Final[Mapping[type[Job], type[Done | Text | CleanedPicture | Line]]] = {
+    CompilePage: Done,
+    ReadBody: Text,
+    RenderPage: Text,
+    CleanPicture: CleanedPicture,
+    FindLine: Line,
+}
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
@@ -168,18 +179,23 @@ def result_bytes(result: Result) -> bytes:
     return _to_json(_named(result))
 
 
-def read_result(data: bytes) -> Result:
-    """Read what result_bytes() wrote. Raises NotAResultError for anything else."""
+def read_result(data: bytes, job: Job) -> Result:
+    """Read what result_bytes() wrote. Raises NotAResultError for anything but a problem, or what the job results in."""
     try:
         members = json.loads(data, object_hook=_from_tagged)
         kind = members.pop("kind")
         if kind == "Problem":
             return _read_problem(**members)
-        result = _RESULTS[kind](**members)
+        expected = _RESULTS[type(job)]
+        if kind != expected.__name__:
+            raise NotAResultError(kind)
+        result = expected(**members)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise NotAResultError(type(error).__name__) from None
     if any(type(getattr(result, each.name)) is not each.type for each in fields(result)):
         raise NotAResultError(kind)
+    if isinstance(result, CleanedPicture) and result.format not in PICTURE_FORMATS:
+        raise NotAResultError(result.format)
     return result
 
 

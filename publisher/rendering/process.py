@@ -1,13 +1,18 @@
 """What people write is rendered in a process of its own: it has limits and no secrets, and can be lost at no cost."""
 
 import contextlib
+import hashlib
+import math
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
@@ -27,14 +32,19 @@ from publisher.rendering.jobs import (
 )
 
 COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
-MAX_ANSWER: Final = 16 * 1024**2
-"""Bytes of one result: more than the biggest picture takes."""
 CPU_SECONDS: Final = 10
 """Processor time of one job; an honest one takes milliseconds, the costliest picture three seconds."""
-MOST_SECONDS: Final = 60.0
-"""For so long a batch may stay without its results; what limits processor time ends a job long before."""
-MOST_LOST: Final = 2
-"""So many processes may a batch cost; what is left of it then is given up unread."""
+RESULT_TIMEOUT_SECONDS: Final = 60.0
+"""For so long a process may give no result; the limit on processor time ends a job long before."""
+MAX_RESULT_BYTES: Final = 16 * 1024**2
+"""More than the biggest picture takes."""
+MAX_PAGE_LOSSES: Final = 2
+"""A page that cost so many processes within PAGE_PAUSE_SECONDS is not tried for as long, whatever the post."""
+PAGE_PAUSE_SECONDS: Final = 60.0
+JOB_PAUSE_SECONDS: Final = 600.0
+"""For so long a job is not tried again that crashed a process, or used up its processor time."""
+MAX_REMEMBERED: Final = 1000
+"""So many such jobs are remembered."""
 _KEPT: Final = (
     "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH",
     "PYTHONPYCACHEPREFIX", "SYSTEMROOT",
@@ -44,6 +54,10 @@ _KILLED: Final = -9
 """How a process ends that an operator killed, or the system, for want of memory."""
 _FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _EXHAUSTING: Final = Problem(code="rendition_exhausting")
+
+
+class RendererClosedError(PublisherError):
+    """Nothing is rendered any more: publisher is about to end."""
 
 
 class _NotStartedError(PublisherError):
@@ -56,16 +70,23 @@ class _Child:
     jobs: IO[bytes]
     results: IO[bytes]
     end: Callable[[], str | None]
-    """Kills it if it lives, and gives what it said on its standard error; done as well when nobody needs it."""
+    """Kills it if it lives, and returns its standard error; called as well when nobody needs it any more."""
     files: TemplateFiles | None = None
     """What it has loaded."""
+    is_late: bool = False
+    """True once it was killed for giving no result in time."""
+
+    def expire(self) -> None:
+        self.is_late = True
+        self.process.kill()
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """How the process was lost: whether the job it had can have done that, and the last lines that ran."""
+    """How the process was lost: whether the job it had can have done that, whether it did, and what ran last."""
 
     is_by_job: bool
+    is_crash: bool
     trace: str
 
 
@@ -73,103 +94,145 @@ class _Loss:
 class RenderProcess:
     """A renderer in a process of its own, which is started when there is work, and again after it was lost.
 
-    Several threads may use it; it works on one batch at a time. A job may use `cpu_seconds` of processor time, a batch
-    may take so many `seconds`, and a new process as many to start.
+    Several threads may use it; it works on one batch at a time. A job may use `cpu_seconds` of processor time, and take
+    `seconds`; a new process may take as many to start. What has cost a process is not tried again for a while.
     """
 
     cpu_seconds: int = CPU_SECONDS
-    seconds: float = MOST_SECONDS
+    seconds: float = RESULT_TIMEOUT_SECONDS
     _files: TemplateFiles = field(default_factory=lambda: TemplateFiles(texts={}, places={}))
     _child: _Child | None = None
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_closed: bool = False
+    _lost_jobs: OrderedDict[bytes, tuple[float, Problem]] = field(default_factory=OrderedDict)
+    _lost_pages: deque[tuple[float, str]] = field(default_factory=deque)
 
     def load(self, files: TemplateFiles) -> None:
         """Use these templates from now on."""
-        with self._turn:
+        with self._lock:
             self._files = files
+            self._lost_jobs.clear()
+            self._lost_pages.clear()
+
+    def close(self) -> None:
+        """End at once, in the middle of a batch as well."""
+        self._is_closed = True
+        if child := self._child:
+            child.process.kill()
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """Do all jobs and give a result for each, in order; a job that ends the process is a problem.
+        """Do all jobs and return a result for each, in order; a job that ends the process is a problem.
 
         A process that somebody else killed costs nothing: its job is done again. Where no process can be started, that
-        is the problem of every job that is left.
+        is the problem of every job that is left. Raises RendererClosedError after close().
         """
-        results: list[Result] = []
-        with self._turn:
+        with self._lock:
+            results: list[Result | None] = [self._known(job) for job in jobs]
             try:
-                self._run(jobs, results)
+                self._fill(jobs, results)
             except _NotStartedError as error:
                 problem = Problem(code="renderer_not_started", facts={"reason": str(error)})
-                results += [problem] * (len(jobs) - len(results))
-        return results
+                return [result or problem for result in results]
+        return [result for result in results if result is not None]
 
-    def _run(self, jobs: Sequence[Job], results: list[Result]) -> None:
-        lost, repeated = 0, -1
-        while len(results) < len(jobs):
-            if lost == MOST_LOST:
-                results += [_EXHAUSTING] * (len(jobs) - len(results))
-                return
-            done, loss = self._exchange(jobs[len(results) :])
-            results += done
+    def _fill(self, jobs: Sequence[Job], results: list[Result | None]) -> None:
+        """Put in the results that are missing."""
+        repeated = -1
+        while missing := [number for number, result in enumerate(results) if result is None]:
+            done, loss = self._exchange([jobs[number] for number in missing])
+            for number, result in zip(missing, done, strict=False):
+                results[number] = result
             if loss is None:
                 continue
-            lost += 1
-            if loss.is_by_job or repeated == len(results):
-                results.append(self._problem(jobs[len(results)], loss))
-            else:
-                repeated = len(results)
+            lost = missing[len(done)]
+            if not loss.is_by_job and repeated != lost:
+                repeated = lost
+                continue
+            results[lost] = problem = self._problem(jobs[lost], loss)
+            self._remember(jobs[lost], loss, problem)
+            for number in missing[len(done) + 1 :]:
+                results[number] = self._known(jobs[number])
+
+    def _known(self, job: Job) -> Problem | None:
+        """Return the problem of a job that is not tried: it, or its page, has just cost processes."""
+        now = time.monotonic()
+        if self._lost_jobs:  # which is seldom; spelling every job twice would take long
+            at, problem = self._lost_jobs.get(_digest(job), (-math.inf, _EXHAUSTING))
+            if now - at < JOB_PAUSE_SECONDS:
+                return problem
+        while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
+            self._lost_pages.popleft()
+        if not isinstance(job, RenderPage):
+            return None
+        losses = sum(page == job.page for _at, page in self._lost_pages)
+        return _EXHAUSTING if losses >= MAX_PAGE_LOSSES else None
+
+    def _remember(self, job: Job, loss: _Loss, problem: Problem) -> None:
+        if loss.is_crash:  # what only took long may be quick another time
+            self._lost_jobs[_digest(job)] = time.monotonic(), problem
+            if len(self._lost_jobs) > MAX_REMEMBERED:
+                self._lost_jobs.popitem(last=False)
+        if isinstance(job, RenderPage):
+            self._lost_pages.append((time.monotonic(), job.page))
 
     def _exchange(self, jobs: Sequence[Job]) -> tuple[list[Result], _Loss | None]:
-        """Give the results there were, and how the process was lost, if it was."""
+        """Return the results there were, and how the process was lost, if it was."""
+        if self._is_closed:
+            raise RendererClosedError
         child = self._child or self._start()
         batch = batch_bytes(None if child.files is self._files else self._files, jobs)
-        self._child = None  # whatever comes between, no later batch gets the answers to this one
         done: list[Result] = []
-        timer = threading.Timer(self.seconds, child.process.kill)
-        timer.start()
+        is_in_step = False
         try:
-            write_frame(child.jobs, batch)
-            child.files = self._files
-            for _ in jobs:
-                done.append(read_result(read_frame(child.results, MAX_ANSWER)))  # noqa: PERF401 # some come, then none
+            with _limit(child, self.seconds) as renew:
+                write_frame(child.jobs, batch)
+                child.files = self._files
+                for job in jobs:
+                    done.append(read_result(read_frame(child.results, MAX_RESULT_BYTES), job))
+                    renew()
+            is_in_step = True
         except (OSError, EOFError, ValueError):
-            return done, _end(child, is_late=not timer.is_alive())
-        except BaseException:
-            child.end()
-            raise
+            loss = _end(child)
+            if self._is_closed:
+                raise RendererClosedError from None
+            return done, loss
         finally:
-            timer.cancel()
-        self._child = child
+            if not is_in_step:  # no later batch may get the answers to this one
+                self._child = None
+                child.end()
         return done, None
 
     def _start(self) -> _Child:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        said = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
         try:
             process = subprocess.Popen(  # noqa: S603 # this program itself
                 (*COMMAND, str(self.cpu_seconds)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=said,
                 env={**environment, "PYTHONUTF8": "1"},
             )
         except OSError as error:
+            said.close()
             raise _NotStartedError(error.strerror) from error
-        end = weakref.finalize(self, _kill, process)
+        end = weakref.finalize(self, _kill, process, said)
         child = _Child(process, process.stdin, process.stdout, end)  # type: ignore[arg-type] # both are pipes
-        timer = threading.Timer(self.seconds, process.kill)
-        timer.start()
+        self._child = child
         try:
-            read_frame(child.results, 0)
+            with _limit(child, self.seconds):
+                read_frame(child.results, 0)
         except (EOFError, ValueError):
-            loss = _end(child, is_late=False)
+            self._child = None
+            loss = _end(child)
+            if self._is_closed:
+                raise RendererClosedError from None
             raise _NotStartedError(loss.trace.strip().rpartition("\n")[2] or f"exit {process.returncode}") from None
-        finally:
-            timer.cancel()
         return child
 
     def _problem(self, job: Job, loss: _Loss) -> Problem:
         """Say that a job was given up; of a page, at the line that ran last."""
-        names = {place: name for name, place in self._files.places.items()}
+        names = {_as_traced(place): name for name, place in self._files.places.items()}
         ran = next(((names[file], int(line)) for file, line in _FRAME.findall(loss.trace) if file in names), None)
         if not isinstance(job, RenderPage) or ran is None:
             return _EXHAUSTING
@@ -178,24 +241,56 @@ class RenderProcess:
         return Problem(code=_EXHAUSTING.code, place=Place(file=self._files.places[ran[0]], line=line))
 
 
-def _end(child: _Child, *, is_late: bool) -> _Loss:
-    """End a process that gave no result."""
-    process = child.process
+def _digest(job: Job) -> bytes:
+    return hashlib.sha256(batch_bytes(None, [job])).digest()
+
+
+def _as_traced(file: str) -> str:
+    """Spell a file's name as Python's fault handler does."""
+    return file.encode("ascii", "backslashreplace").decode()
+
+
+@contextlib.contextmanager
+def _limit(child: _Child, seconds: float) -> Iterator[Callable[[], None]]:
+    """Kill a process that gives no result in time; yields what is to be called after each result."""
+    timer = threading.Timer(seconds, child.expire)
+    timer.start()
+    renewed_at = time.monotonic()
+
+    def renew() -> None:
+        nonlocal timer, renewed_at
+        if time.monotonic() - renewed_at > seconds / 10:  # a thread for each result would take longer than the results
+            timer.cancel()
+            timer = threading.Timer(seconds, child.expire)
+            timer.start()
+            renewed_at = time.monotonic()
+
     try:
-        process.wait(1 if is_late else 0.5)
+        yield renew
+    finally:
+        timer.cancel()
+
+
+def _end(child: _Child) -> _Loss:
+    """End a process that gave no result."""
+    lives = False
+    try:
+        child.process.wait(1)
     except subprocess.TimeoutExpired:  # it lives and answers nonsense
-        is_late = True
+        lives = True
     trace = child.end() or ""
-    return _Loss(is_by_job=is_late or process.returncode != _KILLED, trace=trace)
+    is_crash = not (child.is_late or lives) and child.process.returncode not in (0, _KILLED)
+    return _Loss(is_by_job=child.is_late or lives or is_crash, is_crash=is_crash, trace=trace)
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> str:
-    """Kill a process if it lives; give what it has said on its standard error."""
+def _kill(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:
+    """Kill a process if it lives; return its standard error."""
     process.kill()
     process.wait()
-    said = process.stderr.read() if process.stderr else b""
-    for stream in (process.stdin, process.stdout, process.stderr):
+    for stream in (process.stdin, process.stdout):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
-    return said.decode("utf-8", "replace")
+    with said:
+        said.seek(0)
+        return said.read().decode("utf-8", "replace")

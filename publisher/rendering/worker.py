@@ -64,6 +64,7 @@ class Worker:
     """A renderer in this very process. Not for several threads at a time."""
 
     def __init__(self) -> None:
+        self.ran_out_of_memory = False
         self.load(TemplateFiles(texts={}, places={}))
 
     def load(self, files: TemplateFiles) -> None:
@@ -81,10 +82,14 @@ class Worker:
             return self._do(job)
         except InputError as error:
             return error.problems[0]
-        except (MemoryError, RecursionError):
+        except (MemoryError, RecursionError) as error:
+            self.ran_out_of_memory |= isinstance(error, MemoryError)
             return Problem(code="rendition_exhausting")
         except Exception as error:  # noqa: BLE001 # a library's bug, met by one post, must not stop the others
             return Problem(code="rendition_failed", facts={"reason": f"{type(error).__name__}: {error}"})
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to end."""
 
     def _do(self, job: Job) -> Result:
         match job:
@@ -133,6 +138,7 @@ class Worker:
         try:
             source = _run(page, variables)
         except _MISTAKES as error:
+            self.ran_out_of_memory |= isinstance(error, MemoryError)
             code, facts = _mistake(error)
             return Problem(code=code, place=self._line_of(error), facts=facts)
         if not job.is_article:

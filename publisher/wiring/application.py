@@ -72,14 +72,15 @@ async def open_application(
     studio = await asyncio.to_thread(build_studio, settings)
     use = Use.SEND if sends else Use.LOOK if asks else Use.ORDER
     async with open_with(settings, world, studio.terms, use) as books:
-        application = _assemble(studio, books)
-        if sends or asks:
-            if hasty := hasty_waits(studio.terms.values(), settings.environment):
-                raise SettingsError(hasty)
-            await warm_up()
-            application = replace(application, adapters=_live_adapters(studio, books))
-        await application.registry.enrol()
-        yield application
+        with contextlib.closing(studio.press.templates.renderer):  # while a thread waits for it, no process can end
+            application = _assemble(studio, books)
+            if sends or asks:
+                if hasty := hasty_waits(studio.terms.values(), settings.environment):
+                    raise SettingsError(hasty)
+                await warm_up()
+                application = replace(application, adapters=_live_adapters(studio, books))
+            await application.registry.enrol()
+            yield application
 
 
 def _assemble(studio: Studio, books: Books) -> Application:

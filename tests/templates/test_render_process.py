@@ -5,7 +5,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, date, datetime, time
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
@@ -13,7 +15,9 @@ import pytest
 
 from publisher.domain.problem import Problem
 from publisher.rendering import process
+from publisher.rendering.body import body_html, body_text
 from publisher.rendering.jobs import (
+    CleanedPicture,
     CleanPicture,
     CompilePage,
     Done,
@@ -26,8 +30,9 @@ from publisher.rendering.jobs import (
     read_batch,
     read_result,
     result_bytes,
+    write_frame,
 )
-from publisher.rendering.process import RenderProcess
+from publisher.rendering.process import RendererClosedError, RenderProcess
 from publisher.rendering.worker import Worker
 from tests.templates.test_picture_cleaning import PLAIN, TAGGED
 from tests.templates.test_pictures import drawn
@@ -48,7 +53,7 @@ def renderer():
 
 def load(renderer, **pages):
     texts = {f"own/{name}.txt": text for name, text in pages.items()}
-    renderer.load(TemplateFiles(texts=texts, places={name: f"/srv/templates/{name}" for name in texts}))
+    renderer.load(TemplateFiles(texts=texts, places={name: f"/srv/发布/templates/{name}" for name in texts}))
 
 
 def page(name="good", body="12377"):
@@ -66,16 +71,64 @@ def test_f74_what_never_ends_is_one_jobs_problem_with_its_line(renderer, bomb):
     first, problem, last = renderer.run([page(), page("bomb"), page()])
     assert first == last == Text(text="12377")
     assert problem.code == "rendition_exhausting"
-    assert (problem.place.file, problem.place.line) == ("/srv/templates/own/bomb.txt", 3)
+    assert (problem.place.file, problem.place.line) == ("/srv/发布/templates/own/bomb.txt", 3)
 
 
-def test_f74_a_batch_that_costs_process_after_process_is_given_up(renderer):
-    """F74: fifty accounts of one bad post do not take fifty times the limit."""
+def test_f74_what_has_cost_a_process_is_not_tried_again(renderer):
+    """F74: neither fifty accounts of a bad post, nor a thousand posts of a bad page, take as many times the limit."""
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
-    results = renderer.run([page(), *[page("bomb")] * 20, page()])
-    assert results[0] == Text(text="12377")
-    assert all(map(is_exhausting, results[1:]))
-    assert renderer.run([page()]) == [Text(text="12377")]
+    started = []
+    start = RenderProcess._start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RenderProcess, "_start", lambda self: (started.append(1), start(self))[1])
+        first = renderer.run([page(), *(page("bomb", f"post {number}") for number in range(20)), page()])
+        again = renderer.run([page("bomb", "post 0"), page("bomb", "another post"), page()])
+    assert first[0] == first[-1] == again[-1] == Text(text="12377")
+    assert all(map(is_exhausting, [*first[1:-1], *again[:-1]]))
+    assert len(started) == 1 + process.MAX_PAGE_LOSSES
+
+
+def test_what_a_page_has_cost_is_forgotten(renderer, monkeypatch):
+    """A post whose data made a page endless keeps that page from others for a minute, and itself for ten."""
+    load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")
+    renderer.run([page("page", "bad"), page("page", "bad ")])
+    monkeypatch.setattr(process, "MAX_PAGE_LOSSES", 1)
+    assert is_exhausting(renderer.run([page("page", "good")])[0])
+    monkeypatch.setattr(process, "PAGE_PAUSE_SECONDS", 0)
+    assert renderer.run([page("page", "good")]) == [Text(text="12377")]
+    started = renderer._child
+    assert is_exhausting(renderer.run([page("page", "bad")])[0])
+    assert renderer._child is started
+
+
+def test_a_stop_ends_what_is_being_rendered(renderer):
+    """Whoever waits for a result when publisher ends learns at once that none comes."""
+    load(renderer, bomb=BOMBS["a huge number"])
+    renderer.cpu_seconds = 600
+    ended = []
+
+    def render():
+        with pytest.raises(RendererClosedError):
+            renderer.run([page("bomb")])
+        ended.append(True)
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    while renderer._child is None or renderer._child.files is None:
+        threading.Event().wait(0.01)
+    renderer.close()
+    thread.join(60)
+    assert ended
+    with pytest.raises(RendererClosedError):
+        renderer.run([page("bomb")])
+
+
+def test_f74_no_post_pays_for_the_memory_of_those_before_it():
+    """F74: the limit on memory is the process's, so nothing of a post stays in it but the last body."""
+    worker = Worker()
+    worker.load(TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, places={"a/b.html": "b"}))
+    worker.run([RenderPage(page="a/b.html", variables={}, body=str(number), is_article=True) for number in range(9)])
+    assert [keeps.cache_info().currsize for keeps in (body_html, body_text)] == [1, 1]
 
 
 def test_a_process_that_somebody_kills_costs_nothing(renderer):
@@ -92,7 +145,8 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
     renderer.run([ReadBody(body="")])
     os.kill(renderer._child.process.pid, number)
     assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
-    assert renderer.run([ReadBody(body="a")]) == [Text(text="a")]
+    assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
+    assert renderer.run([ReadBody(body="b")]) == [Text(text="b")]
 
 
 def test_f74_a_process_that_stands_still_is_ended_by_the_clock():
@@ -104,22 +158,32 @@ def test_f74_a_process_that_stands_still_is_ended_by_the_clock():
     assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
 
 
+def framed(data):
+    stream = BytesIO()
+    write_frame(stream, data)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\2{}",
-        b"\0\0\0\4null",
-        b'\0\0\0\x20{"kind": "Text", "text": 1234567}',
-        b'\0\0\0\x1f{"kind": "RenderProcess", "a": 1}',
-        b"\0\0\0\2",
         b"",
+        b"\0\0\0\2",
+        b"\xff\xff\xff\xff",
+        framed(b"{}"),
+        framed(b"null"),
+        framed(b'{"kind": "Text", "text": 1, "visible": ""}'),
+        framed(b'{"kind": "Text", "text": "a", "visible": "", "more": 1}'),
+        framed(b'{"kind": "RenderProcess", "text": "a", "visible": ""}'),
+        framed(b'{"kind": "Done"}'),
+        framed(b'{"kind": "Line", "line": 1}'),
     ],
 )
 def test_f74_an_answer_that_is_no_result_is_not_taken(monkeypatch, answer):
-    """F74: a process that was led astray answers what it likes; its parent takes results, of limited size."""
+    """F74: a process that was led astray answers what it likes; its parent takes what the job results in, no more."""
     code = f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); sys.stdout.flush(); sys.stdin.read(1)"
     monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", code))
+    assert RenderProcess().run([ReadBody(body="a")]) != [Text(text="a")]
     assert is_exhausting(RenderProcess().run([ReadBody(body="a")])[0])
 
 
@@ -202,8 +266,14 @@ def test_jobs_and_results_come_over_as_they_went():
     files = TemplateFiles(texts={"a/b.txt": "c"}, places={"a/b.txt": "/a/b.txt"}, faulty=["d"])
     assert read_batch(batch_bytes(files, jobs)) == (files, jobs)
     cleaned = Worker().do(CleanPicture(data=drawn("PNG")))
-    for result in (Done(), Text(text="字", visible="v"), cleaned, Worker().do(CleanPicture(data=b""))):
-        assert read_result(result_bytes(result)) == result
+    page_job = RenderPage(page="a", variables={}, body="")
+    for result, job in (
+        (Done(), CompilePage(page="a")),
+        (Text(text="字", visible="v"), page_job),
+        (cleaned, CleanPicture(data=b"")),
+        (Worker().do(CleanPicture(data=b"")), page_job),
+    ):
+        assert read_result(result_bytes(result), job) == result
 
 
 @pytest.mark.parametrize(
@@ -212,7 +282,14 @@ def test_jobs_and_results_come_over_as_they_went():
 def test_no_result_is_read_from_anything_else(data):
     """A code that is no text, or a list without end, is no result either."""
     with pytest.raises(NotAResultError):
-        read_result(data)
+        read_result(data, ReadBody(body="a"))
+
+
+def test_no_picture_of_another_format_is_taken():
+    """What a platform would be told of its type is one of three."""
+    odd = result_bytes(CleanedPicture(format="BMP", width=1, height=1, data=b""))
+    with pytest.raises(NotAResultError):
+        read_result(odd, CleanPicture(data=b""))
 
 
 PIECES = [
