@@ -21,7 +21,7 @@ from publisher.store.journal import Journal
 from publisher.store.outbox import Outbox
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.rows import STAMP
+from publisher.store.rows import DATABASE_INFO
 from publisher.store.setup import bring_up, prepare
 from publisher.testing.builders import terms_of
 from publisher.testing.fakes import StillWorld
@@ -132,7 +132,7 @@ def _move_in(url: str) -> None:
     """Let a copied database name itself as its home, as one does that was migrated in its place."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(delete(STAMP).where(STAMP.c.key == HOME))
+        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == HOME))
         remember_home(connection)
     engine.dispose()
 

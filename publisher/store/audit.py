@@ -18,7 +18,7 @@ from publisher.store.engine import Unit
 from publisher.store.journal import Intent
 from publisher.store.ledger import AUDIT_BROKEN, clear_alerts, tell, write_audit
 from publisher.store.recovery import name_of
-from publisher.store.rows import ALERT, AUDIT, DELIVERY, STAMP
+from publisher.store.rows import ALERT, AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.sealing import GENESIS
 
 PAGE = 2000
@@ -29,7 +29,7 @@ _AT = type_coerce(AUDIT.c.at, BigInteger)
 _LINKS = select(
     AUDIT.c.id, _AT.label("at"), *(AUDIT.c[name] for name in FIELDS[1:]), AUDIT.c.previous, AUDIT.c.hash
 ).order_by(AUDIT.c.id)
-_GENESIS = select(STAMP.c.value).where(STAMP.c.key == GENESIS)
+_GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS)
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 

@@ -150,7 +150,7 @@ def fold_in(file: Path) -> None:
 def _write_label(part: Path, source: Path, newest: Intent | None, at: datetime) -> Label:
     with closing(sqlite3.connect(part)) as connection, connection:
         stamps = _stamps(connection)
-        connection.execute("DELETE FROM stamp WHERE key = ?", (COPY,))
+        connection.execute("DELETE FROM database_info WHERE key = ?", (COPY,))
         label = Label(
             at=at.isoformat(),
             database=source.name,
@@ -161,7 +161,7 @@ def _write_label(part: Path, source: Path, newest: Intent | None, at: datetime) 
             seal="",
         )
         label = replace(label, seal=_seal(connection, label))
-        connection.execute("INSERT INTO stamp VALUES (?, ?)", (COPY, json.dumps(asdict(label))))
+        connection.execute("INSERT INTO database_info VALUES (?, ?)", (COPY, json.dumps(asdict(label))))
     return label
 
 
@@ -178,9 +178,9 @@ def _label_of(connection: sqlite3.Connection) -> Label | None:
 
 
 def _stamps(connection: sqlite3.Connection) -> dict[str, str]:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stamp'").fetchone():
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'database_info'").fetchone():
         return {}
-    return dict(connection.execute("SELECT key, value FROM stamp"))
+    return dict(connection.execute("SELECT key, value FROM database_info"))
 
 
 def _seal(connection: sqlite3.Connection, label: Label) -> str:
@@ -191,7 +191,7 @@ def _seal(connection: sqlite3.Connection, label: Label) -> str:
     for (table,) in connection.execute(tables).fetchall():
         digest.update(table.encode())
         for row in connection.execute(f"SELECT * FROM {quote_identifier(table)} ORDER BY rowid"):  # noqa: S608 # quoted
-            if (table, row[0]) != ("stamp", COPY):
+            if (table, row[0]) != ("database_info", COPY):
                 digest.update(repr(row).encode())
     return digest.hexdigest()
 

@@ -26,7 +26,7 @@ from publisher.store.connection import (
     was_committed,
 )
 from publisher.store.journal import Intent, Journal
-from publisher.store.rows import STAMP
+from publisher.store.rows import DATABASE_INFO
 from publisher.store.sealing import append_entries
 from publisher.store.trouble import BUSY, JOURNAL_REFUSES, trouble_of
 from publisher.world import World
@@ -44,7 +44,7 @@ MOST_REPEATS = 3
 MOST_AT_ONCE = 80
 """How many operations share a commit at most: more would let the first of a burst wait for the last."""
 MOVED = "moved"
-"""The stamp of a database whose contents were moved, with the address of the new one."""
+"""The key of a database whose contents were moved, with the address of the new one."""
 TURNS = 5
 """For so many turns of the loop the next commit waits. That is what a call needs to connect and to say its first word,
 which the next group's transaction would hold up."""
@@ -123,11 +123,7 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
-_PRAGMAS = (
-    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=ON",
-)
+_PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
@@ -291,7 +287,7 @@ class Database:
 
 def _must_be_open(connection: Connection) -> None:
     """Refuse an order that has waited its turn while the contents were moved: nobody would ever read it."""
-    if to := connection.scalar(select(STAMP.c.value).where(STAMP.c.key == MOVED)):
+    if to := connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == MOVED)):
         raise RefusedError("database_moved", to=to)
 
 

@@ -3,39 +3,36 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, literal_column, select, update
 
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.store.engine import Database, Unit
 from publisher.store.ledger import clear_alerts, tell
-from publisher.store.rows import STAMP, WORKER
+from publisher.store.rows import DATABASE_INFO, WORKER, WORKER_STATE
 from publisher.store.shortening import KEPT_FOR
 
 HOME = "home"
-"""The stamp that names the server, database and table in which all was written, or which a person has accepted last."""
-COMPARED = "timeline:"
-"""Begins the stamp that says with which of its servers' lives a worker has compared its journal."""
-AWAITED = "awaited:"
-"""Begins the stamp of a worker that has not compared its journal since an older database was accepted."""
+"""The key that names the server, database and table in which all was written, or which a person has accepted last."""
 ACCEPTED = "accepted"
-"""The stamp that says up to when a database that was accepted knew what was sent; it stands until a person resumes."""
+"""The key that says up to when a database that was accepted knew what was sent; it stands until a person resumes."""
 AWAITED_FOR = timedelta(minutes=1)
 """For so long after its last sign of life a worker is waited for, that it may compare its journal."""
 HERE: ColumnElement[str] = literal_column(
     "(SELECT system_identifier FROM pg_control_system())"
-    " || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'stamp'::regclass::oid"
+    " || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " || '/' || 'database_info'::regclass::oid"
 )
 
 
 def remember_home(connection: Connection) -> None:
     """Write down where the database lives, which its migrations do for a new one."""
-    connection.execute(insert(STAMP).from_select(["key", "value"], select(literal(HOME), HERE)))
+    connection.execute(insert(DATABASE_INFO).from_select(["key", "value"], select(literal(HOME), HERE)))
 
 
 def home_of(connection: Connection) -> str | None:
     """Name where the database says that it lives."""
-    return connection.scalar(select(STAMP.c.value).where(STAMP.c.key == HOME))
+    return connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == HOME))
 
 
 def here(connection: Connection) -> str:
@@ -51,10 +48,10 @@ def is_at_home(database: Database, connection: Connection) -> bool:
     """
     if not database.is_shared:
         return True
-    is_home = STAMP.c.value == HERE
+    is_home = DATABASE_INFO.c.value == HERE
     if database.home is not None:
-        is_home = and_(is_home, STAMP.c.value == database.home)
-    return connection.scalar(select(is_home).where(STAMP.c.key == HOME)) is True
+        is_home = and_(is_home, DATABASE_INFO.c.value == database.home)
+    return connection.scalar(select(is_home).where(DATABASE_INFO.c.key == HOME)) is True
 
 
 async def may_plan(database: Database) -> bool:
@@ -77,36 +74,44 @@ def move_in(unit: Unit, worker: WorkerId, now: datetime, begins_at: datetime, *,
         raise RefusedError("workers_alive", workers=", ".join(names))
     for name in awaited(connection):
         clear_alerts(unit, _subject(name), now)
-    outdated = STAMP.c.key.in_([HOME, ACCEPTED]) | STAMP.c.key.startswith(COMPARED) | STAMP.c.key.startswith(AWAITED)
-    connection.execute(delete(STAMP).where(outdated))
+    connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key.in_([HOME, ACCEPTED])))
+    connection.execute(update(WORKER_STATE).values(compared_timeline=None, is_awaited=False))
     remember_home(connection)
     known = others.where(WORKER.c.beat_at > begins_at - KEPT_FOR)  # older calls have left its journal
     for name in connection.scalars(known).all() if waits_for_others else ():
-        connection.execute(insert(STAMP).values(key=f"{AWAITED}{name}", value=name))
+        set_worker_state(connection, WorkerId(name), is_awaited=True)
         tell(unit, now, "journal_awaited", _subject(name), {"worker": name})
-    connection.execute(insert(STAMP).values(key=ACCEPTED, value=begins_at.isoformat()))
+    connection.execute(insert(DATABASE_INFO).values(key=ACCEPTED, value=begins_at.isoformat()))
 
 
 def awaited(connection: Connection) -> Sequence[str]:
     """Name the workers whose journals have not been compared since an older database was accepted."""
-    return connection.scalars(select(STAMP.c.value).where(STAMP.c.key.startswith(AWAITED)).order_by(STAMP.c.key)).all()
+    waited_for = select(WORKER_STATE.c.worker).where(WORKER_STATE.c.is_awaited)
+    return connection.scalars(waited_for.order_by(WORKER_STATE.c.worker)).all()
 
 
 def accepted_until(connection: Connection) -> datetime | None:
     """Give up to when an accepted database knew what was sent; None where a person has resumed since."""
-    written = connection.scalar(select(STAMP.c.value).where(STAMP.c.key == ACCEPTED))
+    written = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == ACCEPTED))
     return datetime.fromisoformat(written) if written else None
 
 
 def arrive(unit: Unit, worker: WorkerId, now: datetime) -> None:
     """Wait for this worker no longer."""
-    unit.connection.execute(delete(STAMP).where(STAMP.c.key == f"{AWAITED}{worker}"))
+    set_worker_state(unit.connection, worker, is_awaited=False)
     clear_alerts(unit, _subject(worker), now)
+
+
+def set_worker_state(connection: Connection, worker: WorkerId, **values: object) -> None:
+    """Write columns of a worker's state, whether it has any yet or not."""
+    written = connection.execute(update(WORKER_STATE).where(WORKER_STATE.c.worker == worker).values(values))
+    if not written.rowcount:
+        connection.execute(insert(WORKER_STATE).values(worker=worker, **values))
 
 
 def go_on(connection: Connection) -> None:
     """Forget that the database was accepted: a person has let it go on."""
-    connection.execute(delete(STAMP).where(STAMP.c.key == ACCEPTED))
+    connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == ACCEPTED))
 
 
 def _subject(worker: str) -> str:

@@ -16,7 +16,7 @@ from publisher.domain.outcome import CODES, Finding, Outcome, Published, Unknown
 from publisher.domain.post import name_at
 from publisher.domain.rendition import DeliveryId
 from publisher.store.engine import Unit
-from publisher.store.rows import ALERT, ATTEMPT, DELIVERY, LOOK, PAUSE, STAMP, Answer, write_answer
+from publisher.store.rows import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, LOOK, PAUSE, Answer, write_answer
 
 AUDIT_BROKEN = "audit_broken"
 """The alert, and its subject: anchors outside know what the audit does not. It stands until a person accepts that."""
@@ -120,7 +120,7 @@ def tell(unit: Unit, at: datetime, code: str, subject: str, facts: Mapping[str, 
 
 def take_turn(unit: Unit) -> None:
     """Let planning and people's orders change the plan one after the other, on whichever host they run."""
-    unit.connection.execute(select(STAMP.c.key).where(STAMP.c.key == "environment").with_for_update())
+    unit.connection.execute(select(DATABASE_INFO.c.key).where(DATABASE_INFO.c.key == "environment").with_for_update())
 
 
 def clear_alerts(unit: Unit, subject: str, at: datetime, code: str | None = None) -> None:

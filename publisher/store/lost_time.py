@@ -1,6 +1,5 @@
 """Time of which neither the database nor a journal tells: what may have been sent in it is a doubt, not a duty."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
@@ -15,19 +14,16 @@ from publisher.store.conditions import stands
 from publisher.store.engine import Unit
 from publisher.store.journal import Intent
 from publisher.store.recovery import RECOVERY_KEEPER, adopt, readopt
-from publisher.store.rows import DELIVERY, STAMP
+from publisher.store.rows import DATA_LOSS, DELIVERY
 
-LOST = "lost"
-"""The stamp of such a time: from when to when, and whether what is new in the schedule may be of that time."""
-_WRITTEN = select(STAMP.c.value).where(STAMP.c.key == LOST)
+_LOST = select(DATA_LOSS)
 
 
 def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor, *, besides: Collection[DeliveryId]) -> int:
     """Doubt all that may have been sent since then besides some, and remember that time. Returns how many."""
     now = books.world.now()
-    lost = {"since": since.isoformat(), "until": now.isoformat(), "new": True}
-    unit.connection.execute(delete(STAMP).where(STAMP.c.key == LOST))
-    unit.connection.execute(insert(STAMP).values(key=LOST, value=json.dumps(lost)))
+    unit.connection.execute(delete(DATA_LOSS))
+    unit.connection.execute(insert(DATA_LOSS).values(since=since, until=now, includes_new=True))
     waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
     asked = stands(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)  # a person may have let what is held go since
     due = or_(waiting & (DELIVERY.c.due_at <= now), asked)
@@ -40,18 +36,16 @@ def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, 
 
     That is what was due in it; and, the first time that the schedule is read after it, what goes at once.
     """
-    written = unit.connection.scalar(_WRITTEN)
-    if written is None:
+    lost = unit.connection.execute(_LOST).one_or_none()
+    if lost is None:
         return
-    lost = json.loads(written)
-    until = datetime.fromisoformat(lost["until"])
     calls = []
     for post, label in filed:
         goes_at_once = isinstance(post.timing, At) and post.timing.when is None
         mine = (DELIVERY.c.post == post.id, DELIVERY.c.label == label, stands(DELIVERY, State.PENDING))
         rows = unit.connection.execute(select(DELIVERY).where(*mine, DELIVERY.c.attempts == 0)).mappings()
-        may_be = [dict(row) for row in rows if row["due_at"] <= until or (lost["new"] and goes_at_once)]
-        calls += [_call_of(row, datetime.fromisoformat(lost["since"])) for row in may_be]
+        may_be = [dict(row) for row in rows if row["due_at"] <= lost.until or (lost.includes_new and goes_at_once)]
+        calls += [_call_of(row, lost.since) for row in may_be]
     readopt(books, unit, calls, RECOVERY_KEEPER)
     if is_new_version:
         trust_new(unit)
@@ -59,16 +53,12 @@ def doubt_filed(books: Books, unit: Unit, filed: Iterable[tuple[Post, str]], *, 
 
 def is_new_doubted(unit: Unit) -> bool:
     """Whether what goes at once may have been sent in the lost time, because the schedule has not been read since."""
-    written = unit.connection.scalar(_WRITTEN)
-    return written is not None and bool(json.loads(written)["new"])
+    return unit.connection.scalar(select(DATA_LOSS.c.includes_new)) is True
 
 
 def trust_new(unit: Unit) -> None:
     """The schedule as it stands has been read: what comes into it from now on was never sent."""
-    written = unit.connection.scalar(_WRITTEN)
-    if written is not None and json.loads(written)["new"]:
-        value = json.dumps({**json.loads(written), "new": False})
-        unit.connection.execute(update(STAMP).where(STAMP.c.key == LOST).values(value=value))
+    unit.connection.execute(update(DATA_LOSS).where(DATA_LOSS.c.includes_new).values(includes_new=False))
 
 
 def _call_of(row: Mapping[str, object], since: datetime) -> Intent:

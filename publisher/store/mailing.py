@@ -1,4 +1,4 @@
-"""When the audit's head was last mailed, kept as a stamp: neither a restart nor another host mails it again."""
+"""When the audit's head was last mailed, kept in the database: neither a restart nor another host mails it again."""
 
 import json
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from publisher.domain.chain import Anchor
 from publisher.store.audit import Audit
 from publisher.store.engine import Unit
 from publisher.store.ledger import take_turn
-from publisher.store.rows import STAMP
+from publisher.store.rows import DATABASE_INFO
 
 MAIL = "audit_mail"
-"""The stamp: when a mail was last tried and last sent, and which head that was."""
+"""The key: when a mail was last tried and last sent, and which head that was."""
 DAY = timedelta(days=1)
 AGAIN = timedelta(hours=1)
 """A mail that failed is tried again after so long: a login that is refused too often is locked."""
@@ -56,11 +56,11 @@ def _is_past(noted: str | None, span: timedelta, now: datetime) -> bool:
 
 
 def _noted(connection: Connection) -> Note:
-    written = connection.scalar(select(STAMP.c.value).where(STAMP.c.key == MAIL))
+    written = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == MAIL))
     note: Note = json.loads(written) if written else {}
     return note
 
 
 def _write(unit: Unit, note: Note) -> None:
-    unit.connection.execute(delete(STAMP).where(STAMP.c.key == MAIL))
-    unit.connection.execute(insert(STAMP).values(key=MAIL, value=json.dumps(note)))
+    unit.connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == MAIL))
+    unit.connection.execute(insert(DATABASE_INFO).values(key=MAIL, value=json.dumps(note)))

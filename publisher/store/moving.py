@@ -13,20 +13,20 @@ from publisher.domain.events import Actor
 from publisher.store.engine import MOVED, open_engine
 from publisher.store.home import remember_home
 from publisher.store.ledger import entry
-from publisher.store.rows import MEDIA, STAMP
+from publisher.store.rows import DATABASE_INFO, MEDIA
 from publisher.store.sealing import append_entries
 from publisher.world import World
 
 PAGE, FEW = 500, 5
 """How many rows are in memory at once; pictures are megabytes each."""
 CAME = "came"
-"""The stamp of books that came from elsewhere: the hash of all that came."""
+"""The key of books that came from elsewhere: the hash of all that came."""
 
 
 async def move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int]:
     """Copy the books of one prepared database into another, empty one; returns how many rows each table has.
 
-    The target's transaction holds all or nothing, and the source is stamped as moved when that is committed: whoever
+    The target's transaction holds all or nothing, and the source is marked as moved when that is committed: whoever
     dies in between does it again. Raises RefusedError when the target holds anything else, or differs after the copy.
     """
     return await asyncio.to_thread(_move, source, target, world, by)
@@ -43,7 +43,7 @@ def _move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int
                 append_entries(ours, [moved])
             world.die_here("migrate.mid")
             append_entries(theirs, [{**moved, "event": "database_moved_away"}])
-            theirs.execute(insert(STAMP).values(key=MOVED, value=shown))
+            theirs.execute(insert(DATABASE_INFO).values(key=MOVED, value=shown))
     finally:
         old.dispose()
         new.dispose()
@@ -53,26 +53,26 @@ def _move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int
 def _copy(theirs: Connection, ours: Connection) -> Mapping[str, int]:
     """Copy every row, unless just that was done before; give the number of rows of each table."""
     digests, counts = _digests(theirs)
-    came = ours.scalar(select(STAMP.c.value).where(STAMP.c.key == CAME).with_for_update())
+    came = ours.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == CAME).with_for_update())
     if came == _seal(digests):
         return counts
     if came is not None or any(ours.scalar(select(func.count()).select_from(table)) for table in _tables()):
         raise RefusedError("target_not_empty")
-    ours.execute(delete(STAMP))
-    for table in (*_tables(), STAMP):
+    ours.execute(delete(DATABASE_INFO))
+    for table in (*_tables(), DATABASE_INFO):
         for rows in _pages(theirs, table):
             ours.execute(insert(table), [dict(row) for row in rows])
         _go_on_counting(ours, table)
     if _digests(ours) != (digests, counts):
         raise RefusedError("copy_differs")
-    ours.execute(insert(STAMP).values(key=CAME, value=_seal(digests)))
+    ours.execute(insert(DATABASE_INFO).values(key=CAME, value=_seal(digests)))
     remember_home(ours)
     return counts
 
 
 def _tables() -> list[Table]:
-    """Name every table but the stamps, of which an empty database has some already."""
-    return [table for table in SQLModel.metadata.sorted_tables if table is not STAMP]
+    """Name every table but `database_info`, of which an empty database has some rows already."""
+    return [table for table in SQLModel.metadata.sorted_tables if table is not DATABASE_INFO]
 
 
 def _pages(connection: Connection, table: Table) -> Iterator[Sequence[RowMapping]]:
@@ -94,7 +94,7 @@ def _go_on_counting(connection: Connection, table: Table) -> None:
 def _digests(connection: Connection) -> tuple[Mapping[str, str], Mapping[str, int]]:
     """Hash every table, and count its rows. Each database sorts text in its own way, so rows are hashed one by one."""
     digests, counts = {}, {}
-    for table in (*_tables(), STAMP):
+    for table in (*_tables(), DATABASE_INFO):
         rows = sorted(_digest(row) for page in _pages(connection, table) for row in page)
         digests[table.name] = sha256(b"".join(rows)).hexdigest()
         counts[table.name] = len(rows)

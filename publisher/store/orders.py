@@ -1,6 +1,5 @@
 """What people order beyond one delivery: pauses, withdrawals; and a daemon's signs of life."""
 
-import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -16,16 +15,16 @@ from publisher.domain.rendition import DeliveryId
 from publisher.store.books import Books, Change
 from publisher.store.conditions import is_in_scope, stands
 from publisher.store.engine import Unit
-from publisher.store.home import go_on, is_at_home
+from publisher.store.home import go_on, is_at_home, set_worker_state
 from publisher.store.ledger import clear_alerts, pause_account, take_turn, write_audit
 from publisher.store.recovery import bring_back
 from publisher.store.registry import Act, withdraw_where
-from publisher.store.rows import DELIVERY, PAUSE, POST, STAMP, WORKER, read_post, to_delivery
+from publisher.store.rows import DELIVERY, PAUSE, POST, WORKER, WORKER_STATE, read_post, to_delivery
 from publisher.world import Clocks
 
 ALL = "all"
 CLOCK = "clock:"
-"""Begins the stamp of a person's word that a worker's clock is right, and the subject of what is said of the clock."""
+"""Begins the subject of what is said of a worker's clock."""
 MAYBE_LIVE = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """Where a retraction has something to take down, or may have."""
 _HAS_LIVE_FLOORS = and_(stands(DELIVERY, *WAITING), DELIVERY.c.floors_done > 0)
@@ -171,11 +170,9 @@ class Orders:
     async def confirm_clock(self, by: Actor) -> Clocks:
         """Vouch for this machine's clock as it stands now; a daemon that doubts it goes on. Returns what it shows."""
         reading, key = self.books.world.clocks(), f"{CLOCK}{self.books.worker}"
-        value = json.dumps({"at": reading.at.isoformat(), "ticks": reading.ticks})
 
         def operation(unit: Unit) -> None:
-            unit.connection.execute(delete(STAMP).where(STAMP.c.key == key))
-            unit.connection.execute(insert(STAMP).values(key=key, value=value))
+            set_worker_state(unit.connection, self.books.worker, clock_at=reading.at, clock_ticks=reading.ticks)
             detail = {"at": reading.at.isoformat()}
             write_audit(unit, reading.at, by, event="clock_confirmed", subject=key, detail=detail)
 
@@ -184,12 +181,10 @@ class Orders:
 
     async def clock_reading(self) -> Clocks | None:
         """Return the reading of this machine's clocks that a person vouched for last, if any."""
-        query = select(STAMP.c.value).where(STAMP.c.key == f"{CLOCK}{self.books.worker}")
-        value = await self.books.database.read(lambda connection: connection.scalar(query))
-        if value is None:
-            return None
-        written = json.loads(value)
-        return Clocks(at=datetime.fromisoformat(written["at"]), ticks=written["ticks"])
+        query = select(WORKER_STATE.c.clock_at, WORKER_STATE.c.clock_ticks)
+        mine = query.where(WORKER_STATE.c.worker == self.books.worker, WORKER_STATE.c.clock_at.is_not(None))
+        row = await self.books.database.read(lambda connection: connection.execute(mine).one_or_none())
+        return Clocks(at=row.clock_at, ticks=row.clock_ticks) if row else None
 
     async def record(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
         """Write down who gave an order that other rooms carry out."""

@@ -4,14 +4,13 @@ A server that takes another one's place may lack the newest commits. Each worker
 announced; nothing is claimed until every living worker has compared its own with the new server.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, tuple_
 
 from publisher.domain.delivery import WAITING, Delivery, State, WorkerId
 from publisher.domain.events import Actor, Claimed, Event, IntentWritten, LeaseLapsed, Ripened, Role, Ruled, Stopped
@@ -20,10 +19,10 @@ from publisher.domain.post import ONCE, name_at
 from publisher.domain.rendition import Baseline
 from publisher.store.books import Books
 from publisher.store.engine import Unit
-from publisher.store.home import AWAITED, AWAITED_FOR, COMPARED, arrive, is_at_home
+from publisher.store.home import AWAITED_FOR, arrive, is_at_home, set_worker_state
 from publisher.store.journal import Intent, newest_intents, read_journal
 from publisher.store.ledger import clear_alerts, subject_of, take_turn, tell, write_alert, write_audit
-from publisher.store.rows import ATTEMPT, DELIVERY, STAMP, WORKER, to_delivery
+from publisher.store.rows import ATTEMPT, DELIVERY, ORPHANED_ATTEMPT, SERVER_TIMELINE, WORKER, WORKER_STATE, to_delivery
 from publisher.telemetry import log
 
 RECOVERY_KEEPER = Actor(role=Role.KEEPER, name="recovery")
@@ -32,29 +31,27 @@ RECOVERY_RECONCILER = Actor(role=Role.RECONCILER, name="recovery")
 BROUGHT_BACK = "call_brought_back"
 """Why it is in doubt: a later call than the database knew of was announced."""
 AT_A_TIME = 500
-MET = "met:"
-"""Begins the stamp that says when the first worker came to one of the server's lives.
-
-So long after it as a worker counts as alive, all that had come to the one before are waited for: while there was no
-server, nobody could give a sign of life.
-"""
-UNPLACED = "call:"
-"""Begins the stamp of an announced call for which there is no delivery to put it on."""
 
 _TIMELINE = func.substr(func.pg_walfile_name(func.pg_current_wal_lsn()), 1, 8)
-_is_behind = (
-    exists()
-    .where(WORKER.c.stopped_at.is_(None), STAMP.c.key == literal(COMPARED).concat(WORKER.c.id))
-    .where(STAMP.c.key != bindparam("mine"), STAMP.c.value != _TIMELINE)
+_STATE = WORKER_STATE.c
+_is_mine = _STATE.worker == bindparam("mine")
+_is_behind = exists().where(
+    WORKER.c.stopped_at.is_(None), _STATE.worker == WORKER.c.id, ~_is_mine, _STATE.compared_timeline != _TIMELINE
 )
+_MET_AT = select(SERVER_TIMELINE.c.met_at).where(SERVER_TIMELINE.c.timeline == _TIMELINE)
+"""When the first worker met the server's timeline.
+
+So long after it as a worker counts as alive, all that had met the one before are waited for: while there was no
+server, nobody could give a sign of life.
+"""
 _STANDING = select(
     _TIMELINE.label("timeline"),
-    select(STAMP.c.value).where(STAMP.c.key == bindparam("mine")).scalar_subquery().label("compared"),
-    select(STAMP.c.value).where(STAMP.c.key == literal(MET).concat(_TIMELINE)).scalar_subquery().label("met_at"),
+    select(_STATE.compared_timeline).where(_is_mine).scalar_subquery().label("compared"),
+    _MET_AT.scalar_subquery().label("met_at"),
     _is_behind.label("is_one_behind"),
     _is_behind.where(WORKER.c.beat_at > bindparam("alive", type_=WORKER.c.beat_at.type)).label("is_early"),
-    exists().where(STAMP.c.key == bindparam("awaited")).label("is_awaited"),
-    exists().where(STAMP.c.key.startswith(AWAITED), STAMP.c.key != bindparam("awaited")).label("waits"),
+    exists().where(_is_mine, _STATE.is_awaited).label("is_awaited"),
+    exists().where(~_is_mine, _STATE.is_awaited).label("waits"),
 )
 
 
@@ -68,27 +65,23 @@ def is_ready(books: Books, unit: Unit) -> bool:
     if not is_at_home(books.database, unit.connection):
         return False
     bring_back(books, unit)
-    mine = f"{COMPARED}{books.worker}"
-    now, awaited = books.world.now(), f"{AWAITED}{books.worker}"
-    row = unit.connection.execute(_STANDING, {"mine": mine, "alive": now - AWAITED_FOR, "awaited": awaited}).one()
+    now = books.world.now()
+    row = unit.connection.execute(_STANDING, {"mine": books.worker, "alive": now - AWAITED_FOR}).one()
     if row.is_awaited:
         arrive(unit, books.worker, now)
-    if row.compared is None:
-        unit.connection.execute(insert(STAMP).values(key=mine, value=row.timeline))
-    elif row.compared != row.timeline:
-        unit.connection.execute(update(STAMP).where(STAMP.c.key == mine).values(value=row.timeline))
+    if row.compared != row.timeline:
+        set_worker_state(unit.connection, books.worker, compared_timeline=row.timeline)
     if row.met_at is None:
-        unit.connection.execute(insert(STAMP).values(key=f"{MET}{row.timeline}", value=now.isoformat()))
-    met_at = datetime.fromisoformat(row.met_at) if row.met_at else now
-    may_still_come = row.is_one_behind and now < met_at + AWAITED_FOR
+        unit.connection.execute(insert(SERVER_TIMELINE).values(timeline=row.timeline, met_at=now))
+    may_still_come = row.is_one_behind and now < (row.met_at or now) + AWAITED_FOR
     return not row.is_early and not may_still_come and not row.waits
 
 
 def is_awaited(connection: Connection, worker: WorkerId, now: datetime) -> bool:
     """Whether others wait, or would, for a worker that has compared its journal with the former server alone."""
-    is_one_behind = select(STAMP.c.value != _TIMELINE).where(STAMP.c.key == f"{COMPARED}{worker}")
-    met_at = connection.scalar(select(STAMP.c.value).where(STAMP.c.key == literal(MET).concat(_TIMELINE)))
-    is_over = met_at is not None and now >= datetime.fromisoformat(met_at) + AWAITED_FOR
+    is_one_behind = select(_STATE.compared_timeline != _TIMELINE).where(_STATE.worker == worker)
+    met_at = connection.scalar(_MET_AT)
+    is_over = met_at is not None and now >= met_at + AWAITED_FOR
     return connection.scalar(is_one_behind) is True and not is_over
 
 
@@ -131,10 +124,9 @@ def unknown_to(connection: Connection, intents: Sequence[Intent]) -> list[Intent
         known = _known(connection, "delivery", [one.delivery for one in some])
         missing = [one for one in some if _identity(one) not in known]
         if missing:  # perhaps brought back on another delivery, or on none
-            known |= _known(connection, "rendition", [one.rendition for one in missing])
-            stamps = [_stamp(one) for one in missing]
-            placeless = set(connection.scalars(select(STAMP.c.key).where(STAMP.c.key.in_(stamps))))
-            unknown += [one for one in missing if _identity(one) not in known and _stamp(one) not in placeless]
+            renditions = [one.rendition for one in missing]
+            known |= _known(connection, "rendition", renditions) | _orphaned(connection, renditions)
+            unknown += [one for one in missing if _identity(one) not in known]
     return unknown
 
 
@@ -143,12 +135,14 @@ def _known(connection: Connection, column: str, values: Sequence[object]) -> set
     return {(row.rendition, row.intended_at) for row in rows}
 
 
+def _orphaned(connection: Connection, renditions: Sequence[str]) -> set[tuple[str, datetime]]:
+    query = select(ORPHANED_ATTEMPT.c.rendition, ORPHANED_ATTEMPT.c.at)
+    rows = connection.execute(query.where(ORPHANED_ATTEMPT.c.rendition.in_(renditions)))
+    return {(row.rendition, datetime.fromisoformat(row.at)) for row in rows}
+
+
 def _identity(intent: Intent) -> tuple[str, datetime]:
     return intent.rendition, datetime.fromisoformat(intent.at)
-
-
-def _stamp(intent: Intent) -> str:
-    return f"{UNPLACED}{intent.rendition}:{intent.at}"
 
 
 def readopt(books: Books, unit: Unit, lines: Sequence[Intent], by: Actor) -> list[Delivery]:
@@ -183,15 +177,18 @@ def place(books: Books, unit: Unit) -> None:
         if delivery is not None and delivery.state in WAITING:
             found[delivery].append(call)
     for delivery, calls in found.items():
-        unit.connection.execute(delete(STAMP).where(STAMP.c.key.in_([_stamp(call) for call in calls])))
+        placed = tuple_(ORPHANED_ATTEMPT.c.rendition, ORPHANED_ATTEMPT.c.at).in_(
+            [(one.rendition, one.at) for one in calls]
+        )
+        unit.connection.execute(delete(ORPHANED_ATTEMPT).where(placed))
         clear_alerts(unit, _name(calls[0], None), books.world.now())
         _doubt(books, unit, delivery, calls, RECOVERY_KEEPER)
 
 
 def unplaced(connection: Connection) -> list[Intent]:
     """Give the announced calls for which there is no delivery."""
-    values = connection.scalars(select(STAMP.c.value).where(STAMP.c.key.startswith(UNPLACED)).order_by(STAMP.c.key))
-    return sorted((Intent(**json.loads(value)) for value in values), key=lambda call: (call.at, call.attempt))
+    rows = connection.execute(select(ORPHANED_ATTEMPT).order_by(ORPHANED_ATTEMPT.c.at, ORPHANED_ATTEMPT.c.attempt))
+    return [Intent(**row) for row in rows.mappings()]
 
 
 def _delivery_of(connection: Connection, line: Intent) -> Delivery | None:
@@ -290,7 +287,7 @@ def _tell_of(books: Books, unit: Unit, delivery: Delivery | None, calls: Iterabl
     now = books.world.now()
     for call in calls:
         subject = _name(call, delivery)
-        unit.connection.execute(insert(STAMP).values(key=_stamp(call), value=json.dumps(asdict(call))))
+        unit.connection.execute(insert(ORPHANED_ATTEMPT).values(asdict(call)))
         write_audit(unit, now, by, event="attempt_orphaned", subject=subject, detail=asdict(call))
         facts = {"post": call.post or subject, "account": call.account or "?", "since": call.at}
         tell(unit, now, "call_unplaced", subject, facts)

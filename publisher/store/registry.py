@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN, REVISABLE, Delivery, Desired, State
@@ -21,6 +21,7 @@ from publisher.domain.rendition import Fingerprint, Rendition
 from publisher.domain.terms import Terms
 from publisher.store.books import Books
 from publisher.store.engine import OvertakenError, Unit
+from publisher.store.home import set_worker_state
 from publisher.store.known import DROPPED, read_known, rows_of
 from publisher.store.ledger import clear_alerts, entry, take_turn, tell, write_audit, write_entries
 from publisher.store.lost_time import doubt_filed, is_new_doubted, trust_new
@@ -35,7 +36,7 @@ from publisher.store.rows import (
     POST,
     RENDITION,
     SCHEDULE,
-    STAMP,
+    WORKER_STATE,
     read_post,
     to_delivery,
     write_post,
@@ -43,8 +44,6 @@ from publisher.store.rows import (
 )
 from publisher.store.tables import EPOCH
 
-BASIS = "planned:"
-"""Begins the key of a stamp: from which settings a worker last planned."""
 NEWEST = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 
@@ -101,20 +100,16 @@ class Registry:
 
     async def basis(self) -> str | None:
         """Give by what the settings are known from which this worker last planned; None before the first time."""
-        written = select(STAMP.c.value).where(STAMP.c.key == f"{BASIS}{self.books.worker}")
+        written = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.books.worker)
         return await self.books.database.read(lambda connection: connection.scalar(written))
 
     async def note_basis(self, basis: str) -> None:
         """Write down from which settings all was planned."""
         if await self.basis() == basis:
             return
-        key = f"{BASIS}{self.books.worker}"
-
-        def operation(unit: Unit) -> None:
-            unit.connection.execute(delete(STAMP).where(STAMP.c.key == key))
-            unit.connection.execute(insert(STAMP).values(key=key, value=basis))
-
-        await self.books.database.write(operation)
+        await self.books.database.write(
+            lambda unit: set_worker_state(unit.connection, self.books.worker, config_hash=basis)
+        )
 
     async def schedule_text(self) -> str | None:
         """Give the schedule in force, or None before the first."""

@@ -18,7 +18,7 @@ from publisher.store.journal import Contents, Intent, read_journal
 from publisher.store.ledger import AUDIT_BROKEN, clear_alerts, tell, write_audit
 from publisher.store.lost_time import doubt_waiting
 from publisher.store.recovery import readopt, unknown_to, unplaced
-from publisher.store.rows import AUDIT, PAUSE, STAMP, WORKER
+from publisher.store.rows import AUDIT, DATABASE_INFO, PAUSE, WORKER
 from publisher.store.setup import COPY
 
 PAUSED_FOR = "restored"
@@ -136,7 +136,7 @@ def settle_restored(  # noqa: PLR0913, PLR0917 # who restored what, from where, 
     if books.database.is_shared:
         move_in(unit, books.worker, now, begins_at, waits_for_others=memory.since is None)
     lost = unknown_to(connection, memory.calls)
-    connection.execute(delete(STAMP).where(STAMP.c.key == COPY))
+    connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == COPY))
     cut = _cut(connection, anchors)
     told = [{"sequence": number, "hash": digest} for number, digest in cut]
     detail = {"taken_at": begins_at.isoformat(), "calls": len(lost), "cut": told}

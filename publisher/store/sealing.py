@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, insert, select
 
 from publisher.domain.chain import FIELDS, hash_of
-from publisher.store.rows import AUDIT, STAMP
+from publisher.store.rows import AUDIT, DATABASE_INFO
 from publisher.store.tables import EPOCH, MICROSECOND
 
 GENESIS = "audit_genesis"
-"""The stamp that the first entry of a database is bound to."""
+"""The key that the first entry of a database is bound to."""
 _TEXTS = FIELDS[1:]
 
-_TAKE = select(STAMP.c.value).where(STAMP.c.key == GENESIS).with_for_update()
+_TAKE = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS).with_for_update()
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 _WRITE = insert(AUDIT)
 

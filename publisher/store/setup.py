@@ -1,4 +1,4 @@
-"""Bringing a database up: migrated, stamped, and never older than what was done."""
+"""Bringing a database up: migrated, named, and never older than what was done."""
 
 import asyncio
 import fcntl
@@ -24,14 +24,14 @@ from publisher.store.exchange import finish
 from publisher.store.home import awaited, here, home_of
 from publisher.store.journal import TAIL_BYTES, read_journal
 from publisher.store.recovery import flaw_of, is_awaited, unknown_to
-from publisher.store.rows import ATTEMPT, STAMP
+from publisher.store.rows import ATTEMPT, DATABASE_INFO
 from publisher.world import World
 
-HEAD = "0013"
+HEAD = "0001"
 """The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 COPY = "backup"
-"""The stamp of a copy that was made to be kept: when, of what, and what the journal was then."""
+"""The key of a copy that was made to be kept: when, of what, and what the journal was then."""
 _ASKED = ("environment", MOVED, COPY)
 
 
@@ -170,12 +170,14 @@ def _version(connection: Connection) -> str | None:
 
 
 def _check_stamp(connection: Connection, environment: str, *, is_copy: bool) -> None:
-    stamps = {row.key: row.value for row in connection.execute(select(STAMP).where(STAMP.c.key.in_(_ASKED)))}
+    stamps = {
+        row.key: row.value for row in connection.execute(select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(_ASKED)))
+    }
     stamped = stamps.get("environment")
     if MOVED in stamps:
         raise RefusedError("database_moved", to=stamps[MOVED])
     if stamped is None:
-        connection.execute(insert(STAMP).values(key="environment", value=environment))
+        connection.execute(insert(DATABASE_INFO).values(key="environment", value=environment))
     elif stamped != environment:
         raise RefusedError("other_environment", stamped=stamped, wanted=environment)
     if COPY in stamps and not is_copy:

@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ZERO = {"server_default": "0"}
 FALSE = {"server_default": false()}
-"""Of columns that came later: what rows get that an earlier version writes."""
+"""What a column holds where nothing is said of it."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -44,10 +44,10 @@ class Duration(TypeDecorator[timedelta]):
         return None if value is None else value * MICROSECOND
 
 
-class StampRow(SQLModel, table=True):
-    """What this database is: its environment, and the like."""
+class DatabaseInfoRow(SQLModel, table=True):
+    """What this database is: its environment, where its audit begins, where it lives, and whether it is a copy."""
 
-    __tablename__: ClassVar[str] = "stamp"
+    __tablename__: ClassVar[str] = "database_info"
     key: str = Field(primary_key=True)
     value: str
 
@@ -338,6 +338,58 @@ class WorkerRow(SQLModel, table=True):
     started_at: datetime = Field(sa_type=Instant)
     beat_at: datetime = Field(sa_type=Instant)
     stopped_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class WorkerStateRow(SQLModel, table=True):
+    """What is known of a worker before and after it runs.
+
+    `config_hash` names the settings by which it planned last; `compared_timeline`, the server's timeline with which it
+    compared its journal last; `is_awaited`: it has to, since an older database was accepted. A person vouched that its
+    host's clock was right when it showed `clock_at`, `clock_ticks` seconds after the host's start.
+    """
+
+    __tablename__: ClassVar[str] = "worker_state"
+    worker: str = Field(primary_key=True)
+    config_hash: str | None = None
+    compared_timeline: str | None = None
+    is_awaited: bool = Field(default=False, sa_column_kwargs=FALSE)
+    clock_at: datetime | None = Field(default=None, sa_type=Instant)
+    clock_ticks: float | None = None
+
+
+class ServerTimelineRow(SQLModel, table=True):
+    """Timelines of a PostgreSQL server, a new one for each failover, and when the first worker met each."""
+
+    __tablename__: ClassVar[str] = "server_timeline"
+    timeline: str = Field(primary_key=True)
+    met_at: datetime = Field(sa_type=Instant)
+
+
+class DataLossRow(SQLModel, table=True):
+    """A time of which neither the database nor a journal tells what was sent; one row at most.
+
+    `includes_new`: what comes into the schedule now may have been sent in it, too.
+    """
+
+    __tablename__: ClassVar[str] = "data_loss"
+    since: datetime = Field(primary_key=True, sa_type=Instant, sa_column_kwargs={"autoincrement": False})
+    until: datetime = Field(sa_type=Instant)
+    includes_new: bool
+
+
+class OrphanedAttemptRow(SQLModel, table=True):
+    """Lines of a journal that announced a call for which there is no delivery; the columns are the line's own."""
+
+    __tablename__: ClassVar[str] = "orphaned_attempt"
+    rendition: str = Field(primary_key=True)
+    at: str = Field(primary_key=True)
+    delivery: int
+    attempt: int
+    epoch: int
+    post: str
+    label: str
+    account: str
+    floor: int
 
 
 class WatchRow(SQLModel, table=True):

@@ -48,10 +48,11 @@ class Scene:
         self.rows: dict[str, list[Row]] = {
             name: []
             for name in (
-                "delivery", "attempt", "look", "audit", "alert", "rendition", "schedule", "media", "sighting", "stamp",
+                "delivery", "attempt", "look", "audit", "alert", "rendition", "schedule", "media", "sighting",
+                "database_info",
             )
         }  # fmt: skip
-        self.rows["stamp"] = [
+        self.rows["database_info"] = [
             {"key": "environment", "value": "drill"},
             {"key": "audit_genesis", "value": GENESIS},
         ]

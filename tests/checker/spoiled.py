@@ -542,7 +542,7 @@ def called_elsewhere(run: Artefacts) -> None:
 
 
 def stamped_otherwise(run: Artefacts) -> None:
-    run.rows["stamp"][0]["value"] = "live"
+    run.rows["database_info"][0]["value"] = "live"
 
 
 def grown_too_large(run: Artefacts) -> None:

@@ -11,14 +11,11 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import column, create_engine, event, select, table, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DatabaseError
 
 from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
-from publisher.domain.chain import FIELDS, Damage, hash_of
+from publisher.domain.chain import Damage, hash_of
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.excerpt import signed_text
 from publisher.domain.outcome import Published, Receipt
@@ -30,7 +27,7 @@ from publisher.store.engine import Database, open_engine
 from publisher.store.journal import Journal, newest_intents
 from publisher.store.orders import Orders
 from publisher.store.rows import AUDIT
-from publisher.store.setup import MIGRATIONS, prepare
+from publisher.store.setup import prepare
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START, StillWorld
 from publisher.vault import Vault, audit_key, bears_signature
@@ -153,92 +150,6 @@ class SmallDisk:
             with suppress(DatabaseError):
                 while True:
                     await Orders(books).record("Filled", "disk", person("x"), {"x": "x" * size} if size else {})
-
-
-def fill_older(url, count):
-    """Make a database as the last version without a chain had it, with so many entries and gaps between them."""
-    upgrade_to(url, "0003")
-    rows = [
-        {
-            "id": 3 * number + 5,
-            "at": number,
-            "role": "person",
-            "name": "王",
-            "event": "paused",
-            "subject": f"s{number}",
-            "before": None,
-            "after": "due" if number % 2 else None,
-            "detail": '{"reason": "演练"}',
-        }
-        for number in range(count)
-    ]
-    older = table("audit", *map(column, ("id", *FIELDS)))
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO stamp VALUES ('environment', 'drill')"))
-        if rows:
-            connection.execute(older.insert(), rows)
-    engine.dispose()
-
-
-@pytest.mark.parametrize("count", [0, 1, 4500])
-async def test_an_older_audit_is_bound_in_its_order(database_url, tmp_path, count):
-    """The migration binds what is there, whatever its numbers, loses nothing, and leaves the database writable."""
-    fill_older(database_url, count)
-    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    books = Books(database=Database(open_engine(database_url), StillWorld()), terms={}, worker=WorkerId("w"))
-    await Orders(books).pause("all", person("王"), "演练")
-    verification = await Audit(books).verify(())
-    assert (verification.is_sound, verification.seen) == (True, count + 1)
-    query = select(AUDIT.c.id, AUDIT.c.subject).order_by(AUDIT.c.id).limit(count)
-    found = await books.database.read(lambda connection: connection.execute(query).all())
-    assert [tuple(row) for row in found] == [(number + 1, f"s{number}") for number in range(count)]
-    await books.database.close()
-
-
-CRAMPED = """
-import asyncio, pathlib, resource, sys
-from publisher.store.setup import prepare
-from publisher.world import World
-
-url, journal, room = sys.argv[1:]
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
-asyncio.run(prepare(url, "drill", pathlib.Path(journal), World()))
-"""
-
-
-async def test_a_migration_that_ends_half_way_changes_nothing(tmp_path):
-    """When the disk fills up in the middle, the older database is as it was, and the next start migrates it whole."""
-    file = tmp_path / "publisher.db"
-    url = f"sqlite:///{file}"
-    fill_older(url, 5000)
-    arguments = ("-c", CRAMPED, url, tmp_path / "intents.jsonl", str(file.stat().st_size + 100_000))
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.DEVNULL)
-    assert await process.wait() != 0
-    with sqlite3.connect(file) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0003",)
-        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (5000,)
-        assert connection.execute("SELECT count(*) FROM stamp WHERE key LIKE 'audit%'").fetchone() == (0,)
-    connection.close()
-    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    books = Books(database=Database(open_engine(url), StillWorld()), terms={}, worker=WorkerId("w"))
-    verification = await Audit(books).verify(())
-    assert (verification.is_sound, verification.seen) == (True, 5000)
-    await books.database.close()
-
-
-def upgrade_to(url, revision):
-    """Make a database as an older version had it."""
-    parsed = make_url(url)
-    driver = parsed.get_backend_name() if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg"
-    engine = create_engine(parsed.set(drivername=driver))
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-        connection.commit()
-    engine.dispose()
 
 
 WRITER = """
@@ -365,7 +276,7 @@ PUT_IN = """
         (CLOSE_UP, (Damage.MISSING, 7, 7)),
         (SWAP, (Damage.SWAPPED, 7, 7)),
         (PUT_IN, (Damage.INSERTED, 7, 7)),
-        ("UPDATE stamp SET value = '00' WHERE key = 'audit_genesis'", (Damage.GENESIS, 0, 0)),
+        ("UPDATE database_info SET value = '00' WHERE key = 'audit_genesis'", (Damage.GENESIS, 0, 0)),
     ],
 )
 async def test_each_kind_of_tampering_is_named_with_its_place(copy, script, found):
@@ -407,7 +318,7 @@ async def test_a_replaced_database_shows_by_anchors(copy):
         parts = (previous, digest, number)
         copy.connection.execute("UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts)
         previous = digest
-    copy.connection.execute("UPDATE stamp SET value = ? WHERE key = 'audit_genesis'", [genesis])
+    copy.connection.execute("UPDATE database_info SET value = ? WHERE key = 'audit_genesis'", [genesis])
     copy.connection.commit()
     assert await copy.find() == []
     assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {Damage.OTHER_CHAIN}

@@ -484,7 +484,7 @@ async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(plac
     dead = place.file.with_name("dead")
     dead.mkdir()
     with closing(sqlite3.connect(place.file)) as connection:
-        connection.execute("INSERT INTO stamp VALUES ('left', 'by a death')")
+        connection.execute("INSERT INTO database_info VALUES ('left', 'by a death')")
         connection.commit()
         for left in place.file.parent.glob("publisher.db*"):
             shutil.copy(left, dead)

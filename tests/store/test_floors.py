@@ -3,10 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import select
 
 from publisher.domain.delivery import State
 from publisher.domain.events import RECONCILER, RETRACTOR
@@ -20,10 +17,9 @@ from publisher.store.journal import Intent
 from publisher.store.orders import Orders
 from publisher.store.recovery import RECOVERY_KEEPER, readopt
 from publisher.store.rows import ATTEMPT
-from publisher.store.setup import MIGRATIONS, prepare
 from publisher.store.watches import Watches
 from publisher.testing.builders import QUOTA, file_posts, post_of, terms_of
-from publisher.testing.fakes import START, TRAITS, StillWorld
+from publisher.testing.fakes import START, TRAITS
 from tests.store.test_outbox import SECOND, intended, only, receipt
 
 FLOORED = replace(TRAITS, most_floors=4)
@@ -195,34 +191,6 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
         world.pass_time(5 * MINUTE)
         after = await watches.confirm_missing(missed, Missing(back_to=missed.parcel.baseline.since), world.now())
     assert after.state is State.REMOVED
-
-
-async def test_rows_of_before_there_were_floors_read_as_whole(database_url, tmp_path):
-    """A migrated delivery has one floor, of which nothing is counted: it goes on as it always did."""
-    url = make_url(database_url)
-    engine = create_engine(url.set(drivername="sqlite" if url.drivername == "sqlite" else "postgresql+psycopg"))
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        connection.exec_driver_sql(
-            "INSERT INTO delivery (post, label, account, platform, login, state, version, revision, definition,"
-            " rendition, planned_at, due_at, expires_at, max_late, updated_at, is_urgent, attempts, epoch, looks,"
-            " refusals, failures, deaths, is_by_word, was_claimed, was_resent, is_withdrawn, is_retract_ordered)"
-            " VALUES ('p', 'once', 'a', 'fake', 'fake/a', 'unknown', 5, 'r', 'd', 'f', 0, 0, 0, 0, 0, false, 1, 1, 0,"
-            " 0, 0, 0, false, true, false, false, false)"
-        )
-        connection.exec_driver_sql("INSERT INTO login (id, rests_until, routine_until) VALUES ('fake/a', 0, 0)")
-        connection.commit()
-    engine.dispose()
-    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    engine = create_engine(url.set(drivername="sqlite" if url.drivername == "sqlite" else "postgresql+psycopg"))
-    with engine.connect() as connection:
-        row = connection.exec_driver_sql("SELECT floors, floors_done FROM delivery").one()
-        rests = connection.exec_driver_sql("SELECT floors_until FROM login").scalar_one()
-    engine.dispose()
-    assert (tuple(row), rests) == ((0, 0), 0)
 
 
 async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_person(open_desk):

@@ -11,11 +11,11 @@ from publisher.domain.errors import RefusedError
 from publisher.keeping import keep
 from publisher.reviewing import person
 from publisher.store.board import Board
-from publisher.store.home import COMPARED, HOME, accepted_until, awaited, here, is_at_home, move_in
+from publisher.store.home import HOME, accepted_until, awaited, here, is_at_home, move_in
 from publisher.store.intents import Declined
 from publisher.store.orders import Orders
 from publisher.store.restore import known_until
-from publisher.store.rows import STAMP
+from publisher.store.rows import DATABASE_INFO, WORKER_STATE
 from publisher.store.setup import check_age, check_compared, check_journal
 from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True
 def put_back(books):
     """Leave the database as pg_restore does: the stamp names other tables."""
     with books.database.engine.begin() as connection:
-        connection.execute(update(STAMP).where(STAMP.c.key == HOME).values(value="1/2/3"))
+        connection.execute(update(DATABASE_INFO).where(DATABASE_INFO.c.key == HOME).values(value="1/2/3"))
 
 
 async def accept(books, *, waits_for_others=True):
@@ -89,7 +89,7 @@ async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(op
     """As in the middle of a pg_restore, which fills one table after the other."""
     books = open_books()
     with books.database.engine.begin() as connection:
-        connection.execute(delete(STAMP).where(STAMP.c.key == HOME))
+        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == HOME))
     assert not await at_home(books)
 
 
@@ -215,7 +215,7 @@ async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_serv
     lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
     check_journal(database_url, desk.books.worker, lost, START)
     with desk.books.database.engine.begin() as connection:
-        connection.execute(update(STAMP).where(STAMP.c.key.startswith(COMPARED)).values(value="00000000"))
+        connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
     with pytest.raises(RefusedError) as refused:
         check_journal(database_url, desk.books.worker, lost, START)
     check_journal(database_url, desk.books.worker, lost, START + timedelta(minutes=1))
@@ -228,6 +228,6 @@ async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):
     books = open_books()
     with books.database.engine.connect() as connection:
         connection.execute(text("CREATE ROLE plain_reader"))
-        connection.execute(text("GRANT SELECT ON stamp TO plain_reader"))
+        connection.execute(text("GRANT SELECT ON database_info TO plain_reader"))
         connection.execute(text("SET LOCAL ROLE plain_reader"))
         assert is_at_home(books.database, connection)

@@ -32,10 +32,9 @@ from publisher.store.intents import Declined
 from publisher.store.journal import Journal, newest_intents
 from publisher.store.orders import Orders
 from publisher.store.outbox import Outbox
-from publisher.store.recovery import COMPARED, MET
 from publisher.store.registry import Registry
 from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOGIN, STAMP
+from publisher.store.rows import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
 from publisher.store.setup import HEAD, occupy, prepare, version_of
 from publisher.store.watches import Watches
 from publisher.testing.builders import file_posts, post_of, terms_of
@@ -305,7 +304,7 @@ async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commi
     engine = host.database.engine
     [head] = await host.database.read(lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all())
     with engine.begin() as connection:
-        connection.execute(insert(STAMP).values(key="other", value="host"))
+        connection.execute(insert(DATABASE_INFO).values(key="other", value="host"))
         mark = link.mark_of(connection, (head.id, "0" * 64))
     assert not link.was_committed(engine, mark)
     assert link.was_committed(engine, replace(mark, head=tuple(head)))
@@ -446,7 +445,7 @@ async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_
     await file_posts(first.registry, post_of("p", ["a"], START))
     await first.rounds.ripen()
     assert await second.outbox.claim(0) == []
-    older = update(STAMP).where(STAMP.c.key == f"{COMPARED}second").values(value="00000000")
+    older = update(WORKER_STATE).where(WORKER_STATE.c.worker == "second").values(compared_timeline="00000000")
     await first.database.write(lambda unit: unit.connection.execute(older))
     assert await first.outbox.claim(1) == []
     await second.outbox.claim(0)
@@ -454,10 +453,10 @@ async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_
 
 
 async def take_over(host):
-    """Leave the stamps as another server finds them that has taken the place of the one before."""
+    """Leave the database as another server finds it that has taken the place of the one before."""
     with host.database.engine.begin() as connection:
-        connection.execute(update(STAMP).where(STAMP.c.key.startswith(COMPARED)).values(value="00000000"))
-        connection.execute(delete(STAMP).where(STAMP.c.key.startswith(MET)))
+        connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
+        connection.execute(delete(SERVER_TIMELINE))
 
 
 async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, world):
@@ -539,4 +538,4 @@ async def test_a_session_that_was_lost_between_two_beats_is_replaced(open_host, 
     away(is_away=True)
     away(is_away=False)
     assert await host.board.deliveries() == []
-    await host.database.write(lambda unit: unit.connection.execute(insert(STAMP).values(key="k", value="v")))
+    await host.database.write(lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v")))

@@ -90,7 +90,7 @@ def test_f85_an_old_copy_put_back_by_hand_is_accepted_by_name_and_settled(gone_w
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     with sqlite3.connect(file) as connection:  # as a snapshot of the machine, which bears no label
-        connection.execute("DELETE FROM stamp WHERE key = 'backup'")
+        connection.execute("DELETE FROM database_info WHERE key = 'backup'")
     connection.close()
     assert gone_wrong.start().wait(30) == 3
     assert "publisher restore --this" in gone_wrong.log()

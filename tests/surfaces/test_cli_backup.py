@@ -67,7 +67,7 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
     assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == ["audit_broken"]
     connection = sqlite3.connect(books(drill))
     assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [("王",)]
-    assert connection.execute("SELECT count(*) FROM stamp WHERE key = 'backup'").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM database_info WHERE key = 'backup'").fetchone() == (0,)
     connection.close()
     assert run("-C", drill, "audit", "verify").code == 1
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
@@ -130,7 +130,7 @@ def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path
 def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, tmp_path):
     """The stamp in the file decides."""
     connection = sqlite3.connect(books(drill))
-    connection.execute("UPDATE stamp SET value = 'live' WHERE key = 'environment'")
+    connection.execute("UPDATE database_info SET value = 'live' WHERE key = 'environment'")
     connection.commit()
     connection.close()
     assert run("-C", drill, "backup", tmp_path / "live.db").code == 0

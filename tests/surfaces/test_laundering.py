@@ -78,7 +78,7 @@ class Place:
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
         shutil.copy(self.kept, self.file)
         with sqlite3.connect(self.file) as connection:
-            connection.execute("DELETE FROM stamp WHERE key = 'backup'")
+            connection.execute("DELETE FROM database_info WHERE key = 'backup'")
         connection.close()
 
     def forge(self, event, subject, detail, at=None):

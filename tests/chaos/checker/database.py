@@ -16,7 +16,7 @@ TABLES = {
     "schedule": "id",
     "media": "sha256",
     "sighting": "account",
-    "stamp": "key",
+    "database_info": "key",
 }
 """The tables that are read, and the column that orders each."""
 

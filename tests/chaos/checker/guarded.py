@@ -36,7 +36,9 @@ def only_allowed_places(history: History) -> Iterator[Violation]:
     """I23: the database is stamped with its environment, and connections went to allowed hosts only."""
     wanted, stamped = history.settings.environment, history.stamp.get("environment")
     if wanted is not None and stamped != wanted:
-        yield Violation(subject="database", what=f"stamped {stamped}, run as {wanted}", evidence=("stamp:environment",))
+        yield Violation(
+            subject="database", what=f"stamped {stamped}, run as {wanted}", evidence=("database_info:environment",)
+        )
     if "connections" not in history.given:
         raise NotJudgedError("connections.jsonl is missing: nobody recorded where calls went")
     for line, connection in enumerate(history.connections, 1):

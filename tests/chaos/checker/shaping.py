@@ -68,7 +68,7 @@ def _books(found: Artefacts) -> dict[str, Any]:
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
         "sightings": [_sighting(row, true) for row in rows.get("sighting", ())],
-        "stamp": {row["key"]: row["value"] for row in rows.get("stamp", ())},
+        "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
         "journal": [_intent(line, value, true) for line, value in found.journal or ()],
         "true": true,
     }

@@ -37,7 +37,7 @@ CREATING = FLOORS | frozenset(
 KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
 """Calls with a key of the platform's own: the same attempt may make them again."""
 HELD_UP = 2.0
-"""Seconds by which a busy platform may hear a call later than its caller has given up waiting."""
+"""Seconds by which a busy platform may begin to hear a call after its caller has given up waiting."""
 SOURCE = re.compile(r'\bsrc="[^"]*"')
 PICTURE = re.compile(r"\s*#\(pic,[^)]*\)\s*")
 Identity = tuple[str, str]
@@ -163,7 +163,7 @@ def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Se
         found = [
             attempt
             for attempt in attempts
-            if attempt.intended - slack <= recv.at and (attempt.ended is None or recv.at <= attempt.ended + slack)
+            if attempt.intended - slack <= recv.at and (attempt.ended is None or recv.began <= attempt.ended + slack)
         ]
         if found:
             return found
@@ -174,7 +174,7 @@ def _held_up(recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: De
     """Give the attempts for the delivery that was made whose call came a little after they had ended, in doubt."""
     own = [attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used]
     doubts = [one for one in own if one.ended is not None and one.outcome in {None, "unknown"}]
-    return [one for one in doubts if one.intended <= recv.at <= (one.ended or 0.0) + HELD_UP]
+    return [one for one in doubts if one.intended <= recv.at and recv.began <= (one.ended or 0.0) + HELD_UP]
 
 
 def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:

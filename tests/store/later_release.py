@@ -1,0 +1,29 @@
+"""A later release, with migrations of its own: there is one only as yet."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from publisher.store import setup
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "{number}", "{before}"
+def upgrade():
+    op.add_column("delivery", sa.Column("new_{number}", sa.String(), nullable=False, server_default="new"))
+"""
+NUMBERS = ("0002", "0003")
+"""The migrations of a later release."""
+
+
+def be_later(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this release have more migrations, in a folder of their own, which is returned."""
+    shutil.copytree(setup.MIGRATIONS, folder)
+    for before, number in zip(("0001", *NUMBERS), NUMBERS, strict=False):
+        text = LATER.format(number=number, before=before)
+        (folder / "versions" / f"{number}_later.py").write_text(text, "utf-8")
+    monkeypatch.setattr(setup, "MIGRATIONS", folder)
+    monkeypatch.setattr(setup, "HEAD", NUMBERS[-1])
+    return folder
