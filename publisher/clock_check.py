@@ -99,9 +99,9 @@ class ClockCheck:
         books, patience = self.checkups.books, self.checkups.books.patience(account.id)
         adapter = self.adapters[account.id]
         asking: Awaitable[object] = adapter.ask_time() if isinstance(adapter, TimeSource) else adapter.probe()
-        answer = await guarded(asking, patience.lease)
+        answer = await guarded(asking, patience.lease_timeout)
         if isinstance(answer, RateLimited):
-            rest = answer.until - books.world.now() if answer.until else patience.look_first
+            rest = answer.until - books.world.now() if answer.until else patience.first_check_after
             books.note_limit(account.login, min(rest, LONGEST_REST), is_for_reads=True)
         is_confirmed = self.orders.books.world.is_clock_confirmed()
         log.info("clock_asked", account=account.id, confirmed=is_confirmed, reason=getattr(answer, "reason", None))

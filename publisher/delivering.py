@@ -45,7 +45,7 @@ async def deliver(lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Ada
         case Declined(guard=guard):
             log.info("declined", delivery=lease.delivery, account=lease.account, guard=guard)
         case Parcel() as parcel:
-            outcome = await call(adapters[lease.account], parcel, outbox.books.patience(lease.account).lease)
+            outcome = await call(adapters[lease.account], parcel, outbox.books.patience(lease.account).lease_timeout)
             after = await outbox.settle(lease, outcome)
             log.info(
                 "delivered",

@@ -41,7 +41,7 @@ class Planner:
     registry: Registry
     press: Press
     desk: Desk
-    days_ahead: int
+    plan_days: int
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One round at a time: another would file what this one is filing."""
 
@@ -53,7 +53,7 @@ class Planner:
     def basis(self) -> str:
         """What tells the settings from which it is planned from others: whom a post goes to, and when."""
         desk = self.desk
-        told = repr((desk.timezone, desk.accounts, desk.groups, self.days_ahead))
+        told = repr((desk.timezone, desk.accounts, desk.groups, self.plan_days))
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -181,7 +181,7 @@ def _is_frozen(post: Post, books: KnownPost | None) -> bool:
 def compare(planner: Planner, schedule: Schedule, known: Known) -> Plan:
     """Compare a schedule with the books, as of now."""
     now = planner.now
-    window = Window(now=now, until=now + timedelta(days=planner.days_ahead))
+    window = Window(now=now, until=now + timedelta(days=planner.plan_days))
     moments = {
         post.id: cron_moments(post, _since(post, known, now), window.until, planner.desk.timezone)
         for post in schedule.posts

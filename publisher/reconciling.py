@@ -47,7 +47,7 @@ async def reconcile(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     world = outbox.books.world
     await world.failpoint("reconcile.before_read")
     began = world.monotonic()
-    finding = await guarded(read(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
+    finding = await guarded(read(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease_timeout)
     await world.failpoint("reconcile.after_read")
     if doubt.delivery.state is State.SUBMITTED:
         await world.failpoint("submitted.after_poll")

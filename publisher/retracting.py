@@ -28,7 +28,7 @@ async def _retract(doubt: Doubt, outbox: Outbox, adapter: Adapter) -> None:
     world = outbox.books.world
     await world.failpoint("retract.before_call")
     began = world.monotonic()
-    answer = await guarded(_take_down(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease)
+    answer = await guarded(_take_down(doubt, adapter), outbox.books.patience(doubt.delivery.account).lease_timeout)
     await world.failpoint("retract.after_call")
     after = await outbox.learn(doubt, answer, RETRACTOR, began)
     log.info(

@@ -16,13 +16,13 @@ from publisher.system_user import system_user
 class Ruling(StrEnum):
     """A person's answer about a delivery that is held, or that the platform is asked about."""
 
-    LIVE = "live"
-    NOT_LIVE = "not-live"
+    PUBLISHED = "published"
+    NOT_PUBLISHED = "not-published"
     RESEND = "resend"
     CANCEL = "cancel"
 
 
-_TO = {Ruling.NOT_LIVE: State.FAILED, Ruling.RESEND: State.DUE, Ruling.CANCEL: State.CANCELLED}
+_TO = {Ruling.NOT_PUBLISHED: State.FAILED, Ruling.RESEND: State.DUE, Ruling.CANCEL: State.CANCELLED}
 
 
 def person(name: str) -> Actor:
@@ -60,11 +60,11 @@ async def rule(  # noqa: PLR0913 # who, what, why, and the second person
     is_live = delivery.receipt is not None and not delivery.receipt.is_by_word
     if delivery.is_ordered_down and is_live and ruling in {Ruling.RESEND, Ruling.CANCEL}:
         raise RefusedError("still_to_be_taken_down", state=delivery.state.value)
-    if ruling is Ruling.LIVE and second is None and not delivery.attempts:
+    if ruling is Ruling.PUBLISHED and second is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
     if second is not None and is_same_name(second, by):
         raise RefusedError("same_person", by=by)
-    if ruling is not Ruling.LIVE:
+    if ruling is not Ruling.PUBLISHED:
         ruled = Ruled(to=_TO[ruling], reason=reason)
     elif second is None:
         ruled = Ruled(to=State.UNKNOWN, reason=reason, url=url)

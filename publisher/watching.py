@@ -26,7 +26,7 @@ async def watch_due(watches: Watches, adapters: Mapping[AccountId, Adapter], mos
 
 
 async def _watch(account: AccountId, watches: Watches, adapter: Adapter) -> None:
-    most = watches.books.patience(account).lease
+    most = watches.books.patience(account).lease_timeout
     seen = await guarded(adapter.recent(), most)
     if isinstance(seen, RateLimited):
         await _keep_back(account, seen, watches)
@@ -50,7 +50,7 @@ async def _look_again(doubt: Doubt, watches: Watches, adapter: Adapter) -> None:
     if doubt.parcel is None:
         return
     asked_at = watches.books.world.now()
-    finding = await guarded(adapter.find(doubt.parcel), watches.books.patience(doubt.delivery.account).lease)
+    finding = await guarded(adapter.find(doubt.parcel), watches.books.patience(doubt.delivery.account).lease_timeout)
     await _conclude(doubt, finding, asked_at, watches)
 
 
@@ -58,7 +58,7 @@ async def _measure(live: Sequence[Delivery], watches: Watches, adapter: Adapter)
     receipts = {item.id: item.receipt for item in live if item.receipt is not None}
     if not receipts:
         return
-    most = watches.books.patience(live[0].account).lease
+    most = watches.books.patience(live[0].account).lease_timeout
     reach = await guarded(adapter.measure_reach(list(receipts.values())), most)
     if isinstance(reach, RateLimited):
         await _keep_back(live[0].account, reach, watches)
@@ -79,7 +79,7 @@ async def _ask_for(delivery: Delivery, watches: Watches, adapter: Adapter) -> No
     if delivery.receipt is None or delivery.receipt.is_by_word:
         return
     ticket, asked_at = Ticket(number=delivery.receipt.remote_id), watches.books.world.now()
-    finding = await guarded(adapter.follow_up(ticket), watches.books.patience(delivery.account).lease)
+    finding = await guarded(adapter.follow_up(ticket), watches.books.patience(delivery.account).lease_timeout)
     await _conclude(Doubt(delivery=delivery, parcel=None), finding, asked_at, watches)
 
 
@@ -99,6 +99,6 @@ async def probe_due(checkups: Checkups, adapters: Mapping[AccountId, Adapter], m
 
 
 async def _probe(account: Account, checkups: Checkups, adapter: Adapter) -> None:
-    health = await guarded(adapter.probe(), checkups.books.patience(account.id).lease)
+    health = await guarded(adapter.probe(), checkups.books.patience(account.id).lease_timeout)
     await checkups.write(account, health)
     log.info("probed", account=account.id, health=code_of(health))

@@ -28,7 +28,7 @@ from publisher.domain.problem import Problem
 from publisher.domain.rendition import Parcel, Rendition
 from publisher.domain.task import LOOK_EVERY, Task, task_of
 
-ONLY_FOR_CALLS = frozenset({"weibo_no_safe_link", "weibo_link_not_apart", "tieba_risk_not_accepted"})
+ONLY_FOR_CALLS = frozenset({"weibo_no_link_template", "weibo_link_not_apart", "tieba_risk_not_accepted"})
 """What a platform asks of its interface's users alone; a person who posts by hand need not care."""
 
 

@@ -39,11 +39,11 @@ TRAITS = Traits(
 DEFAULTS = Defaults(
     # No numbers are published. Accounts were banned for hurried writes: one thread in ten minutes and five a day; tools
     # that reply wait one to three minutes in between (MoeNetwork/wmzz_post, read 2026-11-24).
-    quota=Quota(gap=timedelta(minutes=10), per_hour=2, per_day=5, floor_gap=timedelta(minutes=2)),
+    quota=Quota(min_interval=timedelta(minutes=10), per_hour=2, per_day=5, floor_gap=timedelta(minutes=2)),
     patience=Patience(
-        deadline=timedelta(seconds=30),
-        lease=timedelta(seconds=60),
-        settle=timedelta(minutes=20),
-        look_first=timedelta(seconds=20),
+        request_timeout=timedelta(seconds=30),
+        lease_timeout=timedelta(seconds=60),
+        visibility_window=timedelta(minutes=20),
+        first_check_after=timedelta(seconds=20),
     ),
 )

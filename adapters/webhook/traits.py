@@ -24,12 +24,12 @@ TRAITS = Traits(
 """A second call is harmless: it carries the same key, and the receiver answers with the post that stands."""
 
 DEFAULTS = Defaults(
-    quota=Quota(gap=timedelta(seconds=1), per_hour=600, per_day=5000),
+    quota=Quota(min_interval=timedelta(seconds=1), per_hour=600, per_day=5000),
     patience=Patience(
-        deadline=timedelta(seconds=20),
-        lease=timedelta(seconds=40),
-        settle=timedelta(minutes=2),
-        look_first=timedelta(seconds=15),
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=2),
+        first_check_after=timedelta(seconds=15),
     ),
 )
 

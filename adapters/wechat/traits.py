@@ -58,12 +58,12 @@ Figures of a day are ready at eight the next morning. Lists may be read 100 time
 """
 
 DEFAULTS = Defaults(
-    quota=Quota(gap=timedelta(seconds=30), per_hour=30, per_day=80),
+    quota=Quota(min_interval=timedelta(seconds=30), per_hour=30, per_day=80),
     patience=Patience(
-        deadline=timedelta(seconds=30),
-        lease=timedelta(seconds=60),
-        settle=timedelta(minutes=12),
-        look_first=timedelta(seconds=60),
+        request_timeout=timedelta(seconds=30),
+        lease_timeout=timedelta(seconds=60),
+        visibility_window=timedelta(minutes=12),
+        first_check_after=timedelta(seconds=60),
     ),
 )
 

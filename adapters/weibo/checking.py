@@ -43,12 +43,12 @@ def _link(account: Account, rendition: Rendition) -> Iterator[Problem]:
     link = rendition.link or ""
     if not link or link not in rendition.text:
         if profile_of(account).is_strict:
-            yield Problem(code="weibo_no_safe_link", facts={"link": link})
+            yield Problem(code="weibo_no_link_template", facts={"link": link})
         return
     if not link.isascii():
         yield Problem(code="weibo_link_not_ascii", facts={"link": link})
-    if profile_of(account).is_strict and account.safe_link and _host(link) != _host(account.safe_link):
-        yield Problem(code="weibo_link_elsewhere", facts={"link": link, "host": _host(account.safe_link)})
+    if profile_of(account).is_strict and account.link_template and _host(link) != _host(account.link_template):
+        yield Problem(code="weibo_link_elsewhere", facts={"link": link, "host": _host(account.link_template)})
     after = rendition.text.split(link, 1)[1][:1]
     if after and not after.isspace():
         yield Problem(code="weibo_link_not_apart", facts={"link": link, "next": after})

@@ -84,11 +84,11 @@ def traits_of(account: Account) -> Traits:
 DEFAULTS = Defaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
     # half of the day's calls stay for reading back.
-    quota=Quota(gap=timedelta(seconds=30), per_hour=30, per_day=50),
+    quota=Quota(min_interval=timedelta(seconds=30), per_hour=30, per_day=50),
     patience=Patience(
-        deadline=timedelta(seconds=20),
-        lease=timedelta(seconds=40),
-        settle=timedelta(minutes=10),
-        look_first=timedelta(minutes=2),
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=10),
+        first_check_after=timedelta(minutes=2),
     ),
 )

@@ -43,7 +43,7 @@ async def _backup(terminal: Terminal, target: Path) -> Label:
 
 @command("restore")
 @click.argument("source", metavar="[FILE]", required=False, type=Said())
-@click.option("--this", "is_this", is_flag=True, help="opt_this")
+@click.option("--accept-current", "is_this", is_flag=True, help="opt_this")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
 @click.option("--anchors", metavar="FILE", multiple=True, type=Said(), help="opt_newer_anchors")
 @by_option

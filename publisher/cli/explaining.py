@@ -42,7 +42,7 @@ async def _explain(terminal: Terminal, target: Target) -> Sequence[str]:
         board = Board(books)
         deliveries = await deliveries_of(board, target, settings.timezone, lambda _: False)
         if not deliveries:
-            return [terminal.words("why_not_filed", post=target.post, days=settings.days_ahead)]
+            return [terminal.words("why_not_filed", post=target.post, days=settings.plan_days)]
         orders = [entry for entry in await board.history(target.post) if entry.event in _ABOUT_POST]
         snapshot = await snapshot_of(board, target.post)
         stories = [await board.story(delivery) for delivery in deliveries]

@@ -1,4 +1,4 @@
-"""`hand-over`: an account leaves, for another's hands or for good."""
+"""`offboard`: an account leaves, for another's hands or for good."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,12 +59,12 @@ class Left:
         return not (self.held.unresolved or self.held.waiting or self.secret_place)
 
 
-@command("hand-over")
+@command("offboard")
 @click.argument("account", metavar="ACCOUNT", type=Said())
 @by_option
 @reason_option
 @click.option("--cancel", "cancels", is_flag=True, help="opt_cancel")
-def hand_over(terminal: Terminal, account: str, *, by: str, reason: str, cancels: bool) -> int:
+def offboard(terminal: Terminal, account: str, *, by: str, reason: str, cancels: bool) -> int:
     settings, leaving, left = asyncio.run(_hand_over(terminal, AccountId(account), (person(by), reason), cancels))
     _tell(terminal, settings, leaving, left)
     return int(not left.is_done)

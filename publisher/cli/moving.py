@@ -1,4 +1,4 @@
-"""`migrate-to`: from SQLite to a PostgreSQL database of one's own."""
+"""`move-database`: from SQLite to a PostgreSQL database of one's own."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ from publisher.wiring.books import journal_path
 from publisher.world import World
 
 
-@command("migrate-to")
+@command("move-database")
 @click.argument("url", metavar="URL", type=Said())
 @by_option
-def migrate_to(terminal: Terminal, url: str, by: str) -> int:
+def move_database(terminal: Terminal, url: str, by: str) -> int:
     if not is_server(url):
         raise WordedUsageError("not_postgres")
     if has_password(url):

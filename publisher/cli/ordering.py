@@ -1,4 +1,4 @@
-"""`withdraw` and `retract`: not wanted any more."""
+"""`cancel` and `retract`: not wanted any more."""
 
 import asyncio
 
@@ -16,11 +16,11 @@ from publisher.store.board import Board
 from publisher.store.orders import Orders
 
 
-@command("withdraw")
+@command("cancel")
 @click.argument("post", metavar="POST", type=Said())
 @by_option
 @reason_option
-def withdraw(terminal: Terminal, post: str, by: str, reason: str) -> int:
+def cancel(terminal: Terminal, post: str, by: str, reason: str) -> int:
     number = asyncio.run(_withdraw(terminal, PostId(post), by, reason))
     terminal.say("withdraw_done", post=post, number=number)
     return 0

@@ -129,7 +129,7 @@ def _figures(found: Findings) -> dict[str, Any]:
     return {
         **{name: getattr(found, name) for name in (*COUNTS, *AFTERWARDS)},
         "median_late": _seconds(found.median_lateness),
-        "max_late": _seconds(found.longest_lateness),
+        "max_delay": _seconds(found.longest_lateness),
         "reach": {name: getattr(found.reach, name) for name in FIGURES},
         "tip_line_named": found.tip_line_named,
         "tip_line_asked": found.tip_line_asked,
@@ -149,7 +149,7 @@ def _in_words(drawn: Report, narrator: Narrator) -> Iterator[str]:
     yield ""
     yield from in_columns([_heading(narrator, COUNTS), *(_row(line, narrator, _counts) for line in drawn.lines)])
     yield ""
-    names = (*AFTERWARDS, "median_late", "max_late", *FIGURES, "tip_line")
+    names = (*AFTERWARDS, "median_late", "max_delay", *FIGURES, "tip_line")
     yield from in_columns([_heading(narrator, names), *(_row(line, narrator, _afterwards) for line in drawn.lines)])
     if drawn.total.pruned:
         yield ""
@@ -187,7 +187,7 @@ def _shown(figure: float | None) -> str:
 
 def _write_csv(file: Path, drawn: Report, narrator: Narrator) -> None:
     """Write one line an account; the mark at the start makes spreadsheets read it as UTF-8."""
-    names = (*COUNTS, *AFTERWARDS, "median_late", "max_late", *FIGURES, "tip_line_named", "tip_line_asked")
+    names = (*COUNTS, *AFTERWARDS, "median_late", "max_delay", *FIGURES, "tip_line_named", "tip_line_asked")
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(_heading(narrator, names))

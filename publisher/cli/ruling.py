@@ -1,4 +1,4 @@
-"""`rule` and `resend`: what people decide about single deliveries."""
+"""`resolve` and `resend`: what people decide about single deliveries."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,23 +29,23 @@ ENDED_BADLY = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 """What may be sent again as a new occurrence."""
 
 
-@command("rule")
+@command("resolve")
 @click.argument("target", metavar="POST@ACCOUNT", type=TargetType(wants_account=True))
-@click.argument("ruling", metavar="live|not-live|resend|cancel", type=OneOf(*(ruling.value for ruling in Ruling)))
+@click.argument("ruling", metavar="|".join(Ruling), type=OneOf(*Ruling))
 @click.argument("url", metavar="[URL]", required=False)
 @by_option
 @reason_option
 @click.option("--second", metavar="NAME", type=PersonName(), help="opt_second")
-def rule(  # noqa: PLR0913 # one argument an option
+def resolve(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, target: Target, ruling: str, url: str | None, *, by: str, reason: str, second: str | None
 ) -> int:
     decided = Ruling(ruling)
-    if decided is Ruling.LIVE and not url:
-        raise WordedUsageError("rule_wants_url")
-    if decided is not Ruling.LIVE and url:
-        raise WordedUsageError("rule_wants_no_url", ruling=ruling)
-    if decided is not Ruling.LIVE and second:
-        raise WordedUsageError("second_only_live")
+    if decided is Ruling.PUBLISHED and not url:
+        raise WordedUsageError("resolve_wants_url")
+    if decided is not Ruling.PUBLISHED and url:
+        raise WordedUsageError("resolve_wants_no_url", ruling=ruling)
+    if decided is not Ruling.PUBLISHED and second:
+        raise WordedUsageError("second_only_published")
     asyncio.run(_rule(terminal, target, decided, {"by": by, "reason": reason, "url": url, "second": second}))
     return 0
 
@@ -79,7 +79,7 @@ def _answer(ruling: Ruling, after: Delivery, *, by_word: bool) -> str:
         State.RETRACTING: "ruled_retracting",
         State.CANCELLED: "ruled_cancel",
     }
-    return ended.get(after.state) or ("ruled_live_by_word" if by_word else f"ruled_{ruling.value}")
+    return ended.get(after.state) or ("ruled_published_by_word" if by_word else f"ruled_{ruling.value}")
 
 
 @command("resend")

@@ -134,7 +134,7 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
 
 
 @command("reload")
-@click.option("--accept", metavar="N", type=Number(1, MOST_REMOVED), help="opt_accept")
+@click.option("--confirm-removals", "accept", metavar="N", type=Number(1, MOST_REMOVED), help="opt_accept")
 @click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
 def reload(terminal: Terminal, accept: int | None, by: str | None) -> int:
     if accept is not None and by is None:

@@ -35,7 +35,7 @@ class Account:
     region: RegionCode | None = None
     mode: Mode = Mode.API
     forum: str | None = None
-    safe_link: str | None = None
+    link_template: str | None = None
     base_url: str | None = None
     public_ip: str | None = None
     has_accepted_risk: bool = False

@@ -16,7 +16,7 @@ WorkerId = NewType("WorkerId", str)
 class State(StrEnum):
     PENDING = "pending"
     DUE = "due"
-    RETRY_WAIT = "retry_wait"
+    RETRYING = "retrying"
     CLAIMED = "claimed"
     SENDING = "sending"
     SUBMITTED = "submitted"
@@ -55,7 +55,7 @@ UNWANTED = frozenset({Desired.NOT_HERE, Desired.CANCELLED, Desired.TAKEN_DOWN})
 ORDERED = frozenset({Desired.CANCELLED, Desired.TAKEN_DOWN})
 """Ordered by people: no edit of the schedule takes it back."""
 
-WAITING = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT})
+WAITING = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
 """No call is out: it may still be cancelled, expire or be stopped. What floors are done of it are live."""
 ASKING = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
@@ -91,7 +91,7 @@ class Delivery:
     rendition: Fingerprint
     due_at: datetime
     expires_at: datetime
-    max_late: timedelta
+    max_delay: timedelta
     updated_at: datetime
     is_urgent: bool = False
     follows: PostId | None = None

@@ -66,7 +66,7 @@ class Revised:
     rendition: Fingerprint
     due_at: datetime
     expires_at: datetime
-    max_late: timedelta
+    max_delay: timedelta
     is_urgent: bool
     has_started: bool
     floors: int = 0

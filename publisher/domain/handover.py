@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from publisher.domain.delivery import ENDED, Delivery, State
 
-_IDLE = frozenset({State.PENDING, State.DUE, State.RETRY_WAIT})
+_IDLE = frozenset({State.PENDING, State.DUE, State.RETRYING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ from publisher.domain.patience import (
 )
 
 NOW_OR_NEVER = timedelta(minutes=1)
-"""A shorter `max_late` is excused by no call that could not leave."""
+"""A shorter `max_delay` is excused by no call that could not leave."""
 MOST_DEATHS = 2
 MOST_REFUSALS = 2
 
@@ -137,7 +137,7 @@ def _with_new_words(delivery: Delivery, event: Revised, moment: Moment) -> Deliv
         rendition=event.rendition,
         floors=event.floors,
         due_at=event.due_at,
-        last_first_call_at=max(event.due_at, moment.now) + event.max_late,
+        last_first_call_at=max(event.due_at, moment.now) + event.max_delay,
         desired=_at_least(delivery, Desired.AS_FILED),
     )
 
@@ -145,14 +145,14 @@ def _with_new_words(delivery: Delivery, event: Revised, moment: Moment) -> Deliv
 def _edit_remembered(delivery: Delivery, event: Revised) -> Delivery:
     is_same = event.rendition == delivery.rendition
     edited = _with_new_limits(delivery, event)
-    longer = event.max_late - delivery.max_late
+    longer = event.max_delay - delivery.max_delay
     latest = edited.last_first_call_at and edited.last_first_call_at + longer
     desired = _at_least(delivery, Desired.AS_FILED if is_same else Desired.EDITED)
     return replace(edited, last_first_call_at=latest, desired=desired)
 
 
 def _with_new_limits(delivery: Delivery, event: Revised) -> Delivery:
-    return replace(delivery, expires_at=event.expires_at, max_late=event.max_late, is_urgent=event.is_urgent)
+    return replace(delivery, expires_at=event.expires_at, max_delay=event.max_delay, is_urgent=event.is_urgent)
 
 
 def _at_least(delivery: Delivery, desired: Desired) -> Desired:
@@ -180,7 +180,7 @@ def _intended(delivery: Delivery, _event: IntentWritten, _moment: Moment) -> Del
 def _released(delivery: Delivery, event: Released, moment: Moment) -> Delivery:
     freed = replace(delivery, reason=event.reason or delivery.reason)
     if event.until is not None and event.is_excused and freed.last_first_call_at is not None:
-        freed = replace(freed, last_first_call_at=max(freed.last_first_call_at, event.until + freed.max_late))
+        freed = replace(freed, last_first_call_at=max(freed.last_first_call_at, event.until + freed.max_delay))
     return _back_to_waiting(freed, State.DUE, event.until, moment)
 
 
@@ -291,16 +291,16 @@ def _not_sent(delivery: Delivery, event: NotSent, moment: Moment) -> Delivery:
     What may be late by less than a minute goes now or never.
     """
     waiting = _retry(delivery, event.reason, None, moment)
-    if waiting.last_first_call_at is None or waiting.next_at is None or waiting.max_late < NOW_OR_NEVER:
+    if waiting.last_first_call_at is None or waiting.next_at is None or waiting.max_delay < NOW_OR_NEVER:
         return waiting
-    return replace(waiting, last_first_call_at=max(waiting.last_first_call_at, waiting.next_at + waiting.max_late))
+    return replace(waiting, last_first_call_at=max(waiting.last_first_call_at, waiting.next_at + waiting.max_delay))
 
 
 def _sign_in_refused(delivery: Delivery, event: CredentialExpired, moment: Moment) -> Delivery:
     refused = replace(delivery, refusals=delivery.refusals + 1)
     if refused.refusals >= MOST_REFUSALS:
         return _held_unless_ordered_down(refused, HoldReason.AUTH, moment)
-    return _back_to_waiting(replace(refused, reason=event.reason), State.RETRY_WAIT, moment.now, moment)
+    return _back_to_waiting(replace(refused, reason=event.reason), State.RETRYING, moment.now, moment)
 
 
 def _blocked(delivery: Delivery, event: Blocked, moment: Moment) -> Delivery:
@@ -397,7 +397,7 @@ def _next_removal(delivery: Delivery, moment: Moment) -> datetime:
 def _ruled(delivery: Delivery, event: Ruled, moment: Moment) -> Delivery:
     ruled = replace(delivery, reason=event.reason, claimed_url=event.url, next_at=None, refusals=0, deaths=0)
     match event.to:
-        case State.DUE | State.RETRY_WAIT:
+        case State.DUE | State.RETRYING:
             was_resent = ruled.was_resent or ruled.doubt_since is not None
             freed = replace(ruled, last_first_call_at=None, ticket=None)
             released = replace(freed, was_resent=was_resent, ordered_after=ruled.attempts)
@@ -482,7 +482,7 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, moment: Mome
     jitter = jitter_for(delivery.id, delivery.failures)
     soonest = next_try(moment.patience, delivery.failures, moment.now, jitter)
     waiting = replace(delivery, reason=reason, failures=delivery.failures + 1, refusals=0)
-    return _back_to_waiting(waiting, State.RETRY_WAIT, max(soonest, until or soonest), moment)
+    return _back_to_waiting(waiting, State.RETRYING, max(soonest, until or soonest), moment)
 
 
 def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, moment: Moment) -> Delivery:
@@ -492,7 +492,7 @@ def _back_to_waiting(delivery: Delivery, state: State, until: datetime | None, m
         return _ended(delivery, State.CANCELLED, reason, moment)
     if delivery.desired is Desired.EDITED:
         return _held(delivery, HoldReason.EDITED)
-    wait = until if until is not None and (until > moment.now or state is State.RETRY_WAIT) else None
+    wait = until if until is not None and (until > moment.now or state is State.RETRYING) else None
     return replace(delivery, state=state, next_at=wait)
 
 
@@ -507,17 +507,17 @@ _BEGUN = WAITING - {_S.PENDING}
 """Where it waits with some of its floors live, if it has any."""
 _PARTLY_LIVE = {_S.HELD, _S.RETRACTING}
 """Where it goes instead of ending when some of its floors are live."""
-_BACK = {_S.RETRY_WAIT, _S.CANCELLED} | _PARTLY_LIVE
+_BACK = {_S.RETRYING, _S.CANCELLED} | _PARTLY_LIVE
 _UP = {_S.PUBLISHED, _S.DUE, _S.HELD}
 """Where it goes when one floor more is live: all of it, the next one, or a person who is asked about the rest."""
 
 _ROWS: tuple[Row, ...] = (
-    ({_S.PENDING, _S.RETRY_WAIT}, Ripened, {_S.DUE}, _KEEPER, _ripened),
+    ({_S.PENDING, _S.RETRYING}, Ripened, {_S.DUE}, _KEEPER, _ripened),
     *(
         ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, _revised)
         for state in (_S.PENDING, _S.DUE, _S.CLAIMED)
     ),
-    ({_S.RETRY_WAIT}, Revised, {_S.RETRY_WAIT, _S.PENDING, _S.HELD}, _PLANNER, _revised),
+    ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, _revised),
     ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, _revised_held),
     *(({state}, Revised, {state}, _PLANNER, _remember_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
     ({_S.DUE}, Claimed, {_S.CLAIMED}, _DELIVERER, _claimed),

@@ -15,17 +15,17 @@ MOST_SPREADS = 8
 class Patience:
     """All waits of one platform.
 
-    `deadline` bounds one whole call, `lease` the right to make it, `settle` the time after which the platform has
-    surely done and shown all it will. `look_first` is the first pause before reading in doubt. `review_alert` and
-    `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read. `removal_most` is the longest
-    pause before a removal that does not succeed is asked for again: it may go on for ever, and a day's calls are few.
-    `clock_margin` covers clocks that disagree.
+    `request_timeout` bounds one whole call, `lease_timeout` the right to make it, `visibility_window` the time after
+    which the platform has surely done and shown all it will. `first_check_after` is the first pause before reading in
+    doubt. `review_alert` and `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read.
+    `removal_most` is the longest pause before a removal that does not succeed is asked for again: it may go on for
+    ever, and a day's calls are few. `platform_clock_tolerance` covers clocks that disagree.
     """
 
-    deadline: timedelta = timedelta(seconds=20)
-    lease: timedelta = timedelta(seconds=40)
-    settle: timedelta = timedelta(minutes=10)
-    look_first: timedelta = timedelta(seconds=30)
+    request_timeout: timedelta = timedelta(seconds=20)
+    lease_timeout: timedelta = timedelta(seconds=40)
+    visibility_window: timedelta = timedelta(minutes=10)
+    first_check_after: timedelta = timedelta(seconds=30)
     look_most: timedelta = timedelta(minutes=15)
     retry_first: timedelta = timedelta(seconds=5)
     retry_most: timedelta = timedelta(minutes=10)
@@ -33,12 +33,12 @@ class Patience:
     review_hold: timedelta = timedelta(hours=2)
     blind_hold: timedelta = timedelta(hours=2)
     removal_most: timedelta = timedelta(hours=6)
-    clock_margin: timedelta = timedelta(minutes=2)
+    platform_clock_tolerance: timedelta = timedelta(minutes=2)
 
     @property
     def is_ordered(self) -> bool:
         """A call ends before its lease, a lease before the settle time: else one call could overtake another."""
-        return self.deadline < self.lease < self.settle
+        return self.request_timeout < self.lease_timeout < self.visibility_window
 
 
 def next_try(patience: Patience, failures: int, now: datetime, jitter: float) -> datetime:
@@ -65,8 +65,8 @@ def next_look(
 
     After that, a list that could be read leaves one look to take: it comes soon, however often reads failed before.
     """
-    wait = min(patience.look_first * 2.0 ** min(looks, 16), patience.look_most)
-    settled_at = doubt_since + patience.settle + timedelta(milliseconds=1)
+    wait = min(patience.first_check_after * 2.0 ** min(looks, 16), patience.look_most)
+    settled_at = doubt_since + patience.visibility_window + timedelta(milliseconds=1)
     if now < settled_at:
         return min(now + wait, settled_at)
     return now + (min(wait, LAST_LOOK) if was_read else wait)
@@ -74,7 +74,7 @@ def next_look(
 
 def next_poll(patience: Patience, looks: int, wanted: datetime, now: datetime) -> datetime:
     """Give the instant of the next read of a review: when the adapter wants it, or sooner by our own patience."""
-    return min(wanted, now + min(patience.look_first * 2.0 ** min(looks, 16), patience.look_most))
+    return min(wanted, now + min(patience.first_check_after * 2.0 ** min(looks, 16), patience.look_most))
 
 
 def jitter_for(seed: int, count: int) -> float:

@@ -186,4 +186,4 @@ def _changes(post: Post, occurrence: Occurrence, held: KnownOccurrence, window: 
 
 def _last_call(post: Post, occurrence: Occurrence) -> datetime:
     """Give the instant until which staff may expect a change of the schedule to let something go out."""
-    return occurrence.due_at if isinstance(post.timing, Cron) else occurrence.due_at + post.max_late
+    return occurrence.due_at if isinstance(post.timing, Cron) else occurrence.due_at + post.max_delay

@@ -84,7 +84,7 @@ class Post:
     level: Level | None = None
     follows: PostId | None = None
     expires_at: datetime | None = None
-    max_late: timedelta = timedelta(minutes=30)
+    max_delay: timedelta = timedelta(minutes=30)
     is_urgent: bool = False
     illustrations: tuple[Illustration, ...] = ()
     words: Mapping[Platform, str] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class Quota:
     follows the login's last call after `floor_gap`, where that is shorter than the gap between two posts.
     """
 
-    gap: timedelta
+    min_interval: timedelta
     per_hour: int
     per_day: int
     reserve: float = 0.2
@@ -41,7 +41,7 @@ class Quota:
         """Give the earliest instant from `now` on at which one more call keeps every limit. `sent` is newest first."""
         allowed = now
         if sent:
-            allowed = max(allowed, sent[0] + self.gap)
+            allowed = max(allowed, sent[0] + self.min_interval)
         for window, most in ((HOUR, self.per_hour), (DAY, self.per_day)):
             usable = most if is_urgent else most - self.kept_back(most)
             if len(sent) >= usable:
@@ -51,7 +51,7 @@ class Quota:
     @property
     def between_floors(self) -> timedelta:
         """How long a login rests between two floors of a post."""
-        return self.gap if self.floor_gap is None else min(self.gap, self.floor_gap)
+        return self.min_interval if self.floor_gap is None else min(self.min_interval, self.floor_gap)
 
     @property
     def roomy(self) -> int:

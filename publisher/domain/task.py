@@ -47,14 +47,14 @@ class Task:
 
     def is_overdue(self, patience: Patience, now: datetime) -> bool:
         """Whether it was reported done so long ago that it should have been seen."""
-        return self.done_at is not None and now > self.done_at + patience.settle
+        return self.done_at is not None and now > self.done_at + patience.visibility_window
 
     def next_look(self, patience: Patience, now: datetime) -> datetime:
         """Give the instant of the next read: seldom while it is open, by doubling waits once it is reported done."""
         if self.done_at is None:
             return now + LOOK_EVERY
-        wait = max(patience.look_first, min(now - self.done_at, patience.look_most))
-        settled_at = self.done_at + patience.settle + timedelta(milliseconds=1)
+        wait = max(patience.first_check_after, min(now - self.done_at, patience.look_most))
+        settled_at = self.done_at + patience.visibility_window + timedelta(milliseconds=1)
         return min(now + wait, settled_at) if now < settled_at else now + wait
 
 
@@ -73,7 +73,7 @@ def task_of(ticket: Ticket | None) -> Task | None:
 
 def waits_of_tasks(patience: Patience) -> Patience:
     """Give the waits between two reads for a task: a person takes longer than a platform."""
-    return replace(patience, look_first=LOOK_EVERY, look_most=LOOK_EVERY)
+    return replace(patience, first_check_after=LOOK_EVERY, look_most=LOOK_EVERY)
 
 
 def reminder_due(task: Task, expires_at: datetime, now: datetime) -> Reminder | None:
@@ -89,7 +89,7 @@ def reminder_due(task: Task, expires_at: datetime, now: datetime) -> Reminder | 
 def why_hold(task: Task, delivery: Delivery, patience: Patience, now: datetime) -> HoldReason | None:
     """Say why a task must be ruled on now: it is not wanted any more, its time is over, or its report proved wrong."""
     if task.done_at is not None:
-        is_over = now >= max(delivery.expires_at, task.done_at + 2 * patience.settle)
+        is_over = now >= max(delivery.expires_at, task.done_at + 2 * patience.visibility_window)
         return HoldReason.NOT_SEEN if is_over else None
     if delivery.desired in UNWANTED:
         return HoldReason.TASK_TAKEN_BACK

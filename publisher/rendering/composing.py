@@ -152,7 +152,7 @@ def _rendition(task: _Task, result: Result, body_text: str) -> Rendition | Templ
 
 def link_for(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
     """Give the account's link for a delivery, else the region's page for tips; either carries the marker."""
-    link = account.safe_link or region.get("tip_link")
+    link = account.link_template or region.get("tip_link")
     if not link:
         return None
     if "{marker}" in link:

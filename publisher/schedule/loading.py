@@ -19,7 +19,7 @@ from publisher.tomlfile import Flaw, Limits, Loc, TomlFile, check, parse_toml
 
 FILE = "schedule.toml"
 SCHEDULE_LIMITS = Limits(size=4 * 2**20)
-_APART = frozenset({"author", "level", "at", "from", "until", "days", "expires", "max_late", "urgent"})
+_APART = frozenset({"author", "level", "at", "from", "until", "days", "expires", "max_delay", "urgent"})
 """Keys without which the words of a post can still be judged."""
 _SPARING = frozenset({"unknown_key", "approved_in_file", "unknown_recipient", "unknown_platform", "unknown_region"})
 """Mistakes that are simply left out when the words are judged."""
@@ -138,7 +138,7 @@ class _Reader:
             level=entry.level,
             follows=PostId(entry.follows) if entry.follows else None,
             expires_at=expires_at,
-            max_late=entry.max_late,
+            max_delay=entry.max_delay,
             is_urgent=entry.urgent,
             illustrations=tuple([Illustration(file=image.file, alt=image.alt) for image in entry.images]),
             words=cast("dict[Platform, str]", entry.text),
@@ -169,7 +169,7 @@ def _definition(entry: PostEntry, timing: Timing, expires_at: datetime | None) -
             entry.body,
             [timing.text, timing.since, timing.until, timing.days] if isinstance(timing, Cron) else None,
             expires_at,
-            entry.max_late.total_seconds(),
+            entry.max_delay.total_seconds(),
             entry.urgent,
             [[image.file, image.alt] for image in entry.images],
             entry.text,

@@ -68,7 +68,7 @@ class PostEntry(Table):
         description='发给谁：账号代号、分组名、"platform:weibo"、"region:110000" 或 "all"'
     )
     expires: Moment | None = Field(default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时")
-    max_late: Duration = Field(
+    max_delay: Duration = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
     urgent: bool = Field(

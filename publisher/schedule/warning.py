@@ -9,7 +9,7 @@ from publisher.schedule.times import missing_years
 
 
 def past_posts(schedule: Schedule, now: datetime) -> list[Problem]:
-    """Give the one-off posts whose time is further past than `max_late`: errors, unless the books know the post.
+    """Give the one-off posts whose time is further past than `max_delay`: errors, unless the books know the post.
 
     Times in the facts are written in the zone of `now`.
     """
@@ -20,11 +20,11 @@ def past_posts(schedule: Schedule, now: datetime) -> list[Problem]:
                 "post": post.id,
                 "key": "at",
                 "at": f"{post.timing.when.astimezone(now.tzinfo):%Y-%m-%d %H:%M:%S}",
-                "minutes": f"{post.max_late.total_seconds() / 60:g}",
+                "minutes": f"{post.max_delay.total_seconds() / 60:g}",
             },
         )
         for post in schedule.posts
-        if isinstance(post.timing, At) and post.timing.when is not None and post.timing.when + post.max_late < now
+        if isinstance(post.timing, At) and post.timing.when is not None and post.timing.when + post.max_delay < now
     ]
 
 

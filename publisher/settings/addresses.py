@@ -42,7 +42,7 @@ def has_password(url: str) -> bool:
     return bool(password) or any(name == "password" for name, _value in parse_qsl(query))
 
 
-def is_safe_link(link: str) -> bool:
+def is_link_template(link: str) -> bool:
     """Whether this is an address with a blank for the marker, as Weibo wants one."""
     return link.count(MARKER_BLANK) == 1 and _split_host(link.replace(MARKER_BLANK, "K7QM-4R2T")) is not None
 

@@ -35,7 +35,7 @@ class AccountEntry(Table):
     )
     forum: Line | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")
     accept_risk: bool = Field(default=False, description="贴吧没有官方发帖接口；自动发布须由运营方确认风险")
-    safe_link: Line | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
+    link_template: Line | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
     base_url: Line | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
     public_ip: Line | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
     profile: Line | None = Field(
@@ -51,15 +51,17 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class LimitEntry(Table):
-    gap: Duration | None = Field(default=None, description="同一登录两次发布的最短间隔")
+    min_interval: Duration | None = Field(default=None, description="同一登录两次发布的最短间隔")
     per_hour: Positive | None = Field(default=None, description="任意一小时内最多发布几条")
     per_day: Positive | None = Field(default=None, description="任意一天内最多发布几条")
-    deadline: Duration | None = Field(default=None, description="一次调用最长多久")
-    lease: Duration | None = Field(default=None, description="一次任务的占用时间；须大于 deadline、小于 settle")
-    settle: Duration | None = Field(default=None, description="多久之后平台的结果一定可见")
-    look_first: Duration | None = Field(default=None, description="结果不明时，第一次回查前等多久")
+    request_timeout: Duration | None = Field(default=None, description="一次调用最长多久")
+    lease_timeout: Duration | None = Field(
+        default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
+    )
+    visibility_window: Duration | None = Field(default=None, description="多久之后平台的结果一定可见")
+    first_check_after: Duration | None = Field(default=None, description="结果不明时，第一次回查前等多久")
     retry_first: Duration | None = Field(default=None, description="第一次重试前等多久")
-    clock_margin: Duration | None = Field(default=None, description="本机与平台时钟的最大误差")
+    platform_clock_tolerance: Duration | None = Field(default=None, description="本机与平台时钟的最大误差")
 
 
 class DashboardEntry(Table):
@@ -83,8 +85,9 @@ class MailEntry(Table):
 
 
 class AuditEntry(Table):
-    anchors: Line = Field(
-        default=AuditSettings().anchors, description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方"
+    checkpoint_file: Line = Field(
+        default=AuditSettings().checkpoint_file,
+        description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
     )
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
     mail: MailEntry | None = Field(default=None, description="锚点每天用邮件发出一次（有新记录时）；不写就不发")
@@ -96,7 +99,7 @@ class SettingsFile(Table):
     )
     timezone: Line = Field(default="Asia/Shanghai", description="时区；文件中不带时差的时间都按它理解")
     database: Line = Field(default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…")
-    days_ahead: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
+    plan_days: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
     days_kept: Annotated[int, Field(ge=180, le=36500)] = Field(
         default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
     )

@@ -38,13 +38,22 @@ def overlay(quota: Quota, patience: Patience, limits: LimitSettings) -> tuple[Qu
     A lease that is not given keeps its share of the deadline, and never reaches more than halfway to the settle time:
     with deadline < settle the order deadline < lease < settle stays.
     """
-    quota = replace(quota, **_given(limits, "gap", "per_hour", "per_day"))
+    quota = replace(quota, **_given(limits, "min_interval", "per_hour", "per_day"))
     wanted = replace(
-        patience, **_given(limits, "deadline", "lease", "settle", "look_first", "retry_first", "clock_margin")
+        patience,
+        **_given(
+            limits,
+            "request_timeout",
+            "lease_timeout",
+            "visibility_window",
+            "first_check_after",
+            "retry_first",
+            "platform_clock_tolerance",
+        ),
     )
-    if limits.lease is None and (limits.deadline or limits.settle):
-        share = wanted.deadline * (patience.lease / patience.deadline)
-        wanted = replace(wanted, lease=min(share, (wanted.deadline + wanted.settle) / 2))
+    if limits.lease_timeout is None and (limits.request_timeout or limits.visibility_window):
+        share = wanted.request_timeout * (patience.lease_timeout / patience.request_timeout)
+        wanted = replace(wanted, lease_timeout=min(share, (wanted.request_timeout + wanted.visibility_window) / 2))
     return quota, wanted
 
 
@@ -71,7 +80,7 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         timezone=ZoneInfo(entry.timezone),
         database=database_of(entry.database, workspace) or entry.database,
         environment=Environment(entry.environment),
-        days_ahead=entry.days_ahead,
+        plan_days=entry.plan_days,
         days_kept=entry.days_kept,
         accounts={AccountId(item.id): _account(item, entry) for item in entry.account},
         regions=entry.region,
@@ -79,7 +88,9 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         callbacks=CallbackSettings(listen=entry.callbacks.listen),
-        audit=AuditSettings(anchors=entry.audit.anchors, syslog=entry.audit.syslog, mail=_mail(entry.audit.mail)),
+        audit=AuditSettings(
+            checkpoint_file=entry.audit.checkpoint_file, syslog=entry.audit.syslog, mail=_mail(entry.audit.mail)
+        ),
     )
 
 
@@ -96,7 +107,7 @@ def _account(item: AccountEntry, file: SettingsFile) -> Account:
         region=RegionCode(item.region) if item.region else None,
         mode=Mode(item.mode),
         forum=item.forum,
-        safe_link=item.safe_link,
+        link_template=item.link_template,
         base_url=item.base_url.rstrip("/") if item.base_url else None,
         public_ip=item.public_ip or file.public_ip,
         has_accepted_risk=item.accept_risk,

@@ -20,15 +20,15 @@ class Environment(StrEnum):
 class LimitSettings:
     """What the operator sets instead of an adapter's defaults; None leaves the default."""
 
-    gap: timedelta | None = None
+    min_interval: timedelta | None = None
     per_hour: int | None = None
     per_day: int | None = None
-    deadline: timedelta | None = None
-    lease: timedelta | None = None
-    settle: timedelta | None = None
-    look_first: timedelta | None = None
+    request_timeout: timedelta | None = None
+    lease_timeout: timedelta | None = None
+    visibility_window: timedelta | None = None
+    first_check_after: timedelta | None = None
     retry_first: timedelta | None = None
-    clock_margin: timedelta | None = None
+    platform_clock_tolerance: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class MailSettings:
 class AuditSettings:
     """Where the audit's head is written down: a file, as a path from the workspace, and maybe system log and mail."""
 
-    anchors: str = "var/audit-anchors.log"
+    checkpoint_file: str = "var/audit-anchors.log"
     syslog: bool = False
     mail: MailSettings | None = None
 
@@ -66,7 +66,7 @@ class Settings:
     timezone: ZoneInfo
     database: str = field(repr=False)
     environment: Environment = Environment.LIVE
-    days_ahead: int = 2
+    plan_days: int = 2
     days_kept: int = 400
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

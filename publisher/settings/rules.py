@@ -15,10 +15,10 @@ from publisher.settings.addresses import (
     host_of,
     is_address,
     is_ip,
+    is_link_template,
     is_loopback,
     is_mailbox,
     is_public_ipv4,
-    is_safe_link,
 )
 from publisher.settings.entries import AccountEntry, LimitEntry, SettingsFile
 from publisher.tomlfile import Flaw, close_to
@@ -68,10 +68,14 @@ def mail_flaws(file: SettingsFile) -> Iterator[Flaw]:
 
 
 def _limit_flaws(platform: str, limits: LimitEntry) -> Iterator[Flaw]:
-    for name in ("deadline", "lease", "settle", "look_first", "retry_first"):
+    for name in ("request_timeout", "lease_timeout", "visibility_window", "first_check_after", "retry_first"):
         if getattr(limits, name) == timedelta(0):
             yield Flaw(loc=("limits", platform, name), code="not_zero", facts={"key": name})
-    given = [(name, value) for name in ("deadline", "lease", "settle") if (value := getattr(limits, name)) is not None]
+    given = [
+        (name, value)
+        for name in ("request_timeout", "lease_timeout", "visibility_window")
+        if (value := getattr(limits, name)) is not None
+    ]
     for (shorter, least), (longer, most) in pairwise(given):
         if least >= most:
             facts = {"shorter": shorter, "longer": longer}
@@ -110,8 +114,8 @@ def _mode_flaws(item: AccountEntry, index: int) -> Iterator[Flaw]:
     facts = {"account": item.id}
     if item.forum and item.platform in BUILT_IN - {"tieba"}:
         yield Flaw(loc=("account", index, "forum"), code="forum_only_on_tieba", facts=facts, at_key=True)
-    if item.safe_link is not None and not is_safe_link(item.safe_link):
-        yield Flaw(loc=("account", index, "safe_link"), code="bad_safe_link", facts=facts)
+    if item.link_template is not None and not is_link_template(item.link_template):
+        yield Flaw(loc=("account", index, "link_template"), code="bad_link_template", facts=facts)
     if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
         choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
         yield Flaw(loc=("account", index, "profile"), code="weibo_profile_unknown", facts={**facts, **choices})
@@ -119,25 +123,30 @@ def _mode_flaws(item: AccountEntry, index: int) -> Iterator[Flaw]:
         yield Flaw(loc=("account", index, "forum"), code="forum_missing", facts=facts)
     if item.mode == "api":
         platform, profile = Platform(item.platform), item.profile
-        for key, code in _lacks(platform, profile, has_accepted_risk=item.accept_risk, safe_link=item.safe_link):
+        for key, code in _lacks(
+            platform, profile, has_accepted_risk=item.accept_risk, link_template=item.link_template
+        ):
             yield Flaw(loc=("account", index, key), code=code, facts=facts)
 
 
 def why_not_api(account: Account) -> str | None:
     """Give the code of what the settings of an account lack for automatic posting; None where nothing is missing."""
     lacks = _lacks(
-        account.platform, account.profile, has_accepted_risk=account.has_accepted_risk, safe_link=account.safe_link
+        account.platform,
+        account.profile,
+        has_accepted_risk=account.has_accepted_risk,
+        link_template=account.link_template,
     )
     return next((code for _key, code in lacks), None)
 
 
 def _lacks(
-    platform: Platform, profile: str | None, *, has_accepted_risk: bool, safe_link: str | None
+    platform: Platform, profile: str | None, *, has_accepted_risk: bool, link_template: str | None
 ) -> Iterator[tuple[str, str]]:
     if platform == "tieba" and not has_accepted_risk:
         yield "accept_risk", "risk_not_accepted"
-    if platform == "weibo" and profile in {None, "share"} and safe_link is None:
-        yield "safe_link", "safe_link_missing"
+    if platform == "weibo" and profile in {None, "share"} and link_template is None:
+        yield "link_template", "link_template_missing"
 
 
 def _address_flaws(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[Flaw]:

@@ -33,7 +33,7 @@ KEPT_BY_DOUBT = "kept_by_doubt"
 """Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
 CANNOT_LEAVE = "cannot_leave"
 """The alert that a post is later than staff allowed, as no call of it finds a way to the platform."""
-_ON_ITS_WAY = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRY_WAIT})
+_ON_ITS_WAY = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
 SUPERSEDED = "superseded"
 """Why an instant of a repeating post expires that a later one has overtaken; all of them make one alert."""
 _ITS_DUE = (
@@ -44,7 +44,7 @@ _ITS_DUE = (
 _KEPT = select(DELIVERY.c.id).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).limit(1)
 _GO_ON = update(DELIVERY).where(*_ITS_DUE, DELIVERY.c.reason == KEPT_BY_DOUBT).values(next_at=None)
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
-_LATEST = _NOW + DELIVERY.c.max_late
+_LATEST = _NOW + DELIVERY.c.max_delay
 _EXCUSE = (
     update(DELIVERY)
     .where(*_ITS_DUE, DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _LATEST)

@@ -105,7 +105,7 @@ class Checkups:
     def _write(self, unit: Unit, account: Account, health: Health) -> None:
         now = self.books.world.now()
         if isinstance(health, RateLimited):
-            usual = self.books.patience(account.id).look_first
+            usual = self.books.patience(account.id).first_check_after
             health = keep_back_calls(self.books, unit, account.login, health, usual)
         values = {"at": now, "kind": code_of(health), "reason": _reason(health), "until": _until(health)}
         done = unit.connection.execute(update(HEALTH).where(HEALTH.c.login == account.login).values(values))

@@ -55,8 +55,8 @@ def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a tabl
     But what was too late before the login became busy stays too late, and so does what may be late by less than a break
     in which the login still counts as busy.
     """
-    is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_late < now)
-    is_tight = row.c.max_late < literal(BREAK, row.c.max_late.type)
+    is_over = _was_free(row, row.c.last_first_call_at, lambda free_since: free_since + row.c.max_delay < now)
+    is_tight = row.c.max_delay < literal(BREAK, row.c.max_delay.type)
     return and_(row.c.last_first_call_at.is_not(None), row.c.last_first_call_at < now, or_(is_tight, is_over))
 
 

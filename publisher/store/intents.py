@@ -145,7 +145,7 @@ def _since_doubt(books: Books, unit: Unit, accounts: Sequence[AccountId]) -> Map
     lists = {account: most for account in accounts if (most := books.terms[account].traits.readable) is not None}
     doubts: dict[AccountId, set[int]] = defaultdict(set)
     for row in unit.connection.execute(_DOUBTS, {"accounts": list(lists)}) if lists else ():
-        had_time = row.ended_at is not None and now > row.ended_at + books.patience(row.account).settle
+        had_time = row.ended_at is not None and now > row.ended_at + books.patience(row.account).visibility_window
         if row.state != State.RETRACTING or not had_time:
             doubts[row.account].add(row.id)
     since: dict[AccountId, int] = {}
@@ -198,7 +198,7 @@ def _prepare(books: Books, unit: Unit, delivery: Delivery, row: RowMapping) -> _
         epoch=delivery.epoch,
         intended_at=now,
         ended_at=None,
-        since=now - books.patience(delivery.account).clock_margin,
+        since=now - books.patience(delivery.account).platform_clock_tolerance,
         floor=delivery.floors_done if delivery.is_incomplete else 0,
     )
     parcel = make_parcel(books, unit.connection, delivery, attempt, row)
@@ -214,14 +214,14 @@ def _write_intents(books: Books, unit: Unit, ready: Sequence[_Ready]) -> None:
         Change(
             before=item.delivery,
             event=IntentWritten(),
-            lease_until=item.attempt.intended_at + books.patience(item.delivery.account).lease,
+            lease_until=item.attempt.intended_at + books.patience(item.delivery.account).lease_timeout,
         )
         for item in ready
     ]
     books.calls.announce((item.delivery.id, item.attempt.epoch) for item in ready)
     books.change_all(unit, changes, DELIVERER)
     for item in ready:
-        books.take_in_hand(item.delivery.id, item.attempt.epoch, books.patience(item.delivery.account).lease)
+        books.take_in_hand(item.delivery.id, item.attempt.epoch, books.patience(item.delivery.account).lease_timeout)
     unit.connection.execute(_WRITE_ATTEMPT, [_attempt_row(books, item) for item in ready])
     _let_rest(books, unit, [item.delivery for item in ready if not item.parcel.is_by_hand])
     unit.intents += [

@@ -62,7 +62,7 @@ def read_known(connection: Connection, posts: Sequence[Post], now: datetime) -> 
     filed: Filed = defaultdict(dict)
     filed |= {row.id: {ONCE: _over(row.once_at)} for row in known.values() if row.once_at is not None}
     whole = [_OPEN]
-    longest = max((post.max_late for post in posts), default=timedelta())
+    longest = max((post.max_delay for post in posts), default=timedelta())
     for scope in (POST.c.is_scheduled, *(POST.c.id.in_(some) for some in others)):
         its = DELIVERY.c.post.in_(select(POST.c.id).where(scope))
         for row in connection.execute(_repeated(its, now - CRON_LOOKBACK)):

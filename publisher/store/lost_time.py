@@ -24,7 +24,7 @@ def doubt_waiting(books: Books, unit: Unit, since: datetime, by: Actor, *, besid
     now = books.world.now()
     unit.connection.execute(delete(DATA_LOSS))
     unit.connection.execute(insert(DATA_LOSS).values(since=since, until=now, includes_new=True))
-    waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT)
+    waiting = stands(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRYING)
     asked = stands(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)  # a person may have let what is held go since
     due = or_(waiting & (DELIVERY.c.due_at <= now), asked)
     rows = unit.connection.execute(select(DELIVERY).where(due)).mappings().all()

@@ -78,10 +78,10 @@ class Orders:
         paused_at = literal(since, DELIVERY.c.due_at.type)
         began = case((DELIVERY.c.due_at > paused_at, DELIVERY.c.due_at), else_=paused_at)
         late = select(DELIVERY).where(
-            stands(DELIVERY, State.DUE, State.RETRY_WAIT),
+            stands(DELIVERY, State.DUE, State.RETRYING),
             is_in_scope(DELIVERY, scope),
             DELIVERY.c.last_first_call_at.is_not(None),
-            began + DELIVERY.c.max_late < literal(now, DELIVERY.c.due_at.type),
+            began + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
         )
         rows = unit.connection.execute(late.with_for_update()).mappings()
         changes = [Change(before=to_delivery(row), event=ExpiryPassed(reason="too_late")) for row in rows.all()]
@@ -131,7 +131,7 @@ class Orders:
             body = unit.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
             expires_at = occurrence_of(read_post(body), ONCE, now).expires_at  # it holds true from now, not from then
             values = {"due_at": now, "next_at": now, "expires_at": expires_at, "updated_at": now}
-            last_first_call_at = literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_late
+            last_first_call_at = literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_delay
             done = unit.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
@@ -152,14 +152,14 @@ class Orders:
             values = {
                 "is_urgent": True,
                 "expires_at": expires_at,
-                "max_late": expires_at - now,  # a doubt about the original may take longer than most posts may
+                "max_delay": expires_at - now,  # a doubt about the original may take longer than most posts may
                 "last_first_call_at": case((has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)),
                 "updated_at": now,
                 "version": DELIVERY.c.version + 1,
             }
             mine = DELIVERY.c.id.in_(deliveries)
             pending = and_(mine, DELIVERY.c.state == State.PENDING.value)
-            waiting = and_(mine, DELIVERY.c.state.in_([State.DUE.value, State.RETRY_WAIT.value]))
+            waiting = and_(mine, DELIVERY.c.state.in_([State.DUE.value, State.RETRYING.value]))
             unit.connection.execute(update(DELIVERY).where(waiting).values(values))
             unit.connection.execute(update(DELIVERY).where(pending).values(**values, due_at=now, next_at=now))
             for act in acts:

@@ -145,7 +145,7 @@ class Outbox:
         return leases
 
     def _taking(self, delivery: Delivery, now: datetime) -> Change:
-        until = max(now, delivery.due_at) + self.books.patience(delivery.account).lease
+        until = max(now, delivery.due_at) + self.books.patience(delivery.account).lease_timeout
         return Change(before=delivery, event=Claimed(), lease_until=until)
 
     async def next_move(self) -> datetime | None:
@@ -159,7 +159,7 @@ class Outbox:
         )
         now = self.books.world.now()
         facts = {"accounts": self.books.speaking, "now": now, "due_by": now + HORIZON}
-        waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRY_WAIT, State.RETRACTING))
+        waits = select(DELIVERY.c.next_at).where(stands(DELIVERY, State.RETRYING, State.RETRACTING))
         rows = await self.books.database.read(lambda connection: connection.execute(query, facts).all())
         kept_rows = [row for row in rows if row.reason == KEPT_BY_DOUBT and row.next_at]
         kept = {row.account: row.next_at for row in sorted(kept_rows, key=lambda row: row.next_at)}
@@ -301,7 +301,7 @@ class Outbox:
             case Blocked():
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.code, said=outcome.reason)
             case RateLimited():
-                usual = after.next_at if after.state is State.RETRY_WAIT else None
+                usual = after.next_at if after.state is State.RETRYING else None
                 until = outcome.until or usual or now + self.books.patience(after.account).retry_first
                 keep_back_posts(self.books, unit, after.login, until, now)
             case _:
@@ -316,7 +316,7 @@ class Outbox:
                         pause_account(unit, account, at=now, by=DELIVERER, reason=outcome.reason)
             case NotSent(reason="tls_failed") if after.failures >= TLS_FAILURES:
                 pause_account(unit, after.account, at=now, by=DELIVERER, reason=outcome.reason)
-            case NotSent() if after.state is State.RETRY_WAIT and now > after.due_at + after.max_late:
+            case NotSent() if after.state is State.RETRYING and now > after.due_at + after.max_delay:
                 facts = {"reason": outcome.reason, "until": after.expires_at.isoformat()}
                 tell_once(unit, now, CANNOT_LEAVE, after, facts)
             case Submitted() if task_of(outcome.ticket) and after.state is State.SUBMITTED:
@@ -368,7 +368,7 @@ class Outbox:
     def _put_off(self, unit: Unit, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Let these be read next when the read that begins now must have ended."""
         now = self.books.world.now()
-        taken = [replace(item, next_at=now + self.books.patience(item.account).lease) for item in deliveries]
+        taken = [replace(item, next_at=now + self.books.patience(item.account).lease_timeout) for item in deliveries]
         if taken:
             rows = [{"its_id": item.id, "its_version": item.version, "next_at": item.next_at} for item in taken]
             unit.connection.execute(REWRITE, rows)
@@ -390,7 +390,7 @@ class Outbox:
             finding = kept_to = Unknown(reason="clock_in_doubt") if is_undated else seen
             write_look(unit, delivery.id, doubt.delivery.attempts, began_at, finding)
             if isinstance(finding, RateLimited):
-                usual = self.books.patience(delivery.account).look_first
+                usual = self.books.patience(delivery.account).first_check_after
                 kept_to = keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state not in ASKING or delivery.version != doubt.delivery.version:
                 return delivery
@@ -494,7 +494,7 @@ class Outbox:
         """
         if attempt["ended_at"] is None:
             return False
-        settle, clocks = self.books.patience(delivery.account).settle, self.books.world.clocks()
+        settle, clocks = self.books.patience(delivery.account).visibility_window, self.books.world.clocks()
         end = self.books.settle_clock.end_of(delivery.id, attempt["epoch"], clocks.ticks)
         if not self.books.world.is_clock_confirmed():
             return False

@@ -77,7 +77,7 @@ def _parcel(books: Books, delivery: Delivery, attempt: Attempt, newest: str | No
         images=(),
         baseline=Baseline(newest_id=newest, since=attempt.since),
         intended_at=attempt.intended_at,
-        start_by=books.world.monotonic() + (patience.lease - patience.deadline).total_seconds(),
+        start_by=books.world.monotonic() + (patience.lease_timeout - patience.request_timeout).total_seconds(),
         is_urgent=delivery.is_urgent,
         floor=floor,
         under=delivery.receipt if floor else None,

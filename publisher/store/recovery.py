@@ -239,7 +239,7 @@ def _steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
     steps: list[tuple[Event, Actor]] = [(IntentWritten(), RECOVERY_DELIVERER), (LeaseLapsed(), RECOVERY_KEEPER)]
     if state is not State.CLAIMED:
         steps = [(Claimed(), RECOVERY_DELIVERER), *steps]
-    if state in {State.PENDING, State.RETRY_WAIT}:
+    if state in {State.PENDING, State.RETRYING}:
         steps = [(Ripened(), RECOVERY_KEEPER), *steps]
     return steps
 
@@ -265,7 +265,7 @@ def _attempt_row(
     books: Books, delivery: Delivery, call: Intent, number: int, begun: Baseline | None
 ) -> dict[str, object]:
     at = datetime.fromisoformat(call.at)
-    since = at - books.patience(delivery.account).clock_margin
+    since = at - books.patience(delivery.account).platform_clock_tolerance
     return {
         "delivery": delivery.id,
         "number": number,

@@ -52,14 +52,14 @@ _KEEP_GRACE = (
     .where(
         DELIVERY.c.login == bindparam("its_id"),
         stands(DELIVERY, State.DUE),
-        DELIVERY.c.last_first_call_at < _LAST_WAIT + DELIVERY.c.max_late,
+        DELIVERY.c.last_first_call_at < _LAST_WAIT + DELIVERY.c.max_delay,
         exists().where(
             LOGIN.c.id == DELIVERY.c.login,
             LOGIN.c.routine_until < _IDLE_SINCE,
             LOGIN.c.busy_since <= DELIVERY.c.last_first_call_at,
         ),
     )
-    .values(last_first_call_at=_LAST_WAIT + DELIVERY.c.max_late)
+    .values(last_first_call_at=_LAST_WAIT + DELIVERY.c.max_delay)
 )
 """What a wait kept back has its whole time from the wait's end on, also if the login is idle before its next call."""
 _GIVE_BACK = (
@@ -80,9 +80,9 @@ _GIVE_BACK = (
 _UNTIL = bindparam("until", type_=DELIVERY.c.due_at.type)
 _EXCUSE_QUEUE = (
     update(DELIVERY)
-    .where(DELIVERY.c.login == bindparam("its_id"), stands(DELIVERY, State.DUE), DELIVERY.c.max_late >= NOW_OR_NEVER)
-    .where(DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _UNTIL + DELIVERY.c.max_late)
-    .values(last_first_call_at=_UNTIL + DELIVERY.c.max_late)
+    .where(DELIVERY.c.login == bindparam("its_id"), stands(DELIVERY, State.DUE), DELIVERY.c.max_delay >= NOW_OR_NEVER)
+    .where(DELIVERY.c.last_first_call_at >= _NOW, DELIVERY.c.last_first_call_at < _UNTIL + DELIVERY.c.max_delay)
+    .values(last_first_call_at=_UNTIL + DELIVERY.c.max_delay)
 )
 """Behind a post that finds no way to the platform those of its login wait too: none that was in time is late for it."""
 

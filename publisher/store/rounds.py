@@ -43,7 +43,7 @@ _IS_ASKED = stands_open(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _ASKED = select(DELIVERY).where(_IS_ASKED)
 _CALLED = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
 """Where a call may have been made, and another may follow."""
-_WAITED_FOR = ASKING | {State.RETRY_WAIT}
+_WAITED_FOR = ASKING | {State.RETRYING}
 """Where `next_at` was reckoned from the instant at which it was written."""
 
 
@@ -63,7 +63,7 @@ class Rounds:
         if now is None:
             return 0
         soon = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= now + HORIZON)
-        over = and_(stands(DELIVERY, State.RETRY_WAIT), DELIVERY.c.next_at <= now)
+        over = and_(stands(DELIVERY, State.RETRYING), DELIVERY.c.next_at <= now)
         of_age = or_(soon, over)
         urgent = await self._each(and_(of_age, DELIVERY.c.is_urgent), lambda _: Ripened())
         return urgent + await self._each(of_age, lambda _: Ripened(), most=MOST_RIPENED)
@@ -81,12 +81,12 @@ class Rounds:
         now = self.books.world.confirmed_now()
         if now is None:
             return 0
-        waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRY_WAIT)
+        waiting = stands(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
         instant = literal(now, DELIVERY.c.due_at.type)
         overtaken = await self._supersede(instant)
         late = await self._each(
             and_(
-                stands(DELIVERY, State.DUE, State.RETRY_WAIT),
+                stands(DELIVERY, State.DUE, State.RETRYING),
                 is_late(DELIVERY, instant),
                 DELIVERY.c.account.in_(self.books.speaking),
                 ~or_(is_paused(DELIVERY), is_off(DELIVERY)),  # judged once it could go again
@@ -105,7 +105,7 @@ class Rounds:
     async def _supersede(self, instant: ColumnElement[datetime]) -> int:
         """End the missed instants of repeating posts but for the newest, with one alert for each post."""
         has_come = and_(stands(DELIVERY, State.PENDING), DELIVERY.c.next_at <= instant)
-        waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRY_WAIT))
+        waiting = or_(has_come, stands(DELIVERY, State.DUE, State.RETRYING))
         return await self._each(
             and_(waiting, is_superseded(DELIVERY, instant)),
             lambda _: ExpiryPassed(reason=SUPERSEDED),
@@ -364,5 +364,5 @@ def _report_missed(unit: Unit, ended: Sequence[Delivery]) -> None:
 
 def _outwaited(delivery: Delivery) -> ExpiryPassed:
     """Say of what nobody and no limit kept back whether it was tried in vain."""
-    is_tried = delivery.state is State.RETRY_WAIT
+    is_tried = delivery.state is State.RETRYING
     return ExpiryPassed(reason="expired_trying") if is_tried else ExpiryPassed()

@@ -48,7 +48,7 @@ REACH = table_of(tables.ReachRow)
 HEALTH = table_of(tables.HealthRow)
 
 _PLAIN = (
-    "version", "due_at", "expires_at", "max_late", "updated_at", "is_urgent", "reason", "next_at", "attempts",
+    "version", "due_at", "expires_at", "max_delay", "updated_at", "is_urgent", "reason", "next_at", "attempts",
     "epoch", "looks", "refusals", "failures", "deaths", "doubt_since", "submitted_at", "verified_at", "claimed_url",
     "was_resent", "last_first_call_at", "floors", "floors_done", "ordered_after", "is_pruned",
 )  # fmt: skip

@@ -161,7 +161,7 @@ class DeliveryRow(SQLModel, table=True):
         Index(
             "expiry_of_waiting",
             "expires_at",
-            sqlite_where=text("state IN ('pending', 'due', 'retry_wait')"),
+            sqlite_where=text("state IN ('pending', 'due', 'retrying')"),
         ),
         Index("doubtful_by_account", "account", sqlite_where=text("state IN ('sending', 'unknown', 'retracting')")),
         Index("live_by_account", "account", "live_at", sqlite_where=text("live_at IS NOT NULL")),
@@ -188,7 +188,7 @@ class DeliveryRow(SQLModel, table=True):
     planned_at: datetime = Field(sa_type=Instant)
     due_at: datetime = Field(sa_type=Instant)
     expires_at: datetime = Field(sa_type=Instant)
-    max_late: timedelta = Field(sa_type=Duration)
+    max_delay: timedelta = Field(sa_type=Duration)
     updated_at: datetime = Field(sa_type=Instant)
     is_urgent: bool
     follows: str | None = None

@@ -78,7 +78,7 @@ class Watches:
 
     async def keep_back(self, account: AccountId, limit: RateLimited) -> None:
         """Keep to a limit that a read of an account met."""
-        login, usual = self.books.terms[account].account.login, self.books.patience(account).look_first
+        login, usual = self.books.terms[account].account.login, self.books.patience(account).first_check_after
         await self.books.database.write(lambda unit: keep_back_calls(self.books, unit, login, limit, usual))
 
     async def worth_reading(self, account: AccountId) -> Sequence[Delivery]:
@@ -211,7 +211,7 @@ class Watches:
             delivery = to_delivery(read_row(unit, doubt.delivery.id))
             write_look(unit, delivery.id, delivery.attempts, asked_at, finding)
             if isinstance(finding, RateLimited):
-                usual = self.books.patience(delivery.account).look_first
+                usual = self.books.patience(delivery.account).first_check_after
                 keep_back_calls(self.books, unit, delivery.login, finding, usual)
             if delivery.state is not State.PUBLISHED or delivery.version != doubt.delivery.version:
                 return delivery

@@ -15,8 +15,8 @@ from publisher.store.portions import Draft
 from publisher.store.registry import Acceptance, Registry
 from publisher.testing.fakes import TRAITS
 
-PATIENCE = Patience(clock_margin=timedelta(seconds=2))
-QUOTA = Quota(gap=timedelta(0), per_hour=1000, per_day=10000)
+PATIENCE = Patience(platform_clock_tolerance=timedelta(seconds=2))
+QUOTA = Quota(min_interval=timedelta(0), per_hour=1000, per_day=10000)
 
 
 def terms_of(

@@ -99,7 +99,7 @@ def _assemble(studio: Studio, books: Books) -> Application:
         modes=Modes(books),
         watches=Watches(books),
         checkups=Checkups(books),
-        planner=Planner(registry=registry, press=studio.press, desk=desk, days_ahead=settings.days_ahead),
+        planner=Planner(registry=registry, press=studio.press, desk=desk, plan_days=settings.plan_days),
         adapters=studio.press.adapters,
     )
 
@@ -113,7 +113,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
         if account.login not in kits:
             sharing = [item.account for item in studio.terms.values() if item.account.login == account.login]
             http = LoginHttp(
-                deadline=terms.patience.deadline,
+                deadline=terms.patience.request_timeout,
                 monotonic=books.world.monotonic,
                 failpoint=books.world.die_here,
                 allow=allowed_hosts(sharing, studio.settings, known[account.platform]),
@@ -122,7 +122,7 @@ def _live_adapters(studio: Studio, books: Books) -> Mapping[AccountId, Adapter]:
                 is_clock_confirmed=books.world.is_clock_confirmed,
                 hear_date=books.world.hear_date,
                 now=books.world.now,
-                usual_rest=terms.patience.look_first,
+                usual_rest=terms.patience.first_check_after,
             )
             kits[account.login] = _kit(account, studio.settings, books, http)
         own = known[account.platform].create(account, kits[account.login])

@@ -13,7 +13,7 @@ SYSTEM_LOG = Path("/dev/log")
 def mooring_of(settings: Settings) -> Mooring:
     """Give the places outside the database where the audit's head is written down."""
     return Mooring(
-        file=settings.workspace / settings.audit.anchors,
+        file=settings.workspace / settings.audit.checkpoint_file,
         newest=settings.workspace / "var" / "audit-anchors.newest",
         syslog=SYSTEM_LOG if settings.audit.syslog else None,
         key=partial(audit_key_of, settings),

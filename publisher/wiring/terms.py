@@ -90,8 +90,12 @@ def hasty_waits(terms: Iterable[Terms], environment: Environment) -> list[Proble
     for item in terms if environment is Environment.LIVE else ():
         platform, patience = item.account.platform, item.patience
         for code, wait, least in (
-            ("settle_too_short", patience.settle, item.traits.server_delay + item.traits.listing_lag),
-            ("clock_margin_too_short", patience.clock_margin, CLOCK_TOLERANCE + LITTLE),
+            (
+                "visibility_window_too_short",
+                patience.visibility_window,
+                item.traits.server_delay + item.traits.listing_lag,
+            ),
+            ("platform_clock_tolerance_too_short", patience.platform_clock_tolerance, CLOCK_TOLERANCE + LITTLE),
         ):
             facts = {"wait": f"{wait.total_seconds():g}", "least": f"{least.total_seconds():g}"}
             if wait < least:

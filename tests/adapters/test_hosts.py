@@ -31,7 +31,7 @@ platform = "weibo"
 identity = "1"
 region = "110000"
 secret = "s"
-safe_link = "https://example.gov.cn/n/{marker}"
+link_template = "https://example.gov.cn/n/{marker}"
 """
 ELSEWHERE = ("evil.example", "127.0.0.1", "api.weibo.com.evil.example", "weibo.com", "")
 

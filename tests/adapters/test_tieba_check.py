@@ -96,5 +96,5 @@ def test_declared_patience_covers_the_platforms_delays():
     traits = TIEBA.create(account(), None).traits
     patience = TIEBA.defaults.patience
     assert patience.is_ordered
-    assert traits.server_delay + traits.listing_lag <= patience.settle
+    assert traits.server_delay + traits.listing_lag <= patience.visibility_window
     assert not traits.may_resend

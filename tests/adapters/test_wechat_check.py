@@ -159,5 +159,5 @@ def test_the_defaults_fit_together():
     """A call ends before its lease, the lease before the settle time, and that covers all lateness."""
     patience, quota = WECHAT.defaults.patience, WECHAT.defaults.quota
     assert patience.is_ordered
-    assert patience.settle == TRAITS.server_delay + TRAITS.listing_lag + timedelta(minutes=2)
+    assert patience.visibility_window == TRAITS.server_delay + TRAITS.listing_lag + timedelta(minutes=2)
     assert quota.per_day < 100

@@ -50,7 +50,7 @@ def account(**changes) -> Account:
             platform=Platform("weibo"),
             identity=UID,
             secret="weibo-beijing",
-            safe_link="https://example.gov.cn/n/{marker}",
+            link_template="https://example.gov.cn/n/{marker}",
             public_ip="203.0.113.7",
         ),
         **changes,
@@ -529,7 +529,7 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
     assert adapter.check(good) == ()
     bad = {
         "weibo_text_too_long": replace(good, text="雨" * 130 + f" {LINK}"),
-        "weibo_no_safe_link": replace(good, text="没有链接"),
+        "weibo_no_link_template": replace(good, text="没有链接"),
         "weibo_link_not_apart": replace(good, text=f"见{LINK}详情"),
         "weibo_link_not_ascii": replace(good, text=f"见{LINK}/通报", link=f"{LINK}/通报"),
         "weibo_link_elsewhere": replace(
@@ -545,7 +545,7 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
         assert codes_of(problems) == {code}
         assert problems[0].is_error == (code != "weibo_topic_marks")
         assert code in catalogue()
-    assert codes_of(adapter.check(replace(good, link=None))) == {"weibo_no_safe_link"}
+    assert codes_of(adapter.check(replace(good, link=None))) == {"weibo_no_link_template"}
 
 
 async def test_two_pictures_are_never_sent_as_one(weibo, parcel_of, picture):
@@ -575,7 +575,7 @@ def test_declared_patience_covers_the_platforms_delays():
     traits = WEIBO.create(account(), None).traits
     patience = WEIBO.defaults.patience
     assert patience.is_ordered
-    assert traits.server_delay + traits.listing_lag <= patience.settle
+    assert traits.server_delay + traits.listing_lag <= patience.visibility_window
     assert traits.may_resend
 
 

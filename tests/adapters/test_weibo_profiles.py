@@ -45,7 +45,7 @@ def speaker(bench):
             platform=Platform("weibo"),
             identity=UID,
             secret="weibo-beijing",
-            safe_link="https://example.gov.cn/n/{marker}",
+            link_template="https://example.gov.cn/n/{marker}",
             public_ip="203.0.113.7",
             profile=profile,
             options=options,

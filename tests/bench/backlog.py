@@ -79,7 +79,7 @@ def _fall_due(folder: Path) -> None:
     """Let the whole backlog fall due at this instant."""
     now = int(time.time() * 1e6)
     with closing(sqlite3.connect(folder / "var" / "publisher.db")) as connection, connection:
-        connection.execute("UPDATE delivery SET due_at = ?, next_at = ?, max_late = 86400000000", (now, now))
+        connection.execute("UPDATE delivery SET due_at = ?, next_at = ?, max_delay = 86400000000", (now, now))
 
 
 def _resident(folder: Path, publisher: Sequence[str]) -> float:

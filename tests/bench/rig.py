@@ -23,7 +23,7 @@ secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 
 [limits.weibo]
-gap = "0s"
+min_interval = "0s"
 per_hour = 1000
 per_day = 1000
 {limits}
@@ -41,7 +41,7 @@ identity = "{uid}"
 region = "110000"
 secret = "a{number}"
 base_url = "{base_url}"
-safe_link = "https://example.gov.cn/n/{{marker}}"
+link_template = "https://example.gov.cn/n/{{marker}}"
 """
 POST = """
 [[post]]

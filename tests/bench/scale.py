@@ -30,7 +30,7 @@ PAST = """
 WITH RECURSIVE past(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < :rows)
 INSERT INTO delivery (
     post, label, account, platform, login, state, version, revision, definition, rendition, planned_at, due_at,
-    expires_at, max_late, updated_at, is_urgent, attempts, epoch, looks, refusals, failures, deaths, remote_id, url,
+    expires_at, max_delay, updated_at, is_urgent, attempts, epoch, looks, refusals, failures, deaths, remote_id, url,
     live_at, is_by_word, was_resent, desired)
 SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'weibo/a' || (n % :accounts), 'published',
     5, 'r', 'd', 'f', :then + n, :then + n, :then + n, 0, :then + n, 0, 1, 1, 0, 0, 0, 0, '1' || n, 'https://example.cn',

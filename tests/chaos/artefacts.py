@@ -30,7 +30,7 @@ HANDLES, HANDLES_EACH = 60, 2
 DUMP = "server.dump"
 WATCH_EVERY = 7200.0
 """Seconds from one look at an account to the next, where they are farthest apart."""
-DAYS_AHEAD = 2
+PLAN_DAYS = 2
 RESENDS = {"weibo": True, "wechat": "urgent", "tieba": False}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -159,7 +159,7 @@ def _repeating(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
     """Name what is filed of the post that repeats: what falls into the next two days."""
     workspace = campaign.workspace
     for account in workspace.repeating_accounts:
-        for day in range(DAYS_AHEAD):
+        for day in range(PLAN_DAYS):
             yield REPEATING, (workspace.repeats_at + timedelta(days=day)).isoformat(), account
 
 
@@ -177,7 +177,7 @@ def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str
     last = campaign.workspace.minutes[1].isoformat() if campaign.workspace.minutes else ""
     end = "published" if instant == last else "expired"
     known = {"post": MINUTELY, "occurrence": instant, "account": account, "due": instant, "end": end}
-    return {**known, "max_late": MINUTELY_LATE}
+    return {**known, "max_delay": MINUTELY_LATE}
 
 
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "account": account,
         "due": due.isoformat(),
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
-        "max_late": entry.most_late,
+        "max_delay": entry.most_late,
         "end": None if "|" in wanted else wanted,
         "says": entry.says(campaign.workspace.accounts[account]),
         "images": [picture] if (picture := campaign.workspace.pictures.get(entry.id)) else None,

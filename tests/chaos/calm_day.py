@@ -33,7 +33,7 @@ author = "zhang"
 level = "orange"
 title = "警惕“退款客服”诈骗"
 at = {at}
-max_late = "2h"
+max_delay = "2h"
 to = ["all"]
 [post.data]
 summary = "正规退款原路退回，不用转账"

@@ -12,7 +12,7 @@ STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY
 OPEN = """SELECT post, account, state, follows FROM delivery WHERE post LIKE 'post-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
 NEXT = """SELECT coalesce(max(next_at), 0) FROM delivery
-WHERE state IN ('unknown', 'submitted', 'retry_wait', 'retracting')"""
+WHERE state IN ('unknown', 'submitted', 'retrying', 'retracting')"""
 KNOWN = "SELECT DISTINCT post FROM delivery"
 NOT_LIVE = """SELECT post, account FROM delivery
 WHERE state IN ('held', 'failed', 'expired', 'cancelled', 'retracted', 'removed')"""
@@ -20,10 +20,10 @@ FINISHED = """SELECT post FROM delivery GROUP BY post
 HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
 BEGUN = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
 HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
-AND sum(CASE WHEN state IN ('claimed', 'retry_wait', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
+AND sum(CASE WHEN state IN ('claimed', 'retrying', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
 LATE = "SELECT count(*) FROM delivery WHERE state = 'due' AND due_at < {now}"
-ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retry_wait')"
-IN_DOUBT = """SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait')
+ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retrying')"
+IN_DOUBT = """SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying')
 AND post LIKE 'post-%'"""
 OPEN_OUTCOME = """SELECT post, account FROM delivery WHERE state IN ('unknown', 'submitted', 'sending')
 AND post LIKE 'post-%'"""
@@ -35,7 +35,7 @@ HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('rate_limited',
 BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
 LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
 AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
-AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retry_wait'))"""
+AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
 """Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
 CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
 PAUSED = "SELECT scope FROM pause"

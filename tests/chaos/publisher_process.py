@@ -205,7 +205,7 @@ class Publisher:
         return rows
 
     def withdraw(self, post: str) -> None:
-        self._order("withdraw", "--reason", "drill", post=post)
+        self._order("cancel", "--reason", "drill", post=post)
 
     def retract(self, post: str, account: str | None = None) -> None:
         more = {"account": account} if account else {}
@@ -219,8 +219,8 @@ class Publisher:
 
     def rule(self, post: str, account: str, ruling: str) -> None:
         asked = time.time()
-        self._say("rule", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", way=self.broken)
-        self.orders.append(order("rule", asked, post=post, account=account))
+        self._say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", way=self.broken)
+        self.orders.append(order("resolve", asked, post=post, account=account))
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()

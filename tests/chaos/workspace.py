@@ -55,15 +55,15 @@ secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """
 LIMITS = """[limits.{platform}]
-gap = "0.05s"
+min_interval = "0.05s"
 per_hour = 100000
 per_day = 1000000
-deadline = "1.5s"
-lease = "2s"
-settle = "4s"
-look_first = "0.4s"
+request_timeout = "1.5s"
+lease_timeout = "2s"
+visibility_window = "4s"
+first_check_after = "0.4s"
 retry_first = "0.2s"
-clock_margin = "1s"
+platform_clock_tolerance = "1s"
 """
 REGION = """[region.{account.region}]
 name = "第{account.number}区"
@@ -73,7 +73,7 @@ tip_line = "12377"
 tip_link = "https://example.gov.cn/tips/{account.region}"
 """
 OWN = {
-    "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
+    "weibo": 'link_template = "https://example.gov.cn/n/{marker}"\n',
     "wechat": 'profile = "mass"\n',
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
@@ -289,7 +289,7 @@ class Workspace:
             f'[[post]]\nid = "{MINUTELY}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
             f'title = "{MINUTELY_TITLE}"\nbody = "{MINUTELY_TITLE}"\ncron = "* * * * *"\nfrom = {_instant(first)}\n'
             f"until = {_instant(last + timedelta(seconds=30))}\nto = {json.dumps(self.repeating_accounts)}\n"
-            f'max_late = "{MINUTELY_LATE}s"\n'
+            f'max_delay = "{MINUTELY_LATE}s"\n'
             f'[post.data]\nsummary = "{MINUTELY_TITLE}"\n'
         )
 
@@ -405,7 +405,7 @@ def _table(entry: Entry) -> str:
         "to": list(entry.accounts),
         **({"urgent": True} if entry.urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
-        "max_late": f"{entry.most_late}s",
+        "max_delay": f"{entry.most_late}s",
     }
     table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""

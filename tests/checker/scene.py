@@ -136,12 +136,12 @@ class Scene:
             "post": post, "label": label, "account": account, "platform": ACCOUNTS[account],
             "login": f"login/{account}", "state": "pending", "version": 1, "revision": revision,
             "rendition": fingerprint, "due_at": round(due * 1e6), "expires_at": round((due + FAR) * 1e6),
-            "max_late": 7_200_000_000, "next_at": None, "follows": None, "reason": None, "attempts": 0, "epoch": 0,
+            "max_delay": 7_200_000_000, "next_at": None, "follows": None, "reason": None, "attempts": 0, "epoch": 0,
             "remote_id": None, "is_by_word": False, "desired": "as_filed",
             "floors": len(body.get("floors", ())), "floors_done": 0, **more,
         }  # fmt: skip
         duty = {
-            "post": post, "occurrence": label, "account": account, "due": iso(due), "max_late": 7200,
+            "post": post, "occurrence": label, "account": account, "due": iso(due), "max_delay": 7200,
             "expires": iso(row["expires_at"] / 1e6), "end": "published", "text_sha256": digest(body["text"]),
             "says": [body["marker"]["code"]],
             "images": [picture["sha256"] for picture in body["pictures"]], "author": "zhang", "approvals": 2,

@@ -226,7 +226,7 @@ def called_after_expiry(run: Artefacts) -> None:
 
 
 def called_too_late(run: Artefacts) -> None:
-    duty_of(run, "busy")["max_late"] = -10
+    duty_of(run, "busy")["max_delay"] = -10
 
 
 def sent_again_after_one_look(run: Artefacts) -> None:
@@ -494,7 +494,7 @@ def last_entry_lost(run: Artefacts) -> None:
 
 
 def an_order_not_written(run: Artefacts) -> None:
-    run.lists["orders"].append({"kind": "withdraw", "at": iso(1_790_000_100), "by": "chen", "post": told("later")})
+    run.lists["orders"].append({"kind": "cancel", "at": iso(1_790_000_100), "by": "chen", "post": told("later")})
 
 
 def an_entry_rewritten(run: Artefacts) -> None:

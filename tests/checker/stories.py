@@ -89,7 +89,7 @@ def _again(scene: Scene, row: Row, outcome: str) -> None:
     if outcome != "not_sent":
         scene.call(row, acts=False)
     scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "rate_limited" else {}))
-    scene.step(row, outcome, "retry_wait", "deliverer", reason="for_now")
+    scene.step(row, outcome, "retrying", "deliverer", reason="for_now")
     scene.wait(max(0.1, until - scene.now + 0.1))
     scene.step(row, "became_due", "due", "keeper")
     _go(scene, row)
@@ -214,7 +214,7 @@ def blocked(scene: Scene, row: Row) -> None:
     scene.end(attempt, "blocked", code="captcha")
     scene.step(row, "blocked", "held", "deliverer", reason="captcha")
     _pause_account(scene, row)
-    scene.order("rule", post=row["post"], account=row["account"])
+    scene.order("resolve", post=row["post"], account=row["account"])
     scene.step(row, "resolved", "due", "person", by="wang", reason="solved")
     scene.wait()
     _go(scene, row)
@@ -223,12 +223,12 @@ def blocked(scene: Scene, row: Row) -> None:
 def signed_out(scene: Scene, row: Row) -> None:
     """The sign-in is refused twice in a row: held until a person has signed in, left so here."""
     _ripe(scene, row)
-    for after in ("retry_wait", "held"):
+    for after in ("retrying", "held"):
         attempt = _start(scene, row)
         scene.call(row, acts=False)
         scene.end(attempt, "credential_expired", reason="expired")
         scene.step(row, "credential_expired", after, "deliverer", reason="auth")
-        if after == "retry_wait":
+        if after == "retrying":
             scene.step(row, "became_due", "due", "keeper")
     _pause_account(scene, row)
 
@@ -240,7 +240,7 @@ def lookalike(to: str) -> Story:
         scene.look(row, "possible_match", remote_id="other")
         scene.step(row, "possible_match", "held", "reconciler", reason="lookalike")
         scene.wait(2)
-        scene.order("rule", post=row["post"], account=row["account"])
+        scene.order("resolve", post=row["post"], account=row["account"])
         scene.step(row, "resolved", to, "person", by="wang", reason="seen")
         if to == "due":
             scene.wait()
@@ -273,7 +273,7 @@ def poison(scene: Scene, row: Row) -> None:
 
 def withdrawn(scene: Scene, row: Row) -> None:
     """Withdrawn before its time; the order is for the whole post."""
-    scene.order("withdraw", post=row["post"])
+    scene.order("cancel", post=row["post"])
     scene.write("person", "wang", "cancelled", row["post"], {"reason": "drill"})
     scene.step(row, "cancelled", "cancelled", "person", by="wang", reason="withdrawn", desired="cancelled")
 
@@ -344,7 +344,7 @@ def removed_in_doubt(scene: Scene, row: Row) -> None:
     scene.wait(1)
     scene.take_down(row, post, None)
     scene.wait(1)
-    scene.order("rule", post=row["post"], account=row["account"])
+    scene.order("resolve", post=row["post"], account=row["account"])
     scene.step(row, "resolved", "due", "person", by="wang", reason="gone")
     _go(scene, row)
 
@@ -413,7 +413,7 @@ def edited_in_doubt(scene: Scene, row: Row) -> None:
         return
     _absent(scene, row, "held", "edited")
     scene.wait(2)
-    scene.order("rule", post=row["post"], account=row["account"])
+    scene.order("resolve", post=row["post"], account=row["account"])
     scene.step(row, "resolved", "due", "person", by="wang", reason="the old words")
     _go(scene, row)
 

@@ -95,7 +95,7 @@ REVISIONS = tuple(
         rendition=Fingerprint("r2"),
         due_at=NOW,
         expires_at=BORN.expires_at,
-        max_late=BORN.max_late,
+        max_delay=BORN.max_delay,
         is_urgent=False,
         has_started=started,
     )
@@ -378,7 +378,7 @@ def _delivery(books: Books, expires_at: datetime, floors: int) -> Delivery:
         version=7,
         due_at=NOW,
         expires_at=expires_at,
-        max_late=BORN.max_late,
+        max_delay=BORN.max_delay,
         updated_at=LONG_AGO,
         epoch=books.attempts,
         attempts=books.attempts,

@@ -23,7 +23,7 @@ TICK = timedelta(minutes=1)
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 BEFORE_CALL = NOW - 400 * TICK
 LONG_AGO, JUST_NOW, LATER = NOW - 500 * TICK, NOW, NOW + 100 * TICK
-PATIENCE = Patience(deadline=DEADLINE * TICK, lease=LEASE * TICK, settle=SETTLE * TICK)
+PATIENCE = Patience(request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, visibility_window=SETTLE * TICK)
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", live_at=NOW)
 ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", live_at=NOW)
@@ -41,7 +41,7 @@ BORN = Delivery(
     rendition=Fingerprint("r"),
     due_at=NOW,
     expires_at=NOW + 1000 * TICK,
-    max_late=1000 * TICK,
+    max_delay=1000 * TICK,
     updated_at=NOW,
 )
 

@@ -33,7 +33,7 @@ def terms_of(name, *, login=None, per_day=5, reserve=0.2, notices=NONE, notifies
         notices=notices,
     )
     account = Account(id=AccountId(name), platform=Platform("p"), identity=name, secret=login or name, mode=mode)
-    quota = Quota(gap=timedelta(0), per_hour=100, per_day=per_day, reserve=reserve)
+    quota = Quota(min_interval=timedelta(0), per_hour=100, per_day=per_day, reserve=reserve)
     return Terms(account=account, traits=traits, quota=quota, patience=Patience())
 
 

@@ -36,7 +36,7 @@ from tests.domain.test_lifecycle import NOW, RECEIPT, SUBMITTED, after, in_state
 A_FLOORS = Receipt(remote_id="43", url="https://example.gov.cn/42#43", live_at=NOW)
 LIVE, FLOOR_LIVE = Published(receipt=RECEIPT, has_seen_text=True), Published(receipt=A_FLOORS)
 SENT = (Claimed(), IntentWritten())
-WAITED = (State.DUE, State.CLAIMED, State.RETRY_WAIT)
+WAITED = (State.DUE, State.CLAIMED, State.RETRYING)
 
 
 def half(state, **changes):
@@ -146,7 +146,7 @@ def test_a_floor_is_never_sent_again_where_the_platform_forbids_it():
 
 
 def test_rulings_speak_of_the_floor():
-    """`resend` sends the floor, `live` counts it, `not-live` leaves the question, `cancel` gives the rest up."""
+    """`resend` sends the floor, `live` counts it, `not-published` leaves the question, `cancel` gives the rest up."""
     held = half(State.HELD, doubt_since=NOW, reason=HoldReason.ABSENT.value)
     resent = after(held, Ruled(to=State.DUE, reason="not there"))
     assert (resent.state, resent.floors_done) == (State.DUE, 1)

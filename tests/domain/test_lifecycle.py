@@ -59,7 +59,7 @@ REVISED = Revised(
     rendition=Fingerprint("new"),
     due_at=NOW + MINUTE,
     expires_at=NOW + 60 * MINUTE,
-    max_late=MINUTE,
+    max_delay=MINUTE,
     is_urgent=True,
     has_started=False,
 )
@@ -111,7 +111,7 @@ def in_state(state: State, **changes: Any) -> Delivery:
         rendition=Fingerprint("old"),
         due_at=NOW - MINUTE,
         expires_at=NOW + 60 * MINUTE,
-        max_late=30 * MINUTE,
+        max_delay=30 * MINUTE,
         updated_at=NOW - MINUTE,
         attempts=1,
         desired=Desired.TAKEN_DOWN if state is State.RETRACTING else Desired.AS_FILED,
@@ -268,7 +268,7 @@ def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
 def test_a_sign_in_refused_twice_in_a_row_is_held():
     """F40, F43: one refusal is tried again at once, the second in a row needs a person."""
     once = after(in_state(State.SENDING), CredentialExpired(reason="token"))
-    assert (once.state, once.next_at) == (State.RETRY_WAIT, NOW)
+    assert (once.state, once.next_at) == (State.RETRYING, NOW)
     twice = after(once, Ripened(), Claimed(), IntentWritten(), CredentialExpired(reason="token"))
     assert (twice.state, twice.reason) == (State.HELD, HoldReason.AUTH)
     between = after(once, Ripened(), Claimed(), IntentWritten(), Busy(code="busy", reason=""))
@@ -430,8 +430,8 @@ def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
     """F69, F70: pending with the new words and times, or held(edited) with the old."""
     revised = after(in_state(State.DUE, attempts=0), REVISED)
     assert (revised.state, revised.rendition, revised.next_at) == (State.PENDING, Fingerprint("new"), NOW + MINUTE)
-    assert (revised.max_late, revised.is_urgent) == (MINUTE, True)
-    for state in (State.PENDING, State.DUE, State.CLAIMED, State.RETRY_WAIT):
+    assert (revised.max_delay, revised.is_urgent) == (MINUTE, True)
+    for state in (State.PENDING, State.DUE, State.CLAIMED, State.RETRYING):
         started = after(in_state(state), EDITED)
         assert (started.state, started.reason, started.rendition) == (
             State.HELD,
@@ -549,11 +549,11 @@ def test_f63_only_a_first_call_can_be_too_late():
 
 def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning():
     """After a call that never left the time for the first call starts again, with the next try."""
-    tried = after(in_state(State.SENDING, last_first_call_at=NOW, max_late=MINUTE), NotSent(reason="dns"))
+    tried = after(in_state(State.SENDING, last_first_call_at=NOW, max_delay=MINUTE), NotSent(reason="dns"))
     assert tried.next_at is not None
     assert tried.last_first_call_at == tried.next_at + MINUTE
     assert after(in_state(State.SENDING, last_first_call_at=None), NotSent(reason="dns")).last_first_call_at is None
-    now_or_never = in_state(State.SENDING, last_first_call_at=NOW, max_late=MINUTE / 2)
+    now_or_never = in_state(State.SENDING, last_first_call_at=NOW, max_delay=MINUTE / 2)
     assert after(now_or_never, NotSent(reason="dns")).last_first_call_at == NOW
 
 
@@ -568,7 +568,7 @@ def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():
 def test_a_revision_resets_the_time_for_the_first_call():
     """New words at a new instant have that instant's time."""
     late = in_state(State.DUE, attempts=0, last_first_call_at=NOW - MINUTE)
-    assert after(late, REVISED).last_first_call_at == REVISED.due_at + REVISED.max_late
+    assert after(late, REVISED).last_first_call_at == REVISED.due_at + REVISED.max_delay
 
 
 @pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])

@@ -14,11 +14,11 @@ PATIENCE = Patience()
 counts = st.integers(0, 1000)
 jitters = st.floats(0, 1, exclude_max=True)
 seconds = st.integers(0, 3600).map(lambda number: number * SECOND)
-patiences = st.builds(Patience, settle=st.integers(1, 7200).map(lambda number: number * SECOND))
+patiences = st.builds(Patience, visibility_window=st.integers(1, 7200).map(lambda number: number * SECOND))
 
 
 @given(counts, jitters)
-def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
+def test_a_retryings_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
     """F27: the wait lies between the first pause and the longest one plus a quarter."""
     wait = next_try(PATIENCE, failures, NOW, jitter) - NOW
     assert PATIENCE.retry_first <= wait <= PATIENCE.retry_most * 1.25
@@ -40,7 +40,7 @@ def test_jitter_is_steady_and_below_one(seed, count):
 @given(patiences, counts, seconds)
 def test_a_look_never_skips_the_end_of_the_settle_time(patience, looks, age):
     """Before the settle time is over, the next look comes at the latest right after it; always later than now."""
-    since, settled_at = NOW - age, NOW - age + patience.settle
+    since, settled_at = NOW - age, NOW - age + patience.visibility_window
     look_at = next_look(patience, looks, since, NOW)
     assert look_at > NOW
     if settled_at >= NOW:
@@ -60,7 +60,7 @@ def test_later_looks_come_later(patience, looks, age, more):
 def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(patience):
     """From the start of a doubt, two looks are taken and one of them after the settle time, within a dozen looks."""
     at, taken = next_look(patience, 0, NOW, NOW), []
-    while len(taken) < 2 or taken[-1] <= NOW + patience.settle:
+    while len(taken) < 2 or taken[-1] <= NOW + patience.visibility_window:
         taken.append(at)
         at = next_look(patience, len(taken), NOW, at)
     assert len(taken) <= 20
@@ -69,7 +69,7 @@ def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(patience):
 @given(patiences, counts, seconds)
 def test_after_the_settle_time_a_list_that_could_be_read_is_read_again_within_a_minute(patience, looks, age):
     """Reads that failed for long do not put off the second look once the platform can be read again."""
-    since = NOW - patience.settle - SECOND - age
+    since = NOW - patience.visibility_window - SECOND - age
     assert next_look(patience, looks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
     assert next_look(patience, 16, since, NOW) == NOW + patience.look_most
 
@@ -77,5 +77,5 @@ def test_after_the_settle_time_a_list_that_could_be_read_is_read_again_within_a_
 def test_a_call_ends_before_its_lease_and_a_lease_before_the_settle_time():
     """The defaults are ordered; equal times are not."""
     assert PATIENCE.is_ordered
-    assert not Patience(deadline=PATIENCE.lease).is_ordered
-    assert not Patience(lease=PATIENCE.settle).is_ordered
+    assert not Patience(request_timeout=PATIENCE.lease_timeout).is_ordered
+    assert not Patience(lease_timeout=PATIENCE.visibility_window).is_ordered

@@ -13,7 +13,7 @@ MINUTE = timedelta(minutes=1)
 
 quotas = st.builds(
     Quota,
-    gap=st.integers(0, 20).map(lambda minutes: minutes * MINUTE),
+    min_interval=st.integers(0, 20).map(lambda minutes: minutes * MINUTE),
     per_hour=st.integers(1, 6),
     per_day=st.integers(1, 12),
     reserve=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
@@ -45,7 +45,7 @@ def test_no_window_ever_holds_more_than_allowed(quota, wishes):
 def test_two_calls_keep_their_gap(quota, wishes):
     """No two calls follow each other faster than the gap."""
     sent = [at for at, _ in obey(quota, wishes)]
-    assert all(later - earlier >= quota.gap for earlier, later in pairwise(sent))
+    assert all(later - earlier >= quota.min_interval for earlier, later in pairwise(sent))
 
 
 @given(quotas, wishes)
@@ -70,7 +70,7 @@ def test_a_call_is_never_allowed_in_the_past_and_urgent_ones_never_later(quota, 
 
 def test_an_urgent_post_overtakes_a_full_ordinary_share():
     """With the ordinary share of the hour used up, an urgent post goes now and an ordinary one waits."""
-    quota = Quota(gap=MINUTE, per_hour=5, per_day=100)
+    quota = Quota(min_interval=MINUTE, per_hour=5, per_day=100)
     sent = [NOW - minutes * MINUTE for minutes in (10, 20, 30, 40)]
     assert quota.next_allowed(sent, NOW, is_urgent=True) == NOW
     assert quota.next_allowed(sent, NOW, is_urgent=False) == NOW + 20 * MINUTE
@@ -78,5 +78,5 @@ def test_an_urgent_post_overtakes_a_full_ordinary_share():
 
 def test_one_call_is_always_left_for_ordinary_posts():
     """Even a quota of one, or a reserve of everything, leaves ordinary posts a call."""
-    assert Quota(gap=MINUTE, per_hour=1, per_day=1).kept_back(1) == 0
-    assert Quota(gap=MINUTE, per_hour=3, per_day=3, reserve=1.0).kept_back(3) == 2
+    assert Quota(min_interval=MINUTE, per_hour=1, per_day=1).kept_back(1) == 0
+    assert Quota(min_interval=MINUTE, per_hour=3, per_day=3, reserve=1.0).kept_back(3) == 2

@@ -60,7 +60,7 @@ def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -
 
 def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_doubt = before.state is State.SENDING and isinstance(event, Unknown)
-    return replace(after, state=State.RETRY_WAIT) if is_doubt else None
+    return replace(after, state=State.RETRYING) if is_doubt else None
 
 
 def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
@@ -69,7 +69,7 @@ def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -
 
 def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
     is_stopped = before.state is State.SENDING and after.state is State.CANCELLED
-    return replace(after, state=State.RETRY_WAIT) if is_stopped else None
+    return replace(after, state=State.RETRYING) if is_stopped else None
 
 
 def review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:

@@ -39,7 +39,7 @@ body = """
 at = 2026-11-25T09:00:00
 to = ["north", "all"]
 expires = 2026-11-30T00:00:00Z
-max_late = "2h"
+max_delay = "2h"
 urgent = true
 images = [{ file = "media/refund.png", alt = "截图" }]
 [post.text]
@@ -97,7 +97,7 @@ def test_every_key_arrives() -> None:
     )
     assert found.timing == At(when=datetime(2026, 11, 25, 1, tzinfo=UTC))
     assert found.expires_at == datetime(2026, 11, 30, tzinfo=UTC)
-    assert found.max_late == timedelta(hours=2)
+    assert found.max_delay == timedelta(hours=2)
     assert found.is_urgent
     assert found.accounts == ("tianjin-weibo", "beijing-weibo", "beijing-wechat")
     assert [(image.file, image.alt) for image in found.illustrations] == [("media/refund.png", "截图")]
@@ -109,7 +109,7 @@ def test_every_key_arrives() -> None:
 def test_defaults_hold_when_nothing_is_said() -> None:
     """Half an hour of lateness, no urgency, no expiry of its own, no level."""
     (found,) = read(post()).posts
-    assert (found.max_late, found.is_urgent, found.expires_at, found.level, found.body) == (
+    assert (found.max_delay, found.is_urgent, found.expires_at, found.level, found.body) == (
         timedelta(minutes=30),
         False,
         None,
@@ -233,10 +233,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ),
         ({"x": "expires = 2026-11-25T09:00:00"}, (9, 11, "post[0].expires", "expires_too_early")),
         ({"x": "expires = 2026-11-25T01:00:00Z"}, (9, 11, "post[0].expires", "expires_too_early")),
-        ({"x": 'max_late = "2 hours"'}, (9, 12, "post[0].max_late", "bad_duration")),
-        ({"x": "max_late = -1"}, (9, 12, "post[0].max_late", "bad_duration")),
-        ({"x": "max_late = nan"}, (9, 12, "post[0].max_late", "bad_duration")),
-        ({"x": "max_late = true"}, (9, 12, "post[0].max_late", "bad_duration")),
+        ({"x": 'max_delay = "2 hours"'}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = -1"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = nan"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = true"}, (9, 13, "post[0].max_delay", "bad_duration")),
         ({"x": 'level = "purple"'}, (9, 9, "post[0].level", "not_one_of")),
         ({"x": 'urgent = "yes"'}, (9, 10, "post[0].urgent", "wrong_type")),
         ({"x": 'approved = "li"'}, (9, 1, "post[0].approved", "approved_in_file")),
@@ -332,7 +332,7 @@ def test_comments_alone_are_an_empty_schedule() -> None:
         ({"at": "at = 2026-12-25T09:00:00"}, False),
         ({"at": 'at = "asap"'}, False),
         ({"to": 'to = ["north"]'}, False),
-        ({"x": 'max_late = "1800s"'}, False),
+        ({"x": 'max_delay = "1800s"'}, False),
         ({"x": "urgent = false"}, False),
         ({"title": 'title = "新题"'}, True),
         ({"x": 'body = "正文"'}, True),
@@ -457,7 +457,7 @@ def test_the_schema_explains_every_key() -> None:
     """Editors are told in Chinese what each key of a post means."""
     schema = schedule_schema()
     keys = schema["$defs"]["PostEntry"]["properties"]
-    assert {"from", "until", "days", "max_late", "urgent", "images", "text", "data"} <= set(keys)
+    assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)
     assert all(any(letter > "一" for letter in key["description"]) for key in keys.values())
     assert schema["$defs"]["PostEntry"]["additionalProperties"] is False
 

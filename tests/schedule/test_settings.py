@@ -31,7 +31,7 @@ WORKSPACE = Path("/srv/police")
 FULL = """environment = "live"
 timezone = "Asia/Urumqi"
 database = "postgresql://user@host/db"
-days_ahead = 5
+plan_days = 5
 secrets_dir = "secrets"
 public_ip = "211.156.0.1"
 [dashboard]
@@ -41,15 +41,15 @@ listen = "127.0.0.1:8701"
 [audit]
 mail = { to = "a@b.cn", from = "c@d.cn", server = "smtp.b.cn:465", user = "c", secret = "audit-mail" }
 [limits.weibo]
-gap = "30s"
+min_interval = "30s"
 per_hour = 30
 per_day = 100
-deadline = 20
-lease = "40s"
-settle = "10m"
-look_first = "5s"
+request_timeout = 20
+lease_timeout = "40s"
+visibility_window = "10m"
+first_check_after = "5s"
 retry_first = "1s"
-clock_margin = "2m"
+platform_clock_tolerance = "2m"
 [region.110000]
 name = "北京"
 hotline = "110"
@@ -61,7 +61,7 @@ platform = "weibo"
 identity = "1404376560"
 region = "110000"
 secret = "weibo-beijing"
-safe_link = "https://example.gov.cn/n/{marker}"
+link_template = "https://example.gov.cn/n/{marker}"
 base_url = "https://proxy.example.gov.cn/weibo/"
 public_ip = "211.156.0.2"
 [[account]]
@@ -78,7 +78,7 @@ id = "w"
 platform = "weibo"
 identity = "1"
 secret = "w"
-safe_link = "https://example.gov.cn/{marker}"
+link_template = "https://example.gov.cn/{marker}"
 """
 WECHAT = """[[account]]
 id = "x"
@@ -114,7 +114,7 @@ def refusal(text: str) -> SettingsError:
 def test_every_key_arrives() -> None:
     """Settings that use every key mean what they say."""
     found = read(FULL)
-    assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Urumqi", 5)
+    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Urumqi", 5)
     assert found.database == "postgresql://user@host/db"
     assert found.secrets_dir == WORKSPACE / "secrets"
     assert found.callbacks.listen == "127.0.0.1:8701"
@@ -124,15 +124,15 @@ def test_every_key_arrives() -> None:
     assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
     assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
     assert found.limits["weibo"] == LimitSettings(
-        gap=timedelta(seconds=30),
+        min_interval=timedelta(seconds=30),
         per_hour=30,
         per_day=100,
-        deadline=timedelta(seconds=20),
-        lease=timedelta(seconds=40),
-        settle=timedelta(minutes=10),
-        look_first=timedelta(seconds=5),
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=10),
+        first_check_after=timedelta(seconds=5),
         retry_first=timedelta(seconds=1),
-        clock_margin=timedelta(minutes=2),
+        platform_clock_tolerance=timedelta(minutes=2),
     )
     weibo, tieba = found.accounts.values()
     assert (weibo.base_url, weibo.public_ip, weibo.region) == (
@@ -152,7 +152,7 @@ def test_defaults_hold_when_nothing_is_said() -> None:
     """A file that says nothing gives live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
     found = read("# nothing yet\n")
     assert found.database == "sqlite:////srv/police/var/publisher.db"
-    assert (found.environment, found.timezone.key, found.days_ahead) == (Environment.LIVE, "Asia/Shanghai", 2)
+    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Shanghai", 2)
     assert found.secrets_dir is None
     assert found.callbacks.listen is None
     assert found.audit.mail is None
@@ -185,9 +185,9 @@ def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
         ('database = "sqlite://"', (1, 12, "database", "bad_database")),
         ('database = "postgresql://u:pass@word@host/db"', (1, 12, "database", "bad_database")),
         ('database = "postgresql://u:pass@host:port/db"', (1, 12, "database", "bad_database")),
-        ("days_ahead = 0", (1, 14, "days_ahead", "too_small")),
-        ("days_ahead = 1000", (1, 14, "days_ahead", "too_great")),
-        ("days_ahead = true", (1, 14, "days_ahead", "wrong_type")),
+        ("plan_days = 0", (1, 13, "plan_days", "too_small")),
+        ("plan_days = 1000", (1, 13, "plan_days", "too_great")),
+        ("plan_days = true", (1, 13, "plan_days", "wrong_type")),
         ('environment = "test"', (1, 15, "environment", "not_one_of")),
         ('public_ip = "1.2.3"', (1, 13, "public_ip", "bad_ip")),
         ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
@@ -200,13 +200,19 @@ def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
         (MAIL + 'secret = "s"', (5, 1, "audit.mail.secret", "half_a_mail_login")),
         (MAIL + 'user = "c"\nsecret = "hunter 2"', (6, 10, "audit.mail.secret", "not_a_secret_name")),
         ('environment = "drill"\n' + MAIL, (5, 10, "audit.mail.server", "drill_mail_not_loopback")),
-        ('[limits.weebo]\ngap = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
-        ('[limits.weibo]\ngapp = "1s"', (2, 1, "limits.weibo.gapp", "unknown_key")),
-        ('[limits.weibo]\ngap = "1 hour"', (2, 7, "limits.weibo.gap", "bad_duration")),
+        ('[limits.weebo]\nmin_interval = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
+        ('[limits.weibo]\nmin_intervall = "1s"', (2, 1, "limits.weibo.min_intervall", "unknown_key")),
+        ('[limits.weibo]\nmin_interval = "1 hour"', (2, 16, "limits.weibo.min_interval", "bad_duration")),
         ("[limits.weibo]\nper_hour = 0", (2, 12, "limits.weibo.per_hour", "too_small")),
-        ("[limits.weibo]\nsettle = 0", (2, 10, "limits.weibo.settle", "not_zero")),
-        ('[limits.weibo]\ndeadline = "1m"\nlease = "1m"', (3, 9, "limits.weibo.lease", "wrong_order")),
-        ('[limits.weibo]\ndeadline = "2m"\nsettle = "1m"', (3, 10, "limits.weibo.settle", "wrong_order")),
+        ("[limits.weibo]\nvisibility_window = 0", (2, 21, "limits.weibo.visibility_window", "not_zero")),
+        (
+            '[limits.weibo]\nrequest_timeout = "1m"\nlease_timeout = "1m"',
+            (3, 17, "limits.weibo.lease_timeout", "wrong_order"),
+        ),
+        (
+            '[limits.weibo]\nrequest_timeout = "2m"\nvisibility_window = "1m"',
+            (3, 21, "limits.weibo.visibility_window", "wrong_order"),
+        ),
         ("[limits.weibo]\nper_hour = 9\nper_day = 8", (2, 12, "limits.weibo.per_hour", "hour_over_day")),
         ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
         ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
@@ -218,9 +224,9 @@ def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
         (WEIBO.replace('"1"', "1"), (4, 12, "account[0].identity", "wrong_type")),
         (WEIBO.replace('"weibo"', '"webo"'), (3, 12, "account[0].platform", "unknown_platform")),
         (TIEBA + 'mode = "assisted"', (1, 1, "account[0].forum", "forum_missing")),
-        (WEIBO.replace("{marker}", "x"), (6, 13, "account[0].safe_link", "bad_safe_link")),
-        (WEIBO.replace("https", "ftp"), (6, 13, "account[0].safe_link", "bad_safe_link")),
-        (WEIBO.replace("safe_link", "#"), (1, 1, "account[0].safe_link", "safe_link_missing")),
+        (WEIBO.replace("{marker}", "x"), (6, 17, "account[0].link_template", "bad_link_template")),
+        (WEIBO.replace("https", "ftp"), (6, 17, "account[0].link_template", "bad_link_template")),
+        (WEIBO.replace("link_template", "#"), (1, 1, "account[0].link_template", "link_template_missing")),
         (WEIBO + 'profile = "sahre"', (7, 11, "account[0].profile", "weibo_profile_unknown")),
         (WEIBO + 'forum = "a"', (7, 1, "account[0].forum", "forum_only_on_tieba")),
         (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
@@ -283,28 +289,31 @@ def test_several_mistakes_are_told_at_once() -> None:
         "unknown_member",
         "forum_missing",
         "risk_not_accepted",
-        "bad_safe_link",
+        "bad_link_template",
     ]
 
 
 def test_an_account_that_is_off_needs_no_permission() -> None:
     """A Tieba account without forum and a Weibo account without link are fine while they are off."""
-    found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("safe_link", "#") + 'mode = "off"\n')
+    found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("link_template", "#") + 'mode = "off"\n')
     assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
 
 
 def test_an_account_that_people_post_on_needs_no_permission() -> None:
     """Neither Tieba's accepted risk nor Weibo's safe link; without them automatic posting is not to be had."""
-    text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("safe_link", "#") + 'mode = "assisted"\n'
+    text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("link_template", "#") + 'mode = "assisted"\n'
     found = read(text)
     assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
-    assert [why_not_api(account) for account in found.accounts.values()] == ["risk_not_accepted", "safe_link_missing"]
+    assert [why_not_api(account) for account in found.accounts.values()] == [
+        "risk_not_accepted",
+        "link_template_missing",
+    ]
 
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
     """Only the call of an ordinary Weibo app demands a link; a profile of another platform is its adapter's matter."""
-    found = read(WEIBO.replace("safe_link", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
+    found = read(WEIBO.replace("link_template", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
     assert [account.profile for account in found.accounts.values()] == [profile, "any"]
 
 
@@ -367,7 +376,7 @@ def test_a_desk_is_laid_out_from_settings() -> None:
     )
 
 
-QUOTA = Quota(gap=timedelta(seconds=30), per_hour=30, per_day=100)
+QUOTA = Quota(min_interval=timedelta(seconds=30), per_hour=30, per_day=100)
 SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds=seconds))
 
 
@@ -378,16 +387,16 @@ def test_without_limits_the_defaults_stay() -> None:
 
 def test_limits_replace_defaults_one_by_one() -> None:
     """Only what the operator says replaces a default."""
-    quota, patience = overlay(QUOTA, Patience(), LimitSettings(per_hour=5, look_first=timedelta(seconds=1)))
-    assert quota == Quota(gap=timedelta(seconds=30), per_hour=5, per_day=100)
-    assert patience == Patience(look_first=timedelta(seconds=1))
+    quota, patience = overlay(QUOTA, Patience(), LimitSettings(per_hour=5, first_check_after=timedelta(seconds=1)))
+    assert quota == Quota(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
+    assert patience == Patience(first_check_after=timedelta(seconds=1))
 
 
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
     """Whatever deadline and settle time are given, a lease fits between them when they leave room for one."""
-    _, patience = overlay(QUOTA, Patience(), LimitSettings(deadline=deadline, settle=settle))
-    assert patience.is_ordered is (patience.deadline < patience.settle)
+    _, patience = overlay(QUOTA, Patience(), LimitSettings(request_timeout=deadline, visibility_window=settle))
+    assert patience.is_ordered is (patience.request_timeout < patience.visibility_window)
 
 
 def test_the_schema_explains_every_key() -> None:
@@ -401,13 +410,13 @@ def test_the_schema_explains_every_key() -> None:
 @pytest.mark.parametrize(
     ("limits", "environment", "codes"),
     [
-        ('deadline = "5s"\nsettle = "30s"', Environment.LIVE, ["settle_too_short"]),
-        ('deadline = "5s"\nsettle = "30s"', Environment.DRILL, []),
-        ('settle = "420s"', Environment.LIVE, []),
-        ('settle = "419s"', Environment.LIVE, ["settle_too_short"]),
-        ('clock_margin = "11s"', Environment.LIVE, ["clock_margin_too_short"]),
-        ('clock_margin = "12s"', Environment.LIVE, []),
-        ('clock_margin = "1s"', Environment.DRILL, []),
+        ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.LIVE, ["visibility_window_too_short"]),
+        ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.DRILL, []),
+        ('visibility_window = "420s"', Environment.LIVE, []),
+        ('visibility_window = "419s"', Environment.LIVE, ["visibility_window_too_short"]),
+        ('platform_clock_tolerance = "11s"', Environment.LIVE, ["platform_clock_tolerance_too_short"]),
+        ('platform_clock_tolerance = "12s"', Environment.LIVE, []),
+        ('platform_clock_tolerance = "1s"', Environment.DRILL, []),
     ],
 )
 def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_told(limits, environment, codes) -> None:
@@ -419,5 +428,5 @@ def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_told(limits, env
 def test_waits_out_of_order_are_refused() -> None:
     """A call that may outlast its lease could be overtaken by another worker's."""
     with pytest.raises(SettingsError) as caught:
-        terms_of(read(f'[limits.weibo]\nsettle = "10s"\n{WEIBO}'))
+        terms_of(read(f'[limits.weibo]\nvisibility_window = "10s"\n{WEIBO}'))
     assert [problem.code for problem in caught.value.problems] == ["waits_disordered"]

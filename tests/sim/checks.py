@@ -54,9 +54,9 @@ STEPS: Mapping[str, set[str]] = {
     "pending": {"pending", "due", "cancelled", "expired", "held"},
     "due": {"due", "pending", "claimed", "cancelled", "expired", "held"},
     "claimed": {"claimed", "pending", "due", "sending", "cancelled", "expired", "held"},
-    "retry_wait": {"retry_wait", "pending", "due", "cancelled", "expired", "held"},
+    "retrying": {"retrying", "pending", "due", "cancelled", "expired", "held"},
     "sending": {
-        "sending", "published", "submitted", "failed", "retry_wait", "held", "unknown", "retracting", "cancelled",
+        "sending", "published", "submitted", "failed", "retrying", "held", "unknown", "retracting", "cancelled",
         "due",
     },
     "submitted": {"submitted", "published", "failed", "removed", "held", "retracting", "unknown", "due", "cancelled"},
@@ -64,7 +64,7 @@ STEPS: Mapping[str, set[str]] = {
         "unknown", "published", "submitted", "failed", "removed", "held", "due", "expired", "cancelled", "retracting",
     },
     "held": {
-        "held", "due", "retry_wait", "submitted", "unknown", "published", "retracting", "retracted", "removed",
+        "held", "due", "retrying", "submitted", "unknown", "published", "retracting", "retracted", "removed",
         "failed", "expired", "cancelled",
     },
     "published": {"retracting", "removed"},
@@ -200,7 +200,7 @@ def i6_only_in_its_window(simulation: Simulation) -> Iterator[str]:
         started.add(row["id"])
         if row["post"] in simulation.workspace.moved:
             continue
-        due, expires, most = row["due_at"] / 1e6, row["expires_at"] / 1e6, row["max_late"] / 1e6
+        due, expires, most = row["due_at"] / 1e6, row["expires_at"] / 1e6, row["max_delay"] / 1e6
         if call["t"] < due - CLOCK_OFF and "." not in row["label"]:
             yield f"a call for {name_of(row)} came {due - call['t']:.0f} s before it was due"
         if call["t"] > expires + CLOCK_OFF + HEARD:
@@ -301,7 +301,7 @@ def i8_published_is_true(simulation: Simulation) -> Iterator[str]:
 def i9_no_loss(simulation: Simulation) -> Iterator[str]:
     """What nobody stopped, refused or limited in time has been published."""
     workspace = simulation.workspace
-    people = {told.subject.partition("@")[0] for told in simulation.told if told.what in ("withdraw", "retract")}
+    people = {told.subject.partition("@")[0] for told in simulation.told if told.what in ("cancel", "retract")}
     for row in deliveries(simulation):
         entry = workspace.every.get(row["post"])
         is_decided = row["state"] in ("published", "held", "retracted", "removed") or is_ruled(simulation, row)
@@ -364,7 +364,7 @@ def i9_the_newest_missed_is_made_up_for(simulation: Simulation) -> Iterator[str]
             newest = rows[-1]
             later = [row for row in deliveries(simulation) if (row["post"], row["account"]) == (post, account)]
             later = [row for row in later if 0 <= row["due_at"] / 1e6 - newest["due_at"] / 1e6 <= RECOVERY + HOUR / 3]
-            may_go = outage.ends + RECOVERY < (newest["due_at"] + newest["max_late"]) / 1e6
+            may_go = outage.ends + RECOVERY < (newest["due_at"] + newest["max_delay"]) / 1e6
             if may_go and not any(row["state"] in ("published", "held") for row in later):
                 yield f"{name_of(newest)} was missed and is {newest['state']} ({newest['reason']})"
 

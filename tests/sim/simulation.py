@@ -346,7 +346,7 @@ class Simulation:
     async def withdraw(self, post: str) -> None:
         async with open_books(self.settings, self.new_world()) as books:
             await Orders(books).withdraw(PostId(post), person("li"), "not wanted")
-        self.tell("withdraw", post)
+        self.tell("cancel", post)
 
     async def retract(self, post: str, account: str | None = None) -> None:
         async with open_books(self.settings, self.new_world()) as books:
@@ -405,12 +405,12 @@ class Simulation:
         if copies:
             url = {"url": f"https://example.com/{copies[-1].id}"}
             again = held.reason in ("not_seen", "lookalike", "cannot_check")
-            return Ruling.LIVE, url | ({"second": "qian"} if again else {})
+            return Ruling.PUBLISHED, url | ({"second": "qian"} if again else {})
         if held.reason == "cannot_retract":
-            return Ruling.NOT_LIVE, {}
+            return Ruling.NOT_PUBLISHED, {}
         if held.attempts == 0 and self.dice.random() < 0.5:
             return Ruling.RESEND, {}
-        return self.dice.choice([Ruling.RESEND, Ruling.RESEND, Ruling.NOT_LIVE, Ruling.CANCEL]), {}
+        return self.dice.choice([Ruling.RESEND, Ruling.RESEND, Ruling.NOT_PUBLISHED, Ruling.CANCEL]), {}
 
     def edit(self, post: str, **changes: Any) -> None:
         """Change an entry of the schedule and save the file."""

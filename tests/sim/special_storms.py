@@ -106,11 +106,11 @@ def _outage_entries(dice: Random, shape: Shape) -> list[Entry]:
     entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(60, shape.storm - AFTER))
     for entry in entries:
         if dice.random() < 0.25:
-            entry.max_late = "30m"
+            entry.max_delay = "30m"
         elif dice.random() < 0.3:
             entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(600, 5400))
     for number in range(dice.choice([1, 1, 2])):
-        repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_late="1h")
+        repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_delay="1h")
         repeating.cron, repeating.until = f"*/{PERIOD} * * * *", instant(EPOCH + shape.storm - HOUR / 3)
         entries.append(repeating)
     return entries
@@ -141,7 +141,7 @@ def _draw_full(dice: Random) -> Shape:
 def _full_entries(dice: Random, shape: Shape) -> list[Entry]:
     entries = one_offs(dice, shape, number=dice.randint(3, 6), within=(5, shape.storm - 600))
     for entry in entries:
-        entry.max_late = dice.choice(["6h", "10m"])
+        entry.max_delay = dice.choice(["6h", "10m"])
     return entries
 
 
@@ -177,7 +177,7 @@ def _clock_entries(dice: Random, shape: Shape) -> list[Entry]:
     later = one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
     for number, entry in enumerate(later, len(soon) + 1):
         entry.id, entry.title = f"p{number}", f"{dice.choice(TITLES)}第{number:02d}期"
-        entry.max_late = dice.choice(["6h", "1h"])
+        entry.max_delay = dice.choice(["6h", "1h"])
     return [*soon, *later]
 
 
@@ -258,12 +258,12 @@ def _stop_what_is_sending(simulation: Simulation) -> None:
     if not sending:
         return
     post, account = dice.choice(sending)
-    match dice.choice(["pause", "pause", "withdraw", "retract"]):
+    match dice.choice(["pause", "pause", "cancel", "retract"]):
         case "pause":
             scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
             scope = dice.choice(scopes)
             simulation.order(lambda: simulation.pause(scope))
-        case "withdraw":
+        case "cancel":
             simulation.order(lambda: simulation.withdraw(post))
         case _:
             where = dice.choice([None, account])

@@ -73,7 +73,7 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
         if not calm and dice.random() < 0.12:
             entry.expires = due + timedelta(seconds=dice.uniform(30, 240))
         if not calm and dice.random() < 0.1:
-            entry.max_late = "20s"
+            entry.max_delay = "20s"
         originals = [one for one in entries if one.at]
         if originals and dice.random() < 0.2:
             original = dice.choice(originals)
@@ -228,7 +228,7 @@ def _toss(simulation: Simulation) -> bool:
 
 def _open_post(simulation: Simulation) -> str:
     """Name a post that is on its way or live, if there is one: the others are of less interest."""
-    moving = "('sending', 'claimed', 'unknown', 'submitted', 'retry_wait', 'published', 'held')"
+    moving = "('sending', 'claimed', 'unknown', 'submitted', 'retrying', 'published', 'held')"
     rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
     every = simulation.workspace.every
     return simulation.dice.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))

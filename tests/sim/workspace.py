@@ -35,18 +35,18 @@ tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"
 """
 LIMITS = """[limits.{platform}]
-gap = "2s"
+min_interval = "2s"
 per_hour = {per_hour}
 per_day = 10000
-deadline = "{waits.deadline}s"
-lease = "{waits.lease}s"
-settle = "{waits.settle}s"
-look_first = "5s"
+request_timeout = "{waits.deadline}s"
+lease_timeout = "{waits.lease}s"
+visibility_window = "{waits.settle}s"
+first_check_after = "5s"
 retry_first = "2s"
-clock_margin = "3s"
+platform_clock_tolerance = "3s"
 """
 OWN = {
-    "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
+    "weibo": 'link_template = "https://example.gov.cn/n/{marker}"\n',
     "wechat": 'profile = "mass"\n',
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
@@ -81,12 +81,12 @@ class Entry:
     until: datetime | None = None
     follows: str | None = None
     expires: datetime | None = None
-    max_late: str = "6h"
+    max_delay: str = "6h"
     urgent: bool = False
 
     @property
     def is_tight(self) -> bool:
-        return self.expires is not None or self.max_late != "6h"
+        return self.expires is not None or self.max_delay != "6h"
 
     @property
     def period(self) -> int | None:
@@ -105,7 +105,7 @@ class Entry:
             "title": self.title,
             "body": "正规退款原路退回，不需要转账。",
             "to": list(self.accounts),
-            "max_late": self.max_late,
+            "max_delay": self.max_delay,
         }
         lines |= {"follows": self.follows} if self.follows else {}
         lines |= {"urgent": True} if self.urgent else {}

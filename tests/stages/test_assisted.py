@@ -162,7 +162,7 @@ async def test_what_cannot_be_read_waits_for_two_people(scene):
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
     assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"task_not_readable"})
     ruled = await rule(
-        scene.desk.outbox, await scene.now(), Ruling.LIVE, by="li", reason="seen", url=URL, second="wang"
+        scene.desk.outbox, await scene.now(), Ruling.PUBLISHED, by="li", reason="seen", url=URL, second="wang"
     )
     assert (ruled.state, ruled.receipt.is_by_word, ruled.verified_at) == (State.PUBLISHED, True, None)
 
@@ -317,7 +317,7 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_desk, wo
 
 async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
     """F44: a day's posts by hand leave the account's own calls to publisher, as soon as it posts there again."""
-    quota = Quota(gap=timedelta(minutes=1), per_hour=1, per_day=1)
+    quota = Quota(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     terms = replace(settled_as(Mode.ASSISTED), quota=quota)
     scene = Scene(await open_desk(terms), world)
     await file_posts(scene.desk.registry, post_of("p", ["a"], START, expires_at=DAY))

@@ -124,7 +124,7 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
     """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
     desk, _fake, _adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, replace(post_of("p", ["a"], START - 2 * HOUR), max_late=5 * HOUR))
+    await file_posts(desk.registry, replace(post_of("p", ["a"], START - 2 * HOUR), max_delay=5 * HOUR))
     await desk.rounds.ripen()
     [lease] = await desk.outbox.claim(1)
     parcel = await desk.outbox.intend(lease)
@@ -152,7 +152,7 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.intend(lease)
     world.jump(jump)
-    world.pass_time(desk.books.patience("b").lease)
+    world.pass_time(desk.books.patience("b").lease_timeout)
     assert await desk.rounds.lapse() == 1
 
 

@@ -87,7 +87,7 @@ async def test_f19_what_was_not_sent_is_tried_again_soon(open_desk, world):
     fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
     await file_posts(desk.registry, post_of("p", ["a"], START))
     await beat(desk, adapters)
-    assert (await state_of(desk)).state is State.RETRY_WAIT
+    assert (await state_of(desk)).state is State.RETRYING
     await run_on(desk, adapters, world, minutes=1)
     assert (await state_of(desk)).state is State.PUBLISHED
     assert len(fake.calls) == 3
@@ -171,7 +171,7 @@ async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, worl
     desk, _fake, adapters = await stage(open_desk, "a")
     await file_posts(desk.registry, post_of("p", ["a"], START + timedelta(hours=1)))
     held = await desk.outbox.apply((await state_of(desk)).id, Stopped(reason=HoldReason.POISON), DELIVERER)
-    await rule(desk.outbox, held, Ruling.LIVE, by="li", second="wang", reason="both saw it", url="https://x.cn")
+    await rule(desk.outbox, held, Ruling.PUBLISHED, by="li", second="wang", reason="both saw it", url="https://x.cn")
     await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     after = await state_of(desk)
@@ -199,7 +199,7 @@ async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, worl
     await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(desk)
-        await rule(desk.outbox, held, Ruling.LIVE, by="li", reason="seen", url="https://fake.example/1")
+        await rule(desk.outbox, held, Ruling.PUBLISHED, by="li", reason="seen", url="https://fake.example/1")
         await beat(desk, adapters)
         after = await state_of(desk)
         assert after.state is expected

@@ -106,16 +106,18 @@ async def test_a_person_sends_the_floor_again(open_desk, world):
 async def test_a_person_says_that_the_floor_is_there(open_desk, world):
     """`live` looks; what it shows counts, and the next floor goes out. With a second person their word counts."""
     desk, fake, adapters, held = await held_floor(open_desk, world)
-    after = await rule(desk.outbox, held, Ruling.LIVE, by="li", second="wang", reason="both saw it", url="https://x.cn")
+    after = await rule(
+        desk.outbox, held, Ruling.PUBLISHED, by="li", second="wang", reason="both saw it", url="https://x.cn"
+    )
     assert (after.state, after.floors_done, after.receipt.remote_id) == (State.DUE, 2, "1")
     await run_on(desk, adapters, world, minutes=3)
     assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
 
 
 async def test_a_person_leaves_half_of_it_or_takes_it_down(open_desk, world):
-    """`not-live` leaves the question open, `cancel` what is live, and a retraction nothing (F77)."""
+    """`not-published` leaves the question open, `cancel` what is live, and a retraction nothing (F77)."""
     desk, fake, adapters, held = await held_floor(open_desk, world)
-    asked = await rule(desk.outbox, held, Ruling.NOT_LIVE, by="li", reason="not there")
+    asked = await rule(desk.outbox, held, Ruling.NOT_PUBLISHED, by="li", reason="not there")
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
     left = await rule(desk.outbox, asked, Ruling.CANCEL, by="li", reason="enough")
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)

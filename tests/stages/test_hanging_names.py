@@ -90,4 +90,4 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(op
     await delivering
     assert [item.state for item in await board.deliveries(PostId("red"))] == [State.PUBLISHED]
     ended = await board.deliveries(PostId("brief"))
-    assert {(item.state, item.reason) for item in ended} == {(State.RETRY_WAIT, "dns_failed")}
+    assert {(item.state, item.reason) for item in ended} == {(State.RETRYING, "dns_failed")}

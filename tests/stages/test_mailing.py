@@ -279,4 +279,4 @@ def test_only_a_server_on_this_machine_is_spoken_to_in_clear(tmp_path, monkeypat
     assert mail.password() is None
     monkeypatch.setenv("PUBLISHER_SECRET_AUDIT_MAIL", '{"password": "hunter2"}')
     assert mail.password() == "hunter2"
-    assert mail_of(parse_settings("days_ahead = 2", workspace=tmp_path)) is None
+    assert mail_of(parse_settings("plan_days = 2", workspace=tmp_path)) is None

@@ -25,7 +25,7 @@ from publisher.testing.fakes import START, FakeAdapter
 from tests.stages.test_delivering import beat, run_on, stage
 
 HOUR = timedelta(hours=1)
-SLOW = Quota(gap=timedelta(minutes=1), per_hour=30, per_day=1000)
+SLOW = Quota(min_interval=timedelta(minutes=1), per_hour=30, per_day=1000)
 
 
 class Down(FakeAdapter):
@@ -51,7 +51,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     adapters = {"a": up, "b": down}
     brief = post_of("brief", ["a", "b"], START, expires_at=START + HOUR)
     dues = [START + number * timedelta(minutes=20) for number in range(6)]
-    posts = [replace(post_of(f"p{n}", ["a", "b"], due), max_late=6 * HOUR) for n, due in enumerate(dues)]
+    posts = [replace(post_of(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR) for n, due in enumerate(dues)]
     await file_posts(desk.registry, brief, *posts)
     await beat(desk, adapters)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))

@@ -46,7 +46,7 @@ platform = "weibo"
 identity = "{number}"
 region = "110000"
 secret = "{name}"
-safe_link = "https://example.gov.cn/n/{{marker}}"
+link_template = "https://example.gov.cn/n/{{marker}}"
 base_url = "http://127.0.0.1:9"
 """
     for number, name in ((1001, "a"), (1002, "b"))
@@ -79,7 +79,7 @@ async def planner(open_desk, tmp_path):
     studio = build_studio(parse_settings(SETTINGS, workspace=tmp_path))
     desk = await open_desk(*studio.terms.values())
     reading = desk_for(studio.settings, templates=studio.press.templates.names)
-    return Planner(registry=desk.registry, press=studio.press, desk=reading, days_ahead=2)
+    return Planner(registry=desk.registry, press=studio.press, desk=reading, plan_days=2)
 
 
 def rooms(planner):
@@ -283,7 +283,7 @@ async def test_a_filing_never_overtakes_a_withdrawal(planner):
     await reload(planner, cron("daily", "0 12 * * *"), "schedule.toml")
     schedule = await schedule_in_force(planner, "schedule.toml")
     known = await planner.registry.known()
-    later = replace(planner, days_ahead=4)
+    later = replace(planner, plan_days=4)
     changes = compare(later, schedule, known)
     proof = planner.press.prove(schedule.posts[0], changes.filings[0].occurrence, ["a", "b"], {})
     revision = Revision(definition="x", renditions=proof.renditions)
@@ -333,7 +333,7 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     (tmp_path / "media" / "x.png").unlink()
     schedule = await schedule_in_force(planner, "schedule.toml")
     with pytest.raises(ScheduleError):
-        await plan_ahead(replace(planner, days_ahead=3), schedule, await planner.registry.version())
+        await plan_ahead(replace(planner, plan_days=3), schedule, await planner.registry.version())
     filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
     assert filed == {"daily": 4, "other": 6}
 
@@ -403,9 +403,9 @@ async def test_only_a_change_of_words_counts_as_an_edit_after_the_start(planner)
     """A longer life for what is still to go out holds nothing."""
     await reload(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
-    await reload(planner, entry("p", extra='max_late = "3h"'), "schedule.toml")
+    await reload(planner, entry("p", extra='max_delay = "3h"'), "schedule.toml")
     [after] = await deliveries(planner, account=AccountId("b"))
-    assert (after.state, after.max_late) == (State.CLAIMED, timedelta(hours=3))
+    assert (after.state, after.max_delay) == (State.CLAIMED, timedelta(hours=3))
 
 
 async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_delivery(planner):

@@ -188,7 +188,7 @@ async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, wor
     await day.file("next", "b")
     await day.work()
     one.limited = ""
-    assert (await day.state("next", "b")).state is State.RETRY_WAIT
+    assert (await day.state("next", "b")).state is State.RETRYING
     assert (await day.state("doubted", "a")).state is State.PUBLISHED
     rests, *_others, reads = await rests_of(day, "one")
     assert rests == world.now() + REST

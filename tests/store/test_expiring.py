@@ -15,7 +15,7 @@ from publisher.testing.builders import file_posts, post_of, terms_of
 from publisher.testing.fakes import START
 
 HOUR = timedelta(hours=1)
-NARROW = Quota(gap=timedelta(0), per_hour=5, per_day=2, reserve=0.5)
+NARROW = Quota(min_interval=timedelta(0), per_hour=5, per_day=2, reserve=0.5)
 
 
 async def expired(desk):
@@ -38,7 +38,7 @@ async def send(desk, answer):
 def due(name, *, minutes=0, is_urgent=False):
     at = START + timedelta(minutes=minutes)
     post = post_of(name, ["a"], at, is_urgent=is_urgent, expires_at=START + 2 * HOUR)
-    return replace(post, max_late=3 * HOUR)
+    return replace(post, max_delay=3 * HOUR)
 
 
 @pytest.mark.parametrize("scope", ["all", "account:a", "post:p"])

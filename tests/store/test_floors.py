@@ -25,7 +25,7 @@ from tests.store.test_outbox import SECOND, intended, only, receipt
 FLOORED = replace(TRAITS, most_floors=4)
 MINUTE = 60 * SECOND
 ELSE = Sighting(remote_id="9", url="https://fake.example/9", live_at=START - MINUTE, text="别的")
-PACED = Quota(gap=10 * MINUTE, per_hour=3, per_day=5, floor_gap=2 * MINUTE)
+PACED = Quota(min_interval=10 * MINUTE, per_hour=3, per_day=5, floor_gap=2 * MINUTE)
 """Of three in an hour, one is kept for urgent posts."""
 
 

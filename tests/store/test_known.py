@@ -131,7 +131,7 @@ async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past
 
 async def test_a_schedule_that_names_what_is_long_over_files_nothing_of_it(desk):
     """Neither the posts as they went out, nor another account, nor other words."""
-    later = replace(POST, accounts=JOINED, definition="other", max_late=timedelta(hours=1))
+    later = replace(POST, accounts=JOINED, definition="other", max_delay=timedelta(hours=1))
     for post in (POST, later):
         assert await planned(desk, post, DAILY, AHEAD) == ({}, [], ())
 
@@ -155,7 +155,7 @@ async def test_f63_an_instant_that_was_filed_is_known_for_weeks(desk):
 
 async def test_what_may_still_be_sent_late_is_known_whole(desk):
     """A post that may be late by days can gain an account for as long: what it has is not filed again."""
-    patient = replace(POST, accounts=JOINED, max_late=LONG + DAY)
+    patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
     filed, problems, _dropped = await planned(desk, patient, DAILY, AHEAD)
     assert (filed[POST.id, ONCE], problems) == ((("c",), True), [])
 

@@ -74,13 +74,13 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
     """What was tried in time goes when the network is back; what nobody tried meanwhile is late as ever."""
     desk = await open_desk()
     late = timedelta(minutes=30)
-    await file_posts(desk.registry, *(replace(post_of(name, ["a"], START), max_late=late) for name in ("p", "q")))
+    await file_posts(desk.registry, *(replace(post_of(name, ["a"], START), max_delay=late) for name in ("p", "q")))
     for _ in range(120):
         for lease in await claim(desk):
             assert isinstance(await desk.outbox.intend(lease), Parcel)
             await desk.outbox.settle(lease, NotSent(reason="dns_failed"))
         world.pass_time(MINUTE)
-    assert {state for state, _reason in (await states(desk)).values()} <= {State.RETRY_WAIT, State.DUE}
+    assert {state for state, _reason in (await states(desk)).values()} <= {State.RETRYING, State.DUE}
     for _ in range(40):
         for lease in await claim(desk):
             assert isinstance(await desk.outbox.intend(lease), Parcel)
@@ -92,7 +92,7 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
 
 async def test_f18_what_queues_behind_a_post_that_finds_no_way_is_not_late(open_desk, world):
     """One login, thirty posts due together, and each try takes half a minute: after an hour all go."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=timedelta(0), per_hour=1000, per_day=1000)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=timedelta(0), per_hour=1000, per_day=1000)))
     await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(30)))
     ends_at = world.now() + HOUR
     while world.now() < ends_at + HOUR:
@@ -124,7 +124,7 @@ async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_des
 
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
     """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
     await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(4)))
     for number in range(4):
         [lease] = await claim(desk)
@@ -136,7 +136,7 @@ async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
 
 async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_desk, world):
     """A rest that ended long ago excuses nothing."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=100, per_day=100)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
     await file_posts(desk.registry, post_of("first", ["a"], START), post_of("second", ["a"], START))
     [lease] = await claim(desk)
     await desk.outbox.intend(lease)
@@ -220,8 +220,8 @@ async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, 
 
 async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, world):
     """Without a network the login's quota stays whole: the next try waits for its own pause alone."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=20 * MINUTE, per_hour=1, per_day=2, reserve=0)))
-    await file_posts(desk.registry, replace(post_of("p", ["a"], START), max_late=2 * HOUR))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=20 * MINUTE, per_hour=1, per_day=2, reserve=0)))
+    await file_posts(desk.registry, replace(post_of("p", ["a"], START), max_delay=2 * HOUR))
     for _ in range(3):
         [lease] = await claim(desk)
         await desk.outbox.intend(lease)
@@ -233,7 +233,7 @@ async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, w
 
 async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, world):
     """Behind another post of its login a repeating post loses no instant, and they go in their order."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=5 * MINUTE, per_hour=100, per_day=100)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
     await file_posts(desk.registry, post_of("other", ["a"], START))
     await file_repeating(desk, (1, 2))
     went = []
@@ -248,7 +248,7 @@ async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, wo
 
 async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_same_after_an_outage(open_desk, world):
     """A moment's gap at the old instant does not bring it back hours later."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=10 * MINUTE, per_hour=100, per_day=100)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=10 * MINUTE, per_hour=100, per_day=100)))
     await file_posts(desk.registry, post_of("other", ["a"], START))
     await file_repeating(desk, (1, 61, 121))
     [lease] = await claim(desk)
@@ -287,7 +287,7 @@ async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world)
 
 async def test_f94_a_long_pause_makes_late_however_busy_the_login(open_desk, world):
     """What a pause alone kept back for longer than allowed expires when it is lifted; the others go on."""
-    desk = await open_desk(terms_of("a", quota=Quota(gap=MINUTE, per_hour=1000, per_day=1000)))
+    desk = await open_desk(terms_of("a", quota=Quota(min_interval=MINUTE, per_hour=1000, per_day=1000)))
     await file_posts(desk.registry, post_of("kept", ["a"], START))
     await Orders(desk.books).pause("post:kept", person("li"), "drill")
     for number in range(40):

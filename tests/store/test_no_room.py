@@ -132,7 +132,7 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
         await desk.outbox.intend(lease)
     assert (await attempts(desk), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
-    world.pass_time(desk.books.patience("a").lease)
+    world.pass_time(desk.books.patience("a").lease_timeout)
     await keep(desk.rounds)
     await heed(Alarms(desk.books))
     world.pass_time(DEATH_SPREAD)
@@ -179,7 +179,7 @@ async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk,
         with pytest.raises(DatabaseError, match="full"):
             await desk.outbox.intend(lease)
         disk.pages = disk.PLENTY
-        world.pass_time(desk.books.patience("a").lease)
+        world.pass_time(desk.books.patience("a").lease_timeout)
         await keep(desk.rounds)
     await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
@@ -209,7 +209,7 @@ async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.settle(lease, LIVE)
     disk.pages = disk.PLENTY
-    world.pass_time(desk.books.patience("a").lease)
+    world.pass_time(desk.books.patience("a").lease_timeout)
     await heed(Alarms(desk.books))
     await keep(desk.rounds)
     assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [FULL])

@@ -163,7 +163,7 @@ async def test_nothing_is_announced_before_its_instant(open_desk, world):
 
 
 async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
-    """Beyond `max_late` a post is not sent, and people are told."""
+    """Beyond `max_delay` a post is not sent, and people are told."""
     desk = await open_desk()
     await file_posts(desk.registry, post_of("p", ["a"], START))
     world.pass_time(timedelta(minutes=31))
@@ -214,7 +214,7 @@ async def test_f72_a_withdrawal_beats_a_claim(open_desk):
 
 async def test_a_quota_rests_the_login_in_the_intents_transaction(open_desk, world):
     """After one post the login waits out its gap."""
-    quota = Quota(gap=timedelta(seconds=30), per_hour=10, per_day=10)
+    quota = Quota(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
     desk = await open_desk(terms_of("a", quota=quota))
     await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
     lease, _parcel = await intended(desk)
@@ -230,7 +230,7 @@ async def test_f26_a_rate_limit_rests_the_login_until_it_ends(open_desk, world):
     await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["b"], START + SECOND))
     lease, _parcel = await intended(desk)
     after = await desk.outbox.settle(lease, RateLimited(code="429", until=START + timedelta(minutes=10)))
-    assert after.state is State.RETRY_WAIT
+    assert after.state is State.RETRYING
     world.pass_time(timedelta(minutes=9))
     await desk.rounds.ripen()
     assert await desk.outbox.claim(10) == []
@@ -462,7 +462,7 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     assert after.reason == "cannot_retract"
     [alert] = await Board(desk.books).alerts()
     assert alert.code == "held.cannot_retract"
-    ended = await rule(desk.outbox, after, Ruling.NOT_LIVE, by="li", reason="deleted by hand")
+    ended = await rule(desk.outbox, after, Ruling.NOT_PUBLISHED, by="li", reason="deleted by hand")
     assert ended.state is State.RETRACTED
 
 
@@ -533,7 +533,7 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
     """One refusal is answered by a new attempt at once; two in a row need a person."""
     desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
     await file_posts(desk.registry, post_of("p", ["a"], START))
-    for expected in (State.RETRY_WAIT, State.HELD):
+    for expected in (State.RETRYING, State.HELD):
         lease, _parcel = await intended(desk)
         after = await desk.outbox.settle(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
@@ -644,12 +644,12 @@ async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the
     """A post in review that was ordered down and never comes out does not silence its account for ever."""
     desk = await open_desk(listing_five())
     await kept_back(desk, RetractOrdered(reason="wrong"))
-    world.pass_time(desk.books.patience(AccountId("a")).settle + SECOND)
+    world.pass_time(desk.books.patience(AccountId("a")).visibility_window + SECOND)
     _lease, answer = await intended(desk)
     assert isinstance(answer, Parcel)
 
 
-@pytest.mark.parametrize("ruling", [Ruling.NOT_LIVE, Ruling.RESEND, Ruling.CANCEL])
+@pytest.mark.parametrize("ruling", [Ruling.NOT_PUBLISHED, Ruling.RESEND, Ruling.CANCEL])
 async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world, ruling):
     """The list cannot be read: a named person decides at once, and what waited behind it goes on."""
     desk = await open_desk(listing_five())
@@ -670,7 +670,7 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
     await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(9)))
     first, _parcel = await intended(desk)
     await desk.outbox.settle(first, Unknown(reason="reset"))
-    world.pass_time(desk.books.patience(AccountId("a")).look_first)
+    world.pass_time(desk.books.patience(AccountId("a")).first_check_after)
     [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
     await desk.outbox.learn(
         doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
@@ -722,7 +722,7 @@ async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, wo
 
 async def test_a_rate_limit_never_shortens_a_rest(open_desk, world):
     """A login that rests for its quota rests on when the platform names a sooner time, or none."""
-    quota = Quota(gap=timedelta(hours=1), per_hour=10, per_day=10)
+    quota = Quota(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
     desk = await open_desk(terms_of("a", quota=quota))
     await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
     lease, _parcel = await intended(desk)

@@ -39,7 +39,7 @@ AT = 1_795_568_400_000_000
 DELIVERY = {
     "post": "p", "label": "once", "account": "a", "platform": "fake", "login": "a", "state": "published", "version": 5,
     "revision": "r", "definition": "d", "rendition": "f", "planned_at": AT, "due_at": AT, "expires_at": AT,
-    "max_late": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "epoch": 1, "looks": 0, "refusals": 0,
+    "max_delay": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "epoch": 1, "looks": 0, "refusals": 0,
     "failures": 0, "deaths": 0, "is_by_word": 0, "was_resent": 0, "remote_id": "77", "url": "https://fake.example/77",
     "live_at": AT,
 }  # fmt: skip

@@ -23,15 +23,15 @@ FAILPOINTS = "PUBLISHER_FAILPOINTS"
 PLATFORMS = ("weibo", "wechat", "tieba")
 LIMITS = """
 [limits.{platform}]
-gap = "0.05s"
+min_interval = "0.05s"
 per_hour = 1000
 per_day = 10000
-deadline = "1.5s"
-lease = "2s"
-settle = "3s"
-look_first = "0.4s"
+request_timeout = "1.5s"
+lease_timeout = "2s"
+visibility_window = "3s"
+first_check_after = "0.4s"
 retry_first = "0.2s"
-clock_margin = "1s"
+platform_clock_tolerance = "1s"
 """
 ACCOUNT = """
 [[account]]
@@ -43,7 +43,7 @@ secret = "{city}-{platform}"
 base_url = "{url}"
 """
 EXTRA = {
-    "weibo": 'safe_link = "https://example.gov.cn/n/{marker}"\n',
+    "weibo": 'link_template = "https://example.gov.cn/n/{marker}"\n',
     "wechat": "",
     "tieba": 'forum = "示例"\naccept_risk = true\n',
 }

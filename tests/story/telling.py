@@ -38,7 +38,7 @@ author = "zhang"
 title = "{title}"
 at = {at:%Y-%m-%dT%H:%M:%S}
 expires = {expires:%Y-%m-%dT%H:%M:%S}
-max_late = "18h"
+max_delay = "18h"
 to = ["{to}"]
 {extra}
 body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"

@@ -62,7 +62,7 @@ def ear(workspace):
         port = taken.getsockname()[1]
     file = workspace.folder / "publisher.toml"
     before, _wechat, after = file.read_text("utf-8").partition("[limits.wechat]")
-    after = after.replace('look_first = "0.4s"', f'look_first = "{FIRST_POLL}s"', 1)
+    after = after.replace('first_check_after = "0.4s"', f'first_check_after = "{FIRST_POLL}s"', 1)
     after = after.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n')
     file.write_text(f'{before}[callbacks]\nlisten = "127.0.0.1:{port}"\n\n[limits.wechat]{after}', "utf-8")
     for account, mode in MODES.items():

@@ -40,7 +40,7 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
 def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
     """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
     troubles = chaos("troubles")
-    assert 'settle = "4s"' in chaos("workspace")["LIMITS"]
+    assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]
     assert troubles["ACT_LATE"] + troubles["LIST_LATE"] < 4
 
 

@@ -24,7 +24,7 @@ author = "zhang"
 level = "orange"
 title = "警惕“退款客服”诈骗"
 at = {at:%Y-%m-%dT%H:%M:%S}Z
-max_late = "6h"
+max_delay = "6h"
 to = ["beijing-tieba"]
 body = '''
 {body}
@@ -160,7 +160,7 @@ def test_a_death_between_two_floors_doubles_none_and_loses_none(workspace, simul
     if point.startswith("http.mid_body"):  # the floor never came to be, and Tieba is never asked twice
         assert (delivery["state"], delivery["reason"]) == ("held", "absent"), workspace.publisher("why", "long")
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
-        workspace.publisher("rule", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
+        workspace.publisher("resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
         assert workspace.start("--once").wait(60) == 0, workspace.log()
         delivery = delivery_of(workspace)
     assert delivery["state"] == "published", workspace.publisher("why", "long") + workspace.log()
@@ -178,7 +178,7 @@ def test_half_a_text_is_a_persons_to_decide(workspace, simulator):
     delivery = delivery_of(workspace)
     assert (delivery["state"], delivery["reason"]) == ("held", "incomplete"), workspace.log()
     assert delivery["floors"] == {"live": 1, "total": 3}
-    workspace.publisher("withdraw", "long", "--by", "li", "--reason", "不发了")
+    workspace.publisher("cancel", "long", "--by", "li", "--reason", "不发了")
     assert delivery_of(workspace)["state"] == "held"
     told = [alert["code"] for alert in workspace.status()["alerts"]]
     assert "held.incomplete" in told

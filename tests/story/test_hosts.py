@@ -97,7 +97,7 @@ def is_done(host, number):
     """Whether all is live; a person who has looked orders anew what is proven absent on WeChat."""
     states = host.states()
     for absent in (name for name, state in states.items() if state == "held" and name.endswith("wechat")):
-        host.publisher("rule", absent, "resend", "--by", "li", "--reason", "looked, not there")
+        host.publisher("resolve", absent, "resend", "--by", "li", "--reason", "looked, not there")
     return len(states) == number and set(states.values()) == {"published"}
 
 
@@ -159,8 +159,8 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     workspace.write_schedule(FEW)
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
-        workspace.publisher("migrate-to", wrong, "--by", "li", check=2)
-    workspace.publisher("migrate-to", shared, "--by", "li")
+        workspace.publisher("move-database", wrong, "--by", "li", check=2)
+    workspace.publisher("move-database", shared, "--by", "li")
     workspace.publisher("status", check=3)
     assert workspace.start("--once").wait(60) == 3
     settings = workspace.folder / "publisher.toml"
@@ -219,9 +219,10 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     for host in (first, second):
         assert host.start().wait(40) == 3
-        assert "publisher restore --this" in host.log()
+        assert "publisher restore --accept-current" in host.log()
     assert len(first.states()) == 4
-    accept = ["restore", "--this", "--anchors", str(second.folder / "var" / "audit-anchors.log"), "--by", "li"]
+    newer = str(second.folder / "var" / "audit-anchors.log")
+    accept = ["restore", "--accept-current", "--anchors", newer, "--by", "li"]
     assert str(second.folder) in first.publisher(*accept)
     for order in ("resume", "reload"):
         first.publisher(order, "--by", "li", check=3)
@@ -260,7 +261,7 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     write(FEW + POST.format(id="p01"))
     assert daemon.wait(60) == 3
-    assert "publisher restore --this" in host.log()
+    assert "publisher restore --accept-current" in host.log()
     assert copies(simulator) == (4, 4)
 
 
@@ -268,7 +269,7 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
 def test_an_empty_database_is_none_to_accept(hosts, shared):
     """It is refused as it is: a restore makes nothing that was not there."""
     host, _other, _write = hosts
-    host.publisher("restore", "--this", "--by", "li", check=3)
+    host.publisher("restore", "--accept-current", "--by", "li", check=3)
     engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
     assert inspect(engine).get_table_names() == []
     engine.dispose()

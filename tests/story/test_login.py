@@ -179,6 +179,6 @@ def test_f43_a_running_daemon_goes_on_with_the_new_token(office, simulator, wait
     assert simulator.get("/_sim/posts") == []
     log_in(office, UID)
     office.publisher("resume", ACCOUNT, "--by", "王")
-    office.publisher("rule", f"p@{ACCOUNT}", "resend", "--by", "王", "--reason", "已重新授权")
+    office.publisher("resolve", f"p@{ACCOUNT}", "resend", "--by", "王", "--reason", "已重新授权")
     wait_until(lambda: state_of_post(office) == "published")
     assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]

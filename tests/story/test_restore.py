@@ -93,8 +93,8 @@ def test_f85_an_old_copy_put_back_by_hand_is_accepted_by_name_and_settled(gone_w
         connection.execute("DELETE FROM database_info WHERE key = 'backup'")
     connection.close()
     assert gone_wrong.start().wait(30) == 3
-    assert "publisher restore --this" in gone_wrong.log()
-    gone_wrong.publisher("restore", "--this", "--by", "li")
+    assert "publisher restore --accept-current" in gone_wrong.log()
+    gone_wrong.publisher("restore", "--accept-current", "--by", "li")
     assert settle(gone_wrong, simulator, wait_until) in ([], ["li"])
 
 

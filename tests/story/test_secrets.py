@@ -248,7 +248,7 @@ def test_i19_the_password_of_the_database_is_not_told(told, address):
     (told.workspace.folder / "schedule.toml").write_text("")
     url = "postgresql://publisher:" + address.format(DATABASE if "@@" in address else quote(DATABASE, safe=""))
     url = url.replace("@@", "@rest-of-the-canary@")
-    assert told.run("migrate-to", url, "--by", "li")[0] != 0
+    assert told.run("move-database", url, "--by", "li")[0] != 0
     settings = told.workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
     for command in (["status"], ["doctor"], ["run", "--once"], ["check"], ["audit", "verify"], ["backup", "x"]):

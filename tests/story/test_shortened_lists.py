@@ -24,7 +24,7 @@ author = "zhang"
 level = "orange"
 title = "警惕“退款客服”诈骗"
 at = {at:%Y-%m-%dT%H:%M:%S}Z
-max_late = "6h"
+max_delay = "6h"
 to = {to}
 body = "退款原路退回，不用转账，不用共享屏幕。"
 [post.data]

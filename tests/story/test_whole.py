@@ -130,8 +130,13 @@ def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
     endpoint = "/2/statuses/share.json"
     settings = workspace.folder / "publisher.toml"
-    text, hasty = settings.read_text("utf-8"), 'deadline = "1.5s"\nlease = "2s"\nsettle = "3s"'
-    settings.write_text(text.replace(hasty, 'deadline = "9s"\nlease = "11s"\nsettle = "13s"'), "utf-8")
+    text, hasty = (
+        settings.read_text("utf-8"),
+        'request_timeout = "1.5s"\nlease_timeout = "2s"\nvisibility_window = "3s"',
+    )
+    settings.write_text(
+        text.replace(hasty, 'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"'), "utf-8"
+    )
     delay = {"kind": "delay", "seconds": 5}
     simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay})
     workspace.write_schedule(post("p") + post("q"))
@@ -261,9 +266,9 @@ def test_f77_a_lost_mass_send_that_is_to_be_taken_down_goes_to_a_person(workspac
     workspace.publisher("retract", "p", "--by", "li", "--reason", "wrong")
     wait_until(lambda: standing() == {("held", "cannot_retract")})
     assert "held.cannot_retract" in {alert["code"] for alert in workspace.status()["alerts"]}
-    assert "not-live" in workspace.publisher("why", "p")
+    assert "not-published" in workspace.publisher("why", "p")
     assert "由 li 确认" in workspace.publisher(
-        "rule", "p@beijing-wechat", "not-live", "--by", "li", "--reason", "deleted"
+        "resolve", "p@beijing-wechat", "not-published", "--by", "li", "--reason", "deleted"
     )
     assert set(workspace.states().values()) == {"retracted"}
     assert "由人确认" in workspace.publisher("why", "p")

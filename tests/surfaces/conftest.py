@@ -68,7 +68,7 @@ def workspace(tmp_path: Path) -> Path:
 def make_drill(folder: Path, address: str) -> Path:
     """Make a drill workspace of one region, with an empty schedule and no pause between two posts."""
     files = {**workspace_files(), **drill_files(Drill(regions=read_regions()[:1], address=address))}
-    settings = re.sub(rb'gap = "\w+"', b'gap = "0s"', files["publisher.toml"])
+    settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
     found_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
     return folder
 

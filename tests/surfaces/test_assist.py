@@ -28,7 +28,7 @@ def settle(drill, platforms, mode="assisted"):
     for place, part in enumerate(parts[1:], 1):
         if tomllib.loads(part)["platform"] in platforms:
             parts[place] = (
-                re.sub(r"(?m)^(?:safe_link|accept_risk|mode) = .*\n", "", part).rstrip() + f'\nmode = "{mode}"\n\n'
+                re.sub(r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part).rstrip() + f'\nmode = "{mode}"\n\n'
             )
     file.write_text("[[account]]".join(parts), "utf-8")
     for secret in (drill / "secrets").iterdir():
@@ -152,7 +152,7 @@ def test_a_report_that_cannot_be_is_refused(run, handed, arguments, code):
 
 def test_two_people_end_a_task_that_cannot_be_read(run, handed):
     """By word of two it is published and leaves the list; a report that comes late finds it so."""
-    ruled = run("-C", handed, "rule", REFUND, "live", URL, "--second", "李", *BY)
+    ruled = run("-C", handed, "resolve", REFUND, "published", URL, "--second", "李", *BY)
     assert ruled.code == 0, ruled.err
     row = next(row for row in run("-C", handed, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
     assert (row["state"], row["url"], row["verified_at"]) == ("published", URL, None)
@@ -162,10 +162,10 @@ def test_two_people_end_a_task_that_cannot_be_read(run, handed):
 
 def test_a_task_is_taken_back_by_a_ruling(run, handed):
     """`cancel` ends it, `resend` makes it due again in the account's present mode; neither can be reported then."""
-    assert run("-C", handed, "rule", REFUND, "cancel", *BY).code == 0
+    assert run("-C", handed, "resolve", REFUND, "cancel", *BY).code == 0
     late = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
     assert (late.code, "不在人工手里" in late.err) == (1, True)
-    assert run("-C", handed, "rule", "refund@beijing-wechat", "resend", *BY).code == 0
+    assert run("-C", handed, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
     states = {row["account"]: row["state"] for row in run("-C", handed, "status", "--json").json["deliveries"]}
     assert (states["beijing-weibo"], states["beijing-wechat"]) == ("cancelled", "due")
 
@@ -194,7 +194,7 @@ def test_modes_that_cannot_work_are_refused(run, drill):
     """Automatic posting without its permission, any mode on an account that is off in the settings, and strangers."""
     settle(drill, {"weibo"})
     settle(drill, {"wechat"}, "off")
-    assert "safe_link" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err
+    assert "link_template" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err
     refused = [
         run("-C", drill, "mode", *arguments, *BY).code
         for arguments in (

@@ -66,7 +66,7 @@ def test_status_and_why_say_how_far_it_has_come(run, begun):
     assert "（接上层，2/2）〔" in held
     assert "这里说的是第 2 层" in held
     change(folder, "reason = 'incomplete'")
-    assert f"publisher rule {target} cancel" in run("-C", folder, "why", target).out
-    assert run("-C", folder, "rule", target, "cancel", "--by", "王", "--reason", "够了").code == 0
+    assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
+    assert run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
     assert "只发布了 1 层，共 2 层" in run("-C", folder, "status").out
     assert "1 of 2 floors are live" in run("-C", folder, "--lang", "en", "why", target).out

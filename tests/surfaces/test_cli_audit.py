@@ -214,7 +214,7 @@ def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
     assert run("-C", acted, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
     assert run("-C", acted, "secret", "rotate").code == 0
     assert run("-C", acted, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
-    assert run("-C", acted, "withdraw", "refund", *BY).code == 0
+    assert run("-C", acted, "cancel", "refund", *BY).code == 0
     books = sqlite3.connect(acted / "var" / "publisher.db")
     query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
     found = books.execute(query).fetchall()
@@ -239,7 +239,7 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     monkeypatch.setenv("SUDO_USER", "chen\x1b")
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
-    assert run("-C", drill, "withdraw", "refund", *BY).code == 0
+    assert run("-C", drill, "cancel", "refund", *BY).code == 0
     file = drill / "audit.jsonl"
     assert run("-C", drill, "audit", "export", file).code == 0
     lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]

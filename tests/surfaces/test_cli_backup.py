@@ -47,7 +47,7 @@ def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_
     """Asking makes none, and no file either."""
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 1
     assert not (tmp_path / "kept.db").exists()
-    assert run("-C", drill, "restore", "--this", *BY).code == 3
+    assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
     assert not books(drill).exists()
 
 
@@ -82,7 +82,7 @@ def test_f84_a_damaged_database_is_refused_with_the_command_that_mends_it(run, d
     said = run("-C", drill, "--lang", "en", "status")
     assert (said.code, "publisher restore FILE" in said.err) == (3, True)
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 3
-    assert run("-C", drill, "restore", "--this", *BY).code == 3
+    assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
     assert digest(books(drill)) == before
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
     [kept] = (drill / "var").glob("publisher.db.kept-*")
@@ -138,7 +138,9 @@ def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, t
     assert (said.code, "live" in said.err) == (3, True)
 
 
-@pytest.mark.parametrize("arguments", [(), ("kept.db", "--this", *BY), BY, ("--this",), ("kept.db",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("kept.db", "--accept-current", *BY), BY, ("--accept-current",), ("kept.db",)]
+)
 def test_wrong_usage_ends_in_2(run, drill, arguments):
     """One source, and somebody who answers for it."""
     assert run("-C", drill, "restore", *arguments).code == 2

@@ -150,7 +150,7 @@ def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver
     [delivery] = books(read)
     assert delivery.is_urgent
     assert delivery.due_at <= World().now()
-    assert delivery.due_at + delivery.max_late >= delivery.expires_at
+    assert delivery.due_at + delivery.max_delay >= delivery.expires_at
 
 
 def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver):
@@ -226,7 +226,7 @@ def test_what_keeps_a_correction_back_is_told(run, sent, deliver):
 def test_a_withdrawn_correction_is_refused(run, sent, deliver):
     """What was withdrawn is not sent by another command."""
     deliver(weibo="published")
-    run("-C", sent, "withdraw", "fix", *WHY)
+    run("-C", sent, "cancel", "fix", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 1
 
 

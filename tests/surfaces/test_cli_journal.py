@@ -78,7 +78,7 @@ def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
     before = file.read_bytes() if file.exists() else None
     orders = [
         ("pause", *BY),
-        ("withdraw", "loan", *WHY),
+        ("cancel", "loan", *WHY),
         ("retract", "refund", *WHY),
         ("mode", "beijing-weibo", "off", *WHY),
         ("status",),
@@ -104,7 +104,7 @@ def test_f85_what_sets_posts_going_is_refused_while_the_journal_does_not_fit(run
         ("send", "loan", *BY),
         ("reload",),
         ("resend", "refund@beijing-weibo", *WHY),
-        ("rule", "loan@beijing-weibo", "resend", *WHY),
+        ("resolve", "loan@beijing-weibo", "resend", *WHY),
         ("mode", "beijing-weibo", "api", *WHY),
     ]
     for order in orders:
@@ -136,5 +136,5 @@ def test_f85_a_restore_that_dies_before_it_is_decided_leaves_the_journal_as_it_w
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", "restore.before_commit:raise")
-    assert run("-C", sent, "restore", "--this", "--without-journal", *BY).code == 1
+    assert run("-C", sent, "restore", "--accept-current", "--without-journal", *BY).code == 1
     assert journal_of(sent).read_bytes() == before

@@ -18,7 +18,7 @@ from publisher.world import World
 from tests.surfaces.posts import warning, write_schedule
 
 WHO = "beijing-weibo"
-ORDER = ("hand-over", WHO, "--by", "王", "--reason", "移交宣传科")
+ORDER = ("offboard", WHO, "--by", "王", "--reason", "移交宣传科")
 TO_WEIBO = '["platform:weibo"]'
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://weibo.example/1", live_at=World().now()))
 DOUBT = Unknown(reason="timeout")
@@ -170,4 +170,4 @@ def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
     assert told.code == 0
     assert "删去" not in told.out
     assert "收回授权" in told.out
-    assert run("-C", drill, "hand-over", "nobody", "--by", "王", "--reason", "x").code == 4
+    assert run("-C", drill, "offboard", "nobody", "--by", "王", "--reason", "x").code == 4

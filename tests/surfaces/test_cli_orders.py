@@ -116,10 +116,10 @@ def test_a_pause_of_something_else_is_no_reason(run, sent):
         ("why", "nothing"),
         ("why", "refund@no-one"),
         ("why", "refund#2027-01-01T00:00:00@beijing-weibo"),
-        ("withdraw", "nothing", *BY),
+        ("cancel", "nothing", *BY),
         ("retract", "nothing", *BY),
         ("retract", "refund", "--account", "beijing-wechat", *BY),
-        ("rule", "refund@no-one", "cancel", *BY),
+        ("resolve", "refund@no-one", "cancel", *BY),
         ("resend", "nothing@beijing-weibo", *BY),
         ("pause", "nothing", "--by", "王"),
         ("pause", "platform:myspace", "--by", "王"),
@@ -140,11 +140,11 @@ def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
     told = run("-C", sent, "why", "refund@beijing-weibo").out
     assert "等待人工处理" in told
     assert "publisher resume beijing-weibo" in told
-    assert "publisher rule refund@beijing-weibo resend" in told
+    assert "publisher resolve refund@beijing-weibo resend" in told
     alerts = run("-C", sent, "status", "--json").json["alerts"]
     assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
     assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
-    ruled = run("-C", sent, "rule", "refund@beijing-weibo", "resend", *BY)
+    ruled = run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY)
     assert ruled.code == 0
     assert "仍在暂停" in ruled.err
     assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
@@ -154,17 +154,17 @@ def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
 
 
 def test_rulings_end_where_they_say(run, sent, deliver):
-    """not-live fails it; a second ruling finds nothing held and exits 1."""
+    """not-published fails it; a second ruling finds nothing held and exits 1."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "rule", "refund@beijing-weibo", "not-live", *BY).code == 0
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
     assert state_of(run, sent) == "failed"
-    assert run("-C", sent, "rule", "refund@beijing-weibo", "cancel", *BY).code == 1
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
 
 
 def test_live_by_word_takes_two_people(run, sent, deliver):
     """The first person cannot be the second; two make it published, by word."""
     deliver(CAPTCHA)
-    live = ("rule", "refund@beijing-weibo", "live", "https://weibo.com/1/b", *BY, "--second")
+    live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY, "--second")
     assert run("-C", sent, *live, "王").code == 3
     assert run("-C", sent, *live, "李").code == 0
     assert state_of(run, sent) == "published"
@@ -175,7 +175,7 @@ def test_live_by_word_takes_two_people(run, sent, deliver):
 def test_another_spelling_is_no_second_person(run, sent, deliver, second):
     """Case, width, spaces and look-alike letters make no second person of the first."""
     deliver(CAPTCHA)
-    live = ("rule", "refund@beijing-weibo", "live", "https://weibo.com/1/b", "--reason", "试验")
+    live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", "--reason", "试验")
     told = run("-C", sent, *live, "--by", "zhang", "--second", second)
     assert (told.code, "不能还是" in told.err) == (3, True)
     assert state_of(run, sent) == "held"
@@ -195,7 +195,7 @@ def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
 def test_live_by_one_person_is_looked_at(run, sent, deliver):
     """One person's word only makes publisher look."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "rule", "refund@beijing-weibo", "live", "https://weibo.com/1/b", *BY).code == 0
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
     assert state_of(run, sent) == "unknown"
 
 
@@ -217,7 +217,7 @@ def test_resend_files_a_new_occurrence(run, sent, deliver):
 def test_withdraw_cancels_and_retract_takes_down(run, sent, deliver):
     """Withdrawing touches nothing that is live; retracting orders it down."""
     deliver(PUBLISHED)
-    assert run("-C", sent, "withdraw", "refund", *BY).code == 0
+    assert run("-C", sent, "cancel", "refund", *BY).code == 0
     assert state_of(run, sent) == "published"
     retracted = run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *BY)
     assert (retracted.code, state_of(run, sent)) == (0, "retracting")
@@ -228,7 +228,7 @@ def test_a_withdrawn_post_is_not_sent(run, drill):
     """After a withdrawal the post cannot be sent by name any more."""
     write_schedule(drill, warning("refund", to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
-    assert run("-C", drill, "withdraw", "refund", *BY).code == 0
+    assert run("-C", drill, "cancel", "refund", *BY).code == 0
     assert run("-C", drill, "send", "refund", "--by", "王").code == 1
 
 
@@ -260,7 +260,7 @@ def test_the_kill_switch_works_with_broken_templates(run, sent):
     (sent / "templates" / "own").mkdir()
     (sent / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
     (sent / "schedule.toml").write_text("[[post]\n", "utf-8")
-    for order in (("status",), ("why", "refund"), ("pause", "--by", "王"), ("withdraw", "refund", *BY)):
+    for order in (("status",), ("why", "refund"), ("pause", "--by", "王"), ("cancel", "refund", *BY)):
         assert run("-C", sent, *order).code == 0
 
 
@@ -331,8 +331,8 @@ def test_a_large_removal_wants_its_number(run, drill):
     write_schedule(drill, warning("p0", soon, TO_WEIBO))
     refused = run("-C", drill, "reload")
     assert refused.code == 1
-    assert "publisher reload --accept 5 --by" in refused.err
-    assert run("-C", drill, "reload", "--accept", "5", "--by", "王").code == 0
+    assert "publisher reload --confirm-removals 5 --by" in refused.err
+    assert run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王").code == 0
 
 
 def test_a_foreign_database_is_refused(run, sent):
@@ -399,7 +399,7 @@ def test_what_is_sent_early_expires_early(run, sent):
 def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
     """A withdrawal of what is held already is not told with the reason of the hold, as if a person had said that."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "withdraw", "refund", "--by", "李", "--reason", "不发了").code == 0
+    assert run("-C", sent, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
     with sqlite3.connect(sent / "var" / "publisher.db") as books:
         reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
     assert any("不发了" in text for text in reasons)

@@ -89,7 +89,7 @@ def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_i19_a_password_on_the_command_line_is_refused(run, workspace, url, lang):
     """I19: migrate-to takes no address with a password, says where to put it, and does not repeat it."""
-    refused = run("--lang", lang, "-C", workspace, "migrate-to", url, "--by", "li")
+    refused = run("--lang", lang, "-C", workspace, "move-database", url, "--by", "li")
     assert refused.code == 2
     assert ".pgpass" in refused.err
     assert "canary-of" not in refused.out + refused.err

@@ -51,7 +51,7 @@ def test_the_report_counts_account_by_account(run, told):
     assert [row["platform"] for row in shown["platforms"]] == ["tieba", "wechat", "weibo"]
     total = shown["total"]
     assert (total["planned"], total["published"], total["verified"], total["failed"]) == (3, 2, 1, 1)
-    assert (total["median_late"], total["max_late"]) == (3.0, 3.0)
+    assert (total["median_late"], total["max_delay"]) == (3.0, 3.0)
     assert total["reach"] == {"reads": None, "reposts": 812, "comments": None, "likes": None}
     assert total["reasons"] == {"failed": {"wechat_45166": 1}}
     assert (total["tip_line_named"], total["tip_line_asked"]) == (2, 2)

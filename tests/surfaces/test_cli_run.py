@@ -192,7 +192,7 @@ def test_f74_a_template_that_is_gone_keeps_no_other_post_from_being_planned(run,
     assert run("-C", drill, "reload", "--by", "王").code == 0
     shutil.rmtree(own)
     settings = drill / "publisher.toml"
-    settings.write_text(f"days_ahead = 20\n{settings.read_text('utf-8')}", "utf-8")
+    settings.write_text(f"plan_days = 20\n{settings.read_text('utf-8')}", "utf-8")
     before = run("-C", drill, "status", "--json").json["deliveries"]
     run_once(drill)
     after = run("-C", drill, "status", "--json").json["deliveries"]

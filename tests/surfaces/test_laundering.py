@@ -33,7 +33,7 @@ class Place:
         self.moor()
         assert self.tell("backup", self.kept).code == 0
         self.first_lost = self.verify().json["last"] + 1
-        assert self.tell("withdraw", "refund", "--by", "李", "--reason", "试验").code == 0
+        assert self.tell("cancel", "refund", "--by", "李", "--reason", "试验").code == 0
         self.moor()
         shutil.copy(self.anchors, self.held)
         self.last = self.verify().json["last"]
@@ -189,7 +189,7 @@ def test_an_anchor_file_that_is_moved_or_begun_again_raises_no_alert(place):
     place.anchors.rename(place.anchors.with_suffix(".1"))
     place.moor()
     settings = place.folder / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8") + '\n[audit]\nanchors = "elsewhere.log"\n', "utf-8")
+    settings.write_text(settings.read_text("utf-8") + '\n[audit]\ncheckpoint_file = "elsewhere.log"\n', "utf-8")
     place.moor()
     assert (place.alerts(), place.verify().code) == ([], 0)
     assert [file.exists() for file in (place.anchors, place.folder / "elsewhere.log")] == [True, True]

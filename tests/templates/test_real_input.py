@@ -53,7 +53,7 @@ def rendered(entry, platform, shipped, region):
         region=region,
         pictures=pictures,
         original=Original(title=TITLES[original], marker=Marker(code="AAAA-2222")) if original else None,
-        safe_link="https://example.gov.cn/n/{marker}" if platform == "weibo" else None,
+        link_template="https://example.gov.cn/n/{marker}" if platform == "weibo" else None,
     )
 
 

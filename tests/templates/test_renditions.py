@@ -33,7 +33,7 @@ def test_same_arguments_give_same_bytes(shipped):
 def test_weibo_ends_with_its_link(shipped):
     """A Weibo text ends with a space and the link that carries the marker, as `rendition.link` says."""
     post, _ = sample_post(shipped, "warning")
-    rendition = render_for("weibo", post, shipped, safe_link="https://example.gov.cn/n/{marker}")
+    rendition = render_for("weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}")
     assert rendition.link == f"https://example.gov.cn/n/{rendition.marker.code}"
     assert rendition.text.endswith(f" {rendition.link}")
 

@@ -16,15 +16,15 @@ SIGNED_WITH = "drill"
 NORTH = ("11", "12", "13", "14", "15", "21", "22", "23")
 """GB/T 2260: the first two digits of the provinces of the north."""
 WAITS = {
-    "gap": "200ms",
+    "min_interval": "200ms",
     "per_hour": 10000,
     "per_day": 20000,
-    "deadline": "5s",
-    "lease": "12s",
-    "settle": "15s",
-    "look_first": "500ms",
+    "request_timeout": "5s",
+    "lease_timeout": "12s",
+    "visibility_window": "15s",
+    "first_check_after": "500ms",
     "retry_first": "300ms",
-    "clock_margin": "1s",
+    "platform_clock_tolerance": "1s",
 }
 """So short that a doubt ends while one watches; no real platform settles so soon."""
 
@@ -107,7 +107,7 @@ def _entry(account: DrillAccount, address: str) -> Mapping[str, Any]:
         "base_url": address,
     }
     if account.platform == "weibo":
-        entry["safe_link"] = "https://example.gov.cn/n/{marker}"
+        entry["link_template"] = "https://example.gov.cn/n/{marker}"
     if account.platform == "tieba":
         entry |= {"forum": account.region.forum, "accept_risk": True}
     return entry

@@ -211,8 +211,12 @@ class Reading:
         async with self.stage() as stage:
             traits, patience = stage.adapter().traits, self.factory.defaults.patience
             require(Rule.FIND_PAST_BASELINE, patience.is_ordered, f"not deadline < lease < settle: {patience!r}")
-            least = traits.server_delay + traits.listing_lag + patience.deadline
-            require(Rule.FIND_PAST_BASELINE, patience.settle >= least, f"settle {patience.settle} is under {least}")
+            least = traits.server_delay + traits.listing_lag + patience.request_timeout
+            require(
+                Rule.FIND_PAST_BASELINE,
+                patience.visibility_window >= least,
+                f"settle {patience.visibility_window} is under {least}",
+            )
 
     async def test_probe_tells_whether_the_login_works(self) -> None:
         """Ready with a login that works, CredentialExpired without credentials and with refused ones."""

@@ -41,7 +41,7 @@ DEMANDED = frozenset(
 """The holds that a rule of the failure model demands."""
 NO_SECOND = frozenset({"duplicate", "review"})
 """Faults after which a proven absence may not be answered by another call, on any platform."""
-STOPS = frozenset({"withdraw", "retract"})
+STOPS = frozenset({"cancel", "retract"})
 """What a person may do to keep a delivery from being published."""
 
 
@@ -78,7 +78,7 @@ def _is_stuck(history: History, delivery: Delivery) -> bool:
     if plan.ended is None or within is None:
         raise NotJudgedError("plan.json names no end, or settings.json no rest_within")
     since = max(plan.faults_ended or 0.0, delivery.due, _entered(history, delivery))
-    waits_rightly = delivery.state in {"pending", "due", "claimed", "retry_wait"} and (
+    waits_rightly = delivery.state in {"pending", "due", "claimed", "retrying"} and (
         _is_paused(history, delivery) or _awaits_original(history, delivery) or _rests(delivery, plan.ended)
     )
     return plan.ended - since > within and not waits_rightly

@@ -34,7 +34,7 @@ def secrets_stay_secret(history: History) -> Iterator[Violation]:
 
 def only_allowed_places(history: History) -> Iterator[Violation]:
     """I23: the database is stamped with its environment, and connections went to allowed hosts only."""
-    wanted, stamped = history.settings.environment, history.stamp.get("environment")
+    wanted, stamped = history.settings.environment, history.database_info.get("environment")
     if wanted is not None and stamped != wanted:
         yield Violation(
             subject="database", what=f"stamped {stamped}, run as {wanted}", evidence=("database_info:environment",)

@@ -10,7 +10,7 @@ ENDED = frozenset({"retracted", "removed", "failed", "expired", "cancelled"})
 MICRO = 1_000_000
 EDGE = 120.0
 """Seconds before and after a time with a wrong clock in which a stamp may lie that was made in it."""
-BEFORE_CALL = frozenset({"pending", "due", "claimed", "retry_wait"})
+BEFORE_CALL = frozenset({"pending", "due", "claimed", "retrying"})
 
 
 class NotJudgedError(Exception):
@@ -78,7 +78,7 @@ class Delivery:
     rendition: str
     due: float
     expires: float
-    max_late: float
+    max_delay: float
     updated: float
     next: float | None
     follows: str | None
@@ -224,7 +224,7 @@ class Duty:
     account: str
     due: float | None = None
     expires: float | None = None
-    max_late: float | None = None
+    max_delay: float | None = None
     end: str | None = None
     text_sha256: str | None = None
     says: tuple[str, ...] = ()
@@ -368,7 +368,7 @@ class History:
     versions: Sequence[Version] = ()
     media: Mapping[str, str] = field(default_factory=dict)
     sightings: Sequence[Sighting] = ()
-    stamp: Mapping[str, str] = field(default_factory=dict)
+    database_info: Mapping[str, str] = field(default_factory=dict)
     journal: Sequence[Intent] = ()
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)

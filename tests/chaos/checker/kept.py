@@ -28,9 +28,9 @@ FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 WRITTEN = {
     "pause": ("paused",),
     "resume": ("resumed",),
-    "withdraw": ("cancelled",),
+    "cancel": ("cancelled",),
     "retract": ("retraction_requested",),
-    "rule": ("resolved", "manual_task_cancelled"),
+    "resolve": ("resolved", "manual_task_cancelled"),
     "resend": ("resend_ordered",),
     "send": ("sent_now",),
 }
@@ -279,7 +279,7 @@ def _chain(history: History) -> Iterator[Violation]:
     """Where entries are bound together, each must fit its number and its forerunner, up to the last anchor."""
     if not history.audit or "hash" not in history.audit[0].columns:
         return
-    hashes = {0: history.stamp.get("audit_genesis")}
+    hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
         spelled = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
         found = hashlib.sha256(PREFIX + json.dumps(spelled, separators=(",", ":")).encode()).hexdigest()

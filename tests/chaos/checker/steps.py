@@ -12,12 +12,12 @@ due        | retraction_requested | retracting cancelled                | person
 due        | revised              | pending due held                    | planner
 due        | held                 | held                                | deliverer keeper planner reconciler retractor
 due        | cancelled            | held cancelled                      | keeper person planner
-retry_wait | expired              | held expired                        | deliverer keeper
-retry_wait | retraction_requested | retracting cancelled                | person
-retry_wait | revised              | retry_wait pending held             | planner
-retry_wait | became_due           | due                                 | keeper
-retry_wait | held                 | held                                | deliverer keeper planner reconciler retractor
-retry_wait | cancelled            | held cancelled                      | keeper person planner
+retrying | expired              | held expired                        | deliverer keeper
+retrying | retraction_requested | retracting cancelled                | person
+retrying | revised              | retrying pending held             | planner
+retrying | became_due           | due                                 | keeper
+retrying | held                 | held                                | deliverer keeper planner reconciler retractor
+retrying | cancelled            | held cancelled                      | keeper person planner
 claimed    | expired              | held expired                        | deliverer keeper
 claimed    | attempt_started      | sending                             | deliverer
 claimed    | lease_expired        | due held                            | keeper
@@ -27,12 +27,12 @@ claimed    | revised              | pending claimed held                | planne
 claimed    | held                 | held                                | deliverer keeper planner reconciler retractor
 claimed    | cancelled            | held cancelled                      | keeper person planner
 sending    | blocked              | retracting held                     | deliverer
-sending    | busy                 | retry_wait retracting held cancelled | deliverer
-sending    | credential_expired   | retry_wait retracting held cancelled | deliverer
+sending    | busy                 | retrying retracting held cancelled | deliverer
+sending    | credential_expired   | retrying retracting held cancelled | deliverer
 sending    | lease_expired        | unknown due cancelled held retracting | keeper
-sending    | not_sent             | retry_wait retracting held cancelled | deliverer
+sending    | not_sent             | retrying retracting held cancelled | deliverer
 sending    | published            | due retracting held published       | deliverer
-sending    | rate_limited         | retry_wait retracting held cancelled | deliverer
+sending    | rate_limited         | retrying retracting held cancelled | deliverer
 sending    | rejected             | retracting held failed              | deliverer
 sending    | retraction_requested | sending                             | person
 sending    | revised              | sending                             | planner
@@ -48,7 +48,7 @@ submitted  | rate_limited         | submitted                           | reconc
 submitted  | rejected             | held failed                         | reconciler
 submitted  | retraction_requested | retracting                          | person
 submitted  | revised              | submitted                           | planner
-submitted  | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+submitted  | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
 submitted  | held                 | held                                | keeper reconciler
 submitted  | submitted            | submitted                           | reconciler
 submitted  | unknown              | submitted                           | reconciler
@@ -62,7 +62,7 @@ unknown    | rate_limited         | unknown                             | reconc
 unknown    | rejected             | held failed                         | reconciler
 unknown    | retraction_requested | retracting cancelled                | person
 unknown    | revised              | unknown                             | planner
-unknown    | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+unknown    | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
 unknown    | held                 | held                                | keeper reconciler
 unknown    | submitted            | submitted                           | reconciler
 unknown    | unknown              | unknown                             | reconciler
@@ -80,7 +80,7 @@ retracting | submitted            | retracting                          | retrac
 retracting | unknown              | retracting                          | retractor
 held       | retraction_requested | retracting cancelled                | person
 held       | revised              | held                                | planner
-held       | resolved             | due retry_wait submitted unknown retracting held published retracted removed failed expired cancelled | person
+held       | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
 held       | cancelled            | held                                | person planner
 published  | deleted              | removed                             | reconciler
 published  | retraction_requested | retracting                          | person

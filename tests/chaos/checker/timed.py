@@ -14,7 +14,7 @@ GRACE = 1.0
 FREE = frozenset({"not_sent", "published", "submitted"})
 """Outcomes of a call that keep no other back for longer than its gap."""
 NOW_OR_NEVER = 60.0
-"""Seconds: a shorter `max_late` is excused by nothing but limits and doubts."""
+"""Seconds: a shorter `max_delay` is excused by nothing but limits and doubts."""
 LONGEST_RETRY = 750.0
 """Seconds between two tries to reach a platform at most."""
 MOST_DELAY = 5.0
@@ -29,7 +29,7 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
     """
     slack, begun = history.settings.tolerance, set[int]()
     for call, delivery in _calls_with_owner(history):
-        due, expires, max_late = _window(history, delivery)
+        due, expires, max_delay = _window(history, delivery)
         began, evidence = call.recv.began, (call.where, delivery.row)
         is_first = delivery.id not in begun
         begun.add(delivery.id)
@@ -37,7 +37,7 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
             yield Violation(subject=delivery.subject, what="a call before its time", evidence=evidence)
         if began > expires + slack:
             yield Violation(subject=delivery.subject, what="a call after its expiry", evidence=evidence)
-        is_late = is_first and began > due + max_late + slack
+        is_late = is_first and began > due + max_delay + slack
         if is_late and not (_released(history, delivery, began) or _kept_back(history, delivery, call)):
             yield Violation(subject=delivery.subject, what="called too late", evidence=evidence)
     yield from _made_up_for(history)
@@ -50,15 +50,15 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
     """
     others = (one for one in history.attempts if one.login == delivery.login and one is not call.attempt)
     before = [one for one in others if one.intended < call.recv.began]
-    due, _expires, max_late = _window(history, delivery)
-    longest = max_late + LONGEST_RETRY
+    due, _expires, max_delay = _window(history, delivery)
+    longest = max_delay + LONGEST_RETRY
     tries = [
         one
         for one in before
         if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
     ]
     no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_began"]
-    return any(one.outcome not in FREE for one in before) or (max_late >= NOW_OR_NEVER and bool(no_way))
+    return any(one.outcome not in FREE for one in before) or (max_delay >= NOW_OR_NEVER and bool(no_way))
 
 
 def _made_up_for(history: History) -> Iterator[Violation]:
@@ -95,10 +95,10 @@ def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
     """What was asked for, where that is known; else what the books say, as after a person has sent it sooner."""
     is_hastened = any(act.event == "sent_now" for act in history.acts_on.get(delivery.post, ()))
     duty = None if is_hastened else history.duty_of(delivery)
-    own = (delivery.due, delivery.expires, delivery.max_late)
-    said = (duty.due, duty.expires, duty.max_late) if duty else (None, None, None)
-    due, expires, max_late = (mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True))
-    return due, expires, max_late
+    own = (delivery.due, delivery.expires, delivery.max_delay)
+    said = (duty.due, duty.expires, duty.max_delay) if duty else (None, None, None)
+    due, expires, max_delay = (mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True))
+    return due, expires, max_delay
 
 
 def _released(history: History, delivery: Delivery, until: float) -> bool:

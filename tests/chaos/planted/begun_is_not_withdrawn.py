@@ -1,13 +1,13 @@
 """A withdrawal leaves alone whatever has begun: what is claimed, being sent, or waiting for another try.
 
-Breaks I16 (F71, F72, F77): after `retract` or `withdraw`, or after the post left the file, a delivery in `claimed` or
-`retry_wait` still gets its call and is published; nothing on it remembers that it was not wanted any more.
+Breaks I16 (F71, F72, F77): after `retract` or `cancel`, or after the post left the file, a delivery in `claimed` or
+`retrying` still gets its call and is published; nothing on it remembers that it was not wanted any more.
 """
 
 from publisher.domain.delivery import State
 from publisher.store import registry
 
-BEGUN = (State.CLAIMED, State.SENDING, State.RETRY_WAIT)
+BEGUN = (State.CLAIMED, State.SENDING, State.RETRYING)
 
 
 def plant() -> None:

@@ -1,6 +1,6 @@
 """An edit reaches every delivery that waits, also when its occurrence has been sent elsewhere or was tried before.
 
-Breaks I21 (F70): where one account has the old words and another is `due` or in `retry_wait`, the edited file makes the
+Breaks I21 (F70): where one account has the old words and another is `due` or in `retrying`, the edited file makes the
 second publish the new words instead of being `held` (edited). Two wordings of one occurrence are live.
 """
 
@@ -15,8 +15,8 @@ _revised = lifecycle._revised
 
 def _takes_new_words(delivery: Delivery, event: Revised, moment: lifecycle.Moment) -> Delivery:
     after = _revised(replace(delivery, attempts=0), replace(event, has_started=False), moment)
-    if delivery.state is State.RETRY_WAIT:
-        after = replace(after, state=State.RETRY_WAIT, next_at=delivery.next_at)
+    if delivery.state is State.RETRYING:
+        after = replace(after, state=State.RETRYING, next_at=delivery.next_at)
     return replace(after, attempts=delivery.attempts)
 
 

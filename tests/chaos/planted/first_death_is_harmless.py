@@ -1,6 +1,6 @@
 """A worker that is lost in a call for the first time is thought to have done nothing; only the next one is a doubt.
 
-Breaks I7, I1 and I12 (F02, F03, F04, F15): after a kill in `sending` the delivery goes to `retry_wait` with the reason
+Breaks I7, I1 and I12 (F02, F03, F04, F15): after a kill in `sending` the delivery goes to `retrying` with the reason
 `worker_gone`, which the table does not know, and is sent again without a look.
 """
 
@@ -22,5 +22,5 @@ def _try_again(delivery: Delivery, event: LeaseLapsed, moment: lifecycle.Moment)
 def plant() -> None:
     line = (State.SENDING, LeaseLapsed)
     rule = lifecycle.TRANSITIONS[line]
-    to = rule.to | {State.RETRY_WAIT, State.CANCELLED}
+    to = rule.to | {State.RETRYING, State.CANCELLED}
     lifecycle.TRANSITIONS[line] = replace(rule, to=to, step=_try_again)

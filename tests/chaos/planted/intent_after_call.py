@@ -41,7 +41,9 @@ async def _deliver(
         return
     parcel = await _peek(outbox, lease)
     if isinstance(parcel, Parcel):
-        outcome = await delivering.call(adapters[lease.account], parcel, outbox.books.patience(lease.account).lease)
+        outcome = await delivering.call(
+            adapters[lease.account], parcel, outbox.books.patience(lease.account).lease_timeout
+        )
         if isinstance(await outbox.intend(lease), Parcel):
             await outbox.settle(lease, outcome)
 

@@ -1,6 +1,6 @@
 """A post is sent however late it is, as long as it has not expired: better late than never.
 
-Breaks I6 (F61, F63): after a downtime longer than `max_late` the first call is made all the same, where the delivery
+Breaks I6 (F61, F63): after a downtime longer than `max_delay` the first call is made all the same, where the delivery
 should end `expired` (too_late) with an alert.
 """
 

@@ -11,8 +11,8 @@ from publisher.domain.patience import Patience
 
 
 def _when_settled(patience: Patience, _looks: int, doubt_since: datetime, now: datetime) -> datetime:
-    settled_at = doubt_since + patience.settle + timedelta(milliseconds=1)
-    return settled_at if now < settled_at else now + patience.look_first
+    settled_at = doubt_since + patience.visibility_window + timedelta(milliseconds=1)
+    return settled_at if now < settled_at else now + patience.first_check_after
 
 
 def plant() -> None:

@@ -19,7 +19,7 @@ def _retry_with_more_time(
     after = _retry(delivery, reason, until, moment)
     if after.next_at is None:
         return after
-    return replace(after, expires_at=max(after.expires_at, after.next_at + after.max_late))
+    return replace(after, expires_at=max(after.expires_at, after.next_at + after.max_delay))
 
 
 def plant() -> None:

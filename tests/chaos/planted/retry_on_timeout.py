@@ -1,7 +1,7 @@
 """A reply that did not come in time is taken for a call that was not sent, and tried again.
 
 Breaks I7 and I1 (F21, F23, F24): after `delay`, `drip` or `act_late` on a creating call the delivery goes to
-`retry_wait` instead of `unknown`, a second call starts with no look stored, and the platform shows the post twice.
+`retrying` instead of `unknown`, a second call starts with no look stored, and the platform shows the post twice.
 """
 
 from adapters._http import _Progress

@@ -1,6 +1,6 @@
 """An answer of the 5xx class to a creating call counts as nothing done, and the call is made again.
 
-Breaks I7 and I1 (F28, F29): `status` 502 with `acts` true leaves a live post behind; the delivery goes to `retry_wait`
+Breaks I7 and I1 (F28, F29): `status` 502 with `acts` true leaves a live post behind; the delivery goes to `retrying`
 with the reason `server_error`, and the next attempt makes a second one without a look between them.
 """
 

@@ -124,7 +124,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("max_late", sa.BigInteger(), nullable=False),
+        sa.Column("max_delay", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("is_urgent", sa.Boolean(), nullable=False),
         sa.Column("follows", sa.String(), nullable=True),
@@ -167,9 +167,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     op.create_index(
         "due_by_login", "delivery", ["login", sa.text("is_urgent DESC"), "due_at", "id"], **_only("state = 'due'")
     )
-    op.create_index(
-        "expiry_of_waiting", "delivery", ["expires_at"], **_only("state IN ('pending', 'due', 'retry_wait')")
-    )
+    op.create_index("expiry_of_waiting", "delivery", ["expires_at"], **_only("state IN ('pending', 'due', 'retrying')"))
     op.create_index("live_by_account", "delivery", ["account", "live_at"], sqlite_where=sa.text("live_at IS NOT NULL"))
     op.create_index("next_by_state", "delivery", ["state", "next_at"], **_only("next_at IS NOT NULL"))
     op.create_index(
