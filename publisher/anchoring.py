@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from email import message_from_bytes
 from pathlib import Path
 
 from publisher.domain.chain import Anchor, IsOurs
@@ -20,7 +19,6 @@ TAIL_BYTES = 64 * 1024
 MOST_LOST = 100
 """So many anchors that the database does not know are kept beside the newest one."""
 LONGEST_LINE = 4096
-LONGEST_MAIL = 1024 * 1024
 UNSIGNED = "audit_key"
 """Why an anchor was not written: the key that signs it is not to be had."""
 NOTICE = 85
@@ -129,28 +127,11 @@ def _identities(anchors: Sequence[Anchor]) -> list[tuple[str, int, str]]:
 
 
 def anchors_of(file: Path) -> Iterator[Anchor]:
-    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line.
-
-    A file without any may be a saved mail, whose words are encoded. Raises OSError.
-    """
-    is_empty = True
+    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line. Raises OSError."""
     with file.open("r", encoding="utf-8-sig", errors="replace") as opened:
         while line := opened.readline(LONGEST_LINE):
             if found := read_anchor(line):
-                is_empty = False
                 yield found
-    if is_empty:
-        yield from filter(None, map(read_anchor, _words_of_mail(file)))
-
-
-def _words_of_mail(file: Path) -> Iterator[str]:
-    """Give the lines of a mail's text; one that was passed on within another is read as well."""
-    with file.open("rb") as opened:
-        mail = message_from_bytes(opened.read(LONGEST_MAIL))
-    for part in mail.walk():
-        words = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
-        if isinstance(words, bytes):
-            yield from words.decode("utf-8", "replace").splitlines()
 
 
 def write_head(mooring: Mooring, head: Anchor, key: AuditKey | None) -> None:

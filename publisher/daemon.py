@@ -25,7 +25,6 @@ from publisher.domain.post import Schedule
 from publisher.domain.problem import Problem
 from publisher.domain.task import task_of
 from publisher.keeping import heed, keep, settle_the_dead
-from publisher.mailing import mail_head
 from publisher.messages import Messages
 from publisher.planning import plan_ahead, reload, schedule_in_force
 from publisher.reconciling import reconcile_due
@@ -41,7 +40,6 @@ from publisher.telemetry import log
 from publisher.tomlfile import read_text
 from publisher.watching import probe_due, watch_due
 from publisher.wiring.application import Application, open_application, unreadable_secrets
-from publisher.wiring.mailing import mail_of
 from publisher.wiring.mooring import mooring_of
 from publisher.wiring.permissions import refuse_loose_files
 from publisher.world import World
@@ -137,9 +135,6 @@ class Daemon:
 
     async def anchor(self) -> None:
         await anchor(self.application.audit, self.mooring)
-
-    async def mail(self) -> None:
-        await mail_head(self.application.audit, mail_of(self.application.settings))
 
     async def shorten(self) -> None:
         await shorten_journal(self.application.outbox.books)
@@ -312,7 +307,6 @@ async def run(
             ready()
         if once:
             trouble = await _run_once(daemon)
-            await _safely(daemon, daemon.mail)
         else:
             async with beside(application) if beside else contextlib.nullcontext():
                 trouble = await _run_on(daemon)
@@ -356,7 +350,6 @@ async def _run_on(daemon: Daemon) -> int:
         (daemon.probe, 5.0, 30.0),
         (daemon.watch, 30.0, 15.0),
         (daemon.anchor, 10.0, 300.0),
-        (daemon.mail, 15.0, 300.0),
         (daemon.shorten, 120.0, 86400.0),
         (daemon.prune, 180.0, 86400.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after

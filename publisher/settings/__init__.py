@@ -1,9 +1,9 @@
 """What the operator decides: publisher.toml, read once and frozen."""
 
-from publisher.settings.addresses import has_password, host_and_port, is_loopback, is_server
+from publisher.settings.addresses import has_password, host_and_port, is_server
 from publisher.settings.entries import settings_schema
 from publisher.settings.loading import FILE, load_settings, overlay, parse_settings
-from publisher.settings.model import Environment, LimitSettings, MailSettings, Settings
+from publisher.settings.model import Environment, LimitSettings, Settings
 from publisher.settings.rules import BUILT_IN, WEIBO_PROFILES, why_not_api
 
 __all__ = [
@@ -12,11 +12,9 @@ __all__ = [
     "WEIBO_PROFILES",
     "Environment",
     "LimitSettings",
-    "MailSettings",
     "Settings",
     "has_password",
     "host_and_port",
-    "is_loopback",
     "is_server",
     "load_settings",
     "overlay",

@@ -11,7 +11,6 @@ MARKER_BLANK = "{marker}"
 _SERVERS = ("postgresql://", "postgresql+psycopg://")
 _SERVER = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
 """What is read as host or port may be named in errors, and must not be a part of the password."""
-_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 def database_of(url: str, workspace: Path) -> str | None:
@@ -59,11 +58,6 @@ def _split_host(url: str) -> str | None:
     except ValueError:
         return None
     return parts.hostname if parts.scheme in {"http", "https"} and has_sound_port else None
-
-
-def is_mailbox(address: str) -> bool:
-    """Whether this is one mail address, without a name."""
-    return _MAILBOX.fullmatch(address) is not None
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -74,23 +74,12 @@ class CallbacksEntry(Table):
     )
 
 
-class MailEntry(Table):
-    to: Line = Field(description="收件人，一个邮箱地址；收件人应当动不了数据库")
-    sender: Line = Field(alias="from", description="发件人的邮箱地址")
-    server: Line = Field(description="邮件服务器，写成 地址:端口；465 用 TLS，其他端口用 STARTTLS，都验证证书")
-    user: Line | None = Field(default=None, description="登录名；不需要登录的服务器不写")
-    secret: SecretName | None = Field(
-        default=None, description="登录密码的密钥名称（不是密码本身），内容的字段是 password"
-    )
-
-
 class AuditEntry(Table):
     checkpoint_file: Line = Field(
         default=AuditSettings().checkpoint_file,
         description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
     )
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
-    mail: MailEntry | None = Field(default=None, description="锚点每天用邮件发出一次（有新记录时）；不写就不发")
 
 
 class SettingsFile(Table):

@@ -13,9 +13,9 @@ from publisher.domain.errors import SettingsError
 from publisher.domain.patience import Patience
 from publisher.domain.quota import Quota
 from publisher.settings.addresses import database_of
-from publisher.settings.entries import AccountEntry, MailEntry, SettingsFile
-from publisher.settings.model import AuditSettings, CallbackSettings, Environment, LimitSettings, MailSettings, Settings
-from publisher.settings.rules import BUILT_IN, account_flaws, general_flaws, group_flaws, mail_flaws
+from publisher.settings.entries import AccountEntry, SettingsFile
+from publisher.settings.model import AuditSettings, CallbackSettings, Environment, LimitSettings, Settings
+from publisher.settings.rules import BUILT_IN, account_flaws, general_flaws, group_flaws
 from publisher.tomlfile import Limits, TomlFile, check, parse_toml, read_toml
 
 FILE = "publisher.toml"
@@ -72,7 +72,7 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
     entry = check(SettingsFile, toml.data)
     if isinstance(entry, list):
         raise SettingsError(toml.problems(entry))
-    flaws = [*general_flaws(entry, platforms), *mail_flaws(entry), *account_flaws(entry, platforms)]
+    flaws = [*general_flaws(entry, platforms), *account_flaws(entry, platforms)]
     if flaws := [*flaws, *group_flaws(entry)]:
         raise SettingsError(toml.problems(flaws))
     return Settings(
@@ -88,14 +88,8 @@ def _settings(toml: TomlFile, workspace: Path, platforms: Collection[str]) -> Se
         limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         callbacks=CallbackSettings(listen=entry.callbacks.listen),
-        audit=AuditSettings(
-            checkpoint_file=entry.audit.checkpoint_file, syslog=entry.audit.syslog, mail=_mail(entry.audit.mail)
-        ),
+        audit=AuditSettings(checkpoint_file=entry.audit.checkpoint_file, syslog=entry.audit.syslog),
     )
-
-
-def _mail(entry: MailEntry | None) -> MailSettings | None:
-    return MailSettings(**entry.model_dump()) if entry else None
 
 
 def _account(item: AccountEntry, file: SettingsFile) -> Account:

@@ -39,23 +39,11 @@ class CallbackSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailSettings:
-    """Whom the audit's head is mailed to, and by which server, `host:port`; `secret` names that of its login."""
-
-    to: str
-    sender: str
-    server: str
-    user: str | None = None
-    secret: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """Where the audit's head is written down: a file, as a path from the workspace, and maybe system log and mail."""
+    """Where the audit's head is written down: a file, as a path from the workspace, and maybe the system log."""
 
     checkpoint_file: str = "var/audit-anchors.log"
     syslog: bool = False
-    mail: MailSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

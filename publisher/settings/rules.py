@@ -11,13 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from publisher.domain.account import Account, Platform
 from publisher.settings.addresses import (
     database_of,
-    host_and_port,
     host_of,
     is_address,
     is_ip,
     is_link_template,
     is_loopback,
-    is_mailbox,
     is_public_ipv4,
 )
 from publisher.settings.entries import AccountEntry, LimitEntry, SettingsFile
@@ -49,22 +47,6 @@ def general_flaws(file: SettingsFile, platforms: Collection[str]) -> Iterator[Fl
             facts = {"value": platform, "choices": close_to(platform, sorted(platforms))}
             yield Flaw(loc=("limits", platform), code="unknown_platform", facts=facts, at_key=True)
         yield from _limit_flaws(platform, limits)
-
-
-def mail_flaws(file: SettingsFile) -> Iterator[Flaw]:
-    """Judge where the audit's head is mailed to."""
-    here, mail = ("audit", "mail"), file.audit.mail
-    if mail is None:
-        return
-    for key, address in (("to", mail.to), ("from", mail.sender)):
-        if not is_mailbox(address):
-            yield Flaw(loc=(*here, key), code="bad_mailbox", facts={"value": address})
-    if not is_address(mail.server):
-        yield Flaw(loc=(*here, "server"), code="bad_mail_server")
-    elif file.environment == "drill" and not is_loopback(host_and_port(mail.server)[0]):
-        yield Flaw(loc=(*here, "server"), code="drill_mail_not_loopback", facts={"value": mail.server})
-    if (mail.user is None) != (mail.secret is None):
-        yield Flaw(loc=(*here, "user" if mail.secret is None else "secret"), code="half_a_mail_login", at_key=True)
 
 
 def _limit_flaws(platform: str, limits: LimitEntry) -> Iterator[Flaw]:

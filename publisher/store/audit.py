@@ -135,22 +135,21 @@ class Audit:
         previous = genesis if first == 1 else str(before)
         return Title(format=FORMAT, database=self.name, chain=genesis, first=first, last=last, previous=previous)
 
-    async def tell(self, code: str, reason: str, subject: str | None = None) -> None:
-        """Write an alert about the audit, once while it stands; its subject is the code unless another is given."""
-        about = subject or code
+    async def tell(self, code: str, reason: str) -> None:
+        """Write an alert about the audit, once while it stands; its subject is its code."""
 
         def operation(unit: Unit) -> None:
-            standing = select(ALERT.c.id).where(ALERT.c.subject == about, ALERT.c.cleared_at.is_(None))
+            standing = select(ALERT.c.id).where(ALERT.c.subject == code, ALERT.c.cleared_at.is_(None))
             if unit.connection.execute(standing).first() is None:
-                tell(unit, self.books.world.now(), code, about, {"reason": reason})
+                tell(unit, self.books.world.now(), code, code, {"reason": reason})
 
         await self.books.database.write(operation)
 
-    async def calm(self, subject: str) -> None:
+    async def calm(self, code: str) -> None:
         """Take back what was told about the audit, if anything was: that is well again."""
-        standing = select(ALERT.c.id).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+        standing = select(ALERT.c.id).where(ALERT.c.subject == code, ALERT.c.cleared_at.is_(None))
         if await self.books.database.read(lambda connection: connection.scalar(standing)) is not None:
-            await self.books.database.write(lambda unit: clear_alerts(unit, subject, self.books.world.now()))
+            await self.books.database.write(lambda unit: clear_alerts(unit, code, self.books.world.now()))
 
 
 def _links(connection: Connection, first: int = 1, last: int | None = None) -> Iterator[Link]:

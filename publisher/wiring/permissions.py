@@ -68,11 +68,9 @@ def _findings(settings: Settings) -> Iterator[tuple[str, Path, str, Path]]:
 
 
 def _given_secrets(settings: Settings) -> Iterator[Path]:
-    """Give the files that the operator keeps secrets in: those of the accounts, of the mail, and the store's key."""
+    """Give the files that the operator keeps secrets in: those of the accounts, and the store's key."""
     folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
     names = {account.secret for account in settings.accounts.values()}
-    if settings.audit.mail and settings.audit.mail.secret:
-        names.add(settings.audit.mail.secret)
     for folder in folders:
         yield from (folder / name for name in sorted({*names, KEY_NAME}))
 

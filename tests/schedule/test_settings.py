@@ -15,7 +15,6 @@ from publisher.schedule import desk_for
 from publisher.settings import (
     Environment,
     LimitSettings,
-    MailSettings,
     Settings,
     load_settings,
     overlay,
@@ -39,7 +38,8 @@ listen = "0.0.0.0:80"
 [callbacks]
 listen = "127.0.0.1:8701"
 [audit]
-mail = { to = "a@b.cn", from = "c@d.cn", server = "smtp.b.cn:465", user = "c", secret = "audit-mail" }
+checkpoint_file = "anchors.log"
+syslog = true
 [limits.weibo]
 min_interval = "30s"
 per_hour = 30
@@ -94,13 +94,6 @@ secret = "t"
 """
 
 
-MAIL = """[audit.mail]
-to = "a@b.cn"
-from = "c@d.cn"
-server = "smtp.b.cn:465"
-"""
-
-
 def read(text: str) -> Settings:
     return parse_settings(text, workspace=WORKSPACE)
 
@@ -118,9 +111,7 @@ def test_every_key_arrives() -> None:
     assert found.database == "postgresql://user@host/db"
     assert found.secrets_dir == WORKSPACE / "secrets"
     assert found.callbacks.listen == "127.0.0.1:8701"
-    assert found.audit.mail == MailSettings(
-        to="a@b.cn", sender="c@d.cn", server="smtp.b.cn:465", user="c", secret="audit-mail"
-    )
+    assert (found.audit.checkpoint_file, found.audit.syslog) == ("anchors.log", True)
     assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
     assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
     assert found.limits["weibo"] == LimitSettings(
@@ -155,7 +146,7 @@ def test_defaults_hold_when_nothing_is_said() -> None:
     assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Shanghai", 2)
     assert found.secrets_dir is None
     assert found.callbacks.listen is None
-    assert found.audit.mail is None
+    assert (found.audit.checkpoint_file, found.audit.syslog) == ("var/audit-anchors.log", False)
 
 
 def test_an_absolute_database_path_stays() -> None:
@@ -167,13 +158,6 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
     """Neither the settings' representation nor a problem repeats the database's address."""
     assert "hunter2" not in repr(read('database = "postgresql://u:hunter2@h/d"'))
     assert "hunter2" not in str(refusal('database = "mysql://u:hunter2@h/d"').problems)
-    assert "hunter2" not in str(refusal(MAIL.replace("smtp", "u:hunter2@smtp")).problems)
-
-
-def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
-    """I23: only what cannot lead away is taken."""
-    for server in ("127.0.0.1:25", "localhost:25", "[::1]:465"):
-        assert read('environment = "drill"\n' + MAIL.replace("smtp.b.cn:465", server)).audit.mail
 
 
 @pytest.mark.parametrize(
@@ -193,13 +177,6 @@ def test_i23_a_drill_mails_by_a_server_on_this_machine() -> None:
         ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
-        (MAIL.replace("a@b", "a b@b"), (2, 6, "audit.mail.to", "bad_mailbox")),
-        (MAIL.replace("c@d", "王 <c@d"), (3, 8, "audit.mail.from", "bad_mailbox")),
-        (MAIL.replace(":465", ""), (4, 10, "audit.mail.server", "bad_mail_server")),
-        (MAIL + 'user = "c"', (5, 1, "audit.mail.user", "half_a_mail_login")),
-        (MAIL + 'secret = "s"', (5, 1, "audit.mail.secret", "half_a_mail_login")),
-        (MAIL + 'user = "c"\nsecret = "hunter 2"', (6, 10, "audit.mail.secret", "not_a_secret_name")),
-        ('environment = "drill"\n' + MAIL, (5, 10, "audit.mail.server", "drill_mail_not_loopback")),
         ('[limits.weebo]\nmin_interval = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
         ('[limits.weibo]\nmin_intervall = "1s"', (2, 1, "limits.weibo.min_intervall", "unknown_key")),
         ('[limits.weibo]\nmin_interval = "1 hour"', (2, 16, "limits.weibo.min_interval", "bad_duration")),

@@ -15,9 +15,9 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import DatabaseError
 
 from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
-from publisher.domain.chain import Damage, hash_of
+from publisher.domain.chain import Anchor, Damage, hash_of
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.excerpt import signed_text
+from publisher.domain.excerpt import signed_text, spell_anchor
 from publisher.domain.outcome import Published, Receipt
 from publisher.reviewing import person
 from publisher.store.audit import Audit
@@ -356,6 +356,15 @@ async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
     await anchor(Audit(desk.books), Mooring(file=file))
     assert [item.sequence for item in anchors_of(file)] == [(await Audit(desk.books).head()).sequence]
     assert last_anchor(file) == next(anchors_of(file))
+
+
+def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path):
+    """A file with a mark at its start, with other words before the line, or with none that is an anchor."""
+    head = Anchor(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
+    line, file = spell_anchor(head), tmp_path / "saved.txt"
+    for words, found in ((f"\ufeff{line}", [head]), (f"你好\r\n\r\n{line}\r\n", [head]), ("你好\n{", []), ("", [])):
+        file.write_bytes(words.encode())
+        assert list(anchors_of(file)) == found
 
 
 async def alerts(desk):

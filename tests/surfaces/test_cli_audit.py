@@ -6,21 +6,16 @@ import json
 import os
 import pwd
 import sqlite3
-from functools import partial
 
 import pytest
 
-from publisher import daemon, system_user
+from publisher import system_user
 from publisher.anchoring import anchor
 from publisher.domain.chain import hash_of
-from publisher.mailing import mail_head
 from publisher.settings import load_settings
-from publisher.testing.fakes import confirmed_world
 from publisher.wiring.application import open_application
-from publisher.wiring.mailing import mail_of
 from publisher.wiring.mooring import mooring_of
 from publisher.world import World
-from tests.stages.postoffice import USER, PostOffice
 from tests.surfaces.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -42,23 +37,6 @@ async def moor(folder):
     settings = await load_settings(folder)
     async with open_application(settings, World(), sends=False) as application:
         await anchor(application.audit, mooring_of(settings))
-
-
-async def post(folder, deed):
-    """Let the drill mail its anchor, with a login out of its own vault; give what the server was handed."""
-    file, office = folder / "publisher.toml", PostOffice(password="hunter2")
-    text = file.read_text("utf-8")
-    async with office.open():
-        keys = f'to = "safe@example.gov.cn", from = "{USER}", server = "127.0.0.1:{office.port}"'
-        file.write_text(f'{text}\n[audit]\nmail = {{ {keys}, user = "{USER}", secret = "audit-mail" }}\n', "utf-8")
-        await deed(await load_settings(folder), confirmed_world())
-    [mail] = office.mails
-    return mail
-
-
-async def mail_once(settings, world):
-    async with open_application(settings, world, sends=False) as application:
-        await mail_head(application.audit, mail_of(settings))
 
 
 def rebuild(folder, first):
@@ -120,33 +98,23 @@ def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, t
     assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
 
 
-def test_a_saved_mail_betrays_a_chain_made_anew(run, acted, tmp_path, monkeypatch):
+def test_an_anchor_kept_elsewhere_betrays_a_chain_made_anew(run, acted, tmp_path):
     """Even where the anchor file was made to fit; several files may be given, and one without anchors is named."""
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"password": "hunter2"}'))
-    assert run("-C", acted, "secret", "set", "audit-mail", "--by", "赵").code == 0
-    saved, other = tmp_path / "anchor.eml", tmp_path / "other.eml"
-    saved.write_bytes(asyncio.run(post(acted, mail_once)))
-    other.write_text("From: a@example.gov.cn\n\n你好", "utf-8")
-    both = ("--anchors", other, "--anchors", saved)
+    kept, other = tmp_path / "kept.log", tmp_path / "other.log"
+    kept.write_bytes((acted / "var" / "audit-anchors.log").read_bytes())
+    other.write_text("你好\n", "utf-8")
+    both = ("--anchors", other, "--anchors", kept)
     whole = run("-C", acted, "audit", "verify", *both, "--json")
     assert (whole.code, whole.json["anchored"]) == (0, whole.json["last"])
     assert (whole.json["signed"], whole.json["unsigned"]) == (2, 0)
-    assert "other.eml" in whole.err
-    assert "anchor.eml" not in whole.err
+    assert "other.log" in whole.err
+    assert "kept.log" not in whole.err
     rebuild(acted, 5)
     for name in ("log", "newest"):
         (acted / "var" / f"audit-anchors.{name}").unlink()
     assert run("-C", acted, "audit", "verify").code == 0
     found = run("-C", acted, "audit", "verify", *both, "--json")
     assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rebuilt"])
-    assert "hunter2" not in saved.read_text("utf-8")
-
-
-def test_a_run_mails_the_anchor(run, drill, monkeypatch):
-    """The daemon does it by itself, also when it does only what is due now."""
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"password": "hunter2"}'))
-    assert run("-C", drill, "secret", "set", "audit-mail", "--by", "赵").code == 0
-    assert b"Subject" in asyncio.run(post(drill, partial(daemon.run, once=True)))
 
 
 def test_an_export_is_verified_without_the_database(run, acted, tmp_path):
