@@ -146,7 +146,7 @@ def test_every_alert_has_words(narrator, code):
 def test_every_job_has_words(narrator):
     """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
     beats = re.findall(r"\(daemon\.(\w+), [\d.]+, [\d.]+\)", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
-    assert len(beats) == 14
+    assert len(beats) == 13
     for job in [*beats, "watch_account", "probe_account"]:
         facts = {
             "job": job,
