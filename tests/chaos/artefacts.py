@@ -93,7 +93,7 @@ def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
     limits = {
         name: {key: _seconds(value) for key, value in table.items()} for name, table in settings["limits"].items()
     }
-    wanted = ("settle", "gap", "per_hour", "per_day")
+    wanted = {"settle": "visibility_window", "gap": "min_interval", "per_hour": "per_hour", "per_day": "per_day"}
     return {
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
@@ -105,7 +105,7 @@ def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
         "recover_within": 0,
         "platforms": {
             name: {
-                **{key: table[key] for key in wanted},
+                **{key: table[name_of] for key, name_of in wanted.items()},
                 "may_resend": RESENDS[name],
                 "watch_every": WATCH_EVERY,
             }

@@ -66,7 +66,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     states = {item.key.post: item.state for item in await board.deliveries(account="b")}
     assert states == {"brief": State.EXPIRED, **{f"p{number}": State.PUBLISHED for number in range(6)}}
     calls = [parcel.intended_at for parcel in down.calls[tried:]]
-    assert min(later - sooner for sooner, later in pairwise(calls)) >= SLOW.gap
+    assert min(later - sooner for sooner, later in pairwise(calls)) >= SLOW.min_interval
 
 
 BACKLOG = 100_000
