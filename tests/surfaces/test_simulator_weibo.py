@@ -114,10 +114,9 @@ async def test_pictures_are_checked(sim, data, expected):
 
 
 async def test_other_verbs_and_paths_are_refused(sim):
-    """A GET on share is 10021, an unknown path is 10020, the closed short links are 10014."""
+    """A GET on share is 10021, an unknown path is 10020."""
     assert code(await sim.get(SHARE, params={"access_token": "7"})) == 10021
     assert code(await sim.get("/2/statuses/home_timeline.json", params={"access_token": "7"})) == 10020
-    assert code(await sim.get("/2/short_url/expand.json", params={"access_token": "7"})) == 10014
 
 
 async def test_strict_settings_refuse_more(sim):

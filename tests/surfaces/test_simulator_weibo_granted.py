@@ -11,7 +11,7 @@ from publisher.simulator import create_app
 UID = "1404376560"
 LINK = "https://example.gov.cn/n/1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
-GRANTS = ["update", "advanced", "biz", "article"]
+GRANTS = ["update", "biz", "article"]
 ARTICLE = "/proxy/article/publish.json"
 WORDS = {
     "title": "警惕退款诈骗",
@@ -22,10 +22,7 @@ WORDS = {
 GRANTED = {
     "/2/statuses/update.json": "update",
     "/2/statuses/upload.json": "update",
-    "/2/statuses/upload_url_text.json": "advanced",
-    "/2/statuses/upload_pic.json": "advanced",
     "/2/statuses/update/biz.json": "biz",
-    "/2/statuses/upload/biz.json": "biz",
     "/2/statuses/upload_url_text/biz.json": "biz",
     "/2/statuses/upload_pic/biz.json": "biz",
     ARTICLE: "article",
@@ -127,24 +124,22 @@ async def test_only_the_author_sees_a_private_post(granted):
     assert "仅作者可见" in (await granted.get(f"/_sim/feed/weibo/{UID}")).text
 
 
-@pytest.mark.parametrize("name", ["upload", "upload/biz"])
-async def test_upload_needs_its_picture(granted, name):
+async def test_upload_needs_its_picture(granted):
     """Without a picture it is 20007, with one the status names it."""
-    assert await code(granted, name, status="x") == 20007
-    assert await code(granted, name, b"BM00", status="x") == 20005
-    status = await call(granted, name, PNG, status="x")
+    assert await code(granted, "upload", status="x") == 20007
+    assert await code(granted, "upload", b"BM00", status="x") == 20005
+    status = await call(granted, "upload", PNG, status="x")
     assert len(status["pic_urls"]) == 1
 
 
-@pytest.mark.parametrize("suffix", ["", "/biz"])
-async def test_up_to_nine_stored_pictures(granted, suffix):
+async def test_up_to_nine_stored_pictures(granted):
     """Stored pictures stand in the post in their order; a tenth, a stranger's or an unknown one is refused."""
     wanted = [PNG + bytes([n]) for n in range(9)]
-    stored = [await call(granted, f"upload_pic{suffix}", data) for data in wanted]
+    stored = [await call(granted, "upload_pic/biz", data) for data in wanted]
     numbers = [each["pic_id"] for each in stored]
     assert all(numbers[0] in stored[0][f"{size}_pic"] for size in ("thumbnail", "bmiddle", "original"))
     assert await posts(granted) == []
-    name = f"upload_url_text{suffix}"
+    name = "upload_url_text/biz"
     status = await call(granted, name, status="x", pic_id=",".join(numbers), url="ignored")
     assert len(status["pic_urls"]) == 9
     (post,) = await posts(granted)
@@ -159,9 +154,9 @@ async def test_up_to_nine_stored_pictures(granted, suffix):
 
 async def test_a_picture_by_its_address(granted):
     """An address stands for a picture, which the simulator does not fetch; without either it is 10016."""
-    assert await code(granted, "upload_url_text", status="x") == 10016
-    assert await code(granted, "upload_url_text", status="x", url="ftp://a.cn/a.png") == 10017
-    status = await call(granted, "upload_url_text", status="x", url="https://a.cn/a.png")
+    assert await code(granted, "upload_url_text/biz", status="x") == 10016
+    assert await code(granted, "upload_url_text/biz", status="x", url="ftp://a.cn/a.png") == 10017
+    status = await call(granted, "upload_url_text/biz", status="x", url="https://a.cn/a.png")
     assert len(status["pic_urls"]) == 1
     (post,) = await posts(granted)
     assert (await granted.get(f"/_sim/media/{post['images'][0]}")).headers["content-type"] == "image/png"
@@ -181,7 +176,7 @@ async def test_long_texts_are_for_the_entitled(granted):
     await settings(granted, weibo_grants={UID: [*GRANTS, "long_text"]})
     assert await code(granted, name, **{**long, "is_longtext": "0"}) == 20012
     assert await code(granted, name, **{**long, "status": "雨" * 2001}) == 20049
-    assert await code(granted, "upload/biz", PNG, status="雨" * 200, is_longtext="1") == 20012
+    assert await code(granted, "upload", PNG, status="雨" * 200, is_longtext="1") == 20012
     status = await call(granted, name, **long)
     assert (status["isLongText"], status["text"]) == (True, long["status"])
 

@@ -8,15 +8,14 @@ import pytest
 from publisher.simulator import create_app, weibo
 from publisher.simulator.faults import KINDS
 from publisher.simulator.weibo.codes import TEXTS
-from publisher.simulator.weibo.ids import bid, mid_of
 from publisher.simulator.world import World
 
 UID, OTHER = "1404376560", "1404376561"
 LINK = "https://example.gov.cn/n/1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 HOUR = 3600
-GRANTS = ["update", "advanced", "biz", "article", "media"]
-LISTS = ("user_timeline", "user_timeline/ids", "user_timeline/biz", "count", "count/biz", "media_statuses/count_sp/biz")
+GRANTS = ["update", "biz", "article"]
+LISTS = ("user_timeline", "user_timeline/biz", "count", "count/biz")
 
 
 @pytest.fixture
@@ -71,16 +70,13 @@ async def test_reach_grows_with_time(sim, ids):
 
 
 async def test_business_counts_are_text(sim, ids):
-    """Business calls spell numbers as text and call likes so; media accounts are told of reads besides."""
+    """Business calls spell numbers as text, and call likes so."""
     await pass_time(sim, HOUR)
     plain = (await get(sim, "count", ids=ids[0])).json()[0]
     business = (await get(sim, "count/biz", ids=ids[0])).json()[0]
     assert business == {"id": ids[0], **{name: str(plain[name]) for name in ("comments", "reposts")}} | {
         "likes": str(plain["attitudes"])
     }
-    media = (await sim.get(f"/2/media_statuses/count_sp/biz.json?access_token={UID}&ids={ids[0]}")).json()[0]
-    assert int(media.pop("reads")) > plain["attitudes"]
-    assert media == business
     assert (await get(sim, "count/biz", user="8", ids=ids[0])).json()["error_code"] == 10014
 
 
@@ -105,13 +101,6 @@ async def test_the_business_list_reaches_far(sim):
     assert (await get(sim, "user_timeline/biz", user="8")).json()["error_code"] == 10014
 
 
-async def test_numbers_alone(sim, ids):
-    """The list of numbers gives text, under the same filters."""
-    body = (await get(sim, "user_timeline/ids")).json()
-    assert (body["statuses"], body["total_number"]) == (ids[::-1], 3)
-    assert (await get(sim, "user_timeline/ids", since_id=ids[1])).json()["statuses"] == ids[2:]
-
-
 async def test_a_list_can_be_asked_for_pictures(sim, ids):
     """Features choose among the posts: with pictures, text only, or what this app cannot make."""
     form = {"access_token": UID, "status": f"图 {LINK}"}
@@ -134,23 +123,6 @@ async def test_taking_down(sim, ids, name):
     page = (await sim.get(f"/_sim/feed/weibo/{UID}")).text
     assert page.count('<span class="note removed">已删除</span>') == 1
     assert (await sim.get(path, params={"access_token": UID, "id": ids[1]})).json()["error_code"] == 10021
-
-
-async def test_numbers_in_other_spellings(sim, ids):
-    """A number and the text in a post's address are each other's spelling."""
-    mid = (await get(sim, "querymid", id=ids[0], type=1)).json()["mid"]
-    assert mid == bid(ids[0])
-    assert (await get(sim, "queryid", mid=mid, type=1, isBase62=1)).json() == {"id": ids[0]}
-    assert (await get(sim, "queryid", mid=ids[0], type=1)).json() == {"id": ids[0]}
-    for name, given in (("querymid", {"id": "x"}), ("queryid", {"mid": "!", "isBase62": 1})):
-        assert (await get(sim, name, **given)).json()["error_code"] == 10017
-        assert (await get(sim, name)).json()["error_code"] == 10016
-
-
-@pytest.mark.parametrize("mid", ["201110410216293360", "4154099588849643", "5000000000000001", "7"])
-def test_addresses_lead_back(mid):
-    """The text in an address gives the number it came from."""
-    assert mid_of(bid(mid)) == mid
 
 
 async def test_asking_what_is_left_costs_nothing(sim):
@@ -185,8 +157,8 @@ def calls(ids):
     """Give every endpoint of the platform with a good call: method, path, parameters, whether it makes a post."""
     words, mine = {"status": f"新 {LINK}"}, {"id": ids[0]}
     article = {"title": "t", "content": "c", "cover": "https://a.cn/c.png", "text": f"新 {LINK}"}
-    writing = {f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz", "upload/biz")}
-    stored = {f"/2/statuses/upload_url_text{each}.json": words | {"url": "https://a.cn/a.png"} for each in ("", "/biz")}
+    writing = {f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz")}
+    stored = {"/2/statuses/upload_url_text/biz.json": words | {"url": "https://a.cn/a.png"}}
     made = [
         ("POST", path, form, True)
         for path, form in {**writing, **stored, "/proxy/article/publish.json": article}.items()
@@ -194,20 +166,15 @@ def calls(ids):
     counted = {"ids": ",".join(ids)}
     read = {
         "/2/statuses/user_timeline.json": {},
-        "/2/statuses/user_timeline/ids.json": {},
         "/2/statuses/user_timeline/biz.json": {},
         "/2/statuses/show.json": mine,
         "/2/statuses/count.json": counted,
         "/2/statuses/count/biz.json": counted,
-        "/2/media_statuses/count_sp/biz.json": counted,
-        "/2/statuses/querymid.json": mine,
-        "/2/statuses/queryid.json": {"mid": ids[0]},
         "/2/account/rate_limit_status.json": {},
     }
     other = [
         ("POST", "/2/statuses/destroy.json", mine, False),
         ("POST", "/2/statuses/destroy/biz.json", {"id": ids[1]}, False),
-        ("POST", "/2/statuses/upload_pic.json", {}, False),
         ("POST", "/2/statuses/upload_pic/biz.json", {}, False),
         ("POST", "/oauth2/get_token_info", {}, False),
         ("POST", "/oauth2/revokeoauth2", {}, False),  # last: the token is dead from here on
@@ -290,7 +257,7 @@ def check(kind, answer, path):
 @pytest.mark.parametrize("name", LISTS)
 async def test_lists_lie(sim, ids, name, kind, shown):
     """A list comes back empty, without the newest, or turned round; counts are lists as well."""
-    path = f"/2/{name if name.startswith('media') else f'statuses/{name}'}.json"
+    path = f"/2/statuses/{name}.json"
     query = {"access_token": UID, "ids": ",".join(ids)}
     straight = (await sim.get(path, params=query)).json()
     await sim.post("/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": {"kind": kind}})
@@ -301,7 +268,7 @@ async def test_lists_lie(sim, ids, name, kind, shown):
     assert bent == straight[::-1][:shown]
 
 
-@pytest.mark.parametrize("path", ["/2/statuses/update/biz.json", "/2/statuses/upload_url_text.json"])
+@pytest.mark.parametrize("path", ["/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"])
 async def test_posts_are_held_rewritten_and_late(sim, ids, path):
     """Granted calls meet the same: review answers 20032, words change, and the post shows later."""
     form = {"access_token": UID, "status": "注意  防范", "url": "https://a.cn/a.png"}

@@ -24,8 +24,6 @@ from .tokens import Tokens
 from .writing import WAYS, Writing
 
 ID_KEYS = frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"})
-CLOSED = "/2/short_url/"
-"""Closed to everybody since 2019: 10014."""
 NAMED = {10007: "json", 10016: "status", 10017: "status"}
 """What stands between the brackets of an error that a fault provokes; in the others it is the call."""
 Endpoint = Callable[[Call], Answer]
@@ -52,7 +50,7 @@ def create(world: World) -> Side:
         endpoints={path: _finished(endpoint, world) for path, endpoint in endpoints.items()},
         who=sign_in.who,
         refuse=lambda call, code, message: refused(call, int(code), message),
-        unknown=lambda call: refused(call, 10014 if call.endpoint.startswith(CLOSED) else 10020),
+        unknown=lambda call: refused(call, 10020),
         expire=lambda call: refused(call, 21327),
         codes={"duplicate": "20019", "captcha": "20031"},
         id_keys=ID_KEYS,
@@ -77,8 +75,7 @@ def _signing_in(world: World, sign_in: SignIn, tokens: Tokens) -> dict[str, Endp
 
 def _writing(sign_in: SignIn, writing: Writing) -> dict[str, Endpoint]:
     return {path: writing.endpoint(way) for path, way in WAYS.items()} | {
-        "/2/statuses/upload_pic.json": UploadPicture(sign_in, writing.pictures, "advanced"),
-        "/2/statuses/upload_pic/biz.json": UploadPicture(sign_in, writing.pictures, "biz"),
+        "/2/statuses/upload_pic/biz.json": UploadPicture(sign_in, writing.pictures),
         ARTICLE: Article(sign_in, writing),
     }
 
@@ -87,16 +84,12 @@ def _reading(world: World, sign_in: SignIn) -> dict[str, Endpoint]:
     reading, counting = Reading(world, sign_in), Counting(world, sign_in)
     return {
         "/2/statuses/user_timeline.json": reading.timeline,
-        "/2/statuses/user_timeline/ids.json": reading.ids,
         "/2/statuses/user_timeline/biz.json": reading.business_timeline,
         "/2/statuses/show.json": reading.show,
         "/2/statuses/destroy.json": reading.destroy,
         "/2/statuses/destroy/biz.json": reading.business_destroy,
         "/2/statuses/count.json": counting.counts,
         "/2/statuses/count/biz.json": counting.business_counts,
-        "/2/media_statuses/count_sp/biz.json": counting.media_counts,
-        "/2/statuses/querymid.json": counting.query_mid,
-        "/2/statuses/queryid.json": counting.query_id,
     }
 
 

@@ -1,4 +1,4 @@
-"""How far posts have come, and their numbers in other spellings (open.weibo.com wiki 2/statuses/count, querymid)."""
+"""How far posts have come (open.weibo.com wiki 2/statuses/count; C/2/statuses/count/biz)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,10 @@ from publisher.simulator.reach import reach_of
 from publisher.simulator.world import Post, World
 
 from .answers import refuse
-from .ids import bid, mid_of
 from .sign_in import SignIn
 
 MOST_COUNTED = 100
-MISSING, WRONG, NONE, TOO_MANY = 10016, 10017, 20001, 20009
+MISSING, NONE, TOO_MANY = 10016, 20001, 20009
 Entry = Callable[[Post, float], dict[str, Any]]
 
 
@@ -29,10 +28,6 @@ class Counting:
     def business_counts(self, call: Call) -> Answer:
         return self._sign_in.refusal(call, "GET", "biz") or self._counted(call, _texts)
 
-    def media_counts(self, call: Call) -> Answer:
-        """With reads, which media accounts alone are told."""
-        return self._sign_in.refusal(call, "GET", "media") or self._counted(call, _texts_with_reads)
-
     def _counted(self, call: Call, entry: Entry) -> Answer:
         if call.value("ids") is None:
             return refuse(call, MISSING, "ids")
@@ -46,27 +41,6 @@ class Counting:
         now = self.world.now()
         return Answer.of([entry(post, now) for post in self.world.listing(call, standing)])
 
-    def query_mid(self, call: Call) -> Answer:
-        """A number as it stands in a post's address."""
-        refusal = self._sign_in.refusal(call, "GET")
-        if refusal:
-            return refusal
-        number = call.value("id") or ""
-        if not number:
-            return refuse(call, MISSING, "id")
-        return Answer.of({"mid": bid(number)}) if _is_number(number) else refuse(call, WRONG, "id")
-
-    def query_id(self, call: Call) -> Answer:
-        """The number behind what stands in a post's address."""
-        refusal = self._sign_in.refusal(call, "GET")
-        if refusal:
-            return refusal
-        mid = call.value("mid") or ""
-        if not mid:
-            return refuse(call, MISSING, "mid")
-        number = mid_of(mid) if call.value("isBase62") == "1" else mid
-        return Answer.of({"id": number}) if _is_number(number) else refuse(call, WRONG, "mid")
-
 
 def _numbers(post: Post, now: float) -> dict[str, Any]:
     reach = reach_of(post, now)
@@ -78,11 +52,3 @@ def _texts(post: Post, now: float) -> dict[str, Any]:
     reach = reach_of(post, now)
     counted = {"comments": reach.comments, "reposts": reach.reposts, "likes": reach.likes}
     return {"id": post.id, **{name: str(count) for name, count in counted.items()}}
-
-
-def _texts_with_reads(post: Post, now: float) -> dict[str, Any]:
-    return {**_texts(post, now), "reads": str(reach_of(post, now).reads)}
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()

@@ -2,7 +2,7 @@
 
 from publisher.simulator.world import World
 
-from .text import DIGITS, base62
+from .text import base62
 
 EPOCH = 515483463
 """`unix = (mid >> 22) + 515483463` gives the second of the sample on open.weibo.com wiki 2/statuses/share."""
@@ -33,20 +33,6 @@ def bid(mid: str) -> str:
     while mid:
         mid, group = mid[:-7], mid[-7:]
         groups.insert(0, base62(int(group), 4 if mid else 1))
-    return "".join(groups)
-
-
-def mid_of(bid_text: str) -> str:
-    """The id behind what stands in an address; empty for what is none."""
-    if not bid_text or set(bid_text) - set(DIGITS):
-        return ""
-    groups: list[str] = []
-    while bid_text:
-        bid_text, group = bid_text[:-4], bid_text[-4:]
-        number = 0
-        for digit in group:
-            number = number * 62 + DIGITS.index(digit)
-        groups.insert(0, str(number).rjust(7 if bid_text else 1, "0"))
     return "".join(groups)
 
 

@@ -72,11 +72,10 @@ class UploadPicture:
 
     sign_in: SignIn
     pictures: Pictures
-    grant: str
 
     def __call__(self, call: Call) -> Answer:
         return (
-            self.sign_in.refusal(call, "POST", self.grant)
+            self.sign_in.refusal(call, "POST", "biz")
             or self.pictures.refusal(call, is_needed=True)
             or self.pictures.store(call)
         )

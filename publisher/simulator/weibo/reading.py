@@ -8,7 +8,7 @@ from publisher.simulator.world import Post, World
 from .answers import refuse, status
 from .sign_in import SignIn
 
-DEFAULT_COUNT, DEFAULT_IDS = 20, 50
+DEFAULT_COUNT = 20
 MOST_LISTED = 100
 FEATURES: dict[str, Callable[[Post], bool]] = {
     "2": lambda post: bool(post.images),
@@ -35,18 +35,9 @@ class Reading:
         refusal = self._sign_in.refusal(call, "GET", "biz")
         return refusal or self._statuses(call, None)
 
-    def ids(self, call: Call) -> Answer:
-        """The numbers alone; whether the cap holds for them too is not known, here it does."""
-        refusal = self._sign_in.refusal(call, "GET")
-        if refusal:
-            return refusal
-        posts = self._own(call)
-        chosen, older = self._page(call, posts[: self.world.settings.weibo_timeline_cap], DEFAULT_IDS)
-        return _listing([post.id for post in chosen], older, len(posts))
-
     def _statuses(self, call: Call, cap: int | None) -> Answer:
         posts = self._own(call)
-        chosen, older = self._page(call, posts[:cap], DEFAULT_COUNT)
+        chosen, older = self._page(call, posts[:cap])
         account, trim = self.world.account("weibo", call.account), call.value("trim_user") == "1"
         now = self.world.now()
         return _listing([status(post, account, now, trim_user=trim) for post in chosen], older, len(posts))
@@ -60,11 +51,11 @@ class Reading:
             posts = [post for post in posts if wanted(post)]
         return self.world.listing(call, posts)
 
-    def _page(self, call: Call, posts: list[Post], default: int) -> tuple[list[Post], int]:
+    def _page(self, call: Call, posts: list[Post]) -> tuple[list[Post], int]:
         """The posts asked for, and the number of the next older one, or 0."""
         since, until = call.number_of("since_id", 0), call.number_of("max_id", 0)
         wanted = [post for post in posts if int(post.id) > since and (not until or int(post.id) <= until)]
-        count = max(1, min(call.number_of("count", default), MOST_LISTED))
+        count = max(1, min(call.number_of("count", DEFAULT_COUNT), MOST_LISTED))
         start = (max(1, call.number_of("page", 1)) - 1) * count
         older = wanted[start + count : start + count + 1]
         return wanted[start : start + count], int(older[0].id) if older else 0

@@ -1,4 +1,4 @@
-"""The calls that make a post (open.weibo.com wiki 2/statuses/share, update, upload, upload_url_text, their biz twins).
+"""The calls that make a post (open.weibo.com wiki 2/statuses/share, update, upload; C/2/statuses/…/biz).
 
 An ordinary app may share, with a link on a domain of its own; all others are granted.
 """
@@ -42,9 +42,7 @@ WAYS = {
     "/2/statuses/share.json": Way(picture="may", is_strict=True),
     "/2/statuses/update.json": Way(grant="update", may_be_long=True),
     "/2/statuses/upload.json": Way(grant="update", picture="must"),
-    "/2/statuses/upload_url_text.json": Way(grant="advanced", picture="stored"),
     "/2/statuses/update/biz.json": Way(grant="biz", may_be_long=True),
-    "/2/statuses/upload/biz.json": Way(grant="biz", picture="must"),
     "/2/statuses/upload_url_text/biz.json": Way(grant="biz", picture="stored", may_be_long=True),
 }
 
