@@ -36,9 +36,6 @@ def create(world: World) -> Side:
         **_publishing(publishing),
         **_sending(sending),
         **Statistics(world).endpoints(),
-        "/cgi-bin/openapi/quota/get": quotas.of_path,
-        "/cgi-bin/openapi/quota/clear": quotas.clear,
-        "/cgi-bin/clear_quota": quotas.clear,
     }
     got = _read_by_get(media, drafts, sending)
     endpoints: Endpoints = {
@@ -71,7 +68,6 @@ def _material(media: Media) -> Endpoints:
         "/cgi-bin/material/get_material": media.get_material,
         "/cgi-bin/material/del_material": media.delete_material,
         "/cgi-bin/material/batchget_material": media.batch_get_materials,
-        "/cgi-bin/material/add_news": lambda call: refuse(call, 45103),
     }
 
 
@@ -102,8 +98,6 @@ def _sending(sending: Sending) -> Endpoints:
         "/cgi-bin/message/mass/preview": sending.preview,
         "/cgi-bin/message/mass/get": sending.get,
         "/cgi-bin/message/mass/delete": sending.delete,
-        "/cgi-bin/message/mass/speed/get": sending.get_speed,
-        "/cgi-bin/message/mass/speed/set": sending.set_speed,
         "/cgi-bin/tags/create": sending.followers.create_tag,
         "/cgi-bin/tags/members/batchtagging": sending.followers.tag_members,
     }
@@ -116,7 +110,6 @@ def _read_by_get(media: Media, drafts: Drafts, sending: Sending) -> Endpoints:
         "/cgi-bin/material/get_materialcount": media.count_materials,
         "/cgi-bin/tags/get": sending.followers.tags,
         "/cgi-bin/user/get": sending.followers.followers,
-        "/cgi-bin/get_api_domain_ip": lambda _call: Answer.of({"ip_list": ["127.0.0.1"]}),
     }
 
 

@@ -1,4 +1,4 @@
-"""How often may be called (developers.weixin.qq.com, API_Call_Limits, get_api_quota), by Beijing's clock."""
+"""How often may be called (developers.weixin.qq.com, API_Call_Limits), by Beijing's clock."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import World
 
-from .answers import BEIJING, OK, refuse
+from .answers import BEIJING, refuse
 
 FIGURES: Mapping[str, int] = {
     "/cgi-bin/token": 2000,
@@ -26,8 +26,7 @@ FIGURES: Mapping[str, int] = {
     "/cgi-bin/message/mass/send": 100,
     "/cgi-bin/message/mass/preview": 100,
 }
-CLEARED_PER_MONTH = {"/cgi-bin/clear_quota": 10, "/cgi-bin/openapi/quota/clear": 50}
-DAY, MINUTE, MONTH = "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m"
+DAY, MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
 class Quotas:
@@ -47,30 +46,6 @@ class Quotas:
         """Count one more in the present window, and give how many that makes."""
         self.world.used[self._key(account, what, window)] += 1
         return self.world.used[self._key(account, what, window)]
-
-    def of_path(self, call: Call) -> Answer:
-        path = str((call.json() or {}).get("cgi_path") or "")
-        limit = self._limit(path) or FIGURES.get(path)
-        if limit is None:
-            return refuse(call, 76021)
-        used = min(self.world.used[self._key(call.account, path, DAY)], limit)
-        return Answer.of({**OK, "quota": {"daily_limit": limit, "used": used, "remain": limit - used}})
-
-    def clear(self, call: Call) -> Answer:
-        """Empty the day's counters of an account, or of one path."""
-        wanted = call.json() or {}
-        path = str(wanted.get("cgi_path") or "")
-        if call.endpoint.endswith("clear_quota") and wanted.get("appid") != call.account:
-            return refuse(call, 40013)
-        if call.endpoint.endswith("quota/clear") and path not in FIGURES:
-            return refuse(call, 76021)
-        if self.count(call.account, call.endpoint, MONTH) > CLEARED_PER_MONTH[call.endpoint]:
-            return refuse(call, 48006)
-        day = self._key(call.account, path, DAY)
-        for key in [key for key in self.world.used if key[:2] == day[:2] and key[3] == day[3]]:
-            if not path or key == day:
-                del self.world.used[key]
-        return Answer.of(OK)
 
     def _limit(self, path: str) -> int | None:
         figures = FIGURES if self.world.settings.wechat_quotas == "platform" else {}

@@ -27,7 +27,6 @@ KEY_LASTS = 24 * 3600
 KEY_RESTS = 60
 """Seconds in which a key may not be repeated."""
 CONFIRMED_WITHIN = 30 * 60
-SPEEDS = (80, 60, 45, 30, 10)
 STATES = {"review": "SENDING", "live": "SEND_SUCCESS", "refused": "SEND_FAIL", "removed": "DELETE"}
 
 
@@ -197,19 +196,6 @@ class Sending:
             return refuse(call, content)
         self.world.note("act", None, call)
         return Answer.of({**OK, "errmsg": "preview success", "msg_id": self._next_message()})
-
-    def get_speed(self, call: Call) -> Answer:
-        speed = (self.world.get("wechat_speed", call.account) or {"speed": 0})["speed"]
-        return Answer.of({"speed": speed, "realspeed": SPEEDS[speed]})
-
-    def set_speed(self, call: Call) -> Answer:
-        speed = (call.json() or {}).get("speed")
-        if speed is None:
-            return refuse(call, 45084)
-        if speed not in range(len(SPEEDS)):
-            return refuse(call, 45083)
-        self.world.put("wechat_speed", call.account, {"speed": speed})
-        return Answer.of(OK)
 
 
 def _text(content: str) -> Content | int:

@@ -1,6 +1,6 @@
 """Statistics (developers.weixin.qq.com, wedata/news): what articles came to, by days, told from 08:00 the next day.
 
-The calls that the platform has given up (getarticlesummary, getarticletotal) answer as long as the settings say so.
+getarticlesummary, which the platform has given up, answers as long as the settings say so.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,28 +29,28 @@ class Statistics:
 
     def endpoints(self) -> Mapping[str, Callable[[Call], Answer]]:
         return {
-            "/datacube/getarticleread": lambda call: self._told(call, self._reads),
-            "/datacube/getarticleshare": lambda call: self._told(call, self._shares),
-            "/datacube/getbizsummary": lambda call: self._told(call, self._account),
-            "/datacube/getarticletotaldetail": lambda call: self._told(call, self._details),
-            "/datacube/getarticlesummary": lambda call: self._given_up(call, self._old_summary),
-            "/datacube/getarticletotal": lambda call: self._given_up(call, self._old_total),
+            "/datacube/getarticletotaldetail": self._details,
+            "/datacube/getarticlesummary": self._old_summary,
         }
 
-    def _told(self, call: Call, lines: Callable[[str, Range], Iterable[Line]]) -> Answer:
+    def _details(self, call: Call) -> Answer:
+        """Articles published in the range, each with what it had come to by the end of each day."""
         asked = self._range(call)
         if isinstance(asked, int):
             return refuse(call, asked)
         is_late = asked[1] > self._newest()
-        return Answer.of({"list": list(lines(call.account, asked)), "is_delay": is_late})
+        return Answer.of({"list": list(self._lives(call.account, asked)), "is_delay": is_late})
 
-    def _given_up(self, call: Call, lines: Callable[[str, Range], Iterable[Line]]) -> Answer:
+    def _old_summary(self, call: Call) -> Answer:
+        """What articles gained on one day."""
         if not self.world.settings.wechat_old_statistics:
             return refuse(call, 45103)
         asked = self._range(call)
         if not isinstance(asked, int) and asked[0] != asked[1]:
             asked = 61501
-        return refuse(call, asked) if isinstance(asked, int) else Answer.of({"list": list(lines(call.account, asked))})
+        if isinstance(asked, int):
+            return refuse(call, asked)
+        return Answer.of({"list": list(self._gains(call.account, asked))})
 
     def _range(self, call: Call) -> Range | int:
         """The days asked for, yesterday at the latest; else an error code."""
@@ -85,38 +85,7 @@ class Statistics:
             yield day
             day += timedelta(days=1)
 
-    def _reads(self, account: str, asked: Range) -> Iterable[Line]:
-        for post, index, _ in self._articles(account):
-            for day in self._days(post, asked):
-                reads = _on(post, day).reads
-                detail = {"read_user": reads, "read_user_source": _sources(reads)}
-                yield {"ref_date": day.isoformat(), "msgid": _name(post, index), "detail": detail}
-
-    def _shares(self, account: str, asked: Range) -> Iterable[Line]:
-        for post, index, _ in self._articles(account):
-            for day in self._days(post, asked):
-                detail = {"share_user": _on(post, day).reposts}
-                yield {"ref_date": day.isoformat(), "msgid": _name(post, index), "detail": detail}
-
-    def _account(self, account: str, asked: Range) -> Iterable[Line]:
-        posts = {post.id: post for post, _, _ in self._articles(account)}
-        day = asked[0]
-        while day <= min(asked[1], self._newest()):
-            figures = [_on(post, day) for post in posts.values() if day in self._days(post, (day, day))]
-            reads = sum(each.reads for each in figures)
-            detail = {
-                "read_user": reads,
-                "read_user_source": _sources(reads),
-                "share_user": sum(each.reposts for each in figures),
-                "zaikan_user": sum(each.likes for each in figures) // 2,
-                "like_user": sum(each.likes for each in figures),
-                "comment_count": sum(each.comments for each in figures),
-            }
-            yield {"ref_date": day.isoformat(), "detail": detail}
-            day += timedelta(days=1)
-
-    def _details(self, account: str, asked: Range) -> Iterable[Line]:
-        """Articles published in the range, each with what it had come to by the end of each day."""
+    def _lives(self, account: str, asked: Range) -> Iterable[Line]:
         for post, index, article in self._articles(account):
             if asked[0] <= _day(post) <= asked[1]:
                 yield {
@@ -128,25 +97,11 @@ class Statistics:
                     "detail_list": [_detail(post, day) for day in self._days(post, (_day(post), date.max))],
                 }
 
-    def _old_summary(self, account: str, asked: Range) -> Iterable[Line]:
+    def _gains(self, account: str, asked: Range) -> Iterable[Line]:
         for post, index, article in self._articles(account):
             for day in self._days(post, asked):
                 head = {"ref_date": day.isoformat(), "msgid": _name(post, index), "title": article["title"]}
                 yield head | _old_figures(_on(post, day))
-
-    def _old_total(self, account: str, asked: Range) -> Iterable[Line]:
-        for post, index, article in self._articles(account):
-            if _day(post) == asked[0]:
-                lines = [
-                    {
-                        "stat_date": day.isoformat(),
-                        "target_user": self.world.settings.wechat_followers,
-                        **_old_figures(_by(post, day)),
-                    }
-                    for day in list(self._days(post, (_day(post), date.max)))[:7]
-                ]
-                head = {"ref_date": _day(post).isoformat(), "msgid": _name(post, index), "title": article["title"]}
-                yield {**head, "details": lines}
 
 
 def _day(post: Post) -> date:
