@@ -23,8 +23,6 @@ PREFIXES = {
     "c": "tieba",
     "dc": "tieba",
     "f": "tieba",
-    "i": "tieba",
-    "mo": "tieba",
 }
 PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
 

@@ -1,6 +1,5 @@
-"""The Tieba side of the simulator: the app's forms and messages, and the former web site."""
+"""The Tieba side of the simulator: the app's forms and messages."""
 
-import hashlib
 import re
 
 import httpx
@@ -8,7 +7,7 @@ import pytest
 
 from publisher.simulator import create_app
 from publisher.simulator.tieba.protobuf import decode, encode
-from tests.surfaces.tieba_calls import APP, FORUM, ME, OTHER, PNG, TEXT, TITLE, Tieba, floors, signed
+from tests.surfaces.tieba_calls import APP, FORUM, ME, OTHER, TEXT, TITLE, Tieba, floors, signed
 from tests.surfaces.wire_format import at, message, read_message, text_at
 
 PB_PAGE, PB_FLOOR, USERPOST, FRS_PAGE, PROFILE = "302001", "302002", "303002", "301001", "303012"
@@ -48,9 +47,8 @@ async def test_a_bad_sign_in_is_refused(tieba):
 
 async def test_each_dialect_has_its_own_salt(tieba):
     """A form of the app under the PC site's salt is refused, and the other way round; PC calls name themselves."""
-    place = await tieba.place()
-    data = {"BDUSS": ME, "title": TITLE, "content": TEXT, **place}
-    assert (await tieba.sim.post("/c/c/thread/add", data=signed(data))).json()["error_code"] == "110001"
+    data = {"BDUSS": ME, "title": TITLE, "content": TEXT, **await tieba.place()}
+    assert (await tieba.sim.post("/c/c/post/add", data=signed(data))).json()["error_code"] == "110001"
     sent = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data, APP), headers=tieba.cookies)
     assert sent.json()["error_code"] == "110001"
     unnamed = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data), headers=tieba.cookies)
@@ -59,90 +57,43 @@ async def test_each_dialect_has_its_own_salt(tieba):
 
 
 async def test_the_apps_small_reads(tieba):
-    """Client ids, nickname, the web's user, the forums one follows."""
+    """Client ids and nickname."""
     made = {"platform": "tieba", "account": ME, "name": "示例公安", "forums": [FORUM]}
     await tieba.sim.post("/_sim/accounts", json=made)
     assert re.fullmatch(r"wappc_\d{13}_\d{3}", (await tieba.app("/c/s/sync"))["client"]["client_id"])
     assert (await tieba.app("/c/s/initNickname"))["user_info"]["user_name"] == "示例公安"
-    user = await tieba.sim.get("/i/sys/user_json", headers=tieba.cookies)
-    assert "GBK" in user.headers["content-type"]
-    assert user.content.decode("utf-8").count("示例公安") == 4
-    liked = (await tieba.sim.get("/mo/q/newmoindex", headers=tieba.cookies)).json()["data"]["like_forum"]
-    assert liked == [{"forum_name": FORUM, "forum_id": int(await tieba.fid())}]
-    token = (await tieba.sim.get("/dc/common/imgtbs", headers=tieba.cookies)).json()["data"]
-    assert (token["is_login"], token["tbs"][26:]) == (1, "_1")
 
 
 # --- writing by form ---
 
 
-async def test_the_app_writes_threads_and_floors_by_form(tieba):
+async def test_the_app_writes_floors_by_form(tieba):
     """Answers name both numbers, an info without captcha and a standing, all as text."""
-    place = await tieba.place()
-    made = await tieba.app("/c/c/thread/add", **place, title=TITLE, content=TEXT)
-    assert (made["error_code"], made["info"]["need_vcode"], made["anti_stat"]["hide_stat"]) == ("0", "0", "0")
-    floor = await tieba.app("/c/c/post/add", **place, tid=made["tid"], content="补充")
+    made = await tieba.thread()
+    floor = await tieba.app("/c/c/post/add", **await tieba.place(), tid=made["tid"], content="补充")
+    assert (floor["error_code"], floor["info"]["need_vcode"], floor["anti_stat"]["hide_stat"]) == ("0", "0", "0")
     assert (floor["tid"], floor["pid"] != made["pid"]) == (made["tid"], True)
     read = await tieba.app("/c/f/pb/page", kz=made["tid"], pn="1", rn="30")
     assert (read["error_code"], floors(read)) == ("0", [(1, TEXT.replace("\r\n", "\n")), (2, "补充")])
 
 
-async def test_only_the_app_opens_threads_without_a_title(tieba):
-    """`is_ntitle` says that the missing title is meant."""
-    place = await tieba.place()
-    assert (await tieba.app("/c/c/thread/add", **place, content=TEXT))["error_code"] == "230020"
-    assert (await tieba.app("/c/c/thread/add", **place, content=TEXT, title="", is_ntitle="1"))["error_code"] == "0"
-
-
 async def test_a_write_is_a_post(tieba):
     """The same fields in a query are refused."""
-    query = signed({"BDUSS": ME, "title": TITLE, "content": TEXT, **await tieba.place()}, APP)
-    assert (await tieba.sim.get("/c/c/thread/add", params=query)).json()["error_code"] == "110001"
-
-
-async def test_the_app_uploads_in_chunks(tieba):
-    """Chunks come in order, each of 512 000 bytes; the last one's number stands for the whole picture."""
-    picture = PNG + bytes(range(256)) * 3000
-    pieces = [picture[start : start + 512_000] for start in range(0, len(picture), 512_000)]
-
-    async def send(number, data, is_last):
-        fields = {"BDUSS": ME, "chunkNo": str(number), "isFinish": str(is_last), "resourceId": "r", "size": "1"}
-        files = {"chunk": ("a", data)}
-        return (await tieba.sim.post("/c/s/uploadPicture", data=signed(fields, APP), files=files)).json()
-
-    assert (await send(2, pieces[1], 1))["error_code"] == "2230201"
-    assert (await send(1, pieces[0], 0))["error_code"] == "0"
-    done = await send(2, pieces[1], 1)
-    assert done["error_code"] == "0"
-    made = await tieba.thread(content=f"图\r\n#(pic,{done['picId']},20,10)")
-    assert (await tieba.posts())[0]["images"] == [hashlib.sha256(picture).hexdigest()]
-    piece = (await tieba.page(made["tid"]))["first_floor"]["content"][1]
-    assert (piece["bsize"], piece["origin_size"]) == ("20,10", len(picture))
-
-
-async def test_hasty_uploads_are_refused(tieba):
-    """2230204, until the gap has passed."""
-    await tieba.settings(tieba_upload_gap=5)
-
-    async def send():
-        fields = signed({"BDUSS": ME, "chunkNo": "1", "isFinish": "1", "resourceId": "r"}, APP)
-        return (await tieba.sim.post("/c/s/uploadPicture", data=fields, files={"chunk": ("a", PNG)})).json()
-
-    assert [(await send())["error_code"], (await send())["error_code"]] == ["0", "2230204"]
-    await tieba.sim.post("/_sim/clock", json={"shift": 6})
-    assert (await send())["error_code"] == "0"
+    tid = (await tieba.thread())["tid"]
+    query = signed({"BDUSS": ME, "tid": tid, "content": TEXT, **await tieba.place()}, APP)
+    assert (await tieba.sim.get("/c/c/post/add", params=query)).json()["error_code"] == "110001"
 
 
 # --- messages ---
 
 
-async def test_a_thread_and_a_floor_by_message(tieba):
+async def test_a_floor_by_message(tieba):
     """Numbers come back as text, the captcha's as `0`; the thread reads back by message without a session."""
-    made = await tieba.say("/c/c/thread/add", title=TITLE, content=TEXT)
-    tid, pid = text_at(made, 2, 2), text_at(made, 2, 3)
-    assert (error(made), text_at(made, 2, 14, 3), at(made, 2, 15, 7)) == (0, "0", 0)
-    floor = await tieba.say("/c/c/post/add", tid=tid, content="补充")
-    assert (error(floor), text_at(floor, 2, 2)) == (0, tid)
+    made = await tieba.thread()
+    tid, pid = made["tid"], made["pid"]
+    floor = await tieba.say(tid, "补充")
+    assert (error(floor), text_at(floor, 2, 14, 3), at(floor, 2, 15, 7)) == (0, "0", 0)
+    assert (text_at(floor, 2, 2), text_at(floor, 2, 3).isdecimal()) == (tid, True)
     page = await tieba.message("/c/f/pb/page", PB_PAGE, message((4, int(tid)), (13, 30), (18, 1)))
     said = [(at(each, 3), text_at(each, 5, 2)) for each in read_message(at(page, 2))[6]]
     assert said == [(1, TEXT.replace("\r\n", "\n")), (2, "补充")]
@@ -153,7 +104,7 @@ async def test_a_thread_and_a_floor_by_message(tieba):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"title": "短"}, 230020),
+        ({"content": " "}, 230020),
         ({"content": "a <b> c"}, 232000),
         ({"fid": "1"}, 230274),
         ({"content": "长" * 2001}, 230046),
@@ -161,9 +112,9 @@ async def test_a_thread_and_a_floor_by_message(tieba):
 )
 async def test_refusals_come_as_messages(tieba, changes, expected):
     """The error stands in field 1, `need_vcode` is never empty, and no numbers are given."""
-    refused = await tieba.say("/c/c/thread/add", **{"title": TITLE, "content": TEXT, **changes})
+    refused = await tieba.say((await tieba.thread())["tid"], "补充", **changes)
     assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 2)) == (expected, "0", None)
-    assert await tieba.posts() == []
+    assert len(await tieba.posts()) == 1
 
 
 @pytest.mark.parametrize(("part", "cmd"), [("file", PB_PAGE), ("data", USERPOST), ("data", "")])
@@ -234,10 +185,11 @@ async def test_public_only_leaves_out_what_others_do_not_see(tieba):
 
 async def test_a_message_may_lose_its_numbers_on_the_way(tieba):
     """`no_id` acts and leaves both numbers out."""
-    await tieba.fault("/c/c/thread/add", kind="no_id")
-    made = await tieba.say("/c/c/thread/add", title=TITLE, content=TEXT)
+    tid = (await tieba.thread())["tid"]
+    await tieba.fault("/c/c/post/add", kind="no_id")
+    made = await tieba.say(tid, "补充")
     assert (error(made), at(made, 2, 2), at(made, 2, 3)) == (0, None, None)
-    assert len(await tieba.posts()) == 1
+    assert len(await tieba.posts()) == 2
 
 
 @pytest.mark.parametrize(
@@ -245,8 +197,9 @@ async def test_a_message_may_lose_its_numbers_on_the_way(tieba):
 )
 async def test_a_captcha_is_told_in_a_message(tieba, fault, expected, wanted):
     """`need_vcode` tells it, under any number."""
-    await tieba.fault("/c/c/thread/add", **fault)
-    refused = await tieba.say("/c/c/thread/add", title=TITLE, content=TEXT)
+    tid = (await tieba.thread())["tid"]
+    await tieba.fault("/c/c/post/add", **fault)
+    refused = await tieba.say(tid, "补充")
     assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 15, 8)) == (expected, wanted, 1)
 
 
@@ -267,39 +220,3 @@ def test_the_codec_refuses_what_is_no_message(data):
     """Cut short, without a field number, of an unknown kind, or no UTF-8."""
     with pytest.raises(ValueError, match=r"."):
         decode({"text": 1}, data)
-
-
-# --- the former site ---
-
-
-async def test_the_former_site_opens_threads_and_floors(tieba):
-    """Unsigned; `[br]` is a line's end; two numbers in each answer; visibility is told."""
-    place = await tieba.place()
-    made = await tieba.former("/f/commit/thread/add", **place, title=TITLE, content="一[br]二", tid="0")
-    assert (made["no"], made["err_code"], made["data"]["is_thread_visible"]) == (0, 0, 1)
-    tid = str(made["data"]["tid"])
-    floor = await tieba.former("/f/commit/post/add", **place, tid=tid, content="三")
-    assert (floor["err_code"], floor["data"]["is_post_visible"], floor["data"]["vcode"]["need_vcode"]) == (0, 1, 0)
-    assert floors(await tieba.page(tid)) == [(1, "一\n二"), (2, "三")]
-
-
-@pytest.mark.parametrize(
-    ("standing", "no", "code", "vcode"),
-    [({"block_stat": 2}, 12, 220012, 0), ({"vcode_stat": 1}, 4011, 224011, 1)],
-)
-async def test_the_former_site_refuses_in_silence(tieba, standing, no, code, vcode):
-    """A banned account and a captcha get no words: error null, tid 0, not visible."""
-    await tieba.settings(tieba_standing={ME: standing})
-    made = await tieba.former("/f/commit/thread/add", **await tieba.place(), title=TITLE, content="一")
-    assert (made["no"], made["err_code"], made["error"]) == (no, code, None)
-    data = made["data"]
-    assert (data["tid"], data["is_thread_visible"], data["vcode"]["need_vcode"]) == (0, 0, vcode)
-    assert await tieba.posts() == []
-
-
-async def test_the_former_site_says_no_in_words(tieba):
-    """Other refusals have a short and a long number and no data."""
-    refused = await tieba.former("/f/commit/thread/add", **await tieba.place(), title=TITLE, content="<img src=x>")
-    assert refused == {"no": 2000, "err_code": 232000, "error": "内容格式有误", "data": None}
-    theirs = {**await tieba.place(), "tbs": await tieba.as_(OTHER).tbs()}
-    assert (await tieba.former("/f/commit/thread/add", **theirs, title=TITLE, content="一"))["err_code"] == 230308

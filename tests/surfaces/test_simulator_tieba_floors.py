@@ -1,4 +1,4 @@
-"""The Tieba side of the simulator: floors, answers, paging, taking down, hiding."""
+"""The Tieba side of the simulator: floors, answers, paging, taking down."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app
-from tests.surfaces.tieba_calls import FORUM, ME, OTHER, Tieba, floors
+from tests.surfaces.tieba_calls import ME, OTHER, Tieba, floors
 
 
 @pytest.fixture
@@ -101,17 +101,14 @@ async def test_a_closed_thread_takes_no_reply(tieba):
     assert (await tieba.page(tid))["error_code"] == 0
 
 
-@pytest.mark.parametrize("way", ["app", "pc", "former"])
-async def test_a_floor_is_taken_down_by_its_author_only(tieba, way):
-    """In each dialect; the gap in the numbers stays, and the next floor goes on counting."""
+async def test_a_floor_is_taken_down_by_its_author_only(tieba):
+    """The gap in the numbers stays, and the next floor goes on counting."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
-    path = {"app": "/c/c/bawu/delpost", "pc": "/c/c/bawu/delpost_pc", "former": "/f/commit/post/delete"}[way]
 
     async def delete(who):
-        fields = {"fid": await tieba.fid(), "z": tid, "tid": tid, "pid": pid, "kw": FORUM, "tbs": await who.tbs()}
-        answer = await getattr(who, way)(path, **fields)
-        return str(answer.get("error_code", answer.get("err_code")))
+        fields = {"fid": await tieba.fid(), "z": tid, "pid": pid, "tbs": await who.tbs()}
+        return (await who.app("/c/c/bawu/delpost", **fields))["error_code"]
 
     assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == ["230308", "0", "230273"]
     assert [number for number, _ in floors(await tieba.page(tid))] == [1]
@@ -129,30 +126,15 @@ async def test_a_first_floor_goes_only_with_its_thread(tieba):
 
 
 async def test_a_days_deletions_have_an_end(tieba):
-    """The cap is 220034, on the former site with reason 30, and ends with the day."""
+    """The cap is 220034, and ends with the day."""
     await tieba.settings(tieba_deletes_per_day=1)
     tid = (await tieba.thread())["tid"]
     pids = [(await tieba.reply(tid))["pid"] for _ in range(2)]
     fields = {"fid": await tieba.fid(), "z": tid, "tbs": await tieba.tbs()}
     assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[0]))["error_code"] == "0"
     assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[1]))["error_code"] == "220034"
-    refused = await tieba.former("/f/commit/post/delete", **fields, pid=pids[1])
-    assert (refused["no"], refused["err_code"], refused["data"]) == (34, 220034, {"reason": 30})
     await tieba.sim.post("/_sim/clock", json={"shift": 86_400})
     assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[1]))["error_code"] == "0"
-
-
-async def test_a_hidden_thread_is_missing_for_others(tieba):
-    """Its author still reads and lists it; shown again, everybody does."""
-    tid = (await tieba.thread())["tid"]
-    fields = {"forum_id": await tieba.fid(), "thread_id": tid, "post_id": "1", "tbs": await tieba.tbs()}
-    assert (await tieba.app("/c/c/thread/setPrivacy", **fields, is_hide="1"))["error_code"] == "0"
-    assert [(await tieba.as_(who).page(tid))["error_code"] for who in ("", OTHER, ME)] == [273, 273, 0]
-    assert [len(await tieba.as_(who).threads()) for who in ("", ME)] == [0, 1]
-    assert [each["visible"] for each in await tieba.posts()] == [False]
-    assert (await tieba.as_(OTHER).reply(tid))["error_code"] == "230273"
-    await tieba.app("/c/c/thread/setPrivacy", **fields, is_hide="0")
-    assert (await tieba.as_("").page(tid))["error_code"] == 0
 
 
 async def test_a_floor_in_review_is_seen_by_its_author_alone(tieba):

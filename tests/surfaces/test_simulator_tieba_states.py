@@ -52,8 +52,7 @@ async def test_a_hidden_account_is_told_of_success(tieba):
     made = await tieba.thread()
     assert (made["error_code"], made["anti_stat"]["hide_stat"]) == ("0", "1")
     assert [(await tieba.as_(who).page(made["tid"]))["error_code"] for who in ("", ME)] == [273, 0]
-    former = await tieba.former("/f/commit/thread/add", **await tieba.place(), title="第二个主题标题", content="一")
-    assert former["data"]["is_thread_visible"] == 0
+    await tieba.reply(made["tid"])
     assert [each["visible"] for each in await tieba.posts()] == [False, False]
     kinds = [each["kind"] for each in (await tieba.sim.get("/_sim/log")).json()]
     assert (kinds.count("act"), kinds.count("visible")) == (2, 0)
@@ -83,13 +82,6 @@ async def test_a_closed_forum_has_no_number(tieba):
     assert await tieba.fid() == "0"
 
 
-async def test_followers_may_write(tieba):
-    """After following, the same call is taken."""
-    await tieba.settings(tieba_forums={FORUM: {"followers_only": True}})
-    answer = await tieba.app("/c/c/forum/like", fid=await tieba.fid(), tbs=await tieba.tbs())
-    assert (answer["error_code"], (await tieba.thread())["error_code"]) == ("0", "0")
-
-
 async def test_offending_words_are_named(tieba):
     """220015 with those found, and no captcha."""
     await tieba.settings(tieba_words=["退款", "客服", "无关"])
@@ -106,6 +98,20 @@ async def test_hasty_writing_is_refused(tieba):
     assert (await tieba.as_(OTHER).reply(tid))["error_code"] == "0"
     await tieba.sim.post("/_sim/clock", json={"shift": 61})
     assert (await tieba.reply(tid))["error_code"] == "0"
+
+
+async def test_hasty_uploads_are_refused(tieba):
+    """2230204, until the gap has passed."""
+    await tieba.settings(tieba_upload_gap=5)
+    assert [(await tieba.upload())["error_code"] for _ in range(2)] == ["0", "2230204"]
+    await tieba.sim.post("/_sim/clock", json={"shift": 6})
+    assert (await tieba.upload())["error_code"] == "0"
+
+
+async def test_a_picture_comes_whole(tieba):
+    """The editor sends one chunk, the first and the last; a further one, or one that is not the last, is refused."""
+    for changes in ({"chunkNo": "2"}, {"isFinish": "0"}):
+        assert (await tieba.upload(**changes))["error_code"] == "2230201"
 
 
 async def test_a_stale_token_is_refused(tieba):
@@ -161,3 +167,18 @@ async def test_a_limit_may_pass(tieba):
     rule = {"endpoint": "/c/c/thread/add_pc", "nth": [1, 2], "fault": {"kind": "api_error", "code": "220034"}}
     await tieba.sim.post("/_sim/faults", json=rule)
     assert [(await tieba.thread())["error_code"] for _ in range(3)] == ["220034", "220034", "0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "expire_token"}, {"no": 265, "err_code": 230265, "error": "用户未登录", "data": None}),
+        ({"kind": "captcha"}, {"no": 4011, "err_code": 224011, "error": None}),
+    ],
+)
+async def test_the_former_sites_reads_refuse_with_two_numbers(tieba, fault, expected):
+    """A short and a long one; a captcha comes without words, and `need_vcode` tells it."""
+    await tieba.fault("/dc/common/tbs", **fault)
+    answer = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
+    assert answer.items() >= expected.items()
+    assert (answer["data"] or {"vcode": {"need_vcode": 0}})["vcode"]["need_vcode"] == (fault["kind"] == "captcha")

@@ -12,11 +12,9 @@ PC, APP = "36770b1f34c9bbf2e7d1a99d2b82fa9e", "tiebaclient!!!"
 PC_FIELDS = {"subapp_type": "pc", "_client_type": "20"}
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 FORUM, TITLE, TEXT = "示例", "警惕退款客服诈骗", "第一行\r\n〔2026-118〕第二行"
-SAID = {
-    "/c/c/thread/add": {"content": 19, "fid": 26, "kw": 27, "title": 38, "is_ntitle": 41},
-    "/c/c/post/add": {"content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46},
-}
-CMD = {"/c/c/thread/add": "309730", "/c/c/post/add": "309731"}
+ADD_POST = "309731"
+SAID = {"content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46}
+"""The numbers of a floor's fields in a message."""
 
 
 def signed(fields, salt=PC, **unsent):
@@ -59,10 +57,6 @@ class Tieba:
         """Call the app's server with a form."""
         return (await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))).json()
 
-    async def former(self, path, **fields):
-        """Call the former web site."""
-        return (await self.sim.post(path, data={"ie": "utf-8", **fields}, headers=self.cookies)).json()
-
     async def message(self, path, cmd, data, part="data"):
         """Call the app's server with a message; give the fields of its answer by their numbers."""
         answer = await self.sim.post(
@@ -73,13 +67,12 @@ class Tieba:
         )
         return read_message(answer.content)
 
-    async def say(self, path, **fields):
-        """Write a thread or a floor by a message."""
+    async def say(self, tid, text, **changes):
+        """Write a floor by a message."""
         common = message((1, 2), (2, "12.35.1.0"), (10, self.who), (11, await self.tbs()))
-        place = await self.place()
-        numbers = SAID[path]
-        said = [(numbers[name], value) for name, value in {**place, **fields}.items() if name in numbers]
-        return await self.message(path, CMD[path], message((1, common), *said))
+        fields = {**await self.place(), "tid": tid, "content": text, **changes}
+        said = [(SAID[name], value) for name, value in fields.items() if name in SAID]
+        return await self.message("/c/c/post/add", ADD_POST, message((1, common), *said))
 
     async def thread(self, **changes):
         """Open a thread on the PC site."""
@@ -90,11 +83,12 @@ class Tieba:
         fields = {"tid": tid, "content": text, "quote_id": "", "repostid": "", "sub_post_id": "", **changes}
         return await self.pc("/c/c/post/add_pc", **{**await self.place(), **fields})
 
-    async def upload(self, data=PNG):
-        """Upload a picture on the PC site; give its number."""
+    async def upload(self, data=PNG, **changes):
+        """Upload a picture on the PC site."""
         fields = {"chunkNo": "1", "isFinish": "1", "width": "40", "height": "30", "tbs": await self.tbs(), **PC_FIELDS}
+        fields |= changes
         data = {"data": signed(fields, chunk="[object File]"), "files": {"chunk": ("a.png", data, "image/png")}}
-        return (await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)).json()["picId"]
+        return (await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)).json()
 
     async def page(self, tid, **changes):
         """Read a thread on the PC site."""

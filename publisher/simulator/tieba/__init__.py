@@ -1,4 +1,4 @@
-"""Baidu Tieba: its app in forms and in messages, its PC site, and the site before that."""
+"""Baidu Tieba: its PC site, and its app in forms and in messages."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -50,18 +50,11 @@ def _writes(world: World, sign_in: SignIn, numbers: Numbers, floors: Floors) -> 
     threads, replies = Threads(world, writing, numbers), Replies(world, writing, floors)
     return {
         "/c/c/thread/add_pc": threads.add,
-        "/c/c/thread/add": threads.add,
-        "/f/commit/thread/add": threads.add,
         "/c/c/post/add_pc": replies.add,
         "/c/c/post/add": replies.add,
-        "/f/commit/post/add": replies.add,
         "/c/s/uploadPicture_pc": pictures.upload,
-        "/c/s/uploadPicture": pictures.upload,
         "/c/c/bawu/delthread": deleting.thread,
         "/c/c/bawu/delpost": deleting.floor,
-        "/c/c/bawu/delpost_pc": deleting.floor,
-        "/f/commit/post/delete": deleting.floor,
-        "/c/c/thread/setPrivacy": deleting.hide,
     }
 
 
@@ -71,17 +64,12 @@ def _reads(world: World, sign_in: SignIn) -> Endpoints:
     listing, page = Listing(world, sign_in, people), Page(world, sign_in, people)
     return {
         "/dc/common/tbs": reading.tbs,
-        "/dc/common/imgtbs": reading.imgtbs,
         "/c/s/pc/sync": reading.sync,
         "/c/s/login": reading.login,
         "/c/s/sync": reading.app_sync,
-        "/c/s/realtimeSync": reading.app_sync,
         "/c/s/initNickname": reading.nickname,
-        "/i/sys/user_json": reading.user_json,
         "/c/u/user/profile": reading.profile,
         "/f/commit/share/fnameShareApi": reading.forum,
-        "/mo/q/newmoindex": reading.my_forums,
-        "/c/c/forum/like": reading.follow,
         "/c/u/feed/myThread": listing.my_threads,
         "/c/u/feed/userpost": listing.of_user,
         "/c/f/frs/page": listing.of_forum,

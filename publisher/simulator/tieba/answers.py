@@ -60,7 +60,7 @@ def refuse(call: Call, code: str, message: str | None = None, **facts: object) -
     text = TEXTS.get(code, "未知错误") if message is None else message
     dialect = dialect_of(call)
     if dialect is Dialect.FORMER:
-        return _former_refusal(call, code, text, facts)
+        return _former_refusal(call, code, text)
     body = {**_reason(call, code, facts), "ctime": 0, "logid": call.number}
     if dialect is not Dialect.MESSAGE:
         return Answer.of({"error_code": code, "error_msg": text, "info": [], **body})
@@ -93,45 +93,18 @@ def shown_standing(call: Call, standing: object) -> dict[str, Any]:
     return dict(shown) if dialect_of(call) is Dialect.MESSAGE else {name: str(each) for name, each in shown.items()}
 
 
-def _former_refusal(call: Call, code: str, text: str, facts: Mapping[str, object]) -> Answer:
-    """The former site has a short and a long number; a banned account is refused without a word."""
-    captcha = wants_captcha(call, code)
+def _former_refusal(call: Call, code: str, text: str) -> Answer:
+    """The former site has a short and a long number, and no words where a captcha is wanted."""
+    wanted = wants_captcha(call, code)
     long = int(FORMER_CAPTCHA if code == CAPTCHA else code)
-    silent = code == BANNED or captcha
-    data: dict[str, Any] | None = None
-    if silent:
-        data = {**former_data(call), "tid": 0, "is_thread_visible": 0, "vcode": former_captcha(wanted=captcha)}
-    elif "reason" in facts:
-        data = {"reason": facts["reason"]}
-    return Answer.of({"no": short_number(long), "err_code": long, "error": None if silent else text, "data": data})
+    data = {"vcode": {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}}
+    body = {"error": None, "data": data} if wanted else {"error": text, "data": None}
+    return Answer.of({"no": short_number(long), "err_code": long, **body})
 
 
 def short_number(long: int) -> int:
     """The short number that clients of the former site have seen beside the long one."""
     return long % 10_000 if 200_000 <= long < 300_000 else long
-
-
-def former_data(call: Call) -> dict[str, Any]:
-    fid = call.form.get("fid", "")
-    return {
-        "autoMsg": "",
-        "fid": int(fid) if fid.isdecimal() else 0,
-        "fname": call.form.get("kw", ""),
-        "is_login": int(bool(call.account)),
-        "content": "",
-        "access_state": None,
-    }
-
-
-def former_captcha(*, wanted: bool) -> dict[str, Any]:
-    """These fields stand in every answer; only `need_vcode` says that a captcha is wanted."""
-    return {
-        "need_vcode": int(wanted),
-        "str_reason": TEXTS[FORMER_CAPTCHA] if wanted else "",
-        "captcha_vcode_str": "captchaservice0001" if wanted else "",
-        "captcha_code_type": 4 if wanted else 0,
-        "userstatevcode": 0,
-    }
 
 
 def read(call: Call, data: Mapping[str, Any]) -> Answer:
@@ -144,22 +117,15 @@ def read(call: Call, data: Mapping[str, Any]) -> Answer:
     return Answer.of({"error_code": "0", "error_msg": "", **data, **_stamps(call)})
 
 
-def done(call: Call, **facts: object) -> Answer:
+def done(call: Call) -> Answer:
     """The good answer of a write that makes nothing."""
-    if dialect_of(call) is Dialect.FORMER:
-        return Answer.of({"no": 0, "err_code": 0, "error": "", "data": facts or None})
-    return Answer.of({"error_code": "0", "error_msg": "", **facts, "ctime": 0, "logid": call.number})
+    return Answer.of({"error_code": "0", "error_msg": "", "ctime": 0, "logid": call.number})
 
 
 def added(call: Call, tid: str, pid: str, standing: Mapping[str, Any]) -> Answer:
     """The good answer of a write that made a thread or a floor."""
     ids = {"tid": tid, "pid": pid}
     dialect = dialect_of(call)
-    if dialect is Dialect.FORMER:
-        kind = "thread" if call.endpoint.startswith("/f/commit/thread/") else "post"
-        seen = {f"is_{kind}_visible": int(not standing.get("hide_stat"))}
-        data = {**former_data(call), "tid": int(tid), "vcode": former_captcha(wanted=False), **seen}
-        return Answer.of({"no": 0, "err_code": 0, "error": "", "data": data})
     body: dict[str, Any] = {**ids, "msg": "发送成功", "opgroup": "0"}
     if dialect is Dialect.PC:
         shown = {"anti_stat": shown_standing(call, standing)} if any(standing.values()) else {}

@@ -1,7 +1,6 @@
-"""Taking down one's own threads and floors, and hiding a thread.
+"""Taking down one's own threads and floors by the app's `c/c/bawu/delthread` and `c/c/bawu/delpost`.
 
-`c/c/bawu/delthread` and `c/c/bawu/delpost` are the app's, `delpost_pc` the PC site's, `f/commit/post/delete` the former
-site's, as public clients use them; read on 2026-11-24.
+As public clients use them; read on 2026-11-24.
 """
 
 from publisher.simulator.call import Answer, Call
@@ -26,8 +25,8 @@ class Deleting:
     def floor(self, call: Call) -> Answer:
         """Take down one floor or answer; the first floor goes with its thread only."""
         post = self.world.posts.get(call.form.get("pid", ""))
-        tid = call.form.get("z") or call.form.get("tid")
-        return self._remove(call, post if post and post.extra.get("thread") == tid else None, is_floor=True)
+        is_there = post is not None and post.extra.get("thread") == call.form.get("z")
+        return self._remove(call, post if is_there else None, is_floor=True)
 
     def _remove(self, call: Call, post: Post | None, *, is_floor: bool) -> Answer:
         refusal = self._refusal(call, post, is_floor=is_floor) or used_up(self.world, call)
@@ -44,20 +43,3 @@ class Deleting:
             return refuse(call, GONE)
         is_own = post.account == call.account and call.form.get("fid") == str(post.extra["fid"])
         return None if is_own else refuse(call, NOT_ALLOWED)
-
-    def hide(self, call: Call) -> Answer:
-        """`c/c/thread/setPrivacy`: `is_hide` 1 hides one's own thread from everybody else, 0 shows it again."""
-        refusal = self._sign_in.posted(call) or self._sign_in.stranger(call)
-        if refusal:
-            return refusal
-        post = self.world.posts.get(call.form.get("thread_id", ""))
-        if post is None or not is_thread(post) or post.state == "removed":
-            return refuse(call, GONE)
-        if post.account != call.account or call.form.get("forum_id") != str(post.extra["fid"]):
-            return refuse(call, NOT_ALLOWED)
-        hidden = call.form.get("is_hide") == "1"
-        was_hidden, post.extra = post.extra.get("hidden", False), {**post.extra, "hidden": hidden}
-        self.world.save(post)
-        if was_hidden and self.world.is_listed(post):
-            self.world.note("visible", post, call)
-        return done(call)

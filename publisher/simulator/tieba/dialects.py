@@ -1,4 +1,4 @@
-"""In which language a call speaks to Tieba: the app's forms or messages, the PC site's, the former site's."""
+"""In which language a call speaks to Tieba: the app's forms or messages, the PC site's, the former site's reads."""
 
 from enum import Enum
 
@@ -22,7 +22,7 @@ PC_CALLS = frozenset({"/c/u/feed/myThread", "/c/s/pc/sync"})
 
 
 def dialect_of(call: Call) -> Dialect:
-    if call.endpoint.startswith(("/f/", "/mo/", "/i/", "/dc/")):
+    if call.endpoint.startswith(("/f/", "/dc/")):
         return Dialect.FORMER
     if call.endpoint.endswith("_pc") or call.endpoint in PC_CALLS:
         return Dialect.PC

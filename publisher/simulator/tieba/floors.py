@@ -1,7 +1,6 @@
 """Replying: floors of a thread, and answers to a floor.
 
-Field names and codes are those of `c/c/post/add_pc`, `c/c/post/add` and `f/commit/post/add`, as public clients use
-them; read on 2026-11-24.
+Field names and codes are those of `c/c/post/add_pc` and `c/c/post/add`, as public clients use them; read on 2026-11-24.
 """
 
 from typing import Any
@@ -73,7 +72,7 @@ class Replies:
             return refusal
         thread = self.world.posts[call.form["tid"]]
         pid, extra = self._floors.place(thread, _quoted_by(call))
-        text = self._writing.text_of(call)
+        text = call.form["content"]
         images = self._marks.pictures(text)
         post = Post(pid, "tieba", call.account, self.world.now(), text, images=images, extra=extra)
         return self._writing.finish(call, post, thread.id, pid)

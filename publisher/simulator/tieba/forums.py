@@ -54,10 +54,6 @@ def level(world: World, account: str) -> int:
     return int(world.settings.tieba_standing.get(account, {}).get("level", LEVEL))
 
 
-def follows(world: World, account: str, fid: int) -> bool:
-    return world.get("tieba_follows", f"{account}/{fid}") is not None
-
-
 def closed_to(world: World, call: Call) -> Answer | None:
     """Who may write in a forum, by the setting `tieba_forums`; 230274 for a name and a number that do not fit."""
     name = call.form.get("kw", "")
@@ -69,7 +65,7 @@ def closed_to(world: World, call: Call) -> Answer | None:
         (state.get("closed"), "340001"),
         (state.get("read_only"), "230705"),
         (call.account in state.get("blacklist", ()), "400013"),
-        (state.get("followers_only") and not follows(world, call.account, fid), "340012"),
+        (state.get("followers_only"), "340012"),
         (state.get("levels") and level(world, call.account) < LOWEST_LEVEL, "1990032"),
     ):
         if condition:

@@ -1,7 +1,7 @@
 """Reading that concerns no thread: the session, forums' numbers, people.
 
-The calls are those of public clients: `dc/common/tbs`, `c/s/pc/sync`, `i/sys/user_json` and `mo/q/newmoindex` of the
-web, `c/s/login`, `c/s/sync`, `c/s/initNickname` and `c/u/user/profile` of the app; read on 2026-11-24.
+The calls are those of public clients: `dc/common/tbs`, `c/s/pc/sync` and `f/commit/share/fnameShareApi` of the web,
+`c/s/login`, `c/s/sync`, `c/s/initNickname` and `c/u/user/profile` of the app; read on 2026-11-24.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from publisher.simulator.call import Answer, Call
 from publisher.simulator.world import World
 
-from .answers import done, read, refuse, shown_standing
+from .answers import read, refuse, shown_standing
 from .floors import is_thread
 from .forums import exists, forum_id, uid
 from .people import People
@@ -17,7 +17,6 @@ from .sign_in import SignIn
 from .standing import standing_of
 
 BAD_LOGIN = "1"
-NOBODY = {"id": 0, "name": "", "name_show": "", "portrait": ""}
 
 
 class Reading:
@@ -28,14 +27,7 @@ class Reading:
 
     def tbs(self, call: Call) -> Answer:
         """The cheapest look at a session: `is_login` is 0 without one, and a token comes all the same."""
-        return Answer.of(self._token(call))
-
-    def imgtbs(self, call: Call) -> Answer:
-        token = self._token(call)
-        return Answer.of({"no": 0, "data": {**token, "tbs": f"{token['tbs']}_1"}})
-
-    def _token(self, call: Call) -> dict[str, Any]:
-        return {"tbs": self._sign_in.tbs(call.account), "is_login": int(bool(call.account))}
+        return Answer.of({"tbs": self._sign_in.tbs(call.account), "is_login": int(bool(call.account))})
 
     def sync(self, call: Call) -> Answer:
         refusal = self._sign_in.unsigned(call)
@@ -72,13 +64,6 @@ class Reading:
         shown = {"user_name": user["name"], "name_show": user["name_show"], "tieba_uid": str(user["id"])}
         return read(call, {"user_info": shown})
 
-    def user_json(self, call: Call) -> Answer:
-        """UTF-8, whatever the header says."""
-        user = self._people.author(call.account) if call.account else NOBODY
-        shown = {name: user[name] for name in NOBODY}
-        answer = Answer.of({"raw_name": user["name"], "creator": {**shown, "show_nickname": user["name_show"]}})
-        return Answer(answer.body, type="text/html; charset=GBK")
-
     def profile(self, call: Call) -> Answer:
         refusal = self._sign_in.posted(call)
         account = self._people.find(call.form)
@@ -102,17 +87,3 @@ class Reading:
         return Answer.of(
             {"no": 0, "error": "success", "data": {"fid": forum_id(name) if found else 0, "can_send_pics": 1}}
         )
-
-    def my_forums(self, call: Call) -> Answer:
-        account = self.world.accounts.get(("tieba", call.account))
-        forums = account.forums if account else []
-        liked = [{"forum_name": name, "forum_id": forum_id(name)} for name in forums]
-        return Answer.of({"no": 0, "error": "success", "data": {"like_forum": liked}})
-
-    def follow(self, call: Call) -> Answer:
-        """`c/c/forum/like`: the account follows a forum from now on."""
-        refusal = self._sign_in.posted(call) or self._sign_in.stranger(call)
-        if refusal:
-            return refusal
-        self.world.put("tieba_follows", f"{call.account}/{call.form.get('fid', '')}", {"at": self.world.now()})
-        return done(call)

@@ -131,26 +131,6 @@ class Message:
 
 
 MESSAGES: Mapping[str, Message] = {
-    "/c/c/thread/add": Message(
-        "309730",
-        {
-            "common": (1, COMMON),
-            "tbs": 4,
-            "anonymous": 6,
-            "vcode": 13,
-            "vcode_md5": 14,
-            "vcode_tag": 16,
-            "new_vcode": 18,
-            "content": 19,
-            "fid": 26,
-            "kw": 27,
-            "is_hide": 29,
-            "title": 38,
-            "is_ntitle": 41,
-            "is_pictxt": 77,
-        },
-        ADDED,
-    ),
     "/c/c/post/add": Message(
         "309731",
         {

@@ -38,11 +38,9 @@ class SignIn:
     def unsigned(self, call: Call, **extra: str) -> Answer | None:
         """110001 for a form with a missing or wrong signature, upper or lower case, and for what is no message.
 
-        Messages and the former site's forms carry no signature.
+        Messages carry no signature.
         """
         dialect = dialect_of(call)
-        if dialect is Dialect.FORMER:
-            return None
         if dialect is Dialect.MESSAGE:
             return None if call.form else refuse(call, "110001")
         if not self.world.settings.tieba_sign:

@@ -12,8 +12,6 @@ DAY = 86_400
 BEIJING = 8 * 3600
 EVERYWHERE, IN_ONE_FORUM = 2, 3
 """Values of `block_stat`, as the official app's dialogs read them."""
-DAILY_CAP = 30
-"""The `reason` that goes with 220034 when a day's deletions are used up."""
 
 
 def standing_of(world: World, account: str) -> Mapping[str, Any]:
@@ -49,6 +47,6 @@ def used_up(world: World, call: Call) -> Answer | None:
     cap = world.settings.tieba_deletes_per_day
     key = ("tieba", call.account, "delete", str(int((world.now() + BEIJING) // DAY)))
     if cap and world.used[key] >= cap:
-        return refuse(call, "220034", reason=DAILY_CAP)
+        return refuse(call, "220034")
     world.used[key] += 1
     return None

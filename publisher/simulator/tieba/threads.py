@@ -1,7 +1,7 @@
 """Opening a thread.
 
-Field names and codes are those of the 2026 PC editor's call `c/c/thread/add_pc`, of the app's `c/c/thread/add` and of
-the former site's `f/commit/thread/add`, as public clients use them; read on 2026-11-24.
+Field names and codes are those of the 2026 PC editor's call `c/c/thread/add_pc`, as public clients use them; read on
+2026-11-24.
 """
 
 from publisher.simulator.call import Answer, Call
@@ -30,7 +30,7 @@ class Threads:
         return self._writing.finish(call, self._post(call, tid), tid, floor_id(tid))
 
     def _post(self, call: Call, tid: str) -> Post:
-        content, forum = self._writing.text_of(call), call.form["kw"]
+        content, forum = call.form["content"], call.form["kw"]
         extra = {"forum": forum, "fid": forum_id(forum), "floor": 1}
         now, title = self.world.now(), call.form.get("title", "")
         images = self._marks.pictures(content)
@@ -39,8 +39,6 @@ class Threads:
 
 def _title(call: Call) -> Answer | None:
     size = len(call.form.get("title", "").strip())
-    if call.form.get("is_ntitle") == "1" and not size:
-        return None
     if size < SHORTEST_TITLE:
         return refuse(call, "230020")
     return refuse(call, "220011") if size > LONGEST_TITLE else None

@@ -68,10 +68,6 @@ class Writing:
         found = [word for word in self.world.settings.tieba_words if word in text]
         return refuse(call, BAD_WORDS, words=found) if found else None
 
-    def text_of(self, call: Call) -> str:
-        content = call.form["content"]
-        return content.replace("[br]", "\r\n") if dialect_of(call) is Dialect.FORMER else content
-
     def finish(self, call: Call, post: Post, tid: str, pid: str) -> Answer:
         """Put it into the world and answer; an account whose posts are hidden is told of success all the same."""
         standing = standing_of(self.world, call.account)

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from .history import Attempt, Copy, Delivery, Entry, History, Words
 
-FLOORS = frozenset({"/c/c/post/add_pc", "/c/c/post/add", "/f/commit/post/add"})
+FLOORS = frozenset({"/c/c/post/add_pc", "/c/c/post/add"})
 """Calls that may add a further floor to a thread."""
 CREATING = FLOORS | frozenset(
     {
@@ -27,8 +27,6 @@ CREATING = FLOORS | frozenset(
         "/cgi-bin/message/mass/sendall",
         "/cgi-bin/message/mass/send",
         "/c/c/thread/add_pc",
-        "/c/c/thread/add",
-        "/f/commit/thread/add",
     }
 )
 """Calls that may create a post. A floor of a thread is no post of its own, but its call is one like any other."""
