@@ -157,6 +157,16 @@ def test_the_simulators_page_names_every_fault_and_endpoint():
     assert [name for name in wanted if name not in text] == []
 
 
+def test_the_simulators_page_names_every_client_as_it_is_pinned():
+    """Who vouches for the simulator stands there in the version that works on it."""
+    tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "clients").glob("test_*_client*.py")))
+    pinned = {f"{name} {version}" for text in tests for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)}
+    rows = re.findall(
+        r"^\| (?:Weibo|WeChat|Tieba) \| ([^|]+) \|", (DOCS / "simulator.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(rows) == pinned
+
+
 def test_both_readmes_have_the_same_shape():
     """The two languages say the same: as many sections, the same commands, pictures and pages."""
     english, chinese = (ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
