@@ -36,7 +36,7 @@ from publisher.wiring.permissions import loose_files
 from publisher.wiring.studio import Studio, build_studio
 from publisher.wiring.terms import hasty_waits, without_address
 
-HOLIPLAN_DAYS = timedelta(days=60)
+HOLIDAYS_AHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""
 
 
@@ -131,7 +131,7 @@ def _remarks(schedule: Schedule, settings: Settings, known: Collection[PostId] |
     late = [problem for problem in past_posts(schedule, now) if problem.facts["post"] not in (known or ())]
     if known is None:
         late = [replace(problem, severity=Severity.WARNING) for problem in late]
-    return [*late, *warnings_of(schedule, now, now + HOLIPLAN_DAYS, settings.timezone)]
+    return [*late, *warnings_of(schedule, now, now + HOLIDAYS_AHEAD, settings.timezone)]
 
 
 def _proofread(terminal: Terminal, studio: Studio, schedule: Schedule, report: Report) -> list[Problem]:

@@ -7,6 +7,7 @@ It can open no file, no connection and no process, however it is led astray: all
 
 import contextlib
 import faulthandler
+import importlib
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Final
 
 from PIL import Image, MpoImagePlugin, TiffImagePlugin  # noqa: F401 # imported by Pillow for some JPEG files
 
+from publisher.domain.problem import Problem
 from publisher.rendering.jobs import (
     CleanPicture,
     CompilePage,
@@ -30,6 +32,11 @@ from publisher.rendering.worker import Worker
 
 MEMORY: Final = 1024**3
 """Bytes of address space; the biggest picture takes a third of them."""
+_CODECS: Final = (
+    "ascii", "cp437", "idna", "latin_1", "punycode", "raw_unicode_escape", "unicode_escape", "utf_16", "utf_16_be",
+    "utf_16_le", "utf_32", "utf_8_sig",
+)  # fmt: skip
+"""Python imports a codec when it is first asked for; links with Chinese hosts take some of these."""
 STACK: Final = 8 * 1024**2
 MAX_BATCH_BYTES: Final = 2**30
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -45,6 +52,8 @@ def main(seconds: int) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     faulthandler.enable()
     _give_up_rights()
+    missed: list[str] = []
+    sys.addaudithook(lambda event, facts: missed.append(str(facts[0])) if event == "import" else None)
     worker = Worker()
     write_frame(results, b"")  # it is ready
     while True:
@@ -56,7 +65,11 @@ def main(seconds: int) -> None:
             worker.load(files)
         for job in jobs:
             _allow_time(seconds)
-            write_frame(results, result_bytes(worker.do(job)))
+            result = worker.do(job)
+            if missed:  # a library that fails to import a part of its own may do without it, and change the words
+                result = Problem(code="rendition_failed", facts={"reason": f"not imported: {missed[0]}"})
+                missed.clear()
+            write_frame(results, result_bytes(result))
         if worker.ran_out_of_memory:  # what fills it would be the problem of posts that come later
             return
 
@@ -68,6 +81,8 @@ def _import_what_is_imported_late() -> None:
         "warm/fails.txt": "{{ none }}",
         "warm/broken.txt": "{{",
     }
+    for codec in _CODECS:
+        importlib.import_module(f"encodings.{codec}")
     worker = Worker()
     worker.load(TemplateFiles(texts=texts, places=texts))
     worker.run([CompilePage(page=page) for page in texts])

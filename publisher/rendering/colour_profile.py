@@ -184,7 +184,7 @@ def _words_of_version_2(name: bytes, words: bytes) -> bytes:
 
 
 def _words_of_version_4(_name: bytes, words: bytes) -> bytes:
-    wide = words.decode("ascii").encode("utf-16-be")
+    wide = b"".join(b"\0" + words[at : at + 1] for at in range(len(words)))  # ASCII in UTF-16
     return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(wide), 28) + wide
 
 

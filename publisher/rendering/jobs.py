@@ -17,6 +17,8 @@ from publisher.domain.problem import Place, Problem
 _LENGTH: Final = struct.Struct(">I")
 _TAG: Final = "\0"
 """Names, in a table, the type of a value that JSON has none for; no key that staff write has this character."""
+_OF_THE_PARENT: Final = frozenset({"code", "place", "post", "account", "template"})
+"""Facts of a problem that only the parent knows."""
 PICTURE_FORMATS: Final = frozenset({"PNG", "JPEG", "GIF"})
 _TIMES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
@@ -200,7 +202,7 @@ def read_result(data: bytes, job: Job) -> Result:
 
 
 def _read_problem(code: str, place: Mapping[str, object] | None, facts: Mapping[str, str]) -> Problem:
-    if not all(isinstance(text, str) for text in (code, *facts, *facts.values())):
+    if not all(isinstance(text, str) for text in (code, *facts, *facts.values())) or _OF_THE_PARENT & facts.keys():
         raise NotAResultError("Problem")
     if place is None:
         return Problem(code=code, facts=facts)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import math
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Final
 
 from publisher.domain.errors import PublisherError
@@ -46,7 +46,7 @@ JOB_PAUSE_SECONDS: Final = 600.0
 MAX_REMEMBERED: Final = 1000
 """So many such jobs are remembered."""
 _KEPT: Final = (
-    "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH",
+    "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME",
     "PYTHONPYCACHEPREFIX", "SYSTEMROOT",
 )  # fmt: skip
 """Of the environment, which may hold secrets, the process gets what starting Python takes."""
@@ -156,10 +156,10 @@ class RenderProcess:
     def _known(self, job: Job) -> Problem | None:
         """Return the problem of a job that is not tried: it, or its page, has just cost processes."""
         now = time.monotonic()
-        if self._lost_jobs:  # which is seldom; spelling every job twice would take long
-            at, problem = self._lost_jobs.get(_digest(job), (-math.inf, _EXHAUSTING))
-            if now - at < JOB_PAUSE_SECONDS:
-                return problem
+        while self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS:
+            self._lost_jobs.popitem(last=False)
+        if self._lost_jobs and (found := self._lost_jobs.get(_digest(job))):  # to spell a job twice takes long
+            return found[1]
         while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
             self._lost_pages.popleft()
         if not isinstance(job, RenderPage):
@@ -179,6 +179,9 @@ class RenderProcess:
         """Return the results there were, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
+        if self._child and self._child.process.poll() is not None:  # it has ended by itself: no job did that
+            self._child.end()
+            self._child = None
         child = self._child or self._start()
         batch = batch_bytes(None if child.files is self._files else self._files, jobs)
         done: list[Result] = []
@@ -204,21 +207,27 @@ class RenderProcess:
 
     def _start(self) -> _Child:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        said = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
+        package = str(Path(__file__).parents[2])
+        paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+        said: IO[bytes] | None = None
         try:
+            said = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
             process = subprocess.Popen(  # noqa: S603 # this program itself
                 (*COMMAND, str(self.cpu_seconds)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={**environment, "PYTHONUTF8": "1"},
+                env={**environment, "PYTHONPATH": paths, "PYTHONUTF8": "1"},
             )
         except OSError as error:
-            said.close()
+            if said is not None:
+                said.close()
             raise _NotStartedError(error.strerror) from error
         end = weakref.finalize(self, _kill, process, said)
         child = _Child(process, process.stdin, process.stdout, end)  # type: ignore[arg-type] # both are pipes
         self._child = child
+        if self._is_closed:  # close() came while there was no process to kill
+            process.kill()
         try:
             with _limit(child, self.seconds):
                 read_frame(child.results, 0)

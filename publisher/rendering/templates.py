@@ -163,9 +163,9 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
     written = [name for name in texts if name.endswith(_PAGES)]
     results = [renderer.run([CompilePage(page=name)])[0] for name in written]
     broken = {
-        name: [replace(found, place=found.place or Place(file=places[name]))]
+        name: [found]
         for name, found in zip(written, results, strict=True)
-        if isinstance(found, Problem)
+        if isinstance(found, Problem) and found.code == "template_syntax"  # all else may pass, and is told of each post
     }
     if broken:
         faults |= broken

@@ -35,8 +35,8 @@ def parse_settings(text: str, *, workspace: Path, file: str = FILE, platforms: C
 def overlay(quota: Quota, patience: Patience, limits: LimitSettings) -> tuple[Quota, Patience]:
     """Put the operator's limits over an adapter's defaults.
 
-    A lease that is not given keeps its share of the deadline, and never reaches more than halfway to the settle time:
-    with deadline < settle the order deadline < lease < settle stays.
+    A lease timeout that is not given keeps its share of the request timeout, and never reaches more than halfway to
+    the visibility window: with the first under the last, the order of the three stays.
     """
     quota = replace(quota, **_given(limits, "min_interval", "per_hour", "per_day"))
     wanted = replace(

@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import UTC, date, datetime, time
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -34,7 +35,7 @@ from publisher.rendering.jobs import (
 )
 from publisher.rendering.process import RendererClosedError, RenderProcess
 from publisher.rendering.worker import Worker
-from tests.templates.test_picture_cleaning import PLAIN, TAGGED
+from tests.templates.test_picture_cleaning import PLAIN, PROFILE, TAGGED, encoded, scene
 from tests.templates.test_pictures import drawn
 
 GOOD = "{{ body_text }}"
@@ -141,12 +142,55 @@ def test_a_process_that_somebody_kills_costs_nothing(renderer):
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
 def test_f74_a_crash_is_its_jobs_problem(renderer, number):
-    """F74: a library that crashes on what it was given is not given it again."""
+    """F74: a library that crashes on what it was given is not given it again; other jobs are done."""
+    renderer.cpu_seconds = 600
+    load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
+    renderer.run([ReadBody(body="")])
+    crash = threading.Timer(0.3, lambda child: os.kill(child.process.pid, number), [renderer._child])
+    crash.start()
+    assert is_exhausting(renderer.run([page("bomb")])[0])
+    assert is_exhausting(renderer.run([page("bomb")])[0])
+    assert renderer.run([page()]) == [Text(text="12377")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGSEGV])
+def test_f74_a_process_that_ends_between_two_batches_is_nobodys_fault(renderer, number):
+    """F74: whatever ended it, the job that comes next had no part in it."""
     renderer.run([ReadBody(body="")])
     os.kill(renderer._child.process.pid, number)
-    assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
-    assert is_exhausting(renderer.run([ReadBody(body="a")])[0])
-    assert renderer.run([ReadBody(body="b")]) == [Text(text="b")]
+    renderer._child.process.wait()
+    assert renderer.run([ReadBody(body="a")]) == [Text(text="a")]
+
+
+def test_f74_the_process_gives_the_very_results_of_the_worker():
+    """F74: all that libraries import late is there before, for links with Chinese hosts as for colour profiles."""
+    links = [
+        "[公安](https://公安.中国/x)",
+        "<https://xn--55q79v.xn--fiqs8s/x>",
+        "https://例え.jp",
+        "[a](http://[::1]/)",
+    ]
+    bodies = [
+        *links,
+        "| 表 |\n|-|\n| `码` |",
+        "1. 甲\n   - 乙\n\n> 引\n\n```\n码\n```",
+        "&amp;&#x4e2d;&nbsp;",
+        "![图](a.png)",
+    ]
+    pictures = [*PLAIN.values(), *TAGGED.values()]
+    profiles = (PROFILE, *(path.read_bytes() for path in Path("/usr/share/color/icc").rglob("*.icc")))
+    modes = product(("RGB", "L"), profiles, ("PNG", "JPEG"))
+    pictures += [encoded(kind, scene(mode=mode), icc_profile=profile) for mode, profile, kind in modes]
+    texts = {"own/page.html": "{{ body_html }}{{ body_text|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"}
+    files = TemplateFiles(texts=texts, places={name: name for name in texts})
+    variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
+    jobs = [ReadBody(body=body) for body in bodies]
+    jobs += [RenderPage(page="own/page.html", variables=variables, body=body, is_article=True) for body in bodies]
+    jobs += [CleanPicture(data=data) for data in pictures]
+    worker, renderer = Worker(), RenderProcess()
+    worker.load(files)
+    renderer.load(files)
+    assert renderer.run(jobs) == worker.run(jobs)
 
 
 def test_f74_a_process_that_stands_still_is_ended_by_the_clock():

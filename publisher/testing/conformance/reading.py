@@ -210,12 +210,16 @@ class Reading:
         """
         async with self.stage() as stage:
             traits, patience = stage.adapter().traits, self.factory.defaults.patience
-            require(Rule.FIND_PAST_BASELINE, patience.is_ordered, f"not deadline < lease < settle: {patience!r}")
+            require(
+                Rule.FIND_PAST_BASELINE,
+                patience.is_ordered,
+                f"not request_timeout < lease_timeout < visibility_window: {patience!r}",
+            )
             least = traits.server_delay + traits.listing_lag + patience.request_timeout
             require(
                 Rule.FIND_PAST_BASELINE,
                 patience.visibility_window >= least,
-                f"settle {patience.visibility_window} is under {least}",
+                f"visibility_window {patience.visibility_window} is under {least}",
             )
 
     async def test_probe_tells_whether_the_login_works(self) -> None:
