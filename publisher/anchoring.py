@@ -60,8 +60,14 @@ async def anchor(audit: Audit, mooring: Mooring) -> None:
             log.error("audit_broken", sequence=against[-1].sequence)
             await audit.tell(AUDIT_BROKEN, str(against[-1].sequence))
         if head is not None:
-            await asyncio.to_thread(write_head, mooring, head, key)
-            await asyncio.to_thread(_keep_newest, mooring, [*against[-MOST_LOST:], signed(head, key)])
+            newest = [*against[-MOST_LOST:], signed(head, key)]
+            written = await asyncio.gather(  # trouble with one keeps nothing from the other
+                asyncio.to_thread(write_head, mooring, head, key),
+                asyncio.to_thread(_keep_newest, mooring, newest),
+                return_exceptions=True,
+            )
+            for trouble in filter(None, written):
+                raise trouble
     except SecretError as error:
         log.error("audit_anchor_failed", error=error.code, number=None)
         await audit.tell("audit_anchor_failed", UNSIGNED)

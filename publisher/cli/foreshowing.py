@@ -53,7 +53,7 @@ async def foreshow(terminal: Terminal, settings: Settings, showing: Showing) -> 
             if previewer is None:
                 raise FailedError("preview_not_there", account=account)
             detail = {"to": showing.to, "rendition": rendition.fingerprint}
-            await application.orders.record("preview_sent", f"{showing.post}@{account}", person(showing.by), detail)
+            await application.orders.record("preview_ordered", f"{showing.post}@{account}", person(showing.by), detail)
             answer = await guarded(previewer.show(rendition, images, showing.to), LONGEST)
     if isinstance(answer, Shown):
         terminal.note("preview_shown", account=account, to=showing.to)

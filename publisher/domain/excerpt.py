@@ -100,7 +100,7 @@ def read_anchor(line: str) -> Anchor | None:
     """Read an anchor's line, whatever a system log has put before it; None for one that was torn, or is none."""
     try:
         anchor = Anchor(**json.loads(line[max(0, line.find(_ANCHOR)) :]))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     texts = (anchor.database, anchor.chain, anchor.hash, anchor.at, anchor.signature or "")
     is_ours = isinstance(anchor.sequence, int) and all(isinstance(text, str) for text in texts)

@@ -362,9 +362,24 @@ def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path
     """A file with a mark at its start, with other words before the line, or with none that is an anchor."""
     head = Anchor(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
     line, file = spell_anchor(head), tmp_path / "saved.txt"
-    for words, found in ((f"\ufeff{line}", [head]), (f"你好\r\n\r\n{line}\r\n", [head]), ("你好\n{", []), ("", [])):
+    for words, found in (
+        (f"\ufeff{line}", [head]),
+        (f"你好\r\n\r\n{line}\r\n", [head]),
+        ("你好\n{", []),
+        ("", []),
+        ('{"database":' + "[" * 9000, []),
+    ):
         file.write_bytes(words.encode())
         assert list(anchors_of(file)) == found
+
+
+async def test_trouble_with_one_copy_of_an_anchor_keeps_nothing_from_the_other(open_desk, tmp_path):
+    """Without a system log the file beside is written all the same, and without that file the first is."""
+    desk = await open_worked(open_desk)
+    file, newest = tmp_path / "anchors.log", tmp_path / "newest"
+    await anchor(Audit(desk.books), Mooring(file=file, newest=newest, syslog=tmp_path / "none"))
+    assert len(list(anchors_of(file))) == len(list(anchors_of(newest))) == 1
+    assert await alerts(desk) == ["audit_anchor_failed"]
 
 
 async def alerts(desk):

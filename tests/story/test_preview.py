@@ -23,7 +23,7 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
     assert len(calls(simulator, "/cgi-bin/message/mass/preview")) == 1
     assert simulator.get("/_sim/posts") == []
     with sqlite3.connect(workspace.folder / "var" / "publisher.db") as books:
-        [entry] = books.execute("SELECT name, subject, detail FROM audit WHERE event = 'preview_sent'").fetchall()
+        [entry] = books.execute("SELECT name, subject, detail FROM audit WHERE event = 'preview_ordered'").fetchall()
     assert entry[:2] == ("李", "p@beijing-wechat")
     assert "wx-lisi" in entry[2]
     assert workspace.start("--once").wait(60) == 0, workspace.log()
