@@ -54,6 +54,7 @@ _KILLED: Final = -9
 """How a process ends that an operator killed, or the system, for want of memory."""
 _FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _EXHAUSTING: Final = Problem(code="rendition_exhausting")
+_NOT_TRIED: Final = Problem(code="template_not_tried", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"})
 
 
 class RendererClosedError(PublisherError):
@@ -165,7 +166,7 @@ class RenderProcess:
         if not isinstance(job, RenderPage):
             return None
         losses = sum(page == job.page for _at, page in self._lost_pages)
-        return _EXHAUSTING if losses >= MAX_PAGE_LOSSES else None
+        return _NOT_TRIED if losses >= MAX_PAGE_LOSSES else None
 
     def _remember(self, job: Job, loss: _Loss, problem: Problem) -> None:
         if loss.is_crash:  # what only took long may be quick another time

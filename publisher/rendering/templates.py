@@ -87,7 +87,7 @@ def _written(sample: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """All templates of a workspace and the shipped ones; nothing of it changes or touches a disk again.
+    """All templates of a workspace and the shipped ones; nothing of it changes.
 
     `faults` says what is wrong with a file, by its name below the folder of templates: whatever needs it is refused.
     `renderer` has them loaded, and renders their pages.
@@ -97,7 +97,8 @@ class Templates:
     faults: Mapping[str, Sequence[Problem]]
     renderer: Renderer
     _pages: frozenset[str]
-    _covers: Mapping[str, tuple[Picture, bytes]]
+    _covers: dict[str, tuple[Picture, bytes] | PictureFile]
+    """A cover, or its file while no renderer could be started to clean it."""
     _places: Mapping[str, str]
 
     @property
@@ -121,12 +122,18 @@ class Templates:
 
     def cover(self, template: str) -> Picture | None:
         """Give the cover of articles whose post brings no picture."""
-        found = self._covers.get(template)
-        return found[0] if found else None
+        cover = self._covers.get(template)
+        if isinstance(cover, PictureFile):
+            [found] = read_pictures([cover], self.renderer)
+            if isinstance(found, Problem):
+                return None
+            cover = self._covers[template] = found
+        return cover[0] if cover else None
 
     def image(self, sha256: str) -> bytes | None:
         """Give the bytes of a cover by their hash."""
-        return next((data for picture, data in self._covers.values() if picture.sha256 == sha256), None)
+        covers = (cover for cover in self._covers.values() if not isinstance(cover, PictureFile))
+        return next((data for picture, data in covers if picture.sha256 == sha256), None)
 
     def files(self, template: str) -> Mapping[str, Path]:
         """Say where each file of a template lies: some may be the workspace's own, the rest those shipped."""
@@ -253,18 +260,20 @@ def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faul
 
 def _covers(
     samples: Mapping[str, Sample], paths: Mapping[str, Path], renderer: Renderer, faults: Faults
-) -> Mapping[str, tuple[Picture, bytes]]:
-    files = {
-        name: PictureFile(path=path, alt=sample.cover, below=_root(path))
-        for name, sample in samples.items()
-        if (path := paths.get(f"{name}/cover.png"))
-    }
-    covers = {}
-    for name, found in zip(files, read_pictures(list(files.values()), renderer), strict=True):
-        if isinstance(found, Problem):
-            faults[f"{name}/cover.png"] = [found]
-        else:
+) -> dict[str, tuple[Picture, bytes] | PictureFile]:
+    covers: dict[str, tuple[Picture, bytes] | PictureFile] = {}
+    for name, sample in samples.items():
+        path = paths.get(f"{name}/cover.png")
+        if path is None:
+            continue
+        file = PictureFile(path=path, alt=sample.cover, below=_root(path))
+        [found] = read_pictures([file], renderer)
+        if not isinstance(found, Problem):
             covers[name] = found
+        elif found.code == "renderer_not_started":
+            covers[name] = file
+        else:
+            faults[f"{name}/cover.png"] = [found]
     return covers
 
 

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from publisher.domain.problem import Problem
-from publisher.rendering import process
+from publisher.rendering import load_templates, process, shipped_templates
 from publisher.rendering.body import body_html, body_text
 from publisher.rendering.jobs import (
     CleanedPicture,
@@ -35,7 +35,9 @@ from publisher.rendering.jobs import (
 )
 from publisher.rendering.process import RendererClosedError, RenderProcess
 from publisher.rendering.worker import Worker
-from tests.templates.test_picture_cleaning import PLAIN, PROFILE, TAGGED, encoded, scene
+from tests.templates.scene import post_of, render_for
+from tests.templates.test_picture_cleaning import PLAIN, PROFILE, TAGGED, encoded
+from tests.templates.test_picture_cleaning import scene as image
 from tests.templates.test_pictures import drawn
 
 GOOD = "{{ body_text }}"
@@ -85,7 +87,8 @@ def test_f74_what_has_cost_a_process_is_not_tried_again(renderer):
         first = renderer.run([page(), *(page("bomb", f"post {number}") for number in range(20)), page()])
         again = renderer.run([page("bomb", "post 0"), page("bomb", "another post"), page()])
     assert first[0] == first[-1] == again[-1] == Text(text="12377")
-    assert all(map(is_exhausting, [*first[1:-1], *again[:-1]]))
+    assert all(map(is_exhausting, [first[1], first[2], again[0]]))
+    assert {result.code for result in [*first[3:-1], again[1]]} == {"template_not_tried"}
     assert len(started) == 1 + process.MAX_PAGE_LOSSES
 
 
@@ -94,7 +97,7 @@ def test_what_a_page_has_cost_is_forgotten(renderer, monkeypatch):
     load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")
     renderer.run([page("page", "bad"), page("page", "bad ")])
     monkeypatch.setattr(process, "MAX_PAGE_LOSSES", 1)
-    assert is_exhausting(renderer.run([page("page", "good")])[0])
+    assert renderer.run([page("page", "good")])[0].code == "template_not_tried"
     monkeypatch.setattr(process, "PAGE_PAUSE_SECONDS", 0)
     assert renderer.run([page("page", "good")]) == [Text(text="12377")]
     started = renderer._child
@@ -180,7 +183,7 @@ def test_f74_the_process_gives_the_very_results_of_the_worker():
     pictures = [*PLAIN.values(), *TAGGED.values()]
     profiles = (PROFILE, *(path.read_bytes() for path in Path("/usr/share/color/icc").rglob("*.icc")))
     modes = product(("RGB", "L"), profiles, ("PNG", "JPEG"))
-    pictures += [encoded(kind, scene(mode=mode), icc_profile=profile) for mode, profile, kind in modes]
+    pictures += [encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes]
     texts = {"own/page.html": "{{ body_html }}{{ body_text|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"}
     files = TemplateFiles(texts=texts, places={name: name for name in texts})
     variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
@@ -238,6 +241,15 @@ def test_where_no_process_starts_every_job_says_so(monkeypatch):
         results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
         assert [result.code for result in results] == ["renderer_not_started"] * 2
         assert results[0].facts["reason"]
+
+
+def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkeypatch):
+    """What is wrong with the machine is said of each post, until it is over; no restart is needed for that."""
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "COMMAND", ("/no/such/program",))
+        templates = load_templates([shipped_templates()], RenderProcess())
+    assert not templates.faults
+    assert render_for("wechat", post_of(), templates).pictures == (templates.cover("warning"),)
 
 
 def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
