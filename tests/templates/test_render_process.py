@@ -156,7 +156,7 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
     assert renderer.run([page()]) == [Text(text="12377")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGSEGV])
 def test_f74_a_process_that_ends_between_two_batches_is_nobodys_fault(renderer, number):
     """F74: whatever ended it, the job that comes next had no part in it."""
     renderer.run([ReadBody(body="")])
