@@ -75,7 +75,7 @@ def main(seconds: int) -> None:
 
 
 def _import_what_is_imported_late() -> None:
-    """Do a job of each kind, some of which fail: libraries import some of their parts when these are first needed."""
+    """Do a job of each kind; some fail: libraries import some of their parts when these are first needed."""
     texts = {
         "warm/up.html": "{{ '\\n'|upper }}{{ body_html }}",
         "warm/fails.txt": "{{ none }}",

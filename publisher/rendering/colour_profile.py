@@ -54,7 +54,7 @@ def _head(profile: bytes) -> bytes:
 
 
 def _tags(profile: bytes) -> Mapping[bytes, bytes]:
-    """Return the tags to keep, each written anew, in a fixed order."""
+    """Return the tags to keep, each rewritten, in a fixed order."""
     (count,) = struct.unpack_from(">I", profile, HEAD_BYTES)
     listed: dict[bytes, tuple[int, int]] = {}
     for at in range(HEAD_BYTES + 4, HEAD_BYTES + 4 + 12 * min(count, len(profile)), 12):
@@ -195,4 +195,4 @@ _KEPT: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
     b"chad": _adaptation,
     b"cicp": _code_points,
 }
-"""The tags that colours are computed with, and what each is written anew by."""
+"""The tags that colours are computed with, and the function that rewrites each."""

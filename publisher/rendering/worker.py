@@ -34,7 +34,7 @@ from publisher.rendering.jobs import (
     TemplateFiles,
     Text,
 )
-from publisher.rendering.picture_cleaning import clean_picture
+from publisher.rendering.picture_cleaner import clean_picture
 from publisher.rendering.sandbox import (
     BUDGET,
     MAX_CHARACTERS,

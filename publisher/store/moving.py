@@ -26,8 +26,9 @@ CAME = "came"
 async def move(source: str, target: str, world: World, by: Actor) -> Mapping[str, int]:
     """Copy the books of one prepared database into another, empty one; returns how many rows each table has.
 
-    The target's transaction holds all or nothing, and the source is marked as moved when that is committed: whoever
-    dies in between does it again. Raises RefusedError when the target holds anything else, or differs after the copy.
+    The target's transaction holds all or nothing, and the source is marked as moved when that is committed: a process
+    that dies in between does it again. Raises RefusedError when the target holds anything else, or
+    differs after the copy.
     """
     return await asyncio.to_thread(_move, source, target, world, by)
 
@@ -71,7 +72,7 @@ def _copy(theirs: Connection, ours: Connection) -> Mapping[str, int]:
 
 
 def _tables() -> list[Table]:
-    """Name every table but `database_info`, of which an empty database has some rows already."""
+    """Return every table but `database_info`, where even an empty database has rows."""
     return [table for table in SQLModel.metadata.sorted_tables if table is not DATABASE_INFO]
 
 

@@ -63,7 +63,7 @@ def bring_up(url: str, environment: str, journal: Path | None, world: World, *, 
         if file is None:
             _be_alone(connection)
         _migrate(connection, world)
-        _check_stamp(connection, environment, is_copy=journal is None)
+        _check_identity(connection, environment, is_copy=journal is None)
         connection.commit()
 
 
@@ -169,19 +169,19 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _check_stamp(connection: Connection, environment: str, *, is_copy: bool) -> None:
-    stamps = {
+def _check_identity(connection: Connection, environment: str, *, is_copy: bool) -> None:
+    written = {
         row.key: row.value for row in connection.execute(select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(_ASKED)))
     }
-    stamped = stamps.get("environment")
-    if MOVED in stamps:
-        raise RefusedError("database_moved", to=stamps[MOVED])
+    stamped = written.get("environment")
+    if MOVED in written:
+        raise RefusedError("database_moved", to=written[MOVED])
     if stamped is None:
         connection.execute(insert(DATABASE_INFO).values(key="environment", value=environment))
     elif stamped != environment:
         raise RefusedError("other_environment", stamped=stamped, wanted=environment)
-    if COPY in stamps and not is_copy:
-        raise RefusedError("database_is_copy", at=str(json.loads(stamps[COPY])["at"]))
+    if COPY in written and not is_copy:
+        raise RefusedError("database_is_copy", at=str(json.loads(written[COPY])["at"]))
 
 
 def check_age(url: str, journal: Path) -> None:

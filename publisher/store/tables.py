@@ -366,7 +366,7 @@ class ServerTimelineRow(SQLModel, table=True):
 
 
 class DataLossRow(SQLModel, table=True):
-    """A time of which neither the database nor a journal tells what was sent; one row at most.
+    """A time for which neither database nor journal shows what was sent; at most one row.
 
     `includes_new`: what comes into the schedule now may have been sent in it, too.
     """

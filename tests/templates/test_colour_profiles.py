@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from publisher.rendering.colour_profile import MAX_REBUILT_BYTES, rebuild_profile
-from publisher.rendering.picture_cleaning import clean_picture
+from publisher.rendering.picture_cleaner import clean_picture
 from publisher.rendering.picture_formats import MAX_PROFILE_BYTES
 
 AUTHOR = b"Author: Wang, GPS 39.9 N 116.4 E, C02XK0AAJGH5"

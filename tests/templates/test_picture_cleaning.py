@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from publisher.domain.errors import InputError
 from publisher.rendering.colour_profile import rebuild_profile
-from publisher.rendering.picture_cleaning import clean_picture
+from publisher.rendering.picture_cleaner import clean_picture
 from publisher.rendering.picture_formats import MAX_RATIO, MAX_SCANS, MAX_SEGMENTS, strip_metadata
 from tests.templates.scene import read_picture
 
