@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-BUILT_IN: Mapping[str, str] = {
+BUILT_IN_ADAPTERS: Mapping[str, str] = {
     "weibo": "adapters.weibo:WEIBO",
     "wechat": "adapters.wechat:WECHAT",
     "tieba": "adapters.tieba:TIEBA",

@@ -23,27 +23,27 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 from tenacity.wait import wait_random_exponential
 
 from adapters._resolver import LookupTimeoutError, resolve
-from publisher.contract import Call, Reply
-from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.rendition import Parcel
-from publisher.domain.retry_after import LONGEST_REST
+from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import NotSent, Unknown
+from publisher.domain.retry_after import MAX_COOLDOWN
 
-MOST_TRIES = 3
-CREATE_CAP = 1024 * 1024
-ASK_CAP = 8 * 1024 * 1024
+MAX_ATTEMPTS = 3
+MAX_CREATE_BODY_BYTES = 1024 * 1024
+MAX_READ_BODY_BYTES = 8 * 1024 * 1024
 """The most bytes of a reply's body that are read."""
 
-_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_POINTLESS = frozenset({"host_not_allowed", "body_too_large", "resting", "dns_timeout"})
+_DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
+_NOT_RETRYABLE_REASONS = frozenset({"host_not_allowed", "body_too_large", "in_cooldown", "dns_timeout"})
 """Reasons that a repeat cannot change."""
-_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_RESET_ON_CLOSE, _CLOSE_NORMALLY = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+_CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """Values of SO_LINGER: drop what is unsent and reset the connection, or go on sending it."""
 
-Trouble = NotSent | Unknown
+TransportFailure = NotSent | Unknown
 
 
-class _NotBegunError(Exception):
+class _StartRefusedError(Exception):
     """The creating call may not begin, right before its first byte; the text is the reason of the outcome."""
 
 
@@ -52,12 +52,12 @@ class _BodyTooLargeError(Exception):
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-_TROUBLE = (
-    _NotBegunError,
+_TRANSPORT_ERRORS = (
+    _StartRefusedError,
     _BodyTooLargeError,
     httpx.TransportError,
     httpcore.ProtocolError,
@@ -65,7 +65,7 @@ _TROUBLE = (
 )
 
 
-class _Stream(httpcore.AsyncNetworkStream):
+class _NetworkStream(httpcore.AsyncNetworkStream):
     """One connection's bytes. Errors stay asyncio's own: they say best what happened.
 
     However it ends before `finish`, the kernel drops what is unsent and resets the connection, even when this process
@@ -75,14 +75,14 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._linger(_RESET_ON_CLOSE)
+        self._set_linger(_LINGER_RESET)
 
     def finish(self) -> None:
         """Let the connection close normally: the whole reply has been read. The server may have closed it by now."""
         with suppress(OSError):
-            self._linger(_CLOSE_NORMALLY)
+            self._set_linger(_LINGER_DEFAULT)
 
-    def _linger(self, value: bytes) -> None:
+    def _set_linger(self, value: bytes) -> None:
         connection = self._writer.get_extra_info("socket")
         if connection is not None:  # a TLS transport that is closed has none
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
@@ -112,7 +112,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         await asyncio.sleep(0)  # only then is the socket closed
 
 
-class _Network(httpcore.AsyncNetworkBackend):
+class _NetworkBackend(httpcore.AsyncNetworkBackend):
     """Connects through asyncio alone: a burst of first bytes leaves twice as soon as through httpcore's own way."""
 
     async def connect_tcp(
@@ -126,11 +126,11 @@ class _Network(httpcore.AsyncNetworkBackend):
         *others, last = await resolve(host)
         for address in others:
             with suppress(OSError):
-                return _Stream(*await asyncio.open_connection(address, port))
-        return _Stream(*await asyncio.open_connection(last, port))
+                return _NetworkStream(*await asyncio.open_connection(address, port))
+        return _NetworkStream(*await asyncio.open_connection(last, port))
 
 
-class _Body(httpx.AsyncByteStream):
+class _ResponseBody(httpx.AsyncByteStream):
     """A reply's body; closing it closes the connection that it came by."""
 
     def __init__(self, reply: httpcore.Response, connection: httpcore.AsyncHTTPConnection) -> None:
@@ -141,7 +141,7 @@ class _Body(httpx.AsyncByteStream):
         async for chunk in self._reply.aiter_stream():
             yield chunk
         stream = self._reply.extensions.get("network_stream")
-        if isinstance(stream, _Stream):
+        if isinstance(stream, _NetworkStream):
             stream.finish()
 
     async def aclose(self) -> None:
@@ -157,7 +157,7 @@ class FreshConnections(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, network: httpcore.AsyncNetworkBackend | None = None) -> None:
-        self._network = network or _Network()
+        self._network = network or _NetworkBackend()
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
 
@@ -168,8 +168,8 @@ class FreshConnections(httpx.AsyncBaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls(), network_backend=self._network)
-        reply = await connection.handle_async_request(
+        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls_context(), network_backend=self._network)
+        response = await connection.handle_async_request(
             httpcore.Request(
                 request.method,
                 url,
@@ -178,10 +178,10 @@ class FreshConnections(httpx.AsyncBaseTransport):
                 extensions=request.extensions,
             )
         )
-        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply, connection))
+        return httpx.Response(response.status, headers=response.headers, stream=_ResponseBody(response, connection))
 
 
-def host_of(address: str) -> str:
+def get_host(address: str) -> str:
     """Return the host that a call to this address reaches, spelt as `allow` is asked for it; empty if there is none."""
     try:
         return httpx.URL(address).host
@@ -189,17 +189,17 @@ def host_of(address: str) -> str:
         return ""
 
 
-async def warm_up() -> None:
+async def preload() -> None:
     """Make a call that goes nowhere: it loads what the first one would load while a post is waiting."""
     rehearsal = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
-    call = httpx.Request("POST", "http://localhost/", data={"status": "…"})
-    reply = await FreshConnections(rehearsal).handle_async_request(call)
-    await reply.aread()
-    await reply.aclose()
+    request = httpx.Request("POST", "http://localhost/", data={"status": "…"})
+    response = await FreshConnections(rehearsal).handle_async_request(request)
+    await response.aread()
+    await response.aclose()
 
 
 @dataclass(slots=True)
-class _Progress:
+class _RequestProgress:
     """How far one request came, as the transport reports it.
 
     `may_begin` is awaited before the way to the host is opened and again right before the first byte, `begin` called
@@ -207,39 +207,41 @@ class _Progress:
     prove that nothing left.
     """
 
-    may_begin: Callable[[], Awaitable[None]]
-    begin: Callable[[], None]
+    check_start: Callable[[], Awaitable[None]]
+    record_start: Callable[[], None]
     failpoint: Callable[[str], None]
-    was_handed_over: bool = False
+    was_submitted: bool = False
     is_traced: bool = False
-    began: bool = False
+    has_started: bool = False
 
-    async def note(self, event: str, _info: object) -> None:
+    async def on_trace_event(self, event: str, _info: object) -> None:
         """Take one event of httpcore's `trace` extension."""
         self.is_traced = True
         match event.partition(".")[2]:
             case "send_request_headers.started":
                 self.failpoint("http.after_connect")
-                await self.may_begin()
-                self.begin()
-                self.began = True
+                await self.check_start()
+                self.record_start()
+                self.has_started = True
             case "send_request_headers.complete":
                 self.failpoint("http.mid_body")
             case "send_request_body.complete":
                 self.failpoint("http.after_body")
 
-    def blame(self, error: Exception) -> Trouble:
+    def classify_error(self, error: Exception) -> TransportFailure:
         """Say what an error means: NotSent where the transport proves that no byte of the request left."""
-        if isinstance(error, _NotBegunError):
+        if isinstance(error, _StartRefusedError):
             return NotSent(reason=str(error))
-        if not self.was_handed_over:
+        if not self.was_submitted:
             return NotSent(reason="timeout")
-        is_proof = not self.began if self.is_traced else isinstance(error, _NEVER_CONNECTED)
-        return NotSent(reason=_why_not_connected(error)) if is_proof else Unknown(reason=_why_lost(error))
+        is_proof = not self.has_started if self.is_traced else isinstance(error, _CONNECT_ERRORS)
+        return (
+            NotSent(reason=_connect_failure_reason(error)) if is_proof else Unknown(reason=_lost_response_reason(error))
+        )
 
 
-def _why_not_connected(error: BaseException) -> str:
-    causes = tuple(_causes(error))
+def _connect_failure_reason(error: BaseException) -> str:
+    causes = tuple(_iter_causes(error))
     if any(isinstance(cause, LookupTimeoutError) for cause in causes):
         return "dns_timeout"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
@@ -249,19 +251,19 @@ def _why_not_connected(error: BaseException) -> str:
     return "connect_timeout" if isinstance(error, TimeoutError | httpx.TimeoutException) else "connect_failed"
 
 
-def _why_lost(error: Exception) -> str:
+def _lost_response_reason(error: Exception) -> str:
     match error:
         case TimeoutError() | httpx.TimeoutException():
             return "timeout"
         case httpx.RemoteProtocolError() | httpcore.RemoteProtocolError():
-            return "reply_cut"
+            return "response_truncated"
         case _BodyTooLargeError():
             return "body_too_large"
         case _:
             return "reset"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -269,28 +271,28 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _harmless() -> _Progress:
+def _make_read_progress() -> _RequestProgress:
     """Return the progress of a call that creates nothing: it may begin at any time, and nobody records it."""
-    return _Progress(may_begin=_yes, begin=_nothing, failpoint=_nothing)
+    return _RequestProgress(check_start=_allow_start, record_start=_do_nothing, failpoint=_do_nothing)
 
 
-def _nothing(_name: str = "") -> None:
+def _do_nothing(_name: str = "") -> None:
     return
 
 
-async def _yes() -> None:
+async def _allow_start() -> None:
     return
 
 
-def _hear_nothing(_date: str, _began: float) -> None:
+def _ignore_date(_date: str, _started_at: float) -> None:
     return
 
 
-def _always() -> bool:
+def _always_true() -> bool:
     return True
 
 
-def _now() -> datetime:
+def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -307,130 +309,136 @@ class LoginHttp:
     Retry-After, or `usual_rest` where it names none, is over.
     """
 
-    deadline: timedelta
+    request_timeout: timedelta
     monotonic: Callable[[], float]
     failpoint: Callable[[str], None]
-    allow: Callable[[str], bool]
-    may_go: Callable[[Parcel], Awaitable[bool]] | None = None
-    begin: Callable[[Parcel], None] | None = None
-    is_clock_confirmed: Callable[[], bool] = _always
-    hear_date: Callable[[str, float], None] = _hear_nothing
-    now: Callable[[], datetime] = _now
+    is_host_allowed: Callable[[str], bool]
+    may_send: Callable[[SendRequest], Awaitable[bool]] | None = None
+    record_start: Callable[[SendRequest], None] | None = None
+    is_clock_confirmed: Callable[[], bool] = _always_true
+    on_date_header: Callable[[str, float], None] = _ignore_date
+    now: Callable[[], datetime] = _utc_now
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    usual_rest: timedelta = timedelta(seconds=30)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-    _rests_until: float = -inf
-    _begun: int = 0
-    _waiting: int = 0
-    _replies: dict[str, tuple[int, Call, Reply]] = field(default_factory=dict, repr=False)
+    default_cooldown: timedelta = timedelta(seconds=30)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _cooldown_until: float = -inf
+    _calls_started: int = 0
+    _waiting_calls: int = 0
+    _shared_replies: dict[str, tuple[int, HttpRequest, HttpResponse]] = field(default_factory=dict, repr=False)
     """The newest reply from each address, and the number of its call, as long as others wait for their turn."""
 
-    async def ask(self, call: Call) -> Reply | NotSent | Unknown:
+    async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
         """Make a call that may be repeated: it is, up to three times, while it brings nothing or a server error."""
-        if not call.is_repeatable:
-            return await self._ask_once(call)
+        if not request.is_idempotent:
+            return await self._fetch_once(request)
         tries = AsyncRetrying(
-            retry=retry_if_result(_is_worth_repeating),
-            stop=stop_after_attempt(MOST_TRIES) | stop_after_delay(self.deadline),
+            retry=retry_if_result(_is_retryable),
+            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(self.request_timeout),
             wait=wait_random_exponential(multiplier=0.25, max=2),
             sleep=self.sleep,
-            retry_error_callback=_last_answer,
+            retry_error_callback=_last_result,
         )
-        return await tries(self._ask_once, call)
+        return await tries(self._fetch_once, request)
 
-    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
         """Ask a host, once, for a page that any web server answers, if only by saying that it has none."""
-        call = Call(method="GET", url=urljoin(base, "/robots.txt"))
-        return await self._call(call, _harmless(), ASK_CAP, respects_rest=False)
+        request = HttpRequest(method="GET", url=urljoin(base_url, "/robots.txt"))
+        return await self._call(request, _make_read_progress(), MAX_READ_BODY_BYTES, respects_cooldown=False)
 
-    async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
+    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
         """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
 
-        async def may_begin() -> None:
-            if self.may_go is not None and not await self.may_go(parcel):
-                raise _NotBegunError("stopped")
-            if self.monotonic() > parcel.start_by:
-                raise _NotBegunError("lease_over")
+        async def check_start() -> None:
+            if self.may_send is not None and not await self.may_send(send_request):
+                raise _StartRefusedError("stopped")
+            if self.monotonic() > send_request.start_by:
+                raise _StartRefusedError("lease_used_up")
             if not self.is_clock_confirmed():
-                raise _NotBegunError("clock_doubted")
+                raise _StartRefusedError("clock_unconfirmed_at_send")
 
-        def begin() -> None:
+        def record_start() -> None:
             try:
-                if self.begin is not None:
-                    self.begin(parcel)
+                if self.record_start is not None:
+                    self.record_start(send_request)
             except OSError as error:
-                raise _NotBegunError("not_recorded") from error
+                raise _StartRefusedError("not_recorded") from error
 
-        progress = _Progress(may_begin=may_begin, begin=begin, failpoint=self.failpoint)
-        answer = await self._call(call, progress, CREATE_CAP)
-        if isinstance(answer, Reply):
+        progress = _RequestProgress(check_start=check_start, record_start=record_start, failpoint=self.failpoint)
+        answer = await self._call(request, progress, MAX_CREATE_BODY_BYTES)
+        if isinstance(answer, HttpResponse):
             self.failpoint("http.after_reply")
-        if isinstance(answer, Reply) and 300 <= answer.status < 400:
+        if isinstance(answer, HttpResponse) and 300 <= answer.status < 400:
             return Unknown(reason="redirected")
         return answer
 
-    async def _ask_once(self, call: Call) -> Reply | Trouble:
-        answer = await self._call(call, _harmless(), ASK_CAP, may_share=call.is_repeatable)
-        if isinstance(answer, Reply) and (limit := answer.limit("", now := self.now())):
-            rest = min(limit.until - now, LONGEST_REST) if limit.until else self.usual_rest
-            self._rests_until = max(self._rests_until, self.monotonic() + rest.total_seconds())
+    async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
+        answer = await self._call(request, _make_read_progress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent)
+        if isinstance(answer, HttpResponse) and (limit := answer.to_rate_limited("", now := self.now())):
+            rest = min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
+            self._cooldown_until = max(self._cooldown_until, self.monotonic() + rest.total_seconds())
         return answer
 
     async def _call(
-        self, call: Call, progress: _Progress, cap: int, *, may_share: bool = False, respects_rest: bool = True
-    ) -> Reply | Trouble:
+        self,
+        request: HttpRequest,
+        progress: _RequestProgress,
+        max_body_bytes: int,
+        *,
+        can_share: bool = False,
+        respects_cooldown: bool = True,
+    ) -> HttpResponse | TransportFailure:
         """Make a call in its turn.
 
         One that `may_share` takes the reply to another that asked the same, if that began after this one was wanted:
         of an account with many doubts one list shows what has become of all of them.
         """
-        request, begun = _request(call, progress), self._begun
-        if not self.allow(request.url.host):
+        http_request, begun = _build_request(request, progress), self._calls_started
+        if not self.is_host_allowed(http_request.url.host):
             return NotSent(reason="host_not_allowed")
-        self._waiting += 1
+        self._waiting_calls += 1
         try:
-            async with asyncio.timeout(self.deadline.total_seconds()), self._turn:
-                number, asked, reply = self._replies.get(call.url, (0, None, None))
-                if may_share and reply and number > begun and asked == call:
-                    return reply
-                if respects_rest and self.monotonic() < self._rests_until:
-                    return NotSent(reason="resting")
-                await progress.may_begin()
-                progress.was_handed_over = True
-                self._begun = number = self._begun + 1
-                answer = await self._send(request, cap)
-                if may_share and isinstance(answer, Reply):
-                    self._replies[call.url] = number, call, answer
+            async with asyncio.timeout(self.request_timeout.total_seconds()), self._lock:
+                number, query, response = self._shared_replies.get(request.url, (0, None, None))
+                if can_share and response and number > begun and query == request:
+                    return response
+                if respects_cooldown and self.monotonic() < self._cooldown_until:
+                    return NotSent(reason="in_cooldown")
+                await progress.check_start()
+                progress.was_submitted = True
+                self._calls_started = number = self._calls_started + 1
+                answer = await self._send(http_request, max_body_bytes)
+                if can_share and isinstance(answer, HttpResponse):
+                    self._shared_replies[request.url] = number, request, answer
                 return answer
-        except _TROUBLE as error:
-            return progress.blame(error)
+        except _TRANSPORT_ERRORS as error:
+            return progress.classify_error(error)
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._replies.clear()
+            self._waiting_calls -= 1
+            if not self._waiting_calls:
+                self._shared_replies.clear()
 
-    async def _send(self, request: httpx.Request, cap: int) -> Reply | Trouble:
+    async def _send(self, request: httpx.Request, max_body_bytes: int) -> HttpResponse | TransportFailure:
         began = self.monotonic()
         async with _closing(await self.transport.handle_async_request(request)) as response:
-            body = await _read(response, cap)
+            body = await _read_body(response, max_body_bytes)
         if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
-            self.hear_date(response.headers["date"], began)
+            self.on_date_header(response.headers["date"], began)
         if response.headers.get("content-encoding", "identity") != "identity":
-            return Unknown(reason="reply_encoded")
-        return Reply(status=response.status_code, headers=dict(response.headers), body=body)
+            return Unknown(reason="response_encoded")
+        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=body)
 
 
-def _is_worth_repeating(answer: Reply | Trouble) -> bool:
-    if isinstance(answer, Reply):
+def _is_retryable(answer: HttpResponse | TransportFailure) -> bool:
+    if isinstance(answer, HttpResponse):
         return answer.status >= 500
-    return answer.reason not in _POINTLESS
+    return answer.reason not in _NOT_RETRYABLE_REASONS
 
 
-def _last_answer(state: RetryCallState) -> Reply | Trouble:
+def _last_result(state: RetryCallState) -> HttpResponse | TransportFailure:
     if state.outcome is None:
         raise AssertionError("tenacity asks for the last answer only after a try")
-    answer: Reply | Trouble = state.outcome.result()
+    answer: HttpResponse | TransportFailure = state.outcome.result()
     return answer
 
 
@@ -442,28 +450,30 @@ async def _closing(response: httpx.Response) -> AsyncIterator[httpx.Response]:
         await response.aclose()
 
 
-def _request(call: Call, progress: _Progress) -> httpx.Request:
-    cookies = {"cookie": "; ".join(f"{name}={value}" for name, value in call.cookies.items())} if call.cookies else {}
-    uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in call.uploads]
+def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:
+    cookies = (
+        {"cookie": "; ".join(f"{name}={value}" for name, value in request.cookies.items())} if request.cookies else {}
+    )
+    uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in request.uploads]
     return httpx.Request(
-        call.method,
-        call.url,
-        params=dict(call.query) or None,
-        headers={**_HEADERS, **cookies, **{name.lower(): value for name, value in call.headers.items()}},
-        content=call.content,
-        data=dict(call.form) or None,
+        request.method,
+        request.url,
+        params=dict(request.query) or None,
+        headers={**_DEFAULT_HEADERS, **cookies, **{name.lower(): value for name, value in request.headers.items()}},
+        content=request.content,
+        data=dict(request.form) or None,
         files=uploads or None,
-        extensions={"trace": progress.note},
+        extensions={"trace": progress.on_trace_event},
     )
 
 
-async def _read(response: httpx.Response, cap: int) -> bytes:
+async def _read_body(response: httpx.Response, max_body_bytes: int) -> bytes:
     """Read a body whole. Raises _BodyTooLargeError as soon as it is over the cap."""
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise TypeError("an asynchronous transport gives an asynchronous stream")
     body = bytearray()
     async for chunk in response.stream:
         body += chunk
-        if len(body) > cap:
+        if len(body) > max_body_bytes:
             raise _BodyTooLargeError
     return bytes(body)

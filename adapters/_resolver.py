@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from threading import Thread
 
-LOOKUP_SECONDS = 8.0
+LOOKUP_TIMEOUT_SECONDS = 8.0
 """How long a call waits for a name: longer than the 5 s after which the system turns to its second name server."""
-MOST_LOOKUPS = 4
+MAX_LOOKUPS_PER_HOST = 4
 """Threads that may hang on one name: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
 
 
@@ -24,7 +24,7 @@ class _Lookup:
     """One question to the system's resolver; the process's end does not wait for its thread."""
 
     host: str
-    began: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
     addresses: Future[Sequence[str]] = field(default_factory=Future)
 
     def start(self) -> None:
@@ -40,7 +40,7 @@ class _Lookup:
             self.addresses.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
 
 
-_under_way: dict[str, list[_Lookup]] = {}
+_pending_lookups: dict[str, list[_Lookup]] = {}
 """The lookups of each host that have not ended, oldest first, whichever login asked."""
 
 
@@ -52,21 +52,21 @@ async def resolve(host: str) -> Sequence[str]:
     if _is_address(host):
         return [host]
     try:
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            return await asyncio.wrap_future(_lookup(host).addresses)
+        async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS):
+            return await asyncio.wrap_future(_get_or_start_lookup(host).addresses)
     except TimeoutError:
         raise LookupTimeoutError(host) from None
 
 
-def _lookup(host: str) -> _Lookup:
+def _get_or_start_lookup(host: str) -> _Lookup:
     """Return the newest lookup of a host; start one where there is none, or where it hangs and few others do."""
-    lookups = [lookup for lookup in _under_way.get(host, ()) if not lookup.addresses.done()]
-    hangs = bool(lookups) and time.monotonic() - lookups[-1].began >= LOOKUP_SECONDS
-    if not lookups or (hangs and len(lookups) < MOST_LOOKUPS):
+    lookups = [lookup for lookup in _pending_lookups.get(host, ()) if not lookup.addresses.done()]
+    hangs = bool(lookups) and time.monotonic() - lookups[-1].started_at >= LOOKUP_TIMEOUT_SECONDS
+    if not lookups or (hangs and len(lookups) < MAX_LOOKUPS_PER_HOST):
         lookup = _Lookup(host)
         lookup.start()
         lookups.append(lookup)
-    _under_way[host] = lookups
+    _pending_lookups[host] = lookups
     return lookups[-1]
 
 

@@ -5,27 +5,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from publisher.domain.account import Account, Traits
-from publisher.domain.outcome import (
-    Finding,
-    Health,
+from publisher.domain.account import Account, Capabilities
+from publisher.domain.problem import Problem
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.results import (
+    DeletionResult,
+    HealthCheckResult,
     NotSent,
+    ObservedPost,
     Outcome,
-    Preview,
+    PreviewResult,
     RateLimited,
     Reach,
+    ReadbackResult,
+    ReadFailure,
     Receipt,
-    Removal,
-    Sighting,
     Ticket,
     Unknown,
-    Unread,
 )
-from publisher.domain.patience import Patience
-from publisher.domain.problem import Problem
-from publisher.domain.quota import Quota
-from publisher.domain.rendition import Parcel, Rendition
-from publisher.domain.retry_after import retry_at
+from publisher.domain.retry_after import parse_retry_after
+from publisher.domain.timing import Timing
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class HttpRequest:
     """One HTTP request, as data.
 
     `form` is sent urlencoded, or as multipart beside `uploads`; `content` is a raw body instead of a form. Values may
@@ -57,30 +57,30 @@ class Call:
     content: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    is_repeatable: bool = True
+    is_idempotent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class HttpResponse:
     """One complete HTTP answer: its body arrived whole and within the cap. `headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _decoded: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def read_once(self, decode: Callable[["Reply", str], T], whose: str) -> T:
+    def decode_cached(self, decode: Callable[["HttpResponse", str], T], identity: str) -> T:
         """Give what `decode` makes of it, done once for all who share this answer: a list may end a hundred doubts."""
-        if (decode, whose) not in self._read:
-            self._read[decode, whose] = decode(self, whose)
-        read: T = self._read[decode, whose]
+        if (decode, identity) not in self._decoded:
+            self._decoded[decode, identity] = decode(self, identity)
+        read: T = self._decoded[decode, identity]
         return read
 
-    def limit(self, code: str, now: datetime) -> RateLimited | None:
+    def to_rate_limited(self, code: str, now: datetime) -> RateLimited | None:
         """Give the limit that a 429 names, under the adapter's code for it; None for any other answer."""
         if self.status != 429:
             return None
-        return RateLimited(code=code, until=retry_at(self.headers.get("retry-after"), now))
+        return RateLimited(code=code, until=parse_retry_after(self.headers.get("retry-after"), now))
 
 
 class Http(Protocol):
@@ -89,21 +89,21 @@ class Http(Protocol):
     Trouble on the way is a value: NotSent only when the transport proves that no byte of the request left.
     """
 
-    async def ask(self, call: Call) -> Reply | NotSent | Unknown:
+    async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
         """Make a call that may be repeated: a read, a token, an upload, a draft.
 
         Those of a login that wait together and ask the same may get one answer, to a call that began after all of them.
         """
         ...
 
-    async def ask_time(self, base: str) -> Reply | NotSent | Unknown:
+    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
         """Make a call without credentials to the host of this address, for the date of its reply.
 
         It has nothing to do with the login: it is made while the login rests, and no answer to it begins a rest.
         """
         ...
 
-    async def create(self, call: Call, parcel: Parcel) -> Reply | NotSent | Unknown:
+    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
         """Make the one call of a committed attempt that may create a post. Never repeated, by anyone.
 
         Right before its first byte it is asked whether the call may still begin, and recorded that it does: after a
@@ -112,7 +112,7 @@ class Http(Protocol):
         ...
 
 
-class TokenBook(Protocol):
+class TokenStore(Protocol):
     """The shared store of a login's short-lived tokens."""
 
     async def current(self) -> str | None:
@@ -129,27 +129,27 @@ class Token:
     """A short-lived token and when it ends."""
 
     value: str = field(repr=False)
-    ends_at: datetime
+    expires_at: datetime
 
 
-class Notes(Protocol):
+class AdapterState(Protocol):
     """What an adapter must remember across restarts about a login: uploads made, steps done."""
 
-    async def recall(self, key: str) -> str | None: ...
-    async def remember(self, key: str, value: str) -> None: ...
-    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+    async def get(self, key: str) -> str | None: ...
+    async def set(self, key: str, value: str) -> None: ...
+    async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
         """Put what `change` makes of a note in its place, with nobody else's change in between; give the old one."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterKit:
+class AdapterContext:
     """All that an adapter is given. `secret` is the login's, read when needed; `failpoint` is for tests of crashes."""
 
     http: Http
     secret: Callable[[], Mapping[str, str]]
-    tokens: TokenBook
-    notes: Notes
+    tokens: TokenStore
+    state: AdapterState
     now: Callable[[], datetime]
     failpoint: Callable[[str], Awaitable[None]]
 
@@ -162,37 +162,37 @@ class Adapter(Protocol):
     """
 
     @property
-    def traits(self) -> Traits: ...
+    def capabilities(self) -> Capabilities: ...
 
-    def check(self, rendition: Rendition) -> Sequence[Problem]:
+    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
         """Tell what the platform would refuse. Pure."""
         ...
 
-    async def publish(self, parcel: Parcel) -> Outcome:
+    async def publish(self, request: SendRequest) -> Outcome:
         """Make one attempt: whatever may be repeated first, then exactly one `http.create`, then no guess."""
         ...
 
-    async def follow_up(self, ticket: Ticket) -> Finding:
+    async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Read how far the platform has come."""
         ...
 
-    async def find(self, parcel: Parcel) -> Finding:
+    async def find_post(self, request: SendRequest) -> ReadbackResult:
         """Take one complete look for the parcel's post; Unknown when the list cannot be read back past the baseline."""
         ...
 
-    async def retract(self, receipt: Receipt) -> Removal:
+    async def retract(self, receipt: Receipt) -> DeletionResult:
         """Take the post down. Repeating it is harmless."""
         ...
 
-    async def probe(self) -> Health:
+    async def check_health(self) -> HealthCheckResult:
         """Read whether the login works."""
         ...
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unread:
+    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         """Read how far these live posts have come, by their remote ids; one that the platform leaves out is missing."""
         ...
 
-    async def recent(self) -> Sequence[Sighting] | Unread:
+    async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
         ...
 
@@ -201,44 +201,44 @@ class Adapter(Protocol):
 class TimeSource(Protocol):
     """How a platform says what time it is at no cost to a login. An adapter that can has this face as well."""
 
-    async def ask_time(self) -> object:
+    async def fetch_time(self) -> object:
         """Ask for the time by `http.ask_time`: whatever the reply says, it is dated."""
         ...
 
 
 @runtime_checkable
-class Previewer(Protocol):
+class PostPreviewer(Protocol):
     """How a post is shown to one person first. An adapter whose platform can do that has this face as well."""
 
-    async def show(self, rendition: Rendition, images: Sequence[bytes], to: str) -> Preview:
+    async def send_preview(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
         """Show these very words and pictures to one person, by the platform's name for them; make nothing public."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class PlatformDefaults:
     """How often and how patiently a platform is used where the operator says nothing."""
 
-    quota: Quota
-    patience: Patience
+    rate_limit: RateLimit
+    timing: Timing
 
 
-class SignIn(Protocol):
+class LoginFlow(Protocol):
     """How a person signs a login in with a browser. A factory whose platform works like that has one as `sign_in`."""
 
-    def address(self, account: Account, secret: Mapping[str, str], state: str) -> str:
+    def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
         """Give the page where the account's keeper consents; `state` comes back with the answer."""
         ...
 
-    async def exchange(
-        self, account: Account, secret: Mapping[str, str], answer: str, http: Http
+    async def exchange_code(
+        self, account: Account, secret: Mapping[str, str], response: str, http: Http
     ) -> Mapping[str, str] | Problem:
         """Change the answer, a code or the whole address it came in, for the secret to be kept from now on."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class CallbackRequest:
     """One request that came in from outside, as data: whoever sent it, it is whatever they liked."""
 
     query: Mapping[str, str] = field(repr=False)
@@ -246,21 +246,21 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
+class CallbackEvent:
     """A platform's word that something has ended. It is never believed, only a reason to read now.
 
     `number` names what has ended as tickets do. `said` is a short word for why it ended badly: it is noted as
     `said:NUMBER` for the adapter, which may put a refusal that it has read into words.
     """
 
-    number: str
-    said: str = ""
+    job_id: str
+    reason: str = ""
 
 
-class Callbacks(Protocol):
+class PlatformCallbacks(Protocol):
     """How a platform tells us of itself. Pure; a factory whose platform does so has one as `callbacks`."""
 
-    def is_expected(self, secret: Mapping[str, str]) -> bool:
+    def is_configured(self, secret: Mapping[str, str]) -> bool:
         """Whether the secret holds what is needed to know the platform's messages from others."""
         ...
 
@@ -273,17 +273,19 @@ class Callbacks(Protocol):
         """
         ...
 
-    def greet(self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime) -> str | Problem:
+    def verify_endpoint(
+        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+    ) -> str | Problem:
         """Give the answer that proves the address to be ours, when the platform asks for it."""
         ...
 
-    def read(
-        self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime
-    ) -> Hint | Problem | None:
+    def parse(
+        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+    ) -> CallbackEvent | Problem | None:
         """Read a message, having verified it as a whole: a hint, None for what is of no concern, else a Problem."""
         ...
 
-    def is_meant(self, hint: Hint, ticket: Ticket) -> bool:
+    def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
         """Whether a ticket is of what the hint says has ended."""
         ...
 
@@ -292,15 +294,15 @@ class AdapterFactory(Protocol):
     """What a package registers under `publisher.adapters`: how to build an adapter, and its platform's defaults."""
 
     @property
-    def defaults(self) -> Defaults: ...
+    def defaults(self) -> PlatformDefaults: ...
 
-    def create(self, account: Account, kit: AdapterKit) -> Adapter: ...
+    def create(self, account: Account, context: AdapterContext) -> Adapter: ...
 
 
 @runtime_checkable
-class Addressed(Protocol):
+class AddressProvider(Protocol):
     """How it is known where a platform is called. A factory that can say so has this face as well."""
 
-    def addresses(self, account: Account) -> Collection[str]:
+    def list_addresses(self, account: Account) -> Collection[str]:
         """Give every address whose host is called for an account without `base_url`: no other host is."""
         ...

@@ -14,67 +14,67 @@ from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
-from publisher.anchoring import Mooring, anchor
-from publisher.clock_check import ClockCheck
-from publisher.delivering import deliver_due
+from publisher.app.application import Application, find_unreadable_secrets, open_application
+from publisher.app.checkpoint_targets import build_checkpoint_targets
+from publisher.app.permissions import require_safe_permissions
+from publisher.config import Settings
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.errors import InputError, PublisherError, RefusedError, ScheduleError
-from publisher.domain.events import KEEPER
+from publisher.domain.events import MAINTENANCE
+from publisher.domain.manual_task import parse_manual_task
 from publisher.domain.post import Schedule
 from publisher.domain.problem import Problem
-from publisher.domain.task import task_of
-from publisher.keeping import heed, keep, settle_the_dead
-from publisher.messages import Messages
-from publisher.planning import plan_ahead, reload, schedule_in_force
-from publisher.reconciling import reconcile_due
-from publisher.retracting import retract_due
-from publisher.schedule import SCHEDULE_LIMITS
-from publisher.settings import Settings
-from publisher.store.engine import OvertakenError
-from publisher.store.home import may_plan
-from publisher.store.retention import prune
-from publisher.store.setup import occupy
-from publisher.store.shortening import shorten_journal
-from publisher.telemetry import log
+from publisher.engine.checkpoints import CheckpointTargets, write_checkpoint
+from publisher.engine.clock_check import ClockCheck
+from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.planner import active_schedule, apply_schedule, plan_window
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.retractor import retract_due
+from publisher.engine.sender import send_due
+from publisher.i18n import Messages
+from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import log
+from publisher.schedule import SCHEDULE_READ_LIMITS
+from publisher.store.db.database import ConcurrentUpdateError
+from publisher.store.deliveries.retention import prune
+from publisher.store.recovery.identity import can_plan
+from publisher.store.recovery.journal_compaction import compact_journal
+from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile import read_text
-from publisher.watching import probe_due, watch_due
-from publisher.wiring.application import Application, open_application, unreadable_secrets
-from publisher.wiring.mooring import mooring_of
-from publisher.wiring.permissions import refuse_loose_files
-from publisher.world import World
 
-AT_ONCE = 300
+MAX_SENDS = 300
 """Calls in flight at most; a login never has more than one."""
-READS_AT_ONCE = 500
+MAX_READBACKS = 500
 """Reads at most, together: those of one login wait for one another, and what asks the same is asked once."""
-REMOVALS_AT_ONCE = 100
-WATCHED_AT_ONCE = 10
+MAX_RETRACTIONS = 100
+MAX_MONITORED_ACCOUNTS = 10
 """Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
-GRACE = 25.0
+SHUTDOWN_TIMEOUT_SECONDS = 25.0
 """Seconds that calls in flight are given to end after a stop is asked for."""
-WORTH_WAITING = timedelta(minutes=1)
+ONCE_MAX_WAIT = timedelta(minutes=1)
 """How long a single run waits for a login that rests between two posts."""
-REST = timedelta(seconds=1)
+FILE_QUIET_PERIOD = timedelta(seconds=1)
 """How long a file must have lain still before it is read: a half-written one may be valid by accident."""
-CLOCKS_APART = timedelta(seconds=10)
+MAX_CLOCK_SKEW = timedelta(seconds=10)
 """Hosts whose clocks differ more do not work together: each would end the other's leases, and doubts, too soon."""
-CLOCK_SECONDS = 1.0
+JOB_TIME_CHECK_SECONDS = 1.0
 """How often the beats are compared with the clock."""
-WATCH_SECONDS = 60.0
+FILE_WATCH_TIMEOUT_SECONDS = 60.0
 """After so long without a change watching counts as working, and is begun again."""
-WATCH_PAUSE = 20.0
+FILE_WATCH_RETRY_SECONDS = 20.0
 """Seconds from one beginning to the next at least, so that watching that fails at once does not fill the log."""
-UNSETTLED = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
+UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class FileVersion:
     """What tells one state of a file from the next."""
 
-    changed_at: datetime
+    modified_at: datetime
     size: int
-    number: int
+    inode: int
 
 
 @dataclass(slots=True)
@@ -84,125 +84,129 @@ class Daemon:
     application: Application
     schedule_file: Path
     messages: Messages
-    began_at: datetime
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    started_at: datetime
+    stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
-    read_version: int | None = None
-    has_read: bool = False
-    is_displaced: bool = False
-    read_mark: Mark | None = None
-    first_mark: Mark | None = None
-    has_waited: bool = False
-    beats: set[asyncio.Task[None]] = field(default_factory=set)
-    mooring: Mooring = field(init=False)
+    schedule_version: int | None = None
+    has_read_file: bool = False
+    is_database_replaced: bool = False
+    read_file_version: FileVersion | None = None
+    first_file_version: FileVersion | None = None
+    has_waited_for_clock: bool = False
+    running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
+    checkpoint_targets: CheckpointTargets = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
         application = self.application
-        self.mooring = mooring_of(application.settings)
+        self.checkpoint_targets = build_checkpoint_targets(application.settings)
         self.clock_check = ClockCheck(
-            checkups=application.checkups, orders=application.orders, adapters=application.adapters
+            login_health=application.login_health,
+            operator_actions=application.operator_actions,
+            adapters=application.adapters,
         )
 
     async def confirm_clock(self) -> None:
         """Have the clock confirmed if it is in doubt; then plan at once what has waited for that."""
-        if await self.clock_check.confirm() and self.has_waited:
-            self.has_waited = False
+        if await self.clock_check.confirm() and self.has_waited_for_clock:
+            self.has_waited_for_clock = False
             await self.read_schedule()
             await self.plan()
 
-    async def deliver(self) -> int:
-        return await deliver_due(self.application.outbox, self.application.adapters, AT_ONCE, self.stopping)
+    async def send(self) -> int:
+        return await send_due(self.application.outbox, self.application.adapters, MAX_SENDS, self.stop_requested)
 
-    async def look(self) -> int:
+    async def reconcile(self) -> int:
         application = self.application
-        return await reconcile_due(application.outbox, application.adapters, READS_AT_ONCE, self.stopping.is_set)
+        return await reconcile_due(application.outbox, application.adapters, MAX_READBACKS, self.stop_requested.is_set)
 
     async def retract(self) -> int:
-        return await retract_due(self.application.outbox, self.application.adapters, REMOVALS_AT_ONCE)
+        return await retract_due(self.application.outbox, self.application.adapters, MAX_RETRACTIONS)
 
-    async def watch(self) -> None:
-        if self.application.world.is_clock_confirmed():
-            await watch_due(self.application.watches, self.application.adapters, WATCHED_AT_ONCE)
+    async def monitor(self) -> None:
+        if self.application.runtime.is_clock_confirmed():
+            await monitor_due(self.application.monitoring, self.application.adapters, MAX_MONITORED_ACCOUNTS)
 
-    async def probe(self) -> None:
-        if self.application.world.is_clock_confirmed():
-            await probe_due(self.application.checkups, self.application.adapters, WATCHED_AT_ONCE)
+    async def check_logins(self) -> None:
+        if self.application.runtime.is_clock_confirmed():
+            await check_logins_due(self.application.login_health, self.application.adapters, MAX_MONITORED_ACCOUNTS)
 
-    async def keep(self) -> None:
-        await heed(self.application.alarms)
-        await keep(self.application.rounds)
+    async def run_maintenance(self) -> None:
+        await update_system_alerts(self.application.system_alerts)
+        await run_maintenance(self.application.maintenance)
 
-    async def anchor(self) -> None:
-        await anchor(self.application.audit, self.mooring)
+    async def write_checkpoint(self) -> None:
+        await write_checkpoint(self.application.audit, self.checkpoint_targets)
 
-    async def shorten(self) -> None:
-        await shorten_journal(self.application.outbox.books)
+    async def compact_journal(self) -> None:
+        await compact_journal(self.application.outbox.store)
 
     async def prune(self) -> None:
         kept_for = timedelta(days=self.application.settings.days_kept)
-        pruned = await prune(self.application.outbox.books, kept_for)
+        pruned = await prune(self.application.outbox.store, kept_for)
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
 
-    async def sign(self) -> None:
+    async def heartbeat(self) -> None:
         """Give a sign of life; stop where an older database was put in place under us, which a person must accept."""
-        if not await self.application.orders.beat():
-            self.is_displaced = True
-            self.stopping.set()
+        if not await self.application.operator_actions.heartbeat():
+            self.is_database_replaced = True
+            self.stop_requested.set()
 
-    async def prepare(self) -> None:
+    async def load_initial_schedule(self) -> None:
         """Do before the first call what file and settings ask for; what time alone brings within reach may wait."""
         await self.read_schedule()
-        if await self.application.registry.basis() != self.application.planner.basis:
+        if await self.application.post_store.config_hash() != self.application.planner.config_hash:
             await self.plan()
 
     async def plan(self) -> None:
         """File what has come within reach, from the version of the schedule that is in force now."""
-        if not await self._may_plan():
+        if not await self._can_plan():
             return
-        version = await self.application.registry.version()
+        version = await self.application.post_store.schedule_version()
         try:
-            if version != self.read_version:
+            if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
-                self.schedule = await schedule_in_force(self.application.planner, str(self.schedule_file))
-                self.read_version = version
+                self.schedule = await active_schedule(self.application.planner, str(self.schedule_file))
+                self.schedule_version = version
             if self.schedule is not None:
-                await plan_ahead(self.application.planner, self.schedule, version)
-                await self.application.registry.note_basis(self.application.planner.basis)
-        except OvertakenError:  # another host has put a newer version in force, from which to plan
+                await plan_window(self.application.planner, self.schedule, version)
+                await self.application.post_store.set_config_hash(self.application.planner.config_hash)
+        except ConcurrentUpdateError:  # another host has put a newer version in force, from which to plan
             await self.plan()
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
-            await self._refuse(error)
+            await self._record_rejection(error)
 
-    async def _may_plan(self) -> bool:
+    async def _can_plan(self) -> bool:
         """Whether the clock is confirmed, and every host that is waited for has told what it has sent."""
-        if not self.application.world.is_clock_confirmed():
-            self.has_waited = True
+        if not self.application.runtime.is_clock_confirmed():
+            self.has_waited_for_clock = True
             return False
-        return await may_plan(self.application.registry.books.database)
+        return await can_plan(self.application.post_store.store.database)
 
     async def read_schedule(self) -> None:
         """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
-        mark = await asyncio.to_thread(_mark_of, self.schedule_file)
-        if (self.has_read and mark == self.read_mark) or not await self._may_plan():
+        version = await asyncio.to_thread(_file_version, self.schedule_file)
+        if (self.has_read_file and version == self.read_file_version) or not await self._can_plan():
             return
-        if mark is not None:
-            world = self.application.world
-            await world.sleep_until(min(mark.changed_at, world.now()) + REST)
-            if await asyncio.to_thread(_mark_of, self.schedule_file) != mark or not await self._may_plan():
+        if version is not None:
+            runtime = self.application.runtime
+            await runtime.sleep_until(min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD)
+            if await asyncio.to_thread(_file_version, self.schedule_file) != version or not await self._can_plan():
                 return
-        self.has_read, self.read_mark = True, mark
-        self.first_mark = self.first_mark or mark
+        self.has_read_file, self.read_file_version = True, version
+        self.first_file_version = self.first_file_version or version
         try:
-            await self._put_in_force()
+            await self._activate_schedule()
         except BaseException as error:
-            self.has_read = False  # what was in the way, such as a missing picture, may go without the file changing
+            self.has_read_file = (
+                False  # what was in the way, such as a missing picture, may go without the file changing
+            )
             if not isinstance(error, (InputError, RefusedError)):
                 raise
-            await self._refuse(error)
+            await self._record_rejection(error)
 
-    async def watch_file(self) -> None:
+    async def watch_schedule_file(self) -> None:
         """Read the schedule again when its file has changed, until it lies still for a while.
 
         Where watching fails, the beat still reads it.
@@ -210,70 +214,72 @@ class Daemon:
         watching = awatch(
             self.schedule_file.parent,
             recursive=False,
-            stop_event=self.stopping,
+            stop_event=self.stop_requested,
             debounce=600,
-            rust_timeout=int(WATCH_SECONDS * 1000),
+            rust_timeout=int(FILE_WATCH_TIMEOUT_SECONDS * 1000),
             yield_on_timeout=True,
         )
-        async with contextlib.aclosing(watching) as rounds:
-            async for changes in rounds:
+        async with contextlib.aclosing(watching) as batches:
+            async for changes in batches:
                 if not changes:
                     return
                 if any(Path(path).name == self.schedule_file.name for _change, path in changes):
-                    await _safely(self, self.read_schedule)
-                    await _safely(self, self.plan)
+                    await _run_logging_errors(self, self.read_schedule)
+                    await _run_logging_errors(self, self.plan)
 
-    async def _put_in_force(self) -> None:
-        text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_LIMITS, ScheduleError)
-        if text == await self.application.registry.schedule_text():
-            await self.application.registry.confirm()
+    async def _activate_schedule(self) -> None:
+        text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+        if text == await self.application.post_store.active_schedule_text():
+            await self.application.post_store.clear_rejection()
             return
-        if self.read_mark == self.first_mark and await self.application.registry.is_superseded(text):
+        if self.read_file_version == self.first_file_version and await self.application.post_store.is_old_schedule(
+            text
+        ):
             raise RefusedError("schedule_superseded")
-        filed = await reload(self.application.planner, text, str(self.schedule_file))
+        filed = await apply_schedule(self.application.planner, text, str(self.schedule_file))
         log.info("schedule_accepted", filed=filed)
 
-    async def show_templates(self) -> None:
+    async def report_template_problems(self) -> None:
         """Alert people to templates with a fault: what is filed goes out, what needs them anew is refused."""
-        reason = self._words_of(self.application.planner.press.templates.problems)
+        reason = self._format_problems(self.application.planner.post_renderer.templates.problems)
         if reason:
-            log.warning("templates_faulty", reason=reason)
-        await self.application.alarms.show_templates(reason)
+            log.warning("templates_invalid", reason=reason)
+        await self.application.system_alerts.set_template_alert(reason)
 
-    def _words_of(self, problems: Sequence[Problem]) -> str:
+    def _format_problems(self, problems: Sequence[Problem]) -> str:
         """Put problems into words, a line each; what concerns several instants of a post alike is said once."""
-        return "\n".join(dict.fromkeys(map(self.messages.tell, problems)))
+        return "\n".join(dict.fromkeys(map(self.messages.format_problem, problems)))
 
-    async def _refuse(self, error: InputError | RefusedError) -> None:
+    async def _record_rejection(self, error: InputError | RefusedError) -> None:
         if isinstance(error, InputError):
-            reason = self._words_of(error.problems)
+            reason = self._format_problems(error.problems)
         else:
-            reason = self.messages.say(error.code, **error.facts)
+            reason = self.messages.translate(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
-        await self.application.registry.refuse(reason)
+        await self.application.post_store.record_rejection(reason)
 
 
-class Pulse(BaseTrigger):  # type: ignore[misc] # the library has no types
+class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
     """A beat so many seconds after the last one; a clock that was set ahead lets none be made up for."""
 
-    def __init__(self, first: float, seconds: float) -> None:
-        self.pause = timedelta(seconds=seconds)
-        self.longest = timedelta(seconds=max(first, seconds))
+    def __init__(self, first_seconds: float, seconds: float) -> None:
+        self.interval = timedelta(seconds=seconds)
+        self.max_wait = timedelta(seconds=max(first_seconds, seconds))
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + self.pause
+        return now + self.interval
 
 
-Beside = Callable[[Application], contextlib.AbstractAsyncContextManager[None]]
+SidecarFactory = Callable[[Application], contextlib.AbstractAsyncContextManager[None]]
 
 
 async def run(
     settings: Settings,
-    world: World,
+    runtime: Runtime,
     *,
     once: bool = False,
-    ready: Callable[[], None] | None = None,
-    beside: Beside | None = None,
+    on_ready: Callable[[], None] | None = None,
+    sidecar: SidecarFactory | None = None,
 ) -> int:
     """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
 
@@ -282,176 +288,188 @@ async def run(
     Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
     be unsafe, SettingsError where settings are wrong.
     """
-    refuse_loose_files(settings)
+    require_safe_permissions(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(occupy(settings.database, settings.workspace).end)
-        application = await stack.enter_async_context(open_application(settings, world, sends=True))
-        daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), world.now())
+        stack.callback(lock_process(settings.database, settings.workspace).release)
+        application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
+        daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
         stack.push_async_callback(daemon.clock_check.stop)
         _stop_on_signals(daemon)
-        apart = await application.alarms.clock_apart()
-        if abs(apart) > CLOCKS_APART:
-            raise RefusedError("clock_apart", **await application.alarms.tell_clock_apart(apart))
+        skew = await application.system_alerts.measure_clock_skew()
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise RefusedError("clock_skew", **await application.system_alerts.alert_clock_skew(skew))
         await daemon.clock_check.confirm()
-        lapsed = await settle_the_dead(application.rounds)
-        log.info("recovered", leases=lapsed)
-        if not await application.orders.sign_on():
-            raise RefusedError("database_put_back")
-        by_hand = [order.account for order in await application.modes.ordered() if order.mode is not Mode.API]
-        for account, error in unreadable_secrets(settings, by_hand).items():
-            await application.orders.stop_account(account, KEEPER, error.code)
-        await daemon.show_templates()
-        await _prepare(daemon)
-        _spare_the_collector()
-        if ready is not None:
-            ready()
+        expired_leases = await expire_own_leases(application.maintenance)
+        log.info("own_leases_expired", leases=expired_leases)
+        if not await application.operator_actions.register_worker():
+            raise RefusedError("database_replaced")
+        manual_accounts = [
+            order.account for order in await application.mode_overrides.list_overrides() if order.mode is not Mode.API
+        ]
+        for account, error in find_unreadable_secrets(settings, manual_accounts).items():
+            await application.operator_actions.pause_account(account, MAINTENANCE, error.code)
+        await daemon.report_template_problems()
+        await _try_initial_load(daemon)
+        _freeze_gc()
+        if on_ready is not None:
+            on_ready()
         if once:
-            trouble = await _run_once(daemon)
+            exit_code = await _run_once(daemon)
         else:
-            async with beside(application) if beside else contextlib.nullcontext():
-                trouble = await _run_on(daemon)
-        if daemon.is_displaced:
-            raise RefusedError("database_put_back")
-        await _safely(daemon, daemon.anchor)
-        await application.orders.leave()
-        return trouble
+            async with sidecar(application) if sidecar else contextlib.nullcontext():
+                exit_code = await _run_until_stopped(daemon)
+        if daemon.is_database_replaced:
+            raise RefusedError("database_replaced")
+        await _run_logging_errors(daemon, daemon.write_checkpoint)
+        await application.operator_actions.deregister_worker()
+        return exit_code
 
 
-async def _prepare(daemon: Daemon) -> None:
+async def _try_initial_load(daemon: Daemon) -> None:
     """Prepare for the first call; where a mistake of ours prevents it, what is filed goes out all the same.
 
     The beats try again, and alert people. Raises what the database, a file or a refusal raises.
     """
     try:
-        await daemon.prepare()
+        await daemon.load_initial_schedule()
     except (PublisherError, SQLAlchemyError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 # new posts alone are concerned
-        log.exception("prepare_failed", error=type(error).__name__)
+        log.exception("initial_load_failed", error=type(error).__name__)
 
 
-def _spare_the_collector() -> None:
+def _freeze_gc() -> None:
     """Set aside what start-up made for good: walking through it all would stop a burst of calls for 0.1 s."""
     gc.collect()
     gc.freeze()
 
 
-async def _run_on(daemon: Daemon) -> int:
+async def _run_until_stopped(daemon: Daemon) -> int:
     scheduler = AsyncIOScheduler(timezone="UTC")
-    beats = [
+    jobs = [
         (daemon.confirm_clock, 0.0, 1.0),
-        (daemon.keep, 0.0, 1.0),
-        (daemon.deliver, 0.1, 0.5),
-        (daemon.look, 0.2, 1.0),
+        (daemon.run_maintenance, 0.0, 1.0),
+        (daemon.send, 0.1, 0.5),
+        (daemon.reconcile, 0.2, 1.0),
         (daemon.retract, 0.3, 1.0),
         (daemon.read_schedule, 20.0, 20.0),
         (daemon.plan, 2.0, 60.0),
-        (daemon.sign, 5.0, 5.0),
-        (daemon.probe, 5.0, 30.0),
-        (daemon.watch, 30.0, 15.0),
-        (daemon.anchor, 10.0, 300.0),
-        (daemon.shorten, 120.0, 86400.0),
+        (daemon.heartbeat, 5.0, 5.0),
+        (daemon.check_logins, 5.0, 30.0),
+        (daemon.monitor, 30.0, 15.0),
+        (daemon.write_checkpoint, 10.0, 300.0),
+        (daemon.compact_journal, 120.0, 86400.0),
         (daemon.prune, 180.0, 86400.0),
     ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
-    for verb, first, seconds in beats:
+    for run_job, first, seconds in jobs:
         scheduler.add_job(
-            _beat,
-            Pulse(first, seconds),
-            args=(daemon, verb),
+            _run_job,
+            MonotonicTrigger(first, seconds),
+            args=(daemon, run_job),
             next_run_time=now + timedelta(seconds=first),
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,
         )
     scheduler.start()
-    clock = asyncio.create_task(_follow_clock(scheduler))
-    watch = asyncio.create_task(_keep_watching(daemon))
-    await daemon.stopping.wait()
+    clock_task = asyncio.create_task(_fix_job_times(scheduler))
+    watch_task = asyncio.create_task(_watch_file_until_stopped(daemon))
+    await daemon.stop_requested.wait()
     log.info("stopping")
-    clock.cancel()
+    clock_task.cancel()
     scheduler.pause()  # to shut it down would cancel beats, even one that has only been asked for
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GRACE):
-            await asyncio.wait([watch])
-            await asyncio.wait(daemon.beats or [watch])
+        async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
+            await asyncio.wait([watch_task])
+            await asyncio.wait(daemon.running_jobs or [watch_task])
     return 0
 
 
-async def _follow_clock(scheduler: AsyncIOScheduler) -> None:
+async def _fix_job_times(scheduler: AsyncIOScheduler) -> None:
     """Let beats that a clock set back has moved far into the future come at once."""
     while True:
-        await asyncio.sleep(CLOCK_SECONDS)
+        await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
         now = datetime.now(UTC)
         for job in scheduler.get_jobs():
-            if job.next_run_time > now + job.trigger.longest:
+            if job.next_run_time > now + job.trigger.max_wait:
                 job.modify(next_run_time=now)
 
 
-async def _beat(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> None:
+async def _run_job(daemon: Daemon, job: Callable[[], Awaitable[int | None]]) -> None:
     """Run one verb; what goes wrong is logged, and tried again at the next beat."""
-    task = asyncio.create_task(_safely(daemon, verb))
-    daemon.beats.add(task)
-    task.add_done_callback(daemon.beats.discard)
+    task = asyncio.create_task(_run_logging_errors(daemon, job))
+    daemon.running_jobs.add(task)
+    task.add_done_callback(daemon.running_jobs.discard)
     with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it has outlasted the grace
         await task
 
 
-async def _safely(daemon: Daemon, verb: Callable[[], Awaitable[int | None]]) -> None:
+async def _run_logging_errors(daemon: Daemon, job: Callable[[], Awaitable[int | None]]) -> None:
     """Run one verb; a failed one must not end the daemon, and people are alerted to one that fails every time."""
-    await daemon.application.alarms.jobs.run(verb.__name__, verb(), event="beat_failed")
+    await daemon.application.system_alerts.jobs.run(job.__name__, job(), event="job_failed")
 
 
-async def _keep_watching(daemon: Daemon) -> None:
+async def _watch_file_until_stopped(daemon: Daemon) -> None:
     """Watch the schedule's file until the daemon stops: whenever that has ended or failed, it is begun again."""
-    while not daemon.stopping.is_set():
-        again_at = asyncio.get_running_loop().time() + WATCH_PAUSE
-        await _safely(daemon, daemon.watch_file)
+    while not daemon.stop_requested.is_set():
+        again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
+        await _run_logging_errors(daemon, daemon.watch_schedule_file)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(again_at):
-                await daemon.stopping.wait()
+                await daemon.stop_requested.wait()
 
 
 async def _run_once(daemon: Daemon) -> int:
     """Do all that is due now, then follow it until nothing is in doubt."""
     await daemon.plan()
-    while not daemon.stopping.is_set():
-        for verb in (daemon.confirm_clock, daemon.sign, daemon.look, daemon.retract, daemon.keep, daemon.deliver):
+    while not daemon.stop_requested.is_set():
+        for job in (
+            daemon.confirm_clock,
+            daemon.heartbeat,
+            daemon.reconcile,
+            daemon.retract,
+            daemon.run_maintenance,
+            daemon.send,
+        ):
             with contextlib.suppress(
                 ExceptionGroup
             ):  # single deliveries failed, which is logged: time ends their doubt
-                await verb()
-        if await _is_settled(daemon):
+                await job()
+        if await _is_idle(daemon):
             break
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(daemon.stopping.wait(), timeout=0.5)
-    alerts = await daemon.application.board.alerts()
-    return int(any(alert.at >= daemon.began_at and alert.code != "task_waiting" for alert in alerts))
+            await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
+    alerts = await daemon.application.queries.alerts()
+    return int(any(alert.at >= daemon.started_at and alert.code != "manual_task_waiting" for alert in alerts))
 
 
-async def _is_settled(daemon: Daemon) -> bool:
+async def _is_idle(daemon: Daemon) -> bool:
     """Whether nothing is in doubt but what people have in hand, and nothing due may go within the next minute.
 
     A clock in doubt lets nobody say, until people are alerted that it stays so.
     """
-    if not daemon.application.world.is_clock_confirmed():
-        return daemon.application.alarms.has_clock_alert
-    if any(not task_of(item.ticket) for item in await daemon.application.board.deliveries(states=UNSETTLED)):
+    if not daemon.application.runtime.is_clock_confirmed():
+        return daemon.application.system_alerts.has_clock_alert
+    if any(
+        not parse_manual_task(item.ticket)
+        for item in await daemon.application.queries.deliveries(states=UNSETTLED_STATES)
+    ):
         return False
-    next_at = await daemon.application.outbox.next_move()
-    return next_at is None or next_at > daemon.application.world.now() + WORTH_WAITING
+    next_at = await daemon.application.outbox.next_due_at()
+    return next_at is None or next_at > daemon.application.runtime.now() + ONCE_MAX_WAIT
 
 
-def _mark_of(file: Path) -> Mark | None:
+def _file_version(file: Path) -> FileVersion | None:
     try:
         found = file.stat()
     except OSError:
         return None
     changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
-    return Mark(changed_at=changed_at, size=found.st_size, number=found.st_ino)
+    return FileVersion(modified_at=changed_at, size=found.st_size, inode=found.st_ino)
 
 
 def _stop_on_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stopping.set)
+        loop.add_signal_handler(number, daemon.stop_requested.set)

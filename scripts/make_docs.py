@@ -17,20 +17,20 @@ from typing import Any
 
 import click
 
-from adapters import BUILT_IN
-from publisher.cli.program import PLACES, program
-from publisher.cli.shape import shared_options
+from adapters import BUILT_IN_ADAPTERS
+from publisher.cli.framework import shared_options
+from publisher.cli.program import COMMAND_PATHS, build_program
 from publisher.cli.terminal import Terminal
-from publisher.domain.delivery import ENDED, State
-from publisher.domain.events import CODES
-from publisher.domain.lifecycle import TRANSITIONS, Rule
-from publisher.domain.outcome import HoldReason
-from publisher.messages import LANGS, Lang, Messages
-from publisher.rendering import Sample, load_templates, shipped_templates
-from publisher.rendering.sandbox import Sandbox
-from publisher.rendering.worker import Worker
-from publisher.settings import settings_schema
-from publisher.world import FAILPOINTS
+from publisher.config import settings_schema
+from publisher.domain.delivery import FINAL_STATES, State
+from publisher.domain.events import EVENT_CODES
+from publisher.domain.lifecycle import TRANSITIONS, Transition
+from publisher.domain.results import HoldReason
+from publisher.i18n import LANGUAGES, Lang, Messages
+from publisher.rendering import TemplateSample, load_templates, shipped_templates
+from publisher.rendering.sandbox import TemplateSandbox
+from publisher.rendering.worker import RenderWorker
+from publisher.runtime.clock import FAILPOINT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -91,42 +91,42 @@ def states_page() -> str:
 def _arrows() -> Iterator[str]:
     labels: dict[tuple[State, State], list[str]] = defaultdict(list)
     for (source, event), rule in TRANSITIONS.items():
-        for target in rule.to - {source}:
-            labels[source, target].append(CODES[event])
+        for target in rule.targets - {source}:
+            labels[source, target].append(EVENT_CODES[event])
     yield f"    [*] --> {State.PENDING}"
     order = list(State)
     for source, target in sorted(labels, key=lambda pair: (order.index(pair[0]), order.index(pair[1]))):
         yield f"    {source} --> {target}: {', '.join(sorted(labels[source, target]))}"
-    yield from (f"    {state} --> [*]" for state in State if state in ENDED)
+    yield from (f"    {state} --> [*]" for state in State if state in FINAL_STATES)
 
 
 def _state_section(state: State) -> Iterator[str]:
     yield f"## {state}"
     yield from _in_words(f"state_{state}")
-    lines = sorted((CODES[event], rule) for (source, event), rule in TRANSITIONS.items() if source is state)
+    lines = sorted((EVENT_CODES[event], rule) for (source, event), rule in TRANSITIONS.items() if source is state)
     if not lines:
         yield "An end: nothing leads out of it."
         return
     yield _table(["event", "leads to", "brought by"], (_transition(*line) for line in lines))
 
 
-def _transition(event: str, rule: Rule) -> list[str]:
-    return [event, ", ".join(state for state in State if state in rule.to), ", ".join(sorted(rule.who))]
+def _transition(event: str, rule: Transition) -> list[str]:
+    return [event, ", ".join(state for state in State if state in rule.targets), ", ".join(sorted(rule.roles))]
 
 
 def cli_page() -> str:
     """Give the page on the command line: a heading for each command, in both languages."""
-    sections = (part for name in PLACES for part in _command_section(name))
+    sections = (part for name in COMMAND_PATHS for part in _command_section(name))
     return _page(["# Commands · 命令", GENERATED, CLI_HEAD, *sections])
 
 
 def _command_section(name: str) -> Iterator[str]:
-    root = program()
+    root = build_program()
     command = root.get_command(click.Context(root), name)
     if command is None:
         raise SystemExit(f"no command {name}")
     yield f"## {name}"
-    for lang in LANGS:
+    for lang in LANGUAGES:
         top = click.Context(root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path()))
         context = click.Context(command, info_name=name, parent=top)
         yield f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
@@ -139,21 +139,21 @@ def _command_section(name: str) -> Iterator[str]:
 
 def _option_line(option: click.Option, command: click.Command) -> list[str]:
     record = option.get_help_record(click.Context(command))
-    needed = [_say(lang, "needed") if option.required else "" for lang in LANGS]
-    words = [_say(lang, option.help or "") for lang in LANGS]
+    needed = [_say(lang, "needed") if option.required else "" for lang in LANGUAGES]
+    words = [_say(lang, option.help or "") for lang in LANGUAGES]
     return [f"`{record[0] if record else option.name}`", *map("".join, zip(words, needed, strict=True))]
 
 
 def codes_page() -> str:
     """Give the page on the platforms' codes: one table for each adapter."""
-    tables = (part for platform in BUILT_IN for part in (f"## {platform}", _code_table(platform)))
+    tables = (part for platform in BUILT_IN_ADAPTERS for part in (f"## {platform}", _code_table(platform)))
     return _page(["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables])
 
 
 def _code_table(platform: str) -> str:
     codes: Mapping[int, Any] = import_module(f"adapters.{platform}.codes").CODES
     rows = (
-        [str(code), str(line.kind), *(_say(lang, f"{platform}_{code}") for lang in LANGS), line.source]
+        [str(code), str(line.error_class), *(_say(lang, f"{platform}_{code}") for lang in LANGUAGES), line.source]
         for code, line in sorted(codes.items())
     )
     return _table(["code", "taken as", "说明", "meaning", "source"], rows)
@@ -203,11 +203,11 @@ def _toml(value: object) -> str:
 
 def templates() -> str:
     """Give a heading for each shipped template, with the data that it takes."""
-    samples = load_templates([shipped_templates()], Worker()).samples
+    samples = load_templates([shipped_templates()], RenderWorker()).samples
     return _page(part for name in sorted(samples) for part in _template_section(name, samples[name]))
 
 
-def _template_section(name: str, sample: Sample) -> Iterator[str]:
+def _template_section(name: str, sample: TemplateSample) -> Iterator[str]:
     yield f"### {name}"
     yield sample.about
     rows = [[f"`data.{key}`", "必填", use] for key, use in sample.needs.items()]
@@ -217,7 +217,7 @@ def _template_section(name: str, sample: Sample) -> Iterator[str]:
 
 def filters() -> str:
     """Give the filters that a template may use."""
-    return ", ".join(f"`{name}`" for name in sorted(Sandbox(lambda _name: None).filters) if " " not in name)
+    return ", ".join(f"`{name}`" for name in sorted(TemplateSandbox(lambda _name: None).filters) if " " not in name)
 
 
 def floors() -> str:
@@ -243,19 +243,19 @@ def _rooms(house: str) -> Iterator[list[str]]:
 
 def failpoints() -> str:
     """Give the names of all failpoints."""
-    return ", ".join(f"`{name}`" for name in sorted(FAILPOINTS))
+    return ", ".join(f"`{name}`" for name in sorted(FAILPOINT_NAMES))
 
 
 def _in_words(code: str) -> Iterator[str]:
     """Say a code and its hint in both languages."""
-    for lang in LANGS:
+    for lang in LANGUAGES:
         yield f"**{_say(lang, code)}**"
         if hint := _hint(lang, code):
             yield hint
 
 
 def _say(lang: Lang, code: str) -> str:
-    return Messages(lang).say(code, **BLANKS[lang])
+    return Messages(lang).translate(code, **BLANKS[lang])
 
 
 def _hint(lang: Lang, code: str) -> str:

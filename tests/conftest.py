@@ -13,18 +13,18 @@ from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import WorkerId
-from publisher.store.books import Books
-from publisher.store.call_record import CallRecord
-from publisher.store.engine import Database, open_engine
-from publisher.store.home import HOME, remember_home
-from publisher.store.journal import Journal
-from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
-from publisher.store.rounds import Rounds
-from publisher.store.rows import DATABASE_INFO
-from publisher.store.setup import bring_up, prepare
-from publisher.testing.builders import terms_of
-from publisher.testing.fakes import StillWorld
+from publisher.store.db.call_record import CallRecord
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.db.mappers import DATABASE_INFO
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.plan.posts import PostStore
+from publisher.store.recovery.identity import IDENTITY_KEY, store_identity
+from publisher.store.recovery.setup import migrate, prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import make_policy
+from publisher.testing.fakes import FakeRuntime
 from tests.faults import FaultReport
 
 os.umask(0o022)  # what tests write has the modes that most systems give
@@ -95,7 +95,7 @@ def postgres_server(postgres: str) -> Iterator[PostgresServer]:
 def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
     """Give the name of a migrated database, to make others from."""
     name = postgres_server.create()
-    bring_up(postgres_server.url_of(name), "drill", None, StillWorld())
+    migrate(postgres_server.url_of(name), "drill", None, FakeRuntime())
     yield name
     postgres_server.drop(name)
 
@@ -104,7 +104,7 @@ def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a migrated database, to make others from."""
     file = tmp_path_factory.mktemp("template") / "publisher.db"
-    bring_up(f"sqlite:///{file}", "drill", None, StillWorld())
+    migrate(f"sqlite:///{file}", "drill", None, FakeRuntime())
     return file
 
 
@@ -132,33 +132,33 @@ def _move_in(url: str) -> None:
     """Let a copied database name itself as its home, as one does that was migrated in its place."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == HOME))
-        remember_home(connection)
+        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
+        store_identity(connection)
     engine.dispose()
 
 
 @pytest.fixture
-def world() -> StillWorld:
-    return StillWorld()
+def world() -> FakeRuntime:
+    return FakeRuntime()
 
 
-OpenBooks = Callable[..., "Books"]
+OpenBooks = Callable[..., "Store"]
 
 
 @pytest.fixture
-async def open_books(database_url: str, tmp_path: Path, world: StillWorld) -> AsyncIterator[OpenBooks]:
+async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> AsyncIterator[OpenBooks]:
     """Give a function that opens the same database as one more worker, with the terms given."""
     journal = tmp_path / "intents.jsonl"
-    await prepare(database_url, "drill", journal, world)
+    await prepare_database(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
 
-        def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Books:
-            database = Database(open_engine(database_url), world, Journal(journal))
+        def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+            database = Database(open_engine(database_url), world, IntentJournal(journal))
             stack.push_async_callback(database.close)
-            known = {item.account.id: item for item in terms or (terms_of("a"),)}
+            known = {item.account.id: item for item in terms or (make_policy("a"),)}
             record = calls or CallRecord()
             stack.callback(record.close)
-            return Books(database=database, terms=known, worker=WorkerId(worker), calls=record)
+            return Store(database=database, policies=known, worker=WorkerId(worker), call_record=record)
 
         yield opening
 
@@ -166,11 +166,11 @@ async def open_books(database_url: str, tmp_path: Path, world: StillWorld) -> As
 class Desk:
     """The rooms of the store over one set of books."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Store) -> None:
         self.books = books
         self.outbox = Outbox(books)
-        self.rounds = Rounds(books)
-        self.registry = Registry(books)
+        self.maintenance = Maintenance(books)
+        self.post_store = PostStore(books)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def open_desk(open_books: OpenBooks) -> Callable[..., object]:
 
     async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Desk:
         desk = Desk(open_books(*terms, worker=worker, calls=calls))
-        await desk.registry.enrol()
+        await desk.post_store.register_logins()
         return desk
 
     return opening

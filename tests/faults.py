@@ -63,7 +63,7 @@ def numbers_in(name: str, docstring: str | None) -> frozenset[str]:
 
 
 def numbers_of(item: pytest.Item) -> frozenset[str]:
-    if item.nodeid.startswith("tests/house/"):  # these are about the numbers themselves
+    if item.nodeid.startswith("tests/repo/"):  # these are about the numbers themselves
         return frozenset()
     return numbers_in(item.name, getattr(getattr(item, "function", None), "__doc__", None))
 

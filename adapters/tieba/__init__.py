@@ -3,23 +3,23 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterKit, Defaults
+from publisher.contract import Adapter, AdapterContext, PlatformDefaults
 from publisher.domain.account import Account
 
-from .client import TiebaAdapter
-from .traits import DEFAULTS
-from .wire import ADDRESSES
+from .adapter import TiebaAdapter
+from .api import PLATFORM_URLS
+from .capabilities import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
 class TiebaFactory:
-    defaults: Defaults = DEFAULTS
+    defaults: PlatformDefaults = DEFAULTS
 
-    def create(self, account: Account, kit: AdapterKit) -> Adapter:
-        return TiebaAdapter(account=account, kit=kit)
+    def create(self, account: Account, context: AdapterContext) -> Adapter:
+        return TiebaAdapter(account=account, context=context)
 
-    def addresses(self, _account: Account) -> Collection[str]:
-        return ADDRESSES
+    def list_addresses(self, _account: Account) -> Collection[str]:
+        return PLATFORM_URLS
 
 
 TIEBA = TiebaFactory()

@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    REFUSED = "refused"  # the words or the pictures; an edit is needed
-    SLOW = "slow"  # too fast; ten minutes
-    CLOSED = "closed"  # the forum takes nothing for some hours
+class TiebaErrorClass(StrEnum):
+    REJECTED = "rejected"  # the words or the pictures; an edit is needed
+    RATE_LIMITED = "rate_limited"  # too fast; ten minutes
+    FORUM_CLOSED = "forum_closed"  # the forum takes nothing for some hours
     BUSY = "busy"  # nothing was done; come back
-    SIGN_IN = "sign_in"
+    CREDENTIAL = "credential"
     ACCOUNT = "account"
     PERMISSION = "permission"
     CAPTCHA = "captcha"
     IN_REVIEW = "in_review"  # taken, and shown to nobody yet
-    DOUBT = "doubt"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class TiebaErrorCode:
     """One line of the table: what it means, who says so, and when that was last read."""
 
-    kind: Kind
+    error_class: TiebaErrorClass
     source: str
-    read: str
+    read_on: str
 
 
 _APP = "n0099/open-tbclient, constants of the official app"
@@ -40,115 +40,115 @@ _SILENT = "hwdemtv/TiebaMecha, test of a banned account"
 _READS = "zombie110year/tiebamd"
 _CLEANING = "lc4t/clean-baidutieba, issue 2"
 
-CODES: Mapping[int, Code] = {
-    1: Code(Kind.SIGN_IN, _OLD, "2026-11-24"),
-    4: Code(Kind.SIGN_IN, _OLD, "2026-11-24"),
-    5: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    6: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    8: Code(Kind.ACCOUNT, _OLD, "2026-11-24"),
-    9: Code(Kind.ACCOUNT, _OLD, "2026-11-24"),
-    12: Code(Kind.ACCOUNT, _OLD, "2026-11-24"),
-    13: Code(Kind.ACCOUNT, _OLD, "2026-11-24"),
-    34: Code(Kind.SLOW, _OLD, "2026-11-24"),
-    38: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    39: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    40: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    101: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    257: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    265: Code(Kind.SIGN_IN, _OLD, "2026-11-24"),
-    269: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    271: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    273: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    274: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    308: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    706: Code(Kind.PERMISSION, _OLD, "2026-11-24"),
-    2000: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    2007: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    2101: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
-    4010: Code(Kind.ACCOUNT, _OLD, "2026-11-24"),
-    4011: Code(Kind.CAPTCHA, _OLD, "2026-11-24"),
-    7001: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
-    100023: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
-    110000: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    110001: Code(Kind.DOUBT, _LOGIN, "2026-11-24"),
-    110004: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    210009: Code(Kind.DOUBT, _CLEANING, "2026-11-24"),
-    220011: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    220012: Code(Kind.ACCOUNT, _SILENT, "2026-11-24"),
-    220015: Code(Kind.REFUSED, _APP, "2026-11-24"),
-    220034: Code(Kind.SLOW, _2026, "2026-11-24"),
-    224010: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
-    224011: Code(Kind.CAPTCHA, _2026, "2026-11-24"),
-    227001: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    230004: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
-    230008: Code(Kind.IN_REVIEW, _2026, "2026-11-24"),
-    230013: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
-    230020: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230046: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230265: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
-    230273: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230274: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230277: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230278: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230308: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230705: Code(Kind.CLOSED, _2026, "2026-11-24"),
-    230808: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230809: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230810: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230811: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230812: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230813: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230814: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230815: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230871: Code(Kind.SLOW, _2026, "2026-11-24"),
-    230889: Code(Kind.ACCOUNT, _2026, "2026-11-24"),
-    230901: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    230902: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230961: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230962: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    230963: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    232000: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    232001: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    232007: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    238010: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    239103: Code(Kind.SLOW, _READS, "2026-11-24"),
-    260005: Code(Kind.SIGN_IN, _2026, "2026-11-24"),
-    300000: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    340001: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    340006: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    340012: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    340016: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    400013: Code(Kind.PERMISSION, _2026, "2026-11-24"),
-    1130032: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    1990032: Code(Kind.PERMISSION, _APP, "2026-11-24"),
-    1990043: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    2230201: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    2230204: Code(Kind.BUSY, _2026, "2026-11-24"),
-    2230211: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    2260001: Code(Kind.DOUBT, _2026, "2026-11-24"),
-    3250001: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    3250002: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    3250003: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    3250004: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    3250012: Code(Kind.CAPTCHA, _APP, "2026-11-24"),
-    3250013: Code(Kind.ACCOUNT, _APP, "2026-11-24"),
-    3250021: Code(Kind.CAPTCHA, _APP, "2026-11-24"),
-    3250023: Code(Kind.CAPTCHA, _APP, "2026-11-24"),
-    3250026: Code(Kind.ACCOUNT, _HASTE, "2026-11-24"),
-    3300001: Code(Kind.REFUSED, _2026, "2026-11-24"),
-    3300003: Code(Kind.REFUSED, _2026, "2026-11-24"),
+CODES: Mapping[int, TiebaErrorCode] = {
+    1: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _OLD, "2026-11-24"),
+    4: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _OLD, "2026-11-24"),
+    5: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    6: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    8: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"),
+    9: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"),
+    12: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"),
+    13: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"),
+    34: TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _OLD, "2026-11-24"),
+    38: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    39: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    40: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    101: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    257: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    265: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _OLD, "2026-11-24"),
+    269: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    271: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    273: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    274: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    308: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    706: TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"),
+    2000: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    2007: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    2101: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"),
+    4010: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"),
+    4011: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"),
+    7001: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"),
+    100023: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"),
+    110000: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    110001: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _LOGIN, "2026-11-24"),
+    110004: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    210009: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _CLEANING, "2026-11-24"),
+    220011: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    220012: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _SILENT, "2026-11-24"),
+    220015: TiebaErrorCode(TiebaErrorClass.REJECTED, _APP, "2026-11-24"),
+    220034: TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _2026, "2026-11-24"),
+    224010: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"),
+    224011: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _2026, "2026-11-24"),
+    227001: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    230004: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"),
+    230008: TiebaErrorCode(TiebaErrorClass.IN_REVIEW, _2026, "2026-11-24"),
+    230013: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"),
+    230020: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230046: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230265: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"),
+    230273: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230274: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230277: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230278: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230308: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230705: TiebaErrorCode(TiebaErrorClass.FORUM_CLOSED, _2026, "2026-11-24"),
+    230808: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230809: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230810: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230811: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230812: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230813: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230814: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230815: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230871: TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _2026, "2026-11-24"),
+    230889: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"),
+    230901: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    230902: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230961: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230962: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    230963: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    232000: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    232001: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    232007: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    238010: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    239103: TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _READS, "2026-11-24"),
+    260005: TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"),
+    300000: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    340001: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    340006: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    340012: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    340016: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    400013: TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"),
+    1130032: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    1990032: TiebaErrorCode(TiebaErrorClass.PERMISSION, _APP, "2026-11-24"),
+    1990043: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    2230201: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    2230204: TiebaErrorCode(TiebaErrorClass.BUSY, _2026, "2026-11-24"),
+    2230211: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    2260001: TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"),
+    3250001: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    3250002: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    3250003: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    3250004: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    3250012: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _APP, "2026-11-24"),
+    3250013: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"),
+    3250021: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _APP, "2026-11-24"),
+    3250023: TiebaErrorCode(TiebaErrorClass.CAPTCHA, _APP, "2026-11-24"),
+    3250026: TiebaErrorCode(TiebaErrorClass.ACCOUNT, _HASTE, "2026-11-24"),
+    3300001: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
+    3300003: TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"),
 }
 
-GONE = frozenset({273, 230273})
+THREAD_GONE_CODES = frozenset({273, 230273})
 """Numbers of a thread that is not there (any more), in reads and in deletes; the nearest that clients have seen."""
 
 
-TOO_MANY_READS = 239103
+READ_LIMIT_CODE = 239103
 """The number by which clients that read too fast are turned away."""
-OF_THREAD = frozenset({271, 273, 706, 230273, 230277, 230278, 230901})
+THREAD_ONLY_CODES = frozenset({271, 273, 706, 230273, 230277, 230278, 230901})
 """Numbers that stand against one thread alone: it is elsewhere, gone, closed to replies, or full."""
 
 
-def name(code: int) -> str:
+def to_message_key(code: int) -> str:
     """Give a code's key in the message catalogue."""
     return f"tieba_{code}"

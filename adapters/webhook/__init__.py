@@ -3,23 +3,23 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterKit, Defaults
+from publisher.contract import Adapter, AdapterContext, PlatformDefaults
 from publisher.domain.account import Account
 
-from .checking import address_of
-from .client import WebhookAdapter
-from .traits import DEFAULTS
+from .adapter import WebhookAdapter
+from .capabilities import DEFAULTS
+from .validation import get_base_url
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookFactory:
-    defaults: Defaults = DEFAULTS
+    defaults: PlatformDefaults = DEFAULTS
 
-    def create(self, account: Account, kit: AdapterKit) -> Adapter:
-        return WebhookAdapter(account=account, kit=kit)
+    def create(self, account: Account, context: AdapterContext) -> Adapter:
+        return WebhookAdapter(account=account, context=context)
 
-    def addresses(self, account: Account) -> Collection[str]:
-        address = address_of(account)
+    def list_addresses(self, account: Account) -> Collection[str]:
+        address = get_base_url(account)
         return (address,) if address else ()
 
 

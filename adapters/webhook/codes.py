@@ -9,44 +9,44 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    REFUSED = "refused"  # the words or pictures; an edit is needed
-    REST = "rest"  # too many; come back later
+class WebhookErrorClass(StrEnum):
+    REJECTED = "rejected"  # the words or pictures; an edit is needed
+    RATE_LIMITED = "rate_limited"  # too many; come back later
     BUSY = "busy"  # nothing was done; come back
-    SIGN_IN = "sign_in"
+    CREDENTIAL = "credential"
     ACCOUNT = "account"
     PERMISSION = "permission"
     CAPTCHA = "captcha"  # a person must do something at the receiver's
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class WebhookErrorCode:
     """One line of the table: what it means, who says so, and when that was last read."""
 
-    kind: Kind
+    error_class: WebhookErrorClass
     source: str
-    read: str
+    read_on: str
 
 
 _PAGE = "docs/adapters.md, webhook"
 
-CODES: Mapping[str, Code] = {
-    "account_closed": Code(Kind.ACCOUNT, _PAGE, "2026-11-25"),
-    "bad_signature": Code(Kind.SIGN_IN, _PAGE, "2026-11-25"),
-    "busy": Code(Kind.BUSY, _PAGE, "2026-11-25"),
-    "forbidden": Code(Kind.PERMISSION, _PAGE, "2026-11-25"),
-    "person_needed": Code(Kind.CAPTCHA, _PAGE, "2026-11-25"),
-    "rate_limited": Code(Kind.REST, _PAGE, "2026-11-25"),
-    "refused": Code(Kind.REFUSED, _PAGE, "2026-11-25"),
-    "stale": Code(Kind.SIGN_IN, _PAGE, "2026-11-25"),
-    "too_large": Code(Kind.REFUSED, _PAGE, "2026-11-25"),
-    "unknown_account": Code(Kind.PERMISSION, _PAGE, "2026-11-25"),
+CODES: Mapping[str, WebhookErrorCode] = {
+    "account_closed": WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"),
+    "bad_signature": WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"),
+    "busy": WebhookErrorCode(WebhookErrorClass.BUSY, _PAGE, "2026-11-25"),
+    "forbidden": WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"),
+    "person_needed": WebhookErrorCode(WebhookErrorClass.CAPTCHA, _PAGE, "2026-11-25"),
+    "rate_limited": WebhookErrorCode(WebhookErrorClass.RATE_LIMITED, _PAGE, "2026-11-25"),
+    "refused": WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"),
+    "stale": WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"),
+    "too_large": WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"),
+    "unknown_account": WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"),
 }
 
 NO_SUCH_POST = "no_such_post"
 """The answer to a read or removal of what is not there; it repeats the name that was asked for."""
 
 
-def name(code: str) -> str:
+def to_message_key(code: str) -> str:
     """Give a code's key in the message catalogue."""
     return f"webhook_{code}"

@@ -3,26 +3,26 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterKit, Callbacks, Defaults
+from publisher.contract import Adapter, AdapterContext, PlatformCallbacks, PlatformDefaults
 from publisher.domain.account import Account
 
+from .adapter import WeChatAdapter
+from .api import BASE_URL
 from .callback import WeChatCallbacks
-from .client import WeChat
-from .traits import DEFAULTS
-from .wire import BASE_URL
+from .capabilities import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatFactory:
     """Builds the adapter of one account."""
 
-    defaults: Defaults = DEFAULTS
-    callbacks: Callbacks = WeChatCallbacks()  # noqa: RUF009 # it has no state
+    defaults: PlatformDefaults = DEFAULTS
+    callbacks: PlatformCallbacks = WeChatCallbacks()  # noqa: RUF009 # it has no state
 
-    def create(self, account: Account, kit: AdapterKit) -> Adapter:
-        return WeChat(account, kit)
+    def create(self, account: Account, context: AdapterContext) -> Adapter:
+        return WeChatAdapter(account, context)
 
-    def addresses(self, _account: Account) -> Collection[str]:
+    def list_addresses(self, _account: Account) -> Collection[str]:
         return (BASE_URL,)
 
 

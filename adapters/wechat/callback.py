@@ -15,30 +15,30 @@ from xml.parsers import expat
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from publisher.contract import Callback, Hint
+from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account
 from publisher.domain.errors import PublisherError
-from publisher.domain.outcome import Ticket
 from publisher.domain.problem import Problem
+from publisher.domain.results import Ticket
 
-from .mass import MassId, failure_in, read_mass_id
-from .tickets import read_ticket
+from .mass_api import MassSendId, parse_failure_code, parse_mass_send_id
+from .tickets import decode_ticket
 
-FRESH = timedelta(minutes=5)
+MAX_TIMESTAMP_SKEW = timedelta(minutes=5)
 """How far the time in a signed message may lie from ours, either way."""
-LONGEST_WORD = 100
+MAX_FIELD_LENGTH = 100
 KEY_BYTES = 32
-BLOCK = 32
+PADDING_BLOCK_BYTES = 32
 SALT_BYTES = 16
 LENGTH_BYTES = 4
-DEEPEST = 16
-MOST_ELEMENTS = 2000
+MAX_XML_DEPTH = 16
+MAX_XML_ELEMENTS = 2000
 
 
 class WeChatCallbacks:
     """Reads what arrives at an account's address: in plain mode, or sealed where the secret holds a key."""
 
-    def is_expected(self, secret: Mapping[str, str]) -> bool:
+    def is_configured(self, secret: Mapping[str, str]) -> bool:
         return bool(secret.get("callback_token"))
 
     def verify(
@@ -46,79 +46,81 @@ class WeChatCallbacks:
     ) -> str | Problem:
         """Check the signature over time and nonce, which WeChat sends in both modes."""
         timestamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
-        signed = signature_of(secret["callback_token"], timestamp, nonce)
+        signed = compute_signature(secret["callback_token"], timestamp, nonce)
         if not hmac.compare_digest(query.get("signature", "").encode(), signed.encode()):
-            return _problem("callback_unsigned", account)
-        at = int(timestamp) if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < LONGEST_WORD else 0
-        if abs(now.timestamp() - at) > FRESH.total_seconds():
-            return _problem("callback_stale", account)
+            return _make_problem("callback_unsigned", account)
+        at = int(timestamp) if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < MAX_FIELD_LENGTH else 0
+        if abs(now.timestamp() - at) > MAX_TIMESTAMP_SKEW.total_seconds():
+            return _make_problem("callback_stale", account)
         return f"{timestamp}/{nonce}"
 
-    def greet(self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime) -> str | Problem:
-        if isinstance(problem := self.verify(account, secret, callback.query, now), Problem):
+    def verify_endpoint(
+        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+    ) -> str | Problem:
+        if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
             return problem
-        echo = callback.query.get("echostr", "")
-        return echo if 0 < len(echo) <= LONGEST_WORD else _problem("callback_unreadable", account)
+        echo = request.query.get("echostr", "")
+        return echo if 0 < len(echo) <= MAX_FIELD_LENGTH else _make_problem("callback_unreadable", account)
 
-    def read(
-        self, account: Account, secret: Mapping[str, str], callback: Callback, now: datetime
-    ) -> Hint | Problem | None:
-        if isinstance(problem := self.verify(account, secret, callback.query, now), Problem):
+    def parse(
+        self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
+    ) -> CallbackEvent | Problem | None:
+        if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
             return problem
-        words = read_xml(callback.body)
+        words = parse_xml(request.body)
         if words is None:
-            return _problem("callback_unreadable", account)
+            return _make_problem("callback_unreadable", account)
         if not secret.get("encoding_aes_key"):
-            return _hint(words)
-        return _read_sealed(account, secret, callback.query, words.get("xml/Encrypt", ""))
+            return _to_event(words)
+        return _parse_encrypted(account, secret, request.query, words.get("xml/Encrypt", ""))
 
-    def is_meant(self, hint: Hint, ticket: Ticket) -> bool:
-        work = read_ticket(ticket)
+    def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
+        work = decode_ticket(ticket)
         if work is None:
             return False
-        mass, told = read_mass_id(work.name), read_mass_id(hint.number)
-        return mass.msg_id == told.msg_id if mass and told else work.name == hint.number
+        mass, told = parse_mass_send_id(work.name), parse_mass_send_id(event.job_id)
+        return mass.msg_id == told.msg_id if mass and told else work.name == event.job_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class DecryptedMessage:
     """The inside of a seal: the words, and the AppID that stands after them."""
 
     text: bytes
     app_id: bytes
 
 
-def open_seal(sealed: str, encoding_aes_key: str) -> Opened | None:
+def decrypt_message(encrypted: str, encoding_aes_key: str) -> DecryptedMessage | None:
     """Open what was sealed with a key; None when it was not, or when the key is none."""
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
-        data = base64.b64decode(sealed, validate=True)
+        data = base64.b64decode(encrypted, validate=True)
     except ValueError:
         return None
-    if len(key) != KEY_BYTES or not data or len(data) % BLOCK:
+    if len(key) != KEY_BYTES or not data or len(data) % PADDING_BLOCK_BYTES:
         return None
     opening = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
     plain = opening.update(data) + opening.finalize()
     filling = plain[-1]
-    if not 1 <= filling <= BLOCK or plain[-filling:] != bytes([filling]) * filling:
+    if not 1 <= filling <= PADDING_BLOCK_BYTES or plain[-filling:] != bytes([filling]) * filling:
         return None
     inside = plain[SALT_BYTES:-filling]
     length = int.from_bytes(inside[:LENGTH_BYTES], "big")
     text, app_id = inside[LENGTH_BYTES : LENGTH_BYTES + length], inside[LENGTH_BYTES + length :]
-    return Opened(text=text, app_id=app_id) if len(text) == length else None
+    return DecryptedMessage(text=text, app_id=app_id) if len(text) == length else None
 
 
-def signature_of(*parts: str) -> str:
+def compute_signature(*parts: str) -> str:
     """Sign as WeChat does: SHA-1 over the sorted parts, in hexadecimal."""
     return hashlib.sha1("".join(sorted(parts)).encode(), usedforsecurity=False).hexdigest()
 
 
-def read_xml(body: bytes) -> Mapping[str, str] | None:
+def parse_xml(body: bytes) -> Mapping[str, str] | None:
     """Give the text of each element by its path, the first of equal paths; None for what is not sound.
 
     Declarations of types and entities are refused before they can expand.
     """
-    reader = _Reader()
+    reader = _XmlReader()
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = reader.refuse
@@ -127,70 +129,70 @@ def read_xml(body: bytes) -> Mapping[str, str] | None:
     parser.EndElementHandler = reader.end
     try:
         parser.Parse(body, True)  # noqa: FBT003 # expat's own signature: this is all there is
-    except (expat.ExpatError, _RefusedError):
+    except (expat.ExpatError, _ForbiddenXmlError):
         return None
     return reader.texts
 
 
-class _RefusedError(PublisherError):
+class _ForbiddenXmlError(PublisherError):
     """Stops the parser at once."""
 
 
 @dataclass(slots=True)
-class _Reader:
+class _XmlReader:
     texts: dict[str, str] = field(default_factory=dict)
     _path: list[str] = field(default_factory=list)
-    _said: list[str] = field(default_factory=list)
+    _text_parts: list[str] = field(default_factory=list)
     _elements: int = 0
 
     def refuse(self, *_declaration: object) -> None:
-        raise _RefusedError
+        raise _ForbiddenXmlError
 
     def begin(self, name: str, _attributes: object) -> None:
         self._elements += 1
-        if len(self._path) >= DEEPEST or self._elements > MOST_ELEMENTS:
-            raise _RefusedError
+        if len(self._path) >= MAX_XML_DEPTH or self._elements > MAX_XML_ELEMENTS:
+            raise _ForbiddenXmlError
         self._path.append(name)
-        self._said = []
+        self._text_parts = []
 
     def take(self, text: str) -> None:
-        self._said.append(text)
+        self._text_parts.append(text)
 
     def end(self, _name: str) -> None:
-        self.texts.setdefault("/".join(self._path), "".join(self._said).strip())
+        self.texts.setdefault("/".join(self._path), "".join(self._text_parts).strip())
         self._path.pop()
-        self._said = []
+        self._text_parts = []
 
 
-def _read_sealed(
-    account: Account, secret: Mapping[str, str], query: Mapping[str, str], sealed: str
-) -> Hint | Problem | None:
+def _parse_encrypted(
+    account: Account, secret: Mapping[str, str], query: Mapping[str, str], encrypted: str
+) -> CallbackEvent | Problem | None:
     """Read what a seal holds, if the seal too is signed with our token, opens with our key, and names our account."""
-    signed = signature_of(secret["callback_token"], query.get("timestamp", ""), query.get("nonce", ""), sealed)
+    signed = compute_signature(secret["callback_token"], query.get("timestamp", ""), query.get("nonce", ""), encrypted)
     if not hmac.compare_digest(query.get("msg_signature", "").encode(), signed.encode()):
-        return _problem("callback_unsigned", account)
-    opened = open_seal(sealed, secret["encoding_aes_key"])
+        return _make_problem("callback_unsigned", account)
+    opened = decrypt_message(encrypted, secret["encoding_aes_key"])
     if opened is None:
-        return _problem("callback_unreadable", account)
+        return _make_problem("callback_unreadable", account)
     if not hmac.compare_digest(opened.app_id, account.identity.encode()):
-        return _problem("callback_of_another", account)
-    inner = read_xml(opened.text)
-    return _problem("callback_unreadable", account) if inner is None else _hint(inner)
+        return _make_problem("callback_wrong_account", account)
+    inner = parse_xml(opened.text)
+    return _make_problem("callback_unreadable", account) if inner is None else _to_event(inner)
 
 
-def _hint(words: Mapping[str, str]) -> Hint | None:
+def _to_event(words: Mapping[str, str]) -> CallbackEvent | None:
     """Name what has ended; None for the many events that are not ours to hear."""
     said = ""
     match words.get("xml/Event"):
         case "PUBLISHJOBFINISH":
             number = words.get("xml/PublishEventInfo/publish_id", "")
         case "MASSSENDJOBFINISH":
-            msg_id, said = words.get("xml/MsgID", ""), failure_in(words.get("xml/Status", "")) or ""
-            number = MassId(msg_id=msg_id).remote_id if msg_id else ""
+            msg_id, said = words.get("xml/MsgID", ""), parse_failure_code(words.get("xml/Status", "")) or ""
+            number = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None
-    return Hint(number=number[:LONGEST_WORD], said=said) if number else None
+    return CallbackEvent(job_id=number[:MAX_FIELD_LENGTH], reason=said) if number else None
 
 
-def _problem(code: str, account: Account) -> Problem:
+def _make_problem(code: str, account: Account) -> Problem:
     return Problem(code=code, facts={"account": account.id})

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
-from publisher.domain.outcome import (
+from publisher.domain.rate_limit import BEIJING
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
     HoldReason,
     NotSent,
     RateLimited,
+    ReadFailure,
     Rejected,
     Unknown,
-    Unread,
 )
-from publisher.domain.quota import BEIJING
-from publisher.domain.retry_after import retry_at
+from publisher.domain.retry_after import parse_retry_after
 
-from .wire import Limited, Refused, Trouble, Unreadable
+from .api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse
 
 RETURN_CODES = "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
 TOKEN = "developers.weixin.qq.com, Get_access_token; users' reports of the address list"  # noqa: S105
@@ -36,13 +36,13 @@ COMMENTS = "developers.weixin.qq.com, Image_Comments_Management_Interface"
 WECHATPY = "wechatpy 2.0.0a26, constants"
 MCP_PUBLISHER = "wechat-mcp-publisher 0.2.1, error table"
 
-BUSY_CODE = -1
+SYSTEM_BUSY_CODE = -1
 NO_SUCH_MEDIA = 40007
 NO_SUCH_ARTICLE = 53600
-HTTP_LIMIT = "wechat_http_429"
+HTTP_RATE_LIMIT_CODE = "wechat_http_429"
 
 
-class Kind(StrEnum):
+class WeChatErrorClass(StrEnum):
     CREDENTIAL = "credential"
     REJECTED = "rejected"
     RATE_LIMITED = "rate_limited"
@@ -53,152 +53,152 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class WeChatErrorCode:
     """One code: its kind, who says so, and when that was read.
 
     `hold` is why a blocked delivery waits; `wait` is how long a limit lasts, None meaning until midnight in Beijing.
     """
 
-    kind: Kind
+    error_class: WeChatErrorClass
     source: str
-    seen: str
-    hold: HoldReason = HoldReason.ACCOUNT
-    wait: timedelta | None = None
+    read_on: str
+    hold_reason: HoldReason = HoldReason.ACCOUNT
+    limit_duration: timedelta | None = None
 
 
 # fmt: off
 CODES = {
-    -1: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
-    40001: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
-    40002: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
-    40003: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
-    40004: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40005: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40006: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40007: Meaning(kind=Kind.DUPLICATE, source=DRAFT, seen="2026-11-24"),
-    40008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40009: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40012: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40013: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
-    40014: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
-    40031: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
-    40032: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
-    40033: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40035: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40038: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40059: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
-    40060: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
-    40066: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
-    40097: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40113: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40125: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
-    40130: Meaning(kind=Kind.UNKNOWN, source=MASS_SEND, seen="2026-11-24"),
-    40137: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    40164: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
-    40243: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
-    41001: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
-    41002: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
-    41004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.AUTH),
-    41005: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    41006: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    42001: Meaning(kind=Kind.CREDENTIAL, source=RETURN_CODES, seen="2026-11-24"),
-    43002: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    43003: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    44001: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    44002: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    44003: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    44004: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45001: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45002: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45003: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45004: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45005: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45008: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45009: Meaning(kind=Kind.RATE_LIMITED, source=LIMITS, seen="2026-11-24"),
-    45011: Meaning(kind=Kind.BUSY, source=LIMITS, seen="2026-11-24"),
-    45028: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
-    45065: Meaning(kind=Kind.DUPLICATE, source=MASS_SEND, seen="2026-11-24"),
-    45066: Meaning(kind=Kind.BUSY, source=MASS_SEND, seen="2026-11-24"),
-    45067: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
-    45083: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
-    45084: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
-    45085: Meaning(kind=Kind.UNKNOWN, source=PUSH_SPEED, seen="2026-11-24"),
-    45102: Meaning(kind=Kind.RATE_LIMITED, source=RETURN_CODES, seen="2026-11-24", wait=timedelta(hours=2)),
-    45103: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    45106: Meaning(kind=Kind.REJECTED, source=COMMENTS, seen="2026-11-24"),
-    45110: Meaning(kind=Kind.REJECTED, source=DRAFT, seen="2026-11-24"),
-    45159: Meaning(kind=Kind.REJECTED, source=MASS_SEND, seen="2026-11-24"),
-    45166: Meaning(kind=Kind.REJECTED, source=WECHATPY, seen="2026-11-24"),
-    45501: Meaning(kind=Kind.RATE_LIMITED, source=RETURN_CODES, seen="2026-11-24", wait=timedelta(hours=2)),
-    46001: Meaning(kind=Kind.UNKNOWN, source=RETURN_CODES, seen="2026-11-24"),
-    47001: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    47002: Meaning(kind=Kind.REJECTED, source=RETURN_CODES, seen="2026-11-24"),
-    48001: Meaning(kind=Kind.BLOCKED, source=PUBLISH, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    48003: Meaning(kind=Kind.BLOCKED, source=MASS_SEND, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    48004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
-    48006: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
-    48008: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    50001: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    50002: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
-    50004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
-    50005: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24"),
-    53402: Meaning(kind=Kind.REJECTED, source=WECHATPY, seen="2026-11-24"),
-    53404: Meaning(kind=Kind.UNKNOWN, source=WECHATPY, seen="2026-11-24"),
-    53500: Meaning(kind=Kind.BLOCKED, source=WECHATPY, seen="2026-11-24"),
-    53501: Meaning(kind=Kind.RATE_LIMITED, source=WECHATPY, seen="2026-11-24", wait=timedelta(minutes=30)),
-    53502: Meaning(kind=Kind.UNKNOWN, source=WECHATPY, seen="2026-11-24"),
-    53503: Meaning(kind=Kind.REJECTED, source=SUBMIT, seen="2026-11-24"),
-    53504: Meaning(kind=Kind.BLOCKED, source=SUBMIT, seen="2026-11-24", hold=HoldReason.CAPTCHA),
-    53505: Meaning(kind=Kind.BLOCKED, source=SUBMIT, seen="2026-11-24", hold=HoldReason.CAPTCHA),
-    53600: Meaning(kind=Kind.UNKNOWN, source=WECHATPY, seen="2026-11-24"),
-    61004: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    61007: Meaning(kind=Kind.BLOCKED, source=RETURN_CODES, seen="2026-11-24", hold=HoldReason.PERMISSION),
-    76021: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
-    76022: Meaning(kind=Kind.UNKNOWN, source=QUOTA, seen="2026-11-24"),
-    87014: Meaning(kind=Kind.REJECTED, source=MCP_PUBLISHER, seen="2026-11-24"),
-    88000: Meaning(kind=Kind.REJECTED, source=COMMENTS, seen="2026-11-24"),
-    88001: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
-    88002: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
-    88008: Meaning(kind=Kind.UNKNOWN, source=COMMENTS, seen="2026-11-24"),
-    89501: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
-    89503: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
-    89506: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
-    89507: Meaning(kind=Kind.BLOCKED, source=TOKEN, seen="2026-11-24"),
-    200001: Meaning(kind=Kind.REJECTED, source=MCP_PUBLISHER, seen="2026-11-24"),
+    -1: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
+    40001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
+    40002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
+    40003: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
+    40004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40006: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40007: WeChatErrorCode(error_class=WeChatErrorClass.DUPLICATE, source=DRAFT, read_on="2026-11-24"),
+    40008: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40009: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40012: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40013: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
+    40014: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
+    40031: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
+    40032: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
+    40033: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40035: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40038: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40059: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
+    40060: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
+    40066: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
+    40097: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40113: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40125: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
+    40130: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
+    40137: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    40164: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
+    40243: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
+    41001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
+    41002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
+    41004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
+    41005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    41006: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    42001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
+    43002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    43003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    44001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    44002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    44003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    44004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45008: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45009: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=LIMITS, read_on="2026-11-24"),
+    45011: WeChatErrorCode(error_class=WeChatErrorClass.BUSY, source=LIMITS, read_on="2026-11-24"),
+    45028: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
+    45065: WeChatErrorCode(error_class=WeChatErrorClass.DUPLICATE, source=MASS_SEND, read_on="2026-11-24"),
+    45066: WeChatErrorCode(error_class=WeChatErrorClass.BUSY, source=MASS_SEND, read_on="2026-11-24"),
+    45067: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
+    45083: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
+    45084: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
+    45085: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
+    45102: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=RETURN_CODES, read_on="2026-11-24", limit_duration=timedelta(hours=2)),
+    45103: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    45106: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=COMMENTS, read_on="2026-11-24"),
+    45110: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=DRAFT, read_on="2026-11-24"),
+    45159: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
+    45166: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=WECHATPY, read_on="2026-11-24"),
+    45501: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=RETURN_CODES, read_on="2026-11-24", limit_duration=timedelta(hours=2)),
+    46001: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
+    47001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    47002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
+    48001: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=PUBLISH, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    48003: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=MASS_SEND, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    48004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
+    48006: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
+    48008: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    50001: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    50002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
+    50004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
+    50005: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
+    53402: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=WECHATPY, read_on="2026-11-24"),
+    53404: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
+    53500: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=WECHATPY, read_on="2026-11-24"),
+    53501: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=WECHATPY, read_on="2026-11-24", limit_duration=timedelta(minutes=30)),
+    53502: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
+    53503: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=SUBMIT, read_on="2026-11-24"),
+    53504: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=SUBMIT, read_on="2026-11-24", hold_reason=HoldReason.CAPTCHA),
+    53505: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=SUBMIT, read_on="2026-11-24", hold_reason=HoldReason.CAPTCHA),
+    53600: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
+    61004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    61007: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
+    76021: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
+    76022: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
+    87014: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MCP_PUBLISHER, read_on="2026-11-24"),
+    88000: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=COMMENTS, read_on="2026-11-24"),
+    88001: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
+    88002: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
+    88008: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
+    89501: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
+    89503: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
+    89506: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
+    89507: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
+    200001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MCP_PUBLISHER, read_on="2026-11-24"),
 }
 # fmt: on
 """Those listed as unknown may each stand for a call that was taken, or belong to calls that we never make."""
 
-NotDone = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+FailureOutcome = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
 """What may be said when nothing is known to be live."""
 
 
-def judge_create(trouble: Trouble, now: datetime) -> NotDone:
+def interpret_create_error(trouble: ErrorResponse, now: datetime) -> FailureOutcome:
     """Say what trouble means as the answer to the creating call: whatever is not listed is a doubt."""
     match trouble:
-        case Refused():
-            return _judge(trouble, now)
-        case Limited(retry_after=header):
-            return RateLimited(code=HTTP_LIMIT, until=retry_at(header, now))
-        case Unreadable(reason=reason):
+        case ApiError():
+            return _interpret_code(trouble, now)
+        case TooManyRequests(retry_after=header):
+            return RateLimited(code=HTTP_RATE_LIMIT_CODE, until=parse_retry_after(header, now))
+        case UnreadableResponse(reason=reason):
             return Unknown(reason=reason)
 
 
-def judge_ask(trouble: Trouble, now: datetime) -> NotDone:
+def interpret_fetch_error(trouble: ErrorResponse, now: datetime) -> FailureOutcome:
     """Say what trouble means before the creating call: nothing was made, so where it is a doubt it is tried again."""
-    if isinstance(trouble, Refused) and trouble.code == BUSY_CODE:
-        return Busy(code=word_for(trouble.code), reason=trouble.message)
-    outcome = judge_create(trouble, now)
+    if isinstance(trouble, ApiError) and trouble.code == SYSTEM_BUSY_CODE:
+        return Busy(code=to_message_key(trouble.code), reason=trouble.message)
+    outcome = interpret_create_error(trouble, now)
     return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
 
 
-def doubt_of(outcome: NotDone) -> Unread:
+def to_unread(outcome: FailureOutcome) -> ReadFailure:
     """Say what a read that was not done shows: a 429 stands against all calls, a limit by code against one kind."""
-    is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_LIMIT
-    return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=reason_of(outcome))
+    is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_RATE_LIMIT_CODE
+    return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=get_reason(outcome))
 
 
-def reason_of(outcome: NotDone) -> str:
+def get_reason(outcome: FailureOutcome) -> str:
     """Give the code by which an outcome is put into words."""
     match outcome:
         case Rejected() | RateLimited() | Busy() | Blocked():
@@ -207,33 +207,35 @@ def reason_of(outcome: NotDone) -> str:
             return outcome.reason
 
 
-def word_for(code: int) -> str:
+def to_message_key(code: int) -> str:
     """Give the key of a code in the message catalogue."""
     return f"wechat_{code}"
 
 
-def next_midnight(now: datetime) -> datetime:
+def get_next_midnight(now: datetime) -> datetime:
     """Give the instant at which the next day begins in Beijing."""
     return datetime.combine(now.astimezone(BEIJING).date() + timedelta(days=1), time(), BEIJING)
 
 
-def _judge(refused: Refused, now: datetime) -> NotDone:
-    word = word_for(refused.code)
-    meaning = CODES.get(refused.code)
+def _interpret_code(error: ApiError, now: datetime) -> FailureOutcome:
+    word = to_message_key(error.code)
+    meaning = CODES.get(error.code)
     if meaning is None:
         return Unknown(reason=word)
-    match meaning.kind:
-        case Kind.CREDENTIAL:
+    match meaning.error_class:
+        case WeChatErrorClass.CREDENTIAL:
             return CredentialExpired(reason=word)
-        case Kind.REJECTED:
-            return Rejected(code=word, reason=refused.message)
-        case Kind.RATE_LIMITED:
-            return RateLimited(code=word, until=now + meaning.wait if meaning.wait else next_midnight(now))
-        case Kind.BUSY:
-            return Busy(code=word, reason=refused.message)
-        case Kind.BLOCKED:
-            return Blocked(code=word, reason=refused.message, hold=meaning.hold)
-        case Kind.DUPLICATE:
+        case WeChatErrorClass.REJECTED:
+            return Rejected(code=word, reason=error.message)
+        case WeChatErrorClass.RATE_LIMITED:
+            return RateLimited(
+                code=word, until=now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
+            )
+        case WeChatErrorClass.BUSY:
+            return Busy(code=word, reason=error.message)
+        case WeChatErrorClass.BLOCKED:
+            return Blocked(code=word, reason=error.message, hold_reason=meaning.hold_reason)
+        case WeChatErrorClass.DUPLICATE:
             return Unknown(reason=word, is_duplicate=True)
-        case Kind.UNKNOWN:
+        case WeChatErrorClass.UNKNOWN:
             return Unknown(reason=word)

@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict, dataclass
 
-from publisher.domain.outcome import Ticket
-from publisher.domain.rendition import DeliveryId
+from publisher.domain.rendered import DeliveryId
+from publisher.domain.results import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class PendingJob:
     """What WeChat still works on: the number of a submission, or the name of a mass send, and how often we asked."""
 
     name: str
@@ -16,15 +16,15 @@ class Work:
     looks: int
 
 
-def ticket_for(work: Work) -> Ticket:
-    return Ticket(number=json.dumps(asdict(work)))
+def encode_ticket(pending_job: PendingJob) -> Ticket:
+    return Ticket(payload=json.dumps(asdict(pending_job)))
 
 
-def read_ticket(ticket: Ticket) -> Work | None:
+def decode_ticket(ticket: Ticket) -> PendingJob | None:
     """Read a ticket back, also one of an earlier version; None where it is not ours."""
     try:
-        facts = json.loads(ticket.number)
-        return Work(
+        facts = json.loads(ticket.payload)
+        return PendingJob(
             name=str(facts["name"] if "name" in facts else facts["publish_id"]),
             delivery=DeliveryId(int(facts.get("delivery", 0))),
             looks=int(facts["looks"]),

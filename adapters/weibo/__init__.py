@@ -3,25 +3,25 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterKit, Defaults, SignIn
+from publisher.contract import Adapter, AdapterContext, LoginFlow, PlatformDefaults
 from publisher.domain.account import Account
 
-from .client import WeiboAdapter
-from .profiles import ADDRESSES
-from .sign_in import WeiboSignIn
-from .traits import DEFAULTS
+from .adapter import WeiboAdapter
+from .capabilities import DEFAULTS
+from .oauth import WeiboOAuthLogin
+from .profiles import PLATFORM_URLS
 
 
 @dataclass(frozen=True, slots=True)
 class WeiboFactory:
-    defaults: Defaults = DEFAULTS
-    sign_in: SignIn = WeiboSignIn()  # noqa: RUF009 # frozen, without a field
+    defaults: PlatformDefaults = DEFAULTS
+    sign_in: LoginFlow = WeiboOAuthLogin()  # noqa: RUF009 # frozen, without a field
 
-    def create(self, account: Account, kit: AdapterKit) -> Adapter:
-        return WeiboAdapter(account=account, kit=kit)
+    def create(self, account: Account, context: AdapterContext) -> Adapter:
+        return WeiboAdapter(account=account, context=context)
 
-    def addresses(self, _account: Account) -> Collection[str]:
-        return ADDRESSES
+    def list_addresses(self, _account: Account) -> Collection[str]:
+        return PLATFORM_URLS
 
 
 WEIBO = WeiboFactory()

@@ -3,32 +3,32 @@
 from html import escape
 
 from publisher.domain.account import Account
-from publisher.domain.rendition import Rendition
+from publisher.domain.rendered import RenderedPost
 
-from .profiles import article_cover
-from .traits import measure, plain_limit
+from .capabilities import get_post_limit, measure
+from .profiles import get_article_cover_url
 
-TITLE_LIMIT = 32
-LEAD_LIMIT = 1900
+MAX_TITLE_LENGTH = 32
+MAX_LEAD_LENGTH = 1900
 """The page's limit for the post that leads to an article, in characters."""
 
 
-def is_article(account: Account, rendition: Rendition) -> bool:
+def is_article(account: Account, rendered: RenderedPost) -> bool:
     """Whether the words go out as an article: where the account writes them, and a plain post cannot hold them."""
-    return article_cover(account) is not None and measure(rendition.text) > plain_limit(account)
+    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
 
 
-def lead(rendition: Rendition) -> str:
+def render_lead(rendered: RenderedPost) -> str:
     """Give the post that leads to the article: its first lines up to the marker, then the link."""
     lines: list[str] = []
-    for line in rendition.text.splitlines():
+    for line in rendered.text.splitlines():
         lines.append(line)
-        if rendition.marker.is_in("\n".join(lines)):
+        if rendered.marker.is_in("\n".join(lines)):
             break
     words = "\n".join(lines)
-    return words if not rendition.link or rendition.link in words else f"{words} {rendition.link}"
+    return words if not rendered.link or rendered.link in words else f"{words} {rendered.link}"
 
 
-def content(rendition: Rendition) -> str:
+def render_content(rendered: RenderedPost) -> str:
     """Give the article itself: each line of the text is a paragraph."""
-    return "".join(f"<p>{escape(line)}</p>" for line in rendition.text.splitlines() if line.strip())
+    return "".join(f"<p>{escape(line)}</p>" for line in rendered.text.splitlines() if line.strip())

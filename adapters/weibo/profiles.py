@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from publisher.domain.account import Account
 
-API = "https://api.weibo.com"
-UPLOAD = "https://upload.api.weibo.com"
-BUSINESS = "https://c.api.weibo.com"
-ADDRESSES = (API, UPLOAD, BUSINESS)
+API_URL = "https://api.weibo.com"
+UPLOAD_URL = "https://upload.api.weibo.com"
+BUSINESS_API_URL = "https://c.api.weibo.com"
+PLATFORM_URLS = (API_URL, UPLOAD_URL, BUSINESS_API_URL)
 """All that is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class WeiboProfile:
     """One set of calls. `suffix` ends their paths, `listed` is how many posts a list is asked for, at first and then.
 
     A `strict` profile demands a link on a domain bound to the app and strips the marks of topics. `spare_reads` is how
@@ -25,61 +25,61 @@ class Profile:
     """
 
     name: str
-    host: str
-    suffix: str
+    base_url: str
+    path_suffix: str
     is_strict: bool
     picture_limit: int
-    readable: int
-    listed: tuple[int, ...]
-    spare_reads: int | None
+    max_readable_posts: int
+    list_sizes: tuple[int, ...]
+    max_optional_reads: int | None
 
 
 # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user. The
 # core may publish 50 times, so 25 spare reads leave as many for ending doubts.
-_SPARE = 25
+_MAX_OPTIONAL_READS = 25
 
-SHARE = Profile(
+SHARE = WeiboProfile(
     name="share",  # wiki 2/statuses/share, read 2026-11-24
-    host=API,
-    suffix=".json",
+    base_url=API_URL,
+    path_suffix=".json",
     is_strict=True,
     picture_limit=1,
-    readable=5,
-    listed=(20,),
-    spare_reads=_SPARE,
+    max_readable_posts=5,
+    list_sizes=(20,),
+    max_optional_reads=_MAX_OPTIONAL_READS,
 )
-UPDATE = Profile(
+UPDATE = WeiboProfile(
     name="update",  # wiki 2/statuses/update and 2/statuses/upload, read 2026-11-25: by permission only since 2017
-    host=API,
-    suffix=".json",
+    base_url=API_URL,
+    path_suffix=".json",
     is_strict=False,
     picture_limit=1,
-    readable=5,
-    listed=(20,),
-    spare_reads=_SPARE,
+    max_readable_posts=5,
+    list_sizes=(20,),
+    max_optional_reads=_MAX_OPTIONAL_READS,
 )
-BIZ = Profile(
+BIZ = WeiboProfile(
     name="biz",  # wiki C/2/statuses/upload_url_text/biz, rev. 15836, read 2026-11-25: up to nine uploaded pictures
-    host=BUSINESS,
-    suffix="/biz.json",
+    base_url=BUSINESS_API_URL,
+    path_suffix="/biz.json",
     is_strict=False,
     picture_limit=9,
-    readable=100,
-    listed=(20, 100),
-    spare_reads=None,
+    max_readable_posts=100,
+    list_sizes=(20, 100),
+    max_optional_reads=None,
 )
-PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
+PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
 
 
-def profile_of(account: Account) -> Profile:
+def get_profile(account: Account) -> WeiboProfile:
     return PROFILES[account.profile or SHARE.name]
 
 
-def takes_long_text(account: Account) -> bool:
+def can_send_long_text(account: Account) -> bool:
     """Whether texts over the usual length may be sent as such; the platform grants that to single users."""
-    return profile_of(account) is BIZ and account.options.get("long_text") == "true"
+    return get_profile(account) is BIZ and account.options.get("long_text") == "true"
 
 
-def article_cover(account: Account) -> str | None:
+def get_article_cover_url(account: Account) -> str | None:
     """Give the address of the picture on top of headline articles, which are written where one is named."""
     return account.options.get("article_cover")

@@ -7,39 +7,39 @@ from pathlib import Path
 
 import click
 
+from publisher.cli.errors import report_error, report_usage_error
 from publisher.cli.process import harden_process
-from publisher.cli.program import program
+from publisher.cli.program import build_program
 from publisher.cli.terminal import Terminal
-from publisher.cli.trouble import explain, explain_usage
 from publisher.domain.errors import PublisherError
-from publisher.messages import LANGS, Lang, Messages
+from publisher.i18n import LANGUAGES, Lang, Messages
 
-CANCELLED = 130
+EXIT_INTERRUPTED = 130
 """The exit code after ^C, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
     harden_process()
-    sys.exit(answer(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
-def answer(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Run one command; give its exit code. Whatever trouble can be expected ends in words, never in a traceback."""
-    terminal = Terminal(messages=Messages(language_of(arguments)), workspace=Path())
+    terminal = Terminal(messages=Messages(detect_language(arguments)), workspace=Path())
     try:
-        done = program().main(list(arguments), prog_name="publisher", standalone_mode=False, obj=terminal)
+        done = build_program().main(list(arguments), prog_name="publisher", standalone_mode=False, obj=terminal)
     except click.UsageError as error:
-        return explain_usage(error, terminal)
+        return report_usage_error(error, terminal)
     except click.Abort:
-        terminal.note("interrupted")
-        return CANCELLED
+        terminal.print_note("interrupted")
+        return EXIT_INTERRUPTED
     except (PublisherError, OSError) as error:
-        return explain(error, terminal)
+        return report_error(error, terminal)
     return done if isinstance(done, int) else 0
 
 
-def language_of(arguments: Sequence[str]) -> Lang:
+def detect_language(arguments: Sequence[str]) -> Lang:
     """Find the language before anything is parsed, for help and usage errors need it already."""
     wanted = os.environ.get("PUBLISHER_LANG", "")
     for position, argument in enumerate(arguments):
@@ -48,4 +48,4 @@ def language_of(arguments: Sequence[str]) -> Lang:
         name, separator, value = argument.partition("=")
         if name == "--lang":
             wanted = value if separator else "".join(arguments[position + 1 : position + 2])
-    return next((lang for lang in LANGS if lang == wanted), LANGS[0])
+    return next((lang for lang in LANGUAGES if lang == wanted), LANGUAGES[0])

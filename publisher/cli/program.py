@@ -4,46 +4,46 @@ from importlib.metadata import version
 
 import click
 
-from publisher.cli.shape import WordedGroup, shared_options
+from publisher.cli.framework import LocalizedGroup, shared_options
 from publisher.cli.terminal import echo
 
-PLACES = {
-    "init": "publisher.cli.founding:init",
-    "check": "publisher.cli.checking:check",
-    "preview": "publisher.cli.previewing:preview",
-    "run": "publisher.cli.running:run",
-    "send": "publisher.cli.sending:send",
-    "status": "publisher.cli.looking:status",
-    "why": "publisher.cli.explaining:why",
-    "cancel": "publisher.cli.ordering:cancel",
-    "retract": "publisher.cli.ordering:retract",
-    "correct": "publisher.cli.correcting:correct",
-    "resolve": "publisher.cli.ruling:resolve",
-    "resend": "publisher.cli.ruling:resend",
-    "assist": "publisher.cli.assisting:assist",
-    "mode": "publisher.cli.switching:mode",
-    "pause": "publisher.cli.pausing:pause",
-    "resume": "publisher.cli.pausing:resume",
-    "reload": "publisher.cli.sending:reload",
-    "reach": "publisher.cli.reaching:reach",
-    "report": "publisher.cli.reporting:report",
-    "accounts": "publisher.cli.accounting:accounts",
-    "doctor": "publisher.cli.examining:doctor",
-    "offboard": "publisher.cli.leaving:offboard",
-    "templates": "publisher.cli.templating:templates",
-    "backup": "publisher.cli.backing_up:backup",
-    "restore": "publisher.cli.backing_up:restore",
-    "migrate": "publisher.cli.migrating:migrate",
-    "login": "publisher.cli.signing_in:login",
-    "secret": "publisher.cli.secrets:secret",
-    "audit": "publisher.cli.auditing:audit",
-    "move-database": "publisher.cli.moving:move_database",
-    "simulate": "publisher.cli.simulating:simulate",
-    "demo": "publisher.cli.demo.showing:demo",
+COMMAND_PATHS = {
+    "init": "publisher.cli.commands.init:init",
+    "check": "publisher.cli.commands.check:check",
+    "preview": "publisher.cli.commands.preview:preview",
+    "run": "publisher.cli.commands.run:run",
+    "send": "publisher.cli.commands.send:send",
+    "status": "publisher.cli.commands.status:status",
+    "why": "publisher.cli.commands.why:why",
+    "cancel": "publisher.cli.commands.cancel:cancel",
+    "retract": "publisher.cli.commands.cancel:retract",
+    "correct": "publisher.cli.commands.correct:correct",
+    "resolve": "publisher.cli.commands.resolve:resolve",
+    "resend": "publisher.cli.commands.resolve:resend",
+    "assist": "publisher.cli.commands.assist:assist",
+    "mode": "publisher.cli.commands.mode:mode",
+    "pause": "publisher.cli.commands.pause:pause",
+    "resume": "publisher.cli.commands.pause:resume",
+    "reload": "publisher.cli.commands.send:reload",
+    "reach": "publisher.cli.commands.reach:reach",
+    "report": "publisher.cli.commands.report:report",
+    "accounts": "publisher.cli.commands.accounts:accounts",
+    "doctor": "publisher.cli.commands.doctor:doctor",
+    "offboard": "publisher.cli.commands.offboard:offboard",
+    "templates": "publisher.cli.commands.templates:templates",
+    "backup": "publisher.cli.commands.backup:backup",
+    "restore": "publisher.cli.commands.backup:restore",
+    "migrate": "publisher.cli.commands.migrate:migrate",
+    "login": "publisher.cli.commands.login:login",
+    "secret": "publisher.cli.commands.secret:secret",
+    "audit": "publisher.cli.commands.audit:audit",
+    "move-database": "publisher.cli.commands.move_database:move_database",
+    "simulate": "publisher.cli.commands.simulate:simulate",
+    "demo": "publisher.cli.commands.demo:demo",
 }
 
 
-def program() -> WordedGroup:
+def build_program() -> LocalizedGroup:
     """Build the program."""
 
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
@@ -54,6 +54,10 @@ def program() -> WordedGroup:
     version_option = click.Option(
         ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="opt_version"
     )
-    return WordedGroup(
-        "publisher", places=PLACES, help="program", params=[*shared_options(), version_option], no_args_is_help=True
+    return LocalizedGroup(
+        "publisher",
+        command_paths=COMMAND_PATHS,
+        help="program",
+        params=[*shared_options(), version_option],
+        no_args_is_help=True,
     )

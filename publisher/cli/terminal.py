@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from publisher.domain.characters import visible
-from publisher.messages import Messages
+from publisher.domain.characters import escape_forbidden
+from publisher.i18n import Messages
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Write a text to the terminal, which obeys nothing in it: control and invisible characters are spelled out."""
-    click.echo(visible(text), err=err, nl=nl)
+    click.echo(escape_forbidden(text), err=err, nl=nl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,29 +26,29 @@ class Terminal:
     messages: Messages
     workspace: Path
 
-    def words(self, code: str, /, **facts: object) -> str:
-        return self.messages.say(code, **facts)
+    def translate(self, code: str, /, **facts: object) -> str:
+        return self.messages.translate(code, **facts)
 
-    def say(self, code: str, /, **facts: object) -> None:
+    def print_message(self, code: str, /, **facts: object) -> None:
         """Answer in words."""
-        echo(self.words(code, **facts))
+        echo(self.translate(code, **facts))
 
-    def note(self, code: str, /, **facts: object) -> None:
+    def print_note(self, code: str, /, **facts: object) -> None:
         """Tell beside the answer."""
-        echo(self.words(code, **facts), err=True)
+        echo(self.translate(code, **facts), err=True)
 
-    def show(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
+    def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         """Answer with one JSON document."""
         echo(json.dumps(value, ensure_ascii=False, indent=2))
 
     @property
-    def can_draw(self) -> bool:
+    def can_draw_progress(self) -> bool:
         """Whether progress may be drawn: somebody is watching standard error."""
         return sys.stderr.isatty()
 
 
 @contextmanager
-def unechoed_input() -> Iterator[None]:
+def hidden_input() -> Iterator[None]:
     """Let a terminal not show what is typed or pasted, as for a password; a pipe, or a system without it, stays."""
     if not sys.stdin.isatty() or sys.platform == "win32":
         yield
@@ -66,7 +66,7 @@ def unechoed_input() -> Iterator[None]:
         click.echo(err=True)
 
 
-def shown_path(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """Name a file as seen from the current folder, where it lies below it."""
     found = Path(path)
     here = Path.cwd()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
 
-from publisher.domain.quota import Notices
+from publisher.domain.rate_limit import NotificationLimit
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -50,7 +50,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
+class Capabilities:
     """What a platform allows, and how long its truth takes to show.
 
     `measure` counts text as the platform does. `server_delay` is the longest a call may act after its reply was
@@ -65,18 +65,18 @@ class Traits:
     it is worth asking for by itself.
     """
 
-    measure: Callable[[str], int]
+    count_text: Callable[[str], int]
     text_limit: int
     title_limits: tuple[int, int]
     picture_limit: int
     server_delay: timedelta
     listing_lag: timedelta
-    readable: int | None
-    may_resend: bool
+    list_size: int | None
+    can_resend: bool
     is_article: bool = False
-    most_floors: int = 0
-    notifies: bool = True
-    notices: Notices = field(default_factory=Notices)
-    reach_after: timedelta = timedelta(hours=1)
-    watch_every: timedelta = timedelta(hours=1)
-    counts_show_removals: bool = False
+    max_extra_parts: int = 0
+    notifies_followers: bool = True
+    notification_limit: NotificationLimit = field(default_factory=NotificationLimit)
+    first_metrics_after: timedelta = timedelta(hours=1)
+    monitor_interval: timedelta = timedelta(hours=1)
+    has_deletions_in_metrics: bool = False

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-Way = tuple[str | int, ...]
+ValuePath = tuple[str | int, ...]
 """The keys and numbers that lead to a value."""
 
-_ODD_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0000-\U000e0fff]"
 )
@@ -46,58 +46,58 @@ _EMOJI: Final = re.compile(
 """Unicode's property Emoji (15.0) without the ASCII digits."""
 _JOINER: Final = "\u200d"
 _SELECTORS: Final = frozenset("\ufe0e\ufe0f")
-_BETWEEN: Final = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+_JOINER_PREFIXES: Final = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
 """What may stand between an emoji and the joiner after it: its selector, or a colour of skin."""
 _KEYCAP: Final = "\u20e3"
-_KEYS: Final = frozenset("0123456789#*")
+_KEYCAP_BASES: Final = frozenset("0123456789#*")
 _ALIASES: Final[Mapping[str, str]] = {
     "\0": "NULL", "\a": "BELL", "\b": "BACKSPACE", "\v": "LINE TABULATION", "\f": "FORM FEED",
     "\r": "CARRIAGE RETURN", "\x1b": "ESCAPE", "\x7f": "DELETE", "\x85": "NEXT LINE",
     "\x9b": "CONTROL SEQUENCE INTRODUCER",
 }  # fmt: skip
-_KINDS: Final[Mapping[str, str]] = {
+_CATEGORY_LABELS: Final[Mapping[str, str]] = {
     "Cc": "<control>", "Cs": "<surrogate>", "Co": "<private use>", "Cn": "<not assigned>",
 }  # fmt: skip
 
 
-def odd_characters(text: str) -> Iterator[int]:
+def find_forbidden_characters(text: str) -> Iterator[int]:
     """Yield the position of each character that must not be in a text. Linear, and quick where there is none."""
     suspects = "".join(filter(_is_suspect, set(text)))
     if suspects:
         for found in re.finditer(f"[{re.escape(suspects)}]", text):
-            if not _is_in_place(text, found.start()):
+            if not _is_allowed_in_context(text, found.start()):
                 yield found.start()
 
 
-def name_of(character: str) -> str:
+def describe_character(character: str) -> str:
     """Name a character without showing it, as U+202E RIGHT-TO-LEFT OVERRIDE."""
-    kind = _KINDS.get(unicodedata.category(character), "?")
+    kind = _CATEGORY_LABELS.get(unicodedata.category(character), "?")
     name = _ALIASES.get(character) or unicodedata.name(character, kind)
     return f"U+{ord(character):04X} {name}"
 
 
-def odd_within(value: object, way: Way = ()) -> Iterator[tuple[Way, str]]:
+def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tuple[ValuePath, str]]:
     """Yield each odd character of the texts and keys within tables and lists, with the way to its value."""
     match value:
         case str():
-            yield from ((way, value[position]) for position in odd_characters(value))
+            yield from ((path, value[position]) for position in find_forbidden_characters(value))
         case Mapping():
             for key, item in value.items():
-                yield from odd_within(key, (*way, key))
-                yield from odd_within(item, (*way, key))
+                yield from find_forbidden_in_value(key, (*path, key))
+                yield from find_forbidden_in_value(item, (*path, key))
         case list() | tuple():
             for number, item in enumerate(value):
-                yield from odd_within(item, (*way, number))
+                yield from find_forbidden_in_value(item, (*path, number))
 
 
-def visible(text: str) -> str:
+def escape_forbidden(text: str) -> str:
     r"""Write each odd character as its JSON escape, such as \u001b: whatever shows the text does not obey it.
 
     JSON stays the JSON it was.
     """
     pieces: list[str] = []
     done = 0
-    for position in odd_characters(text):
+    for position in find_forbidden_characters(text):
         pieces += (text[done:position], json.dumps(text[position])[1:-1])
         done = position + 1
     return "".join([*pieces, text[done:]])
@@ -108,18 +108,18 @@ def _is_suspect(character: str) -> bool:
     """True if a character is odd, or would be in a wrong place."""
     if character in "\n\t":
         return False
-    return unicodedata.category(character) in _ODD_CATEGORIES or _INVISIBLE.match(character) is not None
+    return unicodedata.category(character) in _FORBIDDEN_CATEGORIES or _INVISIBLE.match(character) is not None
 
 
-def _is_in_place(text: str, position: int) -> bool:
+def _is_allowed_in_context(text: str, position: int) -> bool:
     """True if a suspect belongs where it stands: to a line end of Windows, or to an emoji."""
     character, before, after = text[position], text[max(position - 1, 0) : position], text[position + 1 : position + 2]
     if character == "\r":
         return after == "\n"
     if character in _SELECTORS:
-        return _EMOJI.match(before) is not None or (before in _KEYS and after == _KEYCAP)
+        return _EMOJI.match(before) is not None or (before in _KEYCAP_BASES and after == _KEYCAP)
     if character != _JOINER:
         return False
-    if before in _BETWEEN:
+    if before in _JOINER_PREFIXES:
         before = text[max(position - 2, 0) : position - 1]
     return _EMOJI.match(before) is not None and _EMOJI.match(after) is not None

@@ -5,84 +5,86 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import ENDED, Delivery, State
+from publisher.domain.delivery import FINAL_STATES, Delivery, State
 
 
-class Spared(StrEnum):
+class SkipReason(StrEnum):
     """Why an account gets no correction."""
 
     NOT_SENT_YET = "not_sent_yet"
-    NEVER_LIVE = "never_live"
-    GONE = "gone"
-    NOT_ADDRESSED = "not_addressed"
-    SWITCHED_OFF = "switched_off"
+    NEVER_PUBLISHED = "never_published"
+    DELETED = "deleted"
+    NOT_TARGETED = "not_targeted"
+    SWITCHED_OFF = "account_off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class CorrectionPlan:
     """What becomes of a correction, account by account.
 
     `goes`: the original is live there. `waits`: it may be, and the correction goes once that is known. `corrected`:
     the correction is live there already. `spared` says why the rest gets none.
     """
 
-    goes: tuple[AccountId, ...] = ()
-    waits: tuple[AccountId, ...] = ()
+    send_now: tuple[AccountId, ...] = ()
+    waiting: tuple[AccountId, ...] = ()
     corrected: tuple[AccountId, ...] = ()
-    spared: Mapping[Spared, tuple[AccountId, ...]] = field(default_factory=dict)
+    skipped: Mapping[SkipReason, tuple[AccountId, ...]] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[AccountId, ...]:
-        return (*self.goes, *self.waits)
+        return (*self.send_now, *self.waiting)
 
 
-_DOUBTFUL = frozenset({State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-_GONE = frozenset({State.RETRACTED, State.REMOVED})
+_UNRESOLVED_STATES = frozenset({State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+_DELETED_STATES = frozenset({State.RETRACTED, State.REMOVED})
 
 
-def chart(
+def plan_correction(
     originals: Sequence[Delivery],
     corrections: Sequence[Delivery],
     *,
-    addressed: Collection[AccountId],
-    speaking: Collection[AccountId],
-) -> Course:
+    targeted: Collection[AccountId],
+    active: Collection[AccountId],
+) -> CorrectionPlan:
     """Say where a correction goes, from the deliveries of the original and those that the correction has already.
 
     `addressed` are the accounts that the correction's own entry names, `speaking` those that are not switched off.
     """
-    accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *addressed]))
+    accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
     corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
     goes: list[AccountId] = []
     waits: list[AccountId] = []
-    spared: dict[Spared, tuple[AccountId, ...]] = {}
+    spared: dict[SkipReason, tuple[AccountId, ...]] = {}
     for account in accounts:
-        standing = _standing([delivery for delivery in originals if delivery.account == account])
+        standing = _find_original_state([delivery for delivery in originals if delivery.account == account])
         if account in corrected:
             continue
-        if not isinstance(standing, Spared) and account not in speaking:
-            standing = Spared.SWITCHED_OFF
-        if isinstance(standing, Spared):
+        if not isinstance(standing, SkipReason) and account not in active:
+            standing = SkipReason.SWITCHED_OFF
+        if isinstance(standing, SkipReason):
             spared[standing] = (*spared.get(standing, ()), account)
         else:
             (goes if standing is State.PUBLISHED else waits).append(account)
-    return Course(
-        goes=tuple(goes),
-        waits=tuple(waits),
+    return CorrectionPlan(
+        send_now=tuple(goes),
+        waiting=tuple(waits),
         corrected=tuple(account for account in accounts if account in corrected),
-        spared=spared,
+        skipped=spared,
     )
 
 
-def _standing(deliveries: Sequence[Delivery]) -> State | Spared:
+def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
     """Say whether the original is live on an account, may be, or why it is not."""
     states = {delivery.state for delivery in deliveries}
     if State.PUBLISHED in states:
         return State.PUBLISHED
-    if states & _DOUBTFUL or any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries):
+    if states & _UNRESOLVED_STATES or any(
+        delivery.state is State.HELD and delivery.attempts for delivery in deliveries
+    ):
         return State.UNKNOWN
-    if states - ENDED:
-        return Spared.NOT_SENT_YET
-    if states & _GONE:
-        return Spared.GONE
-    return Spared.NEVER_LIVE if states else Spared.NOT_ADDRESSED
+    if states - FINAL_STATES:
+        return SkipReason.NOT_SENT_YET
+    if states & _DELETED_STATES:
+        return SkipReason.DELETED
+    return SkipReason.NEVER_PUBLISHED if states else SkipReason.NOT_TARGETED

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import NewType
 
 from publisher.domain.account import AccountId, LoginId, Platform
-from publisher.domain.outcome import Finding, Receipt, Ticket
 from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendition import DeliveryId, Fingerprint
+from publisher.domain.rendered import DeliveryId, Fingerprint
+from publisher.domain.results import ReadbackResult, Receipt, Ticket
 
 WorkerId = NewType("WorkerId", str)
 
@@ -31,7 +31,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Desired(StrEnum):
+class DesiredState(StrEnum):
     """What people want of a delivery, in rising order: each outweighs those before it.
 
     It is written in any open state, also while the platform's answer is out, and judged whenever the delivery would
@@ -39,30 +39,30 @@ class Desired(StrEnum):
     `NOT_HERE`: the schedule does not name this account, or the post, any more. The last two are orders of people.
     """
 
-    AS_FILED = "as_filed"
+    AS_PLANNED = "as_planned"
     EDITED = "edited"
-    NOT_HERE = "not_here"
+    NOT_TARGETED = "unscheduled"
     CANCELLED = "cancelled"
-    TAKEN_DOWN = "taken_down"
+    RETRACTED = "taken_down"
 
     @property
     def rank(self) -> int:
-        return list(Desired).index(self)
+        return list(DesiredState).index(self)
 
 
-UNWANTED = frozenset({Desired.NOT_HERE, Desired.CANCELLED, Desired.TAKEN_DOWN})
+DESIRED_NO_SEND = frozenset({DesiredState.NOT_TARGETED, DesiredState.CANCELLED, DesiredState.RETRACTED})
 """No further call may be made."""
-ORDERED = frozenset({Desired.CANCELLED, Desired.TAKEN_DOWN})
+DESIRED_BY_PERSON = frozenset({DesiredState.CANCELLED, DesiredState.RETRACTED})
 """Ordered by people: no edit of the schedule takes it back."""
 
-WAITING = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
+WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
 """No call is out: it may still be cancelled, expire or be stopped. What floors are done of it are live."""
-ASKING = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
-ENDED = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
+FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
 """Never left again; to send once more a person orders a new occurrence."""
-OPEN = frozenset(State) - ENDED - {State.PUBLISHED}
-REVISABLE = OPEN - {State.RETRACTING}
+OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
+REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 """Where an edit of the schedule changes a delivery, or is remembered."""
 
 
@@ -88,7 +88,7 @@ class Delivery:
     login: LoginId
     state: State
     version: int
-    rendition: Fingerprint
+    rendered_hash: Fingerprint
     due_at: datetime
     expires_at: datetime
     max_delay: timedelta
@@ -96,36 +96,36 @@ class Delivery:
     is_urgent: bool = False
     follows: PostId | None = None
     reason: str | None = None
-    next_at: datetime | None = None
+    next_action_at: datetime | None = None
     attempts: int = 0
-    epoch: int = 0
-    looks: int = 0
-    refusals: int = 0
+    fencing_token: int = 0
+    readbacks: int = 0
+    auth_failures: int = 0
     failures: int = 0
-    deaths: int = 0
-    doubt_since: datetime | None = None
+    worker_crashes: int = 0
+    unknown_since: datetime | None = None
     submitted_at: datetime | None = None
     verified_at: datetime | None = None
     receipt: Receipt | None = None
     ticket: Ticket | None = None
-    claimed_url: str | None = None
+    reported_url: str | None = None
     was_resent: bool = False
-    desired: Desired = Desired.AS_FILED
-    last_first_call_at: datetime | None = None
-    floors: int = 0
-    floors_done: int = 0
-    ordered_after: int = 0
+    desired: DesiredState = DesiredState.AS_PLANNED
+    first_attempt_deadline: datetime | None = None
+    extra_parts: int = 0
+    parts_done: int = 0
+    resend_after_attempt: int = 0
     is_pruned: bool = False
 
     @property
     def is_incomplete(self) -> bool:
         """Whether some of it is live and some is not, as far as is known."""
-        return 0 < self.floors_done <= self.floors
+        return 0 < self.parts_done <= self.extra_parts
 
     @property
-    def is_ordered_down(self) -> bool:
+    def is_retraction_requested(self) -> bool:
         """True if people want what is live of it taken down."""
-        return self.desired is Desired.TAKEN_DOWN
+        return self.desired is DesiredState.RETRACTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,20 +136,20 @@ class Attempt:
     """
 
     number: int
-    epoch: int
+    fencing_token: int
     intended_at: datetime
     ended_at: datetime | None
-    since: datetime
-    floor: int = 0
+    baseline_at: datetime
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Readback:
     """One stored read of the account, and what it showed."""
 
     attempt: int
     at: datetime
-    finding: Finding
+    result: ReadbackResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +159,6 @@ class Lease:
     delivery: DeliveryId
     account: AccountId
     login: LoginId
-    epoch: int
+    fencing_token: int
     due_at: datetime
     until: datetime

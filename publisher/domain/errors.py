@@ -9,7 +9,7 @@ class PublisherError(Exception):
     """Every error of ours descends from this one."""
 
 
-class IllegalStepError(PublisherError):
+class IllegalTransitionError(PublisherError):
     """An event met a state that the table does not allow it in, or came from someone who may not bring it."""
 
 
@@ -42,10 +42,10 @@ class RefusedError(PublisherError):
         self.facts = facts
 
 
-class NoSuchError(PublisherError):
+class NoSuchItemError(PublisherError):
     """A post, account or delivery that was named does not exist."""
 
-    def __init__(self, what: str, name: str) -> None:
-        super().__init__(f"{what} {name}")
-        self.what = what
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} {name}")
+        self.what = kind
         self.name = name

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from publisher.domain import outcome
+from publisher.domain import results
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Finding, HoldReason, Outcome, Receipt
-from publisher.domain.rendition import Fingerprint
+from publisher.domain.rendered import Fingerprint
+from publisher.domain.results import HoldReason, Outcome, ReadbackResult, Receipt
 
 
 class Role(StrEnum):
     PLANNER = "planner"
-    KEEPER = "keeper"
-    DELIVERER = "deliverer"
+    MAINTENANCE = "maintenance"
+    SENDER = "sender"
     RECONCILER = "reconciler"
     RETRACTOR = "retractor"
     PERSON = "person"
@@ -45,14 +45,14 @@ class Actor:
 
 
 PLANNER = Actor(role=Role.PLANNER, name="planner")
-KEEPER = Actor(role=Role.KEEPER, name="keeper")
-DELIVERER = Actor(role=Role.DELIVERER, name="deliverer")
+MAINTENANCE = Actor(role=Role.MAINTENANCE, name="maintenance")
+SENDER = Actor(role=Role.SENDER, name="sender")
 RECONCILER = Actor(role=Role.RECONCILER, name="reconciler")
 RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ripened:
+class BecameDue:
     """Its time has come, or its wait is over."""
 
 
@@ -63,13 +63,13 @@ class Revised:
     `floors` is how many further floors the new rendition has.
     """
 
-    rendition: Fingerprint
+    rendered_hash: Fingerprint
     due_at: datetime
     expires_at: datetime
     max_delay: timedelta
     is_urgent: bool
     has_started: bool
-    floors: int = 0
+    extra_parts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntentWritten:
+class AttemptStarted:
     """The next call is announced on disk; it may start now."""
 
 
@@ -91,11 +91,11 @@ class Released:
 
     until: datetime | None = None
     reason: str | None = None
-    is_excused: bool = False
+    extends_deadline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseLapsed:
+class LeaseExpired:
     """The worker is gone, or so slow that it counts as gone.
 
     `has_begun` is False only where it is proven that no byte of the creating call has left. `is_alone` is False where
@@ -103,48 +103,48 @@ class LeaseLapsed:
     is False where the worker lives, and only could not write to its database or a file beside it.
     """
 
-    has_begun: bool = True
-    is_alone: bool = True
-    is_dead: bool = True
+    may_have_started: bool = True
+    is_only_suspect: bool = True
+    has_worker_crashed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
+class Cancelled:
     """Not wanted any more."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpiryPassed:
+class Expired:
     """Too late to be sent. `reason`: `expired`, `too_late` before a first call, `superseded` by a later instant."""
 
     reason: str = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class Held:
     """A rule demands a person."""
 
     reason: HoldReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AbsenceShown:
+class AbsenceProven:
     """Several looks prove that the attempt left nothing. `may_resend` is the platform's trait."""
 
-    may_resend: bool
+    can_resend: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetractOrdered:
+class RetractionRequested:
     """A person wants what is live, or may be, taken down."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruled:
+class Resolved:
     """A person's decision on a delivery that is held, or that the platform is asked about.
 
     To `unknown` means: look, at `url` where the person named one. To `published` means: live by two people's word.
@@ -157,40 +157,40 @@ class Ruled:
 
 
 Event = (
-    Ripened
+    BecameDue
     | Revised
     | Claimed
-    | IntentWritten
+    | AttemptStarted
     | Released
-    | LeaseLapsed
-    | Withdrawn
-    | ExpiryPassed
-    | Stopped
-    | AbsenceShown
-    | RetractOrdered
-    | Ruled
+    | LeaseExpired
+    | Cancelled
+    | Expired
+    | Held
+    | AbsenceProven
+    | RetractionRequested
+    | Resolved
     | Outcome
-    | Finding
+    | ReadbackResult
 )
 
-CODES: Final[Mapping[type, str]] = {
-    Ripened: "became_due",
+EVENT_CODES: Final[Mapping[type, str]] = {
+    BecameDue: "became_due",
     Revised: "revised",
     Claimed: "claimed",
-    IntentWritten: "attempt_started",
+    AttemptStarted: "attempt_started",
     Released: "released",
-    LeaseLapsed: "lease_expired",
-    Withdrawn: "cancelled",
-    ExpiryPassed: "expired",
-    Stopped: "held",
-    AbsenceShown: "absence_proven",
-    RetractOrdered: "retraction_requested",
-    Ruled: "resolved",
-    **{answer: code for answer, code in outcome.CODES.items() if answer is not outcome.Ready},
+    LeaseExpired: "lease_expired",
+    Cancelled: "cancelled",
+    Expired: "expired",
+    Held: "held",
+    AbsenceProven: "absence_proven",
+    RetractionRequested: "retraction_requested",
+    Resolved: "resolved",
+    **{answer: code for answer, code in results.RESULT_CODES.items() if answer is not results.Healthy},
 }
 """The code of each event, by which the audit names it."""
 
 
-def code_of(event: Event) -> str:
+def event_code(event: Event) -> str:
     """Return an event's code."""
-    return CODES[type(event)]
+    return EVENT_CODES[type(event)]

@@ -10,17 +10,17 @@ from publisher.domain.account import AccountId, Platform
 
 PostId = NewType("PostId", str)
 
-ONCE = "once"
+ONCE_OCCURRENCE = "once"
 """The label of a one-off post's only occurrence; a repeating one's label is its instant."""
 
 
-def name_at(post: str, label: str, account: str) -> str:
+def format_delivery_name(post: str, occurrence: str, account: str) -> str:
     """Name what an account gets the way people type it: POST@ACCOUNT, with the instant of a repeating post."""
-    instant = "" if label == ONCE else f"#{label}"
+    instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
     return f"{post}{instant}@{account}"
 
 
-class Kind(StrEnum):
+class PostKind(StrEnum):
     WARNING = "warning"
     UPDATE = "update"
     ALL_CLEAR = "all-clear"
@@ -30,10 +30,10 @@ class Kind(StrEnum):
     @property
     def needs_original(self) -> bool:
         """Whether a post of this kind answers an earlier one, and is sent only where that one is live."""
-        return self in {Kind.UPDATE, Kind.ALL_CLEAR, Kind.CORRECTION}
+        return self in {PostKind.UPDATE, PostKind.ALL_CLEAR, PostKind.CORRECTION}
 
 
-class Level(StrEnum):
+class WarningLevel(StrEnum):
     RED = "red"
     ORANGE = "orange"
     YELLOW = "yellow"
@@ -41,14 +41,14 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class At:
+class OneTimeTrigger:
     """Due once: at `when`, or as soon as it is filed when `when` is None."""
 
-    when: datetime | None
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
+class CronTrigger:
     """Due again and again, by cron text read in the workspace's zone."""
 
     text: str
@@ -57,11 +57,11 @@ class Cron:
     days: Literal["all", "working"] = "all"
 
 
-Timing = At | Cron
+Trigger = OneTimeTrigger | CronTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Illustration:
+class PostImage:
     """A picture named by a post: a file of the workspace and the words for those who cannot see it."""
 
     file: str
@@ -73,21 +73,21 @@ class Post:
     """An entry of schedule.toml. `accounts` is `to`, resolved; `definition` is the hash of all that staff wrote."""
 
     id: PostId
-    kind: Kind
+    kind: PostKind
     template: str
     author: str
     title: str
-    timing: Timing
+    trigger: Trigger
     accounts: tuple[AccountId, ...]
-    definition: str
+    content_hash: str
     body: str = ""
-    level: Level | None = None
+    level: WarningLevel | None = None
     follows: PostId | None = None
     expires_at: datetime | None = None
     max_delay: timedelta = timedelta(minutes=30)
     is_urgent: bool = False
-    illustrations: tuple[Illustration, ...] = ()
-    words: Mapping[Platform, str] = field(default_factory=dict)
+    images: tuple[PostImage, ...] = ()
+    text_by_platform: Mapping[Platform, str] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -103,7 +103,7 @@ class OccurrenceKey:
     """Names one due instant of a post: `once`, or the instant itself in ISO 8601, UTC."""
 
     post: PostId
-    label: str
+    occurrence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +115,13 @@ class Occurrence:
     expires_at: datetime
 
 
-DEFAULT_LIFE = timedelta(hours=24)
+DEFAULT_LIFETIME = timedelta(hours=24)
 
 
-def occurrence_of(post: Post, label: str, due_at: datetime) -> Occurrence:
+def make_occurrence(post: Post, occurrence: str, due_at: datetime) -> Occurrence:
     """Give the occurrence of a post at an instant; it expires when the post says, else a day later."""
     return Occurrence(
-        key=OccurrenceKey(post=post.id, label=label),
+        key=OccurrenceKey(post=post.id, occurrence=occurrence),
         due_at=due_at,
-        expires_at=post.expires_at or due_at + DEFAULT_LIFE,
+        expires_at=post.expires_at or due_at + DEFAULT_LIFETIME,
     )

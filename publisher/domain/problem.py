@@ -11,7 +11,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Location:
     """Where in a file: line and column count from 1; `path` is the dotted key, such as `post[0].at`."""
 
     file: str
@@ -25,7 +25,7 @@ class Problem:
     """One thing wrong. `code` is a key of the message catalogue, `facts` fill its blanks."""
 
     code: str
-    place: Place | None = None
+    location: Location | None = None
     severity: Severity = Severity.ERROR
     facts: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,5 +1,5 @@
 """Templates and pictures in, renditions out; previews and sending use the same."""
 
-from publisher.rendering.templates import Sample, Templates, load_templates, shipped_templates
+from publisher.rendering.templates import Templates, TemplateSample, load_templates, shipped_templates
 
-__all__ = ["Sample", "Templates", "load_templates", "shipped_templates"]
+__all__ = ["TemplateSample", "Templates", "load_templates", "shipped_templates"]

@@ -23,23 +23,23 @@ from publisher.rendering.jobs import (
     CompilePage,
     RenderPage,
     TemplateFiles,
-    read_batch,
+    decode_batch,
+    encode_result,
     read_frame,
-    result_bytes,
     write_frame,
 )
-from publisher.rendering.worker import Worker
+from publisher.rendering.worker import RenderWorker
 
-MEMORY: Final = 1024**3
+MAX_MEMORY_BYTES: Final = 1024**3
 """Bytes of address space; the biggest picture takes a third of them."""
-_CODECS: Final = (
+_PRELOADED_CODECS: Final = (
     "ascii", "cp437", "idna", "latin_1", "punycode", "raw_unicode_escape", "unicode_escape", "utf_16", "utf_16_be",
     "utf_16_le", "utf_32", "utf_8_sig",
 )  # fmt: skip
 """Python imports a codec when it is first asked for; links with Chinese hosts take some of these."""
-STACK: Final = 8 * 1024**2
+MAX_STACK_BYTES: Final = 8 * 1024**2
 MAX_BATCH_BYTES: Final = 2**30
-MAX_ERROR_BYTES: Final = 64 * 1024
+MAX_STDERR_BYTES: Final = 64 * 1024
 """Of what it says on standard error, the one file it has."""
 
 
@@ -47,44 +47,44 @@ def main(seconds: int) -> None:
     """Serve until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a service; the parent ends this one
         signal.signal(number, signal.SIG_IGN)
-    _import_what_is_imported_late()
+    _preload_lazy_imports()
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     faulthandler.enable()
-    _give_up_rights()
+    _limit_resources()
     missed: list[str] = []
     sys.addaudithook(lambda event, facts: missed.append(str(facts[0])) if event == "import" else None)
-    worker = Worker()
+    worker = RenderWorker()
     write_frame(results, b"")  # it is ready
     while True:
         try:
-            files, jobs = read_batch(read_frame(sys.stdin.buffer, MAX_BATCH_BYTES))
+            files, jobs = decode_batch(read_frame(sys.stdin.buffer, MAX_BATCH_BYTES))
         except EOFError:
             return
         if files is not None:
             worker.load(files)
         for job in jobs:
-            _allow_time(seconds)
-            result = worker.do(job)
+            _limit_cpu_time(seconds)
+            result = worker.run_job(job)
             if missed:  # a library that fails to import a part of its own may do without it, and change the words
-                result = Problem(code="rendition_failed", facts={"reason": f"not imported: {missed[0]}"})
+                result = Problem(code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"})
                 missed.clear()
-            write_frame(results, result_bytes(result))
+            write_frame(results, encode_result(result))
         if worker.ran_out_of_memory:  # what fills it would be the problem of posts that come later
             return
 
 
-def _import_what_is_imported_late() -> None:
+def _preload_lazy_imports() -> None:
     """Do a job of each kind; some fail: libraries import some of their parts when these are first needed."""
     texts = {
         "warm/up.html": "{{ '\\n'|upper }}{{ body_html }}",
         "warm/fails.txt": "{{ none }}",
         "warm/broken.txt": "{{",
     }
-    for codec in _CODECS:
+    for codec in _PRELOADED_CODECS:
         importlib.import_module(f"encodings.{codec}")
-    worker = Worker()
-    worker.load(TemplateFiles(texts=texts, places=texts))
+    worker = RenderWorker()
+    worker.load(TemplateFiles(texts=texts, paths=texts))
     worker.run([CompilePage(page=page) for page in texts])
     worker.run([RenderPage(page=page, variables={}, body="**a**", is_article=True) for page in texts])
     for kind in ("PNG", "JPEG", "GIF"):
@@ -94,17 +94,17 @@ def _import_what_is_imported_late() -> None:
         worker.run([CleanPicture(data=buffer.getvalue())])
 
 
-def _give_up_rights() -> None:
+def _limit_resources() -> None:
     """Limit what this process may ever use; where the system knows no such limits, its parent's clock must do."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 # there is none on Windows
 
     faulthandler.register(signal.SIGXCPU, chain=True)
-    for what, most in (
-        ("RLIMIT_AS", MEMORY),
-        ("RLIMIT_STACK", STACK),
-        ("RLIMIT_FSIZE", MAX_ERROR_BYTES),
+    for what, max_value in (
+        ("RLIMIT_AS", MAX_MEMORY_BYTES),
+        ("RLIMIT_STACK", MAX_STACK_BYTES),
+        ("RLIMIT_FSIZE", MAX_STDERR_BYTES),
         ("RLIMIT_NPROC", 0),
         ("RLIMIT_NOFILE", 0),
         ("RLIMIT_CORE", 0),
@@ -112,12 +112,12 @@ def _give_up_rights() -> None:
         number = getattr(resource, what, None)
         if number is not None:
             hard = resource.getrlimit(number)[1]
-            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
             with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
                 resource.setrlimit(number, (limit, limit))
 
 
-def _allow_time(seconds: int) -> None:
+def _limit_cpu_time(seconds: int) -> None:
     """Let the next job use so much processor time from now on; then the system ends this process."""
     if sys.platform == "win32":
         return

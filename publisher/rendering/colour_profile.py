@@ -11,21 +11,21 @@ from typing import Final
 
 MAX_REBUILT_BYTES: Final = 5 * 1024 * 1024
 """As much as a whole picture may have."""
-HEAD_BYTES: Final = 128
+HEADER_BYTES: Final = 128
 _DESCRIPTION: Final = b"Colours"
 _COPYRIGHT: Final = b"Not stated"
 """Profiles must have both; these take the place of the maker's words."""
-_CLASSES: Final = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
-_SPACES: Final = frozenset({b"RGB ", b"GRAY", b"CMYK"})
+_DEVICE_CLASSES: Final = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
+_COLOUR_SPACES: Final = frozenset({b"RGB ", b"GRAY", b"CMYK"})
 """What a JPEG or PNG can have."""
-_CONNECTIONS: Final = frozenset({b"XYZ ", b"Lab "})
+_CONNECTION_SPACES: Final = frozenset({b"XYZ ", b"Lab "})
 _DATE: Final = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 _D50: Final = bytes.fromhex("0000f6d6 00010000 0000d32d")
-_PARAMETERS: Final = (1, 3, 4, 5, 7)
+_PARAMETER_COUNTS: Final = (1, 3, 4, 5, 7)
 """How many numbers a parametric curve has, by its kind."""
 
 
-class _UnsoundError(Exception):
+class _InvalidProfileError(Exception):
     """A part of a profile is not as the standard says."""
 
 
@@ -36,33 +36,33 @@ def rebuild_profile(profile: bytes) -> bytes:
     profile of a picture; and where it would be longer than MAX_REBUILT_BYTES.
     """
     try:
-        return _assemble(_head(profile), _tags(profile))
-    except (_UnsoundError, IndexError, struct.error):
+        return _assemble(_build_header(profile), _kept_tags(profile))
+    except (_InvalidProfileError, IndexError, struct.error):
         return b""
 
 
-def _head(profile: bytes) -> bytes:
+def _build_header(profile: bytes) -> bytes:
     """Return the header but for its first field; zeros where it names programs, makers, models and hashes."""
     version, kind, space, connection = profile[8:10], profile[12:16], profile[16:20], profile[20:24]
     (size, intent) = struct.unpack_from(">I60xI", profile)
     is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
-    is_known = kind in _CLASSES and space in _SPACES and connection in _CONNECTIONS
+    is_known = kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
     if not is_whole or not is_known or version[0] not in {2, 4} or intent > 3:
-        raise _UnsoundError
+        raise _InvalidProfileError
     identity = version + bytes(2) + kind + space + connection + _DATE + b"acsp"
     return bytes(4) + identity + bytes(24) + struct.pack(">I", intent) + _D50 + bytes(48)
 
 
-def _tags(profile: bytes) -> Mapping[bytes, bytes]:
+def _kept_tags(profile: bytes) -> Mapping[bytes, bytes]:
     """Return the tags to keep, each rewritten, in a fixed order."""
-    (count,) = struct.unpack_from(">I", profile, HEAD_BYTES)
+    (count,) = struct.unpack_from(">I", profile, HEADER_BYTES)
     listed: dict[bytes, tuple[int, int]] = {}
-    for at in range(HEAD_BYTES + 4, HEAD_BYTES + 4 + 12 * min(count, len(profile)), 12):
+    for at in range(HEADER_BYTES + 4, HEADER_BYTES + 4 + 12 * min(count, len(profile)), 12):
         name, start, size = struct.unpack_from(">4sII", profile, at)
         listed.setdefault(name, (start, size))
-    words = _words_of_version_2 if profile[8] == 2 else _words_of_version_4
+    words = _text_tag_v2 if profile[8] == 2 else _text_tag_v4
     tags = {b"desc": words(b"desc", _DESCRIPTION), b"cprt": words(b"cprt", _COPYRIGHT)}
-    for name, write in _KEPT.items():
+    for name, write in _TAG_WRITERS.items():
         if name in listed:
             start, size = listed[name]
             tags[name] = write(profile[start : start + size])
@@ -71,7 +71,7 @@ def _tags(profile: bytes) -> Mapping[bytes, bytes]:
 
 def _assemble(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
     """Return the whole profile; tags that say the same share their place, as red, green and blue curves often do."""
-    at = HEAD_BYTES + 4 + 12 * len(tags)
+    at = HEADER_BYTES + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}
     table = struct.pack(">I", len(tags))
     for name, value in tags.items():
@@ -80,7 +80,7 @@ def _assemble(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
             at += len(_padded(value))
         table += name + struct.pack(">II", places[value], len(value))
     if at > MAX_REBUILT_BYTES:
-        raise _UnsoundError
+        raise _InvalidProfileError
     return struct.pack(">I", at) + head + table + b"".join(map(_padded, places))
 
 
@@ -88,71 +88,71 @@ def _padded(value: bytes) -> bytes:
     return value + bytes(-len(value) % 4)
 
 
-def _cut(data: bytes, at: int, size: int) -> bytes:
+def _slice_exactly(data: bytes, at: int, size: int) -> bytes:
     """Return so many bytes. Raises _UnsoundError where there are fewer."""
     part = data[at : at + size]
     if len(part) < size:
-        raise _UnsoundError
+        raise _InvalidProfileError
     return part
 
 
-def _of_type(data: bytes, *types: bytes) -> bytes:
+def _require_type(data: bytes, *types: bytes) -> bytes:
     """Return the type of a tag's data if it is one of these, with the four zeros that follow it."""
     if data[:4] not in types:
-        raise _UnsoundError
+        raise _InvalidProfileError
     return data[:4] + bytes(4)
 
 
-def _colour(data: bytes) -> bytes:
-    return _of_type(data, b"XYZ ") + _cut(data, 8, 12)
+def _rewrite_colour(data: bytes) -> bytes:
+    return _require_type(data, b"XYZ ") + _slice_exactly(data, 8, 12)
 
 
-def _adaptation(data: bytes) -> bytes:
-    return _of_type(data, b"sf32") + _cut(data, 8, 36)
+def _rewrite_adaptation(data: bytes) -> bytes:
+    return _require_type(data, b"sf32") + _slice_exactly(data, 8, 36)
 
 
-def _code_points(data: bytes) -> bytes:
-    return _of_type(data, b"cicp") + _cut(data, 8, 4)
+def _rewrite_code_points(data: bytes) -> bytes:
+    return _require_type(data, b"cicp") + _slice_exactly(data, 8, 4)
 
 
-def _curve(data: bytes, at: int = 0) -> bytes:
+def _rewrite_curve(data: bytes, at: int = 0) -> bytes:
     """Return a curve, sampled or parametric."""
-    start = _of_type(data[at : at + 4], b"curv", b"para")
+    start = _require_type(data[at : at + 4], b"curv", b"para")
     if start[:4] == b"curv":
         (count,) = struct.unpack_from(">I", data, at + 8)
-        return start + _cut(data, at + 8, 4 + 2 * count)
+        return start + _slice_exactly(data, at + 8, 4 + 2 * count)
     (kind,) = struct.unpack_from(">H", data, at + 8)
-    return start + struct.pack(">HH", kind, 0) + _cut(data, at + 12, 4 * _PARAMETERS[kind])
+    return start + struct.pack(">HH", kind, 0) + _slice_exactly(data, at + 12, 4 * _PARAMETER_COUNTS[kind])
 
 
-def _table(data: bytes) -> bytes:
+def _rewrite_table(data: bytes) -> bytes:
     """Return what changes colours by tables: of 8 or 16 bits, or of version 4."""
-    start = _of_type(data, b"mft1", b"mft2", b"mAB ", b"mBA ")
-    channels = _cut(data, 8, 2)
+    start = _require_type(data, b"mft1", b"mft2", b"mAB ", b"mBA ")
+    channels = _slice_exactly(data, 8, 2)
     across, out = channels
     if not (1 <= across <= 4 and 1 <= out <= 4):
-        raise _UnsoundError
+        raise _InvalidProfileError
     if start[:4] in {b"mAB ", b"mBA "}:
-        return start + channels + bytes(2) + _elements(data, across, out, is_to_connection=start[:4] == b"mAB ")
+        return start + channels + bytes(2) + _rewrite_elements(data, across, out, is_to_connection=start[:4] == b"mAB ")
     points = data[10]
     if start[:4] == b"mft1":
         size = 36 + 256 * across + points**across * out + 256 * out
     else:
         entries, exits = struct.unpack_from(">HH", data, 48)
         size = 40 + 2 * (entries * across + points**across * out + exits * out)
-    return start + channels + bytes((points, 0)) + _cut(data, 12, size)
+    return start + channels + bytes((points, 0)) + _slice_exactly(data, 12, size)
 
 
-def _elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> bytes:
+def _rewrite_elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> bytes:
     """Return the places of curves, matrix and table of version 4, and these: each where the data has it."""
     inner = out if is_to_connection else across
     outer = across if is_to_connection else out
     parts: tuple[Callable[[int], bytes], ...] = (
-        lambda at: _curves(data, at, inner),
-        lambda at: _cut(data, at, 48),
-        lambda at: _curves(data, at, inner),
-        lambda at: _grid(data, at, across, out),
-        lambda at: _curves(data, at, outer),
+        lambda at: _rewrite_curves(data, at, inner),
+        lambda at: _slice_exactly(data, at, 48),
+        lambda at: _rewrite_curves(data, at, inner),
+        lambda at: _rewrite_grid(data, at, across, out),
+        lambda at: _rewrite_curves(data, at, outer),
     )
     places, body = b"", b""
     for at, part in zip(struct.unpack_from(">5I", data, 12), parts, strict=True):
@@ -161,38 +161,38 @@ def _elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> 
     return places + body
 
 
-def _curves(data: bytes, at: int, count: int) -> bytes:
+def _rewrite_curves(data: bytes, at: int, count: int) -> bytes:
     curves = b""
     for _ in range(count):
-        curves += _padded(_curve(data, at + len(curves)))
+        curves += _padded(_rewrite_curve(data, at + len(curves)))
     return curves
 
 
-def _grid(data: bytes, at: int, across: int, out: int) -> bytes:
-    points = _cut(data, at, across)
+def _rewrite_grid(data: bytes, at: int, across: int, out: int) -> bytes:
+    points = _slice_exactly(data, at, across)
     precision = data[at + 16]
     if precision not in {1, 2}:
-        raise _UnsoundError
-    values = _cut(data, at + 20, prod(points) * out * precision)
+        raise _InvalidProfileError
+    values = _slice_exactly(data, at + 20, prod(points) * out * precision)
     return _padded(points + bytes(16 - across) + bytes((precision, 0, 0, 0)) + values)
 
 
-def _words_of_version_2(name: bytes, words: bytes) -> bytes:
+def _text_tag_v2(name: bytes, words: bytes) -> bytes:
     if name == b"cprt":
         return b"text" + bytes(4) + words + b"\0"
     return b"desc" + bytes(4) + struct.pack(">I", len(words) + 1) + words + b"\0" + bytes(78)
 
 
-def _words_of_version_4(_name: bytes, words: bytes) -> bytes:
+def _text_tag_v4(_name: bytes, words: bytes) -> bytes:
     wide = b"".join(b"\0" + words[at : at + 1] for at in range(len(words)))  # ASCII in UTF-16
     return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(wide), 28) + wide
 
 
-_KEPT: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
-    **dict.fromkeys((b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _colour),
-    **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _curve),
-    **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _table),
-    b"chad": _adaptation,
-    b"cicp": _code_points,
+_TAG_WRITERS: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
+    **dict.fromkeys((b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_colour),
+    **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _rewrite_curve),
+    **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _rewrite_table),
+    b"chad": _rewrite_adaptation,
+    b"cicp": _rewrite_code_points,
 }
 """The tags that colours are computed with, and the function that rewrites each."""

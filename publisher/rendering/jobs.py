@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, time
 from typing import IO, Final, Protocol
 
-from publisher.domain.problem import Place, Problem
+from publisher.domain.problem import Location, Problem
 
-_LENGTH: Final = struct.Struct(">I")
-_TAG: Final = "\0"
+_LENGTH_HEADER: Final = struct.Struct(">I")
+_TYPE_TAG: Final = "\0"
 """Names, in a table, the type of a value that JSON has none for; no key that staff write has this character."""
-_OF_THE_PARENT: Final = frozenset({"code", "place", "post", "account", "template"})
+_PARENT_ONLY_FACTS: Final = frozenset({"code", "place", "post", "account", "template"})
 """Facts of a problem that only the parent knows."""
 PICTURE_FORMATS: Final = frozenset({"PNG", "JPEG", "GIF"})
-_TIMES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
+_TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class TemplateFiles:
     """
 
     texts: Mapping[str, str]
-    places: Mapping[str, str]
+    paths: Mapping[str, str]
     faulty: Sequence[str] = ()
 
 
@@ -57,7 +57,7 @@ class RenderPage:
     variables: Mapping[str, object]
     body: str
     is_article: bool = False
-    has_crlf: bool = False
+    uses_crlf: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +75,16 @@ class FindLine:
     compiled_line: int
 
 
-Job = CompilePage | ReadBody | RenderPage | CleanPicture | FindLine
+RenderJob = CompilePage | ReadBody | RenderPage | CleanPicture | FindLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class PageCompiled:
     """There is nothing to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class RenderedText:
     """`text` is the result; of an article's HTML, `visible` is what readers see of it, entities still written out."""
 
     text: str
@@ -102,13 +102,13 @@ class CleanedPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class TemplateLine:
     """The number of a line, counted from 1."""
 
     line: int
 
 
-Result = Done | Text | CleanedPicture | Line | Problem
+JobResult = PageCompiled | RenderedText | CleanedPicture | TemplateLine | Problem
 """A Problem says why there is no other result; the post and account it concerns are not among its facts."""
 
 
@@ -119,7 +119,7 @@ class Renderer(Protocol):
         """Use these templates from now on."""
         ...
 
-    def run(self, jobs: Sequence[Job]) -> list[Result]:
+    def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
         """Do all jobs and return a result for each, in order. No job keeps the others from it, whatever its content."""
         ...
 
@@ -128,33 +128,33 @@ class Renderer(Protocol):
         ...
 
 
-class NotAResultError(ValueError):
+class InvalidResultError(ValueError):
     """An answer is not a result."""
 
 
-_JOBS: Final = {kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)}
-_RESULTS: Final[Mapping[type[Job], type[Done | Text | CleanedPicture | Line]]] = {
-    CompilePage: Done,
-    ReadBody: Text,
-    RenderPage: Text,
+_JOB_TYPES: Final = {kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)}
+_RESULT_TYPES: Final[Mapping[type[RenderJob], type[PageCompiled | RenderedText | CleanedPicture | TemplateLine]]] = {
+    CompilePage: PageCompiled,
+    ReadBody: RenderedText,
+    RenderPage: RenderedText,
     CleanPicture: CleanedPicture,
-    FindLine: Line,
+    FindLine: TemplateLine,
 }
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
     """Write a message with its length before it."""
-    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.write(_LENGTH_HEADER.pack(len(data)) + data)
     stream.flush()
 
 
-def read_frame(stream: IO[bytes], most: int) -> bytes:
+def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
     """Read one message. Raises EOFError where there is no whole one, ValueError where it has more than `most` bytes."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    head = stream.read(_LENGTH_HEADER.size)
+    if len(head) < _LENGTH_HEADER.size:
         raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    if length > most:
+    (length,) = _LENGTH_HEADER.unpack(head)
+    if length > max_bytes:
         raise ValueError(length)
     data = stream.read(length)
     if len(data) < length:
@@ -162,82 +162,82 @@ def read_frame(stream: IO[bytes], most: int) -> bytes:
     return data
 
 
-def batch_bytes(files: TemplateFiles | None, jobs: Sequence[Job]) -> bytes:
+def encode_batch(files: TemplateFiles | None, jobs: Sequence[RenderJob]) -> bytes:
     """Write a batch: templates to be used from now on, if there are new ones, and jobs."""
-    return _to_json({"files": files and _members(files), "jobs": [_named(job) for job in jobs]})
+    return _to_json({"files": files and _field_values(files), "jobs": [_with_kind(job) for job in jobs]})
 
 
-def read_batch(data: bytes) -> tuple[TemplateFiles | None, list[Job]]:
+def decode_batch(data: bytes) -> tuple[TemplateFiles | None, list[RenderJob]]:
     """Read what batch_bytes() wrote."""
-    batch = json.loads(data, object_hook=_from_tagged)
+    batch = json.loads(data, object_hook=_decode_value)
     files = batch["files"] and TemplateFiles(**batch["files"])
-    return files, [_JOBS[job.pop("kind")](**job) for job in batch["jobs"]]
+    return files, [_JOB_TYPES[job.pop("kind")](**job) for job in batch["jobs"]]
 
 
-def result_bytes(result: Result) -> bytes:
+def encode_result(result: JobResult) -> bytes:
     if isinstance(result, Problem):
-        place = result.place and asdict(result.place)
+        place = result.location and asdict(result.location)
         return _to_json({"kind": "Problem", "code": result.code, "place": place, "facts": dict(result.facts)})
-    return _to_json(_named(result))
+    return _to_json(_with_kind(result))
 
 
-def read_result(data: bytes, job: Job) -> Result:
+def decode_result(data: bytes, job: RenderJob) -> JobResult:
     """Read what result_bytes() wrote. Raises NotAResultError for anything but a problem, or what the job results in."""
     try:
-        members = json.loads(data, object_hook=_from_tagged)
+        members = json.loads(data, object_hook=_decode_value)
         kind = members.pop("kind")
         if kind == "Problem":
-            return _read_problem(**members)
-        expected = _RESULTS[type(job)]
+            return _decode_problem(**members)
+        expected = _RESULT_TYPES[type(job)]
         if kind != expected.__name__:
-            raise NotAResultError(kind)
+            raise InvalidResultError(kind)
         result = expected(**members)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise NotAResultError(type(error).__name__) from None
+        raise InvalidResultError(type(error).__name__) from None
     if any(type(getattr(result, each.name)) is not each.type for each in fields(result)):
-        raise NotAResultError(kind)
+        raise InvalidResultError(kind)
     if isinstance(result, CleanedPicture) and result.format not in PICTURE_FORMATS:
-        raise NotAResultError(result.format)
+        raise InvalidResultError(result.format)
     return result
 
 
-def _read_problem(code: str, place: Mapping[str, object] | None, facts: Mapping[str, str]) -> Problem:
-    if not all(isinstance(text, str) for text in (code, *facts, *facts.values())) or _OF_THE_PARENT & facts.keys():
-        raise NotAResultError("Problem")
+def _decode_problem(code: str, place: Mapping[str, object] | None, facts: Mapping[str, str]) -> Problem:
+    if not all(isinstance(text, str) for text in (code, *facts, *facts.values())) or _PARENT_ONLY_FACTS & facts.keys():
+        raise InvalidResultError("Problem")
     if place is None:
         return Problem(code=code, facts=facts)
     file, line = place["file"], place["line"]
     if not (isinstance(file, str) and isinstance(line, int)):
-        raise NotAResultError("Place")
-    return Problem(code=code, place=Place(file=file, line=line), facts=facts)
+        raise InvalidResultError("Place")
+    return Problem(code=code, location=Location(file=file, line=line), facts=facts)
 
 
-def _named(value: object) -> Mapping[str, object]:
-    return {"kind": type(value).__name__, **_members(value)}
+def _with_kind(value: object) -> Mapping[str, object]:
+    return {"kind": type(value).__name__, **_field_values(value)}
 
 
-def _members(value: object) -> Mapping[str, object]:
+def _field_values(value: object) -> Mapping[str, object]:
     return {each.name: getattr(value, each.name) for each in fields(value)}  # type: ignore[arg-type] # jobs and results
 
 
 def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, default=_tagged).encode("utf-8", "surrogatepass")
+    return json.dumps(value, ensure_ascii=False, default=_encode_value).encode("utf-8", "surrogatepass")
 
 
-def _tagged(value: object) -> object:
+def _encode_value(value: object) -> object:
     if isinstance(value, bytes):
-        return {_TAG: "bytes", "value": base64.b64encode(value).decode()}
+        return {_TYPE_TAG: "bytes", "value": base64.b64encode(value).decode()}
     if isinstance(value, (datetime, date, time)):
-        return {_TAG: type(value).__name__, "value": value.isoformat()}
+        return {_TYPE_TAG: type(value).__name__, "value": value.isoformat()}
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(type(value).__name__)
 
 
-def _from_tagged(table: dict[str, object]) -> object:
-    kind, value = table.get(_TAG), table.get("value")
+def _decode_value(table: dict[str, object]) -> object:
+    kind, value = table.get(_TYPE_TAG), table.get("value")
     if kind is None:
         return table
     if kind == "bytes":
         return base64.b64decode(str(value), validate=True)
-    return _TIMES[str(kind)].fromisoformat(str(value))
+    return _TIME_TYPES[str(kind)].fromisoformat(str(value))

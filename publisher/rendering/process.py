@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import IO, Final
 
 from publisher.domain.errors import PublisherError
-from publisher.domain.problem import Place, Problem
+from publisher.domain.problem import Location, Problem
 from publisher.rendering.jobs import (
     FindLine,
-    Job,
-    Line,
+    JobResult,
+    RenderJob,
     RenderPage,
-    Result,
     TemplateFiles,
-    batch_bytes,
+    TemplateLine,
+    decode_result,
+    encode_batch,
     read_frame,
-    read_result,
     write_frame,
 )
 
-COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
-CPU_SECONDS: Final = 10
+CHILD_COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
+MAX_CPU_SECONDS: Final = 10
 """Processor time of one job; an honest one takes milliseconds, the costliest picture three seconds."""
 RESULT_TIMEOUT_SECONDS: Final = 60.0
 """For so long a process may give no result; the limit on processor time ends a job long before."""
@@ -43,18 +43,18 @@ MAX_PAGE_LOSSES: Final = 2
 PAGE_PAUSE_SECONDS: Final = 60.0
 JOB_PAUSE_SECONDS: Final = 600.0
 """For so long a job is not tried again that crashed a process, or used up its processor time."""
-MAX_REMEMBERED: Final = 1000
+MAX_REMEMBERED_JOBS: Final = 1000
 """So many such jobs are remembered."""
-_KEPT: Final = (
+_PASSED_VARIABLES: Final = (
     "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME",
     "PYTHONPYCACHEPREFIX", "SYSTEMROOT",
 )  # fmt: skip
 """Of the environment, which may hold secrets, the process gets what starting Python takes."""
-_KILLED: Final = -9
+_SIGKILL_EXIT_CODE: Final = -9
 """How a process ends that an operator killed, or the system, for want of memory."""
-_FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
-_EXHAUSTING: Final = Problem(code="rendition_exhausting")
-_NOT_TRIED: Final = Problem(code="template_not_tried", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"})
+_TRACEBACK_FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
+_EXHAUSTED_PROBLEM: Final = Problem(code="rendering_too_expensive")
+_NOT_TRIED_PROBLEM: Final = Problem(code="template_suspended", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"})
 
 
 class RendererClosedError(PublisherError):
@@ -66,27 +66,27 @@ class _NotStartedError(PublisherError):
 
 
 @dataclass(slots=True)
-class _Child:
+class _ChildProcess:
     process: "subprocess.Popen[bytes]"
-    jobs: IO[bytes]
-    results: IO[bytes]
+    job_stream: IO[bytes]
+    result_stream: IO[bytes]
     end: Callable[[], str | None]
     """Kills it if it lives, and returns its standard error; called as well when nobody needs it any more."""
-    files: TemplateFiles | None = None
+    loaded_files: TemplateFiles | None = None
     """What it has loaded."""
-    is_late: bool = False
+    has_timed_out: bool = False
     """True once it was killed for giving no result in time."""
 
-    def expire(self) -> None:
-        self.is_late = True
+    def kill_after_timeout(self) -> None:
+        self.has_timed_out = True
         self.process.kill()
 
 
 @dataclass(frozen=True, slots=True)
-class _Loss:
+class _ProcessLoss:
     """How the process was lost: whether the job it had can have done that, whether it did, and what ran last."""
 
-    is_by_job: bool
+    is_caused_by_job: bool
     is_crash: bool
     trace: str
 
@@ -99,10 +99,10 @@ class RenderProcess:
     `seconds`; a new process may take as many to start. What has cost a process is not tried again for a while.
     """
 
-    cpu_seconds: int = CPU_SECONDS
-    seconds: float = RESULT_TIMEOUT_SECONDS
-    _files: TemplateFiles = field(default_factory=lambda: TemplateFiles(texts={}, places={}))
-    _child: _Child | None = None
+    max_cpu_seconds: int = MAX_CPU_SECONDS
+    result_timeout_seconds: float = RESULT_TIMEOUT_SECONDS
+    _files: TemplateFiles = field(default_factory=lambda: TemplateFiles(texts={}, paths={}))
+    _child: _ChildProcess | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_closed: bool = False
     _lost_jobs: OrderedDict[bytes, tuple[float, Problem]] = field(default_factory=OrderedDict)
@@ -121,62 +121,62 @@ class RenderProcess:
         if child := self._child:
             child.process.kill()
 
-    def run(self, jobs: Sequence[Job]) -> list[Result]:
+    def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
         """Do all jobs and return a result for each, in order; a job that ends the process is a problem.
 
         A process that somebody else killed costs nothing: its job is done again. Where no process can be started, that
         is the problem of every job that is left. Raises RendererClosedError after close().
         """
         with self._lock:
-            results: list[Result | None] = [self._known(job) for job in jobs]
+            results: list[JobResult | None] = [self._recent_problem(job) for job in jobs]
             try:
-                self._fill(jobs, results)
+                self._run_missing(jobs, results)
             except _NotStartedError as error:
                 problem = Problem(code="renderer_not_started", facts={"reason": str(error)})
                 return [result or problem for result in results]
         return [result for result in results if result is not None]
 
-    def _fill(self, jobs: Sequence[Job], results: list[Result | None]) -> None:
+    def _run_missing(self, jobs: Sequence[RenderJob], results: list[JobResult | None]) -> None:
         """Put in the results that are missing."""
         repeated = -1
         while missing := [number for number, result in enumerate(results) if result is None]:
-            done, loss = self._exchange([jobs[number] for number in missing])
+            done, loss = self._run_batch([jobs[number] for number in missing])
             for number, result in zip(missing, done, strict=False):
                 results[number] = result
             if loss is None:
                 continue
             lost = missing[len(done)]
-            if not loss.is_by_job and repeated != lost:
+            if not loss.is_caused_by_job and repeated != lost:
                 repeated = lost
                 continue
-            results[lost] = problem = self._problem(jobs[lost], loss)
-            self._remember(jobs[lost], loss, problem)
+            results[lost] = problem = self._loss_problem(jobs[lost], loss)
+            self._record_loss(jobs[lost], loss, problem)
             for number in missing[len(done) + 1 :]:
-                results[number] = self._known(jobs[number])
+                results[number] = self._recent_problem(jobs[number])
 
-    def _known(self, job: Job) -> Problem | None:
+    def _recent_problem(self, job: RenderJob) -> Problem | None:
         """Return the problem of a job that is not tried: it, or its page, has just cost processes."""
         now = time.monotonic()
         while self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS:
             self._lost_jobs.popitem(last=False)
-        if self._lost_jobs and (found := self._lost_jobs.get(_digest(job))):  # to spell a job twice takes long
+        if self._lost_jobs and (found := self._lost_jobs.get(_job_digest(job))):  # to spell a job twice takes long
             return found[1]
         while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
             self._lost_pages.popleft()
         if not isinstance(job, RenderPage):
             return None
         losses = sum(page == job.page for _at, page in self._lost_pages)
-        return _NOT_TRIED if losses >= MAX_PAGE_LOSSES else None
+        return _NOT_TRIED_PROBLEM if losses >= MAX_PAGE_LOSSES else None
 
-    def _remember(self, job: Job, loss: _Loss, problem: Problem) -> None:
+    def _record_loss(self, job: RenderJob, loss: _ProcessLoss, problem: Problem) -> None:
         if loss.is_crash:  # what only took long may be quick another time
-            self._lost_jobs[_digest(job)] = time.monotonic(), problem
-            if len(self._lost_jobs) > MAX_REMEMBERED:
+            self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
+            if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
                 self._lost_jobs.popitem(last=False)
         if isinstance(job, RenderPage):
             self._lost_pages.append((time.monotonic(), job.page))
 
-    def _exchange(self, jobs: Sequence[Job]) -> tuple[list[Result], _Loss | None]:
+    def _run_batch(self, jobs: Sequence[RenderJob]) -> tuple[list[JobResult], _ProcessLoss | None]:
         """Return the results there were, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
@@ -184,19 +184,19 @@ class RenderProcess:
             self._child.end()
             self._child = None
         child = self._child or self._start()
-        batch = batch_bytes(None if child.files is self._files else self._files, jobs)
-        done: list[Result] = []
+        batch = encode_batch(None if child.loaded_files is self._files else self._files, jobs)
+        done: list[JobResult] = []
         is_in_step = False
         try:
-            with _limit(child, self.seconds) as renew:
-                write_frame(child.jobs, batch)
-                child.files = self._files
+            with _kill_after(child, self.result_timeout_seconds) as renew:
+                write_frame(child.job_stream, batch)
+                child.loaded_files = self._files
                 for job in jobs:
-                    done.append(read_result(read_frame(child.results, MAX_RESULT_BYTES), job))
+                    done.append(decode_result(read_frame(child.result_stream, MAX_RESULT_BYTES), job))
                     renew()
             is_in_step = True
         except (OSError, EOFError, ValueError):
-            loss = _end(child)
+            loss = _end_process(child)
             if self._is_closed:
                 raise RendererClosedError from None
             return done, loss
@@ -206,64 +206,66 @@ class RenderProcess:
                 child.end()
         return done, None
 
-    def _start(self) -> _Child:
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    def _start(self) -> _ChildProcess:
+        environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         package = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        said: IO[bytes] | None = None
+        stderr: IO[bytes] | None = None
         try:
-            said = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
+            stderr = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
             process = subprocess.Popen(  # noqa: S603 # this program itself
-                (*COMMAND, str(self.cpu_seconds)),
+                (*CHILD_COMMAND, str(self.max_cpu_seconds)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=stderr,
                 env={**environment, "PYTHONPATH": paths, "PYTHONUTF8": "1"},
             )
         except OSError as error:
-            if said is not None:
-                said.close()
+            if stderr is not None:
+                stderr.close()
             raise _NotStartedError(error.strerror) from error
-        end = weakref.finalize(self, _kill, process, said)
-        child = _Child(process, process.stdin, process.stdout, end)  # type: ignore[arg-type] # both are pipes
+        end = weakref.finalize(self, _kill_process, process, stderr)
+        child = _ChildProcess(process, process.stdin, process.stdout, end)  # type: ignore[arg-type] # both are pipes
         self._child = child
         if self._is_closed:  # close() came while there was no process to kill
             process.kill()
         try:
-            with _limit(child, self.seconds):
-                read_frame(child.results, 0)
+            with _kill_after(child, self.result_timeout_seconds):
+                read_frame(child.result_stream, 0)
         except (EOFError, ValueError):
             self._child = None
-            loss = _end(child)
+            loss = _end_process(child)
             if self._is_closed:
                 raise RendererClosedError from None
             raise _NotStartedError(loss.trace.strip().rpartition("\n")[2] or f"exit {process.returncode}") from None
         return child
 
-    def _problem(self, job: Job, loss: _Loss) -> Problem:
+    def _loss_problem(self, job: RenderJob, loss: _ProcessLoss) -> Problem:
         """Say that a job was given up; of a page, at the line that ran last."""
-        names = {_as_traced(place): name for name, place in self._files.places.items()}
-        ran = next(((names[file], int(line)) for file, line in _FRAME.findall(loss.trace) if file in names), None)
+        names = {_escape_path(place): name for name, place in self._files.paths.items()}
+        ran = next(
+            ((names[file], int(line)) for file, line in _TRACEBACK_FRAME.findall(loss.trace) if file in names), None
+        )
         if not isinstance(job, RenderPage) or ran is None:
-            return _EXHAUSTING
-        found, _loss = self._exchange([FindLine(page=ran[0], compiled_line=ran[1])])
-        line = next((result.line for result in found if isinstance(result, Line)), 1)
-        return Problem(code=_EXHAUSTING.code, place=Place(file=self._files.places[ran[0]], line=line))
+            return _EXHAUSTED_PROBLEM
+        found, _loss = self._run_batch([FindLine(page=ran[0], compiled_line=ran[1])])
+        line = next((result.line for result in found if isinstance(result, TemplateLine)), 1)
+        return Problem(code=_EXHAUSTED_PROBLEM.code, location=Location(file=self._files.paths[ran[0]], line=line))
 
 
-def _digest(job: Job) -> bytes:
-    return hashlib.sha256(batch_bytes(None, [job])).digest()
+def _job_digest(job: RenderJob) -> bytes:
+    return hashlib.sha256(encode_batch(None, [job])).digest()
 
 
-def _as_traced(file: str) -> str:
+def _escape_path(file: str) -> str:
     """Spell a file's name as Python's fault handler does."""
     return file.encode("ascii", "backslashreplace").decode()
 
 
 @contextlib.contextmanager
-def _limit(child: _Child, seconds: float) -> Iterator[Callable[[], None]]:
+def _kill_after(child: _ChildProcess, seconds: float) -> Iterator[Callable[[], None]]:
     """Kill a process that gives no result in time; yields what is to be called after each result."""
-    timer = threading.Timer(seconds, child.expire)
+    timer = threading.Timer(seconds, child.kill_after_timeout)
     timer.start()
     renewed_at = time.monotonic()
 
@@ -271,7 +273,7 @@ def _limit(child: _Child, seconds: float) -> Iterator[Callable[[], None]]:
         nonlocal timer, renewed_at
         if time.monotonic() - renewed_at > seconds / 10:  # a thread for each result would take longer than the results
             timer.cancel()
-            timer = threading.Timer(seconds, child.expire)
+            timer = threading.Timer(seconds, child.kill_after_timeout)
             timer.start()
             renewed_at = time.monotonic()
 
@@ -281,19 +283,19 @@ def _limit(child: _Child, seconds: float) -> Iterator[Callable[[], None]]:
         timer.cancel()
 
 
-def _end(child: _Child) -> _Loss:
+def _end_process(child: _ChildProcess) -> _ProcessLoss:
     """End a process that gave no result."""
-    lives = False
+    is_alive = False
     try:
         child.process.wait(1)
     except subprocess.TimeoutExpired:  # it lives and answers nonsense
-        lives = True
+        is_alive = True
     trace = child.end() or ""
-    is_crash = not (child.is_late or lives) and child.process.returncode not in (0, _KILLED)
-    return _Loss(is_by_job=child.is_late or lives or is_crash, is_crash=is_crash, trace=trace)
+    is_crash = not (child.has_timed_out or is_alive) and child.process.returncode not in (0, _SIGKILL_EXIT_CODE)
+    return _ProcessLoss(is_caused_by_job=child.has_timed_out or is_alive or is_crash, is_crash=is_crash, trace=trace)
 
 
-def _kill(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:
+def _kill_process(process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> str:
     """Kill a process if it lives; return its standard error."""
     process.kill()
     process.wait()
@@ -301,6 +303,6 @@ def _kill(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
-    with said:
-        said.seek(0)
-        return said.read().decode("utf-8", "replace")
+    with stderr:
+        stderr.seek(0)
+        return stderr.read().decode("utf-8", "replace")

@@ -24,7 +24,7 @@ MAX_SECONDS: Final = 1.0
 MAX_RANGE: Final = 1_000
 MAX_NUMBER: Final = 10**30
 
-BUDGET: Final = "the budget"
+BUDGET_VARIABLE: Final = "the budget"
 """Where a rendering's budget lies among its variables; no template can spell a name with a space."""
 
 _ALLOWED_FILTERS = [
@@ -34,19 +34,19 @@ _ALLOWED_FILTERS = [
 ]  # fmt: skip
 _TEXT_FILTERS = ["e", "escape", "lower", "safe", "string", "trim", "upper"]
 """Those that would turn any value into text."""
-_CHECKED_EVERY = 64
-_STOPS = ("。", "！", "？", "…", "；", ".", "!", "?")
+_TIME_CHECK_STEPS = 64
+_SENTENCE_ENDS = ("。", "！", "？", "…", "；", ".", "!", "?")
 
 
-class EndlessError(TemplateRuntimeError):
+class BudgetExceededError(TemplateRuntimeError):
     """A template took more steps or more time than any honest one needs."""
 
 
-class HugeError(TemplateRuntimeError):
+class OutputTooLargeError(TemplateRuntimeError):
     """A template made more text than any platform takes."""
 
 
-class FaultyPartError(TemplateRuntimeError):
+class FaultyIncludeError(TemplateRuntimeError):
     """A template asked for a part whose file cannot be used; the message is the part's name."""
 
 
@@ -66,11 +66,11 @@ class Budget:
     def spend(self) -> None:
         """Take one step; raises EndlessError when there is none left."""
         self._left -= 1
-        if self._left < 0 or (self._left % _CHECKED_EVERY == 0 and time.thread_time() > self._ends_at):
-            raise EndlessError("endless")
+        if self._left < 0 or (self._left % _TIME_CHECK_STEPS == 0 and time.thread_time() > self._ends_at):
+            raise BudgetExceededError("endless")
 
 
-class _Missing(StrictUndefined):
+class _MissingVariable(StrictUndefined):
     """Something a template asked for that was not given; its message is the bare name.
 
     It has no representation either: a list or table would show it as a word of its own.
@@ -84,7 +84,7 @@ class _Missing(StrictUndefined):
         return str(self._undefined_name)
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
+class TemplateSandbox(ImmutableSandboxedEnvironment):
     """A Jinja2 environment in which no template can reach out, run on, or swell."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
@@ -93,39 +93,39 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             loader=FunctionLoader(load),
             optimized=False,  # what a constant costs is spent under a rendering's limits, and not when it is compiled
-            undefined=_Missing,
+            undefined=_MissingVariable,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
-            finalize=_printed,
+            finalize=_finalize_value,
         )
-        self.globals = {"range": _short_range}
+        self.globals = {"range": _limited_range}
         self.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
-        self.filters |= {name: _of_text(FILTERS[name]) for name in _TEXT_FILTERS}
-        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _of_text(_sentence)}
-        self.filters |= {_PACED: _paced, _COUNTED: _counted}
+        self.filters |= {name: _on_text(FILTERS[name]) for name in _TEXT_FILTERS}
+        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _on_text(_sentence)}
+        self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
         self.concat = _concat  # type: ignore[method-assign] # joins what macros and blocks gather, under the cap
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         for node in list(tree.find_all(nodes.Node)):
             if isinstance(node, nodes.For):
-                node.iter = _filtered(node.iter, _PACED)
+                node.iter = _filtered(node.iter, _PACED_LOOP_FILTER)
             elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
-                node.template = _filtered(node.template, _COUNTED)
+                node.template = _filtered(node.template, _COUNTED_INCLUDE_FILTER)
                 node.with_context = True  # so that the budget is there too
         return _without_concat(tree)
 
     def is_safe_callable(self, obj: object) -> bool:
         """Allow macros, loops, `super()`, and `range`; no method of any value."""
-        if isinstance(obj, (Macro, LoopContext, BlockReference)) or obj is _short_range:
+        if isinstance(obj, (Macro, LoopContext, BlockReference)) or obj is _limited_range:
             return True
         return isinstance(getattr(obj, "__self__", None), LoopContext)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # Jinja2's own shape
-        context.parent[BUDGET].spend()
+        context.parent[BUDGET_VARIABLE].spend()
         return super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 # Jinja2's own shape
@@ -136,7 +136,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError(operator)
         result = super().call_binop(context, operator, left, right)
         if (abs(result) > MAX_NUMBER) if _is_number(result) else (len(result) > MAX_CHARACTERS):
-            raise HugeError("huge")
+            raise OutputTooLargeError("huge")
         return result
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 # Jinja2's own shape
@@ -146,8 +146,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-_PACED = "paced loop"
-_COUNTED = "counted include"
+_PACED_LOOP_FILTER = "paced loop"
+_COUNTED_INCLUDE_FILTER = "counted include"
 
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
@@ -175,25 +175,25 @@ def _as_join(value: object) -> object:
 
 
 @pass_context
-def _paced(context: Context, items: Iterable[object]) -> Iterator[object]:
+def _pace_loop(context: Context, items: Iterable[object]) -> Iterator[object]:
     if isinstance(items, Undefined):
         iter(items)
-    budget: Budget = context.parent[BUDGET]
+    budget: Budget = context.parent[BUDGET_VARIABLE]
     for item in items:
         budget.spend()
         yield item
 
 
 @pass_context
-def _counted(context: Context, name: object) -> object:
-    context.parent[BUDGET].spend()
+def _count_include(context: Context, name: object) -> object:
+    context.parent[BUDGET_VARIABLE].spend()
     return name
 
 
-def _short_range(*bounds: int) -> range:
+def _limited_range(*bounds: int) -> range:
     numbers = range(*bounds)
     if len(numbers) > MAX_RANGE:
-        raise EndlessError("range")
+        raise BudgetExceededError("range")
     return numbers
 
 
@@ -202,28 +202,28 @@ def _concat(parts: Iterable[str]) -> str:
     for part in parts:
         size += len(part)
         if size > MAX_CHARACTERS:
-            raise HugeError("huge")
+            raise OutputTooLargeError("huge")
         gathered.append(part)
     return "".join(gathered)
 
 
 def _join(items: Iterable[object], between: str = "") -> str:
-    parts = [_text(item) for item in items]
+    parts = [_require_printable(item) for item in items]
     if not any(hasattr(part, "__html__") for part in parts):
-        return _concat(_spread([str(part) for part in parts], between))
-    return Markup(_concat(_spread([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
+        return _concat(_interleave([str(part) for part in parts], between))
+    return Markup(_concat(_interleave([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
 
 
 @pass_context  # so that constants are looked at where they are printed, and not when the page is compiled
-def _printed(_context: Context, value: object) -> object:
-    return _text(value)
+def _finalize_value(_context: Context, value: object) -> object:
+    return _require_printable(value)
 
 
-def _of_text(change: Callable[..., object]) -> Callable[..., object]:
-    return lambda value, *args, **kwargs: change(_text(value), *args, **kwargs)
+def _on_text(change: Callable[..., object]) -> Callable[..., object]:
+    return lambda value, *args, **kwargs: change(_require_printable(value), *args, **kwargs)
 
 
-def _text(value: object) -> object:
+def _require_printable(value: object) -> object:
     """Return a text or number as it is. Raises UndefinedError naming what is missing in it, or UnprintableError."""
     if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
         return value
@@ -251,7 +251,7 @@ def _missing_in(value: object) -> Undefined | None:
     return None
 
 
-def _spread(parts: list[str], between: str) -> Iterator[str]:
+def _interleave(parts: list[str], between: str) -> Iterator[str]:
     for number, part in enumerate(parts):
         if number:
             yield between
@@ -270,7 +270,7 @@ def _day(when: datetime) -> str:
 def _sentence(words: str) -> str:
     """End words with a full stop unless they end with a mark already."""
     words = words.strip()
-    return words if words.rstrip("”’）》」』)\"'").endswith(_STOPS) else f"{words}。"
+    return words if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS) else f"{words}。"
 
 
 def _is_number(value: object) -> bool:

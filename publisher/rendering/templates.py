@@ -9,29 +9,29 @@ from pathlib import Path
 from typing import Final
 
 from publisher.domain.account import Platform
-from publisher.domain.characters import name_of, odd_characters, visible
+from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
 from publisher.domain.errors import InputError
-from publisher.domain.problem import Place, Problem
-from publisher.domain.rendition import Picture
-from publisher.file_access import open_unlinked
+from publisher.domain.problem import Location, Problem
+from publisher.domain.rendered import RenderedImage
+from publisher.rendering.images import PictureFile, read_pictures
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
-from publisher.rendering.pictures import PictureFile, read_pictures
-from publisher.tomlfile import Limits, parse_toml
+from publisher.runtime.file_access import open_without_symlinks
+from publisher.tomlfile import ReadLimits, parse_toml
 
-SHARED: Final = "_shared"
+SHARED_FOLDER: Final = "_shared"
 """The folder of parts that templates include; it is no template itself."""
-STYLESHEET: Final = f"{SHARED}/article.css"
-MAX_FILE: Final = 64 * 1024
-PLAIN: Final = ".txt"
-_PAGES: Final = (PLAIN, ".html")
-_MOST_ODD: Final = 20
+STYLESHEET: Final = f"{SHARED_FOLDER}/article.css"
+MAX_FILE_BYTES: Final = 64 * 1024
+PLAIN_SUFFIX: Final = ".txt"
+_PAGE_SUFFIXES: Final = (PLAIN_SUFFIX, ".html")
+_MAX_ODD_CHARACTERS: Final = 20
 """Odd characters of one file that are named."""
 
-Faults = dict[str, Sequence[Problem]]
+ProblemsByFile = dict[str, Sequence[Problem]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class TemplateSample:
     """What a template's sample.toml says: its purpose, the data keys it takes and why, and a post to show it with."""
 
     about: str = ""
@@ -44,43 +44,45 @@ class Sample:
     cover: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
 
-    def lacking(self, data: Mapping[str, object]) -> list[str]:
+    def missing_keys(self, data: Mapping[str, object]) -> list[str]:
         """Give the needed keys that are missing or blank."""
         return [key for key in self.needs if not str(data.get(key, "")).strip()]
 
     @property
-    def written(self) -> Mapping[str, str]:
+    def as_toml(self) -> Mapping[str, str]:
         """Give the sample's data as it is written in TOML, of a list its first member."""
-        return {key: _written(value) for key, value in self.data.items()}
+        return {key: _to_toml(value) for key, value in self.data.items()}
 
-    def misfits(self, data: Mapping[str, object]) -> dict[str, str]:
+    def mismatched_keys(self, data: Mapping[str, object]) -> dict[str, str]:
         """Give the keys whose values are not of the sample's kind, with the sample as it would be written."""
         shown = {key: value for key, value in self.data.items() if key in data}
-        return {key: _written(value) for key, value in shown.items() if not _is_like(data[key], value)}
+        return {key: _to_toml(value) for key, value in shown.items() if not _has_same_shape(data[key], value)}
 
 
 _SAMPLE_KEYS: Final = {
-    name: dict if name in {"needs", "offers", "data"} else str for name in Sample.__dataclass_fields__
+    name: dict if name in {"needs", "offers", "data"} else str for name in TemplateSample.__dataclass_fields__
 }
 
 
-def _is_like(value: object, sample: object) -> bool:
+def _has_same_shape(value: object, sample: object) -> bool:
     match sample:
         case dict():
-            return isinstance(value, dict) and all(key in value and _is_like(value[key], sample[key]) for key in sample)
+            return isinstance(value, dict) and all(
+                key in value and _has_same_shape(value[key], sample[key]) for key in sample
+            )
         case [first, *_]:
-            return isinstance(value, list) and all(_is_like(item, first) for item in value)
+            return isinstance(value, list) and all(_has_same_shape(item, first) for item in value)
         case _:
             return type(value) is type(sample)
 
 
-def _written(sample: object) -> str:
+def _to_toml(sample: object) -> str:
     """Write a sample in TOML, of a list its first member."""
     match sample:
         case dict():
-            return f"{{ {', '.join(f'{key} = {_written(value)}' for key, value in sample.items())} }}"
+            return f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
         case [first, *_]:
-            return f"[{_written(first)}]"
+            return f"[{_to_toml(first)}]"
         case _:
             return json.dumps(sample, ensure_ascii=False, default=str)
 
@@ -93,13 +95,13 @@ class Templates:
     `renderer` has them loaded, and renders their pages.
     """
 
-    samples: Mapping[str, Sample]
+    samples: Mapping[str, TemplateSample]
     faults: Mapping[str, Sequence[Problem]]
     renderer: Renderer
     _pages: frozenset[str]
-    _covers: dict[str, tuple[Picture, bytes] | PictureFile]
+    _covers: dict[str, tuple[RenderedImage, bytes] | PictureFile]
     """A cover, or its file while no renderer could be started to clean it."""
-    _places: Mapping[str, str]
+    _paths: Mapping[str, str]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,16 +113,16 @@ class Templates:
         """Give all that is wrong with any file."""
         return tuple(chain.from_iterable(self.faults.values()))
 
-    def faults_of(self, template: str) -> tuple[Problem, ...]:
+    def problems_of(self, template: str) -> tuple[Problem, ...]:
         """Give all that is wrong with the files of a template."""
         return tuple(chain.from_iterable(found for name, found in self.faults.items() if _folder(name) == template))
 
-    def page(self, template: str, platform: Platform) -> str | None:
+    def page_for(self, template: str, platform: Platform) -> str | None:
         """Name the page for a platform, else the template's page for any other, else None."""
         names = (f"{template}/{platform}.txt", f"{template}/{platform}.html", f"{template}/default.txt")
         return next((name for name in names if name in self._pages), None)
 
-    def cover(self, template: str) -> Picture | None:
+    def cover(self, template: str) -> RenderedImage | None:
         """Give the cover of articles whose post brings no picture."""
         cover = self._covers.get(template)
         if isinstance(cover, PictureFile):
@@ -130,19 +132,19 @@ class Templates:
             cover = self._covers[template] = found
         return cover[0] if cover else None
 
-    def image(self, sha256: str) -> bytes | None:
+    def cover_bytes(self, sha256: str) -> bytes | None:
         """Give the bytes of a cover by their hash."""
         covers = (cover for cover in self._covers.values() if not isinstance(cover, PictureFile))
         return next((data for picture, data in covers if picture.sha256 == sha256), None)
 
-    def files(self, template: str) -> Mapping[str, Path]:
+    def file_paths(self, template: str) -> Mapping[str, Path]:
         """Say where each file of a template lies: some may be the workspace's own, the rest those shipped."""
-        places = {name.partition("/"): place for name, place in self._places.items()}
+        places = {name.partition("/"): place for name, place in self._paths.items()}
         return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
 
-    def place(self, name: str, line: int = 1) -> Place:
+    def location(self, name: str, line: int = 1) -> Location:
         """Say where a page lies, for a problem in it."""
-        return Place(file=self._places.get(name, name), line=line)
+        return Location(file=self._paths.get(name, name), line=line)
 
 
 def shipped_templates() -> Path:
@@ -157,17 +159,17 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
 
     A folder that does not exist has no templates. A file that cannot be used is among the faults.
     """
-    paths = _gather(folders)
-    faults: Faults = {}
+    paths = _collect_files(folders)
+    faults: ProblemsByFile = {}
     texts = {
-        name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read(name, path, faults))
+        name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read_file(name, path, faults))
     }
-    samples = {name: _sample(name, texts, paths, faults) for name in sorted({_folder(page) for page in paths})}
-    samples.pop(SHARED, None)
+    samples = {name: _read_sample(name, texts, paths, faults) for name in sorted({_folder(page) for page in paths})}
+    samples.pop(SHARED_FOLDER, None)
     places = {name: str(path) for name, path in paths.items()}
-    files = TemplateFiles(texts=texts, places=places, faulty=sorted(faults))
+    files = TemplateFiles(texts=texts, paths=places, faulty=sorted(faults))
     renderer.load(files)
-    written = [name for name in texts if name.endswith(_PAGES)]
+    written = [name for name in texts if name.endswith(_PAGE_SUFFIXES)]
     results = [renderer.run([CompilePage(page=name)])[0] for name in written]
     broken = {
         name: [found]
@@ -182,8 +184,8 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
         faults=faults,
         renderer=renderer,
         _pages=frozenset(written) - broken.keys(),
-        _covers=_covers(samples, paths, renderer, faults),
-        _places=places,
+        _covers=_read_covers(samples, paths, renderer, faults),
+        _paths=places,
     )
 
 
@@ -191,11 +193,11 @@ def _folder(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _gather(folders: Iterable[Path]) -> Mapping[str, Path]:
+def _collect_files(folders: Iterable[Path]) -> Mapping[str, Path]:
     """Name each file by its template and file name; the first folder that has it wins."""
     found: dict[str, Path] = {}
     for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
-        is_ours = path.suffix in {*_PAGES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+        is_ours = path.suffix in {*_PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
         if is_ours and _may_be_file(path):
             found.setdefault(f"{path.parent.name}/{path.name}", path)
     return found
@@ -209,17 +211,17 @@ def _may_be_file(path: Path) -> bool:
         return True
 
 
-def _read(name: str, path: Path, faults: Faults) -> str | None:
+def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
     try:
-        with open_unlinked(path, _root(path)) as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) <= MAX_FILE:
+        with open_without_symlinks(path, _template_root(path)) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) <= MAX_FILE_BYTES:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
-            if odd := [*_odd_in_name(name, path), *_odd_in_text(text, path)]:
+            if odd := [*_name_problems(name, path), *_text_problems(text, path)]:
                 faults[name] = odd
                 return None
             return text
-        faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE // 1024}")]
+        faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}")]
     except UnicodeDecodeError as error:
         faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
     except OSError as error:
@@ -228,45 +230,54 @@ def _read(name: str, path: Path, faults: Faults) -> str | None:
     return None
 
 
-def _odd_in_name(name: str, path: Path) -> Iterable[Problem]:
-    for position in odd_characters(name):
-        yield _problem("template_name_odd", path, file=visible(name), character=name_of(name[position]))
+def _name_problems(name: str, path: Path) -> Iterable[Problem]:
+    for position in find_forbidden_characters(name):
+        yield _problem(
+            "template_name_invisible_character",
+            path,
+            file=escape_forbidden(name),
+            character=describe_character(name[position]),
+        )
 
 
-def _odd_in_text(text: str, path: Path) -> Iterable[Problem]:
-    for position in islice(odd_characters(text), _MOST_ODD):
-        place = Place(
+def _text_problems(text: str, path: Path) -> Iterable[Problem]:
+    for position in islice(find_forbidden_characters(text), _MAX_ODD_CHARACTERS):
+        place = Location(
             file=str(path),
             line=text.count("\n", 0, position) + 1,
             column=position - text.rfind("\n", 0, position),
         )
-        yield Problem(code="odd_character", place=place, facts={"character": name_of(text[position])})
+        yield Problem(
+            code="invisible_character", location=place, facts={"character": describe_character(text[position])}
+        )
 
 
-def _sample(name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: Faults) -> Sample:
+def _read_sample(
+    name: str, texts: Mapping[str, str], files: Mapping[str, Path], faults: ProblemsByFile
+) -> TemplateSample:
     file = f"{name}/sample.toml"
     text = texts.get(file, "")
     try:
-        toml = parse_toml(text, str(files[file]), Limits(size=MAX_FILE)) if text.strip() else None
+        toml = parse_toml(text, str(files[file]), ReadLimits(max_bytes=MAX_FILE_BYTES)) if text.strip() else None
     except InputError as error:
         faults[file] = error.problems
-        return Sample()
+        return TemplateSample()
     table = toml.data if toml else {}
     odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
     if odd:
         faults[file] = [_problem("template_sample_key", files[file], name=key) for key in odd]
-    return Sample(**{key: value for key, value in table.items() if key not in odd})
+    return TemplateSample(**{key: value for key, value in table.items() if key not in odd})
 
 
-def _covers(
-    samples: Mapping[str, Sample], paths: Mapping[str, Path], renderer: Renderer, faults: Faults
-) -> dict[str, tuple[Picture, bytes] | PictureFile]:
-    covers: dict[str, tuple[Picture, bytes] | PictureFile] = {}
+def _read_covers(
+    samples: Mapping[str, TemplateSample], paths: Mapping[str, Path], renderer: Renderer, faults: ProblemsByFile
+) -> dict[str, tuple[RenderedImage, bytes] | PictureFile]:
+    covers: dict[str, tuple[RenderedImage, bytes] | PictureFile] = {}
     for name, sample in samples.items():
         path = paths.get(f"{name}/cover.png")
         if path is None:
             continue
-        file = PictureFile(path=path, alt=sample.cover, below=_root(path))
+        file = PictureFile(path=path, alt=sample.cover, trusted_root=_template_root(path))
         [found] = read_pictures([file], renderer)
         if not isinstance(found, Problem):
             covers[name] = found
@@ -277,10 +288,10 @@ def _covers(
     return covers
 
 
-def _root(path: Path) -> Path:
+def _template_root(path: Path) -> Path:
     """Give the folder of templates that a file belongs to: it may be reached by links, what it holds may not."""
     return path.parent.parent
 
 
 def _problem(code: str, path: Path, line: int = 1, **facts: str) -> Problem:
-    return Problem(code=code, place=Place(file=str(path), line=line), facts=facts)
+    return Problem(code=code, location=Location(file=str(path), line=line), facts=facts)

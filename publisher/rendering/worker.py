@@ -9,45 +9,45 @@ from jinja2.exceptions import SecurityError
 from markupsafe import Markup
 
 from publisher.domain.errors import InputError
-from publisher.domain.problem import Place, Problem
-from publisher.rendering.body import (
-    MAX_DEPTH,
-    body_html,
-    body_text,
-    finish_html,
-    is_deep,
-    text_html,
-    tidy,
-    visible_text,
-)
+from publisher.domain.problem import Location, Problem
+from publisher.rendering.image_cleaner import clean_picture
 from publisher.rendering.jobs import (
     CleanedPicture,
     CleanPicture,
     CompilePage,
-    Done,
     FindLine,
-    Job,
-    Line,
+    JobResult,
+    PageCompiled,
     ReadBody,
+    RenderedText,
+    RenderJob,
     RenderPage,
-    Result,
     TemplateFiles,
-    Text,
+    TemplateLine,
 )
-from publisher.rendering.picture_cleaner import clean_picture
+from publisher.rendering.markdown import (
+    MAX_DEPTH,
+    body_html,
+    body_text,
+    is_too_deep,
+    sanitize_html,
+    text_html,
+    tidy,
+    visible_text,
+)
 from publisher.rendering.sandbox import (
-    BUDGET,
+    BUDGET_VARIABLE,
     MAX_CHARACTERS,
     Budget,
-    EndlessError,
-    FaultyPartError,
-    HugeError,
-    Sandbox,
+    BudgetExceededError,
+    FaultyIncludeError,
+    OutputTooLargeError,
+    TemplateSandbox,
     UnprintableError,
 )
-from publisher.rendering.templates import PLAIN, STYLESHEET
+from publisher.rendering.templates import PLAIN_SUFFIX, STYLESHEET
 
-_MISTAKES: Final = (
+_TEMPLATE_ERRORS: Final = (
     TemplateError,
     ArithmeticError,
     AttributeError,
@@ -60,43 +60,43 @@ _MISTAKES: Final = (
 """What a template's own mistakes raise while it runs."""
 
 
-class Worker:
+class RenderWorker:
     """A renderer in this very process. Not for several threads at a time."""
 
     def __init__(self) -> None:
         self.ran_out_of_memory = False
-        self.load(TemplateFiles(texts={}, places={}))
+        self.load(TemplateFiles(texts={}, paths={}))
 
     def load(self, files: TemplateFiles) -> None:
         """Use these templates from now on; each page is compiled when it is first needed."""
         self._files = files
         self._faulty = set(files.faulty)
-        self._sandbox = Sandbox(self._find)
+        self._sandbox = TemplateSandbox(self._load_source)
 
-    def run(self, jobs: Sequence[Job]) -> list[Result]:
-        return [self.do(job) for job in jobs]
+    def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
+        return [self.run_job(job) for job in jobs]
 
-    def do(self, job: Job) -> Result:
+    def run_job(self, job: RenderJob) -> JobResult:
         """Do one job; whatever its content is, the worst is a problem."""
         try:
-            return self._do(job)
+            return self._dispatch(job)
         except InputError as error:
             return error.problems[0]
         except (MemoryError, RecursionError) as error:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
-            return Problem(code="rendition_exhausting")
+            return Problem(code="rendering_too_expensive")
         except Exception as error:  # noqa: BLE001 # a library's bug, met by one post, must not stop the others
-            return Problem(code="rendition_failed", facts={"reason": f"{type(error).__name__}: {error}"})
+            return Problem(code="rendering_failed", facts={"reason": f"{type(error).__name__}: {error}"})
 
     def close(self) -> None:
         """Do nothing: there is nothing to end."""
 
-    def _do(self, job: Job) -> Result:
+    def _dispatch(self, job: RenderJob) -> JobResult:
         match job:
             case CompilePage(page=page):
                 return self._compile(page)
             case ReadBody(body=body):
-                return Text(text=body_text(body))
+                return RenderedText(text=body_text(body))
             case RenderPage():
                 return self._render(job)
             case CleanPicture(data=data):
@@ -105,16 +105,16 @@ class Worker:
                     format=picture.format, width=picture.width, height=picture.height, data=picture.data
                 )
             case FindLine(page=page, compiled_line=line):
-                return Line(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
+                return TemplateLine(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
 
-    def _find(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    def _load_source(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         """Give the text of a page, or of a part that it asks for. Raises FaultyPartError."""
         if name in self._faulty:
-            raise FaultyPartError(name)
+            raise FaultyIncludeError(name)
         text = self._files.texts.get(name)
-        return None if text is None else (text, self._files.places[name], lambda: True)
+        return None if text is None else (text, self._files.paths[name], lambda: True)
 
-    def _compile(self, name: str) -> Done | Problem:
+    def _compile(self, name: str) -> PageCompiled | Problem:
         line = 1
         try:
             self._sandbox.get_template(name)
@@ -123,68 +123,68 @@ class Worker:
         except (SyntaxError, RecursionError, ValueError, OverflowError) as error:  # what Python makes of it, too deep
             reason = f"{type(error).__name__}: {error}"
         else:
-            return Done()
+            return PageCompiled()
         self._faulty.add(name)
         return Problem(
-            code="template_syntax", place=Place(file=self._files.places[name], line=line), facts={"reason": reason}
+            code="template_syntax", location=Location(file=self._files.paths[name], line=line), facts={"reason": reason}
         )
 
-    def _render(self, job: RenderPage) -> Text | Problem:
+    def _render(self, job: RenderPage) -> RenderedText | Problem:
         page = self._sandbox.get_template(job.page)
-        variables = {**job.variables, "body": job.body, "body_text": body_text(job.body), BUDGET: Budget()}
+        variables = {**job.variables, "body": job.body, "body_text": body_text(job.body), BUDGET_VARIABLE: Budget()}
         if job.is_article:
             html = body_html(job.body, self._stylesheet)
             variables["body_html"] = Markup(html)  # noqa: S704 # sanitised
         try:
-            source = _run(page, variables)
-        except _MISTAKES as error:
+            source = _run_template(page, variables)
+        except _TEMPLATE_ERRORS as error:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
-            code, facts = _mistake(error)
-            return Problem(code=code, place=self._line_of(error), facts=facts)
+            code, facts = _template_problem(error)
+            return Problem(code=code, location=self._template_location(error), facts=facts)
         if not job.is_article:
             text = tidy(source)
-            return Text(text=text.replace("\n", "\r\n") if job.has_crlf else text)
-        html = text_html(tidy(source)) if job.page.endswith(PLAIN) else source  # where it has no page of its own
-        if is_deep(html):
-            return Problem(code="rendition_too_deep", facts={"limit": str(MAX_DEPTH)})
-        text = finish_html(html, self._stylesheet)
-        return Text(text=text, visible=visible_text(text))
+            return RenderedText(text=text.replace("\n", "\r\n") if job.uses_crlf else text)
+        html = text_html(tidy(source)) if job.page.endswith(PLAIN_SUFFIX) else source  # where it has no page of its own
+        if is_too_deep(html):
+            return Problem(code="rendered_nesting_too_deep", facts={"limit": str(MAX_DEPTH)})
+        text = sanitize_html(html, self._stylesheet)
+        return RenderedText(text=text, visible=visible_text(text))
 
     @property
     def _stylesheet(self) -> str:
         return self._files.texts.get(STYLESHEET, "")
 
-    def _line_of(self, error: Exception) -> Place | None:
+    def _template_location(self, error: Exception) -> Location | None:
         """Find the innermost template line that an error passed through."""
-        files = set(self._files.places.values())
-        places = [Place(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
+        files = set(self._files.paths.values())
+        places = [Location(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
         return next((place for place in reversed(places) if place.file in files), None)
 
 
-def _run(page: Template, variables: Mapping[str, object]) -> str:
+def _run_template(page: Template, variables: Mapping[str, object]) -> str:
     """Run a template under its budget and cap."""
     parts, size = [], 0
     for part in page.generate(variables):
         size += len(part)
         if size > MAX_CHARACTERS:
-            raise HugeError("huge")
+            raise OutputTooLargeError("huge")
         parts.append(part)
     return "".join(parts)
 
 
-def _mistake(error: Exception) -> tuple[str, Mapping[str, str]]:
+def _template_problem(error: Exception) -> tuple[str, Mapping[str, str]]:
     match error:
         case UndefinedError():
             return "template_undefined", {"name": str(error.message)}
         case SecurityError():
             return "template_forbidden", {"reason": str(error.message)}
-        case EndlessError() | RecursionError():
-            return "template_endless", {}
-        case FaultyPartError():
-            return "template_part_faulty", {"part": str(error.message)}
+        case BudgetExceededError() | RecursionError():
+            return "template_too_slow", {}
+        case FaultyIncludeError():
+            return "template_part_invalid", {"part": str(error.message)}
         case UnprintableError():
             return "template_unprintable", {"kind": str(error.message)}
-        case HugeError() | MemoryError():
-            return "template_huge", {"limit": str(MAX_CHARACTERS)}
+        case OutputTooLargeError() | MemoryError():
+            return "template_output_too_large", {"limit": str(MAX_CHARACTERS)}
         case _:
             return "template_failed", {"reason": f"{type(error).__name__}: {error}"}

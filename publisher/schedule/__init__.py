@@ -1,23 +1,23 @@
 """schedule.toml: what staff write, read as a whole or refused as a whole."""
 
-from publisher.schedule.crowding import crowding_of
-from publisher.schedule.desk import Desk, desk_for
-from publisher.schedule.loading import SCHEDULE_LIMITS, examine_schedule, parse_schedule, with_places
+from publisher.schedule.capacity_warnings import find_capacity_warnings
+from publisher.schedule.context import ScheduleContext, make_schedule_context
+from publisher.schedule.cron import find_next_occurrence, list_cron_times
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
 from publisher.schedule.model import schedule_schema
-from publisher.schedule.times import cron_moments, next_occurrence
-from publisher.schedule.warning import past_posts, warnings_of
+from publisher.schedule.warnings import find_overdue_posts, find_warnings
 
 __all__ = [
-    "SCHEDULE_LIMITS",
-    "Desk",
-    "cron_moments",
-    "crowding_of",
-    "desk_for",
-    "examine_schedule",
-    "next_occurrence",
+    "SCHEDULE_READ_LIMITS",
+    "ScheduleContext",
+    "find_capacity_warnings",
+    "find_next_occurrence",
+    "find_overdue_posts",
+    "find_warnings",
+    "list_cron_times",
+    "locate_problems",
+    "make_schedule_context",
+    "parse_leniently",
     "parse_schedule",
-    "past_posts",
     "schedule_schema",
-    "warnings_of",
-    "with_places",
 ]

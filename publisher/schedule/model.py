@@ -6,22 +6,22 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from publisher.domain.post import Kind, Level
-from publisher.tomlfile import Duration, Identifier, Line, Moment, Table, Words
-from publisher.tomlfile.values import MOMENT_SCHEMA, read_moment
+from publisher.domain.post import PostKind, WarningLevel
+from publisher.tomlfile import DateTimeValue, DurationValue, Identifier, NonBlankText, SingleLine, StrictModel
+from publisher.tomlfile.value_types import DATETIME_SCHEMA, parse_datetime
 
 ASAP = "asap"
-TITLE_LIMIT = 120
+MAX_TITLE_CHARS = 120
 """In characters; each platform's own, shorter limit is judged on the final text."""
 MAX_IMAGES = 20
 """Of one post: twice what any platform takes."""
 
 
-def _read_at(value: object) -> datetime | str:
-    return ASAP if value == ASAP else read_moment(value)
+def _parse_at(value: object) -> datetime | str:
+    return ASAP if value == ASAP else parse_datetime(value)
 
 
-def _read_file(value: object) -> str:
+def _parse_media_path(value: object) -> str:
     """Take the path of a picture below media/, by its letters alone."""
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "")
@@ -31,44 +31,48 @@ def _read_file(value: object) -> str:
     return value
 
 
-At: TypeAlias = Annotated[
-    datetime | str, PlainValidator(_read_at), WithJsonSchema({"anyOf": [*MOMENT_SCHEMA["anyOf"], {"const": ASAP}]})
+AtTime: TypeAlias = Annotated[
+    datetime | str, PlainValidator(_parse_at), WithJsonSchema({"anyOf": [*DATETIME_SCHEMA["anyOf"], {"const": ASAP}]})
 ]
-MediaFile: TypeAlias = Annotated[
-    str, PlainValidator(_read_file), WithJsonSchema({"type": "string", "pattern": "^media/"})
+MediaPath: TypeAlias = Annotated[
+    str, PlainValidator(_parse_media_path), WithJsonSchema({"type": "string", "pattern": "^media/"})
 ]
 
 
-class ImageEntry(Table):
-    file: MediaFile = Field(description="图片文件，须放在 media/ 文件夹内")
-    alt: Line = Field(description="图片说明，供看不到图片的人阅读")
+class ImageEntry(StrictModel):
+    file: MediaPath = Field(description="图片文件，须放在 media/ 文件夹内")
+    alt: SingleLine = Field(description="图片说明，供看不到图片的人阅读")
 
 
-class PostEntry(Table):
+class PostEntry(StrictModel):
     id: Identifier = Field(description="编号，全文件唯一且不再改动；字母、数字、- 和 _，最多 80 个字符")
-    kind: Kind = Field(
+    kind: PostKind = Field(
         strict=False, description="类型：warning 预警、update 续报、all-clear 解除、bulletin 通报、correction 更正"
     )
-    template: Line = Field(description="模板名称，即 templates/ 下的文件夹名")
-    author: Line = Field(description="撰稿人")
+    template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
+    author: SingleLine = Field(description="撰稿人")
     follows: Identifier | None = Field(default=None, description="所跟进的原稿编号；续报、解除、更正必填")
-    level: Annotated[Level, Field(strict=False)] | None = Field(
+    level: Annotated[WarningLevel, Field(strict=False)] | None = Field(
         default=None, description="预警级别：red 红、orange 橙、yellow 黄、blue 蓝"
     )
-    title: Annotated[Line, Field(max_length=TITLE_LIMIT)] = Field(description="标题，一行")
+    title: Annotated[SingleLine, Field(max_length=MAX_TITLE_CHARS)] = Field(description="标题，一行")
     body: str = Field(default="", description="正文，可用 Markdown，可省略")
-    at: At | None = Field(default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次')
-    cron: Line | None = Field(default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一')
-    since: Moment | None = Field(default=None, alias="from", description="重复发布从何时开始；只与 cron 连用")
-    until: Moment | None = Field(default=None, description="重复发布到何时为止；只与 cron 连用")
+    at: AtTime | None = Field(
+        default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次'
+    )
+    cron: SingleLine | None = Field(
+        default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一'
+    )
+    since: DateTimeValue | None = Field(default=None, alias="from", description="重复发布从何时开始；只与 cron 连用")
+    until: DateTimeValue | None = Field(default=None, description="重复发布到何时为止；只与 cron 连用")
     days: Literal["all", "working"] | None = Field(
         default=None, description="all 每天；working 仅工作日（含调休上班日）；只与 cron 连用"
     )
-    to: Annotated[list[Line], Field(min_length=1)] = Field(
+    to: Annotated[list[SingleLine], Field(min_length=1)] = Field(
         description='发给谁：账号代号、分组名、"platform:weibo"、"region:110000" 或 "all"'
     )
-    expires: Moment | None = Field(default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时")
-    max_delay: Duration = Field(
+    expires: DateTimeValue | None = Field(default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时")
+    max_delay: DurationValue = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
     urgent: bool = Field(
@@ -76,11 +80,11 @@ class PostEntry(Table):
         description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者',
     )
     images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张")
-    text: dict[str, Words] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
+    text: dict[str, NonBlankText] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")
 
 
-class ScheduleFile(Table):
+class ScheduleFile(StrictModel):
     post: list[PostEntry] = Field(default_factory=list, description="要发布的内容，每条以 [[post]] 开头")
 
 

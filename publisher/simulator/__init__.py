@@ -2,6 +2,6 @@
 
 from .app import create_app
 from .certificate import CertificateError
-from .server import TlsDoor, serve, serve_app
+from .server import TlsListener, serve, serve_app
 
-__all__ = ["CertificateError", "TlsDoor", "create_app", "serve", "serve_app"]
+__all__ = ["CertificateError", "TlsListener", "create_app", "serve", "serve_app"]

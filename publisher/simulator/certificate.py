@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-CHAIN, KEY = "simulator.crt", "simulator.key"
-HOSTS = (
+CERTIFICATE_FILE, KEY_FILE = "simulator.crt", "simulator.key"
+PLATFORM_HOSTS = (
     "localhost",
     "api.weibo.com",
     "c.api.weibo.com",
@@ -16,9 +16,9 @@ HOSTS = (
     "tieba.baidu.com",
     "tiebac.baidu.com",
 )
-ADDRESSES = ("127.0.0.1", "::1")
-DAYS = "30"
-LONGEST = 30
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
+VALIDITY_DAYS = "30"
+OPENSSL_TIMEOUT_SECONDS = 30
 """Seconds that the making may take."""
 
 
@@ -35,26 +35,26 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     program = shutil.which("openssl")
     if program is None:
         raise CertificateError("missing")
-    chain, key = folder / CHAIN, folder / KEY
+    chain, key = folder / CERTIFICATE_FILE, folder / KEY_FILE
     key.unlink(missing_ok=True)
     key.touch(mode=0o600)
     try:
         subprocess.run(  # noqa: S603 # a fixed program, and no word of anybody else's
-            [program, *_wishes(host), "-keyout", str(key), "-out", str(chain)],
+            [program, *_openssl_arguments(host), "-keyout", str(key), "-out", str(chain)],
             check=True,
             capture_output=True,
-            timeout=LONGEST,
+            timeout=OPENSSL_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise CertificateError("failed") from error
     return chain, key
 
 
-def _wishes(host: str) -> Sequence[str]:
-    names = [f"DNS:{name}" for name in HOSTS] + [f"IP:{address}" for address in ADDRESSES]
-    if host not in (*HOSTS, *ADDRESSES):
+def _openssl_arguments(host: str) -> Sequence[str]:
+    names = [f"DNS:{name}" for name in PLATFORM_HOSTS] + [f"IP:{address}" for address in LOOPBACK_ADDRESSES]
+    if host not in (*PLATFORM_HOSTS, *LOOPBACK_ADDRESSES):
         names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
-    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", DAYS)
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", VALIDITY_DAYS)
     return ("req", "-x509", *kind, "-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
 
 

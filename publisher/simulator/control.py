@@ -11,23 +11,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .log import to_json
-from .side import Side
-from .world import Account, Post, Settings, World
+from .platform import Platform
+from .state import Behaviour, SimulatedAccount, SimulatedPost, SimulatorState
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_SETTINGS = TypeAdapter(Settings)
+_BEHAVIOUR_ADAPTER = TypeAdapter(Behaviour)
 
 
-def _reply(value: object, status: int = 200) -> Response:
+def _json_response(value: object, status: int = 200) -> Response:
     return Response(to_json(value), status, media_type="application/json")
 
 
-def _wrong(message: str, status: int = 400) -> Response:
-    return _reply({"error": message}, status)
+def _error_response(message: str, status: int = 400) -> Response:
+    return _json_response({"error": message}, status)
 
 
-async def _read(request: Request) -> dict[str, Any]:
+async def _read_json(request: Request) -> dict[str, Any]:
     """The JSON object sent; ValueError when it is none."""
     body = await request.body()
     value = json.loads(body) if body else {}
@@ -36,10 +36,10 @@ async def _read(request: Request) -> dict[str, Any]:
     return value
 
 
-def shown(post: Post, world: World, side: Side) -> dict[str, Any]:
+def describe_post(post: SimulatedPost, state: SimulatorState, platform: Platform) -> dict[str, Any]:
     """Give a post as the control endpoints show it. `text` is what was received; `shown` is what readers see of it."""
     is_rewritten = post.extra.get("rewritten", False)
-    thread = world.posts.get(post.extra.get("thread", post.id), post)
+    thread = state.posts.get(post.extra.get("thread", post.id), post)
     return {
         "id": post.id,
         "account": post.account,
@@ -51,177 +51,177 @@ def shown(post: Post, world: World, side: Side) -> dict[str, Any]:
         "html": post.html,
         "images": post.images,
         "removed": post.state == "removed",
-        "visible": world.is_listed(post) and world.is_listed(thread),
-        "url": side.address(post),
+        "visible": state.is_listed(post) and state.is_listed(thread),
+        "url": platform.get_public_url(post),
         "state": post.state,
         "removed_by": post.removed_by,
         "extra": post.extra,
     }
 
 
-class Control:
-    def __init__(self, world: World, sides: Mapping[str, Side]) -> None:
-        self.world = world
-        self.sides = sides
+class ControlApi:
+    def __init__(self, state: SimulatorState, platforms: Mapping[str, Platform]) -> None:
+        self.state = state
+        self.platforms = platforms
 
     async def add_account(self, request: Request) -> Response:
-        wanted = await _read(request)
+        wanted = await _read_json(request)
         platform, identity = str(wanted.get("platform") or ""), str(wanted.get("account") or "")
-        if platform not in self.sides or not identity:
-            return _wrong("platform (weibo, wechat or tieba) and account are needed")
+        if platform not in self.platforms or not identity:
+            return _error_response("platform (weibo, wechat or tieba) and account are needed")
         given = {name: str(value) for name, value in (wanted.get("secret") or {}).items()}
-        secret = self.sides[platform].secret(identity) | given
-        account = self.world.account(platform, identity)
+        secret = self.platforms[platform].make_secret(identity) | given
+        account = self.state.ensure_account(platform, identity)
         account.name = str(wanted.get("name") or account.name)
         account.forums = [str(each) for each in wanted.get("forums") or account.forums]
         account.secret = secret
-        self.world.save_account(account)
-        return await self._done(secret)
+        self.state.save_account(account)
+        return await self._respond_synced(secret)
 
-    async def accounts(self, _request: Request) -> Response:
-        return _reply([_public(each) for each in self.world.accounts.values()])
+    async def list_accounts(self, _request: Request) -> Response:
+        return _json_response([_describe_account(each) for each in self.state.accounts.values()])
 
-    async def posts(self, request: Request) -> Response:
-        self.world.tick()
+    async def list_posts(self, request: Request) -> Response:
+        self.state.run_due()
         account, platform = request.query_params.get("account"), request.query_params.get("platform")
-        with_floors = request.query_params.get("floors") == "1"
-        return _reply(
+        with_replies = request.query_params.get("floors") == "1"
+        return _json_response(
             [
-                self._shown(post)
-                for post in self.world.posts.values()
+                self._describe_post(post)
+                for post in self.state.posts.values()
                 if account in (None, post.account) and platform in (None, post.platform)
-                if with_floors or "thread" not in post.extra
+                if with_replies or "thread" not in post.extra
             ]
         )
 
     async def add_post(self, request: Request) -> Response:
-        wanted = await _read(request)
-        if wanted.get("platform") not in self.sides or not wanted.get("account"):
-            return _wrong("platform and account are needed")
-        self.world.account(wanted["platform"], str(wanted["account"]))
-        post = self.world.create(None, self.sides[wanted["platform"]].by_hand(wanted))
-        return await self._done(self._shown(post))
+        wanted = await _read_json(request)
+        if wanted.get("platform") not in self.platforms or not wanted.get("account"):
+            return _error_response("platform and account are needed")
+        self.state.ensure_account(wanted["platform"], str(wanted["account"]))
+        post = self.state.create_post(None, self.platforms[wanted["platform"]].make_external_post(wanted))
+        return await self._respond_synced(self._describe_post(post))
 
     async def remove_post(self, request: Request) -> Response:
-        post = self.world.posts.get(request.path_params["id"])
+        post = self.state.posts.get(request.path_params["id"])
         if post is None:
-            return _wrong("no such post", 404)
+            return _error_response("no such post", 404)
         if post.state != "removed":
-            self.world.remove(post, "platform")
-        return await self._done(self._shown(post))
+            self.state.remove_post(post, "platform")
+        return await self._respond_synced(self._describe_post(post))
 
-    async def log(self, request: Request) -> Response:
-        self.world.tick()
-        await self.world.disk.synced()
+    async def read_log(self, request: Request) -> Response:
+        self.state.run_due()
+        await self.state.files.wait_synced()
         since = int(request.query_params.get("since") or 0)
-        return Response(self.world.log.since(since), media_type="application/json")
+        return Response(self.state.event_log.read_since(since), media_type="application/json")
 
     async def add_fault(self, request: Request) -> Response:
-        return _reply({"id": self.world.rules.add(await _read(request))})
+        return _json_response({"id": self.state.fault_rules.add(await _read_json(request))})
 
-    async def faults(self, _request: Request) -> Response:
-        return _reply([rule.as_json() for rule in self.world.rules.rules])
+    async def list_faults(self, _request: Request) -> Response:
+        return _json_response([rule.to_json() for rule in self.state.fault_rules.rules])
 
     async def clear_faults(self, _request: Request) -> Response:
-        return _reply({"cleared": self.world.rules.clear()})
+        return _json_response({"cleared": self.state.fault_rules.clear()})
 
-    async def clock(self, request: Request) -> Response:
-        self.world.move(float((await _read(request)).get("shift") or 0))
-        return await self._done({"now": self.world.now(), "shift": self.world.shift})
+    async def shift_clock(self, request: Request) -> Response:
+        self.state.shift_clock(float((await _read_json(request)).get("shift") or 0))
+        return await self._respond_synced({"now": self.state.now(), "shift": self.state.clock_shift})
 
-    async def review(self, request: Request) -> Response:
-        wanted = await _read(request)
+    async def decide_reviews(self, request: Request) -> Response:
+        wanted = await _read_json(request)
         verdict, which = wanted.get("verdict"), str(wanted.get("post_id") or "")
         if verdict not in ("pass", "refuse", "hold"):
-            return _wrong("verdict must be pass, refuse or hold")
+            return _error_response("verdict must be pass, refuse or hold")
         chosen = [
-            post for post in self.world.posts.values() if _is_meant(post, str(wanted.get("account") or ""), which)
+            post for post in self.state.posts.values() if _is_selected(post, str(wanted.get("account") or ""), which)
         ]
         if which and not chosen:
-            return _wrong("no such post", 404)
+            return _error_response("no such post", 404)
         for post in chosen:
-            self.world.judge(post, verdict)
-        return await self._done({"judged": [post.id for post in chosen]})
+            self.state.decide_review(post, verdict)
+        return await self._respond_synced({"judged": [post.id for post in chosen]})
 
-    async def settings(self, request: Request) -> Response:
-        settings = self.world.settings
-        wanted = await _read(request) if request.method == "POST" else {}
-        if unknown := [name for name in wanted if not hasattr(settings, name)]:
-            return _wrong(f"no setting {unknown[0]}")
+    async def change_behaviour(self, request: Request) -> Response:
+        behaviour = self.state.behaviour
+        wanted = await _read_json(request) if request.method == "POST" else {}
+        if unknown := [name for name in wanted if not hasattr(behaviour, name)]:
+            return _error_response(f"no setting {unknown[0]}")
         try:
-            turned = _SETTINGS.validate_python({**asdict(settings), **wanted})
+            turned = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **wanted})
         except ValidationError as error:
             first = error.errors()[0]
-            return _wrong(f"{first['loc'][0]}: {first['msg']}")
+            return _error_response(f"{first['loc'][0]}: {first['msg']}")
         for name in wanted:
-            setattr(settings, name, getattr(turned, name))
-        return _reply(asdict(settings))
+            setattr(behaviour, name, getattr(turned, name))
+        return _json_response(asdict(behaviour))
 
-    async def callbacks(self, request: Request) -> Response:
-        wanted = await _read(request)
-        side = self.sides.get(str(wanted.get("platform") or "wechat"))
-        if side is None or side.listen is None:
-            return _wrong("this platform tells nobody of events")
-        return await self._done(await side.listen(wanted))
+    async def register_callback(self, request: Request) -> Response:
+        wanted = await _read_json(request)
+        platform = self.platforms.get(str(wanted.get("platform") or "wechat"))
+        if platform is None or platform.register_callback is None:
+            return _error_response("this platform tells nobody of events")
+        return await self._respond_synced(await platform.register_callback(wanted))
 
     async def reset(self, _request: Request) -> Response:
-        self.world.reset()
-        return await self._done({"ok": True})
+        self.state.reset()
+        return await self._respond_synced({"ok": True})
 
-    def _shown(self, post: Post) -> dict[str, Any]:
-        return shown(post, self.world, self.sides[post.platform])
+    def _describe_post(self, post: SimulatedPost) -> dict[str, Any]:
+        return describe_post(post, self.state, self.platforms[post.platform])
 
-    async def _done(self, value: object) -> Response:
-        await self.world.disk.synced()
-        return _reply(value)
+    async def _respond_synced(self, value: object) -> Response:
+        await self.state.files.wait_synced()
+        return _json_response(value)
 
 
-def _public(account: Account) -> dict[str, Any]:
+def _describe_account(account: SimulatedAccount) -> dict[str, Any]:
     return {
         "platform": account.platform,
         "account": account.identity,
-        "name": account.shown,
+        "name": account.display_name,
         "forums": account.forums,
     }
 
 
-def _is_meant(post: Post, account: str, which: str) -> bool:
+def _is_selected(post: SimulatedPost, account: str, post_id: str) -> bool:
     if account and post.account != account:
         return False
-    if which:
-        return which in (post.id, str(post.extra.get("publish_id", "")))
+    if post_id:
+        return post_id in (post.id, str(post.extra.get("publish_id", "")))
     return post.state == "review"
 
 
-def _told(handler: Handler) -> Handler:
+def _report_errors(handler: Handler) -> Handler:
     """Turn what a caller wrote wrongly into a 400 that says so."""
 
-    async def told(request: Request) -> Response:
+    async def wrapped(request: Request) -> Response:
         try:
             return await handler(request)
         except (TypeError, ValueError) as error:
-            return _wrong(str(error))
+            return _error_response(str(error))
 
-    return told
+    return wrapped
 
 
-def control_routes(world: World, sides: Mapping[str, Side]) -> list[Route]:
-    control = Control(world, sides)
+def make_control_routes(state: SimulatorState, platforms: Mapping[str, Platform]) -> list[Route]:
+    control = ControlApi(state, platforms)
     table: list[tuple[str, str, Handler]] = [
         ("POST", "/_sim/accounts", control.add_account),
-        ("GET", "/_sim/accounts", control.accounts),
-        ("GET", "/_sim/posts", control.posts),
+        ("GET", "/_sim/accounts", control.list_accounts),
+        ("GET", "/_sim/posts", control.list_posts),
         ("POST", "/_sim/posts", control.add_post),
         ("DELETE", "/_sim/posts/{id}", control.remove_post),
-        ("GET", "/_sim/log", control.log),
+        ("GET", "/_sim/log", control.read_log),
         ("POST", "/_sim/faults", control.add_fault),
-        ("GET", "/_sim/faults", control.faults),
+        ("GET", "/_sim/faults", control.list_faults),
         ("DELETE", "/_sim/faults", control.clear_faults),
-        ("POST", "/_sim/clock", control.clock),
-        ("POST", "/_sim/review", control.review),
-        ("GET", "/_sim/settings", control.settings),
-        ("POST", "/_sim/settings", control.settings),
-        ("POST", "/_sim/callbacks", control.callbacks),
+        ("POST", "/_sim/clock", control.shift_clock),
+        ("POST", "/_sim/review", control.decide_reviews),
+        ("GET", "/_sim/settings", control.change_behaviour),
+        ("POST", "/_sim/settings", control.change_behaviour),
+        ("POST", "/_sim/callbacks", control.register_callback),
         ("POST", "/_sim/reset", control.reset),
     ]
-    return [Route(path, _told(handler), methods=[method]) for method, path, handler in table]
+    return [Route(path, _report_errors(handler), methods=[method]) for method, path, handler in table]

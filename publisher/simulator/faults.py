@@ -29,49 +29,49 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
-from .rewriting import HOW, ORDERS
+from .text_changes import REORDERINGS, REWRITES
 
 Fault = Mapping[str, Any]
 """`{"kind": …}` and what that kind needs."""
 
-WIRE_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
+TRANSPORT_KINDS = ("drop_before", "drop_after", "delay", "act_late", "drip", "truncate")
 READING_KINDS = ("bad_json", "no_id", "wrong_account", "empty_list", "gone", "reorder")
 POST_KINDS = ("list_late", "review", "rewrite")
-REFUSALS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
+REFUSAL_KINDS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that stand in place of the platform's own answer."""
-KINDS = frozenset((*WIRE_KINDS, *READING_KINDS, *POST_KINDS, *REFUSALS))
+FAULT_KINDS = frozenset((*TRANSPORT_KINDS, *READING_KINDS, *POST_KINDS, *REFUSAL_KINDS))
 
 
 @dataclass(slots=True)
-class Rule:
+class FaultRule:
     id: str
     spec: Mapping[str, Any]
     fault: Fault
-    seen: int = 0
-    fired: int = 0
+    match_count: int = 0
+    fire_count: int = 0
 
-    def fires(self, platform: str, account: str, endpoint: str) -> bool:
-        if not self._concerns(platform, account, endpoint):
+    def should_fire(self, platform: str, account: str, endpoint: str) -> bool:
+        if not self._applies_to(platform, account, endpoint):
             return False
-        self.seen += 1
+        self.match_count += 1
         nth = self.spec.get("nth") or "every"
-        if nth != "every" and self.seen not in (nth if isinstance(nth, list) else [nth]):
+        if nth != "every" and self.match_count not in (nth if isinstance(nth, list) else [nth]):
             return False
         times = self.spec.get("times")
-        if times is not None and self.fired >= times:
+        if times is not None and self.fire_count >= times:
             return False
         chance = self.spec.get("probability")
-        if chance is not None and self._throw() >= chance:
+        if chance is not None and self._draw() >= chance:
             return False
-        self.fired += 1
+        self.fire_count += 1
         return True
 
-    def _throw(self) -> float:
+    def _draw(self) -> float:
         """A number below 1 that depends on the seed and on how often was asked, on nothing else."""
-        thrown = hashlib.sha256(f"{self.spec.get('seed', 0)}/{self.seen}".encode()).digest()
+        thrown = hashlib.sha256(f"{self.spec.get('seed', 0)}/{self.match_count}".encode()).digest()
         return int.from_bytes(thrown[:8], "big") / 2**64
 
-    def _concerns(self, platform: str, account: str, endpoint: str) -> bool:
+    def _applies_to(self, platform: str, account: str, endpoint: str) -> bool:
         wanted = (self.spec.get("platform"), self.spec.get("account"), self.spec.get("endpoint"))
         return (
             wanted[0] in (None, "", "*", platform)
@@ -79,40 +79,40 @@ class Rule:
             and (wanted[2] in (None, "", "*") or fnmatchcase(endpoint, str(wanted[2])))
         )
 
-    def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, **self.spec, "seen": self.seen, "fired": self.fired}
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, **self.spec, "seen": self.match_count, "fired": self.fire_count}
 
 
 def _is_number(code: object) -> bool:
     return str(code).removeprefix("-").isdecimal()
 
 
-class Rules:
+class FaultRules:
     """The rules in force; each call asks once."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[FaultRule] = []
         self._numbers = count(1)
 
     def add(self, spec: Mapping[str, Any]) -> str:
         """Take a rule; ValueError names what is wrong with it."""
         fault = spec.get("fault")
-        if not isinstance(fault, dict) or fault.get("kind") not in KINDS:
-            raise ValueError("fault.kind must be one of " + ", ".join(sorted(KINDS)))
-        if fault["kind"] == "rewrite" and fault.get("how", "spaces") not in HOW:
-            raise ValueError("fault.how must be one of " + ", ".join(HOW))
-        if fault["kind"] == "reorder" and fault.get("how", "reverse") not in ORDERS:
-            raise ValueError("fault.how must be one of " + ", ".join(ORDERS))
+        if not isinstance(fault, dict) or fault.get("kind") not in FAULT_KINDS:
+            raise ValueError("fault.kind must be one of " + ", ".join(sorted(FAULT_KINDS)))
+        if fault["kind"] == "rewrite" and fault.get("how", "spaces") not in REWRITES:
+            raise ValueError("fault.how must be one of " + ", ".join(REWRITES))
+        if fault["kind"] == "reorder" and fault.get("how", "reverse") not in REORDERINGS:
+            raise ValueError("fault.how must be one of " + ", ".join(REORDERINGS))
         if fault["kind"] == "api_error" and not _is_number(fault.get("code")):
             raise ValueError("fault.code must be the number of an error")
-        rule = Rule(f"f{next(self._numbers)}", dict(spec), fault)
+        rule = FaultRule(f"f{next(self._numbers)}", dict(spec), fault)
         self.rules.append(rule)
         return rule.id
 
-    def firing(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+    def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if not self.rules:
             return ()
-        return tuple(rule.fault for rule in self.rules if rule.fires(platform, account, endpoint))
+        return tuple(rule.fault for rule in self.rules if rule.should_fire(platform, account, endpoint))
 
     def clear(self) -> int:
         gone = len(self.rules)

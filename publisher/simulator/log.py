@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-Kind = str
+EventKind = str
 """One of recv, act, reply, visible, removed, callback."""
 
 
@@ -15,15 +15,15 @@ def to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-class Disk:
+class AppendOnlyFiles:
     """Appends lines to files of one directory; without a directory it forgets them and is always in step."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self._files: dict[Path, BinaryIO] = {}
         self._waiting: dict[str, list[bytes]] = {}
-        self._flushed: asyncio.Future[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._next_sync: asyncio.Future[None] | None = None
+        self._sync_task: asyncio.Task[None] | None = None
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -41,27 +41,27 @@ class Disk:
             os.truncate(path, whole)
         yield from data[:whole].splitlines()
 
-    async def synced(self) -> None:
+    async def wait_synced(self) -> None:
         """Return when every line appended so far is on disk; calls that meet here share one sync."""
-        if not self._waiting and self._flushing is None:
+        if not self._waiting and self._sync_task is None:
             return
         loop = asyncio.get_running_loop()
-        if self._flushed is None:
-            self._flushed = loop.create_future()
-        mine = self._flushed
-        if self._flushing is None:
-            self._flushing = loop.create_task(self._flush())
+        if self._next_sync is None:
+            self._next_sync = loop.create_future()
+        mine = self._next_sync
+        if self._sync_task is None:
+            self._sync_task = loop.create_task(self._flush())
         await asyncio.shield(mine)
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while (told := self._flushed) is not None:
-                batch, self._waiting, self._flushed = self._waiting, {}, None
+            while (synced := self._next_sync) is not None:
+                batch, self._waiting, self._next_sync = self._waiting, {}, None
                 await loop.run_in_executor(None, self._write, batch)
-                told.set_result(None)
+                synced.set_result(None)
         finally:
-            self._flushing = None
+            self._sync_task = None
 
     def _write(self, batch: dict[str, list[bytes]]) -> None:
         if self.directory is None:
@@ -77,7 +77,7 @@ class Disk:
             self._files[path] = path.open("ab")
         return self._files[path]
 
-    def write_now(self) -> None:
+    def write_pending(self) -> None:
         """Write and sync what waits, from ordinary code: at the end, when no loop runs any more."""
         if self._waiting:
             batch, self._waiting = self._waiting, {}
@@ -90,33 +90,33 @@ class Disk:
                 self._open(path).truncate(0)
 
     def close(self) -> None:
-        self.write_now()
+        self.write_pending()
         for file in self._files.values():
             file.close()
         self._files.clear()
 
 
-class Log:
+class EventLog:
     """The simulator's record of calls and posts, numbered from 1 without gaps."""
 
-    FILE = "log.jsonl"
+    FILE_NAME = "log.jsonl"
 
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self._lines = list(disk.read(self.FILE))
+    def __init__(self, files: AppendOnlyFiles) -> None:
+        self._files = files
+        self._lines = list(files.read(self.FILE_NAME))
 
-    def add(self, kind: Kind, facts: dict[str, Any]) -> int:
+    def add(self, kind: EventKind, facts: dict[str, Any]) -> int:
         number = len(self._lines) + 1
         line = to_json({"seq": number, "kind": kind, **facts})
         self._lines.append(line)
-        self._disk.append(self.FILE, line)
+        self._files.append(self.FILE_NAME, line)
         return number
 
-    def since(self, number: int) -> bytes:
+    def read_since(self, number: int) -> bytes:
         """The entries after `number`, as a JSON array."""
         return b"[" + b",\n".join(self._lines[max(number, 0) :]) + b"]"
 
-    def creations(self) -> set[str]:
+    def get_created_post_ids(self) -> set[str]:
         """The posts that some `act` names."""
         acts = (json.loads(line) for line in self._lines if b'"kind":"act"' in line)
         return {entry["post_id"] for entry in acts if entry["post_id"]}

@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 from .app import create_app
 from .certificate import make_certificate
 
-BACKLOG = 2048
+LISTEN_BACKLOG = 2048
 
 
-class Server(uvicorn.Server):
+class SimulatorServer(uvicorn.Server):
     """A uvicorn that leaves signals to whoever started it, and says when it listens."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TlsDoor:
+class TlsListener:
     """Where to serve the same world over TLS as well; `on_ready` is told the port and the certificate's file."""
 
     host: str
@@ -48,7 +48,7 @@ async def serve(
     state_dir: Path | None = None,
     on_ready: Callable[[int], None] | None = None,
     *,
-    tls: TlsDoor | None = None,
+    tls: TlsListener | None = None,
 ) -> None:
     """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` is told which.
 
@@ -64,7 +64,10 @@ async def serve(
 
 
 async def _serve_both(
-    app: Starlette, plain: tuple[str, int, Callable[[int], None] | None], tls: TlsDoor, certificate: tuple[Path, Path]
+    app: Starlette,
+    plain: tuple[str, int, Callable[[int], None] | None],
+    tls: TlsListener,
+    certificate: tuple[Path, Path],
 ) -> None:
     """Both addresses are taken before either serves; when one of the two ends, so does the other."""
 
@@ -73,8 +76,8 @@ async def _serve_both(
             tls.on_ready(port, certificate[0])
 
     with (
-        contextlib.closing(_listen(*plain[:2])) as front,
-        contextlib.closing(_listen(tls.host, tls.port)) as back,
+        contextlib.closing(_bind(*plain[:2])) as front,
+        contextlib.closing(_bind(tls.host, tls.port)) as back,
     ):
         async with asyncio.TaskGroup() as servers:
             servers.create_task(_serve_on(app, front, plain[2]))
@@ -90,7 +93,7 @@ async def serve_app(
     certificate: tuple[Path, Path] | None = None,
 ) -> None:
     """Serve an application that exists; with a certificate and its key over TLS. One may be served twice, both ways."""
-    await _serve_on(app, _listen(host, port), on_ready, certificate)
+    await _serve_on(app, _bind(host, port), on_ready, certificate)
 
 
 async def _serve_on(
@@ -119,7 +122,7 @@ async def _serve_on(
         if on_ready:
             on_ready(listener.getsockname()[1])
 
-    server = Server(config, ready)
+    server = SimulatorServer(config, ready)
     try:
         await server.serve(sockets=[listener])
     except asyncio.CancelledError:
@@ -129,14 +132,14 @@ async def _serve_on(
         listener.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     """The protocol is named on purpose: only then does asyncio send small answers at once (TCP_NODELAY)."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(LISTEN_BACKLOG)
     except OSError:
         listener.close()
         raise

@@ -4,30 +4,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from publisher.domain.account import Account, AccountId, Platform, Traits
-from publisher.domain.patience import Patience
-from publisher.domain.plan import Filing, Plan
-from publisher.domain.post import ONCE, At, Kind, Post, PostId, occurrence_of
-from publisher.domain.quota import Quota
-from publisher.domain.rendition import Rendition, Revision, floor_sign, marker_for
-from publisher.domain.terms import Terms
-from publisher.store.portions import Draft
-from publisher.store.registry import Acceptance, Registry
-from publisher.testing.fakes import TRAITS
+from publisher.domain.account import Account, AccountId, Capabilities, Platform
+from publisher.domain.plan import Plan, PlannedDeliveries
+from publisher.domain.policy import AccountPolicy
+from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, make_occurrence
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.rendered import RenderedPost, RenderedRevision, derive_marker, format_part_prefix
+from publisher.domain.timing import Timing
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.posts import PlanCommit, PostStore
+from publisher.testing.fakes import TEST_CAPABILITIES
 
-PATIENCE = Patience(platform_clock_tolerance=timedelta(seconds=2))
-QUOTA = Quota(min_interval=timedelta(0), per_hour=1000, per_day=10000)
+TEST_TIMING = Timing(platform_clock_tolerance=timedelta(seconds=2))
+TEST_RATE_LIMIT = RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=10000)
 
 
-def terms_of(
-    name: str, *, login: str | None = None, traits: Traits = TRAITS, quota: Quota = QUOTA, patience: Patience = PATIENCE
-) -> Terms:
+def make_policy(
+    name: str,
+    *,
+    login: str | None = None,
+    capabilities: Capabilities = TEST_CAPABILITIES,
+    rate_limit: RateLimit = TEST_RATE_LIMIT,
+    timing: Timing = TEST_TIMING,
+) -> AccountPolicy:
     """Give the terms of an account on a fake platform; its login is its own unless named."""
     account = Account(id=AccountId(name), platform=Platform("fake"), identity=name, secret=login or name)
-    return Terms(account=account, traits=traits, quota=quota, patience=patience)
+    return AccountPolicy(account=account, capabilities=capabilities, rate_limit=rate_limit, timing=timing)
 
 
-def post_of(  # noqa: PLR0913 # what a test may care about, each with its default
+def make_post(  # noqa: PLR0913 # what a test may care about, each with its default
     name: str,
     accounts: Sequence[str],
     at: datetime,
@@ -40,37 +45,39 @@ def post_of(  # noqa: PLR0913 # what a test may care about, each with its defaul
     """Give a one-off post."""
     return Post(
         id=PostId(name),
-        kind=Kind.UPDATE if follows else Kind.WARNING,
+        kind=PostKind.UPDATE if follows else PostKind.WARNING,
         template="warning",
         author="zhang",
         title=title,
-        timing=At(when=at),
+        trigger=OneTimeTrigger(at=at),
         accounts=tuple(AccountId(account) for account in accounts),
-        definition=f"{name}/{title}",
+        content_hash=f"{name}/{title}",
         follows=PostId(follows) if follows else None,
         is_urgent=is_urgent,
         expires_at=expires_at,
     )
 
 
-def draft_of(post: Post, at: datetime, *, is_new: bool = True, label: str = ONCE, floors: int = 0) -> Draft:
+def make_rendered_delivery(
+    post: Post, at: datetime, *, is_new: bool = True, occurrence_id: str = ONCE_OCCURRENCE, parts: int = 0
+) -> RenderedOccurrence:
     """Give a post's occurrence with plain words for each account, which go on in so many further floors."""
-    occurrence = occurrence_of(post, label, at)
-    renditions = []
+    occurrence = make_occurrence(post, occurrence_id, at)
+    rendered_posts = []
     for account in post.accounts:
-        marker = marker_for(occurrence.key, account)
+        marker = derive_marker(occurrence.key, account)
         text = f"{post.title}〔{marker.code}〕"
-        more = tuple(f"{floor_sign(marker, number, floors + 1)}其{number}" for number in range(2, floors + 2))
-        named = Rendition(account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text)
-        renditions.append(replace(named, floors=more))
-    filing = Filing(post=post, occurrence=occurrence, accounts=post.accounts, is_new=is_new)
-    revision = Revision(definition=post.definition, renditions=tuple(renditions))
-    return Draft(filing=filing, revision=revision)
+        more = tuple(f"{format_part_prefix(marker, number, parts + 1)}其{number}" for number in range(2, parts + 2))
+        named = RenderedPost(account=account, platform=Platform("fake"), marker=marker, title=post.title, text=text)
+        rendered_posts.append(replace(named, extra_parts=more))
+    planned = PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=is_new)
+    revision = RenderedRevision(content_hash=post.content_hash, rendered_posts=tuple(rendered_posts))
+    return RenderedOccurrence(planned=planned, revision=revision)
 
 
-async def file_posts(registry: Registry, *posts: Post, text: str | None = None, floors: int = 0) -> int:
+async def enqueue_posts(post_store: PostStore, *posts: Post, text: str | None = None, parts: int = 0) -> int:
     """File one-off posts as if a schedule held them. Returns how many deliveries are new."""
-    dated = [(post, post.timing.when) for post in posts if isinstance(post.timing, At) and post.timing.when]
-    drafts = [draft_of(post, at, floors=floors) for post, at in dated]
-    plan = Plan(filings=tuple(draft.filing for draft in drafts))
-    return await registry.accept(Acceptance(plan=plan, drafts=drafts, posts=posts, text=text))
+    dated = [(post, post.trigger.at) for post in posts if isinstance(post.trigger, OneTimeTrigger) and post.trigger.at]
+    drafts = [make_rendered_delivery(post, at, parts=parts) for post, at in dated]
+    plan = Plan(planned=tuple(draft.planned for draft in drafts))
+    return await post_store.commit_plan(PlanCommit(plan=plan, rendered=drafts, posts=posts, schedule_text=text))

@@ -6,85 +6,85 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from publisher.domain.account import Traits
-from publisher.domain.outcome import (
-    Finding,
-    Gone,
-    Health,
-    Missing,
+from publisher.domain.account import Capabilities
+from publisher.domain.problem import Problem
+from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.results import (
+    Deleted,
+    DeletionResult,
+    HealthCheckResult,
+    Healthy,
+    NotFound,
+    ObservedPost,
     Outcome,
     Published,
     Reach,
-    Ready,
+    ReadbackResult,
     Receipt,
-    Removal,
-    Sighting,
     Ticket,
     Unknown,
 )
-from publisher.domain.problem import Problem
-from publisher.domain.rendition import Parcel, Rendition
-from publisher.world import World
+from publisher.runtime.clock import Runtime
 
-START = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
-TRAITS = Traits(
-    measure=len,
+START_TIME = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+TEST_CAPABILITIES = Capabilities(
+    count_text=len,
     text_limit=1000,
     title_limits=(1, 64),
     picture_limit=9,
     server_delay=timedelta(seconds=60),
     listing_lag=timedelta(seconds=120),
-    readable=None,
-    may_resend=True,
+    list_size=None,
+    can_resend=True,
 )
 
 
 @dataclass(slots=True)
-class StillWorld(World):
+class FakeRuntime(Runtime):
     """A world in which time passes only when told to. Whoever sleeps wakes when the clock has been moved far enough.
 
     Its clock is confirmed from the start; `is_synchronised` is what its kernel says of it.
     """
 
-    clock: datetime = START
-    jumped: timedelta = timedelta()
-    is_synchronised: bool = False
+    clock: datetime = START_TIME
+    jump_total: timedelta = timedelta()
+    is_synchronized: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.doubt_clock()
-        self.confirm_clock(self.clocks())
+        self.mark_clock_unconfirmed()
+        self.confirm_clock(self.read_clocks())
 
     def now(self) -> datetime:
         return self.clock
 
     def monotonic(self) -> float:
-        return (self.clock - START - self.jumped).total_seconds()
+        return (self.clock - START_TIME - self.jump_total).total_seconds()
 
     async def sleep_until(self, instant: datetime) -> None:
         while self.clock < instant:
             await self._moved.wait()
 
-    def is_kernel_synchronised(self) -> bool:
-        return self.is_synchronised
+    def is_kernel_clock_synchronized(self) -> bool:
+        return self.is_synchronized
 
-    def jump(self, by: timedelta) -> None:
+    def jump_clock(self, by: timedelta) -> None:
         """Set the clock, ahead or back, without any time passing: it is in doubt then."""
-        self.jumped += by
-        self.pass_time(by)
+        self.jump_total += by
+        self.advance_time(by)
 
-    def pass_time(self, duration: timedelta) -> None:
+    def advance_time(self, duration: timedelta) -> None:
         """Move the clock on and wake the sleepers."""
         self.clock += duration
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
 
-def confirmed_world() -> World:
+def make_confirmed_runtime() -> Runtime:
     """Give the real world, with its clock confirmed: no platform need be asked."""
-    world = World()
-    world.confirm_clock(world.clocks())
-    return world
+    runtime = Runtime()
+    runtime.confirm_clock(runtime.read_clocks())
+    return runtime
 
 
 @dataclass(slots=True)
@@ -96,75 +96,75 @@ class FakeAdapter:
     """
 
     now: Callable[[], datetime]
-    traits: Traits = TRAITS
-    posts: dict[str, Parcel] = field(default_factory=dict)
-    script: deque[Outcome | Callable[[Parcel], Outcome]] = field(default_factory=deque)
-    findings: deque[Finding] = field(default_factory=deque)
-    calls: list[Parcel] = field(default_factory=list)
-    live_since: dict[str, datetime] = field(default_factory=dict)
-    strangers: list[Sighting] = field(default_factory=list)
+    capabilities: Capabilities = TEST_CAPABILITIES
+    posts: dict[str, SendRequest] = field(default_factory=dict)
+    script: deque[Outcome | Callable[[SendRequest], Outcome]] = field(default_factory=deque)
+    findings: deque[ReadbackResult] = field(default_factory=deque)
+    calls: list[SendRequest] = field(default_factory=list)
+    published_at: dict[str, datetime] = field(default_factory=dict)
+    external_posts: list[ObservedPost] = field(default_factory=list)
     reads: int = 1
 
-    def check(self, rendition: Rendition) -> Sequence[Problem]:  # noqa: ARG002 # everything is welcome here
+    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: ARG002 # everything is welcome here
         return ()
 
-    def post(self, parcel: Parcel) -> Receipt:
+    def add_post(self, request: SendRequest) -> Receipt:
         """Make the post exist."""
         remote_id = str(len(self.posts) + 1)
-        self.posts[remote_id] = parcel
-        self.live_since[remote_id] = self.now()
-        return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", live_at=self.now())
+        self.posts[remote_id] = request
+        self.published_at[remote_id] = self.now()
+        return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
 
-    def lose_reply(self, parcel: Parcel) -> Outcome:
+    def lose_reply(self, request: SendRequest) -> Outcome:
         """Post, then let the reply be lost."""
-        self.post(parcel)
+        self.add_post(request)
         return Unknown(reason="reset")
 
-    async def publish(self, parcel: Parcel) -> Outcome:
-        self.calls.append(parcel)
+    async def publish(self, request: SendRequest) -> Outcome:
+        self.calls.append(request)
         if not self.script:
-            return Published(receipt=self.post(parcel))
+            return Published(receipt=self.add_post(request))
         answer = self.script.popleft()
-        return answer(parcel) if callable(answer) else answer
+        return answer(request) if callable(answer) else answer
 
-    async def follow_up(self, ticket: Ticket) -> Finding:
-        parcel = self.posts.get(ticket.number)
-        if parcel is None:
-            return Missing(back_to=START - timedelta(days=1))
-        url = f"https://fake.example/{ticket.number}"
-        receipt = Receipt(remote_id=ticket.number, url=url, live_at=self.now())
-        return Published(receipt=receipt, has_seen_text=True)
+    async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
+        request = self.posts.get(ticket.payload)
+        if request is None:
+            return NotFound(covered_since=START_TIME - timedelta(days=1))
+        url = f"https://fake.example/{ticket.payload}"
+        receipt = Receipt(remote_id=ticket.payload, url=url, published_at=self.now())
+        return Published(receipt=receipt, is_text_confirmed=True)
 
-    async def find(self, parcel: Parcel) -> Finding:
+    async def find_post(self, request: SendRequest) -> ReadbackResult:
         if self.findings:
             return self.findings.popleft()
         for remote_id, held in self.posts.items():
-            if held.marker == parcel.marker:
-                return await self.follow_up(Ticket(number=remote_id))
-        return Missing(back_to=parcel.baseline.since)
+            if held.marker == request.marker:
+                return await self.check_ticket(Ticket(payload=remote_id))
+        return NotFound(covered_since=request.baseline.taken_at)
 
-    async def retract(self, receipt: Receipt) -> Removal:
+    async def retract(self, receipt: Receipt) -> DeletionResult:
         self.posts.pop(receipt.remote_id, None)
-        under = [key for key, held in self.posts.items() if held.under and held.under.remote_id == receipt.remote_id]
+        under = [key for key, held in self.posts.items() if held.parent and held.parent.remote_id == receipt.remote_id]
         for key in under:
             del self.posts[key]
-        return Gone()
+        return Deleted()
 
-    async def probe(self) -> Health:
-        return Ready()
+    async def check_health(self) -> HealthCheckResult:
+        return Healthy()
 
-    async def measure_reach(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
+    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
         return {item.remote_id: Reach(reads=self.reads) for item in receipts if item.remote_id in self.posts}
 
-    async def recent(self) -> Sequence[Sighting] | Unknown:
-        ours = [
-            Sighting(
+    async def list_recent(self) -> Sequence[ObservedPost] | Unknown:
+        own_posts = [
+            ObservedPost(
                 remote_id=key,
                 url=f"https://fake.example/{key}",
-                live_at=self.live_since.get(key, START),
-                text=held.rendition.text,
+                published_at=self.published_at.get(key, START_TIME),
+                text=held.rendered.text,
             )
             for key, held in self.posts.items()
-            if not held.floor
+            if not held.part
         ]
-        return sorted([*ours, *self.strangers], key=lambda item: item.live_at, reverse=True)
+        return sorted([*own_posts, *self.external_posts], key=lambda item: item.published_at, reverse=True)

@@ -1,23 +1,23 @@
 """TOML files that people write: read safely, checked as a whole, every problem with its line and column."""
 
-from publisher.tomlfile.checking import Flaw, Loc, Table, check, close_to
-from publisher.tomlfile.reading import Limits, TomlFile, parse_toml, read_text, read_toml
-from publisher.tomlfile.values import Duration, Identifier, Line, Moment, Words
+from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_text, read_toml
+from publisher.tomlfile.validate import KeyPath, StrictModel, UnlocatedProblem, suggest_closest, validate_table
+from publisher.tomlfile.value_types import DateTimeValue, DurationValue, Identifier, NonBlankText, SingleLine
 
 __all__ = [
-    "Duration",
-    "Flaw",
+    "DateTimeValue",
+    "DurationValue",
     "Identifier",
-    "Limits",
-    "Line",
-    "Loc",
-    "Moment",
-    "Table",
-    "TomlFile",
-    "Words",
-    "check",
-    "close_to",
+    "KeyPath",
+    "NonBlankText",
+    "ReadLimits",
+    "SingleLine",
+    "StrictModel",
+    "TomlDocument",
+    "UnlocatedProblem",
     "parse_toml",
     "read_text",
     "read_toml",
+    "suggest_closest",
+    "validate_table",
 ]

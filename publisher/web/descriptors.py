@@ -3,7 +3,7 @@
 import os
 import resource
 
-from publisher.telemetry import log
+from publisher.runtime.logs import log
 
 MAX_DESCRIPTORS = 65_536
 """Far more than calls, reads and callers together ever hold; some systems refuse a limit without end."""
@@ -18,7 +18,7 @@ def raise_descriptor_limit() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
-        log.warning("descriptor_limit_kept", soft=soft, hard=hard, error=type(error).__name__)
+        log.warning("descriptor_limit_unchanged", soft=soft, hard=hard, error=type(error).__name__)
 
 
 def descriptor_limit() -> int:

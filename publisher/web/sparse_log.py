@@ -4,24 +4,24 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from publisher.telemetry import log
+from publisher.runtime.logs import log
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
+LogKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(slots=True)
-class SparseLog:
+class ThrottledLog:
     """Writes a warning at once, and what repeats as one line per interval, with how often for which reason.
 
     Events, facts and reasons must be few: those of the last interval are remembered.
     """
 
-    interval: float
+    interval_seconds: float
     """In seconds."""
-    _counts: dict[Key, Counter[str]] = field(default_factory=dict)
-    _timers: dict[Key, asyncio.TimerHandle] = field(default_factory=dict)
+    _counts: dict[LogKey, Counter[str]] = field(default_factory=dict)
+    _timers: dict[LogKey, asyncio.TimerHandle] = field(default_factory=dict)
 
-    def note(self, event: str, reason: str, **facts: str) -> None:
+    def warn(self, event: str, reason: str, **facts: str) -> None:
         key = (event, tuple(sorted(facts.items())))
         if (counts := self._counts.get(key)) is not None:
             counts[reason] += 1
@@ -38,13 +38,13 @@ class SparseLog:
         self._counts.clear()
         self._timers.clear()
 
-    def _write(self, key: Key, counts: Counter[str]) -> None:
+    def _write(self, key: LogKey, counts: Counter[str]) -> None:
         event, facts = key
         log.warning(event, **dict(facts), reasons=dict(counts))
         self._counts[key] = Counter()
-        self._timers[key] = asyncio.get_running_loop().call_later(self.interval, self._end_interval, key)
+        self._timers[key] = asyncio.get_running_loop().call_later(self.interval_seconds, self._end_interval, key)
 
-    def _end_interval(self, key: Key) -> None:
+    def _end_interval(self, key: LogKey) -> None:
         counts = self._counts.pop(key)
         del self._timers[key]
         if counts:

@@ -11,9 +11,9 @@ import pytest
 import respx
 
 from adapters._http import LoginHttp
-from publisher.contract import AdapterKit
+from publisher.contract import AdapterContext
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Picture, Rendition
+from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
@@ -33,13 +33,13 @@ class NoTokens:
 class Notes:
     kept: dict[str, str] = field(default_factory=dict)
 
-    async def recall(self, key):
+    async def get(self, key):
         return self.kept.get(key)
 
-    async def remember(self, key, value):
+    async def set(self, key, value):
         self.kept[key] = value
 
-    async def revise(self, key, change):
+    async def update(self, key, change):
         noted = self.kept.get(key)
         self.kept[key] = change(noted)
         return noted
@@ -54,7 +54,7 @@ class Bench:
     now: datetime = NOON
     failpoints: list[str] = field(default_factory=list)
 
-    def kit(self) -> AdapterKit:
+    def kit(self) -> AdapterContext:
         async def pass_by(name: str) -> None:
             self.failpoints.append(name)
 
@@ -63,17 +63,17 @@ class Bench:
 
         http = LoginHttp(
             transport=httpx.MockTransport(self.router.async_handler),
-            deadline=timedelta(seconds=5),
+            request_timeout=timedelta(seconds=5),
             monotonic=lambda: 100.0,
             failpoint=lambda _name: None,
-            allow=lambda _host: True,
+            is_host_allowed=lambda _host: True,
             sleep=no_wait,
         )
-        return AdapterKit(
+        return AdapterContext(
             http=http,
             secret=lambda: self.secret,
             tokens=NoTokens(),
-            notes=Notes(),
+            state=Notes(),
             now=lambda: self.now,
             failpoint=pass_by,
         )
@@ -95,22 +95,22 @@ def bench():
 def parcel_of():
     def make(platform: str, *, text: str, title: str = "警惕“退款客服”诈骗", link: str | None = None, **changes):
         pictures = changes.pop("pictures", ())
-        rendition = Rendition(
+        rendition = RenderedPost(
             account=AccountId(f"beijing-{platform}"),
             platform=Platform(platform),
             marker=Marker(code=MARKER),
             title=title,
             text=text,
             link=link,
-            pictures=pictures,
+            images=pictures,
         )
-        parcel = Parcel(
+        parcel = SendRequest(
             delivery=DeliveryId(1),
             attempt=1,
             account=rendition.account,
-            rendition=rendition,
+            rendered=rendition,
             images=tuple(PNG for _ in pictures),
-            baseline=Baseline(newest_id=None, since=NOON - timedelta(minutes=2)),
+            baseline=Baseline(newest_id=None, taken_at=NOON - timedelta(minutes=2)),
             intended_at=NOON,
             start_by=200.0,
         )
@@ -121,7 +121,7 @@ def parcel_of():
 
 @pytest.fixture
 def picture():
-    return Picture(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+    return RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
 
 
 @pytest.fixture

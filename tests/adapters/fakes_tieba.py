@@ -8,7 +8,7 @@ import httpx
 from adapters.tieba import TIEBA
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import Receipt
+from publisher.domain.results import Receipt
 from tests.adapters.conftest import Bench
 
 PORTRAIT = "tb.1.abcdef.example"
@@ -26,7 +26,7 @@ LIST = f"{WEB}/c/u/feed/myThread"
 PAGE = f"{WEB}/c/f/pb/page_pc"
 DELETE = "https://tiebac.baidu.com/c/c/bawu/delthread"
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
-RECEIPT = Receipt(remote_id=TID, url=f"{WEB}/p/{TID}", live_at=MADE)
+RECEIPT = Receipt(remote_id=TID, url=f"{WEB}/p/{TID}", published_at=MADE)
 
 
 def account(**changes) -> Account:

@@ -11,9 +11,9 @@ import respx
 
 from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
-from publisher.contract import Adapter, AdapterKit, Token
+from publisher.contract import Adapter, AdapterContext, Token
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Picture, Rendition
+from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=2)
@@ -25,12 +25,12 @@ COVER = b"\x89PNG\r\n\x1a\n cover"
 INSIDE = b"\x89PNG\r\n\x1a\n inside"
 
 
-def picture(data: bytes, **changes: object) -> Picture:
+def picture(data: bytes, **changes: object) -> RenderedImage:
     facts = {"media_type": "image/png", "size": len(data), "width": 900, "height": 383, "alt": "图"}
-    return Picture(sha256=hashlib.sha256(data).hexdigest(), **(facts | changes))
+    return RenderedImage(sha256=hashlib.sha256(data).hexdigest(), **(facts | changes))
 
 
-def article(**changes: object) -> Rendition:
+def article(**changes: object) -> RenderedPost:
     inside = picture(INSIDE)
     facts = {
         "account": AccountId("beijing-wechat"),
@@ -40,23 +40,23 @@ def article(**changes: object) -> Rendition:
         "text": f'<section>客服&nbsp;<img alt="示意 a>b" src="media:{inside.sha256}" width="10"></section>',
         "summary": "冒充客服退款的骗局近期多发",
         "link": LINK,
-        "pictures": (picture(COVER), inside),
+        "images": (picture(COVER), inside),
     }
-    return Rendition(**(facts | changes))
+    return RenderedPost(**(facts | changes))
 
 
-def parcel(**changes: object) -> Parcel:
+def parcel(**changes: object) -> SendRequest:
     facts = {
         "delivery": DeliveryId(7),
         "attempt": 1,
         "account": AccountId("beijing-wechat"),
-        "rendition": article(),
+        "rendered": article(),
         "images": (COVER, INSIDE),
-        "baseline": Baseline(newest_id=None, since=SINCE),
+        "baseline": Baseline(newest_id=None, taken_at=SINCE),
         "intended_at": NOW,
         "start_by": 100.0,
     }
-    return Parcel(**(facts | changes))
+    return SendRequest(**(facts | changes))
 
 
 def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object) -> dict[str, object]:
@@ -111,13 +111,13 @@ class Notebook:
 
     notes: dict[str, str] = field(default_factory=dict)
 
-    async def recall(self, key: str) -> str | None:
+    async def get(self, key: str) -> str | None:
         return self.notes.get(key)
 
-    async def remember(self, key: str, value: str) -> None:
+    async def set(self, key: str, value: str) -> None:
         self.notes[key] = value
 
-    async def revise(self, key: str, change: Callable[[str | None], str]) -> str | None:
+    async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
         noted = self.notes.get(key)
         self.notes[key] = change(noted)
         return noted
@@ -198,20 +198,20 @@ class Scene:
     def bodies(self, path: str) -> list[dict[str, object]]:
         return [json.loads(request.content) for request in self.asked(path)]
 
-    def _kit(self) -> AdapterKit:
+    def _kit(self) -> AdapterContext:
         http = LoginHttp(
-            deadline=timedelta(seconds=5),
+            request_timeout=timedelta(seconds=5),
             monotonic=lambda: 0.0,
             failpoint=lambda _name: None,
-            allow=lambda host: host == "api.weixin.qq.com",
+            is_host_allowed=lambda host: host == "api.weixin.qq.com",
             transport=httpx.MockTransport(self._answer),
             sleep=_at_once,
         )
-        return AdapterKit(
+        return AdapterContext(
             http=http,
             secret=self.reads_secret or (lambda: self.secret),
             tokens=self.tokens,
-            notes=self.notebook,
+            state=self.notebook,
             now=lambda: self.now,
             failpoint=self._failpoint,
         )

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from publisher.testing.conformance import Spot, Standing
+from publisher.testing.conformance import FaultTarget, PlatformPost
 
 ACCOUNT, KEY = "police-site", "a-key-that-nobody-else-knows"
 REFUSALS = {"captcha": (403, "person_needed"), "expire_token": (401, "bad_signature")}
@@ -29,16 +29,16 @@ class Asked:
     body: bytes
 
     @property
-    def spot(self) -> Spot | None:
+    def spot(self) -> FaultTarget | None:
         match self.method, self.path.split("/")[1:]:
             case "POST", ["posts"]:
-                return Spot.CREATE
+                return FaultTarget.CREATE
             case "GET", ["posts", _]:
-                return Spot.LIST
+                return FaultTarget.LIST
             case "DELETE", ["posts", _]:
-                return Spot.RETRACT
+                return FaultTarget.RETRACT
             case "GET", ["health"]:
-                return Spot.PROBE
+                return FaultTarget.PROBE
         return None
 
 
@@ -48,36 +48,38 @@ class Receiver:
 
     base_url: str = ""
     posts_by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
-    faults: list[tuple[Spot, dict[str, Any]]] = field(default_factory=list)
+    faults: list[tuple[FaultTarget, dict[str, Any]]] = field(default_factory=list)
     later: list[tuple[datetime, Asked]] = field(default_factory=list)
     shift: timedelta = timedelta(0)
     calls: list[Asked] = field(default_factory=list)
 
     # --- the double ---
 
-    async def posts(self) -> list[Standing]:
+    async def posts(self) -> list[PlatformPost]:
         self._tick()
         return [
-            Standing(remote_id=post["id"], is_live=post["state"] == "live", text=f"{post['title']}\n{post['text']}")
+            PlatformPost(
+                remote_id=post["id"], is_published=post["state"] == "live", text=f"{post['title']}\n{post['text']}"
+            )
             for post in self.posts_by_id.values()
         ]
 
-    async def spoil(self, spot: Spot, kind: str, **facts: object) -> bool:
+    async def inject_fault(self, spot: FaultTarget, kind: str, **facts: object) -> bool:
         if (spot, kind) in UNKNOWN_KINDS:
             return False
         self.faults.append((spot, {"kind": kind, **facts}))
         return True
 
-    async def heal(self) -> None:
+    async def clear_faults(self) -> None:
         self.faults.clear()
 
     async def remove(self, remote_id: str) -> None:
         self.posts_by_id[remote_id]["state"] = "removed"
 
-    async def post_by_hand(self, title: str, text: str) -> str:
+    async def post_manually(self, title: str, text: str) -> str:
         return self._add(f"by-hand-{len(self.posts_by_id)}", title, text, {})["id"]
 
-    async def pass_time(self, duration: timedelta) -> None:
+    async def advance_time(self, duration: timedelta) -> None:
         self.shift += duration
         self._tick()
 
@@ -164,7 +166,7 @@ class Receiver:
             self._tick()
             self.calls.append(asked)
             spot = asked.spot
-            fault = next((one for at, one in self.faults if at in {spot, Spot.ANY}), {"kind": ""})
+            fault = next((one for at, one in self.faults if at in {spot, FaultTarget.ANY}), {"kind": ""})
             await self._answer(asked, fault, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that speaks TLS, or has left

@@ -11,36 +11,36 @@ import httpx
 
 from publisher.simulator import create_app
 from publisher.simulator.server import serve_app
-from publisher.testing.conformance import Spot, Standing
+from publisher.testing.conformance import FaultTarget, PlatformPost
 
 ENDPOINTS = {
     "weibo": {
-        Spot.CREATE: "/2/statuses/share.json",
-        Spot.LIST: "/2/statuses/user_timeline.json",
-        Spot.RETRACT: "/2/statuses/destroy.json",
-        Spot.PROBE: "/oauth2/get_token_info",
+        FaultTarget.CREATE: "/2/statuses/share.json",
+        FaultTarget.LIST: "/2/statuses/user_timeline.json",
+        FaultTarget.RETRACT: "/2/statuses/destroy.json",
+        FaultTarget.PROBE: "/oauth2/get_token_info",
     },
-    "weibo update": {Spot.CREATE: "/2/statuses/upload.json"},
+    "weibo update": {FaultTarget.CREATE: "/2/statuses/upload.json"},
     "weibo biz": {
-        Spot.CREATE: "/2/statuses/upload_url_text/biz.json",
-        Spot.LIST: "/2/statuses/user_timeline/biz.json",
-        Spot.RETRACT: "/2/statuses/destroy/biz.json",
+        FaultTarget.CREATE: "/2/statuses/upload_url_text/biz.json",
+        FaultTarget.LIST: "/2/statuses/user_timeline/biz.json",
+        FaultTarget.RETRACT: "/2/statuses/destroy/biz.json",
     },
     "wechat": {
-        Spot.CREATE: "/cgi-bin/freepublish/submit",
-        Spot.LIST: "/cgi-bin/freepublish/batchget",
-        Spot.RETRACT: "/cgi-bin/freepublish/delete",
-        Spot.PROBE: "/cgi-bin/stable_token",
+        FaultTarget.CREATE: "/cgi-bin/freepublish/submit",
+        FaultTarget.LIST: "/cgi-bin/freepublish/batchget",
+        FaultTarget.RETRACT: "/cgi-bin/freepublish/delete",
+        FaultTarget.PROBE: "/cgi-bin/stable_token",
     },
     "tieba": {
-        Spot.CREATE: "/c/c/thread/add_pc",
-        Spot.LIST: "/c/u/feed/myThread",
-        Spot.RETRACT: "/c/c/bawu/delthread",
-        Spot.PROBE: "/dc/common/tbs",
+        FaultTarget.CREATE: "/c/c/thread/add_pc",
+        FaultTarget.LIST: "/c/u/feed/myThread",
+        FaultTarget.RETRACT: "/c/c/bawu/delthread",
+        FaultTarget.PROBE: "/dc/common/tbs",
     },
 }
 
-StandIns = Mapping[tuple[Spot, str], dict[str, Any] | None]
+StandIns = Mapping[tuple[FaultTarget, str], dict[str, Any] | None]
 
 
 @dataclass
@@ -58,19 +58,21 @@ class Simulated:
     way: str = ""
 
     @property
-    def endpoints(self) -> Mapping[Spot, str]:
+    def endpoints(self) -> Mapping[FaultTarget, str]:
         """Give the platform's calls, those of its other way of publishing where one is meant."""
         return ENDPOINTS[self.platform] | ENDPOINTS.get(f"{self.platform} {self.way}", {})
 
-    async def posts(self) -> list[Standing]:
+    async def posts(self) -> list[PlatformPost]:
         params = {"account": self.identity, "platform": self.platform}
         found = (await self.control.get("/_sim/posts", params=params)).json()
         return [
-            Standing(remote_id=post["id"], is_live=post["state"] == "live", text=f"{post['title']}\n{post['text']}")
+            PlatformPost(
+                remote_id=post["id"], is_published=post["state"] == "live", text=f"{post['title']}\n{post['text']}"
+            )
             for post in found
         ]
 
-    async def spoil(self, spot: Spot, kind: str, **facts: object) -> bool:
+    async def inject_fault(self, spot: FaultTarget, kind: str, **facts: object) -> bool:
         fault = self.stand_ins.get((spot, kind), {"kind": kind, **facts})
         if fault is None:
             return False
@@ -78,17 +80,17 @@ class Simulated:
         rule = {"platform": self.platform, "account": "*", "endpoint": endpoint, "fault": fault}
         return (await self.control.post("/_sim/faults", json=rule)).is_success
 
-    async def heal(self) -> None:
+    async def clear_faults(self) -> None:
         await self.control.delete("/_sim/faults")
 
     async def remove(self, remote_id: str) -> None:
         await self.control.delete(f"/_sim/posts/{remote_id}")
 
-    async def post_by_hand(self, title: str, text: str) -> str:
+    async def post_manually(self, title: str, text: str) -> str:
         wanted = {"platform": self.platform, "account": self.identity, "title": title, "text": text}
         return (await self.control.post("/_sim/posts", json=wanted)).json()["id"]
 
-    async def pass_time(self, duration: timedelta) -> None:
+    async def advance_time(self, duration: timedelta) -> None:
         await self.control.post("/_sim/clock", json={"shift": duration.total_seconds()})
 
 

@@ -8,10 +8,10 @@ import pytest
 from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
 from adapters.weibo import WEIBO
-from publisher.contract import AdapterKit
+from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import Blocked, Gone, Missing, Published, Ready, Submitted, Unknown
-from publisher.domain.rendition import Baseline
+from publisher.domain.rendered import Baseline
+from publisher.domain.results import Blocked, Deleted, Healthy, NotFound, Published, Submitted, Unknown
 from publisher.simulator import create_app
 
 HOST = "http://127.0.0.1:8710"
@@ -25,21 +25,21 @@ def world(bench):
     async def no_wait(_seconds: float) -> None:
         return
 
-    def kit(secret) -> AdapterKit:
+    def kit(secret) -> AdapterContext:
         http = LoginHttp(
             transport=transport,
-            deadline=timedelta(seconds=5),
+            request_timeout=timedelta(seconds=5),
             monotonic=lambda: 100.0,
             failpoint=lambda _name: None,
-            allow=lambda host: host == "127.0.0.1",
+            is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=no_wait,
         )
         spare = bench(secret).kit()
-        return AdapterKit(
+        return AdapterContext(
             http=http,
             secret=lambda: secret,
             tokens=spare.tokens,
-            notes=spare.notes,
+            state=spare.state,
             now=lambda: datetime.now(UTC),
             failpoint=spare.failpoint,
         )
@@ -83,10 +83,10 @@ async def tieba(world):
 
 def now_parcel(make, platform, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make(platform, baseline=Baseline(newest_id=None, since=since), **words)
+    return make(platform, baseline=Baseline(newest_id=None, taken_at=since), **words)
 
 
-async def spoil(control, **fault):
+async def inject_fault(control, **fault):
     reply = await control.post("/_sim/faults", json={"platform": "*", "account": "*", "endpoint": "*", **fault})
     assert reply.status_code == 200
 
@@ -101,12 +101,12 @@ async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
     """A login is probed, a post published with its picture, found again by the marker, and taken down."""
     adapter, _ = weibo
     parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,))
-    assert isinstance(await adapter.probe(), Ready)
+    assert isinstance(await adapter.check_health(), Healthy)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Published)
-    assert (await adapter.find(parcel)) == Published(receipt=outcome.receipt, has_seen_text=True)
-    assert await adapter.retract(outcome.receipt) == Gone()
-    assert await adapter.retract(outcome.receipt) == Gone()
+    assert (await adapter.find_post(parcel)) == Published(receipt=outcome.receipt, is_text_confirmed=True)
+    assert await adapter.retract(outcome.receipt) == Deleted()
+    assert await adapter.retract(outcome.receipt) == Deleted()
 
 
 @pytest.mark.parametrize(
@@ -125,21 +125,21 @@ async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
 async def test_weibo_faults(weibo, parcel_of, fault, expected):
     """Each fault of the simulated Weibo is named as the failure model demands."""
     adapter, control = weibo
-    await spoil(control, endpoint=SHARE, fault=fault)
+    await inject_fault(control, endpoint=SHARE, fault=fault)
     parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, expected)
     if isinstance(outcome, Submitted):
-        assert isinstance(await adapter.follow_up(outcome.ticket), Published)
+        assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
 
 
 async def test_weibo_lost_reply_f24(weibo, parcel_of):
     """F24: a reply lost after the platform acted leaves a doubt that one look ends."""
     adapter, control = weibo
-    await spoil(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
+    await inject_fault(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
     parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
     assert await adapter.publish(parcel) == Unknown(reason="server_error")
-    assert isinstance(await adapter.find(parcel), Published)
+    assert isinstance(await adapter.find_post(parcel), Published)
 
 
 @pytest.mark.parametrize("kind", ["empty_list", "html", "bad_json", "wrong_account"])
@@ -148,25 +148,25 @@ async def test_weibo_unreadable_list_f52(weibo, parcel_of, kind):
     adapter, control = weibo
     await control.post("/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"})
     parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
-    assert isinstance(await adapter.find(parcel), Missing)
-    await spoil(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
-    assert isinstance(await adapter.find(parcel), Unknown)
+    assert isinstance(await adapter.find_post(parcel), NotFound)
+    await inject_fault(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
+    assert isinstance(await adapter.find_post(parcel), Unknown)
 
 
 async def test_tieba_from_probe_to_retraction(tieba, parcel_of, picture):
     """A session is probed, a thread opened with its picture, seen without a session, found, and taken down."""
     adapter, _ = tieba
     parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,))
-    assert isinstance(await adapter.probe(), Ready)
+    assert isinstance(await adapter.check_health(), Healthy)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    finding = await adapter.follow_up(outcome.ticket)
+    finding = await adapter.check_ticket(outcome.ticket)
     assert isinstance(finding, Published)
-    found = await adapter.find(parcel)
+    found = await adapter.find_post(parcel)
     assert isinstance(found, Submitted)
-    assert await adapter.follow_up(found.ticket) == finding
-    assert await adapter.retract(finding.receipt) == Gone()
-    assert isinstance(await adapter.follow_up(outcome.ticket), Missing)
+    assert await adapter.check_ticket(found.ticket) == finding
+    assert await adapter.retract(finding.receipt) == Deleted()
+    assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)
 
 
 @pytest.mark.parametrize(
@@ -183,19 +183,19 @@ async def test_tieba_from_probe_to_retraction(tieba, parcel_of, picture):
 async def test_tieba_faults(tieba, parcel_of, fault, expected):
     """Each fault of the simulated Tieba is named as the failure model demands."""
     adapter, control = tieba
-    await spoil(control, endpoint=ADD, fault=fault)
+    await inject_fault(control, endpoint=ADD, fault=fault)
     parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, expected)
     if isinstance(outcome, Submitted):
-        assert isinstance(await adapter.follow_up(outcome.ticket), Published)
+        assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
 
 
 async def test_tieba_review_that_never_ends_f47(tieba, parcel_of):
     """F47: a thread in review is seen by its author only, and so is not published."""
     adapter, control = tieba
-    await spoil(control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600})
+    await inject_fault(control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600})
     parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    assert isinstance(await adapter.follow_up(outcome.ticket), Missing)
+    assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)

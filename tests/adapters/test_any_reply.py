@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.tieba import floors, reach, reading, standing
-from adapters.tieba import wire as tieba
-from adapters.tieba.client import _removed
-from adapters.weibo import reading as weibo
-from adapters.weibo import sign_in as weibo_sign_in
+from adapters.tieba import account_status, metrics, post_list, replies
+from adapters.tieba import api as tieba
+from adapters.tieba.adapter import _interpret_deletion
+from adapters.weibo import api as weibo_wire
+from adapters.weibo import oauth as weibo_sign_in
+from adapters.weibo import post_list as weibo
 from adapters.weibo import timeline
-from adapters.weibo import wire as weibo_wire
-from publisher.contract import Reply
-from publisher.domain.outcome import Missing, Published, Ticket, Unknown
-from publisher.domain.rendition import Baseline, Marker
+from publisher.contract import HttpResponse
+from publisher.domain.rendered import Baseline, Marker
+from publisher.domain.results import NotFound, Published, Ticket, Unknown
 
 NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)
 KEYS = st.sampled_from(
@@ -87,27 +87,31 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 BODIES = VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
-REPLIES = st.builds(Reply, status=st.sampled_from([200, 302, 400, 403, 429, 500]), headers=st.just({}), body=BODIES)
-BASELINE = Baseline(newest_id=None, since=NOW)
+REPLIES = st.builds(
+    HttpResponse, status=st.sampled_from([200, 302, 400, 403, 429, 500]), headers=st.just({}), body=BODIES
+)
+BASELINE = Baseline(newest_id=None, taken_at=NOW)
 MARKER = Marker(code="K7QM-4R2T")
-FLOOR = floors.FloorTrace(tid="1", marker=MARKER, since=NOW, pid="2", words="余下的话")
+FLOOR = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话")
 
 
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
     """No JSON, well-meant or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
-    outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(number="x"), NOW)
+    outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(payload="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
-    assert not isinstance(weibo_wire.decode_article(reply, Ticket(number="x"), NOW), Published)
+    assert not isinstance(weibo_wire.decode_article(reply, Ticket(payload="x"), NOW), Published)
     weibo_wire.decode_picture(reply, NOW)
-    weibo_sign_in.decode_grant(reply)
+    weibo_sign_in.decode_token_grant(reply)
     weibo.decode_counts(reply, ["1"])
     weibo.decode_show(reply, "1404376560")
     weibo.decode_destroy(reply, "1")
     weibo.decode_token_info(reply, "1404376560", "1", NOW)
     listed = weibo.decode_timeline(reply, "1404376560")
-    if isinstance(listed, weibo.Timeline):
-        timeline.judge(listed, timeline.Trace(marker=MARKER, baseline=BASELINE), "1404376560", 5)
+    if isinstance(listed, weibo.WeiboPostList):
+        timeline.interpret_timeline(
+            listed, timeline.WeiboMatchCriteria(marker=MARKER, baseline=BASELINE), "1404376560", 5
+        )
 
 
 @given(REPLIES)
@@ -116,18 +120,20 @@ def test_tieba_decoders_never_raise(reply):
     tieba.decode_session(reply)
     tieba.decode_forum(reply)
     tieba.decode_upload(reply, NOW)
-    tieba.decode_created(reply, "tid", Ticket(number="x"), NOW)
-    floors.decode_reply(reply, FLOOR, NOW)
-    _removed(reply)
-    asked = reading.Asked(tid="1", marker=MARKER, identity="tb.1.x")
-    reading.decode_page(reply, asked, NOW)
-    page = floors.decode_floors(reply, asked)
+    tieba.decode_created(reply, "tid", Ticket(payload="x"), NOW)
+    replies.decode_reply(reply, FLOOR, NOW)
+    _interpret_deletion(reply)
+    asked = post_list.ThreadQuery(tid="1", marker=MARKER, identity="tb.1.x")
+    post_list.interpret_page(reply, asked, NOW)
+    page = replies.decode_replies(reply, asked)
     if not isinstance(page, Unknown):
-        floors.judge_floors([page], FLOOR, NOW)
-    reach.decode_reach(reply, asked)
-    standing.decode_standing(reply, "tb.1.x")
-    listed = reading.decode_own_threads(reply, "tb.1.x")
-    if isinstance(listed, reading.Listing):
-        finding = reading.judge(listed, reading.Trace(marker=MARKER, baseline=BASELINE), 1, NOW)
-        assert listed.items or not isinstance(finding, Missing)
-        reach.sightings(listed, 1)
+        replies.interpret_replies([page], FLOOR, NOW)
+    metrics.decode_reach(reply, asked)
+    account_status.decode_account_status(reply, "tb.1.x")
+    listed = post_list.decode_own_threads(reply, "tb.1.x")
+    if isinstance(listed, post_list.TiebaThreadList):
+        finding = post_list.interpret_thread_list(
+            listed, post_list.ThreadMatchCriteria(marker=MARKER, baseline=BASELINE), 1, NOW
+        )
+        assert listed.items or not isinstance(finding, NotFound)
+        metrics.to_observed_posts(listed, 1)

@@ -7,13 +7,13 @@ from adapters.webhook import WEBHOOK
 from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendition import Picture, Rendition
-from publisher.testing.conformance import AdapterConformance, Spot
+from publisher.domain.rendered import RenderedImage, RenderedPost
+from publisher.testing.conformance import AdapterConformance, FaultTarget
 from tests.adapters.receiver import ACCOUNT, receiving
 from tests.adapters.simulated import simulated
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
-PICTURE = Picture(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+PICTURE = RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
 TITLE = "警惕“退款客服”诈骗"
 WORDS = "近期有人冒充电商客服，以退款为由诱导群众转账。举报平台：12377"
 
@@ -27,18 +27,18 @@ class TestWeibo(AdapterConformance):
         public_ip="203.0.113.7",
     )  # fmt: skip
     images = (PNG,)
-    public = frozenset({"app_key"})
+    public_fields = frozenset({"app_key"})
 
     @staticmethod
-    def rendition(marker):
+    def render_sample(marker):
         link = f"https://police.example/t?n={marker.code}"
         text = f"【{TITLE}】〔{marker.code}〕{WORDS} {link}"
-        return Rendition(
+        return RenderedPost(
             account=AccountId("beijing-weibo"), platform=Platform("weibo"), marker=marker, title=TITLE, text=text,
-            link=link, pictures=(PICTURE,),
+            link=link, images=(PICTURE,),
         )  # fmt: skip
 
-    def double(self):
+    def open_platform(self):
         return simulated("weibo", "1404376560", name="平安发布")
 
 
@@ -47,7 +47,7 @@ class TestWeiboUpdate(TestWeibo):
 
     account = replace(TestWeibo.account, profile="update")
 
-    def double(self):
+    def open_platform(self):
         granted = {"weibo_grants": {"1404376560": ["update"]}}
         return simulated("weibo", "1404376560", way="update", settings=granted, name="平安发布")
 
@@ -56,9 +56,9 @@ class TestWeiboBiz(TestWeibo):
     """Weibo by the business calls: pictures are stored before the post."""
 
     account = replace(TestWeibo.account, profile="biz")
-    crowd = 120
+    later_post_count = 120
 
-    def double(self):
+    def open_platform(self):
         granted = {"weibo_grants": {"1404376560": ["biz"]}}
         return simulated("weibo", "1404376560", way="biz", settings=granted, name="平安发布")
 
@@ -71,18 +71,18 @@ class TestWeChat(AdapterConformance):
         id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity="wx0123456789abcdef", secret="w"
     )
     images = (PNG,)
-    public = frozenset({"app_id"})
+    public_fields = frozenset({"app_id"})
 
     @staticmethod
-    def rendition(marker):
-        return Rendition(
+    def render_sample(marker):
+        return RenderedPost(
             account=AccountId("beijing-wechat"), platform=Platform("wechat"), marker=marker, title=TITLE,
             text=f"<p>{WORDS}〔{marker.code}〕</p>", summary=f"{WORDS[:40]}",
-            link=f"https://police.example/t?n={marker.code}", pictures=(PICTURE,),
+            link=f"https://police.example/t?n={marker.code}", images=(PICTURE,),
         )  # fmt: skip
 
-    def double(self):
-        refused = {(Spot.PROBE, "expire_token"): {"kind": "api_error", "code": 40125}}
+    def open_platform(self):
+        refused = {(FaultTarget.PROBE, "expire_token"): {"kind": "api_error", "code": 40125}}
         return simulated("wechat", "wx0123456789abcdef", refused, name="平安发布")
 
 
@@ -97,14 +97,14 @@ class TestTieba(AdapterConformance):
     images = (PNG,)
 
     @staticmethod
-    def rendition(marker):
-        return Rendition(
+    def render_sample(marker):
+        return RenderedPost(
             account=AccountId("beijing-tieba"), platform=Platform("tieba"), marker=marker, title=TITLE,
-            text=f"预警提示｜通报编号 {marker.code}\r\n{WORDS}", pictures=(PICTURE,),
+            text=f"预警提示｜通报编号 {marker.code}\r\n{WORDS}", images=(PICTURE,),
         )  # fmt: skip
 
-    def double(self):
-        none = {(Spot.CREATE, "duplicate"): None}  # no code of Tieba's is known to mean that
+    def open_platform(self):
+        none = {(FaultTarget.CREATE, "duplicate"): None}  # no code of Tieba's is known to mean that
         return simulated("tieba", "tb.1.beijing", none, name="平安发布", forums=["天气"])
 
 
@@ -116,11 +116,11 @@ class TestWebhook(AdapterConformance):
     images = (PNG,)
 
     @staticmethod
-    def rendition(marker):
-        return Rendition(
+    def render_sample(marker):
+        return RenderedPost(
             account=AccountId("site"), platform=Platform("webhook"), marker=marker, title=TITLE,
-            text=f"预警提示｜通报编号 {marker.code}\n{WORDS}", pictures=(PICTURE,),
+            text=f"预警提示｜通报编号 {marker.code}\n{WORDS}", images=(PICTURE,),
         )  # fmt: skip
 
-    def double(self):
+    def open_platform(self):
         return receiving()

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from publisher.simulator.faults import KINDS
-from publisher.testing.conformance.faults import DOUBTS, LATE, SILENT, TOLD, UNREADABLE
+from publisher.simulator.faults import FAULT_KINDS
+from publisher.testing.conformance.faults import (
+    ANSWERED_FAULTS,
+    FAILED_READ_FAULTS,
+    LATE_REPLY_FAULTS,
+    UNKNOWN_OUTCOME_FAULTS,
+    UNREADABLE_LIST_FAULTS,
+)
 
 ROOT = Path(__file__).parents[2]
 BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE)
@@ -21,7 +27,7 @@ def broken():
     """Run the kit over the bad adapters, and give the rules each broke, with the tests that found it."""
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, "tests/adapters/bad/conform.py"],
+        [*command, "tests/adapters/bad_adapters/conform.py"],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "1000"},
         capture_output=True,
@@ -41,21 +47,30 @@ def test_the_kit_catches_a_lie_about_a_lost_reply_f21_f22_f24(broken):
     """NotSent after a timeout or a lost reply breaks the honest outcome, and nothing else."""
     assert set(broken["Hasty"]) == {"honest_outcome"}
     found = broken["Hasty"]["honest_outcome"]
-    assert "test_a_doubt_stays_a_doubt drop_after" in found
-    assert "test_a_doubt_stays_a_doubt truncate" in found
-    assert "test_a_reply_after_the_deadline_is_a_doubt delay-seconds=1.5" in found
+    assert "test_unknown_outcome_stays_unknown drop_after" in found
+    assert "test_unknown_outcome_stays_unknown truncate" in found
+    assert "test_late_reply_is_unknown delay-seconds=1.5" in found
 
 
 def test_the_kit_catches_a_stolen_post_f53_f55(broken):
     """Adopting the newest post of page one breaks both rules of looking."""
     rules = broken["Greedy"]
-    assert set(rules) == {"adopts_its_own_only", "find_past_baseline"}
-    assert "test_adopts_no_post_of_others" in rules["adopts_its_own_only"]
+    assert set(rules) == {"matches_own_posts_only", "find_past_baseline"}
+    assert "test_ignores_external_posts" in rules["matches_own_posts_only"]
     assert "test_finds_its_post_behind_many" in rules["find_past_baseline"]
 
 
 def test_the_kit_asks_for_every_fault_of_the_simulator():
     """Each kind of fault is tried on some call, so that none is forgotten when one is added."""
-    tried = {fault.kind for fault in (*DOUBTS, *LATE, *TOLD, *UNREADABLE, *SILENT)}
+    tried = {
+        fault.kind
+        for fault in (
+            *UNKNOWN_OUTCOME_FAULTS,
+            *LATE_REPLY_FAULTS,
+            *ANSWERED_FAULTS,
+            *UNREADABLE_LIST_FAULTS,
+            *FAILED_READ_FAULTS,
+        )
+    }
     tried |= {"rewrite", "gone"}  # what an adapter can only pass on: whoever reads asks twice before a post is removed
-    assert tried >= set(KINDS)
+    assert tried >= set(FAULT_KINDS)

@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from adapters import BUILT_IN
-from publisher.contract import Call
+from adapters import BUILT_IN_ADAPTERS
+from publisher.app.adapters import load_factories
+from publisher.app.application import build_host_filter, open_application
+from publisher.config import load_settings, parse_settings
+from publisher.contract import HttpRequest
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import NotSent
-from publisher.settings import load_settings, parse_settings
-from publisher.testing.fakes import FakeAdapter, StillWorld
-from publisher.wiring.application import allowed_hosts, open_application
-from publisher.wiring.terms import factories
+from publisher.domain.results import NotSent
+from publisher.testing.fakes import FakeAdapter, FakeRuntime
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 PAGES = {"https://api.weibo.com/oauth2/default.html"}
@@ -45,7 +45,7 @@ def settings(tmp_path, environment="live"):
 
 
 def factory_of(platform):
-    return factories(frozenset({Platform(platform)}))[Platform(platform)]
+    return load_factories(frozenset({Platform(platform)}))[Platform(platform)]
 
 
 def named_in(platform):
@@ -59,13 +59,13 @@ def is_text(node):
     return isinstance(node, ast.Assign) and isinstance(getattr(node.value, "value", None), str)
 
 
-@pytest.mark.parametrize("platform", sorted(set(BUILT_IN) - {"webhook"}))
+@pytest.mark.parametrize("platform", sorted(set(BUILT_IN_ADAPTERS) - {"webhook"}))
 def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
     """Whatever address stands in the adapter may be called, and no other."""
-    allow = allowed_hosts([account(platform)], settings(tmp_path), factory_of(platform))
+    is_host_allowed = build_host_filter([account(platform)], settings(tmp_path), factory_of(platform))
     assert named_in(platform)
-    assert all(map(allow, named_in(platform)))
-    assert not any(map(allow, ELSEWHERE))
+    assert all(map(is_host_allowed, named_in(platform)))
+    assert not any(map(is_host_allowed, ELSEWHERE))
 
 
 @pytest.mark.parametrize(
@@ -80,32 +80,32 @@ def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
 def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
     """In `base_url` of any platform, or in a receiver's options; however its host is spelt."""
     for one in (account("weibo", base_url=address), account("webhook", options={"url": address})):
-        allow = allowed_hosts([one], settings(tmp_path), factory_of(one.platform))
-        assert allow(host)
-        assert not any(map(allow, (*ELSEWHERE, "api.weibo.com")))
+        is_host_allowed = build_host_filter([one], settings(tmp_path), factory_of(one.platform))
+        assert is_host_allowed(host)
+        assert not any(map(is_host_allowed, (*ELSEWHERE, "api.weibo.com")))
 
 
 @pytest.mark.parametrize("address", [None, "https://[", "ftp", ""])
 def test_a_receiver_without_a_sound_address_is_called_nowhere(tmp_path, address):
     """Its settings are at fault, which `check` says; no call leaves, and nothing else stops."""
     one = account("webhook", options={"url": address} if address is not None else {})
-    assert not any(map(allowed_hosts([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE))
+    assert not any(map(build_host_filter([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE))
 
 
 def test_accounts_that_share_a_login_reach_each_its_own_host(tmp_path):
     """They share one way out, which leads to all of their addresses."""
     accounts = [account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")]
-    allow = allowed_hosts(accounts, settings(tmp_path), factory_of("webhook"))
-    assert [allow(host) for host in ("a.example", "b.example", "c.example")] == [True, True, False]
+    is_host_allowed = build_host_filter(accounts, settings(tmp_path), factory_of("webhook"))
+    assert [is_host_allowed(host) for host in ("a.example", "b.example", "c.example")] == [True, True, False]
 
 
 async def test_a_live_account_calls_no_other_host(tmp_path):
     """In the whole as it runs: a call to a host that the platform does not have is not even looked up."""
     (tmp_path / "publisher.toml").write_text(LIVE, "utf-8")
-    async with open_application(await load_settings(tmp_path), StillWorld(), sends=True) as application:
-        http = application.adapters[AccountId("a")].own.kit.http
+    async with open_application(await load_settings(tmp_path), FakeRuntime(), can_send=True) as application:
+        http = application.adapters[AccountId("a")].inner.context.http
         for url in ("https://evil.example/2/statuses/share.json", "http://127.0.0.1:9/", "https://weibo.com/"):
-            assert await http.ask(Call(method="GET", url=url)) == NotSent(reason="host_not_allowed")
+            assert await http.fetch(HttpRequest(method="GET", url=url)) == NotSent(reason="host_not_allowed")
 
 
 class Silent:
@@ -117,6 +117,6 @@ class Silent:
 
 def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
     """Packages from before are not cut off; a drill reaches this machine only, all the same."""
-    assert allowed_hosts([account("citysite")], settings(tmp_path), Silent())("city.example")
-    allow = allowed_hosts([account("weibo")], settings(tmp_path, "drill"), factory_of("weibo"))
-    assert [allow(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]
+    assert build_host_filter([account("citysite")], settings(tmp_path), Silent())("city.example")
+    is_host_allowed = build_host_filter([account("weibo")], settings(tmp_path, "drill"), factory_of("weibo"))
+    assert [is_host_allowed(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import ASK_CAP, CREATE_CAP, FreshConnections, LoginHttp, _Network
-from publisher.contract import Call, Reply, Upload
+from adapters._http import MAX_CREATE_BODY_BYTES, MAX_READ_BODY_BYTES, FreshConnections, LoginHttp, _NetworkBackend
+from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.rendition import Baseline, DeliveryId, Marker, Parcel, Rendition
+from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedPost, SendRequest
+from publisher.domain.results import NotSent, Unknown
 
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -121,10 +121,10 @@ async def silence(reader, _writer):
 
 def http_for(**changes) -> LoginHttp:
     settled = {
-        "deadline": timedelta(seconds=5),
+        "request_timeout": timedelta(seconds=5),
         "monotonic": lambda: 100.0,
         "failpoint": lambda _name: None,
-        "allow": lambda host: host in {"127.0.0.1", "localhost", "no-such-host.invalid"},
+        "is_host_allowed": lambda host: host in {"127.0.0.1", "localhost", "no-such-host.invalid"},
         "sleep": _no_wait,
     }
     return LoginHttp(**{**settled, **changes})
@@ -134,11 +134,11 @@ async def _no_wait(_seconds: float) -> None:
     return
 
 
-PARCEL = Parcel(
+PARCEL = SendRequest(
     delivery=DeliveryId(1),
     attempt=1,
     account=AccountId("beijing-weibo"),
-    rendition=Rendition(
+    rendered=RenderedPost(
         account=AccountId("beijing-weibo"),
         platform=Platform("weibo"),
         marker=Marker(code="K7QM-4R2T"),
@@ -146,25 +146,27 @@ PARCEL = Parcel(
         text="x",
     ),
     images=(),
-    baseline=Baseline(newest_id=None, since=NOON),
+    baseline=Baseline(newest_id=None, taken_at=NOON),
     intended_at=NOON,
     start_by=200.0,
 )
 
 
-def post(url: str, **changes) -> Call:
-    return replace(Call(method="POST", url=url, form={"status": "警惕 诈骗", "access_token": "SECRET"}), **changes)
+def post(url: str, **changes) -> HttpRequest:
+    return replace(
+        HttpRequest(method="POST", url=url, form={"status": "警惕 诈骗", "access_token": "SECRET"}), **changes
+    )
 
 
 @pytest.mark.parametrize(
     ("deed", "expected"),
     [
-        pytest.param(close_at_once, {"reply_cut", "reset"}, id="F22-closed-before-reading"),
-        pytest.param(close_after_head, {"reply_cut", "reset"}, id="F22-closed-after-headers"),
-        pytest.param(answering(), {"reply_cut"}, id="F24-closed-without-a-reply"),
-        pytest.param(answering(HEAD + b"half"), {"reply_cut"}, id="F32-half-body"),
-        pytest.param(answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"reply_cut"}, id="F32-half-head"),
-        pytest.param(answering(b"not http at all\r\n\r\n"), {"reply_cut"}, id="F31-not-http"),
+        pytest.param(close_at_once, {"response_truncated", "reset"}, id="F22-closed-before-reading"),
+        pytest.param(close_after_head, {"response_truncated", "reset"}, id="F22-closed-after-headers"),
+        pytest.param(answering(), {"response_truncated"}, id="F24-closed-without-a-reply"),
+        pytest.param(answering(HEAD + b"half"), {"response_truncated"}, id="F32-half-body"),
+        pytest.param(answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"response_truncated"}, id="F32-half-head"),
+        pytest.param(answering(b"not http at all\r\n\r\n"), {"response_truncated"}, id="F31-not-http"),
         pytest.param(
             answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
             {"redirected"},
@@ -172,11 +174,11 @@ def post(url: str, **changes) -> Call:
         ),
         pytest.param(
             answering(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"),
-            {"reply_encoded"},
+            {"response_encoded"},
             id="F36-encoding-nobody-asked-for",
         ),
         pytest.param(
-            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", b"x" * (CREATE_CAP + 1)),
+            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", b"x" * (MAX_CREATE_BODY_BYTES + 1)),
             {"body_too_large"},
             id="F36-huge-body",
         ),
@@ -196,7 +198,7 @@ async def test_one_deadline_bounds_the_whole_call(deed):
     """F21, F23: no reply, or one dripped slower than the deadline, is Unknown at the deadline."""
     async with wire(deed) as platform:
         started = time.monotonic()
-        answer = await http_for(deadline=timedelta(seconds=0.2)).create(post(platform.url), PARCEL)
+        answer = await http_for(request_timeout=timedelta(seconds=0.2)).create(post(platform.url), PARCEL)
         assert answer == Unknown(reason="timeout")
         assert time.monotonic() - started < 2
         await platform.ended.wait()
@@ -250,11 +252,11 @@ async def test_lease_over_writes_no_byte_f15():
         http = http_for(monotonic=lambda: clock[0], failpoint=sleep_through_the_lease)
         answer = await http.create(post(platform.url), PARCEL)
         await platform.ended.wait()
-    assert answer == NotSent(reason="lease_over")
+    assert answer == NotSent(reason="lease_used_up")
     assert platform.received == [b""]
 
 
-class SlowNetwork(_Network):
+class SlowNetwork(_NetworkBackend):
     """A network whose way to the host takes until it is let through."""
 
     def __init__(self):
@@ -272,7 +274,7 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
     allowed, network, begun = [True], SlowNetwork(), []
     asked = asyncio.Event()
 
-    async def may_go(_parcel):
+    async def may_send(_parcel):
         asked.set()
         return allowed[0]
 
@@ -280,9 +282,9 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
         await reader.read()
 
     async with wire(listen) as platform:
-        http = http_for(may_go=may_go, begin=begun.append, transport=FreshConnections(network))
+        http = http_for(may_send=may_send, record_start=begun.append, transport=FreshConnections(network))
         if slow == "turn":
-            await http._turn.acquire()
+            await http._lock.acquire()
         call = asyncio.create_task(http.create(post(platform.url), PARCEL))
         if slow == "connection":
             await network.wanted.wait()
@@ -291,7 +293,7 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
         allowed[0] = False
         network.open.set()
         if slow == "turn":
-            http._turn.release()
+            http._lock.release()
         assert await call == NotSent(reason="stopped")
         if slow == "connection":
             await platform.ended.wait()
@@ -303,15 +305,15 @@ async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
     """The record comes after every question and before every byte."""
     seen = []
 
-    async def may_go(_parcel):
+    async def may_send(_parcel):
         seen.append("asked")
         return True
 
     async with wire(answering(OK)) as platform:
         http = http_for(
-            may_go=may_go, begin=lambda parcel: seen.append(("begun", parcel.attempt, platform.received[:]))
+            may_send=may_send, record_start=lambda parcel: seen.append(("begun", parcel.attempt, platform.received[:]))
         )
-        assert isinstance(await http.create(post(platform.url), PARCEL), Reply)
+        assert isinstance(await http.create(post(platform.url), PARCEL), HttpResponse)
     assert seen == ["asked", "asked", ("begun", 1, [])]
 
 
@@ -325,7 +327,7 @@ async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
         await reader.read()
 
     async with wire(listen) as platform:
-        answer = await http_for(begin=refuse).create(post(platform.url), PARCEL)
+        answer = await http_for(record_start=refuse).create(post(platform.url), PARCEL)
         await platform.ended.wait()
     assert answer == NotSent(reason="not_recorded")
     assert platform.received == [b""]
@@ -346,7 +348,7 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
         http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
         answer = await http.create(post(platform.url), PARCEL)
         await platform.ended.wait()
-    assert answer == NotSent(reason="clock_doubted")
+    assert answer == NotSent(reason="clock_unconfirmed_at_send")
     assert platform.received == [b""]
 
 
@@ -363,8 +365,8 @@ async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
     """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
     told = []
     async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
-        http = http_for(is_clock_confirmed=lambda: False, hear_date=lambda *facts: told.append(facts))
-        assert isinstance(await http.ask(post(platform.url)), Reply)
+        http = http_for(is_clock_confirmed=lambda: False, on_date_header=lambda *facts: told.append(facts))
+        assert isinstance(await http.fetch(post(platform.url)), HttpResponse)
     assert told == heard
 
 
@@ -373,16 +375,16 @@ async def test_the_date_of_a_cut_reply_is_not_heard():
     told = []
     cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
     async with wire(answering(cut)) as platform:
-        await http_for(hear_date=lambda *facts: told.append(facts)).ask(post(platform.url))
+        await http_for(on_date_header=lambda *facts: told.append(facts)).fetch(post(platform.url))
     assert told == []
 
 
 async def test_host_guard_f95():
     """F95: a host that is not allowed is not even connected to."""
     async with wire(answering(OK)) as platform:
-        http = http_for(allow=lambda _host: False)
+        http = http_for(is_host_allowed=lambda _host: False)
         assert await http.create(post(platform.url), PARCEL) == NotSent(reason="host_not_allowed")
-        assert await http.ask(post(platform.url)) == NotSent(reason="host_not_allowed")
+        assert await http.fetch(post(platform.url)) == NotSent(reason="host_not_allowed")
     assert platform.connections == 0
 
 
@@ -391,7 +393,7 @@ async def test_reply_comes_back_whole():
     page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
     async with wire(answering(page)) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
-    assert isinstance(answer, Reply)
+    assert isinstance(answer, HttpResponse)
     assert (answer.status, answer.headers["content-type"], answer.body) == (502, "text/html", b"<html>")
 
 
@@ -426,7 +428,7 @@ async def test_failpoints_stand_where_they_are_named():
         http = http_for(failpoint=passed.append)
         await http.create(post(platform.url), PARCEL)
         assert passed == ["http.after_connect", "http.mid_body", "http.after_body", "http.after_reply"]
-        await http.ask(post(platform.url))
+        await http.fetch(post(platform.url))
     assert len(passed) == 4
 
 
@@ -443,7 +445,7 @@ async def test_one_call_of_a_login_at_a_time():
         return httpx.Response(200, json={})
 
     http = http_for(transport=httpx.MockTransport(count))
-    await asyncio.gather(*(http.ask(post(f"http://localhost/{number}")) for number in range(5)))
+    await asyncio.gather(*(http.fetch(post(f"http://localhost/{number}")) for number in range(5)))
     assert most == 1
 
 
@@ -472,21 +474,21 @@ async def test_reads_that_wait_together_and_ask_the_same_are_asked_once():
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     read = post("http://localhost/x")
-    assert numbers(await asyncio.gather(*(http.ask(read) for _ in range(5)))) == [1, 2, 2, 2, 2]
-    assert numbers([await http.ask(read)]) == [3]
+    assert numbers(await asyncio.gather(*(http.fetch(read) for _ in range(5)))) == [1, 2, 2, 2, 2]
+    assert numbers([await http.fetch(read)]) == [3]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"is_repeatable": False}, {"query": {"page": "2"}}, {"headers": {"token": "2"}}, {"form": {"x": "2"}}],
+    [{"is_idempotent": False}, {"query": {"page": "2"}}, {"headers": {"token": "2"}}, {"form": {"x": "2"}}],
 )
 async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_itself(change):
     """A reply is shared only where every part of the call is the same, and a repeat would do nothing."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
-    calls = [first, first, other, other] if "is_repeatable" in change else [first, first, other]
-    replies = numbers(await asyncio.gather(*map(http.ask, calls)))
+    calls = [first, first, other, other] if "is_idempotent" in change else [first, first, other]
+    replies = numbers(await asyncio.gather(*map(http.fetch, calls)))
     assert sorted(replies) == list(range(1, len(calls) + 1))
 
 
@@ -512,15 +514,15 @@ async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f
     transport = too_many(calls, {"retry-after": header})
     http = http_for(transport=transport, monotonic=lambda: clock[0], now=lambda: NOON)
     first, *others = await asyncio.gather(
-        http.ask(post("http://localhost/1")),
-        http.ask(post("http://localhost/2")),
+        http.fetch(post("http://localhost/1")),
+        http.fetch(post("http://localhost/2")),
         http.create(post("http://localhost/3"), replace(PARCEL, start_by=1e9)),
     )
-    assert (first.status, others, calls) == (429, [NotSent(reason="resting")] * 2, ["/1"])
+    assert (first.status, others, calls) == (429, [NotSent(reason="in_cooldown")] * 2, ["/1"])
     clock[0] += rest - 1
-    assert await http.ask(post("http://localhost/4")) == NotSent(reason="resting")
+    assert await http.fetch(post("http://localhost/4")) == NotSent(reason="in_cooldown")
     clock[0] += 1
-    assert (await http.ask(post("http://localhost/5"))).status == 200
+    assert (await http.fetch(post("http://localhost/5"))).status == 200
     assert calls == ["/1", "/5"]
 
 
@@ -528,7 +530,7 @@ async def test_asking_for_the_time_begins_no_rest_of_the_login_f26():
     """F26: a 429 to a call without credentials says nothing about the login: its posts and reads go on."""
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
-    assert (await http.ask_time("http://localhost/2/posts")).status == 429
+    assert (await http.fetch_date("http://localhost/2/posts")).status == 429
     assert (await http.create(post("http://localhost/1"), PARCEL)).status == 200
     assert calls == ["/robots.txt", "/1"]
 
@@ -537,16 +539,16 @@ async def test_the_time_is_asked_for_while_the_login_rests_f26_i15():
     """F26, I15: a rest keeps back the calls of the login, not one without credentials; and lasts on after that one."""
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
-    await http.ask(post("http://localhost/1"))
-    assert (await http.ask_time("http://localhost")).status == 200
-    assert await http.ask(post("http://localhost/2")) == NotSent(reason="resting")
+    await http.fetch(post("http://localhost/1"))
+    assert (await http.fetch_date("http://localhost")).status == 200
+    assert await http.fetch(post("http://localhost/2")) == NotSent(reason="in_cooldown")
     assert calls == ["/1", "/robots.txt"]
 
 
 async def test_the_time_is_asked_for_at_allowed_hosts_only():
     """A call for the time goes nowhere but to the hosts of the account."""
-    http = http_for(transport=too_many([]), allow=lambda _host: False)
-    assert await http.ask_time("http://localhost") == NotSent(reason="host_not_allowed")
+    http = http_for(transport=too_many([]), is_host_allowed=lambda _host: False)
+    assert await http.fetch_date("http://localhost") == NotSent(reason="host_not_allowed")
 
 
 async def test_a_limit_on_a_creating_call_stops_no_read_f27():
@@ -554,7 +556,7 @@ async def test_a_limit_on_a_creating_call_stops_no_read_f27():
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     assert (await http.create(post("http://localhost/1"), PARCEL)).status == 429
-    assert (await http.ask(post("http://localhost/2"))).status == 200
+    assert (await http.fetch(post("http://localhost/2"))).status == 200
 
 
 async def test_creating_calls_never_share_a_reply():
@@ -569,7 +571,7 @@ async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
     """Whoever waited behind a call that its asker gave up in the middle makes the next one."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
-    first, *others = [asyncio.create_task(http.ask(post("http://localhost/x"))) for _ in range(3)]
+    first, *others = [asyncio.create_task(http.fetch(post("http://localhost/x"))) for _ in range(3)]
     await platform.began.wait()
     first.cancel()
     assert numbers(await asyncio.gather(*others)) == [2, 2]
@@ -579,7 +581,7 @@ async def test_trouble_on_the_way_is_shared_with_nobody():
     """Whoever waited behind a call that was cut asks for itself."""
     platform = Counting(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))
-    replies = await asyncio.gather(*(http.ask(post("http://localhost/x")) for _ in range(4)))
+    replies = await asyncio.gather(*(http.fetch(post("http://localhost/x")) for _ in range(4)))
     assert min(numbers(replies)) == 3
 
 
@@ -592,7 +594,7 @@ async def test_trouble_on_the_way_is_shared_with_nobody():
         (httpx.ReadError("x"), Unknown(reason="reset")),
         (httpx.WriteError("x"), Unknown(reason="reset")),
         (httpx.ReadTimeout("x"), Unknown(reason="timeout")),
-        (httpx.RemoteProtocolError("x"), Unknown(reason="reply_cut")),
+        (httpx.RemoteProtocolError("x"), Unknown(reason="response_truncated")),
     ],
 )
 async def test_transport_without_trace_is_judged_by_its_error(error, expected):
@@ -615,7 +617,7 @@ async def test_create_is_never_repeated_f28():
 
     http = http_for(transport=httpx.MockTransport(fail))
     answer = await http.create(post("http://localhost/x"), PARCEL)
-    assert isinstance(answer, Reply)
+    assert isinstance(answer, HttpResponse)
     assert len(calls) == 1
 
 
@@ -631,8 +633,8 @@ async def test_ask_is_repeated_three_times_at_most():
             raise answer
         return answer
 
-    answer = await http_for(transport=httpx.MockTransport(serve)).ask(post("http://localhost/x"))
-    assert isinstance(answer, Reply)
+    answer = await http_for(transport=httpx.MockTransport(serve)).fetch(post("http://localhost/x"))
+    assert isinstance(answer, HttpResponse)
     assert answer.body == b'{"a":1}'
     assert len(calls) == 3
 
@@ -647,7 +649,7 @@ async def test_ask_gives_up_with_the_last_answer():
         raise httpx.ReadTimeout("x")
 
     http = http_for(transport=httpx.MockTransport(fail))
-    assert await http.ask(post("http://localhost/x")) == Unknown(reason="timeout")
+    assert await http.fetch(post("http://localhost/x")) == Unknown(reason="timeout")
     assert count == 3
 
 
@@ -655,12 +657,12 @@ async def test_ask_reads_more_than_create_but_not_without_end():
     """A read may bring more bytes than a creating call, up to its own cap."""
 
     async def serve(request: httpx.Request) -> httpx.Response:
-        size = CREATE_CAP + 1 if request.url.path == "/big" else ASK_CAP + 1
+        size = MAX_CREATE_BODY_BYTES + 1 if request.url.path == "/big" else MAX_READ_BODY_BYTES + 1
         return httpx.Response(200, content=b"x" * size)
 
     http = http_for(transport=httpx.MockTransport(serve))
-    assert isinstance(await http.ask(post("http://localhost/big")), Reply)
-    assert await http.ask(post("http://localhost/bomb")) == Unknown(reason="body_too_large")
+    assert isinstance(await http.fetch(post("http://localhost/big")), HttpResponse)
+    assert await http.fetch(post("http://localhost/bomb")) == Unknown(reason="body_too_large")
 
 
 async def test_nothing_of_a_call_is_logged(caplog):

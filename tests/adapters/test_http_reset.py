@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from adapters import _http
-from publisher.contract import Call, Reply
-from publisher.domain.outcome import Unknown
+from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain.results import Unknown
 from publisher.simulator.certificate import make_certificate
 from tests.adapters.test_http_bytes import OK, PARCEL, http_for, post, take, wire
 
@@ -69,7 +69,7 @@ def server(request, tmp_path, monkeypatch):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
         trust = ssl.create_default_context(cafile=str(chain))
-        monkeypatch.setattr(_http, "_tls", lambda: trust)
+        monkeypatch.setattr(_http, "_tls_context", lambda: trust)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
         listener.bind(("127.0.0.1", 0))
@@ -89,15 +89,15 @@ async def hear_out(server: BusyServer, served: Future[None]) -> None:
 
 
 async def by_deadline(server: BusyServer) -> None:
-    call = Call(method="POST", url=server.url, content=BODY)
-    answer = await http_for(deadline=timedelta(seconds=0.5)).create(call, PARCEL)
+    call = HttpRequest(method="POST", url=server.url, content=BODY)
+    answer = await http_for(request_timeout=timedelta(seconds=0.5)).create(call, PARCEL)
     assert answer == Unknown(reason="timeout")
 
 
 async def by_cancellation(server: BusyServer) -> None:
     sent = asyncio.Event()
     http = http_for(failpoint=lambda name: sent.set() if name == "http.after_body" else None)
-    call = asyncio.create_task(http.create(Call(method="POST", url=server.url, content=BODY), PARCEL))
+    call = asyncio.create_task(http.create(HttpRequest(method="POST", url=server.url, content=BODY), PARCEL))
     async with asyncio.timeout(PATIENCE):
         await sent.wait()
     call.cancel()
@@ -107,14 +107,14 @@ async def by_cancellation(server: BusyServer) -> None:
 
 KILLED = """
 import asyncio, os, signal, sys
-from publisher.contract import Call
+from publisher.contract import HttpRequest
 from tests.adapters.test_http_bytes import PARCEL, http_for
 
 def die(name):
     if name == "http.after_body":
         os.kill(os.getpid(), signal.SIGKILL)
 
-call = Call(method="POST", url=sys.argv[1], content=bytes(int(sys.argv[2])))
+call = HttpRequest(method="POST", url=sys.argv[1], content=bytes(int(sys.argv[2])))
 asyncio.run(http_for(failpoint=die).create(call, PARCEL))
 """
 
@@ -157,7 +157,7 @@ async def test_a_call_that_was_answered_ends_without_a_reset():
     async with wire(answer_and_wait) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
         await platform.ended.wait()
-    assert isinstance(answer, Reply)
+    assert isinstance(answer, HttpResponse)
     assert ends == [b""]
 
 
@@ -165,9 +165,9 @@ async def test_a_connection_that_is_closed_already_is_finished_without_an_error(
     """A server that closes right after its reply may be faster than we are: the reply stands all the same."""
     busy, served = server
     busy.free.set()
-    secure = {"ssl": _http._tls()} if busy.context else {}
+    secure = {"ssl": _http._tls_context()} if busy.context else {}
     reader, writer = await asyncio.open_connection("127.0.0.1", busy.listener.getsockname()[1], **secure)
-    stream = _http._Stream(reader, writer)
+    stream = _http._NetworkStream(reader, writer)
     await stream.aclose()
     await asyncio.sleep(0)
     stream.finish()

@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 
 import adapters._resolver
-from adapters._resolver import MOST_LOOKUPS, LookupTimeoutError, resolve
-from publisher.contract import Call
-from publisher.domain.outcome import NotSent
+from adapters._resolver import MAX_LOOKUPS_PER_HOST, LookupTimeoutError, resolve
+from publisher.contract import HttpRequest
+from publisher.domain.results import NotSent
 from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, wire
 
 HUNG = "no-such-host.invalid"
@@ -35,7 +35,7 @@ class NameServer:
 
 @pytest.fixture
 def name_server(monkeypatch):
-    monkeypatch.setattr(adapters._resolver, "_under_way", {})
+    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
     server = NameServer()
     monkeypatch.setattr(socket, "getaddrinfo", server)
     yield server
@@ -44,14 +44,14 @@ def name_server(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(adapters._resolver, "LOOKUP_SECONDS", SHORT)
+    monkeypatch.setattr(adapters._resolver, "LOOKUP_TIMEOUT_SECONDS", SHORT)
 
 
 async def test_f18_a_name_that_takes_too_long_is_proof_that_nothing_was_sent(name_server, impatient):
     """F18: a creating call ends as not sent, a read as not made, each after one wait."""
     http = http_for()
     assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(reason="dns_timeout")
-    assert await http.ask(Call(method="GET", url=f"http://{HUNG}/x")) == NotSent(reason="dns_timeout")
+    assert await http.fetch(HttpRequest(method="GET", url=f"http://{HUNG}/x")) == NotSent(reason="dns_timeout")
 
 
 async def test_f18_a_hanging_name_concerns_no_other(name_server):
@@ -70,10 +70,10 @@ async def test_f18_a_hanging_name_concerns_no_other(name_server):
 
 async def test_f18_the_threads_that_hang_on_a_name_are_few(name_server, impatient):
     """I24: however long it goes on, a name holds no more threads; once it can be resolved it is."""
-    for _ in range(3 * MOST_LOOKUPS):
+    for _ in range(3 * MAX_LOOKUPS_PER_HOST):
         with pytest.raises(LookupTimeoutError):
             await resolve(HUNG)
-    assert name_server.asked == [HUNG] * MOST_LOOKUPS
+    assert name_server.asked == [HUNG] * MAX_LOOKUPS_PER_HOST
     name_server.free.set()
     assert await _resolved(HUNG) == ["127.0.0.1"]
 
@@ -97,7 +97,7 @@ async def test_calls_that_need_the_same_name_share_a_lookup(name_server):
 
 async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     """A host with several addresses is reached by any of them, in their order."""
-    monkeypatch.setattr(adapters._resolver, "_under_way", {})
+    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
     addresses = [("::1", 0, 0, 0), ("127.0.0.1", 0), ("127.0.0.1", 0)]
     found = [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)

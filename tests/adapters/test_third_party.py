@@ -4,31 +4,32 @@ import asyncio
 import json
 import sys
 
-from publisher.delivering import deliver_due
+from publisher.app.application import open_application
+from publisher.config import load_settings
 from publisher.domain.account import AccountId
-from publisher.planning import reload
-from publisher.settings import load_settings
-from publisher.testing.fakes import StillWorld
-from publisher.wiring.application import open_application
+from publisher.engine.planner import apply_schedule
+from publisher.engine.sender import send_due
+from publisher.testing.fakes import FakeRuntime
 from tests.adapters.receiver import ACCOUNT, receiving
 
 PACKAGE = """
 from dataclasses import dataclass, replace
 
-from publisher.contract import Defaults
-from publisher.testing.builders import PATIENCE, QUOTA
-from publisher.testing.fakes import TRAITS, FakeAdapter
+from publisher.contract import PlatformDefaults
+from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING
+from publisher.testing.fakes import TEST_CAPABILITIES, FakeAdapter
 
 POSTS = {}
 
 
 @dataclass(frozen=True)
 class Factory:
-    defaults = Defaults(quota=QUOTA, patience=PATIENCE)
+    defaults = PlatformDefaults(rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
 
-    def create(self, account, kit):
-        traits = replace(TRAITS, text_limit=20_000, is_article=account.options.get("form") == "article")
-        return FakeAdapter(now=kit.now, traits=traits, posts=POSTS)
+    def create(self, account, context):
+        is_article = account.options.get("form") == "article"
+        capabilities = replace(TEST_CAPABILITIES, text_limit=20_000, is_article=is_article)
+        return FakeAdapter(now=context.now, capabilities=capabilities, posts=POSTS)
 
 
 CITY = Factory()
@@ -98,17 +99,17 @@ async def test_a_post_goes_out_through_an_adapter_of_another_package(tmp_path, m
         )
         (workspace / "publisher.toml").write_text(SETTINGS + "".join(accounts))
         settings = await load_settings(workspace)
-        world = StillWorld(clock=receiver.now())
-        async with open_application(settings, world, sends=True) as application:
-            assert await reload(application.planner, SCHEDULE, "schedule.toml") == 3
-            await application.rounds.ripen()
-            assert await deliver_due(application.outbox, application.adapters, 8, asyncio.Event()) == 3
-            filed = await application.board.deliveries()
+        world = FakeRuntime(clock=receiver.now())
+        async with open_application(settings, world, can_send=True) as application:
+            assert await apply_schedule(application.planner, SCHEDULE, "schedule.toml") == 3
+            await application.maintenance.promote_due()
+            assert await send_due(application.outbox, application.adapters, 8, asyncio.Event()) == 3
+            filed = await application.queries.deliveries()
             assert {(item.account, item.state) for item in filed} == {
                 (AccountId(name), "published") for name in ("text", "article", "hook")
             }
         posts = sys.modules.pop("city_site").POSTS.values()
-        words = {parcel.account: parcel.rendition.text for parcel in posts}
+        words = {parcel.account: parcel.rendered.text for parcel in posts}
         assert words["text"].startswith("预警提示｜通报编号 ")
         assert "\n\n本市居民请注意。" in words["text"]
         assert words["article"].startswith('<p style="')

@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from adapters.tieba import TIEBA
-from adapters.tieba.signing import APP_SALT, PC_SALT, sign
-from publisher.domain.outcome import (
+from adapters.tieba.signature import APP_SALT, PC_SALT, sign
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
-    Gone,
+    Deleted,
     HoldReason,
     NotSent,
     Published,
@@ -21,7 +21,7 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
-from publisher.messages import catalogue
+from publisher.i18n import load_catalogue
 from tests.adapters.fakes_tieba import (
     ADD,
     DELETE,
@@ -89,8 +89,8 @@ async def test_thread_golden(tieba, parcel, golden):
     for number, name_ in enumerate(["session", "standing", "forum", "thread"]):
         golden(f"tieba/{name_}", desk.requests[number])
     assert isinstance(outcome, Submitted)
-    assert outcome.look_again_at == desk.now + timedelta(seconds=5)
-    assert json.loads(outcome.ticket.number)["tid"] == TID
+    assert outcome.check_again_at == desk.now + timedelta(seconds=5)
+    assert json.loads(outcome.ticket.payload)["tid"] == TID
     assert len(desk.requests) == 4
 
 
@@ -111,7 +111,7 @@ async def test_page_golden(tieba, golden, answer):
     """Publication is read without any cookie, and what anybody sees counts as published."""
     adapter, desk = tieba
     desk.router.post(PAGE).mock(return_value=answer("tieba/page"))
-    finding = await adapter.follow_up(Ticket(number=TID))
+    finding = await adapter.check_ticket(Ticket(payload=TID))
     golden("tieba/page", desk.requests[0])
     assert "cookie" not in desk.requests[0].headers
     assert finding == Published(receipt=RECEIPT)
@@ -121,11 +121,11 @@ async def test_list_golden(tieba, parcel, golden, answer):
     """A look lists the account's own threads as the account; what it finds still has to be seen by others."""
     adapter, desk = tieba
     desk.router.get(LIST).mock(return_value=answer("tieba/list"))
-    finding = await adapter.find(parcel)
+    finding = await adapter.find_post(parcel)
     golden("tieba/list", desk.requests[1])
     assert isinstance(finding, Submitted)
-    assert json.loads(finding.ticket.number)["tid"] == TID
-    assert finding.look_again_at == desk.now
+    assert json.loads(finding.ticket.payload)["tid"] == TID
+    assert finding.check_again_at == desk.now
 
 
 async def test_delete_golden(tieba, golden):
@@ -133,7 +133,7 @@ async def test_delete_golden(tieba, golden):
     adapter, desk = tieba
     desk.router.post(DELETE).respond(200, json={"error_code": "0"})
     desk.router.post(PAGE).mock(return_value=NOT_THERE)
-    assert await adapter.retract(RECEIPT) == Gone()
+    assert await adapter.retract(RECEIPT) == Deleted()
     golden("tieba/delete", desk.requests[2])
     golden("tieba/page", desk.requests[3])
 
@@ -143,7 +143,7 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
     adapter, desk = tieba
     desk.router.post(DELETE).respond(200, json={"error_code": "0"})
     desk.router.post(PAGE).mock(return_value=answer("tieba/page"))
-    assert await adapter.retract(RECEIPT) == Unknown(reason="tieba_still_shown")
+    assert await adapter.retract(RECEIPT) == Unknown(reason="tieba_deletion_unconfirmed")
     desk.router.post(PAGE).mock(return_value=httpx.Response(502))
     assert await adapter.retract(RECEIPT) == Unknown(reason="server_error")
 
@@ -154,9 +154,9 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
         pytest.param(httpx.Response(200, json={"error_code": "999999"}), "tieba_999999", id="F34-unlisted"),
         pytest.param(httpx.Response(500, json={"error_code": "230020"}), "server_error", id="F28-server-error"),
         pytest.param(httpx.Response(502, html="<html>"), "server_error", id="F29-gateway"),
-        pytest.param(httpx.Response(200, html="<html>"), "bad_reply", id="F30-html"),
-        pytest.param(httpx.Response(200, content=b'{"error_code":"0","tid'), "bad_reply", id="F31-bad-json"),
-        pytest.param(httpx.Response(200, json={"tid": TID}), "bad_reply", id="F33-no-code"),
+        pytest.param(httpx.Response(200, html="<html>"), "bad_response", id="F30-html"),
+        pytest.param(httpx.Response(200, content=b'{"error_code":"0","tid'), "bad_response", id="F31-bad-json"),
+        pytest.param(httpx.Response(200, json={"tid": TID}), "bad_response", id="F33-no-code"),
         pytest.param(httpx.Response(200, json={"error_code": "0"}), "tieba_no_id", id="F33-no-id"),
         pytest.param(httpx.Response(200, json={"error_code": 0, "tid": "0"}), "tieba_no_id", id="F33-zero-id"),
         pytest.param(
@@ -188,7 +188,7 @@ async def test_captcha_f49(tieba, parcel, body):
     desk.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
-    assert outcome.hold is HoldReason.CAPTCHA
+    assert outcome.hold_reason is HoldReason.CAPTCHA
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_a_refusal_that_names_a_thread_is_a_doubt(tieba, parcel, body):
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json=body)
     assert await adapter.publish(parcel) == Unknown(reason="tieba_refused_with_id")
-    assert "tieba_refused_with_id" in catalogue()
+    assert "tieba_refused_with_id" in load_catalogue()
 
 
 async def test_review_under_a_number_f46(tieba, parcel):
@@ -214,7 +214,7 @@ async def test_review_under_a_number_f46(tieba, parcel):
     desk.router.post(ADD).respond(200, json={"error_code": "230008", "tid": TID})
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.number)["tid"] == TID
+    assert json.loads(outcome.ticket.payload)["tid"] == TID
 
 
 REFERENCE = {
@@ -226,7 +226,7 @@ REFERENCE = {
             "info": {"need_vcode": "1", "vcode_md5": "ab12", "vcode_type": "4", "vcode_pic_url": "https://…"},
             "anti_stat": {"block_stat": "0", "hide_stat": "0", "vcode_stat": "1", "days_tofree": "0"},
         },
-        Blocked(code="tieba_captcha", reason="…", hold=HoldReason.CAPTCHA),
+        Blocked(code="tieba_captcha", reason="…", hold_reason=HoldReason.CAPTCHA),
     ),
     "words": (
         {
@@ -263,11 +263,11 @@ REFERENCE = {
                 "vcode": {"need_vcode": 1, "str_reason": "请点击验证码完成发贴", "captcha_code_type": 4},
             },
         },
-        Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA),
+        Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA),
     ),
     "no permission": (
         {"no": 308, "err_code": 230308, "error": "用户没有权限", "data": None},
-        Blocked(code="tieba_230308", reason="用户没有权限", hold=HoldReason.PERMISSION),
+        Blocked(code="tieba_230308", reason="用户没有权限", hold_reason=HoldReason.PERMISSION),
     ),
     "busy, whose short number means something else": (
         {"no": 9, "err_code": 210009, "error": "系统繁忙", "data": {}},
@@ -313,7 +313,7 @@ async def test_taken_in_all_its_spellings(tieba, parcel, body):
     desk.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.number)["tid"] == TID
+    assert json.loads(outcome.ticket.payload)["tid"] == TID
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ async def test_taken_and_hidden_f47(tieba, parcel, body):
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json=body)
     url = f"https://tieba.baidu.com/p/{TID}"
-    expected = Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
+    expected = Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
     assert await adapter.publish(parcel) == expected
 
 
@@ -372,7 +372,7 @@ async def test_too_fast_f26_f27(tieba, parcel, code, wait):
         (
             FORUM,
             httpx.Response(200, json={"no": 0, "data": {"fid": 0}}),
-            Blocked(code="tieba_no_forum", reason="天气", hold=HoldReason.PERMISSION),
+            Blocked(code="tieba_no_forum", reason="天气", hold_reason=HoldReason.PERMISSION),
         ),
     ],
 )
@@ -420,7 +420,7 @@ async def test_a_captcha_wanted_for_a_picture_f49(tieba, parcel_of, picture):
     adapter, desk = tieba
     desk.router.post(UPLOAD).respond(200, json={"error_code": "999999", "info": {"need_vcode": "1"}})
     outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
-    assert outcome == Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA)
+    assert outcome == Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
 
 
 async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, parcel_of, picture, answer):

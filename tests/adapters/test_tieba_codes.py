@@ -5,22 +5,22 @@ from datetime import date, timedelta
 
 import pytest
 
-from adapters.tieba.codes import CODES, GONE, name
-from publisher.domain.outcome import (
+from adapters.tieba.codes import CODES, THREAD_GONE_CODES, to_message_key
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
-    Gone,
+    Deleted,
     HoldReason,
     RateLimited,
     Rejected,
     Submitted,
     Unknown,
 )
-from publisher.messages import catalogue
+from publisher.i18n import load_catalogue
 from tests.adapters.fakes_tieba import ADD, DELETE, NOT_THERE, PAGE, RECEIPT, TEXT, TITLE, UPLOAD, desk_for
 
-DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "doubt", "refused", "busy", "sign_in", "review"
+DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "unknown", "rejected", "busy", "credential", "review"
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
 SLOW, CLOSED = timedelta(minutes=10), timedelta(hours=1)
 
@@ -46,24 +46,24 @@ EXPECTED = {
 def expected_outcome(code, now):
     match EXPECTED[code]:
         case HoldReason() as hold:
-            return Blocked(code=name(code), reason="words", hold=hold)
+            return Blocked(code=to_message_key(code), reason="words", hold_reason=hold)
         case timedelta() as wait:
-            return RateLimited(code=name(code), until=now + wait)
-        case "doubt":
-            return Unknown(reason=name(code))
-        case "sign_in":
-            return CredentialExpired(reason=name(code))
+            return RateLimited(code=to_message_key(code), until=now + wait)
+        case "unknown":
+            return Unknown(reason=to_message_key(code))
+        case "credential":
+            return CredentialExpired(reason=to_message_key(code))
         case "busy":
-            return Busy(code=name(code), reason="words")
-        case "refused":
-            return Rejected(code=name(code), reason="words")
+            return Busy(code=to_message_key(code), reason="words")
+        case "rejected":
+            return Rejected(code=to_message_key(code), reason="words")
     return None
 
 
 def test_both_tables_name_the_same_numbers():
     """A number that has no line in the second table is tested by nobody, and so fails here."""
     assert set(CODES) == set(EXPECTED)
-    assert set(CODES) >= GONE
+    assert set(CODES) >= THREAD_GONE_CODES
 
 
 @pytest.mark.parametrize("spell", [int, str])
@@ -76,7 +76,7 @@ async def test_each_number_of_the_table_f34(bench, parcel_of, code, spell):
     expected = expected_outcome(code, desk.now)
     if expected is None:
         assert isinstance(outcome, Submitted)
-        assert outcome.look_again_at == desk.now + timedelta(minutes=5)
+        assert outcome.check_again_at == desk.now + timedelta(minutes=5)
     else:
         assert outcome == expected
     assert [request.url.path for request in desk.requests].count("/c/c/thread/add_pc") == 1
@@ -86,9 +86,9 @@ async def test_each_number_of_the_table_f34(bench, parcel_of, code, spell):
 def test_each_line_says_who_says_so_and_what_to_do(code):
     """Each line has a source, the day it was read, and words with a hint in both languages."""
     assert CODES[code].source
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read)
-    assert date.fromisoformat(CODES[code].read)
-    entry = catalogue()[name(code)]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read_on)
+    assert date.fromisoformat(CODES[code].read_on)
+    entry = load_catalogue()[to_message_key(code)]
     assert set(entry) >= {"zh_CN", "en", "hint"}
     assert set(entry["hint"]) >= {"zh_CN", "en"}
 
@@ -109,4 +109,4 @@ async def test_a_removal_is_claimed_by_no_other_number_f78(bench, code):
     adapter, desk = desk_for(bench)
     desk.router.post(DELETE).respond(200, json={"error_code": code})
     desk.router.post(PAGE).mock(return_value=NOT_THERE)
-    assert isinstance(await adapter.retract(RECEIPT), Gone) == (code in GONE)
+    assert isinstance(await adapter.retract(RECEIPT), Deleted) == (code in THREAD_GONE_CODES)

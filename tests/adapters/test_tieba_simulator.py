@@ -8,23 +8,23 @@ import pytest
 
 from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
-from publisher.contract import Adapter, AdapterKit
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
+from publisher.domain.rendered import Baseline
+from publisher.domain.results import (
     Blocked,
-    Gone,
+    Deleted,
+    Healthy,
     HoldReason,
-    Missing,
+    NotFound,
     NotSent,
     Published,
     RateLimited,
     Reach,
-    Ready,
     Rejected,
     Submitted,
     Unknown,
 )
-from publisher.domain.rendition import Baseline
 from publisher.simulator import create_app
 from tests.adapters.conftest import Notes, NoTokens
 
@@ -60,23 +60,23 @@ class Stage:
 
         http = LoginHttp(
             transport=self.transport,
-            deadline=timedelta(seconds=5),
+            request_timeout=timedelta(seconds=5),
             monotonic=lambda: 0.0,
             failpoint=lambda _name: None,
-            allow=lambda host: host == "127.0.0.1",
+            is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=nothing,
         )
-        kit = AdapterKit(
+        kit = AdapterContext(
             http=http,
             secret=lambda: self.secret,
             tokens=NoTokens(),
-            notes=Notes(),
+            state=Notes(),
             now=lambda: datetime.now(UTC),
             failpoint=nothing,
         )
         return TIEBA.create(self.account, kit)
 
-    async def spoil(self, endpoint, times=1, **fault):
+    async def inject_fault(self, endpoint, times=1, **fault):
         rule = {"platform": "tieba", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
         (await self.control.post("/_sim/faults", json=rule)).raise_for_status()
 
@@ -103,28 +103,28 @@ def parcel(parcel_of, picture):
         "tieba",
         text="〔K7QM-4R2T〕\r\n不转账，不透露验证码。",
         pictures=(picture,),
-        baseline=Baseline(newest_id=None, since=since),
+        baseline=Baseline(newest_id=None, taken_at=since),
     )
 
 
 async def test_from_probe_to_reach_and_retraction(stage, parcel):
     """A thread with its picture is seen by anybody, listed, measured, and taken down, twice without harm."""
     adapter = stage.adapter
-    assert await adapter.probe() == Ready()
+    assert await adapter.check_health() == Healthy()
     taken = await adapter.publish(parcel)
     assert isinstance(taken, Submitted)
-    seen = await adapter.follow_up(taken.ticket)
+    seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
-    assert seen.has_seen_text
-    assert [sighting.remote_id for sighting in await adapter.recent()] == [seen.receipt.remote_id]
+    assert seen.is_text_confirmed
+    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [seen.receipt.remote_id]
     figures = {seen.receipt.remote_id: Reach(reads=0, reposts=0, comments=0, likes=0)}
-    assert await adapter.measure_reach([seen.receipt]) == figures
+    assert await adapter.read_metrics([seen.receipt]) == figures
     [made] = await stage.posts()
     assert len(made["images"]) == 1
-    assert await adapter.retract(seen.receipt) == Gone()
-    assert await adapter.retract(seen.receipt) == Gone()
-    assert await adapter.measure_reach([seen.receipt]) == {}
-    assert await adapter.recent() == []
+    assert await adapter.retract(seen.receipt) == Deleted()
+    assert await adapter.retract(seen.receipt) == Deleted()
+    assert await adapter.read_metrics([seen.receipt]) == {}
+    assert await adapter.list_recent() == []
 
 
 @pytest.mark.parametrize("types", ["own", "text", "numbers"])
@@ -136,11 +136,11 @@ async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset
     adapter = stage.adapter
     taken = await adapter.publish(parcel)
     assert isinstance(taken, Submitted)
-    seen = await adapter.follow_up(taken.ticket)
+    seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
-    assert isinstance(await adapter.find(parcel), Submitted)
-    assert [sighting.remote_id for sighting in await adapter.recent()] == [seen.receipt.remote_id]
-    assert seen.receipt.remote_id in await adapter.measure_reach([seen.receipt])
+    assert isinstance(await adapter.find_post(parcel), Submitted)
+    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [seen.receipt.remote_id]
+    assert seen.receipt.remote_id in await adapter.read_metrics([seen.receipt])
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset
 async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
     """F49: a banned account, and one that owes a captcha, is held for a person, and nothing is made."""
     await stage.settings(tieba_standing={ME: standing})
-    await stage.spoil(SYNC, kind="html")  # the write itself has to tell
+    await stage.inject_fault(SYNC, kind="html")  # the write itself has to tell
     outcome = await stage.adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
-    assert (outcome.code, outcome.hold) == expected
+    assert (outcome.code, outcome.hold_reason) == expected
     assert await stage.posts() == []
 
 
@@ -166,13 +166,13 @@ async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
     [
         ({"block_stat": 2}, Blocked(code="tieba_banned", reason="")),
         ({"hide_stat": 1}, Blocked(code="tieba_hidden", reason="")),
-        ({"vcode_stat": 1}, Blocked(code="tieba_captcha", reason="", hold=HoldReason.CAPTCHA)),
+        ({"vcode_stat": 1}, Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)),
     ],
 )
 async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, parcel, standing, expected):
     """F47 F49: a ban, hidden posts and captchas are told by a probe, and before anything is sent."""
     await stage.settings(tieba_standing={ME: standing})
-    assert await stage.adapter.probe() == expected
+    assert await stage.adapter.check_health() == expected
     assert await stage.adapter.publish(parcel) == expected
     assert await stage.posts() == []
 
@@ -180,15 +180,15 @@ async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, pa
 async def test_hidden_from_everybody_f47(stage, parcel):
     """F47: where only the write tells that the thread is hidden, a person is asked, with its address, at once."""
     await stage.settings(tieba_standing={ME: {"hide_stat": 1}})
-    await stage.spoil(SYNC, kind="html")
+    await stage.inject_fault(SYNC, kind="html")
     outcome = await stage.adapter.publish(parcel)
     [made] = await stage.posts()
     url = f"https://tieba.baidu.com/p/{made['id']}"
-    assert outcome == Blocked(code="tieba_sent_hidden", reason=url, hold=HoldReason.HIDDEN)
-    found = await stage.adapter.find(parcel)
+    assert outcome == Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
+    found = await stage.adapter.find_post(parcel)
     assert isinstance(found, Submitted)
-    assert isinstance(await stage.adapter.follow_up(found.ticket), Missing)
-    assert await stage.adapter.recent() == []
+    assert isinstance(await stage.adapter.check_ticket(found.ticket), NotFound)
+    assert await stage.adapter.list_recent() == []
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_forum_that_does_not_take_it(stage, parcel, forum, code):
     """A forum that is closed, or closed to this account, is for a person to see to."""
     await stage.settings(tieba_forums={"天气": forum})
     outcome = await stage.adapter.publish(parcel)
-    assert (type(outcome), outcome.code, outcome.hold) == (Blocked, code, HoldReason.PERMISSION)
+    assert (type(outcome), outcome.code, outcome.hold_reason) == (Blocked, code, HoldReason.PERMISSION)
 
 
 async def test_a_forum_that_may_only_be_read(stage, parcel):
@@ -231,31 +231,31 @@ async def test_words_that_are_not_liked(stage, parcel):
 )
 async def test_lost_reply_is_settled_by_reading_f24(stage, parcel, fault):
     """F24: after a reply that says nothing, the account's list and anybody's view end the doubt."""
-    await stage.spoil(ADD, **fault)
+    await stage.inject_fault(ADD, **fault)
     assert isinstance(await stage.adapter.publish(parcel), Unknown)
-    found = await stage.adapter.find(parcel)
+    found = await stage.adapter.find_post(parcel)
     assert isinstance(found, Submitted)
-    seen = await stage.adapter.follow_up(found.ticket)
+    seen = await stage.adapter.check_ticket(found.ticket)
     assert isinstance(seen, Published)
     assert [post["id"] for post in await stage.posts()] == [seen.receipt.remote_id]
 
 
 async def test_review_then_shown_f46(stage, parcel):
     """F46: what is in review is seen by nobody, and published once the review lets it pass."""
-    await stage.spoil(ADD, kind="review", verdict="hold", seconds=3600)
+    await stage.inject_fault(ADD, kind="review", verdict="hold", seconds=3600)
     taken = await stage.adapter.publish(parcel)
     assert isinstance(taken, Submitted)
-    assert isinstance(await stage.adapter.follow_up(taken.ticket), Missing)
+    assert isinstance(await stage.adapter.check_ticket(taken.ticket), NotFound)
     [made] = await stage.posts()
     wanted = {"account": ME, "post_id": made["id"], "verdict": "pass"}
     (await stage.control.post("/_sim/review", json=wanted)).raise_for_status()
-    assert isinstance(await stage.adapter.follow_up(taken.ticket), Published)
+    assert isinstance(await stage.adapter.check_ticket(taken.ticket), Published)
 
 
 async def test_a_forum_that_cannot_be_looked_up(stage, parcel):
     """With the forum's number set, a thread goes out though the look-up fails; without, nothing is sent."""
     found = await stage.control.get(FORUM, params={"fname": "天气", "ie": "utf-8"})
-    await stage.spoil(FORUM, times=9, kind="html")
+    await stage.inject_fault(FORUM, times=9, kind="html")
     assert isinstance(await stage.adapter.publish(parcel), NotSent)
     assert await stage.posts() == []
     number = str(found.json()["data"]["fid"])

@@ -11,32 +11,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import BUILT_IN
-from adapters.webhook import WEBHOOK, wire
-from adapters.webhook.codes import CODES, Kind, name
-from adapters.webhook.judging import judge_refusal
-from publisher import settings
-from publisher.contract import Reply
+from adapters import BUILT_IN_ADAPTERS
+from adapters.webhook import WEBHOOK, api
+from adapters.webhook.codes import CODES, WebhookErrorClass, to_message_key
+from adapters.webhook.interpret import interpret_refusal
+from publisher import config
+from publisher.contract import HttpResponse
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
-    Gone,
+    Deleted,
+    Healthy,
     HoldReason,
-    Lookalike,
-    Missing,
+    NotFound,
+    PossibleMatch,
     Published,
     RateLimited,
     Reach,
-    Ready,
     Receipt,
     Rejected,
     Submitted,
     Ticket,
     Unknown,
 )
-from publisher.messages import catalogue
+from publisher.i18n import load_catalogue
 from tests.adapters.conftest import MARKER, NOON
 
 URL = "https://site.example/hooks"
@@ -68,12 +68,12 @@ def parcel(parcel_of):
 
 
 def receipt(**changes) -> Receipt:
-    return replace(Receipt(remote_id="1001", url="https://site.example/1001", live_at=NOON), **changes)
+    return replace(Receipt(remote_id="1001", url="https://site.example/1001", published_at=NOON), **changes)
 
 
 def test_both_lists_of_built_in_platforms_agree():
     """What settings accept is what there are adapters for."""
-    assert set(BUILT_IN) == settings.BUILT_IN
+    assert set(BUILT_IN_ADAPTERS) == config.BUILT_IN_PLATFORMS
 
 
 async def test_publishes_with_key_and_signature(webhook, parcel_of, picture, golden, answer):
@@ -81,14 +81,14 @@ async def test_publishes_with_key_and_signature(webhook, parcel_of, picture, gol
     adapter, desk = webhook
     desk.router.post(f"{URL}/posts").mock(return_value=answer("webhook/post", 201))
     outcome = await adapter.publish(parcel_of("webhook", text=TEXT, pictures=(picture,)))
-    assert outcome == Published(receipt=receipt(live_at=NOON + timedelta(seconds=1)))
+    assert outcome == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)))
     [request] = desk.requests
     golden("webhook/post", request)
 
 
 def test_the_key_is_never_shown():
     """What signs the calls stands in no representation, and so in no log."""
-    assert "hunter2" not in repr(wire.Key(base="https://site.example", secret="hunter2"))
+    assert "hunter2" not in repr(api.WebhookEndpoint(base_url="https://site.example", secret="hunter2"))
 
 
 async def test_the_signature_is_over_instant_method_path_and_body(webhook, parcel):
@@ -109,7 +109,7 @@ async def test_an_earlier_post_under_the_key_is_adopted_f37(webhook, parcel):
     """409 with the post that has our key is proof of it, and no second post."""
     adapter, desk = webhook
     desk.router.post(f"{URL}/posts").respond(409, json=POST)
-    assert await adapter.publish(parcel) == Published(receipt=receipt(live_at=NOON + timedelta(seconds=1)))
+    assert await adapter.publish(parcel) == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)))
 
 
 @pytest.mark.parametrize(
@@ -134,19 +134,19 @@ async def test_a_pending_post_is_followed(webhook, parcel):
     desk.router.post(f"{URL}/posts").respond(201, json=POST | {"state": "pending"})
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    for state, expected in (("pending", Submitted), ("live", Published), ("refused", Rejected), ("removed", Gone)):
+    for state, expected in (("pending", Submitted), ("live", Published), ("refused", Rejected), ("removed", Deleted)):
         desk.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST | {"state": state})
-        assert isinstance(await adapter.follow_up(outcome.ticket), expected)
+        assert isinstance(await adapter.check_ticket(outcome.ticket), expected)
 
 
 EXPECTED = {
-    Kind.REFUSED: Rejected,
-    Kind.REST: RateLimited,
-    Kind.BUSY: Busy,
-    Kind.SIGN_IN: CredentialExpired,
-    Kind.ACCOUNT: Blocked,
-    Kind.PERMISSION: Blocked,
-    Kind.CAPTCHA: Blocked,
+    WebhookErrorClass.REJECTED: Rejected,
+    WebhookErrorClass.RATE_LIMITED: RateLimited,
+    WebhookErrorClass.BUSY: Busy,
+    WebhookErrorClass.CREDENTIAL: CredentialExpired,
+    WebhookErrorClass.ACCOUNT: Blocked,
+    WebhookErrorClass.PERMISSION: Blocked,
+    WebhookErrorClass.CAPTCHA: Blocked,
 }
 
 
@@ -155,8 +155,8 @@ async def test_every_code_means_what_its_line_says(webhook, parcel, code):
     """Each listed code leads to its outcome, and staff find words for it."""
     adapter, desk = webhook
     desk.router.post(f"{URL}/posts").respond(422, json={"error": code, "message": "why"})
-    assert isinstance(await adapter.publish(parcel), EXPECTED[CODES[code].kind])
-    assert name(code) in catalogue()
+    assert isinstance(await adapter.publish(parcel), EXPECTED[CODES[code].error_class])
+    assert to_message_key(code) in load_catalogue()
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ async def test_a_limit_is_kept_f26_f27(webhook, parcel):
 @pytest.mark.parametrize(
     "read",
     [
-        lambda adapter, parcel: adapter.find(parcel),
-        lambda adapter, _parcel: adapter.follow_up(Ticket(number="1001")),
+        lambda adapter, parcel: adapter.find_post(parcel),
+        lambda adapter, _parcel: adapter.check_ticket(Ticket(payload="1001")),
         lambda adapter, _parcel: adapter.retract(receipt()),
-        lambda adapter, _parcel: adapter.probe(),
-        lambda adapter, _parcel: adapter.recent(),
-        lambda adapter, _parcel: adapter.measure_reach([receipt()]),
+        lambda adapter, _parcel: adapter.check_health(),
+        lambda adapter, _parcel: adapter.list_recent(),
+        lambda adapter, _parcel: adapter.read_metrics([receipt()]),
     ],
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(webhook, parcel, read):
@@ -217,9 +217,9 @@ async def test_another_account_is_told_apart_f38(webhook, parcel):
     foreign = POST | {"account": "other-site"}
     desk.router.post(f"{URL}/posts").respond(201, json=foreign)
     outcome = await adapter.publish(parcel)
-    assert outcome == Blocked(code="webhook_wrong_account", reason="other-site", hold=HoldReason.WRONG_ACCOUNT)
+    assert outcome == Blocked(code="webhook_wrong_account", reason="other-site", hold_reason=HoldReason.WRONG_ACCOUNT)
     desk.router.get(f"{URL}/posts/{MARKER}").respond(200, json=foreign)
-    assert await adapter.find(parcel) == Unknown(reason="webhook_wrong_account")
+    assert await adapter.find_post(parcel) == Unknown(reason="webhook_wrong_account")
 
 
 async def test_find_asks_for_the_key_f24_f53(webhook, parcel, golden):
@@ -227,24 +227,24 @@ async def test_find_asks_for_the_key_f24_f53(webhook, parcel, golden):
     adapter, desk = webhook
     route = desk.router.get(f"{URL}/posts/{MARKER}")
     route.respond(200, json=POST)
-    found = await adapter.find(parcel)
-    assert found == Published(receipt=receipt(live_at=NOON + timedelta(seconds=1)), has_seen_text=True)
+    found = await adapter.find_post(parcel)
+    assert found == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)), is_text_confirmed=True)
     golden("webhook/read", desk.requests[0])
     route.respond(404, json={"error": "no_such_post", "name": MARKER})
-    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
     for body in ({"error": "no_such_post"}, {"error": "no_such_post", "name": "OTHER"}, {"error": "not_found"}, {}):
         route.respond(404, json=body)
-        assert isinstance(await adapter.find(parcel), Unknown)
+        assert isinstance(await adapter.find_post(parcel), Unknown)
 
 
 async def test_find_asks_a_person_about_what_is_old_or_owned_f55(webhook, parcel):
     """A post under our key that stood there before, or is another delivery's, is only alike."""
     adapter, desk = webhook
     desk.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST | {"at": "2026-11-20T12:00:00+08:00"})
-    alike = Lookalike(remote_id="1001", url="https://site.example/1001")
-    assert await adapter.find(parcel) == alike
+    alike = PossibleMatch(remote_id="1001", url="https://site.example/1001")
+    assert await adapter.find_post(parcel) == alike
     desk.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST)
-    assert await adapter.find(replace(parcel, owned_ids=frozenset({"1001"}))) == alike
+    assert await adapter.find_post(replace(parcel, owned_ids=frozenset({"1001"}))) == alike
 
 
 async def test_follow_up_by_id_tells_live_from_gone_f48(webhook):
@@ -252,11 +252,11 @@ async def test_follow_up_by_id_tells_live_from_gone_f48(webhook):
     adapter, desk = webhook
     route = desk.router.get(f"{URL}/posts/1001")
     route.respond(200, json=POST)
-    assert isinstance(await adapter.follow_up(Ticket(number="1001")), Published)
+    assert isinstance(await adapter.check_ticket(Ticket(payload="1001")), Published)
     route.respond(200, json=POST | {"id": "1002"})
-    assert await adapter.follow_up(Ticket(number="1001")) == Unknown(reason="webhook_other_key")
+    assert await adapter.check_ticket(Ticket(payload="1001")) == Unknown(reason="webhook_other_key")
     route.respond(404, json={"error": "no_such_post", "name": "1001"})
-    assert await adapter.follow_up(Ticket(number="1001")) == Gone()
+    assert await adapter.check_ticket(Ticket(payload="1001")) == Deleted()
 
 
 async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
@@ -264,13 +264,13 @@ async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
     adapter, desk = webhook
     route = desk.router.delete(f"{URL}/posts/1001")
     route.respond(200, json=POST | {"state": "removed"})
-    assert await adapter.retract(receipt()) == Gone()
+    assert await adapter.retract(receipt()) == Deleted()
     golden("webhook/delete", desk.requests[0])
     route.respond(200, json=POST)
     assert isinstance(await adapter.retract(receipt()), Unknown)
     route.respond(404, json={"error": "no_such_post", "name": "1001"})
-    assert await adapter.retract(receipt()) == Gone()
-    assert isinstance(await adapter.retract(receipt(is_by_word=True)), Unknown)
+    assert await adapter.retract(receipt()) == Deleted()
+    assert isinstance(await adapter.retract(receipt(is_manually_confirmed=True)), Unknown)
     route.respond(403, json={"error": "forbidden", "message": "no"})
     assert await adapter.retract(receipt()) == Rejected(code="webhook_forbidden", reason="no")
 
@@ -280,14 +280,14 @@ async def test_probe_compares_the_account_f43(webhook, golden):
     adapter, desk = webhook
     route = desk.router.get(f"{URL}/health")
     route.respond(200, json={"account": "police-site", "until": "2026-11-25T12:00:30+08:00"})
-    assert await adapter.probe() == Ready(until=NOON + timedelta(days=1))
+    assert await adapter.check_health() == Healthy(credentials_expire_at=NOON + timedelta(days=1))
     golden("webhook/health", desk.requests[0])
     route.respond(200, json={"account": "other-site"})
-    assert isinstance(await adapter.probe(), Blocked)
+    assert isinstance(await adapter.check_health(), Blocked)
     route.respond(401, json={"error": "bad_signature"})
-    assert await adapter.probe() == CredentialExpired(reason="webhook_bad_signature")
+    assert await adapter.check_health() == CredentialExpired(reason="webhook_bad_signature")
     route.respond(503)
-    assert await adapter.probe() == Unknown(reason="server_error")
+    assert await adapter.check_health() == Unknown(reason="server_error")
 
 
 async def test_reach_and_recent_may_be_missing(webhook, golden):
@@ -296,18 +296,18 @@ async def test_reach_and_recent_may_be_missing(webhook, golden):
     desk.router.get(f"{URL}/reach").respond(
         200, json={"account": "police-site", "reach": {"1001": {"reads": 7, "likes": "x"}, "9": {"reads": 1}}}
     )
-    assert await adapter.measure_reach([receipt()]) == {"1001": Reach(reads=7)}
+    assert await adapter.read_metrics([receipt()]) == {"1001": Reach(reads=7)}
     golden("webhook/reach", desk.requests[0])
     desk.router.get(f"{URL}/posts").respond(
         200, json={"account": "police-site", "posts": [POST | {"state": "removed"}, POST | {"id": "1002"}]}
     )
-    [sighting] = await adapter.recent()
+    [sighting] = await adapter.list_recent()
     assert (sighting.remote_id, sighting.text) == ("1002", TEXT)
     golden("webhook/recent", desk.requests[1])
     desk.router.get(f"{URL}/reach").respond(404, json={"error": "not_found"})
     desk.router.get(f"{URL}/posts").respond(404)
-    assert isinstance(await adapter.measure_reach([receipt()]), Unknown)
-    assert isinstance(await adapter.recent(), Unknown)
+    assert isinstance(await adapter.read_metrics([receipt()]), Unknown)
+    assert isinstance(await adapter.list_recent(), Unknown)
 
 
 async def test_nothing_goes_without_key_or_address(bench, parcel):
@@ -316,7 +316,7 @@ async def test_nothing_goes_without_key_or_address(bench, parcel):
     assert await WEBHOOK.create(account(), keyless.kit()).publish(parcel) == CredentialExpired(reason="webhook_no_key")
     adapter = WEBHOOK.create(account(options={}), lost.kit())
     assert isinstance(await adapter.publish(parcel), Blocked)
-    assert [problem.code for problem in adapter.check(parcel.rendition)] == ["webhook_no_address"]
+    assert [problem.code for problem in adapter.validate(parcel.rendered)] == ["webhook_no_address"]
     assert [*keyless.requests, *lost.requests] == []
 
 
@@ -324,20 +324,20 @@ def test_check_names_what_is_too_much(webhook, parcel, picture):
     """Length, title, pictures: each has its code, and each code its words."""
     adapter, _desk = webhook
     bad = replace(picture, media_type="image/bmp", size=6 * 1024 * 1024)
-    rendition = replace(parcel.rendition, title=" ", text="公" * 20_001, pictures=(bad,) * 10)
-    codes = {problem.code for problem in adapter.check(rendition)}
+    rendition = replace(parcel.rendered, title=" ", text="公" * 20_001, images=(bad,) * 10)
+    codes = {problem.code for problem in adapter.validate(rendition)}
     assert codes == {
-        "webhook_title_length", "webhook_text_too_long", "webhook_too_many_pictures", "webhook_picture_type",
-        "webhook_picture_size",
+        "webhook_title_length", "webhook_text_too_long", "webhook_too_many_images", "webhook_image_type",
+        "webhook_image_size",
     }  # fmt: skip
-    assert codes <= set(catalogue())
+    assert codes <= set(load_catalogue())
 
 
 def test_an_option_makes_its_texts_articles(bench):
     """A receiver that wants HTML says so in its account's options."""
     adapter = WEBHOOK.create(account(options={"url": URL, "form": "article"}), bench({"key": KEY}).kit())
-    assert adapter.traits.is_article
-    assert not WEBHOOK.create(account(), bench({"key": KEY}).kit()).traits.is_article
+    assert adapter.capabilities.is_article
+    assert not WEBHOOK.create(account(), bench({"key": KEY}).kit()).capabilities.is_article
 
 
 async def test_no_answer_breaks_a_read(webhook, parcel):
@@ -346,8 +346,9 @@ async def test_no_answer_breaks_a_read(webhook, parcel):
     for content in (b"", b"null", b"[]", b"{", b"\xff", b'{"posts": [1], "account": "police-site", "reach": []}'):
         desk.router.route().mock(return_value=httpx.Response(200, content=content))
         answers = [
-            await adapter.find(parcel), await adapter.follow_up(Ticket(number="1")), await adapter.probe(),
-            await adapter.recent(), await adapter.measure_reach([receipt()]), await adapter.retract(receipt()),
+            await adapter.find_post(parcel), await adapter.check_ticket(Ticket(payload="1")),
+            await adapter.check_health(), await adapter.list_recent(),
+            await adapter.read_metrics([receipt()]), await adapter.retract(receipt()),
         ]  # fmt: skip
         if b"account" in content:
             del answers[2]
@@ -367,14 +368,16 @@ JSON = st.recursive(
 @given(status=st.sampled_from([200, 201, 204, 302, 400, 401, 404, 409, 422, 429, 500]), value=JSON)
 def test_whatever_is_answered_decoders_give_a_value(status, value):
     """An exception in a decoder would hide what a receiver did."""
-    answer = wire.decode(Reply(status=status, headers={}, body=json.dumps(value).encode()), 200, 201, 409)
-    if isinstance(answer, wire.Refusal):
-        assert not isinstance(judge_refusal(answer, NOON), Published | Submitted)
+    answer = api.decode_response(
+        HttpResponse(status=status, headers={}, body=json.dumps(value).encode()), 200, 201, 409
+    )
+    if isinstance(answer, api.Refusal):
+        assert not isinstance(interpret_refusal(answer, NOON), Published | Submitted)
     elif not isinstance(answer, Unknown):
-        assert isinstance(wire.decode_post(answer), wire.Post | Unknown)
-        assert isinstance(wire.decode_recent(answer, "police-site"), list | tuple | Unknown)
-        assert isinstance(wire.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown)
-        assert isinstance(wire.until_of(answer), datetime | None)
+        assert isinstance(api.decode_post(answer), api.WebhookPost | Unknown)
+        assert isinstance(api.decode_recent(answer, "police-site"), list | tuple | Unknown)
+        assert isinstance(api.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown)
+        assert isinstance(api.get_key_expiry(answer), datetime | None)
 
 
 def test_the_golden_answer_is_json(answer):

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.wechat.callback import WeChatCallbacks, open_seal, read_xml, signature_of
-from adapters.wechat.tickets import Work, ticket_for
-from publisher.contract import Callback, Hint
+from adapters.wechat.callback import WeChatCallbacks, compute_signature, decrypt_message, parse_xml
+from adapters.wechat.tickets import PendingJob, encode_ticket
+from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import Ticket
 from publisher.domain.problem import Problem
-from publisher.domain.rendition import DeliveryId
-from publisher.simulator.wechat.envelope import seal
+from publisher.domain.rendered import DeliveryId
+from publisher.domain.results import Ticket
+from publisher.simulator.wechat.encryption import encrypt
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 APP_ID, TOKEN = "wx0000000000000001", "simtoken"
@@ -43,20 +43,20 @@ def stamp(at=NOW, nonce="n0nce"):
 def plain(body, *, at=NOW, nonce="n0nce", token=TOKEN):
     """Give a message of the plain mode, as WeChat signs it."""
     query = stamp(at, nonce)
-    return Callback(query=query | {"signature": signature_of(token, *query.values())}, body=body.encode())
+    return CallbackRequest(query=query | {"signature": compute_signature(token, *query.values())}, body=body.encode())
 
 
 def sealed(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
     """Give a message of the sealed mode, made by the simulator's own hand."""
-    query, inside = stamp(at), seal(text, key, app_id)
-    signed = signature_of(token, *query.values(), inside)
+    query, inside = stamp(at), encrypt(text, key, app_id)
+    signed = compute_signature(token, *query.values(), inside)
     body = f"<xml><ToUserName>gh_x</ToUserName><Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
-    query |= {"signature": signature_of(token, *query.values()), "encrypt_type": "aes", "msg_signature": signed}
-    return Callback(query=query, body=body.encode())
+    query |= {"signature": compute_signature(token, *query.values()), "encrypt_type": "aes", "msg_signature": signed}
+    return CallbackRequest(query=query, body=body.encode())
 
 
 def read(secret, message):
-    return callbacks.read(ACCOUNT, secret, message, NOW)
+    return callbacks.parse(ACCOUNT, secret, message, NOW)
 
 
 def code(answer):
@@ -66,9 +66,9 @@ def code(answer):
 
 def test_signature_and_seal_are_those_of_another_client():
     """A published pair of words and seal opens to the very words and AppID."""
-    assert signature_of(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
-    assert signature_of(TOKEN, "1700000000", "n0nce", VECTOR) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
-    opened = open_seal(VECTOR, AES_KEY)
+    assert compute_signature(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    assert compute_signature(TOKEN, "1700000000", "n0nce", VECTOR) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    opened = decrypt_message(VECTOR, AES_KEY)
     assert opened is not None
     assert opened.text == b"<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
     assert opened.app_id == APP_ID.encode()
@@ -78,11 +78,13 @@ def test_the_address_is_proved_by_its_echo():
     """Only a request signed with the token, and of this moment, hears its own word again."""
     greeting = plain("")
     asked = dataclasses.replace(greeting, query=greeting.query | {"echostr": "8412"})
-    assert callbacks.greet(ACCOUNT, PLAIN, asked, NOW) == "8412"
-    assert callbacks.greet(ACCOUNT, SEALED, asked, NOW) == "8412"
-    assert code(callbacks.greet(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW)) == "callback_unsigned"
-    assert code(callbacks.greet(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6))) == "callback_stale"
-    assert code(callbacks.greet(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
+    assert callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW) == "8412"
+    assert callbacks.verify_endpoint(ACCOUNT, SEALED, asked, NOW) == "8412"
+    assert (
+        code(callbacks.verify_endpoint(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW)) == "callback_unsigned"
+    )
+    assert code(callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6))) == "callback_stale"
+    assert code(callbacks.verify_endpoint(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
 
 
 @pytest.mark.parametrize(
@@ -92,16 +94,16 @@ def test_the_address_is_proved_by_its_echo():
 def test_why_a_mass_send_failed_is_handed_on(status, said):
     """Only the numbers that WeChat lists are passed on; a word that anybody made up is not."""
     answer = read(SEALED, sealed(SENT.replace("send success", status)))
-    assert isinstance(answer, Hint)
-    assert (answer.number, answer.said) == ("mass-3147400001", said)
+    assert isinstance(answer, CallbackEvent)
+    assert (answer.job_id, answer.reason) == ("mass-3147400001", said)
 
 
 @pytest.mark.parametrize(("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")])
 def test_both_modes_tell_what_has_ended(body, number):
     """The hint names the job as tickets do, in plain and in sealed messages."""
     for answer in (read(PLAIN, plain(body)), read(SEALED, sealed(body))):
-        assert isinstance(answer, Hint)
-        assert answer.number == number
+        assert isinstance(answer, CallbackEvent)
+        assert answer.job_id == number
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_a_message_must_be_signed_with_our_token():
 @pytest.mark.parametrize("secret", [PLAIN, SEALED], ids=["plain", "sealed"])
 def test_f90_no_body_is_parsed_before_the_query_is_verified(secret, monkeypatch):
     """F90: in both modes a forged or stale query is refused without a look at the words under it."""
-    monkeypatch.setattr("adapters.wechat.callback.read_xml", None)
+    monkeypatch.setattr("adapters.wechat.callback.parse_xml", None)
     good = sealed(FINISHED)
     forged = dataclasses.replace(good, query=good.query | {"signature": "0" * 40})
     unsigned = dataclasses.replace(good, query={name: good.query[name] for name in good.query if name != "signature"})
@@ -166,7 +168,7 @@ def test_a_seal_must_be_signed_ours_and_whole():
     changed = dataclasses.replace(good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA"))
     assert code(read(SEALED, sealed(FINISHED, token="guessed"))) == "callback_unsigned"
     assert code(read(SEALED, changed)) == "callback_unsigned"
-    assert code(read(SEALED, sealed(FINISHED, app_id="wx0000000000000002"))) == "callback_of_another"
+    assert code(read(SEALED, sealed(FINISHED, app_id="wx0000000000000002"))) == "callback_wrong_account"
     assert code(read(SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
     assert code(read(SEALED | {"encoding_aes_key": "short"}, good)) == "callback_unreadable"
 
@@ -186,7 +188,7 @@ def test_a_seal_must_be_signed_ours_and_whole():
 )
 def test_unsound_xml_is_refused(body):
     """Broken, deep, crowded, or with declarations that could expand: none of it is read."""
-    assert read_xml(body) is None
+    assert parse_xml(body) is None
 
 
 @given(st.binary(max_size=300))
@@ -194,14 +196,16 @@ def test_any_bytes_are_answered(body):
     """Whatever arrives, the answer is a value, never an exception."""
     query = plain("").query | {"msg_signature": "x"}
     for secret in (PLAIN, SEALED):
-        assert not isinstance(callbacks.read(ACCOUNT, secret, Callback(query=query, body=body), NOW), Hint)
+        assert not isinstance(
+            callbacks.parse(ACCOUNT, secret, CallbackRequest(query=query, body=body), NOW), CallbackEvent
+        )
 
 
 @given(st.text(max_size=200))
 def test_any_seal_is_answered(text):
     """A seal that is rightly signed may still hold anything."""
-    assert open_seal(text, AES_KEY) is None
-    inside = callbacks.read(ACCOUNT, SEALED, sealed(text), NOW)
+    assert decrypt_message(text, AES_KEY) is None
+    inside = callbacks.parse(ACCOUNT, SEALED, sealed(text), NOW)
     assert inside is None or isinstance(inside, Problem)
 
 
@@ -209,18 +213,18 @@ def test_a_hint_means_only_its_own_ticket():
     """Publications by their number, mass sends by theirs, whether or not the ticket knows the statistics' number."""
 
     def ticket(name):
-        return ticket_for(Work(name=name, delivery=DeliveryId(7), looks=2))
+        return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), looks=2))
 
-    job, mass = Hint(number="2247500001"), Hint(number="mass-3147400001")
-    assert callbacks.is_meant(job, ticket("2247500001"))
-    assert callbacks.is_meant(mass, ticket("mass-3147400001-2455800001"))
-    assert callbacks.is_meant(mass, ticket("mass-3147400001"))
-    others = [ticket("2247500002"), ticket("mass-2247500001"), ticket("mass-3147400002-1"), Ticket(number="task")]
-    assert not any(callbacks.is_meant(hint, other) for hint in (job, mass) for other in others)
-    assert not callbacks.is_meant(Hint(number="3147400001"), ticket("mass-3147400001"))
+    job, mass = CallbackEvent(job_id="2247500001"), CallbackEvent(job_id="mass-3147400001")
+    assert callbacks.matches(job, ticket("2247500001"))
+    assert callbacks.matches(mass, ticket("mass-3147400001-2455800001"))
+    assert callbacks.matches(mass, ticket("mass-3147400001"))
+    others = [ticket("2247500002"), ticket("mass-2247500001"), ticket("mass-3147400002-1"), Ticket(payload="task")]
+    assert not any(callbacks.matches(hint, other) for hint in (job, mass) for other in others)
+    assert not callbacks.matches(CallbackEvent(job_id="3147400001"), ticket("mass-3147400001"))
 
 
 def test_without_a_token_nothing_is_expected():
     """An account whose secret names no token has no address."""
-    assert callbacks.is_expected(PLAIN)
-    assert not callbacks.is_expected({"app_id": APP_ID, "app_secret": "s"})
+    assert callbacks.is_configured(PLAIN)
+    assert not callbacks.is_configured({"app_id": APP_ID, "app_secret": "s"})

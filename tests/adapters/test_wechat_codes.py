@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.wechat.codes import CODES
-from publisher.domain.outcome import Blocked, Busy, CredentialExpired, HoldReason, RateLimited, Rejected, Unknown
+from publisher.domain.results import Blocked, Busy, CredentialExpired, HoldReason, RateLimited, Rejected, Unknown
 from tests.adapters.fakes_wechat import NOW, Scene, error, parcel
 
 MIDNIGHT = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ def _all(text, outcome):
 
 
 def _blocked(hold):
-    return lambda code: Blocked(code=f"wechat_{code}", reason=_SAID, hold=hold)
+    return lambda code: Blocked(code=f"wechat_{code}", reason=_SAID, hold_reason=hold)
 
 
 def _limited(until):

@@ -6,13 +6,14 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from adapters.wechat.mass import MassId, read_mass_id
-from publisher.domain.outcome import (
+from adapters.wechat.mass_api import MassSendId, parse_mass_send_id
+from publisher.domain.rendered import Baseline
+from publisher.domain.results import (
     Blocked,
     CredentialExpired,
-    Gone,
+    Deleted,
     HoldReason,
-    Missing,
+    NotFound,
     NotSent,
     Published,
     Receipt,
@@ -21,13 +22,12 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
-from publisher.domain.rendition import Baseline
 from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, error, other, page, parcel
 
 SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
 NAME = "mass-3147400001-2455800001"
-TICKET = Ticket(number=json.dumps({"name": NAME, "delivery": 7, "looks": 0}))
-RECEIPT = Receipt(remote_id=NAME, url="", live_at=NOW)
+TICKET = Ticket(payload=json.dumps({"name": NAME, "delivery": 7, "looks": 0}))
+RECEIPT = Receipt(remote_id=NAME, url="", published_at=NOW)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ async def test_an_urgent_post_is_a_mass_send(scene):
     """The draft goes to all followers in one call under a key, and is followed by the number that came back."""
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.number) == {"name": NAME, "delivery": 7, "looks": 0}
-    assert outcome.look_again_at == NOW + timedelta(seconds=15)
+    assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "looks": 0}
+    assert outcome.check_again_at == NOW + timedelta(seconds=15)
     [body] = scene.bodies(SEND)
     assert body["filter"] == {"is_to_all": True}
     assert body["mpnews"] == {"media_id": "DRAFT"}
@@ -78,7 +78,7 @@ async def test_nobody_is_notified_unasked(scene, profile, is_urgent):
 def test_an_account_says_whether_it_notifies(scene, profile, notifies):
     """Followers are told of an urgent post only where the profile allows mass sends, and the traits say so."""
     scene.profile = profile
-    assert scene.adapter.traits.notifies is notifies
+    assert scene.adapter.capabilities.notifies_followers is notifies
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
 async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, options, code):
     """A profile or tag that means nothing is told by the check, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
-    assert [problem.code for problem in scene.adapter.check(article())] == [code]
+    assert [problem.code for problem in scene.adapter.validate(article())] == [code]
     outcome = await scene.adapter.publish(_urgent())
-    assert outcome == Blocked(code=code, reason="beijing-wechat", hold=HoldReason.PERMISSION)
+    assert outcome == Blocked(code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION)
     assert not scene.router.calls
 
 
@@ -132,7 +132,7 @@ async def test_a_known_key_leads_to_the_first_mass_send_f37(scene):
     scene.answers(SEND, error(45065) | {"msg_id": 3147400002})
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.number)["name"] == "mass-3147400002"
+    assert json.loads(outcome.ticket.payload)["name"] == "mass-3147400002"
 
 
 @pytest.mark.parametrize("more", [{}, {"msg_id": 0}, {"msg_id": "soon"}, {"msg_id": "²"}, {"msg_id": None}])
@@ -162,7 +162,7 @@ async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
     """F24: a draft that left the box was sent; no second call follows."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
+    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_draft_consumed", is_duplicate=True)
     assert not scene.asked(SEND)
 
 
@@ -199,14 +199,14 @@ async def test_no_guess_after_the_mass_send(scene, answer, outcome):
     [
         ("SEND_SUCCESS", Published(receipt=RECEIPT)),
         ("SEND_FAIL", Rejected(code="wechat_mass_failed", reason="3147400001")),
-        ("DELETE", Gone()),
+        ("DELETE", Deleted()),
         ("SEND_LATER", Unknown(reason="wechat_unknown_status")),
     ],
 )
 async def test_what_became_of_a_mass_send(scene, word, finding):
     """F45 F46 F48: each status of a mass send says what it says, and an unknown one nothing."""
     scene.answers(STATUS, _status(word))
-    assert await scene.adapter.follow_up(TICKET) == finding
+    assert await scene.adapter.check_ticket(TICKET) == finding
     assert scene.bodies(STATUS) == [{"msg_id": "3147400001"}]
 
 
@@ -218,34 +218,34 @@ async def test_why_a_mass_send_failed_f46(scene, said, code):
     """F46: a failure that was read is told in the words of the event at its end; an event alone decides nothing."""
     scene.notebook.notes["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
-    assert await scene.adapter.follow_up(TICKET) == Rejected(code=code, reason="3147400001")
+    assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
     scene.answers(STATUS, _status("SEND_SUCCESS"))
-    assert await scene.adapter.follow_up(TICKET) == Published(receipt=RECEIPT)
+    assert await scene.adapter.check_ticket(TICKET) == Published(receipt=RECEIPT)
 
 
 async def test_a_mass_send_at_work_is_read_less_and_less_f47(scene):
     """F47: a mass send that still goes out, or waits for the administrator, stays submitted, with growing pauses."""
     scene.answers(STATUS, _status("SENDING"))
-    first = await scene.adapter.follow_up(TICKET)
+    first = await scene.adapter.check_ticket(TICKET)
     assert isinstance(first, Submitted)
-    second = await scene.adapter.follow_up(first.ticket)
+    second = await scene.adapter.check_ticket(first.ticket)
     assert isinstance(second, Submitted)
-    assert first.look_again_at < second.look_again_at
+    assert first.check_again_at < second.check_again_at
 
 
 @pytest.mark.parametrize("answer", [error(40059), error(45009), httpx.Response(502), {"msg_id": 1}])
 async def test_a_status_that_cannot_be_read_f52(scene, answer):
     """F52: a status that cannot be read decides nothing."""
     scene.answers(STATUS, answer)
-    assert isinstance(await scene.adapter.follow_up(TICKET), Unknown)
+    assert isinstance(await scene.adapter.check_ticket(TICKET), Unknown)
 
 
 async def test_a_live_mass_send_is_found_by_its_number(scene):
     """No list shows a mass send: a look for one that was live asks for its status, and never calls it missing."""
     scene.answers(STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE"))
-    await scene.adapter.follow_up(TICKET)
-    assert await scene.adapter.find(_urgent()) == Published(receipt=RECEIPT)
-    assert await scene.adapter.find(_urgent()) == Gone()
+    await scene.adapter.check_ticket(TICKET)
+    assert await scene.adapter.find_post(_urgent()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find_post(_urgent()) == Deleted()
     assert not scene.asked("freepublish/batchget")
 
 
@@ -253,23 +253,23 @@ async def test_a_lost_answer_of_a_mass_send_f24(scene):
     """F24: with the draft gone from the box the mass send may be live, which no list can tell; so it stays a doubt."""
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
-    assert await scene.adapter.find(_urgent()) == Missing(back_to=SINCE)  # the draft still stands
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)  # the draft still stands
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.find(_urgent()) == Unknown(reason="draft_consumed", is_out_of_sight=True)
+    assert await scene.adapter.find_post(_urgent()) == Unknown(reason="wechat_draft_consumed", is_beyond_list=True)
 
 
 async def test_a_mass_send_is_no_baseline_of_the_list(scene):
     """F52: that the newest post is a mass send, which no list shows, makes the list of articles no less complete."""
     scene.answers("freepublish/batchget", page(other("A2")))
-    looked_for = parcel(baseline=Baseline(newest_id=NAME, since=SINCE))
-    assert await scene.adapter.find(looked_for) == Missing(back_to=SINCE, may_resend=False)
+    looked_for = parcel(baseline=Baseline(newest_id=NAME, taken_at=SINCE))
+    assert await scene.adapter.find_post(looked_for) == NotFound(covered_since=SINCE, can_resend=False)
 
 
 async def test_a_mass_send_is_taken_down(scene):
     """A mass send is deleted whole, and counts as gone when its status says so."""
     scene.answers(STATUS, _status("DELETE"))
     scene.answers(DELETE, {"errcode": 0, "errmsg": "ok"})
-    assert await scene.adapter.retract(RECEIPT) == Gone()
+    assert await scene.adapter.retract(RECEIPT) == Deleted()
     assert scene.bodies(DELETE) == [{"msg_id": 3147400001, "article_idx": 0}]
 
 
@@ -284,9 +284,9 @@ async def test_a_stray_gone_keeps_no_live_mass_send_from_its_deletion_f48_f78(sc
 @pytest.mark.parametrize(
     ("answer", "after", "removal"),
     [
-        ({"errcode": 0}, "SEND_SUCCESS", Unknown(reason="wechat_still_live")),
-        (error(40060), "DELETE", Gone()),
-        (error(40060), "SEND_SUCCESS", Unknown(reason="wechat_still_live")),
+        ({"errcode": 0}, "SEND_SUCCESS", Unknown(reason="wechat_deletion_unconfirmed")),
+        (error(40060), "DELETE", Deleted()),
+        (error(40060), "SEND_SUCCESS", Unknown(reason="wechat_deletion_unconfirmed")),
         (error(40059), "SEND_SUCCESS", Unknown(reason="wechat_40059")),
         (error(48001), "SEND_SUCCESS", Unknown(reason="wechat_48001")),
         (error(40035), "SEND_SUCCESS", Rejected(code="wechat_40035", reason="said the platform")),
@@ -300,10 +300,10 @@ async def test_a_removal_is_told_as_it_is(scene, answer, after, removal):
     assert await scene.adapter.retract(RECEIPT) == removal
 
 
-@pytest.mark.parametrize("mass", [MassId(msg_id="1"), MassId(msg_id="1", data_id="2")])
+@pytest.mark.parametrize("mass", [MassSendId(msg_id="1"), MassSendId(msg_id="1", data_id="2")])
 def test_names_are_read_as_they_are_spelled(mass):
     """A mass send's remote id leads back to it."""
-    assert read_mass_id(mass.remote_id) == mass
+    assert parse_mass_send_id(mass.remote_id) == mass
 
 
 @pytest.mark.parametrize(
@@ -311,4 +311,4 @@ def test_names_are_read_as_they_are_spelled(mass):
 )
 def test_other_ids_are_no_mass_sends(remote_id):
     """An article's id, or anything else, is never taken for a mass send."""
-    assert read_mass_id(remote_id) is None
+    assert parse_mass_send_id(remote_id) is None

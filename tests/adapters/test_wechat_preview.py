@@ -6,8 +6,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from publisher.contract import Previewer
-from publisher.domain.outcome import Blocked, NotSent, RateLimited, Rejected, Shown, Submitted
+from publisher.contract import PostPreviewer
+from publisher.domain.results import Blocked, NotSent, PreviewSent, RateLimited, Rejected, Submitted
 from tests.adapters.fakes_wechat import COVER, INSIDE, NOW, Scene, article, error, item, page, parcel
 
 MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send")
@@ -22,7 +22,7 @@ def scene():
 
 
 async def show(scene, *, to="zhangsan", **changes):
-    return await scene.adapter.show(article(**changes), (COVER, INSIDE), to)
+    return await scene.adapter.send_preview(article(**changes), (COVER, INSIDE), to)
 
 
 def public_calls(scene):
@@ -31,8 +31,8 @@ def public_calls(scene):
 
 async def test_one_person_is_shown_the_very_words(scene):
     """The draft holds title, summary, link and content as they would go out; one name gets it, nothing is public."""
-    assert isinstance(scene.adapter, Previewer)
-    assert await show(scene) == Shown()
+    assert isinstance(scene.adapter, PostPreviewer)
+    assert await show(scene) == PreviewSent()
     [preview] = scene.bodies("message/mass/preview")
     assert preview == {"towxname": "zhangsan", "msgtype": "mpnews", "mpnews": {"media_id": "DRAFT"}}
     assert await scene.adapter.publish(parcel()) == await _submitted(scene)
@@ -71,19 +71,19 @@ async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
     """Trouble with the reading is told; nothing piles up in the draft box."""
     await show(scene)
     scene.answers("draft/get", error(-1))
-    assert not isinstance(await show(scene), Shown)
+    assert not isinstance(await show(scene), PreviewSent)
     assert len(scene.asked("draft/add")) == 1
 
 
 async def test_a_days_previews_are_counted(scene):
     """After as many as WeChat allows none is asked for any more, until the next day in Beijing."""
     scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
-    assert await show(scene) == Shown()
+    assert await show(scene) == PreviewSent()
     answer = await show(scene)
     assert isinstance(answer, RateLimited)
     assert len(scene.asked("message/mass/preview")) == 1
     scene.now = NOW + timedelta(days=1)
-    assert await show(scene) == Shown()
+    assert await show(scene) == PreviewSent()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_a_refusal_is_told_as_what_it_is(scene, code, kind):
 async def test_a_lost_answer_is_not_asked_again(scene):
     """A person who was shown it once is not written to twice."""
     scene.answers("message/mass/preview", httpx.ReadTimeout("lost"))
-    assert not isinstance(await show(scene), Shown)
+    assert not isinstance(await show(scene), PreviewSent)
     assert len(scene.asked("message/mass/preview")) == 1
 
 

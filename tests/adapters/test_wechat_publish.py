@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters.wechat.codes import next_midnight
-from publisher.domain.outcome import (
+from adapters.wechat.codes import get_next_midnight
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
@@ -60,8 +60,8 @@ async def test_an_article_is_submitted(scene):
     """Pictures, draft and one submission lead to a ticket that names both and is looked at soon."""
     outcome = await scene.adapter.publish(parcel())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.number) == {"name": "2650100001", "delivery": 7, "looks": 0}
-    assert outcome.look_again_at == NOW + timedelta(seconds=15)
+    assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "looks": 0}
+    assert outcome.check_again_at == NOW + timedelta(seconds=15)
     assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
     assert scene.notebook.notes["draft:7"] == drafted("DRAFT")
     assert scene.passed == ["media.after_upload", "media.after_upload", "step.after_commit"]
@@ -111,14 +111,14 @@ async def test_a_cover_that_was_deleted_is_stored_again(scene):
     ("changes", "named"),
     [
         ({"images": (COVER,)}, "cover"),
-        ({"rendition": article(pictures=()), "images": ()}, "cover"),
-        ({"rendition": article(pictures=(picture(COVER),)), "images": (COVER,)}, picture(INSIDE).sha256),
+        ({"rendered": article(images=()), "images": ()}, "cover"),
+        ({"rendered": article(images=(picture(COVER),)), "images": (COVER,)}, picture(INSIDE).sha256),
     ],
 )
 async def test_nothing_is_published_without_its_pictures(scene, changes, named):
     """F75: a missing picture holds the delivery; no draft is made without it."""
     outcome = await scene.adapter.publish(parcel(**changes))
-    assert outcome == Blocked(code="wechat_image_missing", reason=named, hold=HoldReason.IMAGE_MISSING)
+    assert outcome == Blocked(code="wechat_image_missing", reason=named, hold_reason=HoldReason.IMAGE_MISSING)
     assert not scene.asked("draft/add")
 
 
@@ -141,7 +141,7 @@ async def test_a_demand_for_a_person_holds_the_delivery(scene):
     scene.answers("freepublish/submit", error(53504))
     outcome = await scene.adapter.publish(parcel())
     assert isinstance(outcome, Blocked)
-    assert outcome.hold is HoldReason.CAPTCHA
+    assert outcome.hold_reason is HoldReason.CAPTCHA
 
 
 async def test_an_unlisted_code_is_a_doubt(scene):
@@ -236,7 +236,7 @@ async def test_a_consumed_draft_is_never_made_again(scene):
     """F07 F24: a noted draft that left the box was submitted; neither a draft nor a submission follows."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="draft_consumed", is_duplicate=True)
+    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="wechat_draft_consumed", is_duplicate=True)
     assert not scene.asked("draft/add")
     assert not scene.asked("freepublish/submit")
 
@@ -287,7 +287,7 @@ class LosingScene(Scene):
 
 DRAFTED = {"news_item": item("")["content"]["news_item"], "update_time": 1764000000}
 LOST = Unknown(reason="wechat_http_error")
-TAKEN = Unknown(reason="draft_consumed", is_duplicate=True)
+TAKEN = Unknown(reason="wechat_draft_consumed", is_duplicate=True)
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def losing():
 async def test_an_order_is_submitted_from_the_draft_that_still_stands_f07(losing, loses_note):
     """F07: whoever orders a post again gets it from the draft that a death left standing, noted or not."""
     await losing.publish(parcel(), dies="step.after_commit", loses_note=loses_note)
-    assert await losing.publish(parcel(attempt=2, ordered_after=1)) == LOST
+    assert await losing.publish(parcel(attempt=2, resend_after_attempt=1)) == LOST
     assert losing.made == losing.submitted == ["DRAFT1"]
 
 
@@ -314,13 +314,13 @@ async def test_one_submission_for_each_order_whenever_it_dies_f07_f24(losing, is
     first = {} if is_consumed else {"dies": "step.after_commit"}
     await losing.publish(parcel(), **first)
     before = len(losing.submitted)
-    await losing.publish(parcel(attempt=2, ordered_after=1), **death)
+    await losing.publish(parcel(attempt=2, resend_after_attempt=1), **death)
     for attempt in (3, 4):
-        await losing.publish(parcel(attempt=attempt, ordered_after=1))
-    assert await losing.publish(parcel(attempt=5, ordered_after=1)) == TAKEN
+        await losing.publish(parcel(attempt=attempt, resend_after_attempt=1))
+    assert await losing.publish(parcel(attempt=5, resend_after_attempt=1)) == TAKEN
     assert len(losing.submitted) - before == 1
     assert len(losing.made) == len(losing.submitted)
-    assert await losing.publish(parcel(attempt=6, ordered_after=5)) == LOST
+    assert await losing.publish(parcel(attempt=6, resend_after_attempt=5)) == LOST
     assert len(losing.made) == len(losing.submitted) == before + 2
 
 
@@ -328,8 +328,8 @@ async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
     """A draft that somebody changed is not submitted by an order either, and no other is made beside it."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1})
-    outcome = await scene.adapter.publish(parcel(attempt=2, ordered_after=1))
-    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold=HoldReason.EDITED)
+    outcome = await scene.adapter.publish(parcel(attempt=2, resend_after_attempt=1))
+    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
     assert not scene.asked("draft/add")
 
 
@@ -350,7 +350,7 @@ async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
     scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
     outcome = await scene.adapter.publish(parcel(attempt=2))
-    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold=HoldReason.EDITED)
+    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
     assert not scene.asked("freepublish/submit")
 
 
@@ -412,7 +412,7 @@ async def test_three_processes_that_are_refused_one_token_count_as_one(scene):
     scene.answers("freepublish/batchget", *[error(40001), page()] * 3)
     for _host in range(3):
         scene.tokens = Tokens("T1")
-        assert await scene.adapter.recent() == ()
+        assert await scene.adapter.list_recent() == ()
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False] * 3
 
 
@@ -510,7 +510,7 @@ async def test_credentials_of_another_account_are_not_used(scene):
     scene.secret = {"app_id": f"{APP_ID}9", "app_secret": "x"}
     outcome = await scene.adapter.publish(parcel())
     assert isinstance(outcome, Blocked)
-    assert outcome.hold is HoldReason.WRONG_ACCOUNT
+    assert outcome.hold_reason is HoldReason.WRONG_ACCOUNT
     assert not scene.router.calls
 
 
@@ -520,16 +520,16 @@ async def test_a_secret_that_lacks_a_part(scene, missing):
     del scene.secret[missing]
     scene.tokens = Tokens(None)
     assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")
-    assert await scene.adapter.probe() == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.check_health() == CredentialExpired(reason="wechat_no_token")
     assert not scene.router.calls
 
 
 async def test_no_call_after_the_lease(scene):
     """F15: a parcel whose lease is over is not submitted."""
-    assert await scene.adapter.publish(parcel(start_by=-1.0)) == NotSent(reason="lease_over")
+    assert await scene.adapter.publish(parcel(start_by=-1.0)) == NotSent(reason="lease_used_up")
 
 
 def test_the_day_ends_in_beijing():
     """The next midnight is the one of Beijing, whatever the zone of the instant."""
-    assert next_midnight(datetime(2026, 11, 25, 15, 59, 59, tzinfo=UTC)) == MIDNIGHT
-    assert next_midnight(MIDNIGHT) == MIDNIGHT + timedelta(days=1)
+    assert get_next_midnight(datetime(2026, 11, 25, 15, 59, 59, tzinfo=UTC)) == MIDNIGHT
+    assert get_next_midnight(MIDNIGHT) == MIDNIGHT + timedelta(days=1)

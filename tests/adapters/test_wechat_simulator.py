@@ -8,21 +8,21 @@ import pytest
 
 from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
-from publisher.contract import Adapter, AdapterKit
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
+from publisher.domain.rendered import Baseline, DeliveryId
+from publisher.domain.results import (
     Blocked,
     CredentialExpired,
-    Gone,
-    Lookalike,
-    Missing,
+    Deleted,
+    Healthy,
+    NotFound,
+    PossibleMatch,
     Published,
-    Ready,
     Rejected,
     Submitted,
     Unknown,
 )
-from publisher.domain.rendition import Baseline, DeliveryId
 from publisher.simulator import create_app
 from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, parcel
 
@@ -51,17 +51,17 @@ class Stage:
 
         http = LoginHttp(
             transport=self.transport,
-            deadline=timedelta(seconds=5),
+            request_timeout=timedelta(seconds=5),
             monotonic=lambda: 0.0,
             failpoint=lambda _name: None,
-            allow=lambda host: host == "127.0.0.1",
+            is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=nothing,
         )
-        kit = AdapterKit(
+        kit = AdapterContext(
             http=http,
             secret=lambda: self.secret,
             tokens=self.tokens,
-            notes=self.notebook,
+            state=self.notebook,
             now=lambda: datetime.now(UTC) + timedelta(days=self.days_on),
             failpoint=nothing,
         )
@@ -75,7 +75,7 @@ class Stage:
         )
         return WECHAT.create(account, kit)
 
-    async def spoil(self, endpoint, times=1, **fault):
+    async def inject_fault(self, endpoint, times=1, **fault):
         rule = {"platform": "wechat", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
         assert (await self.control.post("/_sim/faults", json=rule)).status_code == 200
 
@@ -98,19 +98,19 @@ async def stage():
 
 def now_parcel(**changes):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return parcel(baseline=Baseline(newest_id=None, since=since), **changes)
+    return parcel(baseline=Baseline(newest_id=None, taken_at=since), **changes)
 
 
 async def test_from_probe_to_retraction(stage):
     """A login is probed, an article published with its pictures, reviewed, found by its marker, and taken down."""
-    assert stage.adapter.check(article()) == ()
-    assert await stage.adapter.probe() == Ready()
+    assert stage.adapter.validate(article()) == ()
+    assert await stage.adapter.check_health() == Healthy()
     outcome = await stage.adapter.publish(now_parcel())
     assert isinstance(outcome, Submitted)
-    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Submitted)
+    assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Submitted)
     await stage.pass_time(61)
-    live = await stage.adapter.follow_up(outcome.ticket)
-    found = await stage.adapter.find(now_parcel())
+    live = await stage.adapter.check_ticket(outcome.ticket)
+    found = await stage.adapter.find_post(now_parcel())
     assert isinstance(live, Published)
     assert isinstance(found, Published)
     assert found.receipt.remote_id == live.receipt.remote_id
@@ -118,31 +118,31 @@ async def test_from_probe_to_retraction(stage):
     [post] = await stage.posts()
     assert post["title"] == article().title
     assert len(post["images"]) == 2
-    assert await stage.adapter.retract(live.receipt) == Gone()
-    assert await stage.adapter.retract(live.receipt) == Gone()
-    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
-    assert await stage.adapter.find(now_parcel()) == Gone()
+    assert await stage.adapter.retract(live.receipt) == Deleted()
+    assert await stage.adapter.retract(live.receipt) == Deleted()
+    assert await stage.adapter.check_ticket(outcome.ticket) == Deleted()
+    assert await stage.adapter.find_post(now_parcel()) == Deleted()
 
 
 @pytest.mark.parametrize("when", ["accept", "finish"])
 async def test_a_lost_reply_f24(stage, when):
     """F24: a submission whose reply was lost is found when it is live; at no time a second one is made."""
     await stage.control.post("/_sim/settings", json={"wechat_consume": when})
-    await stage.spoil(SUBMIT, kind="status", code=504, acts=True)
+    await stage.inject_fault(SUBMIT, kind="status", code=504, acts=True)
     assert await stage.adapter.publish(now_parcel()) == Unknown(reason="wechat_http_error")
     second = await stage.adapter.publish(now_parcel(attempt=2))
     is_gone = when == "accept"
-    assert second == Unknown(reason="draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)
+    assert second == Unknown(reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)
     await stage.pass_time(61)
-    assert isinstance(await stage.adapter.find(now_parcel()), Published)
+    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
     assert len(await stage.posts()) == 1
 
 
 async def test_a_lost_request(stage):
     """A submission that never arrived leaves its draft standing; a second attempt submits the same draft."""
-    await stage.spoil(SUBMIT, kind="status", code=504)
+    await stage.inject_fault(SUBMIT, kind="status", code=504)
     assert isinstance(await stage.adapter.publish(now_parcel()), Unknown)
-    assert isinstance(await stage.adapter.find(now_parcel()), Missing)
+    assert isinstance(await stage.adapter.find_post(now_parcel()), NotFound)
     assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
     assert len(await stage.posts()) == 1
 
@@ -162,13 +162,13 @@ async def test_a_lost_request(stage):
 )
 async def test_faults_of_the_submission(stage, fault, expected):
     """Each fault of the simulated WeChat is named as the failure model demands."""
-    await stage.spoil(SUBMIT, **fault)
+    await stage.inject_fault(SUBMIT, **fault)
     assert isinstance(await stage.adapter.publish(now_parcel()), expected)
 
 
 async def test_an_expired_token_f40(stage):
     """F40: after one refresh the next attempt submits the draft that stands."""
-    await stage.spoil(SUBMIT, kind="expire_token")
+    await stage.inject_fault(SUBMIT, kind="expire_token")
     assert isinstance(await stage.adapter.publish(now_parcel()), CredentialExpired)
     assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
     assert len(await stage.posts()) == 1
@@ -177,18 +177,18 @@ async def test_an_expired_token_f40(stage):
 @pytest.mark.parametrize("endpoint", ["/cgi-bin/media/uploadimg", "/cgi-bin/draft/add"])
 async def test_a_token_that_dies_on_the_way_f41(stage, endpoint):
     """F41: a token that dies before the submission is renewed within the same attempt."""
-    await stage.spoil(endpoint, kind="expire_token")
+    await stage.inject_fault(endpoint, kind="expire_token")
     assert isinstance(await stage.adapter.publish(now_parcel()), Submitted)
 
 
 async def test_a_refusal_in_review_f46(stage):
     """F46: an article that review refuses is rejected, and is in no list."""
-    await stage.spoil(SUBMIT, kind="review", seconds=1, verdict="refuse")
+    await stage.inject_fault(SUBMIT, kind="review", seconds=1, verdict="refuse")
     outcome = await stage.adapter.publish(now_parcel())
     assert isinstance(outcome, Submitted)
     await stage.pass_time(2)
-    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Rejected)
-    assert await stage.adapter.find(now_parcel()) == Unknown(reason="draft_consumed")
+    assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Rejected)
+    assert await stage.adapter.find_post(now_parcel()) == Unknown(reason="wechat_draft_consumed")
 
 
 async def test_removed_by_the_platform_f48(stage):
@@ -198,15 +198,15 @@ async def test_removed_by_the_platform_f48(stage):
     await stage.pass_time(61)
     [post] = await stage.posts()
     await stage.control.delete(f"/_sim/posts/{post['id']}")
-    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
-    assert await stage.adapter.find(now_parcel()) == Gone()
+    assert await stage.adapter.check_ticket(outcome.ticket) == Deleted()
+    assert await stage.adapter.find_post(now_parcel()) == Deleted()
 
 
 async def test_posted_by_hand_f56(stage):
     """F56: the same words posted by hand lead to a person."""
     by_hand = {"platform": "wechat", "account": APP_ID, "title": article().title, "text": article().summary}
     await stage.control.post("/_sim/posts", json=by_hand)
-    assert isinstance(await stage.adapter.find(now_parcel()), Lookalike)
+    assert isinstance(await stage.adapter.find_post(now_parcel()), PossibleMatch)
 
 
 @pytest.mark.parametrize("kind", ["html", "bad_json", "empty_list"])
@@ -215,10 +215,10 @@ async def test_an_unreadable_list_f52(stage, kind):
     old = {"platform": "wechat", "account": APP_ID, "title": "旧文", "text": "别的"}
     known = (await stage.control.post("/_sim/posts", json=old)).json()["id"]
     since = datetime.now(UTC) + timedelta(minutes=2)
-    looked_for = parcel(baseline=Baseline(newest_id=known, since=since))
-    assert await stage.adapter.find(looked_for) == Missing(back_to=since, may_resend=False)
-    await stage.spoil(LIST, times=9, kind=kind)
-    assert isinstance(await stage.adapter.find(looked_for), Unknown)
+    looked_for = parcel(baseline=Baseline(newest_id=known, taken_at=since))
+    assert await stage.adapter.find_post(looked_for) == NotFound(covered_since=since, can_resend=False)
+    await stage.inject_fault(LIST, times=9, kind=kind)
+    assert isinstance(await stage.adapter.find_post(looked_for), Unknown)
 
 
 async def test_a_list_in_another_order_f53(stage):
@@ -229,9 +229,9 @@ async def test_a_list_in_another_order_f53(stage):
     for number in range(70):
         other = {"platform": "wechat", "account": APP_ID, "title": f"旧文{number}", "text": "别的"}
         await stage.control.post("/_sim/posts", json=other)
-    assert isinstance(await stage.adapter.find(now_parcel()), Published)
-    await stage.spoil(LIST, times=9, kind="reorder")
-    assert isinstance(await stage.adapter.find(now_parcel()), Published)
+    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
+    await stage.inject_fault(LIST, times=9, kind="reorder")
+    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
 
 
 async def test_from_mass_send_to_retraction(stage):
@@ -239,24 +239,24 @@ async def test_from_mass_send_to_retraction(stage):
     stage.profile = "mass"
     outcome = await stage.adapter.publish(now_parcel(is_urgent=True))
     assert isinstance(outcome, Submitted)
-    assert isinstance(await stage.adapter.follow_up(outcome.ticket), Submitted)
+    assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Submitted)
     await stage.pass_time(61)
-    live = await stage.adapter.follow_up(outcome.ticket)
+    live = await stage.adapter.check_ticket(outcome.ticket)
     assert isinstance(live, Published)
-    assert isinstance(await stage.adapter.find(now_parcel(is_urgent=True)), Published)
+    assert isinstance(await stage.adapter.find_post(now_parcel(is_urgent=True)), Published)
     [post] = await stage.posts()
     assert live.receipt.remote_id == f"mass-{post['id']}-{post['extra']['publish_id']}"
     assert post["extra"]["mass"]["sent"] == 1000
-    assert await stage.adapter.retract(live.receipt) == Gone()
-    assert await stage.adapter.retract(live.receipt) == Gone()
-    assert await stage.adapter.follow_up(outcome.ticket) == Gone()
+    assert await stage.adapter.retract(live.receipt) == Deleted()
+    assert await stage.adapter.retract(live.receipt) == Deleted()
+    assert await stage.adapter.check_ticket(outcome.ticket) == Deleted()
 
 
 async def test_a_lost_reply_of_a_mass_send_f24(stage):
     """F24: where the draft still stands, a repeat under the same key is told the first number; nobody hears twice."""
     stage.profile = "mass"
     await stage.control.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600})
-    await stage.spoil(SEND, kind="status", code=504, acts=True)
+    await stage.inject_fault(SEND, kind="status", code=504, acts=True)
     assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Unknown)
     await stage.control.post("/_sim/settings", json={"wechat_consume": "accept"})
     second = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
@@ -265,7 +265,7 @@ async def test_a_lost_reply_of_a_mass_send_f24(stage):
     third = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
     assert isinstance(third, Submitted)
     [post] = await stage.posts()
-    assert f"mass-{post['id']}" in third.ticket.number
+    assert f"mass-{post['id']}" in third.ticket.payload
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ async def test_a_mass_send_too_many_f44(stage, settings, expected):
 async def test_an_unlisted_address_f50(stage):
     """F50: where the account's list of addresses does not name ours, a person is told, and nothing is made."""
     await stage.control.post("/_sim/settings", json={"wechat_addresses": ["192.0.2.7"]})
-    assert isinstance(await stage.adapter.probe(), Blocked)
+    assert isinstance(await stage.adapter.check_health(), Blocked)
     assert isinstance(await stage.adapter.publish(now_parcel()), Blocked)
     assert await stage.posts() == []
 
@@ -299,11 +299,11 @@ async def test_how_far_articles_came(stage):
     outcomes = [await stage.adapter.publish(now_parcel())]
     outcomes.append(await stage.adapter.publish(now_parcel(is_urgent=True, delivery=DeliveryId(8))))
     await stage.pass_time(61)
-    receipts = [(await stage.adapter.follow_up(outcome.ticket)).receipt for outcome in outcomes]
-    assert await stage.adapter.measure_reach(receipts) == {}
+    receipts = [(await stage.adapter.check_ticket(outcome.ticket)).receipt for outcome in outcomes]
+    assert await stage.adapter.read_metrics(receipts) == {}
     stage.days_on = 3
     stage.tokens = Tokens(None)
     await stage.pass_time(timedelta(days=3).total_seconds())
-    told = await stage.adapter.measure_reach(receipts)
+    told = await stage.adapter.read_metrics(receipts)
     assert set(told) == {receipt.remote_id for receipt in receipts}
     assert all(reach.reads > 0 for reach in told.values())

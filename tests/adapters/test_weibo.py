@@ -8,27 +8,27 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.address import made_at, receipt, short_id
-from adapters.weibo.wire import next_full_hour
+from adapters.weibo.api import get_next_full_hour
+from adapters.weibo.urls import decode_created_at, encode_short_id, make_receipt
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
+from publisher.domain.rendered import Baseline
+from publisher.domain.results import (
     Blocked,
     CredentialExpired,
-    Gone,
+    Deleted,
+    Healthy,
     HoldReason,
-    Lookalike,
-    Missing,
+    NotFound,
     NotSent,
+    PossibleMatch,
     Published,
     RateLimited,
-    Ready,
     Rejected,
     Submitted,
     Ticket,
     Unknown,
 )
-from publisher.domain.rendition import Baseline
-from publisher.messages import catalogue
+from publisher.i18n import load_catalogue
 
 UID = "1404376560"
 POST_ID = "5316149214569024"
@@ -95,8 +95,8 @@ async def test_share_golden(weibo, parcel, golden, answer):
     golden("weibo/share", desk.requests[0])
     assert isinstance(outcome, Published)
     assert outcome.receipt.remote_id == POST_ID
-    assert outcome.receipt.url == f"https://weibo.com/{UID}/{short_id(POST_ID)}"
-    assert outcome.receipt.live_at == MADE
+    assert outcome.receipt.url == f"https://weibo.com/{UID}/{encode_short_id(POST_ID)}"
+    assert outcome.receipt.published_at == MADE
     assert len(desk.requests) == 1
 
 
@@ -113,7 +113,7 @@ async def test_timeline_golden(weibo, parcel, golden, answer):
     """A look lists the newest posts without a lower bound, and finds ours by the address behind its short link."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=answer("weibo/timeline"))
-    finding = await adapter.find(parcel)
+    finding = await adapter.find_post(parcel)
     golden("weibo/timeline", desk.requests[0])
     assert isinstance(finding, Published)
     assert finding.receipt.remote_id == POST_ID
@@ -123,7 +123,7 @@ async def test_show_golden(weibo, golden, answer):
     """A ticket that is a plain number reads that very post."""
     adapter, desk = weibo
     desk.router.get(SHOW).mock(return_value=answer("weibo/share"))
-    finding = await adapter.follow_up(Ticket(number=POST_ID))
+    finding = await adapter.check_ticket(Ticket(payload=POST_ID))
     golden("weibo/show", desk.requests[0])
     assert isinstance(finding, Published)
 
@@ -134,14 +134,14 @@ async def test_destroy_golden(weibo, golden, answer):
     desk.router.post(DESTROY).mock(return_value=answer("weibo/share"))
     desk.router.get(SHOW).mock(return_value=NOT_THERE)
     receipt = Published(receipt=_receipt()).receipt
-    assert await adapter.retract(receipt) == Gone()
+    assert await adapter.retract(receipt) == Deleted()
     golden("weibo/destroy", desk.requests[0])
     golden("weibo/show", desk.requests[1])
 
 
 @pytest.mark.parametrize(
     ("shown", "reason"),
-    [("weibo/share", "weibo_still_shown"), (httpx.Response(500), "server_error")],
+    [("weibo/share", "weibo_deletion_unconfirmed"), (httpx.Response(500), "server_error")],
 )
 async def test_a_removal_counts_when_it_was_read_f78(weibo, answer, shown, reason):
     """F78: the answer to a removal is no proof: while a read shows the post, or none can be made, it is not gone."""
@@ -157,21 +157,21 @@ async def test_a_removal_that_finds_no_post_counts_when_it_was_read_f48_f78(weib
     adapter, desk = weibo
     desk.router.post(DESTROY).mock(return_value=NOT_THERE)
     desk.router.get(SHOW).mock(return_value=answer("weibo/share") if is_live else NOT_THERE)
-    assert await adapter.retract(_receipt()) == (Unknown(reason="weibo_still_shown") if is_live else Gone())
+    assert await adapter.retract(_receipt()) == (Unknown(reason="weibo_deletion_unconfirmed") if is_live else Deleted())
 
 
 async def test_token_info_golden(weibo, golden, answer):
     """A probe asks whose token it is and how long it lives."""
     adapter, desk = weibo
     desk.router.post(TOKEN_INFO).mock(return_value=answer("weibo/token_info"))
-    assert await adapter.probe() == Ready(until=desk.now + timedelta(seconds=157679471))
+    assert await adapter.check_health() == Healthy(credentials_expire_at=desk.now + timedelta(seconds=157679471))
     golden("weibo/token_info", desk.requests[0])
 
 
 def _receipt():
-    from adapters.weibo.address import receipt  # noqa: PLC0415
+    from adapters.weibo.urls import make_receipt  # noqa: PLC0415
 
-    return receipt(POST_ID, UID, MADE)
+    return make_receipt(POST_ID, UID, MADE)
 
 
 async def test_unlisted_code_is_a_doubt_f34(weibo, parcel):
@@ -197,7 +197,7 @@ async def test_rate_limit_rests_until_the_next_full_hour_f44(weibo, parcel):
     assert outcome == RateLimited(code="weibo_10023", until=datetime(2026, 11, 24, 5, tzinfo=UTC))
     desk.router.post(SHARE).respond(400, json={"error_code": 20016, "error": "x"})
     assert (await adapter.publish(parcel)).until == desk.now + timedelta(hours=1)
-    assert next_full_hour(desk.now) > desk.now
+    assert get_next_full_hour(desk.now) > desk.now
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ async def test_too_many_requests_f26_f27(weibo, parcel, header, until):
     [
         pytest.param(httpx.Response(503, json={"error_code": 10002}), "server_error", id="F28-server-error"),
         pytest.param(httpx.Response(502, html="<html>"), "server_error", id="F29-gateway-page"),
-        pytest.param(httpx.Response(200, html="<html>"), "bad_reply", id="F30-html"),
-        pytest.param(httpx.Response(200, content=b'{"id": 5'), "bad_reply", id="F31-bad-json"),
-        pytest.param(httpx.Response(200, json=[1]), "bad_reply", id="F31-no-object"),
-        pytest.param(httpx.Response(403, html="<html>"), "bad_reply", id="F29-forbidden-page"),
+        pytest.param(httpx.Response(200, html="<html>"), "bad_response", id="F30-html"),
+        pytest.param(httpx.Response(200, content=b'{"id": 5'), "bad_response", id="F31-bad-json"),
+        pytest.param(httpx.Response(200, json=[1]), "bad_response", id="F31-no-object"),
+        pytest.param(httpx.Response(403, html="<html>"), "bad_response", id="F29-forbidden-page"),
         pytest.param(httpx.Response(200, json={"user": {"idstr": UID}}), "weibo_no_id", id="F33-no-id"),
         pytest.param(httpx.Response(200, json={"idstr": POST_ID}), "weibo_no_id", id="F33-no-user"),
         pytest.param(httpx.Response(302, headers={"location": "https://x/"}), "redirected", id="F35-redirect"),
@@ -256,15 +256,15 @@ async def test_wrong_account_f38(weibo, parcel):
     desk.router.post(SHARE).respond(200, json=status(POST_ID, TEXT, uid="1999999999"))
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
-    assert outcome.hold is HoldReason.WRONG_ACCOUNT
-    assert outcome.reason == receipt(POST_ID, "1999999999", desk.now).url
+    assert outcome.hold_reason is HoldReason.WRONG_ACCOUNT
+    assert outcome.reason == make_receipt(POST_ID, "1999999999", desk.now).url
 
 
 async def test_nothing_is_sent_to_weibo_without_a_public_address(bench, parcel):
     """Weibo demands it of whoever posts: without it a person is asked, and no call is made."""
     desk = bench({"access_token": "t"})
     outcome = await WEIBO.create(account(public_ip=None), desk.kit()).publish(parcel)
-    assert outcome == Blocked(code="weibo_no_public_ip", reason=account().id, hold=HoldReason.PERMISSION)
+    assert outcome == Blocked(code="weibo_no_public_ip", reason=account().id, hold_reason=HoldReason.PERMISSION)
     assert desk.requests == []
 
 
@@ -274,10 +274,10 @@ async def test_slow_server_is_followed_up_f39(weibo, parcel):
     desk.router.post(SHARE).respond(200, json={"error_code": 20032, "error": "Update success, while server slow"})
     outcome = await adapter.publish(parcel)
     assert isinstance(outcome, Submitted)
-    assert outcome.look_again_at == desk.now + timedelta(minutes=2)
+    assert outcome.check_again_at == desk.now + timedelta(minutes=2)
     desk.router.get(TIMELINE).mock(side_effect=[listing(OLD), listing(status(POST_ID, TEXT), OLD)])
-    assert await adapter.follow_up(outcome.ticket) == Missing(back_to=parcel.baseline.since)
-    assert isinstance(await adapter.follow_up(outcome.ticket), Published)
+    assert await adapter.check_ticket(outcome.ticket) == NotFound(covered_since=parcel.baseline.taken_at)
+    assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
     assert desk.failpoints == []
 
 
@@ -306,7 +306,7 @@ async def test_lost_reply_is_found_f24(weibo, parcel):
     adapter, desk = weibo
     rewritten = "警惕退款客服诈骗 编号 k7qm - 4r2t http://t.cn/A6abCDeF"
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, rewritten), OLD))
-    finding = await adapter.find(parcel)
+    finding = await adapter.find_post(parcel)
     assert isinstance(finding, Published)
     assert finding.receipt.remote_id == POST_ID
 
@@ -317,8 +317,8 @@ async def test_the_address_alone_does_not_verify_the_words_f54(weibo, parcel):
     link = [{"url_short": "http://t.cn/A6abCDeF", "url_ori": LINK}]
     garbled = status(POST_ID, "内容已被调整 http://t.cn/A6abCDeF", url_objects=link)
     desk.router.get(TIMELINE).mock(side_effect=[listing(garbled, OLD), listing(status(POST_ID, TEXT), OLD)])
-    findings = [await adapter.find(parcel) for _ in range(2)]
-    assert [finding.has_seen_text for finding in findings] == [False, True]
+    findings = [await adapter.find_post(parcel) for _ in range(2)]
+    assert [finding.is_text_confirmed for finding in findings] == [False, True]
 
 
 async def test_absence_needs_a_list_that_reaches_back_f53(weibo, parcel):
@@ -326,8 +326,8 @@ async def test_absence_needs_a_list_that_reaches_back_f53(weibo, parcel):
     adapter, desk = weibo
     newer = [status(str(int(POST_ID) + 9 - n), f"别的{n}") for n in range(5)]
     desk.router.get(TIMELINE).mock(side_effect=[listing(*newer), listing(*newer[:4], OLD)])
-    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short", is_out_of_sight=True)
-    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+    assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short", is_beyond_list=True)
+    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
 
 
 async def test_newest_known_id_bounds_a_look(weibo, parcel):
@@ -335,9 +335,9 @@ async def test_newest_known_id_bounds_a_look(weibo, parcel):
     adapter, desk = weibo
     known = status("5316149214569001", "刚才的", MADE)
     desk.router.get(TIMELINE).mock(return_value=listing(known))
-    before = replace(parcel, baseline=Baseline(newest_id="5316149214569001", since=parcel.baseline.since))
-    assert isinstance(await adapter.find(before), Missing)
-    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    before = replace(parcel, baseline=Baseline(newest_id="5316149214569001", taken_at=parcel.baseline.taken_at))
+    assert isinstance(await adapter.find_post(before), NotFound)
+    assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short")
 
 
 @pytest.mark.parametrize(
@@ -354,14 +354,14 @@ async def test_lists_that_prove_nothing_f51_f53(weibo, parcel, entries, total):
     """F51, F53: an empty, reversed, shuffled or cut list is no absence."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=listing(*entries, total=total))
-    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short")
 
 
 async def test_whole_small_account_is_complete(weibo, parcel):
     """A list that holds all the posts an account has is complete, though none is older than the baseline."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, "别的"), total=1))
-    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
 
 
 async def test_same_words_without_marker_f56(weibo, parcel):
@@ -369,8 +369,8 @@ async def test_same_words_without_marker_f56(weibo, parcel):
     adapter, desk = weibo
     by_hand = "【警惕“退款客服”诈骗】不转账、不透露验证码。编号 http://t.cn/A6abCDeF"
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, by_hand), OLD))
-    assert await adapter.find(parcel) == Lookalike(
-        remote_id=POST_ID, url=f"https://weibo.com/{UID}/{short_id(POST_ID)}"
+    assert await adapter.find_post(parcel) == PossibleMatch(
+        remote_id=POST_ID, url=f"https://weibo.com/{UID}/{encode_short_id(POST_ID)}"
     )
 
 
@@ -381,7 +381,7 @@ async def test_a_shortened_text_goes_to_a_person_f54(weibo, parcel, shown):
     """F54: a list that shows the beginning of our words alone, its marker cut off, is no absence."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
-    assert isinstance(await adapter.find(parcel), Lookalike)
+    assert isinstance(await adapter.find_post(parcel), PossibleMatch)
 
 
 @pytest.mark.parametrize("shown", ["【警惕“退款客服”诈骗】别的话", "【警惕“退款理赔…", "【警惕"])
@@ -389,7 +389,7 @@ async def test_a_common_beginning_is_no_likeness_f55(weibo, parcel, shown):
     """F55: a post that goes on differently within what is shown is not ours, nor is one of too few words."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, shown), OLD))
-    assert isinstance(await adapter.find(parcel), Missing)
+    assert isinstance(await adapter.find_post(parcel), NotFound)
 
 
 async def test_a_list_that_shows_posts_twice_f53(weibo, parcel):
@@ -397,14 +397,14 @@ async def test_a_list_that_shows_posts_twice_f53(weibo, parcel):
     adapter, desk = weibo
     ours, other = status(POST_ID, TEXT), status(str(int(POST_ID) + 1), "别的")
     desk.router.get(TIMELINE).mock(return_value=listing(ours, ours, OLD))
-    finding = await adapter.find(parcel)
-    assert (finding.receipt.remote_id, finding.has_seen_text) == (POST_ID, True)
+    finding = await adapter.find_post(parcel)
+    assert (finding.receipt.remote_id, finding.is_text_confirmed) == (POST_ID, True)
     newest = status(str(int(POST_ID) + 2), "别的")
     for entries in ((newest, other, other, OLD), (other, OLD, OLD)):
         desk.router.get(TIMELINE).mock(return_value=listing(*entries, total=len(entries)))
-        assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+        assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short")
     desk.router.get(TIMELINE).mock(return_value=listing(other, other, total=2))
-    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short")
 
 
 async def test_a_pinned_post_may_come_twice_f53(weibo, parcel):
@@ -412,7 +412,7 @@ async def test_a_pinned_post_may_come_twice_f53(weibo, parcel):
     adapter, desk = weibo
     pinned, newer = (status(str(int(POST_ID) + number), "别的") for number in (3, 7))
     desk.router.get(TIMELINE).mock(return_value=listing(pinned, newer, pinned, OLD))
-    assert await adapter.find(parcel) == Missing(back_to=parcel.baseline.since)
+    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
 
 
 async def test_what_belongs_to_others_is_not_ours_f55(weibo, parcel):
@@ -422,14 +422,14 @@ async def test_what_belongs_to_others_is_not_ours_f55(weibo, parcel):
     early = status("5316149214569000", words, MADE - timedelta(hours=3))
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, TEXT), early))
     owned = replace(parcel, owned_ids=frozenset({POST_ID}))
-    assert await adapter.find(owned) == Missing(back_to=parcel.baseline.since)
+    assert await adapter.find_post(owned) == NotFound(covered_since=parcel.baseline.taken_at)
 
 
 async def test_marker_on_an_older_post_goes_to_a_person(weibo, parcel):
     """Our marker on a post from before the call cannot be this attempt's: a person must look."""
     adapter, desk = weibo
     desk.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, TEXT, MADE - timedelta(hours=2))))
-    assert isinstance(await adapter.find(parcel), Lookalike)
+    assert isinstance(await adapter.find_post(parcel), PossibleMatch)
 
 
 @pytest.mark.parametrize(
@@ -437,10 +437,10 @@ async def test_marker_on_an_older_post_goes_to_a_person(weibo, parcel):
     [
         (listing(status(POST_ID, TEXT, uid="1999999999"), OLD), "weibo_wrong_account"),
         (httpx.Response(403, json={"error_code": 10024, "error": "x"}), "weibo_10024"),
-        (httpx.Response(200, html="<html>"), "bad_reply"),
+        (httpx.Response(200, html="<html>"), "bad_response"),
         (httpx.Response(502), "server_error"),
-        (httpx.Response(200, json={"statuses": None}), "bad_reply"),
-        (httpx.Response(200, json={"statuses": ["x"]}), "bad_reply"),
+        (httpx.Response(200, json={"statuses": None}), "bad_response"),
+        (httpx.Response(200, json={"statuses": ["x"]}), "bad_response"),
         (httpx.Response(200, json={"statuses": [{"text": "x"}]}), "weibo_no_id"),
         (httpx.ReadTimeout("x"), "timeout"),
     ],
@@ -452,7 +452,7 @@ async def test_list_that_cannot_be_read_f52(weibo, parcel, reply, reason):
         desk.router.get(TIMELINE).mock(side_effect=reply)
     else:
         desk.router.get(TIMELINE).mock(return_value=reply)
-    assert await adapter.find(parcel) == Unknown(reason=reason)
+    assert await adapter.find_post(parcel) == Unknown(reason=reason)
 
 
 # --- taking down, probing ---
@@ -479,8 +479,8 @@ async def test_retract_f78(weibo, reply, expected):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"uid": UID, "appkey": "1352222456", "expire_in": "60"}, Ready),
-        ({"uid": int(UID), "appkey": 1352222456, "expires_in": 60}, Ready),
+        ({"uid": UID, "appkey": "1352222456", "expire_in": "60"}, Healthy),
+        ({"uid": int(UID), "appkey": 1352222456, "expires_in": 60}, Healthy),
         ({"uid": int(UID), "appkey": 1352222456, "expire_in": -5}, CredentialExpired),
         ({"uid": 1, "appkey": 1352222456, "expire_in": 60}, Blocked),
         ({"uid": int(UID), "appkey": 1, "expire_in": 60}, Blocked),
@@ -494,7 +494,7 @@ async def test_probe_f43(weibo, body, expected):
     """F43: a probe tells a working token from a dead one, a foreign one, and from not knowing."""
     adapter, desk = weibo
     desk.router.post(TOKEN_INFO).respond(200, json=body)
-    assert isinstance(await adapter.probe(), expected)
+    assert isinstance(await adapter.check_health(), expected)
 
 
 async def test_deleted_post_is_gone_f48(weibo):
@@ -502,8 +502,8 @@ async def test_deleted_post_is_gone_f48(weibo):
     adapter, desk = weibo
     replies = [httpx.Response(400, json={"error_code": 20101}), httpx.Response(403, json={"error_code": 10024})]
     desk.router.get(SHOW).mock(side_effect=replies)
-    assert await adapter.follow_up(Ticket(number=POST_ID)) == Gone()
-    assert await adapter.follow_up(Ticket(number=POST_ID)) == Unknown(reason="weibo_10024")
+    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Deleted()
+    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(reason="weibo_10024")
 
 
 async def test_base_url_replaces_the_host(bench, parcel):
@@ -525,8 +525,8 @@ def codes_of(problems):
 async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
     """F76: length, missing or clinging link, pictures and topic marks are found before anything is sent."""
     adapter, _ = weibo
-    good = parcel.rendition
-    assert adapter.check(good) == ()
+    good = parcel.rendered
+    assert adapter.validate(good) == ()
     bad = {
         "weibo_text_too_long": replace(good, text="雨" * 130 + f" {LINK}"),
         "weibo_no_link_template": replace(good, text="没有链接"),
@@ -535,17 +535,17 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
         "weibo_link_elsewhere": replace(
             good, text="见https://www.example.gov.cn/x", link="https://www.example.gov.cn/x"
         ),
-        "weibo_too_many_pictures": replace(good, pictures=(picture, picture)),
-        "weibo_picture_type": replace(good, pictures=(replace(picture, media_type="image/bmp"),)),
-        "weibo_picture_size": replace(good, pictures=(replace(picture, size=5 * 1024 * 1024),)),
-        "weibo_topic_marks": replace(good, text=f"#防诈骗# {LINK}"),
+        "weibo_too_many_images": replace(good, images=(picture, picture)),
+        "weibo_image_type": replace(good, images=(replace(picture, media_type="image/bmp"),)),
+        "weibo_image_size": replace(good, images=(replace(picture, size=5 * 1024 * 1024),)),
+        "weibo_hashtag_dropped": replace(good, text=f"#防诈骗# {LINK}"),
     }
     for code, rendition in bad.items():
-        problems = adapter.check(rendition)
+        problems = adapter.validate(rendition)
         assert codes_of(problems) == {code}
-        assert problems[0].is_error == (code != "weibo_topic_marks")
-        assert code in catalogue()
-    assert codes_of(adapter.check(replace(good, link=None))) == {"weibo_no_link_template"}
+        assert problems[0].is_error == (code != "weibo_hashtag_dropped")
+        assert code in load_catalogue()
+    assert codes_of(adapter.validate(replace(good, link=None))) == {"weibo_no_link_template"}
 
 
 async def test_two_pictures_are_never_sent_as_one(weibo, parcel_of, picture):
@@ -562,26 +562,26 @@ async def test_two_pictures_are_never_sent_as_one(weibo, parcel_of, picture):
 )
 def test_address_of_a_post(mid, short):
     """A post's number is spelt in its address in groups of seven, each but the first padded."""
-    assert short_id(mid) == short
+    assert encode_short_id(mid) == short
 
 
 def test_time_in_a_number():
     """A post's number holds the second at which it was made."""
-    assert made_at("3504803600502730") == datetime(2012, 10, 24, 15, 49, 17, tzinfo=UTC)
+    assert decode_created_at("3504803600502730") == datetime(2012, 10, 24, 15, 49, 17, tzinfo=UTC)
 
 
 def test_declared_patience_covers_the_platforms_delays():
     """The settle time outlasts the longest late act plus the longest listing lag, and the waits are in order."""
-    traits = WEIBO.create(account(), None).traits
-    patience = WEIBO.defaults.patience
-    assert patience.is_ordered
-    assert traits.server_delay + traits.listing_lag <= patience.visibility_window
-    assert traits.may_resend
+    traits = WEIBO.create(account(), None).capabilities
+    timing = WEIBO.defaults.timing
+    assert timing.has_valid_order
+    assert traits.server_delay + traits.listing_lag <= timing.visibility_window
+    assert traits.can_resend
 
 
 def test_ticket_is_json_without_words_of_the_post(parcel):
     """A ticket holds what a later look needs, and nothing of the text."""
-    from adapters.weibo.timeline import write_ticket  # noqa: PLC0415
+    from adapters.weibo.timeline import encode_ticket  # noqa: PLC0415
 
-    facts = json.loads(write_ticket(parcel, is_article=False).number)
+    facts = json.loads(encode_ticket(parcel, is_article=False).payload)
     assert set(facts) == {"marker", "newest_id", "since"}

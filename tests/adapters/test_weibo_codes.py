@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.codes import CODES, name
+from adapters.weibo.codes import CODES, to_message_key
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
+from publisher.domain.results import (
     Blocked,
     Busy,
     CredentialExpired,
@@ -19,16 +19,16 @@ from publisher.domain.outcome import (
     Submitted,
     Unknown,
 )
-from publisher.messages import catalogue
+from publisher.i18n import load_catalogue
 
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 NEXT_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
 DOUBT, DUPLICATE, REFUSED, BUSY, SIGN_IN, SHOWN_LATER = (
-    "doubt",
+    "unknown",
     "duplicate",
-    "refused",
+    "rejected",
     "busy",
-    "sign_in",
+    "credential",
     "shown_later",
 )
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
@@ -133,18 +133,18 @@ ACCOUNT_USED = Account(
 def expected_outcome(code: int, now: datetime):
     """Spell the outcome that the second table demands."""
     match EXPECTED[code]:
-        case "doubt":
+        case "unknown":
             return Unknown(reason=f"weibo_{code}")
         case "duplicate":
             return Unknown(reason=f"weibo_{code}", is_duplicate=True)
-        case "refused":
+        case "rejected":
             return Rejected(code=f"weibo_{code}", reason="words")
         case "busy":
             return Busy(code=f"weibo_{code}", reason="words")
-        case "sign_in":
+        case "credential":
             return CredentialExpired(reason=f"weibo_{code}")
         case HoldReason() as hold:
-            return Blocked(code=f"weibo_{code}", reason="words", hold=hold)
+            return Blocked(code=f"weibo_{code}", reason="words", hold_reason=hold)
         case datetime() as until:
             return RateLimited(code=f"weibo_{code}", until=until)
         case timedelta() as rest:
@@ -169,13 +169,13 @@ async def test_each_code_of_the_table_f34(bench, parcel_of, code, spelling):
     expected = expected_outcome(code, desk.now)
     if expected is None:
         assert isinstance(outcome, Submitted)
-        assert outcome.look_again_at == desk.now + timedelta(minutes=2)
+        assert outcome.check_again_at == desk.now + timedelta(minutes=2)
     else:
         assert outcome == expected
-    assert set(catalogue()[name(code)]) >= {"zh_CN", "en"}
+    assert set(load_catalogue()[to_message_key(code)]) >= {"zh_CN", "en"}
     assert CODES[code].source
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read)
-    assert date.fromisoformat(CODES[code].read)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read_on)
+    assert date.fromisoformat(CODES[code].read_on)
     assert len(desk.requests) == 1
 
 

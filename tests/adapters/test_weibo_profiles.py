@@ -8,21 +8,21 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.address import made_at
 from adapters.weibo.profiles import PROFILES
+from adapters.weibo.urls import decode_created_at
+from publisher.config import WEIBO_PROFILES
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import (
-    Gone,
-    Lookalike,
-    Missing,
+from publisher.domain.results import (
+    Deleted,
+    NotFound,
     NotSent,
+    PossibleMatch,
     Published,
     Receipt,
     Rejected,
     Submitted,
     Unknown,
 )
-from publisher.settings import WEIBO_PROFILES
 
 UID = "1404376560"
 POST_ID = "5316149214569024"
@@ -75,8 +75,8 @@ def test_settings_and_adapter_name_the_same_profiles():
 @pytest.mark.parametrize(("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)])
 def test_traits_follow_the_profile(speaker, profile, pictures, readable):
     """How many pictures go along and how far a list reaches is the profile's."""
-    traits = speaker(profile)[0].traits
-    assert (traits.picture_limit, traits.readable, traits.text_limit) == (pictures, readable, 130)
+    traits = speaker(profile)[0].capabilities
+    assert (traits.picture_limit, traits.list_size, traits.text_limit) == (pictures, readable, 130)
 
 
 async def test_update_golden(speaker, parcel_of, golden, answer):
@@ -130,7 +130,7 @@ async def test_stored_pictures_are_not_stored_again_f06(speaker, parcel_of, pict
     desk.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(return_value=answer("weibo/share"))
     upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "a1"}), httpx.Response(403, html="<html>")])
     parcel = parcel_of("weibo", text=TEXT, pictures=nine(picture)[:2])
-    assert await adapter.publish(parcel) == NotSent(reason="bad_reply")
+    assert await adapter.publish(parcel) == NotSent(reason="bad_response")
     upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "b2"})])
     assert isinstance(await adapter.publish(replace(parcel, attempt=2)), Published)
     assert form_of(desk.requests[-1])["pic_id"] == "a1,b2"
@@ -142,27 +142,27 @@ async def test_a_picture_without_number_stops_the_attempt(speaker, parcel_of, pi
     """Without a sound number for each picture nothing is created."""
     adapter, desk = speaker("biz")
     desk.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").respond(200, json=body)
-    assert await adapter.publish(parcel_of("weibo", text=TEXT, pictures=(picture,))) == NotSent(reason="bad_reply")
+    assert await adapter.publish(parcel_of("weibo", text=TEXT, pictures=(picture,))) == NotSent(reason="bad_response")
 
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 async def test_only_share_demands_a_link_and_strips_topics(speaker, parcel_of, profile):
     """Other profiles take topics, and texts without a link; what makes a link unreadable is told all the same."""
     adapter, _ = speaker(profile)
-    rendition = parcel_of("weibo", text="#防诈骗# 编号K7QM-4R2T").rendition
-    assert adapter.check(rendition) == ()
+    rendition = parcel_of("weibo", text="#防诈骗# 编号K7QM-4R2T").rendered
+    assert adapter.validate(rendition) == ()
     clinging = replace(rendition, text=f"见{LINK}详情", link=LINK)
-    assert [problem.code for problem in adapter.check(clinging)] == ["weibo_link_not_apart"]
+    assert [problem.code for problem in adapter.validate(clinging)] == ["weibo_link_not_apart"]
 
 
 async def test_long_text_is_for_those_who_were_granted_it(speaker, parcel_of, answer):
     """A business login with `long_text` may say up to 1900 characters; nobody else may."""
     words = "编号K7QM-4R2T" + "雨" * 1000
-    rendition = parcel_of("weibo", text=words).rendition
+    rendition = parcel_of("weibo", text=words).rendered
     for profile, options in (("biz", {}), ("update", {"long_text": "true"}), ("biz", {"long_text": "no"})):
-        assert "weibo_text_too_long" in {item.code for item in speaker(profile, **options)[0].check(rendition)}
+        assert "weibo_text_too_long" in {item.code for item in speaker(profile, **options)[0].validate(rendition)}
     adapter, desk = speaker("biz", long_text="true")
-    assert adapter.check(rendition) == ()
+    assert adapter.validate(rendition) == ()
     desk.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
     await adapter.publish(parcel_of("weibo", text=words))
     await adapter.publish(parcel_of("weibo", text=TEXT))
@@ -176,9 +176,9 @@ async def test_business_list_goes_deeper_f53(speaker, parcel_of):
     route = desk.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
     route.respond(200, json={"statuses": newer, "total_number": 90})
     parcel = parcel_of("weibo", text=TEXT)
-    assert isinstance(await adapter.find(parcel), Missing)
+    assert isinstance(await adapter.find_post(parcel), NotFound)
     route.respond(200, json={"statuses": newer, "total_number": 900})
-    assert await adapter.find(parcel) == Unknown(reason="weibo_list_too_short")
+    assert await adapter.find_post(parcel) == Unknown(reason="weibo_list_too_short")
     assert [request.url.params["count"] for request in desk.requests] == ["20", "20", "100"]
 
 
@@ -192,7 +192,7 @@ async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(spe
     route.side_effect = lambda request: httpx.Response(
         200, json={"statuses": [by_hand, *newer, post(TEXT)][: int(request.url.params["count"])], "total_number": 900}
     )
-    finding = await adapter.find(parcel_of("weibo", text=TEXT))
+    finding = await adapter.find_post(parcel_of("weibo", text=TEXT))
     assert isinstance(finding, Published)
     assert finding.receipt.remote_id == POST_ID
     assert [request.url.params["count"] for request in desk.requests] == ["20", "100"]
@@ -206,8 +206,8 @@ async def test_what_looks_like_ours_is_not_refuted_by_a_longer_list_f54(speaker,
     lists = {"20": {"statuses": [by_hand], "total_number": 900}, "100": longer}
     route = desk.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
     route.side_effect = lambda request: httpx.Response(200, json=lists[request.url.params["count"]])
-    finding = await adapter.find(parcel_of("weibo", text=TEXT))
-    assert isinstance(finding, Lookalike)
+    finding = await adapter.find_post(parcel_of("weibo", text=TEXT))
+    assert isinstance(finding, PossibleMatch)
     assert {request.url.params["count"] for request in desk.requests} == {"20", "100"}
 
 
@@ -216,9 +216,9 @@ async def test_the_note_is_a_marker_f54(speaker, parcel_of):
     adapter, desk = speaker("update")
     garbled = post("内容已被调整", annotations=[{"type": "publisher", "marker": "K7QM-4R2T"}])
     desk.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [garbled, OLD]})
-    finding = await adapter.find(parcel_of("weibo", text=TEXT))
+    finding = await adapter.find_post(parcel_of("weibo", text=TEXT))
     assert isinstance(finding, Published)
-    assert not finding.has_seen_text
+    assert not finding.is_text_confirmed
 
 
 async def test_business_removal_is_confirmed_f78(speaker):
@@ -226,7 +226,7 @@ async def test_business_removal_is_confirmed_f78(speaker):
     adapter, desk = speaker("biz")
     desk.router.get(f"{API}/statuses/show.json").respond(400, json={"error_code": 20101, "error": "x"})
     desk.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(200, json=post(TEXT))
-    assert await adapter.retract(Receipt(remote_id=POST_ID, url="x", live_at=MADE)) == Gone()
+    assert await adapter.retract(Receipt(remote_id=POST_ID, url="x", published_at=MADE)) == Deleted()
 
 
 # --- headline articles ---
@@ -242,18 +242,18 @@ async def test_article_golden(speaker, parcel_of, golden):
     """Words too long for a post are an article; it counts as published only when its post is seen on the account."""
     adapter, desk = speaker(None, article_cover=COVER)
     parcel = parcel_of("weibo", text=LINES, link=LINK)
-    assert adapter.check(parcel.rendition) == ()
+    assert adapter.validate(parcel.rendered) == ()
     desk.router.post(ARTICLE).mock(return_value=done())
     outcome = await adapter.publish(parcel)
     golden("weibo/article", desk.requests[0])
     assert isinstance(outcome, Submitted)
-    assert outcome.look_again_at == desk.now + timedelta(minutes=2)
+    assert outcome.check_again_at == desk.now + timedelta(minutes=2)
     form = form_of(desk.requests[0])
     assert form["text"] == f"【警惕“退款客服”诈骗】〔K7QM-4R2T〕不转账。 {LINK}"
     assert quote("<p>详情 &lt;如下&gt;。", safe="") in form["content"]
     timeline = desk.router.get(f"{API}/statuses/user_timeline.json")
     timeline.respond(200, json={"statuses": [post(form["text"]), OLD]})
-    followed, found = await adapter.follow_up(outcome.ticket), await adapter.find(parcel)
+    followed, found = await adapter.check_ticket(outcome.ticket), await adapter.find_post(parcel)
     assert isinstance(followed, Published)
     assert followed == found
 
@@ -271,8 +271,8 @@ async def test_short_words_stay_a_post(speaker, parcel_of, answer):
         (httpx.Response(200, json={"code": "11003", "msg": "x", "data": ""}), "weibo_11003"),
         (httpx.Response(200, json={"code": 11002, "msg": "x", "data": ""}), "weibo_11002"),
         (httpx.Response(200, json={"code": "99999", "msg": "x"}), "weibo_99999"),
-        (httpx.Response(200, json={"data": {}}), "bad_reply"),
-        (httpx.Response(200, html="<html>"), "bad_reply"),
+        (httpx.Response(200, json={"data": {}}), "bad_response"),
+        (httpx.Response(200, html="<html>"), "bad_response"),
         (httpx.Response(504), "server_error"),
     ],
 )
@@ -287,17 +287,17 @@ async def test_article_doubts_f34(speaker, parcel_of, reply, reason):
 async def test_what_an_article_cannot_be_f76(speaker, parcel_of, picture):
     """F76: an article needs a short title, a cover's address, and takes no pictures."""
     adapter, _ = speaker(None, article_cover=COVER)
-    good = parcel_of("weibo", text=LINES, link=LINK).rendition
+    good = parcel_of("weibo", text=LINES, link=LINK).rendered
     bad = {
         "weibo_title_length": replace(good, title="题" * 33),
-        "weibo_too_many_pictures": replace(good, pictures=(picture,)),
+        "weibo_too_many_images": replace(good, images=(picture,)),
         "weibo_lead_too_long": replace(good, text=f"{'雨' * 1900}〔K7QM-4R2T〕\n{LINK}"),
         "weibo_text_too_long": replace(good, text=LINES + "\n雨" * 20_000),
     }
     for code, rendition in bad.items():
-        assert [problem.code for problem in adapter.check(rendition)] == [code]
+        assert [problem.code for problem in adapter.validate(rendition)] == [code]
     nowhere = speaker(None, article_cover="cover.png")[0]
-    assert [problem.code for problem in nowhere.check(good)] == ["weibo_article_image"]
+    assert [problem.code for problem in nowhere.validate(good)] == ["weibo_article_image"]
     refused = await adapter.publish(parcel_of("weibo", text=LINES, link=LINK, pictures=(picture,)))
     assert isinstance(refused, Rejected)
 
@@ -308,17 +308,17 @@ async def test_an_article_is_not_gone_with_its_post_f78(speaker, parcel_of):
     parcel = parcel_of("weibo", text=LINES, link=LINK)
     timeline = desk.router.get(f"{API}/statuses/user_timeline.json")
     timeline.respond(200, json={"statuses": [post(LINES.splitlines()[0]), OLD]})
-    finding = await adapter.find(parcel)
+    finding = await adapter.find_post(parcel)
     assert isinstance(finding, Published)
     gone = httpx.Response(400, json={"error_code": 20101, "error": "x"})
     desk.router.post(f"{API}/statuses/destroy.json").mock(side_effect=[httpx.Response(200, json=post("x")), gone, gone])
     desk.router.get(f"{API}/statuses/show.json").mock(return_value=gone)
-    stays = Rejected(code="weibo_article_stays", reason=finding.receipt.url)
+    stays = Rejected(code="weibo_article_not_deleted", reason=finding.receipt.url)
     assert await adapter.retract(finding.receipt) == stays
     desk.now += timedelta(minutes=9)
     assert await adapter.retract(finding.receipt) == stays
     desk.now += timedelta(minutes=1)
-    assert await adapter.retract(finding.receipt) == Gone()
+    assert await adapter.retract(finding.receipt) == Deleted()
 
 
 async def test_an_article_by_hand_is_a_likeness_f56(speaker, parcel_of):
@@ -326,9 +326,9 @@ async def test_an_article_by_hand_is_a_likeness_f56(speaker, parcel_of):
     adapter, desk = speaker(None, article_cover=COVER)
     by_hand = post("【警惕“退款客服”诈骗】不转账。 http://t.cn/A6abCDeF")
     desk.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [by_hand, OLD]})
-    assert isinstance(await adapter.find(parcel_of("weibo", text=LINES, link=LINK)), Lookalike)
+    assert isinstance(await adapter.find_post(parcel_of("weibo", text=LINES, link=LINK)), PossibleMatch)
 
 
 def test_the_old_post_of_these_tests_is_old():
     """The post that marks the end of a list is older than the call, by its number too."""
-    assert made_at(OLD["idstr"]) < MADE
+    assert decode_created_at(OLD["idstr"]) < MADE

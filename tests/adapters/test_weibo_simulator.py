@@ -8,11 +8,11 @@ import pytest
 
 from adapters._http import LoginHttp
 from adapters.weibo import WEIBO
-from publisher.contract import AdapterKit
+from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.outcome import Blocked, Gone, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.domain.problem import Problem
-from publisher.domain.rendition import Baseline
+from publisher.domain.rendered import Baseline
+from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app
 
 HOST = "http://127.0.0.1:8710"
@@ -37,17 +37,17 @@ async def platform(bench):
             spare = bench(secret).kit()
             http = LoginHttp(
                 transport=transport,
-                deadline=timedelta(seconds=5),
+                request_timeout=timedelta(seconds=5),
                 monotonic=lambda: 100.0,
                 failpoint=lambda _name: None,
-                allow=lambda host: host == "127.0.0.1",
+                is_host_allowed=lambda host: host == "127.0.0.1",
                 sleep=no_wait,
             )
-            kit = AdapterKit(
+            kit = AdapterContext(
                 http=http,
                 secret=lambda: secret,
                 tokens=spare.tokens,
-                notes=spare.notes,
+                state=spare.state,
                 now=lambda: datetime.now(UTC),
                 failpoint=spare.failpoint,
             )
@@ -68,7 +68,7 @@ async def platform(bench):
 
 def fresh(make, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make("weibo", baseline=Baseline(newest_id=None, since=since), **words)
+    return make("weibo", baseline=Baseline(newest_id=None, taken_at=since), **words)
 
 
 async def test_reach_of_what_is_live_only(platform, parcel_of):
@@ -77,13 +77,13 @@ async def test_reach_of_what_is_live_only(platform, parcel_of):
     adapter = speak()
     published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
     assert isinstance(published, Published)
-    figures = await adapter.measure_reach([published.receipt])
+    figures = await adapter.read_metrics([published.receipt])
     assert not isinstance(figures, Unknown)
     reach = figures[published.receipt.remote_id]
     assert isinstance(reach, Reach)
     assert None not in {reach.reposts, reach.comments, reach.likes}
-    assert await adapter.retract(published.receipt) == Gone()
-    assert await adapter.measure_reach([published.receipt]) == {}
+    assert await adapter.retract(published.receipt) == Deleted()
+    assert await adapter.read_metrics([published.receipt]) == {}
 
 
 async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of):
@@ -93,7 +93,7 @@ async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of)
     published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
     assert isinstance(published, Published)
     await control.post("/_sim/posts", json={"platform": "weibo", "account": UID, "text": "人工发布"})
-    sightings = await adapter.recent()
+    sightings = await adapter.list_recent()
     assert not isinstance(sightings, Unknown)
     assert [item.text[:4] for item in sightings] == ["人工发布", "【警惕“"]
     assert sightings[1].url == published.receipt.url
@@ -108,15 +108,15 @@ async def test_granted_profiles_publish_and_find(platform, parcel_of, picture, p
     parcel = fresh(parcel_of, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures)
     published = await adapter.publish(parcel)
     assert isinstance(published, Published)
-    found = await adapter.find(parcel)
+    found = await adapter.find_post(parcel)
     assert isinstance(found, Published)
     assert found.receipt == published.receipt
     (post,) = (await control.get("/_sim/posts")).json()
     assert (post["id"], len(post["images"])) == (published.receipt.remote_id, pictures)
-    figures = await adapter.measure_reach([published.receipt])
+    figures = await adapter.read_metrics([published.receipt])
     assert not isinstance(figures, Unknown)
     assert list(figures) == [published.receipt.remote_id]
-    assert await adapter.retract(published.receipt) == Gone()
+    assert await adapter.retract(published.receipt) == Deleted()
 
 
 async def test_an_ordinary_app_is_blocked(platform, parcel_of):
@@ -124,7 +124,7 @@ async def test_an_ordinary_app_is_blocked(platform, parcel_of):
     speak, control = platform
     blocked = await speak("update").publish(fresh(parcel_of, text="编号K7QM-4R2T"))
     assert isinstance(blocked, Blocked)
-    assert (blocked.code, blocked.hold) == ("weibo_10014", HoldReason.PERMISSION)
+    assert (blocked.code, blocked.hold_reason) == ("weibo_10014", HoldReason.PERMISSION)
     assert (await control.get("/_sim/posts")).json() == []
 
 
@@ -136,7 +136,7 @@ async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, parcel
     parcel = fresh(parcel_of, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK)
     submitted = await adapter.publish(parcel)
     assert isinstance(submitted, Submitted)
-    found = await adapter.follow_up(submitted.ticket)
+    found = await adapter.check_ticket(submitted.ticket)
     assert isinstance(found, Published)
     (post,) = (await control.get("/_sim/posts")).json()
     assert found.receipt.remote_id == post["id"]
@@ -147,18 +147,18 @@ async def test_a_person_signs_the_account_in(platform):
     """The address leads to the page, the page's answer becomes a token, and the token is this account's."""
     speak, control = platform
     adapter = speak()
-    address = WEIBO.sign_in.address(adapter.account, adapter.kit.secret(), "n0nce")
+    address = WEIBO.sign_in.build_authorization_url(adapter.account, adapter.context.secret(), "n0nce")
     assert "平安发布" in (await control.get(address)).text
     asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
     answer = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "allow"})
-    kept = await WEIBO.sign_in.exchange(
-        adapter.account, adapter.kit.secret(), answer.headers["location"], adapter.kit.http
+    kept = await WEIBO.sign_in.exchange_code(
+        adapter.account, adapter.context.secret(), answer.headers["location"], adapter.context.http
     )
     assert not isinstance(kept, Problem)
-    assert kept["access_token"] != adapter.kit.secret()["access_token"]
+    assert kept["access_token"] != adapter.context.secret()["access_token"]
     refused = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "deny"})
-    problem = await WEIBO.sign_in.exchange(
-        adapter.account, adapter.kit.secret(), refused.headers["location"], adapter.kit.http
+    problem = await WEIBO.sign_in.exchange_code(
+        adapter.account, adapter.context.secret(), refused.headers["location"], adapter.context.http
     )
     assert problem == Problem(code="weibo_21330")
 
@@ -170,7 +170,7 @@ async def test_reach_grows(platform, parcel_of):
     published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
     assert isinstance(published, Published)
     await control.post("/_sim/clock", json={"shift": 3600})
-    figures = await adapter.measure_reach([published.receipt])
+    figures = await adapter.read_metrics([published.receipt])
     assert not isinstance(figures, Unknown)
     reach = figures[published.receipt.remote_id]
     assert (reach.likes or 0) > (reach.reposts or 0) > (reach.comments or 0) > 0

@@ -79,13 +79,13 @@ def _fall_due(folder: Path) -> None:
     """Let the whole backlog fall due at this instant."""
     now = int(time.time() * 1e6)
     with closing(sqlite3.connect(folder / "var" / "publisher.db")) as connection, connection:
-        connection.execute("UPDATE delivery SET due_at = ?, next_at = ?, max_delay = 86400000000", (now, now))
+        connection.execute("UPDATE delivery SET due_at = ?, next_action_at = ?, max_delay = 86400000000", (now, now))
 
 
 def _resident(folder: Path, publisher: Sequence[str]) -> float:
     """Give the megabytes that a daemon at rest holds in memory."""
     with daemon(folder, publisher) as process:
-        wait_for_words(folder, "recovered", 60)
+        wait_for_words(folder, "own_leases_expired", 60)
         time.sleep(SETTLED)
         fields = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
         return int(fields["VmRSS"].split()[0]) * 1024 / MEGABYTE

@@ -19,63 +19,63 @@ from books import ripen_all
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from publisher.delivering import deliver_due
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.outcome import Receipt
-from publisher.domain.rendition import Parcel
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal
-from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
-from publisher.store.rounds import Rounds
-from publisher.store.setup import prepare
-from publisher.telemetry import set_up
-from publisher.testing.builders import file_posts, post_of, terms_of
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import Receipt
+from publisher.engine.sender import send_due
+from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import configure_logging
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.plan.posts import PostStore
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import FakeAdapter
-from publisher.world import World
 
 ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
 MOST = 3
 
 
-def books_of(url: str, folder: Path, name: str) -> Books:
-    terms = [terms_of(f"account-{number:03}") for number in range(ACCOUNTS)]
-    database = Database(open_engine(url), World(), Journal(folder / f"{name}.jsonl"))
-    return Books(database=database, terms={item.account.id: item for item in terms}, worker=WorkerId(name))
+def books_of(url: str, folder: Path, name: str) -> Store:
+    terms = [make_policy(f"account-{number:03}") for number in range(ACCOUNTS)]
+    database = Database(open_engine(url), Runtime(), IntentJournal(folder / f"{name}.jsonl"))
+    return Store(database=database, policies={item.account.id: item for item in terms}, worker=WorkerId(name))
 
 
 async def fill(url: str, folder: Path) -> None:
     """File the posts, all due."""
-    await prepare(url, "drill", folder / "none.jsonl", World())
+    await prepare_database(url, "drill", folder / "none.jsonl", Runtime())
     books = books_of(url, folder, "filler")
-    await Registry(books).enrol()
+    await PostStore(books).register_logins()
     now = datetime.now(UTC)
-    names = list(books.terms)
+    names = list(books.policies)
     for number in range(POSTS):
-        await file_posts(Registry(books), post_of(f"post-{number}", names, now))
-    await ripen_all(Rounds(books))
+        await enqueue_posts(PostStore(books), make_post(f"post-{number}", names, now))
+    await ripen_all(Maintenance(books))
     await books.database.close()
 
 
 class Echo(FakeAdapter):
     """A platform that takes everything at once, under ids that no other worker's platform gives."""
 
-    def post(self, parcel: Parcel) -> Receipt:
+    def add_post(self, parcel: SendRequest) -> Receipt:
         name = str(parcel.delivery)
-        return Receipt(remote_id=name, url=f"https://fake.example/{name}", live_at=self.now())
+        return Receipt(remote_id=name, url=f"https://fake.example/{name}", published_at=self.now())
 
 
 async def work(url: str, folder: Path, name: str) -> None:
     """Deliver until nothing is left, from the moment that a line comes in."""
-    set_up(io.StringIO())
+    configure_logging(io.StringIO())
     books = books_of(url, folder, name)
-    adapters = dict.fromkeys(books.terms, Echo(now=books.world.now))
+    adapters = dict.fromkeys(books.policies, Echo(now=books.runtime.now))
     click.echo("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    while await Outbox(books).next_move() is not None:
-        await deliver_due(Outbox(books), adapters, AT_ONCE, asyncio.Event())
+    while await Outbox(books).next_due_at() is not None:
+        await send_due(Outbox(books), adapters, AT_ONCE, asyncio.Event())
     await books.database.close()
 
 
@@ -107,7 +107,7 @@ def measure(url: str, folder: Path, workers: int) -> float:
 
 async def counted(url: str, folder: Path) -> Mapping[State, int]:
     books = books_of(url, folder, "counter")
-    counts = await Board(books).counts()
+    counts = await Queries(books).count_by_state()
     await books.database.close()
     return counts
 

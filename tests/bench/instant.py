@@ -43,7 +43,7 @@ def _instant(publisher: Sequence[str], accounts: int) -> tuple[list[float], int]
         (folder / "schedule.toml").write_text(schedule_of(1, due_at), "utf-8")
         asyncio.run(file_schedule(folder))
         with daemon(folder, publisher):
-            wait_for_words(folder, "recovered", 30)
+            wait_for_words(folder, "own_leases_expired", 30)
             if datetime.now(UTC) > due_at - timedelta(seconds=3):
                 raise TimeoutError("the daemon was not up well before the instant")
             time.sleep((due_at - datetime.now(UTC)).total_seconds() + UNWATCHED)

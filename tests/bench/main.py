@@ -21,7 +21,7 @@ from scale import p4, p12, p13
 from syncing import p3
 from throughput import p1
 
-from publisher.telemetry import set_up
+from publisher.runtime.logs import configure_logging
 
 Measure = Callable[[Sequence[str], int], list[Figure]]
 ALL: Mapping[str, Measure] = {
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(measures)}")
     figures = []
     with Path(os.devnull).open("w", encoding="utf-8") as nobody:
-        set_up(nobody)  # the log is written, and nobody reads it
+        configure_logging(nobody)  # the log is written, and nobody reads it
         for name in names:
             for measured in measures[name](wanted.publisher, runs):
                 figure = dataclasses.replace(measured, goal=None) if wanted.brief else measured

@@ -14,9 +14,9 @@ from figures import Figure, median
 from rig import schedule_of, workspace
 from scale import ACCOUNTS, announce, fill
 
-from publisher.keeping import settle_the_dead
-from publisher.planning import plan_ahead, schedule_in_force
-from publisher.store.setup import check_whole
+from publisher.engine.maintenance import expire_own_leases
+from publisher.engine.planner import active_schedule, plan_window
+from publisher.store.recovery.setup import check_integrity
 
 PASTS = (1_000, 10_000, 100_000)
 CHECK = "reading the whole file"
@@ -24,7 +24,7 @@ CHECK = "reading the whole file"
 OPEN_POSTS = 3
 """Posts to every account that are still to come: 450 open deliveries."""
 LEFT = """
-INSERT INTO post (id, definition, body, in_force_since, is_scheduled, is_withdrawn)
+INSERT INTO post (id, content_hash, body, in_force_since, is_scheduled, is_cancelled)
 SELECT DISTINCT past.post, 'd', post.body, 0, 0, 0 FROM delivery AS past, post
 WHERE past.state = 'published' AND post.id = 'post-0'
 """
@@ -69,21 +69,21 @@ async def _costs(publisher: Sequence[str], runs: int, rows: int) -> dict[str, fl
 
 def _check(folder: Path) -> float:
     began = time.process_time()
-    check_whole(f"sqlite:///{folder / 'var' / 'publisher.db'}")
+    check_integrity(f"sqlite:///{folder / 'var' / 'publisher.db'}")
     return time.process_time() - began
 
 
 async def _start(folder: Path) -> tuple[float, float]:
     """Open the whole as a daemon does, end what a death left, and plan; give what that costs, and planning again."""
     began = time.process_time()
-    async with application(folder, sends=True) as opened:
-        await settle_the_dead(opened.rounds)
-        schedule = await schedule_in_force(opened.planner, "schedule.toml")
+    async with application(folder, can_send=True) as opened:
+        await expire_own_leases(opened.maintenance)
+        schedule = await active_schedule(opened.planner, "schedule.toml")
         if schedule is None:
             raise AssertionError(schedule)
-        version = await opened.registry.version()
-        await plan_ahead(opened.planner, schedule, version)
+        version = await opened.post_store.schedule_version()
+        await plan_window(opened.planner, schedule, version)
         started = time.process_time() - began
         began = time.process_time()
-        await plan_ahead(opened.planner, schedule, version)
+        await plan_window(opened.planner, schedule, version)
         return started, time.process_time() - began

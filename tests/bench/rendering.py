@@ -10,15 +10,16 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from rig import ROOT
 
-from adapters.tieba.traits import TRAITS
+from adapters.tieba.capabilities import CAPABILITIES
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.post import ONCE, At, Kind, Level, Post, PostId, occurrence_of
-from publisher.domain.rendition import Rendition
-from publisher.rendering import composing, load_templates
-from publisher.rendering.body import body_text
-from publisher.rendering.composing import Order, compose
+from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
+from publisher.domain.rendered import RenderedPost
+from publisher.rendering import compose as composing
+from publisher.rendering import load_templates
+from publisher.rendering.compose import RenderTarget, compose
+from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.worker import Worker
+from publisher.rendering.worker import RenderWorker
 
 TIMES = 500
 ACCOUNTS = 50
@@ -29,15 +30,15 @@ REGION = {"name": "第一区", "hotline": "110", "tip_line": "12377", "tip_link"
 ACCOUNT = Account(id=AccountId("a0"), platform=TIEBA, identity="1", secret="a0", forum="第一区")
 POST = Post(
     id=PostId("refund"),
-    kind=Kind.WARNING,
+    kind=PostKind.WARNING,
     template="warning",
     author="zhang",
     title="警惕“退款客服”诈骗",
-    timing=At(when=DUE),
+    trigger=OneTimeTrigger(at=DUE),
     accounts=(),
-    definition="",
+    content_hash="",
     body="正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。" * 10,
-    level=Level.ORANGE,
+    level=WarningLevel.ORANGE,
     data={"summary": "凡自称客服要求转账退款的都是诈骗，请挂断"},
 )
 
@@ -48,19 +49,19 @@ def p9(_publisher: Sequence[str], runs: int) -> list[Figure]:
     Each batch has the words of one post for fifty accounts.
     """
     templates = load_templates([ROOT / "templates"], RenderProcess())
-    occurrence = occurrence_of(POST, ONCE, DUE)
-    order = Order(account=ACCOUNT, region=REGION, traits=TRAITS, pictures=())
+    occurrence = make_occurrence(POST, ONCE_OCCURRENCE, DUE)
+    order = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
 
     def render() -> None:
         composition = compose(POST, occurrence, [order] * ACCOUNTS, templates, ZONE)
-        assert all(isinstance(rendition, Rendition) for rendition in composition.renditions)
+        assert all(isinstance(rendition, RenderedPost) for rendition in composition.rendered_posts)
 
-    worker = Worker()
-    page = load_templates([ROOT / "templates"], worker).page(POST.template, TIEBA)
+    worker = RenderWorker()
+    page = load_templates([ROOT / "templates"], worker).page_for(POST.template, TIEBA)
     assert page
-    task = composing._task(POST, occurrence, order, templates)
-    assert isinstance(task, composing._Task)
-    job = composing._job(task, occurrence, ZONE)
+    task = composing._prepare(POST, occurrence, order, templates)
+    assert isinstance(task, composing._RenderContext)
+    job = composing._render_job(task, occurrence, ZONE)
     variables = {**job.variables, "body": POST.body, "body_text": body_text(POST.body)}
     bare_page = _bare(worker._sandbox.filters).get_template(page)
     times = TIMES // ACCOUNTS

@@ -12,9 +12,9 @@ from books import application, file_schedule, ripen_all
 from figures import Figure, median, percentile
 from rig import daemon, double, schedule_of, wait_for_words, workspace
 
-from publisher.domain.rendition import Parcel
-from publisher.store.journal import write_journal
-from publisher.store.shortening import KEPT_FOR
+from publisher.domain.rendered import SendRequest
+from publisher.store.db.intent_journal import write_journal
+from publisher.store.recovery.journal_compaction import JOURNAL_RETENTION
 
 ACCOUNTS = 150
 SMALL, LARGE = 1_000, 1_000_000
@@ -29,16 +29,17 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAST = """
 WITH RECURSIVE past(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < :rows)
 INSERT INTO delivery (
-    post, label, account, platform, login, state, version, revision, definition, rendition, planned_at, due_at,
-    expires_at, max_delay, updated_at, is_urgent, attempts, epoch, looks, refusals, failures, deaths, remote_id, url,
-    live_at, is_by_word, was_resent, desired)
+    post, occurrence, account, platform, login, state, version, revision_hash, content_hash, rendered_hash,
+    scheduled_at, due_at, expires_at, max_delay, updated_at, is_urgent, attempts, fencing_token, readbacks,
+    auth_failures, failures, worker_crashes, remote_id, url, published_at, is_manually_confirmed, was_resent, desired)
 SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'weibo/a' || (n % :accounts), 'published',
     5, 'r', 'd', 'f', :then + n, :then + n, :then + n, 0, :then + n, 0, 1, 1, 0, 0, 0, 0, '1' || n, 'https://example.cn',
-    :then + n, 0, 0, 'as_filed' FROM past
+    :then + n, 0, 0, 'as_planned' FROM past
 """
 TRIED = """
 INSERT INTO attempt (
-    delivery, number, epoch, login, account, worker, rendition, since, intended_at, ended_at, outcome, detail)
+    delivery, number, fencing_token, login, account, worker, rendered_hash, baseline_at, intended_at, ended_at, outcome,
+    detail)
 SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}' FROM delivery
 WHERE state = 'published'
 """
@@ -60,14 +61,14 @@ async def announce(rows: int) -> float:
         await file_schedule(folder)
         fill(folder, rows)
         seconds = []
-        async with application(folder, sends=True) as opened:
-            await ripen_all(opened.rounds)
+        async with application(folder, can_send=True) as opened:
+            await ripen_all(opened.maintenance)
             for _ in range(ROUNDS):
                 began = time.perf_counter()
                 leases = await opened.outbox.claim(ACCOUNTS)
-                answers = await asyncio.gather(*(opened.outbox.intend(lease) for lease in leases))
+                answers = await asyncio.gather(*(opened.outbox.record_intent(lease) for lease in leases))
                 seconds.append((time.perf_counter() - began) / ACCOUNTS)
-                if [type(answer) for answer in answers] != [Parcel] * ACCOUNTS:
+                if [type(answer) for answer in answers] != [SendRequest] * ACCOUNTS:
                     raise AssertionError(answers)
                 _publish(folder)
         return median(seconds)
@@ -78,7 +79,7 @@ def fill(folder: Path, rows: int) -> None:
 
     They are so long ago that their lines have been left out of it.
     """
-    then = datetime.now(UTC) - 2 * KEPT_FOR
+    then = datetime.now(UTC) - 2 * JOURNAL_RETENTION
     facts = {"rows": rows, "accounts": ACCOUNTS, "then": int(then.timestamp() * 1e6)}
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
         connection.execute(PAST, facts)
@@ -92,8 +93,8 @@ def _publish(folder: Path) -> None:
     """End the announced calls, as if all had gone well."""
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
         connection.execute(
-            "UPDATE delivery SET state = 'published', version = version + 1, remote_id = '9' || id, live_at = due_at"
-            " WHERE state = 'sending'"
+            "UPDATE delivery SET state = 'published', version = version + 1, remote_id = '9' || id,"
+            " published_at = due_at WHERE state = 'sending'"
         )
     connection.close()
 
@@ -129,7 +130,7 @@ def p12(publisher: Sequence[str], _runs: int) -> list[Figure]:
         (folder / "schedule.toml").write_text(schedule_of(10_000, at, [["a0"], ["a1"], ["a2"]]), "utf-8")
         asyncio.run(file_schedule(folder))
         with daemon(folder, publisher) as process:
-            wait_for_words(folder, "recovered", 60)
+            wait_for_words(folder, "own_leases_expired", 60)
             time.sleep(SETTLED)
             began, before = time.monotonic(), _processor_seconds(process.pid)
             time.sleep(WATCHED)

@@ -23,8 +23,8 @@ from rig import double, schedule_of, workspace
 from sqlalchemy import Engine, event
 from throughput import ACCOUNTS, deliver_all
 
-from publisher.domain.rendition import Parcel
-from publisher.telemetry import set_up
+from publisher.domain.rendered import SendRequest
+from publisher.runtime.logs import configure_logging
 
 POSTS = 7
 _CALLS = re.compile(r"\b(?:fsync|fdatasync)\(")
@@ -60,14 +60,14 @@ def _counted(folder: Path) -> tuple[int, str]:
 
 
 async def _lone_intent(folder: Path) -> float:
-    async with application(folder, sends=True) as opened:
-        await ripen_all(opened.rounds)
+    async with application(folder, can_send=True) as opened:
+        await ripen_all(opened.maintenance)
         seconds = []
         for lease in await opened.outbox.claim(ACCOUNTS):
             began = time.perf_counter()
-            answer = await opened.outbox.intend(lease)
+            answer = await opened.outbox.record_intent(lease)
             seconds.append(time.perf_counter() - began)
-            assert isinstance(answer, Parcel)
+            assert isinstance(answer, SendRequest)
         return median(seconds)
 
 
@@ -91,6 +91,6 @@ if __name__ == "__main__":
     os.fdatasync = counter.sync
     event.listen(Engine, "commit", counter.commit)
     with Path(os.devnull).open("w", encoding="utf-8") as nobody:
-        set_up(nobody)
+        configure_logging(nobody)
         asyncio.run(deliver_all(Path(sys.argv[1])))
     sys.stdout.write(f"{counter.syncs}\n")

@@ -13,14 +13,14 @@ from figures import Figure, in_turn
 from rig import double, schedule_of, workspace
 
 from adapters._http import LoginHttp
-from adapters.weibo import wire
+from adapters.weibo import api
 from adapters.weibo.profiles import SHARE
-from publisher.contract import Reply
-from publisher.delivering import deliver_due
+from publisher.contract import HttpResponse
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.rendition import Baseline, DeliveryId, Parcel
-from publisher.store.rows import read_rendition
+from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
+from publisher.engine.sender import send_due
+from publisher.store.db.mappers import load_rendered_post
 
 AT_ONCE = 64
 ACCOUNTS = 150
@@ -51,36 +51,38 @@ def measure(contest: Callable[[Path], Coroutine[Any, Any, float]], posts: int, b
 
 async def deliver_all(folder: Path) -> float:
     """Deliver all that is filed. Returns seconds from the first claim to the last receipt."""
-    async with application(folder, sends=True) as opened:
-        await ripen_all(opened.rounds)
+    async with application(folder, can_send=True) as opened:
+        await ripen_all(opened.maintenance)
         began = time.perf_counter()
-        taken = await deliver_due(opened.outbox, opened.adapters, AT_ONCE, asyncio.Event())
+        taken = await send_due(opened.outbox, opened.adapters, AT_ONCE, asyncio.Event())
         seconds = time.perf_counter() - began
-        if await opened.board.counts() != {State.PUBLISHED: taken}:
-            raise AssertionError(await opened.board.counts())
+        if await opened.queries.count_by_state() != {State.PUBLISHED: taken}:
+            raise AssertionError(await opened.queries.count_by_state())
         return seconds
 
 
 async def call_all(folder: Path) -> float:
     """Make the same calls with the same client and connection policy, and nothing else. Returns seconds."""
-    async with application(folder, sends=False) as opened:
+    async with application(folder, can_send=False) as opened:
         https = {}
         for name in opened.settings.accounts:
-            https[name] = LoginHttp(deadline=DEADLINE, monotonic=time.monotonic, failpoint=_pass, allow=bool)
+            https[name] = LoginHttp(
+                request_timeout=DEADLINE, monotonic=time.monotonic, failpoint=_pass, is_host_allowed=bool
+            )
         ready = []
         for parcel in parcels_of(folder):
             account = opened.settings.accounts[parcel.account]
-            text = parcel.rendition.text
-            site = wire.Site(profile=SHARE, base_url=account.base_url, token=account.identity)
-            words = wire.Words(text=text, note="", address=account.public_ip)
-            call = wire.encode_share(site, words, None)
+            text = parcel.rendered.text
+            site = api.WeiboEndpoint(profile=SHARE, base_url=account.base_url, token=account.identity)
+            words = api.PostForm(text=text, marker_code="", client_ip=account.public_ip)
+            call = api.encode_share(site, words, None)
             ready.append((https[parcel.account], call, parcel))
         waiting = iter(ready)
 
         async def call_on() -> None:
             for http, call, parcel in waiting:
                 answer = await http.create(call, parcel)
-                if not isinstance(answer, Reply) or answer.status != 200:
+                if not isinstance(answer, HttpResponse) or answer.status != 200:
                     raise AssertionError(answer)
 
         began = time.perf_counter()
@@ -88,20 +90,20 @@ async def call_all(folder: Path) -> float:
         return time.perf_counter() - began
 
 
-def parcels_of(folder: Path) -> list[Parcel]:
+def parcels_of(folder: Path) -> list[SendRequest]:
     """Give what would be sent, outside the books."""
     now = datetime.now(UTC)
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
-        rows = connection.execute("SELECT account, body FROM rendition").fetchall()
+        rows = connection.execute("SELECT account, body FROM rendered_post").fetchall()
     connection.close()
     return [
-        Parcel(
+        SendRequest(
             delivery=DeliveryId(number),
             attempt=1,
             account=AccountId(account),
-            rendition=read_rendition(body),
+            rendered=load_rendered_post(body),
             images=(),
-            baseline=Baseline(newest_id=None, since=now),
+            baseline=Baseline(newest_id=None, taken_at=now),
             intended_at=now,
             start_by=time.monotonic() + 600,
         )

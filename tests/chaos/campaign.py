@@ -24,10 +24,10 @@ from typing import Any
 import click
 from artefacts import RESENDS, save
 from checker.history import Stamps, WrongClock
-from figures import figures_of, record, tell
-from glance import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from db_peek import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from faults import blanks, crowds, excerpts, rules
 from judge import Duty, Task, Verdict, is_at_rest, judge
-from kills import (
+from kill_plan import (
     AHEAD,
     AT_A_START,
     COMMON_POINTS,
@@ -40,11 +40,11 @@ from kills import (
     Deck,
     Kill,
 )
+from metrics import figures_of, record, tell
+from operators import People
 from options import Options, options_of
-from people import People
 from platforms import Platforms, start_platforms
 from publisher_process import DaemonError, Publisher, broken
-from troubles import blanks, crowds, excerpts, rules
 from verdicts import Finding, check, findings_of, write
 from workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checker.shaping import post_id
-from troubles import CREATING, REFUSED, RETRY_AFTER
+from faults import CREATING, REFUSED, RETRY_AFTER
 
 NUMBER = re.compile(r"第(\d{4})期")
 """The number in a post's title, by which its copies are known on every platform."""
-RULES = frozenset({"absent_twice", "poison", "original_held"})
+RULES = frozenset({"not_published_twice", "poison", "original_held"})
 """The holds that a rule demands after deaths and lost replies: a second absence, a delivery that was in the hand of
 three workers that died, and what follows a post that is held itself. There may be few: a daemon could hold too soon."""
-ABSENT = "absent"
+ABSENT = "not_published"
 """The hold of a first absence: always right where the platform allows no other call, however many there are."""
 NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
 UNMADE = frozenset({*RULES, ABSENT, "captcha"})
 """Holds of what was never made."""
-UNSEEN = frozenset({"cannot_check", "cannot_retract"})
+UNSEEN = frozenset({"uncheckable", "undeletable"})
 """Holds of what no list ever shows: only what is mass-sent may end so, made or not, and there may be few."""
 EXPLAINED = {
     "captcha": ("captcha",),
@@ -30,8 +30,8 @@ EXPLAINED = {
     "auth": ("expire_token",),
     "account": ("api_error",),
     "permission": ("api_error",),
-    "lookalike": ("rewrite",),
-    "late_answer": ("list_late", "empty_list"),
+    "possible_match": ("rewrite",),
+    "late_response": ("list_late", "empty_list"),
     ABSENT: ("duplicate", "review"),
 }
 """Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
@@ -136,7 +136,14 @@ def judge(
     for duty, state in wanted.items():
         row = shown.get(duty)
         hold = row and hold_of(row, shown, task)
-        _judge_one(verdict, duty, state, made=copies[duty], row=row, hold=hold and _excused(hold, duty, task, seen))
+        _judge_one(
+            verdict,
+            duty,
+            state,
+            made=copies[duty],
+            row=row,
+            hold=hold and _excused(hold, duty, task, seen),
+        )
         if row and _was_refused(row) and not copies[duty] and seen.explains(task.identities[duty[1]], REFUSALS):
             verdict.lost.pop()
             verdict.refused += 1
@@ -195,7 +202,7 @@ def _excused(hold: str, duty: Duty, task: Task, seen: Seen) -> str | None:
         return hold
     if hold == ABSENT and duty[1] in task.only_once and duty not in task.mass_sent:
         return hold
-    if duty in task.mass_sent and hold == ("cannot_retract" if "retracted" in task.wanted[duty] else "cannot_check"):
+    if duty in task.mass_sent and hold == ("undeletable" if "retracted" in task.wanted[duty] else "uncheckable"):
         return hold
     return hold if seen.explains(task.identities[duty[1]], EXPLAINED.get(hold, ())) else None
 
@@ -205,7 +212,7 @@ def hold_of(row: Mapping[str, Any], shown: Mapping[Duty, Mapping[str, Any]], tas
     if row["state"] == "held":
         return str(row["reason"])
     original = shown.get((task.follows.get(row["post"], ""), row["account"]))
-    is_without = row["state"] in {"pending", "due"} or row["reason"] == "original_not_live"
+    is_without = row["state"] in {"pending", "due"} or row["reason"] == "original_not_published"
     return "original_held" if is_without and original is not None and original["state"] in NOT_LIVE else None
 
 

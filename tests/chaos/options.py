@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kills import COMMON_POINTS
-from planted_names import BUGS
+from kill_plan import COMMON_POINTS
+from mutant_names import BUGS
 
 FEWEST = 40
 MOST_WORKERS = 8

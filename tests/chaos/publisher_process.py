@@ -20,13 +20,13 @@ from typing import Any
 
 from artefacts import order
 from checker.history import WrongClock
-from glance import IN_SENDING, Books
-from kills import Kill
+from db_peek import IN_SENDING, Books
+from kill_plan import Kill
 from workspace import NAME
 
 HERE = Path(__file__).parent
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
-BEGUN = b'"recovered"'
+BEGUN = b'"own_leases_expired"'
 """The daemon's first word in its log, once the database is its own."""
 START_SECONDS = 60.0
 FAILED, REFUSED = 1, 3
@@ -47,7 +47,7 @@ class DaemonError(Exception):
 
 def broken(bug: str | None) -> Sequence[str]:
     """Give the way to begin a daemon with a planted bug; nothing for a sound one."""
-    return (sys.executable, str(HERE / "with_bug.py"), bug) if bug else ()
+    return (sys.executable, str(HERE / "run_mutant.py"), bug) if bug else ()
 
 
 @dataclass(slots=True)

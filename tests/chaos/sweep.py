@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from figures import row, write_between
+from metrics import row, write_between
+from mutant_names import BUGS, SOUND, broken_by
 from options import Options
-from planted_names import BUGS, SOUND, broken_by
 from publisher_process import HERE
 from verdicts import Finding, read
 

@@ -1,4 +1,4 @@
-"""The program on a host whose name server hangs for one name: `with_names.py HOST [with_bug.py NAME] ARGUMENTS…`."""
+"""The program on a host whose name server hangs for one name: `with_names.py HOST [run_mutant.py NAME] ARGUMENTS…`."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""The program behind something that is wrong with its host: `[with_bug.py NAME] ARGUMENTS…` is what is left to run."""
+"""The program on a host with a fault: `[run_mutant.py NAME] ARGUMENTS…` is what is left to run."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,8 @@ from publisher.cli import main
 
 def run() -> None:
     """Run what the command line names, with the planted mistake that it names, if any."""
-    if Path(sys.argv[1]).name == "with_bug.py":
-        from planted import BUGS  # noqa: PLC0415 # planted into few daemons
+    if Path(sys.argv[1]).name == "run_mutant.py":
+        from mutants import BUGS  # noqa: PLC0415 # planted into few daemons
 
         sys.argv.pop(1)
         BUGS[sys.argv.pop(1)].plant()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.store import setup
+from publisher.store.recovery import setup
 
 LATER = """
 import sqlalchemy as sa
@@ -20,10 +20,10 @@ NUMBERS = ("0002", "0003")
 
 def be_later(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let this release have more migrations, in a folder of their own, which is returned."""
-    shutil.copytree(setup.MIGRATIONS, folder)
+    shutil.copytree(setup.MIGRATIONS_FOLDER, folder)
     for before, number in zip(("0001", *NUMBERS), NUMBERS, strict=False):
         text = LATER.format(number=number, before=before)
         (folder / "versions" / f"{number}_later.py").write_text(text, "utf-8")
-    monkeypatch.setattr(setup, "MIGRATIONS", folder)
-    monkeypatch.setattr(setup, "HEAD", NUMBERS[-1])
+    monkeypatch.setattr(setup, "MIGRATIONS_FOLDER", folder)
+    monkeypatch.setattr(setup, "NEWEST_MIGRATION", NUMBERS[-1])
     return folder

@@ -14,42 +14,42 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DatabaseError
 
-from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
-from publisher.domain.chain import Anchor, Damage, hash_of
+from publisher.domain.audit_chain import ChainDefect, Checkpoint, hash_entry
+from publisher.domain.audit_export import checkpoint_signing_text, format_checkpoint
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.excerpt import signed_text, spell_anchor
-from publisher.domain.outcome import Published, Receipt
-from publisher.reviewing import person
-from publisher.store.audit import Audit
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal, newest_intents
-from publisher.store.orders import Orders
-from publisher.store.rows import AUDIT
-from publisher.store.setup import prepare
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, StillWorld
-from publisher.vault import Vault, audit_key, bears_signature
-from publisher.world import FailpointRaisedError
+from publisher.domain.results import Published, Receipt
+from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
+from publisher.engine.decisions import named_person
+from publisher.runtime.clock import FailpointRaisedError
+from publisher.secrets import Vault, is_signed_by, load_audit_key
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal, read_records
+from publisher.store.db.mappers import AUDIT
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.audit_log import AuditLog
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeRuntime
 from tests.conftest import Desk
 
 ACCOUNTS = ("a", "b", "c")
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
 async def work(desk, posts=2):
     """File posts, send one of each account, and give an order."""
-    await file_posts(desk.registry, *(post_of(f"p{number}", ACCOUNTS, START) for number in range(posts)))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts)))
+    await desk.maintenance.promote_due()
     for lease in await desk.outbox.claim(10):
-        await desk.outbox.intend(lease)
-        await desk.outbox.settle(lease, LIVE)
-    await Orders(desk.books).pause("all", person("王"), "演练")
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, LIVE)
+    await OperatorActions(desk.books).pause("all", named_person("王"), "演练")
 
 
 async def open_worked(open_desk):
-    desk = await open_desk(*map(terms_of, ACCOUNTS))
+    desk = await open_desk(*map(make_policy, ACCOUNTS))
     await work(desk)
     return desk
 
@@ -57,11 +57,11 @@ async def open_worked(open_desk):
 async def test_every_entry_is_bound_to_the_one_before(open_desk):
     """What the store writes verifies, from the database's own start to the head, numbered without a gap."""
     desk = await open_worked(open_desk)
-    verification = await Audit(desk.books).verify(())
+    verification = await AuditLog(desk.books).verify(())
     assert verification.is_sound
-    head = await Audit(desk.books).head()
+    head = await AuditLog(desk.books).read_checkpoint()
     assert verification.head == (head.sequence, head.hash)
-    assert verification.seen == head.sequence > 20
+    assert verification.entry_count == head.sequence > 20
     assert len(head.chain) == 64
 
 
@@ -83,50 +83,50 @@ async def test_the_database_itself_refuses_changes(open_desk, statement):
         pytest.skip("not a statement of this database")
     with pytest.raises(DatabaseError, match="the audit is only ever added to"):
         await desk.books.database.write(lambda unit: unit.connection.execute(text(statement)))
-    assert (await Audit(desk.books).verify(())).is_sound
+    assert (await AuditLog(desk.books).verify(())).is_sound
 
 
 async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
     """A death right before the entry leaves neither the change nor a gap in the chain."""
     desk = await open_worked(open_desk)
-    head = await Audit(desk.books).head()
+    head = await AuditLog(desk.books).read_checkpoint()
     world.failpoints = {"audit.before_append": ("raise", 1)}
-    world._passed.clear()  # the failpoint counts from here
+    world._hit_counts.clear()  # the failpoint counts from here
     with pytest.raises(FailpointRaisedError):
-        await Orders(desk.books).resume("all", person("王"))
-    assert [pause.scope for pause in await Board(desk.books).pauses()] == ["all"]
-    assert (await Audit(desk.books).head()).sequence == head.sequence
-    await Orders(desk.books).resume("all", person("王"))
-    assert (await Audit(desk.books).verify(())).head[0] == head.sequence + 1
+        await OperatorActions(desk.books).resume("all", named_person("王"))
+    assert [pause.scope for pause in await Queries(desk.books).pauses()] == ["all"]
+    assert (await AuditLog(desk.books).read_checkpoint()).sequence == head.sequence
+    await OperatorActions(desk.books).resume("all", named_person("王"))
+    assert (await AuditLog(desk.books).verify(())).head[0] == head.sequence + 1
 
 
 async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(tmp_path):
     """Without room for the entry the delivery stays in sending and nothing more is claimed; later it is a doubt."""
-    world, disk = StillWorld(), SmallDisk()
+    world, disk = FakeRuntime(), SmallDisk()
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
     database = Database(open_engine(url), world)
     event.listen(database.engine, "begin", disk.limit)
-    terms = {item.account.id: item for item in map(terms_of, ACCOUNTS)}
-    desk = Desk(Books(database=database, terms=terms, worker=WorkerId("worker-1")))
-    await desk.registry.enrol()
-    await file_posts(desk.registry, *(post_of(f"p{number}", ACCOUNTS, START) for number in range(2)))
-    await desk.rounds.ripen()
+    terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
+    desk = Desk(Store(database=database, policies=terms, worker=WorkerId("worker-1")))
+    await desk.post_store.register_logins()
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2)))
+    await desk.maintenance.promote_due()
     leases = await desk.outbox.claim(2)
     for lease in leases:
-        await desk.outbox.intend(lease)
+        await desk.outbox.record_intent(lease)
     await disk.fill(desk.books)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.settle(leases[0], LIVE)
+        await desk.outbox.record_outcome(leases[0], LIVE)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.claim(10)
-    board = Board(desk.books)
-    assert await board.counts() == {State.DUE: 4, State.SENDING: 2}
+    queries = Queries(desk.books)
+    assert await queries.count_by_state() == {State.DUE: 4, State.SENDING: 2}
     disk.pages = disk.PLENTY
-    world.pass_time(timedelta(hours=1))
-    assert await desk.rounds.lapse() == 2
-    assert await board.counts() == {State.DUE: 4, State.UNKNOWN: 2}
-    assert (await Audit(desk.books).verify(())).is_sound
+    world.advance_time(timedelta(hours=1))
+    assert await desk.maintenance.expire_leases() == 2
+    assert await queries.count_by_state() == {State.DUE: 4, State.UNKNOWN: 2}
+    assert (await AuditLog(desk.books).verify(())).is_sound
     await database.close()
 
 
@@ -149,24 +149,27 @@ class SmallDisk:
         for size in (1000, 100, 10, 0):
             with suppress(DatabaseError):
                 while True:
-                    await Orders(books).record("Filled", "disk", person("x"), {"x": "x" * size} if size else {})
+                    await OperatorActions(books).record_action(
+                        "Filled", "disk", named_person("x"), {"x": "x" * size} if size else {}
+                    )
 
 
 WRITER = """
 import asyncio, sys
-from publisher.reviewing import person
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.orders import Orders
-from publisher.world import World
+from publisher.engine.decisions import named_person
+from publisher.store.store import Store
+from publisher.store.db.database import Database, open_engine
+from publisher.store.plan.actions import OperatorActions
+from publisher.runtime.clock import Runtime
 
 async def main(url, name):
-    books = Books(database=Database(open_engine(url), World()), terms={}, worker=name)
-    await Orders(books).record("Said", name, person(name), {})
+    books = Store(database=Database(open_engine(url), Runtime()), policies={}, worker=name)
+    await OperatorActions(books).record_action("Said", name, named_person(name), {})
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(30):
-        await asyncio.gather(*(Orders(books).record("Said", f"{name}/{number}", person(name), {}) for _ in range(3)))
+        orders, by = OperatorActions(books), named_person(name)
+        await asyncio.gather(*(orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
     await books.database.close()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -175,7 +178,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def test_several_processes_write_one_chain(database_url, tmp_path):
     """Processes that write at the same time neither fork the chain, nor lose an entry, nor leave a gap."""
-    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     names = [f"w{number}" for number in range(4)]
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     command_of = partial(asyncio.create_subprocess_exec, sys.executable, "-c", WRITER, database_url, **pipes)
@@ -184,9 +187,9 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
     for writer in writers:
         writer.stdin.write(b"go\n")
     assert await asyncio.gather(*(writer.wait() for writer in writers)) == [0] * 4
-    books = Books(database=Database(open_engine(database_url), StillWorld()), terms={}, worker=WorkerId("w"))
-    verification = await Audit(books).verify(())
-    assert (verification.is_sound, verification.seen) == (True, 4 * 91)
+    books = Store(database=Database(open_engine(database_url), FakeRuntime()), policies={}, worker=WorkerId("w"))
+    verification = await AuditLog(books).verify(())
+    assert (verification.is_sound, verification.entry_count) == (True, 4 * 91)
     changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
     order = await books.database.read(lambda connection: list(connection.scalars(changes)))
     assert sum(one != other for one, other in pairwise(order[4:])) > 3, "they wrote at the same time"
@@ -196,25 +199,31 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
 @pytest.fixture
 async def copy(tmp_path):
     """Give an open copy of a worked SQLite database without its triggers, its audit and the anchors of its way."""
-    world = StillWorld()
+    world = FakeRuntime()
     url = f"sqlite:///{tmp_path / 'true.db'}"
     journal = tmp_path / "intents.jsonl"
-    await prepare(url, "drill", journal, world)
-    terms = {item.account.id: item for item in map(terms_of, ACCOUNTS)}
-    desk = Desk(Books(database=Database(open_engine(url), world, Journal(journal)), terms=terms, worker=WorkerId("w")))
-    await desk.registry.enrol()
-    mooring = Mooring(file=tmp_path / "anchors.log")
+    await prepare_database(url, "drill", journal, world)
+    terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
+    desk = Desk(
+        Store(database=Database(open_engine(url), world, IntentJournal(journal)), policies=terms, worker=WorkerId("w"))
+    )
+    await desk.post_store.register_logins()
+    mooring = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
-        await work(desk, posts=1) if number == 1 else await Orders(desk.books).pause("all", person("王"), "演练")
-        await Orders(desk.books).resume("all", person("王"))
-        await anchor(Audit(desk.books), mooring)
+        await work(desk, posts=1) if number == 1 else await OperatorActions(desk.books).pause(
+            "all", named_person("王"), "演练"
+        )
+        await OperatorActions(desk.books).resume("all", named_person("王"))
+        await write_checkpoint(AuditLog(desk.books), mooring)
     await desk.books.database.close()
     shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
         for name in ("update", "delete", "replace"):
             connection.execute(f"DROP TRIGGER audit_no_{name}")
-    books = Books(database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), terms={}, worker="w")
-    yield Copy(books, list(anchors_of(mooring.file)), newest_intents(journal), connection)
+    books = Store(
+        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), policies={}, worker="w"
+    )
+    yield Copy(books, list(read_checkpoints(mooring.file)), read_records(journal), connection)
     connection.close()
     await books.database.close()
 
@@ -233,8 +242,8 @@ class Copy:
         self.connection.commit()
 
     async def find(self, anchors=(), intents=()):
-        verification = await Audit(self.books).verify(anchors, intents)
-        return [(item.damage, item.sequence, item.until) for item in verification.breaks]
+        verification = await AuditLog(self.books).verify(anchors, intents)
+        return [(item.defect, item.sequence, item.until) for item in verification.breaks]
 
 
 async def test_a_copy_is_whole(copy):
@@ -265,18 +274,18 @@ PUT_IN = """
 @pytest.mark.parametrize(
     ("script", "found"),
     [
-        ("UPDATE audit SET name = '李' WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("UPDATE audit SET at = at + 1 WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("UPDATE audit SET at = 'soon' WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("UPDATE audit SET hash = previous WHERE id = 7", (Damage.EDITED, 7, 7)),
-        ("DELETE FROM audit WHERE id = 7", (Damage.MISSING, 7, 7)),
-        ("DELETE FROM audit WHERE id BETWEEN 3 AND 6", (Damage.MISSING, 3, 6)),
-        (CLOSE_UP, (Damage.MISSING, 7, 7)),
-        (SWAP, (Damage.SWAPPED, 7, 7)),
-        (PUT_IN, (Damage.INSERTED, 7, 7)),
-        ("UPDATE database_info SET value = '00' WHERE key = 'audit_genesis'", (Damage.GENESIS, 0, 0)),
+        ("UPDATE audit SET name = '李' WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("UPDATE audit SET at = at + 1 WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("UPDATE audit SET at = 'soon' WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("UPDATE audit SET hash = previous WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        ("DELETE FROM audit WHERE id = 7", (ChainDefect.MISSING, 7, 7)),
+        ("DELETE FROM audit WHERE id BETWEEN 3 AND 6", (ChainDefect.MISSING, 3, 6)),
+        (CLOSE_UP, (ChainDefect.MISSING, 7, 7)),
+        (SWAP, (ChainDefect.SWAPPED, 7, 7)),
+        (PUT_IN, (ChainDefect.INSERTED, 7, 7)),
+        ("UPDATE database_info SET value = '00' WHERE key = 'audit_genesis'", (ChainDefect.GENESIS, 0, 0)),
     ],
 )
 async def test_each_kind_of_tampering_is_named_with_its_place(copy, script, found):
@@ -290,8 +299,8 @@ async def test_a_cut_end_shows_by_anchors_and_by_the_journal(copy):
     last = copy.anchors[-1].sequence
     copy.cut(copy.anchors[0].sequence)
     assert await copy.find() == []
-    assert await copy.find(copy.anchors) == [(Damage.CUT, copy.anchors[0].sequence + 1, last)]
-    assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [Damage.UNKNOWN_CALL] * 3
+    assert await copy.find(copy.anchors) == [(ChainDefect.CUT, copy.anchors[0].sequence + 1, last)]
+    assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [ChainDefect.UNKNOWN_ATTEMPT] * 3
 
 
 async def test_a_chain_made_anew_shows_by_anchors(copy):
@@ -301,51 +310,51 @@ async def test_a_chain_made_anew_shows_by_anchors(copy):
     previous = copy.anchors[0].hash
     for number, at, role, _name, *rest in rows[first:]:
         fields = (at, role, "李", *rest[:-2])
-        digest = hash_of(number, fields, previous)
+        digest = hash_entry(number, fields, previous)
         parts = ("李", previous, digest, number)
         copy.connection.execute("UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts)
         previous = digest
     copy.connection.commit()
     assert await copy.find() == []
-    assert await copy.find(copy.anchors) == [(Damage.REBUILT, first + 1, second)]
+    assert await copy.find(copy.anchors) == [(ChainDefect.REBUILT, first + 1, second)]
 
 
 async def test_a_replaced_database_shows_by_anchors(copy):
     """A chain with another start is none that was anchored here."""
     genesis, previous = "11" * 32, "11" * 32
     for number, *fields, _previous, _hash in copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall():
-        digest = hash_of(number, fields, previous)
+        digest = hash_entry(number, fields, previous)
         parts = (previous, digest, number)
         copy.connection.execute("UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts)
         previous = digest
     copy.connection.execute("UPDATE database_info SET value = ? WHERE key = 'audit_genesis'", [genesis])
     copy.connection.commit()
     assert await copy.find() == []
-    assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {Damage.OTHER_CHAIN}
+    assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {ChainDefect.OTHER_CHAIN}
 
 
 async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path):
     """One line for each new head, none for an old one, in the file and in the system log."""
     desk = await open_worked(open_desk)
-    audit, log = Audit(desk.books), tmp_path / "log"
+    audit, log = AuditLog(desk.books), tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
-        mooring = Mooring(file=tmp_path / "elsewhere" / "anchors.log", syslog=log)
-        await anchor(audit, mooring)
-        await anchor(audit, mooring)
-        await Orders(desk.books).resume("all", person("王"))
-        await anchor(audit, mooring)
+        mooring = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
+        await write_checkpoint(audit, mooring)
+        await write_checkpoint(audit, mooring)
+        await OperatorActions(desk.books).resume("all", named_person("王"))
+        await write_checkpoint(audit, mooring)
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
-    lines = list(anchors_of(mooring.file))
+    lines = list(read_checkpoints(mooring.file))
     assert [line.sequence for line in lines] == [lines[1].sequence - 1, lines[1].sequence]
-    assert lines[1].hash == (await audit.head()).hash
+    assert lines[1].hash == (await audit.read_checkpoint()).hash
     assert heard[1].startswith("<85>publisher: audit anchor ")
     logged = tmp_path / "messages"
     logged.write_text("".join(f"Nov 26 04:00:00 host1 {line[len('<85>') :]}\n" for line in heard), encoding="utf-8")
-    assert list(anchors_of(logged)) == lines
+    assert list(read_checkpoints(logged)) == lines
     assert "://" not in mooring.file.read_text()
-    assert (await audit.verify(lines)).agreed == lines[1].sequence
+    assert (await audit.verify(lines)).last_confirmed == lines[1].sequence
 
 
 async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
@@ -353,15 +362,17 @@ async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
     desk = await open_worked(open_desk)
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
-    await anchor(Audit(desk.books), Mooring(file=file))
-    assert [item.sequence for item in anchors_of(file)] == [(await Audit(desk.books).head()).sequence]
-    assert last_anchor(file) == next(anchors_of(file))
+    await write_checkpoint(AuditLog(desk.books), CheckpointTargets(file=file))
+    assert [item.sequence for item in read_checkpoints(file)] == [
+        (await AuditLog(desk.books).read_checkpoint()).sequence
+    ]
+    assert last_checkpoint(file) == next(read_checkpoints(file))
 
 
 def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path):
     """A file with a mark at its start, with other words before the line, or with none that is an anchor."""
-    head = Anchor(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
-    line, file = spell_anchor(head), tmp_path / "saved.txt"
+    head = Checkpoint(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
+    line, file = format_checkpoint(head), tmp_path / "saved.txt"
     for words, found in (
         (f"\ufeff{line}", [head]),
         (f"你好\r\n\r\n{line}\r\n", [head]),
@@ -370,74 +381,76 @@ def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path
         ('{"database":' + "[" * 9000, []),
     ):
         file.write_bytes(words.encode())
-        assert list(anchors_of(file)) == found
+        assert list(read_checkpoints(file)) == found
 
 
 async def test_trouble_with_one_copy_of_an_anchor_keeps_nothing_from_the_other(open_desk, tmp_path):
     """Without a system log the file beside is written all the same, and without that file the first is."""
     desk = await open_worked(open_desk)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
-    await anchor(Audit(desk.books), Mooring(file=file, newest=newest, syslog=tmp_path / "none"))
-    assert len(list(anchors_of(file))) == len(list(anchors_of(newest))) == 1
-    assert await alerts(desk) == ["audit_anchor_failed"]
+    await write_checkpoint(
+        AuditLog(desk.books), CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
+    )
+    assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
+    assert await alerts(desk) == ["audit_checkpoint_failed"]
 
 
 async def alerts(desk):
-    return [alert.code for alert in await Board(desk.books).alerts()]
+    return [alert.code for alert in await Queries(desk.books).alerts()]
 
 
 async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, tmp_path):
     """The alert comes once, and ends by itself."""
     desk = await open_worked(open_desk)
     (tmp_path / "file").write_text("")
-    blocked = Mooring(file=tmp_path / "file" / "anchors.log")
-    await anchor(Audit(desk.books), blocked)
-    await anchor(Audit(desk.books), blocked)
-    assert (await alerts(desk)).count("audit_anchor_failed") == 1
-    await anchor(Audit(desk.books), Mooring(file=tmp_path / "anchors.log"))
-    assert "audit_anchor_failed" not in await alerts(desk)
+    blocked = CheckpointTargets(file=tmp_path / "file" / "anchors.log")
+    await write_checkpoint(AuditLog(desk.books), blocked)
+    await write_checkpoint(AuditLog(desk.books), blocked)
+    assert (await alerts(desk)).count("audit_checkpoint_failed") == 1
+    await write_checkpoint(AuditLog(desk.books), CheckpointTargets(file=tmp_path / "anchors.log"))
+    assert "audit_checkpoint_failed" not in await alerts(desk)
 
 
 async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_desk, tmp_path):
     """That is told until the key is there; nothing is written meanwhile: a bare line would look like a forged one."""
     desk = await open_worked(open_desk)
     vault = Vault(folder=tmp_path, environment={})
-    mooring = Mooring(file=tmp_path / "anchors.log", key=partial(audit_key, vault))
+    mooring = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
-    await anchor(Audit(desk.books), mooring)
-    assert (await alerts(desk), mooring.file.exists()) == (["audit_anchor_failed"], False)
+    await write_checkpoint(AuditLog(desk.books), mooring)
+    assert (await alerts(desk), mooring.file.exists()) == (["audit_checkpoint_failed"], False)
     vault.remove("audit-key")
-    await anchor(Audit(desk.books), mooring)
-    [line] = anchors_of(mooring.file)
+    await write_checkpoint(AuditLog(desk.books), mooring)
+    [line] = read_checkpoints(mooring.file)
     assert await alerts(desk) == []
-    assert bears_signature(signed_text(line), line.signature, [audit_key(vault).public])
-    other = audit_key(Vault(folder=tmp_path / "other", environment={}))
-    assert not bears_signature(signed_text(line), line.signature, [other.public])
+    assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
+    other = load_audit_key(Vault(folder=tmp_path / "other", environment={}))
+    assert not is_signed_by(checkpoint_signing_text(line), line.signature, [other.public])
 
 
 async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
     """Nobody has to ask: the next anchor tells that the last one is not in the audit any more."""
-    mooring = Mooring(file=tmp_path / "anchors.log")
-    await anchor(Audit(copy.books), mooring)
-    assert [alert.code for alert in await Board(copy.books).alerts()].count("audit_broken") == 0
+    mooring = CheckpointTargets(file=tmp_path / "anchors.log")
+    await write_checkpoint(AuditLog(copy.books), mooring)
+    assert [alert.code for alert in await Queries(copy.books).alerts()].count("audit_broken") == 0
     copy.cut(copy.anchors[-1].sequence - 2)
-    await anchor(Audit(copy.books), mooring)
-    assert [alert.code for alert in await Board(copy.books).alerts()].count("audit_broken") == 1
+    await write_checkpoint(AuditLog(copy.books), mooring)
+    assert [alert.code for alert in await Queries(copy.books).alerts()].count("audit_broken") == 1
 
 
 async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(open_desk, tmp_path):
     """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
     desk = await open_worked(open_desk)
-    audit, log = Audit(desk.books), tmp_path / "log"
-    mooring = Mooring(file=tmp_path / "anchors.log", syslog=log)
+    audit, log = AuditLog(desk.books), tmp_path / "log"
+    mooring = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):
-        await anchor(audit, mooring)
-        assert "audit_anchor_failed" in await alerts(desk)
+        await write_checkpoint(audit, mooring)
+        assert "audit_checkpoint_failed" in await alerts(desk)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         listener.settimeout(5)
-        await anchor(audit, mooring)
+        await write_checkpoint(audit, mooring)
         heard = listener.recv(4096).decode()
-    assert (await audit.head()).hash in heard
-    assert "audit_anchor_failed" not in await alerts(desk)
-    assert len(list(anchors_of(mooring.file))) == 1
+    assert (await audit.read_checkpoint()).hash in heard
+    assert "audit_checkpoint_failed" not in await alerts(desk)
+    assert len(list(read_checkpoints(mooring.file))) == 1

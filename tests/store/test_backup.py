@@ -12,36 +12,36 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from publisher.anchoring import Mooring, anchor, anchors_of, last_anchor
-from publisher.delivering import deliver_due
 from publisher.domain.account import AccountId
-from publisher.domain.chain import Damage
+from publisher.domain.audit_chain import ChainDefect
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
-from publisher.domain.outcome import Blocked, HoldReason, Unknown
-from publisher.keeping import settle_the_dead
-from publisher.reconciling import reconcile_due
-from publisher.reviewing import Ruling, person, rule
-from publisher.store.audit import Audit
-from publisher.store.backup import Label, _seal, copy_database, make_backup, read_label
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.exchange import decide, finish
-from publisher.store.journal import Intent, Journal, newest_intents, read_journal, write_journal
-from publisher.store.orders import Orders
-from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
-from publisher.store.restore import anchors_to_name, copy_in, recall, settle_restored
-from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT
-from publisher.store.setup import bring_up, check_whole, prepare
-from publisher.store.shortening import KEPT_FOR, shorten_journal
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, FakeAdapter, StillWorld
-from publisher.world import FailpointRaisedError, World
+from publisher.domain.results import Blocked, HoldReason, Unknown
+from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.maintenance import expire_own_leases
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.sender import send_due
+from publisher.runtime.clock import FailpointRaisedError, Runtime
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_journal, read_records, write_journal
+from publisher.store.db.mappers import ATTEMPT
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import PostStore
+from publisher.store.queries.audit_log import AuditLog
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.backup import BackupInfo, _checksum_of, copy_database, make_backup, read_backup_info
+from publisher.store.recovery.journal_compaction import JOURNAL_RETENTION, compact_journal
+from publisher.store.recovery.restore import checkpoints_to_compare, finish_restore, read_intents, stage_copy
+from publisher.store.recovery.setup import check_integrity, migrate, prepare_database
+from publisher.store.recovery.swap import commit_swap, finish_swaps
+from publisher.store.store import Store
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter, FakeRuntime
 
-LI = person("li")
+LI = named_person("li")
 A = AccountId("a")
 SETTLE = timedelta(minutes=11)
 
@@ -51,8 +51,8 @@ class Place:
 
     def __init__(self, folder):
         self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
-        self.backup, self.mooring = folder / "backup.db", Mooring(file=folder / "anchors.log")
-        self.world = StillWorld()
+        self.backup, self.mooring = folder / "backup.db", CheckpointTargets(file=folder / "anchors.log")
+        self.world = FakeRuntime()
         self.fake = FakeAdapter(now=self.world.now)
         self.books = None
 
@@ -61,33 +61,33 @@ class Place:
         return f"sqlite:///{self.file}"
 
     async def open(self):
-        await prepare(self.url, "drill", self.journal, self.world)
-        self.use(Database(open_engine(self.url), self.world, Journal(self.journal)))
-        await self.registry.enrol()
+        await prepare_database(self.url, "drill", self.journal, self.world)
+        self.use(Database(open_engine(self.url), self.world, IntentJournal(self.journal)))
+        await self.post_store.register_logins()
         return self
 
     def use(self, database):
-        self.books = Books(database=database, terms={A: terms_of("a")}, worker=WorkerId("w"))
-        self.outbox, self.registry, self.board = Outbox(self.books), Registry(self.books), Board(self.books)
+        self.books = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
+        self.outbox, self.post_store, self.queries = Outbox(self.books), PostStore(self.books), Queries(self.books)
 
-    async def file_posts(self, *names, at=START):
-        await file_posts(self.registry, *(post_of(name, ["a"], at) for name in names))
+    async def enqueue_posts(self, *names, at=START_TIME):
+        await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
 
     async def send(self):
         """Let one after the other go out, whatever is due."""
         for _ in range(9):
-            await Rounds(self.books).ripen()
-            await deliver_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
+            await Maintenance(self.books).promote_due()
+            await send_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
 
     async def read(self):
         """Let the platform be read until nothing is in doubt any more."""
-        await settle_the_dead(Rounds(self.books))
+        await expire_own_leases(Maintenance(self.books))
         for _ in range(6):
-            self.world.pass_time(SETTLE)
+            self.world.advance_time(SETTLE)
             await reconcile_due(self.outbox, {A: self.fake}, 9)
 
     async def states(self):
-        return {item.key.post: item.state.value for item in await self.board.deliveries()}
+        return {item.key.post: item.state.value for item in await self.queries.deliveries()}
 
     async def close(self):
         await self.books.database.close()
@@ -97,19 +97,19 @@ class Place:
 
     async def put_back(self, source, *, is_incomplete_fine=False):
         """Restore as the command does."""
-        cut = last_anchor(self.mooring.file)
-        incoming, label = copy_in(source, self.file, "drill", cut.chain if cut else None)
-        anchors = anchors_to_name([cut] if cut else [], self.file)
+        cut = last_checkpoint(self.mooring.file)
+        incoming, label = stage_copy(source, self.file, "drill", cut.chain if cut else None)
+        anchors = checkpoints_to_compare([cut] if cut else [], self.file)
         url = f"sqlite:///{incoming}"
-        bring_up(url, "drill", None, self.world)
+        migrate(url, "drill", None, self.world)
         self.use(Database(open_engine(url), self.world))
-        memory = recall(self.journal, label, START, is_incomplete_fine=is_incomplete_fine)
+        memory = read_intents(self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine)
         settled = await self.books.database.write(
-            lambda unit: settle_restored(self.books, unit, memory, label, anchors, LI)
+            lambda unit: finish_restore(self.books, unit, memory, label, anchors, LI)
         )
         await self.close()
-        self.kept = decide(incoming, self.file, self.world.now())
-        finish(self.file, self.journal, self.world)
+        self.kept = commit_swap(incoming, self.file, self.world.now())
+        finish_swaps(self.file, self.journal, self.world)
         return settled
 
     def made(self):
@@ -125,12 +125,12 @@ def place(tmp_path):
 async def test_a_backup_is_made_while_others_write_and_names_itself(place):
     """It holds what was committed, passes its own check, stands alone, and is nobody else's to read."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     await place.send()
     label = place.copy()
-    await Orders(place.books).pause("all", LI, "later")
-    assert read_label(place.backup) == label
-    assert (label.environment, label.newest) == ("drill", newest_intents(place.journal)[-1])
+    await OperatorActions(place.books).pause("all", LI, "later")
+    assert read_backup_info(place.backup) == label
+    assert (label.environment, label.newest_record) == ("drill", read_records(place.journal)[-1])
     assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
     assert place.backup.stat().st_mode & 0o077 == 0
     await place.close()
@@ -142,9 +142,9 @@ async def test_a_backup_is_of_the_instant_at_which_its_making_began(place, monke
 
     def copy_slowly(source, target):
         copy_database(source, target)
-        place.world.pass_time(timedelta(minutes=10))
+        place.world.advance_time(timedelta(minutes=10))
 
-    monkeypatch.setattr("publisher.store.backup.copy_database", copy_slowly)
+    monkeypatch.setattr("publisher.store.recovery.backup.copy_database", copy_slowly)
     began_at = place.world.now()
     assert place.copy().at == began_at.isoformat()
     await place.close()
@@ -162,7 +162,7 @@ async def test_a_restored_database_is_its_owners_alone_to_read(place):
 async def test_a_backup_never_overwrites(place):
     """A file that has the name already stays as it is, and a death leaves nothing under that name."""
     await place.open()
-    dying = StillWorld(failpoints={"backup.before_rename": ("raise", 1)})
+    dying = FakeRuntime(failpoints={"backup.before_rename": ("raise", 1)})
     with pytest.raises(FailpointRaisedError):
         make_backup(place.file, place.backup, place.journal, dying)
     assert not place.backup.exists()
@@ -178,7 +178,7 @@ async def test_a_backup_never_overwrites(place):
 async def test_f84_a_damaged_backup_is_known_by_any_byte(place, position):
     """Damage in a header, in a page, or within the words of a post: it is never put in place."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     place.copy()
     await place.close()
     data = bytearray(place.backup.read_bytes())
@@ -186,7 +186,7 @@ async def test_f84_a_damaged_backup_is_known_by_any_byte(place, position):
     data[data.rindex("警惕诈骗".encode())] ^= 0x01
     place.backup.write_bytes(data)
     with pytest.raises(RefusedError) as refused:
-        read_label(place.backup)
+        read_backup_info(place.backup)
     assert refused.value.code in {"backup_damaged", "not_a_backup"}
 
 
@@ -194,13 +194,13 @@ def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_pat
     """A file from elsewhere may hold anything: what such a table holds is sealed too, and no other is read for it."""
     file = tmp_path / "hostile.db"
     seals = set()
-    label = Label(at="", database="", environment="", chain="", entries=0, newest=None, seal="")
+    label = BackupInfo(at="", database="", environment="", chain="", entries=0, newest_record=None, checksum="")
     for word in ("a", "b"):
         with sqlite3.connect(file) as connection:
             connection.execute('CREATE TABLE IF NOT EXISTS "audit"(x)')
             connection.execute('CREATE TABLE IF NOT EXISTS "audit"" --"(x)')
             connection.execute('INSERT INTO "audit"" --" VALUES (?)', [word])
-            seals.add(_seal(connection, label))
+            seals.add(_checksum_of(connection, label))
         connection.close()
     assert len(seals) == 2
 
@@ -211,51 +211,51 @@ async def test_a_database_that_was_only_copied_is_no_backup(place):
     await place.close()
     shutil.copy(place.file, place.backup)
     with pytest.raises(RefusedError) as refused:
-        read_label(place.backup)
+        read_backup_info(place.backup)
     assert refused.value.code == "not_a_backup"
 
 
 async def test_f85_what_went_out_after_the_backup_is_read_and_not_sent_again(place):
     """Known then and sent since; filed and sent since; never sent: each ends once on the platform, and is explained."""
     await place.open()
-    await place.file_posts("before")
+    await place.enqueue_posts("before")
     await place.send()
-    await place.file_posts("waiting", at=START + timedelta(minutes=1))
+    await place.enqueue_posts("waiting", at=START_TIME + timedelta(minutes=1))
     place.copy()
-    place.world.pass_time(timedelta(minutes=1))
+    place.world.advance_time(timedelta(minutes=1))
     await place.send()
-    await place.file_posts("since", at=place.world.now())
+    await place.enqueue_posts("since", at=place.world.now())
     place.fake.script.append(place.fake.lose_reply)
     await place.send()
     await place.close()
     assert len(place.made()) == 3
 
     settled = await place.put_back(place.backup)
-    assert (settled.calls, settled.unplaced) == (2, 1)
+    assert (settled.recovered, settled.orphaned) == (2, 1)
     await place.open()
     assert await place.states() == {"before": "published", "waiting": "unknown"}
-    assert sorted(item.code for item in await place.board.alerts()) == [
-        "call_brought_back", "call_unplaced", "database_restored",
+    assert sorted(item.code for item in await place.queries.alerts()) == [
+        "attempt_orphaned", "attempt_recovered", "database_restored",
     ]  # fmt: skip
-    await place.file_posts("since", "new", at=place.world.now())
+    await place.enqueue_posts("since", "new", at=place.world.now())
     assert (await place.states())["since"] == "unknown"
     await place.send()
     assert len(place.made()) == 3
     await place.read()
-    await Orders(place.books).resume("all", LI)
-    await place.file_posts("newer", at=place.world.now())
+    await OperatorActions(place.books).resume("all", LI)
+    await place.enqueue_posts("newer", at=place.world.now())
     await place.send()
     states = await place.states()
     assert {states[name] for name in ("before", "waiting", "since", "newer")} == {"published"}
     assert set(place.made().values()) == {1}
-    assert "call_unplaced" not in [item.code for item in await place.board.alerts()]
+    assert "attempt_orphaned" not in [item.code for item in await place.queries.alerts()]
     await place.close()
 
 
 async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_one_in_doubt(place):
     """A doubt of before the backup, answered since by a second call, waits for that call's own time."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     place.fake.script.append(Unknown(reason="reset"))
     await place.send()
     assert await place.states() == {"p": "unknown"}
@@ -266,7 +266,7 @@ async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_on
     await place.close()
     await place.put_back(place.backup)
     await place.open()
-    [delivery] = await place.board.deliveries()
+    [delivery] = await place.queries.deliveries()
     assert (delivery.state, delivery.attempts, delivery.was_resent) == (State.UNKNOWN, 2, True)
     await place.read()
     assert await place.states() == {"p": "published"}
@@ -277,10 +277,10 @@ async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_on
 async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(place):
     """Refused unless asked for; then what was due starts as a doubt, and what comes later does not."""
     await place.open()
-    await place.file_posts("p", "later", at=START + timedelta(minutes=1))
+    await place.enqueue_posts("p", "later", at=START_TIME + timedelta(minutes=1))
     place.copy()
-    place.world.pass_time(timedelta(minutes=1))
-    await place.file_posts("since", at=place.world.now())
+    place.world.advance_time(timedelta(minutes=1))
+    await place.enqueue_posts("since", at=place.world.now())
     await place.send()
     await place.close()
     place.journal.unlink()
@@ -288,17 +288,17 @@ async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(pl
         await place.put_back(place.backup)
     assert refused.value.code == "journal_missing"
     await place.close()
-    place.world.pass_time(timedelta(minutes=5))
+    place.world.advance_time(timedelta(minutes=5))
     settled = await place.put_back(place.backup, is_incomplete_fine=True)
-    assert settled.doubts == 2
+    assert settled.unresolved == 2
     place.journal.touch()
     await place.open()
-    await place.file_posts("since", at=START + timedelta(minutes=1))
+    await place.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
     assert set((await place.states()).values()) == {"unknown"}
     await place.read()
     assert set((await place.states()).values()) == {"published"}
     assert set(place.made().values()) == {1}
-    await place.file_posts("fresh", at=place.world.now() + timedelta(minutes=1))
+    await place.enqueue_posts("fresh", at=place.world.now() + timedelta(minutes=1))
     assert (await place.states())["fresh"] == "pending"
     await place.close()
 
@@ -306,29 +306,29 @@ async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(pl
 async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and_is_looked_for_first(place):
     """A ruling given again finds nothing that waits for it; what the account does not show waits for a person again."""
     await place.open()
-    place.fake.script.extend(Blocked(code="x", reason="x", hold=HoldReason.CAPTCHA) for _ in range(2))
+    place.fake.script.extend(Blocked(code="x", reason="x", hold_reason=HoldReason.CAPTCHA) for _ in range(2))
     for name in ("ruled", "left"):
-        await place.file_posts(name)
+        await place.enqueue_posts(name)
         await place.send()
-        await Orders(place.books).resume("account:a", LI)
+        await OperatorActions(place.books).resume("account:a", LI)
     place.copy()
-    [ruled] = await place.board.deliveries("ruled")
-    await rule(place.outbox, ruled, Ruling.RESEND, by="li", reason="solved")
+    [ruled] = await place.queries.deliveries("ruled")
+    await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="solved")
     await place.send()
     assert await place.states() == {"ruled": "published", "left": "held"}
     await place.close()
     place.journal.unlink()
-    place.world.pass_time(timedelta(minutes=5))
+    place.world.advance_time(timedelta(minutes=5))
     settled = await place.put_back(place.backup, is_incomplete_fine=True)
-    assert settled.doubts == 2
+    assert settled.unresolved == 2
     place.journal.touch()
     await place.open()
-    [ruled] = await place.board.deliveries("ruled")
+    [ruled] = await place.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
-        await rule(place.outbox, ruled, Ruling.RESEND, by="li", reason="given again")
+        await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="given again")
     assert refused.value.code == "not_read_yet"
     await place.read()
-    await Orders(place.books).resume("all", LI)
+    await OperatorActions(place.books).resume("all", LI)
     await place.send()
     assert await place.states() == {"ruled": "published", "left": "held"}
     assert place.made().total() == 1
@@ -338,22 +338,22 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
 async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_its_own_baseline(place):
     """Its post is older than the lost time, and is still told from what stood there before."""
     await place.open()
-    await place.file_posts("first")
+    await place.enqueue_posts("first")
     await place.send()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     place.fake.script.append(place.fake.lose_reply)
     await place.send()
-    place.world.pass_time(SETTLE)
+    place.world.advance_time(SETTLE)
     place.copy()
     await place.close()
     place.journal.unlink()
     await place.put_back(place.backup, is_incomplete_fine=True)
     place.journal.touch()
     await place.open()
-    query = select(ATTEMPT.c.newest_id, ATTEMPT.c.since).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
+    query = select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
     known, doubted = await place.books.database.read(lambda connection: connection.execute(query).all())
     assert known.newest_id == "1"
-    assert known.since < place.world.now() - SETTLE
+    assert known.baseline_at < place.world.now() - SETTLE
     assert doubted == known
     await place.close()
 
@@ -361,14 +361,14 @@ async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_i
 async def test_f85_another_journal_is_no_journal(place):
     """One that does not hold the newest line of the backup's time cannot tell what came after."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     await place.send()
     place.copy()
     await place.close()
     place.journal.write_bytes(b"")
     with pytest.raises(RefusedError) as refused:
         await place.put_back(place.backup)
-    assert refused.value.code == "journal_other"
+    assert refused.value.code == "journal_mismatch"
     await place.close()
 
 
@@ -383,7 +383,7 @@ async def test_f85_a_backup_put_in_place_by_hand_is_known_even_if_nothing_was_se
     assert refused.value.code == "database_is_copy"
     await place.put_back(None)
     await place.open()
-    assert [pause.reason for pause in await place.board.pauses()] == ["restored"]
+    assert [pause.reason for pause in await place.queries.pauses()] == ["restored"]
     await place.close()
 
 
@@ -393,14 +393,14 @@ async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(pl
     place.copy()
     await place.close()
     with pytest.raises(RefusedError) as refused:
-        copy_in(place.backup, place.file, "live", None)
+        stage_copy(place.backup, place.file, "live", None)
     assert refused.value.code == "other_environment"
     (tmp_path / "other").mkdir()
     other = await Place(tmp_path / "other").open()
     await other.close()
     before = other.file.read_bytes()
     with pytest.raises(RefusedError) as refused:
-        copy_in(place.backup, other.file, "drill", None)
+        stage_copy(place.backup, other.file, "drill", None)
     assert refused.value.code == "backup_of_another"
     assert other.file.read_bytes() == before
 
@@ -410,16 +410,16 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
     """Between the decision and its end nobody finds anything but the new database; the old one is kept whole."""
     await place.open()
     place.copy()
-    await Orders(place.books).pause("all", LI, "newer than the backup")
+    await OperatorActions(place.books).pause("all", LI, "newer than the backup")
     shutil.copy(place.file, place.file.with_name("publisher.db.incoming"))
     wal = place.file.with_name("publisher.db-wal").read_bytes()
-    incoming, _label = copy_in(place.backup, place.file, "drill", None)
+    incoming, _label = stage_copy(place.backup, place.file, "drill", None)
     await place.close()
     place.file.with_name("publisher.db-wal").write_bytes(wal)
-    kept = decide(incoming, place.file, place.world.now())
+    kept = commit_swap(incoming, place.file, place.world.now())
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
-            finish(place.file, place.journal, World(failpoints={"restore.mid": ("raise", 1)}))
+            finish_swaps(place.file, place.journal, Runtime(failpoints={"restore.mid": ("raise", 1)}))
         assert not place.file.exists()
     with pytest.raises(RefusedError) as refused:
         await place.open()
@@ -432,46 +432,46 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
 async def test_an_announced_restore_is_told_from_a_silent_cut(place):
     """`restored` names the anchor that it cut off, so the loss bears a name; both are losses that nobody accepted."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     place.copy()
-    await Orders(place.books).pause("all", LI, "cut off")
-    await anchor(Audit(place.books), place.mooring)
+    await OperatorActions(place.books).pause("all", LI, "cut off")
+    await write_checkpoint(AuditLog(place.books), place.mooring)
     await place.close()
     shutil.copy(place.backup, place.file.with_name("silent.db"))
     await place.put_back(place.backup)
     await place.open()
-    await anchor(Audit(place.books), place.mooring)
-    anchors = list(anchors_of(place.mooring.file))
-    found = await Audit(place.books).verify(anchors, newest_intents(place.journal))
-    assert [(item.damage, item.facts["name"]) for item in found.breaks] == [(Damage.REPLACED, "li")]
-    assert [item.code for item in await place.board.alerts()].count("audit_broken") == 1
+    await write_checkpoint(AuditLog(place.books), place.mooring)
+    anchors = list(read_checkpoints(place.mooring.file))
+    found = await AuditLog(place.books).verify(anchors, read_records(place.journal))
+    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
+    assert [item.code for item in await place.queries.alerts()].count("audit_broken") == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
-    found = await Audit(place.books).verify([beyond, *anchors])
-    assert [item.damage for item in found.breaks] == [Damage.REPLACED, Damage.CUT]
+    found = await AuditLog(place.books).verify([beyond, *anchors])
+    assert [item.defect for item in found.breaks] == [ChainDefect.REPLACED, ChainDefect.CUT]
     await place.close()
     await place.put_back(place.backup)
     await place.open()
-    found = await Audit(place.books).verify(anchors)
-    assert [(item.damage, item.facts["name"]) for item in found.breaks] == [(Damage.REPLACED, "li")]
+    found = await AuditLog(place.books).verify(anchors)
+    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     await place.close()
     silent = Database(open_engine(f"sqlite:///{place.file.with_name('silent.db')}"), place.world)
     place.use(silent)
-    found = await Audit(place.books).verify(anchors)
-    assert Damage.CUT in {item.damage for item in found.breaks}
+    found = await AuditLog(place.books).verify(anchors)
+    assert ChainDefect.CUT in {item.defect for item in found.breaks}
     await place.close()
 
 
 async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(place):
     """A page that nobody has read yet stops the daemon's start, and the file stays as it is."""
     await place.open()
-    await place.file_posts(*(f"p{number}" for number in range(60)))
+    await place.enqueue_posts(*(f"p{number}" for number in range(60)))
     await place.close()
     data = bytearray(place.file.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
     data[middle : middle + 4096] = os.urandom(4096)
     place.file.write_bytes(data)
     with pytest.raises(RefusedError) as refused:
-        check_whole(place.url)
+        check_integrity(place.url)
     assert refused.value.code == "database_corrupt"
     assert place.file.read_bytes() == data
 
@@ -479,7 +479,7 @@ async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(plac
 async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(place):
     """A daemon that died left its newest commits in a file of their own: neither file changes by the refusal."""
     await place.open()
-    await place.file_posts(*(f"p{number}" for number in range(60)))
+    await place.enqueue_posts(*(f"p{number}" for number in range(60)))
     await place.close()
     dead = place.file.with_name("dead")
     dead.mkdir()
@@ -496,7 +496,7 @@ async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(plac
     assert len(before) > 1
     url = f"sqlite:///{dead / place.file.name}"
     with pytest.raises(RefusedError) as refused:
-        await prepare(url, "drill", place.journal, place.world, is_whole=True)
+        await prepare_database(url, "drill", place.journal, place.world, checks_integrity=True)
     assert refused.value.code == "database_corrupt"
     assert {name: (dead / name).read_bytes() for name in before} == before
 
@@ -504,7 +504,7 @@ async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(plac
 async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(place):
     """Only at its very end a death leaves half a line; in the middle a call may be forgotten."""
     await place.open()
-    await place.file_posts("p", "q", "r")
+    await place.enqueue_posts("p", "q", "r")
     await place.send()
     await place.close()
     whole = place.journal.read_bytes()
@@ -521,7 +521,7 @@ async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(pl
 async def test_a_journal_that_is_gone_is_missed(place):
     """Where calls were made there must be one."""
     await place.open()
-    await place.file_posts("p")
+    await place.enqueue_posts("p")
     await place.send()
     await place.close()
     place.journal.unlink()
@@ -533,23 +533,23 @@ async def test_a_journal_that_is_gone_is_missed(place):
 async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
     """A call in doubt, a young one, and the newest stay; what is appended meanwhile is not lost; twice is as once."""
     await place.open()
-    await place.file_posts("over", "doubt")
+    await place.enqueue_posts("over", "doubt")
     place.fake.script.extend([place.fake.lose_reply, place.fake.lose_reply])
     await place.send()
     await place.books.database.write(
         lambda unit: unit.connection.execute(ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None))
     )
-    place.world.pass_time(KEPT_FOR + timedelta(days=1))
+    place.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
     await place.read()
-    await place.file_posts("young", at=place.world.now())
+    await place.enqueue_posts("young", at=place.world.now())
     await place.send()
-    assert await shorten_journal(place.books) == 1
-    assert await shorten_journal(place.books) == 0
-    await place.file_posts("next", at=place.world.now())
+    assert await compact_journal(place.books) == 1
+    assert await compact_journal(place.books) == 0
+    await place.enqueue_posts("next", at=place.world.now())
     await place.send()
-    posts = [line.post for line in newest_intents(place.journal)]
+    posts = [line.post for line in read_records(place.journal)]
     assert posts == ["doubt", "young", "next"]
-    assert read_journal(place.journal).kept_since == START
+    assert read_journal(place.journal).complete_since == START_TIME
     await place.close()
     await place.open()
     attempts = await place.books.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
@@ -561,29 +561,31 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
     ("kept_since", "newest", "wanted"),
     [
         (None, "in it", None),
-        (None, "not in it", "journal_other"),
-        (START - timedelta(hours=1), "not in it", "journal_other"),
-        (START + timedelta(minutes=1), "not in it", None),
-        (START + timedelta(hours=2), "in it", "journal_other"),
+        (None, "not in it", "journal_mismatch"),
+        (START_TIME - timedelta(hours=1), "not in it", "journal_mismatch"),
+        (START_TIME + timedelta(minutes=1), "not in it", None),
+        (START_TIME + timedelta(hours=2), "in it", "journal_mismatch"),
         (None, None, None),
     ],
 )
 async def test_a_shortened_journal_serves_as_long_as_it_reaches_back_to_the_backup(place, kept_since, newest, wanted):
     """Lines left out must be of before the backup, or a call since then would be forgotten."""
-    line = Intent(delivery=1, attempt=1, epoch=1, rendition="f", at=START.isoformat(), post="p", account="a")
-    label = Label(
-        at=(START + timedelta(hours=1)).isoformat(),
+    line = JournalRecord(
+        delivery=1, attempt=1, fencing_token=1, rendered_hash="f", at=START_TIME.isoformat(), post="p", account="a"
+    )
+    label = BackupInfo(
+        at=(START_TIME + timedelta(hours=1)).isoformat(),
         database="publisher.db",
         environment="drill",
         chain="",
         entries=1,
-        newest=line if newest else None,
-        seal="",
+        newest_record=line if newest else None,
+        checksum="",
     )
     held = [line] if newest == "in it" else []
     write_journal(place.journal, [*held, replace(line, attempt=2)], kept_since)
     try:
-        recall(place.journal, label, START, is_incomplete_fine=False)
+        read_intents(place.journal, label, START_TIME, allows_incomplete=False)
         found = None
     except RefusedError as refused:
         found = refused.code

@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.delivery import State
-from publisher.domain.outcome import NotSent, Unknown
-from publisher.domain.rendition import DeliveryId
-from publisher.store.board import Board
-from publisher.store.call_record import MAX_BYTES, CallRecord
-from publisher.store.rows import ATTEMPT, read_answer
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START
+from publisher.domain.rendered import DeliveryId
+from publisher.domain.results import NotSent, Unknown
+from publisher.store.db.call_record import MAX_CALL_RECORD_BYTES, CallRecord
+from publisher.store.db.mappers import ATTEMPT, load_result
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME
 
 ONE, OTHER = DeliveryId(1), DeliveryId(2)
 
@@ -30,9 +30,9 @@ def record_of(path, boot="boot-1"):
 def written(path, boot="boot-1"):
     """Let a process announce two calls, begin one of them, and die."""
     record = record_of(path, boot)
-    record.start()
-    record.announce([(ONE, 1), (OTHER, 1)])
-    record.begin(ONE, 1)
+    record.reset()
+    record.record_pending([(ONE, 1), (OTHER, 1)])
+    record.record_start(ONE, 1)
     record.close()
 
 
@@ -40,134 +40,134 @@ def test_f02_after_a_kill_an_announced_call_without_a_second_line_never_began(pa
     """Of two announced calls the one that began is known from the one that did not."""
     written(path)
     found = record_of(path)
-    assert found.may_have_begun(ONE, 1)
-    assert not found.may_have_begun(OTHER, 1)
+    assert found.may_have_started(ONE, 1)
+    assert not found.may_have_started(OTHER, 1)
 
 
 def test_f16_after_another_boot_nothing_is_proven(path):
     """A power cut may have lost the line of a call that began."""
     written(path)
-    assert record_of(path, "boot-2").may_have_begun(OTHER, 1)
-    assert CallRecord(path, None).may_have_begun(OTHER, 1)
+    assert record_of(path, "boot-2").may_have_started(OTHER, 1)
+    assert CallRecord(path, None).may_have_started(OTHER, 1)
 
 
 def test_what_was_never_announced_here_is_not_proven(path):
     """Another attempt, another worker's call, or one from before a restore: it may have begun."""
     written(path)
-    assert record_of(path).may_have_begun(OTHER, 2)
-    assert record_of(path).may_have_begun(DeliveryId(3), 1)
+    assert record_of(path).may_have_started(OTHER, 2)
+    assert record_of(path).may_have_started(DeliveryId(3), 1)
 
 
-@pytest.mark.parametrize(("old", "new"), [("boot", "b00t"), ("announced 2", "annou"), ("begun", "began")])
+@pytest.mark.parametrize(("old", "new"), [("boot", "b00t"), ("intended 2", "inten"), ("started", "began")])
 def test_a_record_that_does_not_read_proves_nothing(path, old, new):
     """A foreign head, a line torn by a full disk, an unknown word: every call may have begun."""
     written(path)
     path.write_text(path.read_text("ascii").replace(old, new, 1), "ascii")
-    assert record_of(path).may_have_begun(OTHER, 1)
+    assert record_of(path).may_have_started(OTHER, 1)
 
 
 def test_a_last_line_that_a_death_has_torn_is_of_a_call_that_did_not_begin(path):
     """The first byte leaves only after its line is written whole."""
     written(path)
-    path.write_text(path.read_text("ascii") + "begun 2 ", "ascii")
-    assert not record_of(path).may_have_begun(OTHER, 1)
+    path.write_text(path.read_text("ascii") + "started 2 ", "ascii")
+    assert not record_of(path).may_have_started(OTHER, 1)
 
 
 def test_i24_the_record_stays_small(path):
     """What is over is left out once the file has grown; what is open stays proven."""
     record = record_of(path)
-    record.start()
-    record.announce([(ONE, 1)])
-    record.announce((DeliveryId(number), 1) for number in range(10, 80_000))
+    record.reset()
+    record.record_pending([(ONE, 1)])
+    record.record_pending((DeliveryId(number), 1) for number in range(10, 80_000))
     for number in range(10, 80_000):
         record.forget(DeliveryId(number), 1)
-    assert path.stat().st_size > MAX_BYTES
-    record.announce([(OTHER, 1)])
+    assert path.stat().st_size > MAX_CALL_RECORD_BYTES
+    record.record_pending([(OTHER, 1)])
     record.close()
     assert path.stat().st_size < 1000
-    assert not record_of(path).may_have_begun(ONE, 1)
+    assert not record_of(path).may_have_started(ONE, 1)
 
 
 async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_desk, path, world):
     """The next start finds that the call never began: the delivery is due again, and its attempt counts for nothing."""
-    desk = await open_desk(terms_of("a"), terms_of("b"), calls=record_of(path))
-    await desk.rounds.lapse_own()
-    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
-    await desk.rounds.ripen()
-    parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
-    desk.books.calls.begin(parcels[0].delivery, parcels[0].epoch)
-    again = await open_desk(terms_of("a"), terms_of("b"), calls=record_of(path))
-    assert await again.rounds.lapse_own() == 2
-    found = {item.id: item for item in await Board(again.books).deliveries()}
-    assert found[parcels[0].delivery].state is State.UNKNOWN
-    assert found[parcels[1].delivery].state is State.DUE
-    ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == parcels[1].delivery)
+    desk = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
+    await desk.maintenance.expire_own_leases()
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
+    await desk.maintenance.promote_due()
+    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
+    desk.books.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
+    again = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
+    assert await again.maintenance.expire_own_leases() == 2
+    found = {item.id: item for item in await Queries(again.books).deliveries()}
+    assert found[requests[0].delivery].state is State.UNKNOWN
+    assert found[requests[1].delivery].state is State.DUE
+    ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
     assert await again.books.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
-    world.pass_time(timedelta(minutes=1))
+    world.advance_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
-    assert (await again.outbox.intend(lease)).attempt == 2
+    assert (await again.outbox.record_intent(lease)).attempt == 2
 
 
 async def outlasted(open_desk, path, world):
     """Announce a call that never begins, and let its lease end in the same process."""
     desk = await open_desk(calls=record_of(path))
-    await desk.rounds.lapse_own()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
+    await desk.maintenance.expire_own_leases()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
-    await desk.outbox.intend(lease)
-    world.pass_time(timedelta(minutes=2))
-    assert await desk.rounds.lapse() == 1
+    await desk.outbox.record_intent(lease)
+    world.advance_time(timedelta(minutes=2))
+    assert await desk.maintenance.expire_leases() == 1
     return desk, lease
 
 
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
     """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
     desk, _lease = await outlasted(open_desk, path, world)
-    [delivery] = await Board(desk.books).deliveries()
+    [delivery] = await Queries(desk.books).deliveries()
     assert delivery.state is State.DUE
 
 
 async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(open_desk, path, world):
     """Whoever gives such a call up afterwards knows less than the record: it never began, so no doubt was skipped."""
     desk, lease = await outlasted(open_desk, path, world)
-    assert (await desk.outbox.settle(lease, Unknown(reason="timeout"))).state is State.DUE
+    assert (await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     [(outcome, detail)] = await desk.books.database.read(lambda connection: connection.execute(ended).all())
-    assert read_answer(outcome, detail) == NotSent(reason="never_began")
+    assert load_result(outcome, detail) == NotSent(reason="never_started")
 
 
 def test_f82_a_record_that_cannot_be_written_leaves_no_older_one_behind(path):
     """What another process proved must not be taken for this one's silence."""
     written(path)
     path.with_name("calls.log.new").mkdir()
-    assert not record_of(path).start()
+    assert not record_of(path).reset()
     assert not path.exists()
-    assert record_of(path).may_have_begun(OTHER, 1)
+    assert record_of(path).may_have_started(OTHER, 1)
 
 
 def test_a_call_does_not_begin_once_its_record_is_closed(path):
     """Without its line it would count as never begun."""
     record = record_of(path)
-    record.start()
-    record.announce([(ONE, 1)])
+    record.reset()
+    record.record_pending([(ONE, 1)])
     record.close()
     with pytest.raises(OSError, match="closed"):
-        record.begin(ONE, 1)
+        record.record_start(ONE, 1)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_f15_a_host_says_nothing_of_another_hosts_call(open_desk, path, world):
     """A call announced in vain here, and made elsewhere, is a doubt when the other host dies."""
-    one = await open_desk(terms_of("a"), calls=record_of(path))
-    await one.rounds.lapse_own()
-    other = await open_desk(terms_of("a"), worker="w2")
-    await file_posts(one.registry, post_of("p", ["a"], START))
-    await one.rounds.ripen()
+    one = await open_desk(make_policy("a"), calls=record_of(path))
+    await one.maintenance.expire_own_leases()
+    other = await open_desk(make_policy("a"), worker="w2")
+    await enqueue_posts(one.post_store, make_post("p", ["a"], START_TIME))
+    await one.maintenance.promote_due()
     [lease] = await other.outbox.claim(10)
-    parcel = await other.outbox.intend(lease)
-    one.books.calls.announce([(parcel.delivery, parcel.epoch)])
-    world.pass_time(timedelta(minutes=2))
-    assert await one.rounds.lapse() == 1
-    [delivery] = await Board(one.books).deliveries()
+    parcel = await other.outbox.record_intent(lease)
+    one.books.call_record.record_pending([(parcel.delivery, parcel.fencing_token)])
+    world.advance_time(timedelta(minutes=2))
+    assert await one.maintenance.expire_leases() == 1
+    [delivery] = await Queries(one.books).deliveries()
     assert delivery.state is State.UNKNOWN

@@ -8,51 +8,51 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Desired, State
+from publisher.domain.delivery import DesiredState, State
 from publisher.domain.events import RECONCILER
-from publisher.domain.outcome import Missing, NotSent, Published, Receipt, Unknown
-from publisher.domain.plan import Plan, Untargeted
-from publisher.domain.rendition import Parcel
-from publisher.reviewing import Ruling, rule
-from publisher.store.board import Board
-from publisher.store.registry import Acceptance
-from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
-from publisher.testing.fakes import START
+from publisher.domain.plan import Plan, RemovedTargets
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
+from publisher.engine.decisions import Resolution, resolve_delivery
+from publisher.store.plan.posts import PlanCommit
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
 
 MINUTE = timedelta(minutes=1)
-OLD = post_of("p", ["a", "b"], START)
-NEW = post_of("p", ["a", "b"], START, title="警惕“退款”诈骗")
+OLD = make_post("p", ["a", "b"], START_TIME)
+NEW = make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗")
 
 
 async def called(open_desk, outcome=None):
     """File a post for two accounts and let both be called, with this outcome if any."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, OLD)
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(desk.post_store, OLD)
+    await desk.maintenance.promote_due()
     for lease in await desk.outbox.claim(10):
-        assert isinstance(await desk.outbox.intend(lease), Parcel)
+        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
         if outcome is not None:
-            await desk.outbox.settle(lease, outcome)
+            await desk.outbox.record_outcome(lease, outcome)
     return desk
 
 
 async def edit(desk, post=NEW):
     """Accept other words for what is filed."""
-    draft = draft_of(post, post.timing.when, is_new=False)
-    await desk.registry.accept(Acceptance(plan=Plan(filings=(draft.filing,)), drafts=[draft], posts=[post]))
+    draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
 
 
 async def show_absent(desk):
     """Read both accounts until absence is shown."""
     for _ in range(3):
-        desk.books.world.pass_time(8 * MINUTE)
-        for doubt in await desk.outbox.doubts([State.UNKNOWN], 10):
-            found = Missing(back_to=START - timedelta(days=1))
-            await desk.outbox.learn(doubt, found, RECONCILER, desk.books.world.monotonic())
+        desk.books.runtime.advance_time(8 * MINUTE)
+        for doubt in await desk.outbox.due_readbacks([State.UNKNOWN], 10):
+            found = NotFound(covered_since=START_TIME - timedelta(days=1))
+            await desk.outbox.record_readback(doubt, found, RECONCILER, desk.books.runtime.monotonic())
 
 
 async def standing(desk):
-    return {item.account: item for item in await Board(desk.books).deliveries()}
+    return {item.account: item for item in await Queries(desk.books).deliveries()}
 
 
 async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
@@ -62,19 +62,23 @@ async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
     await show_absent(desk)
     found = await standing(desk)
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")] * 2
-    assert [alert.code for alert in await Board(desk.books).alerts()] == ["held.edited"] * 2
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.edited"] * 2
     assert await desk.outbox.claim(10) == []
-    chosen = await rule(desk.outbox, found[AccountId("a")], Ruling.RESEND, by="li", reason="the old words will do")
+    chosen = await resolve_delivery(
+        desk.outbox, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
+    )
     assert chosen.state is State.DUE
 
 
 async def test_f70_an_account_taken_out_in_a_doubt_is_cancelled(open_desk):
     """Out of `to` while nobody knew: no second call there, a second one where it is still wanted."""
     desk = await called(open_desk, Unknown(reason="timeout"))
-    gone = Untargeted(key=draft_of(OLD, START).filing.occurrence.key, accounts=(AccountId("b"),))
-    await desk.registry.accept(Acceptance(plan=Plan(untargeted=(gone,))))
-    known = (await desk.registry.known())[OLD.id].occurrences["once"]
-    assert (known.open_accounts, known.unnamed_accounts) == ({"a"}, {"b"})
+    gone = RemovedTargets(
+        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
+    )
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
+    known = (await desk.post_store.stored_posts())[OLD.id].occurrences["once"]
+    assert (known.open_accounts, known.untargeted_accounts) == ({"a"}, {"b"})
     await show_absent(desk)
     found = await standing(desk)
     assert (found[AccountId("a")].state, found[AccountId("b")].state) == (State.DUE, State.CANCELLED)
@@ -83,24 +87,26 @@ async def test_f70_an_account_taken_out_in_a_doubt_is_cancelled(open_desk):
 async def test_f70_an_account_named_again_in_a_doubt_is_wanted_again(open_desk):
     """What the schedule takes back before the doubt ends is as if it had never been."""
     desk = await called(open_desk, Unknown(reason="timeout"))
-    gone = Untargeted(key=draft_of(OLD, START).filing.occurrence.key, accounts=(AccountId("b"),))
-    await desk.registry.accept(Acceptance(plan=Plan(untargeted=(gone,))))
+    gone = RemovedTargets(
+        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
+    )
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
     await edit(desk, replace(OLD, accounts=(AccountId("b"),)))
-    assert (await standing(desk))[AccountId("b")].desired is Desired.AS_FILED
+    assert (await standing(desk))[AccountId("b")].desired is DesiredState.AS_PLANNED
     await show_absent(desk)
     assert {item.state for item in (await standing(desk)).values()} == {State.DUE}
 
 
 async def test_f70_an_edit_during_a_call_that_never_left_lets_no_old_words_go(open_desk, world):
     """The other account may have been called with the old words: this one is not sent again by itself."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, OLD)
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(desk.post_store, OLD)
+    await desk.maintenance.promote_due()
     leases = await desk.outbox.claim(10)
     for lease in leases:
-        await desk.outbox.intend(lease)
+        await desk.outbox.record_intent(lease)
     await edit(desk)
-    after = await desk.outbox.settle(leases[0], NotSent(reason="dns_failed"))
+    after = await desk.outbox.record_outcome(leases[0], NotSent(reason="dns_failed"))
     assert (after.state, after.reason) == (State.HELD, "edited")
 
 
@@ -110,29 +116,31 @@ async def test_an_edit_after_calls_that_all_failed_to_leave_replaces_the_words(o
     await edit(desk)
     found = await standing(desk)
     assert {item.state for item in found.values()} == {State.PENDING}
-    world.pass_time(MINUTE)
-    await desk.rounds.ripen()
-    parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
-    assert [NEW.title in parcel.rendition.text for parcel in parcels] == [True, True]
+    world.advance_time(MINUTE)
+    await desk.maintenance.promote_due()
+    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
+    assert [NEW.title in parcel.rendered.text for parcel in requests] == [True, True]
 
 
 async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
     """The call made before the edit succeeded: people learn that the account shows the earlier words."""
     desk = await called(open_desk, Unknown(reason="timeout"))
     await edit(desk)
-    desk.books.world.pass_time(MINUTE)
-    [doubt, _other] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
-    assert (await desk.outbox.learn(doubt, seen, RECONCILER, desk.books.world.monotonic())).state is State.PUBLISHED
-    assert [alert.code for alert in await Board(desk.books).alerts()] == ["live_though_edited"]
+    desk.books.runtime.advance_time(MINUTE)
+    [doubt, _other] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+    assert (
+        await desk.outbox.record_readback(doubt, seen, RECONCILER, desk.books.runtime.monotonic())
+    ).state is State.PUBLISHED
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["published_after_edit"]
 
 
 async def test_planning_after_an_edit_in_a_doubt_finds_nothing_more_to_do(open_desk):
     """The edit is remembered once: the plan made from the same schedule is empty."""
     desk = await called(open_desk, Unknown(reason="timeout"))
     await edit(desk)
-    known = (await desk.registry.known())[OLD.id].occurrences["once"]
-    assert (known.definition, known.has_started) == (NEW.definition, True)
+    known = (await desk.post_store.stored_posts())[OLD.id].occurrences["once"]
+    assert (known.content_hash, known.has_started) == (NEW.content_hash, True)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -142,14 +150,14 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
     The other host's transaction is open, with the intent written, while the edit asks whether anything has started.
     """
     one, other = (
-        await open_desk(terms_of("a"), terms_of("b")),
-        await open_desk(terms_of("a"), terms_of("b"), worker="w2"),
+        await open_desk(make_policy("a"), make_policy("b")),
+        await open_desk(make_policy("a"), make_policy("b"), worker="w2"),
     )
-    await file_posts(one.registry, OLD)
-    await one.rounds.ripen()
+    await enqueue_posts(one.post_store, OLD)
+    await one.maintenance.promote_due()
     [lease] = [lease for lease in await other.outbox.claim(10) if lease.account == "a"]
     is_written, may_commit = threading.Event(), threading.Event()
-    announce = type(other.outbox)._announce
+    announce = type(other.outbox)._record_intents
 
     def announce_slowly(outbox, unit, leases):
         answers = announce(outbox, unit, leases)
@@ -157,15 +165,15 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
         may_commit.wait(10)
         return answers
 
-    monkeypatch.setattr(type(other.outbox), "_announce", announce_slowly)
-    intending = asyncio.create_task(other.outbox.intend(lease))
+    monkeypatch.setattr(type(other.outbox), "_record_intents", announce_slowly)
+    intending = asyncio.create_task(other.outbox.record_intent(lease))
     await asyncio.to_thread(is_written.wait, 10)
     editing = asyncio.create_task(edit(one, replace(NEW, accounts=(AccountId("b"),))))
     done, _pending = await asyncio.wait([editing], timeout=0.5)
     assert not done
     may_commit.set()
-    assert isinstance(await intending, Parcel)
+    assert isinstance(await intending, SendRequest)
     await editing
-    found = {item.id: item for item in await Board(one.books).deliveries()}
+    found = {item.id: item for item in await Queries(one.books).deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]

@@ -6,38 +6,38 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.delivery import State
-from publisher.domain.outcome import NotSent, RateLimited, Unknown
-from publisher.domain.quota import Quota
-from publisher.reviewing import person
-from publisher.store.board import Board
-from publisher.store.orders import Orders
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.results import NotSent, RateLimited, Unknown
+from publisher.engine.decisions import named_person
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME
 
 HOUR = timedelta(hours=1)
-NARROW = Quota(min_interval=timedelta(0), per_hour=5, per_day=2, reserve=0.5)
+NARROW = RateLimit(min_interval=timedelta(0), per_hour=5, per_day=2, urgent_share=0.5)
 
 
 async def expired(desk):
     """Let two hours pass, and give the reasons with which deliveries ended, each of which must be an alert too."""
-    desk.books.world.pass_time(2 * HOUR)
-    await desk.rounds.expire()
-    ended = await Board(desk.books).deliveries(states=[State.EXPIRED])
-    codes = [alert.code for alert in await Board(desk.books).alerts() if alert.code.startswith("expired.")]
+    desk.books.runtime.advance_time(2 * HOUR)
+    await desk.maintenance.expire()
+    ended = await Queries(desk.books).deliveries(states=[State.EXPIRED])
+    codes = [alert.code for alert in await Queries(desk.books).alerts() if alert.code.startswith("expired.")]
     assert sorted(codes) == sorted(f"expired.{row.reason}" for row in ended)
     return {row.key.post: row.reason for row in ended}
 
 
 async def send(desk, answer):
-    await desk.rounds.ripen()
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(1)
-    await desk.outbox.intend(lease)
-    await desk.outbox.settle(lease, answer)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, answer)
 
 
 def due(name, *, minutes=0, is_urgent=False):
-    at = START + timedelta(minutes=minutes)
-    post = post_of(name, ["a"], at, is_urgent=is_urgent, expires_at=START + 2 * HOUR)
+    at = START_TIME + timedelta(minutes=minutes)
+    post = make_post(name, ["a"], at, is_urgent=is_urgent, expires_at=START_TIME + 2 * HOUR)
     return replace(post, max_delay=3 * HOUR)
 
 
@@ -45,37 +45,39 @@ def due(name, *, minutes=0, is_urgent=False):
 async def test_what_a_pause_kept_back_says_so(open_desk, scope):
     """A person reads that the pause must be lifted before sending again can help."""
     desk = await open_desk()
-    await file_posts(desk.registry, due("p"))
-    await desk.rounds.ripen()
-    await Orders(desk.books).pause(scope, person("li"), "drill")
+    await enqueue_posts(desk.post_store, due("p"))
+    await desk.maintenance.promote_due()
+    await OperatorActions(desk.books).pause(scope, named_person("li"), "drill")
     assert await expired(desk) == {"p": "expired_paused"}
 
 
 async def test_f44_what_the_quota_kept_back_says_so(open_desk):
     """F44: a routine post that its login had no call left for is told from one that was merely late."""
-    desk = await open_desk(terms_of("a", quota=NARROW))
-    await file_posts(desk.registry, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True))
+    desk = await open_desk(make_policy("a", rate_limit=NARROW))
+    await enqueue_posts(
+        desk.post_store, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True)
+    )
     await send(desk, Unknown(reason="timeout"))
-    desk.books.world.pass_time(timedelta(minutes=2))
-    await desk.rounds.ripen()
+    desk.books.runtime.advance_time(timedelta(minutes=2))
+    await desk.maintenance.promote_due()
     found = await expired(desk)
-    assert found["second"] == "expired_resting"
+    assert found["second"] == "expired_rate_limited"
     assert found["urgent"] == "expired"
 
 
 async def test_f44_what_the_platform_kept_back_says_so(open_desk):
     """F44: a rate limit that outlasts the post is named."""
     desk = await open_desk()
-    await file_posts(desk.registry, due("p"))
-    await send(desk, RateLimited(code="fake_429", until=START + 5 * HOUR))
-    assert await expired(desk) == {"p": "expired_resting"}
+    await enqueue_posts(desk.post_store, due("p"))
+    await send(desk, RateLimited(code="fake_429", until=START_TIME + 5 * HOUR))
+    assert await expired(desk) == {"p": "expired_rate_limited"}
 
 
 async def test_what_had_nothing_to_follow_says_so(open_desk):
     """A follow-up whose original stayed in doubt is told from one that its own account kept back."""
     desk = await open_desk()
-    update = post_of("update", ["a"], START, follows="p", expires_at=START + 2 * HOUR)
-    await file_posts(desk.registry, due("p"), update)
+    update = make_post("update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR)
+    await enqueue_posts(desk.post_store, due("p"), update)
     await send(desk, Unknown(reason="timeout"))
     assert await expired(desk) == {"update": "expired_original"}
 
@@ -83,6 +85,6 @@ async def test_what_had_nothing_to_follow_says_so(open_desk):
 async def test_what_was_tried_in_vain_says_so(open_desk):
     """A network that never came back is told from a queue that was too long."""
     desk = await open_desk()
-    await file_posts(desk.registry, due("p"))
+    await enqueue_posts(desk.post_store, due("p"))
     await send(desk, NotSent(reason="connect_failed"))
-    assert await expired(desk) == {"p": "expired_trying"}
+    assert await expired(desk) == {"p": "expired_retrying"}

@@ -4,45 +4,45 @@ import asyncio
 
 from sqlalchemy import update
 
-from publisher.delivering import deliver_due
 from publisher.domain.delivery import State
-from publisher.domain.outcome import HoldReason
-from publisher.keeping import keep
-from publisher.reconciling import reconcile_due
-from publisher.reviewing import Ruling, rule
-from publisher.store.board import Board
-from publisher.store.rows import DELIVERY
-from publisher.testing.builders import file_posts, post_of
-from publisher.testing.fakes import START
-from tests.stages.test_delivering import run_on, stage
+from publisher.domain.results import HoldReason
+from publisher.engine.decisions import Resolution, resolve_delivery
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.sender import send_due
+from publisher.store.db.mappers import DELIVERY
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_post
+from publisher.testing.fakes import START_TIME
+from tests.engine.test_sender import run_on, stage
 
 
 async def test_f93_a_state_that_is_not_known_is_held_until_a_person_rules(open_desk, world):
     """F93: no stage touches it, staff see it held and why, and a person's word leads on."""
     desk, fake, adapters = await stage(open_desk, "a")
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    strange = update(DELIVERY).values(state="translating", next_at=START)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
     await desk.books.database.write(lambda unit: unit.connection.execute(strange))
     await run_on(desk, adapters, world, minutes=5)
-    [delivery] = await Board(desk.books).deliveries()
-    assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.FOREIGN_STATE, [])
-    after = await rule(desk.outbox, delivery, Ruling.CANCEL, by="li", reason="nobody knows it")
+    [delivery] = await Queries(desk.books).deliveries()
+    assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
+    after = await resolve_delivery(desk.outbox, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
     assert after.state is State.CANCELLED
 
 
 async def test_f93_work_in_flight_is_taken_up_by_the_next_version(open_desk, world):
     """F93: what an older one left claimed, in doubt or waiting is read as what it is, and ends as ever."""
     desk, fake, adapters = await stage(open_desk, "a", "b", "c")
-    await file_posts(desk.registry, post_of("p", ["a", "b", "c"], START))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
+    await desk.maintenance.promote_due()
     leases = {lease.account: lease for lease in await desk.outbox.claim(2)}
-    fake.post(await desk.outbox.intend(next(iter(leases.values()))))
-    later = await open_desk(*desk.books.terms.values())
-    await later.rounds.lapse_own()
+    fake.add_post(await desk.outbox.record_intent(next(iter(leases.values()))))
+    later = await open_desk(*desk.books.policies.values())
+    await later.maintenance.expire_own_leases()
     for _ in range(3):
-        await keep(later.rounds)
-        await deliver_due(later.outbox, adapters, 10, asyncio.Event())
+        await run_maintenance(later.maintenance)
+        await send_due(later.outbox, adapters, 10, asyncio.Event())
         await reconcile_due(later.outbox, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
-    assert set(await Board(later.books).counts()) == {State.PUBLISHED}
+    assert set(await Queries(later.books).count_by_state()) == {State.PUBLISHED}
     assert len(fake.posts) == 3

@@ -10,39 +10,39 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from publisher.delivering import deliver_due
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.outcome import Published, Receipt
-from publisher.domain.patience import DEATH_SPREAD
-from publisher.keeping import heed, keep
-from publisher.store import engine
-from publisher.store.alarms import AGAIN, Alarms
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal
-from publisher.store.rows import ATTEMPT, RENDITION
-from publisher.store.setup import prepare
-from publisher.store.trouble import BUSY, FULL, JOURNAL_REFUSES
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, FakeAdapter
+from publisher.domain.results import Published, Receipt
+from publisher.domain.timing import CRASH_RETRY_SPREAD
+from publisher.engine.maintenance import run_maintenance, update_system_alerts
+from publisher.engine.sender import send_due
+from publisher.store.db import database as engine
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.errors import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
+from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.db.mappers import ATTEMPT, RENDERED_POST
+from publisher.store.monitor.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.conftest import Desk
 from tests.store.test_audit import SmallDisk
 
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
 @pytest.fixture
 async def desk(tmp_path, world, monkeypatch):
     """Give books on SQLite that wait for others for a moment only, with one post due."""
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", world)
-    database = Database(open_engine(url), world, Journal(tmp_path / "intents.jsonl"))
-    opened = Desk(Books(database=database, terms={"a": terms_of("a")}, worker=WorkerId("w")))
-    await opened.registry.enrol()
-    await file_posts(opened.registry, post_of("p", ["a"], START))
-    await opened.rounds.ripen()
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
+    database = Database(open_engine(url), world, IntentJournal(tmp_path / "intents.jsonl"))
+    opened = Desk(Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w")))
+    await opened.post_store.register_logins()
+    await enqueue_posts(opened.post_store, make_post("p", ["a"], START_TIME))
+    await opened.maintenance.promote_due()
     yield opened
     await database.close()
 
@@ -60,11 +60,11 @@ async def attempts(desk):
 
 
 async def told(desk):
-    return [alert.code for alert in await Board(desk.books).alerts()]
+    return [alert.code for alert in await Queries(desk.books).alerts()]
 
 
 async def state_of(desk):
-    [delivery] = await Board(desk.books).deliveries()
+    [delivery] = await Queries(desk.books).deliveries()
     return delivery.state
 
 
@@ -72,12 +72,12 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
     """F81: after a bounded wait there is no intent and no call; later it goes out, and people learn why it was late."""
     fake = FakeAdapter(now=world.now)
     with pytest.raises(OperationalError, match="locked"):
-        await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(desk), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
-    await heed(Alarms(desk.books))
-    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), await told(desk)) == (State.PUBLISHED, [BUSY])
+    await update_system_alerts(SystemAlerts(desk.books))
+    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(desk), await told(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
 
 
 async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
@@ -91,13 +91,13 @@ async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
 async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
     """F81: what a call has told is not lost because another program holds the database."""
     [lease] = await desk.outbox.claim(1)
-    await desk.outbox.intend(lease)
+    await desk.outbox.record_intent(lease)
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        settling = asyncio.create_task(desk.outbox.settle(lease, LIVE))
+        settling = asyncio.create_task(desk.outbox.record_outcome(lease, LIVE))
         for _ in range(500):
             await asyncio.sleep(0.01)
-            if BUSY in desk.books.database.troubles:
+            if DATABASE_BUSY in desk.books.database.unreported_errors:
                 break
         else:
             raise AssertionError("the outcome never met the other program")
@@ -107,12 +107,12 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
 
 async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, world):
     """F81: a program that takes the database again and again makes one alert, not hundreds."""
-    alarms = Alarms(desk.books)
+    system_alerts = SystemAlerts(desk.books)
     for expected in (1, 1, 2):
-        desk.books.database.troubles.add(BUSY)
-        await heed(alarms)
-        assert await told(desk) == [BUSY] * expected
-        world.pass_time(AGAIN / 2 + timedelta(seconds=1))
+        desk.books.database.unreported_errors.add(DATABASE_BUSY)
+        await update_system_alerts(system_alerts)
+        assert await told(desk) == [DATABASE_BUSY] * expected
+        world.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -129,15 +129,15 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     [lease] = await desk.outbox.claim(1)
     await disk.fill(desk.books)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.intend(lease)
+        await desk.outbox.record_intent(lease)
     assert (await attempts(desk), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
-    world.pass_time(desk.books.patience("a").lease_timeout)
-    await keep(desk.rounds)
-    await heed(Alarms(desk.books))
-    world.pass_time(DEATH_SPREAD)
-    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [FULL])
+    world.advance_time(desk.books.timing("a").lease_timeout)
+    await run_maintenance(desk.maintenance)
+    await update_system_alerts(SystemAlerts(desk.books))
+    world.advance_time(CRASH_RETRY_SPREAD)
+    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
 
 
 def write_to(journal, path):
@@ -148,25 +148,25 @@ def write_to(journal, path):
 
 async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(desk, world):
     """F82: after half an hour all that was due goes out, once; meanwhile no more is claimed than was at the first."""
-    posts = [post_of(f"p{number}", ["a"], START) for number in range(5)]
-    await file_posts(desk.registry, *posts)
+    posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
+    await enqueue_posts(desk.post_store, *posts)
     fake, journal = FakeAdapter(now=world.now), desk.books.database.journal
     write_to(journal, Path("/dev/full"))
-    alarms = Alarms(desk.books)
+    system_alerts = SystemAlerts(desk.books)
 
     async def beat():
-        await keep(desk.rounds)
-        await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-        await heed(alarms)
-        world.pass_time(timedelta(minutes=1))
+        await run_maintenance(desk.maintenance)
+        await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await update_system_alerts(system_alerts)
+        world.advance_time(timedelta(minutes=1))
 
     for _ in range(30):
         await beat()
-    assert (await attempts(desk), fake.calls, await told(desk)) == (1, [], [JOURNAL_REFUSES])
+    assert (await attempts(desk), fake.calls, await told(desk)) == (1, [], [JOURNAL_UNWRITABLE])
     write_to(journal, journal.path)
     for _ in range(10):
         await beat()
-    states = [delivery.state for delivery in await Board(desk.books).deliveries()]
+    states = [delivery.state for delivery in await Queries(desk.books).deliveries()]
     assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
@@ -177,26 +177,26 @@ async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk,
         [lease] = await desk.outbox.claim(1)
         await disk.fill(desk.books)
         with pytest.raises(DatabaseError, match="full"):
-            await desk.outbox.intend(lease)
+            await desk.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
-        world.pass_time(desk.books.patience("a").lease_timeout)
-        await keep(desk.rounds)
-    await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        world.advance_time(desk.books.timing("a").lease_timeout)
+        await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
 async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(desk, world):
     """F89: a fault of its own, in a process that lives on, ends like one that kills it."""
-    await file_posts(desk.registry, post_of("good", ["a"], START + timedelta(seconds=5)))
-    bad = update(RENDITION).where(RENDITION.c.post == "p").values(body="{}")
+    await enqueue_posts(desk.post_store, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
+    bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
     await desk.books.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=world.now)
     for _ in range(6):
-        await keep(desk.rounds)
+        await run_maintenance(desk.maintenance)
         with suppress(ExceptionGroup):
-            await deliver_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-        world.pass_time(timedelta(minutes=1))
-    found = {delivery.key.post: delivery for delivery in await Board(desk.books).deliveries()}
+            await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        world.advance_time(timedelta(minutes=1))
+    found = {delivery.key.post: delivery for delivery in await Queries(desk.books).deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 
@@ -204,12 +204,12 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
 async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
     """F83: an outcome that could not be written leaves a doubt, and people learn why."""
     [lease] = await desk.outbox.claim(1)
-    await desk.outbox.intend(lease)
+    await desk.outbox.record_intent(lease)
     await disk.fill(desk.books)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.settle(lease, LIVE)
+        await desk.outbox.record_outcome(lease, LIVE)
     disk.pages = disk.PLENTY
-    world.pass_time(desk.books.patience("a").lease_timeout)
-    await heed(Alarms(desk.books))
-    await keep(desk.rounds)
-    assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [FULL])
+    world.advance_time(desk.books.timing("a").lease_timeout)
+    await update_system_alerts(SystemAlerts(desk.books))
+    await run_maintenance(desk.maintenance)
+    assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [DISK_FULL])

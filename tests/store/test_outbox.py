@@ -10,15 +10,18 @@ from sqlalchemy import select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.errors import IllegalStepError, RefusedError
-from publisher.domain.events import RECONCILER, RETRACTOR, Actor, RetractOrdered, Role, Ruled
-from publisher.domain.outcome import (
+from publisher.domain.errors import IllegalTransitionError, RefusedError
+from publisher.domain.events import RECONCILER, RETRACTOR, Actor, Resolved, RetractionRequested, Role
+from publisher.domain.post import PostId
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import (
     Blocked,
     CredentialExpired,
-    Gone,
-    Lookalike,
-    Missing,
+    Deleted,
+    NotFound,
     NotSent,
+    PossibleMatch,
     Published,
     RateLimited,
     Receipt,
@@ -26,76 +29,77 @@ from publisher.domain.outcome import (
     Ticket,
     Unknown,
 )
-from publisher.domain.patience import DEATH_SPREAD
-from publisher.domain.post import PostId
-from publisher.domain.quota import Quota
-from publisher.domain.rendition import Parcel
-from publisher.reviewing import Ruling, person, rule
-from publisher.store.board import Board
-from publisher.store.intents import MUCH_LATER, Declined
-from publisher.store.journal import newest_intents
-from publisher.store.orders import Orders
-from publisher.store.outbox import Doubt
-from publisher.store.rows import ATTEMPT, AUDIT
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START
+from publisher.domain.timing import CRASH_RETRY_SPREAD
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.store.db.intent_journal import read_records
+from publisher.store.db.mappers import ATTEMPT, AUDIT
+from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined
+from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME
 
 SECOND = timedelta(seconds=1)
 
 
 async def intended(desk, *, index=0):
     """Claim what is due and announce one call."""
-    await desk.rounds.ripen()
+    await desk.maintenance.promote_due()
     lease = (await desk.outbox.claim(10))[index]
-    return lease, await desk.outbox.intend(lease)
+    return lease, await desk.outbox.record_intent(lease)
 
 
 async def only(desk, **where):
-    deliveries = await Board(desk.books).deliveries(**where)
+    deliveries = await Queries(desk.books).deliveries(**where)
     assert len(deliveries) == 1
     return deliveries[0]
 
 
 def receipt(remote_id="1"):
-    return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", live_at=START)
+    return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=START_TIME)
 
 
 def listing_five():
     """Give an account of which the platform shows its five newest posts."""
-    return terms_of("a", traits=replace(terms_of("a").traits, readable=5))
+    return make_policy("a", capabilities=replace(make_policy("a").capabilities, list_size=5))
 
 
 async def test_filing_twice_changes_nothing(open_desk):
     """The same plan filed again adds no delivery."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    post = post_of("p", ["a", "b"], START)
-    assert await file_posts(desk.registry, post) == 2
-    assert await file_posts(desk.registry, post) == 0
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    post = make_post("p", ["a", "b"], START_TIME)
+    assert await enqueue_posts(desk.post_store, post) == 2
+    assert await enqueue_posts(desk.post_store, post) == 0
 
 
 async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed_out(open_desk, tmp_path):
     """Whoever holds a parcel finds its attempt in the database and its line in the journal."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, parcel = await intended(desk)
-    assert isinstance(parcel, Parcel)
+    assert isinstance(parcel, SendRequest)
     attempt = await desk.books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
-    assert (attempt["delivery"], attempt["number"], attempt["epoch"]) == (lease.delivery, 1, lease.epoch)
-    assert attempt["rendition"] == parcel.rendition.fingerprint
-    [line] = newest_intents(tmp_path / "intents.jsonl")
-    assert (line.delivery, line.attempt, line.rendition) == (lease.delivery, 1, parcel.rendition.fingerprint)
+    assert (attempt["delivery"], attempt["number"], attempt["fencing_token"]) == (
+        lease.delivery,
+        1,
+        lease.fencing_token,
+    )
+    assert attempt["rendered_hash"] == parcel.rendered.fingerprint
+    [line] = read_records(tmp_path / "intents.jsonl")
+    assert (line.delivery, line.attempt, line.rendered_hash) == (lease.delivery, 1, parcel.rendered.fingerprint)
 
 
 async def test_every_change_of_state_has_one_audit_entry(open_desk):
     """From filing to receipt each step stands in the audit, once, in order."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
     rows = await desk.books.database.read(lambda connection: connection.execute(entries).mappings().all())
     assert [(row["event"], row["after"]) for row in rows] == [
-        ("filed", "pending"),
+        ("planned", "pending"),
         ("became_due", "due"),
         ("claimed", "claimed"),
         ("attempt_started", "sending"),
@@ -105,21 +109,21 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
 
 async def test_a_login_has_one_delivery_in_hand_at_a_time(open_desk):
     """Accounts that share a login take turns, and a second claim finds nothing while the first is held."""
-    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
-    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
+    await desk.maintenance.promote_due()
     assert len(await desk.outbox.claim(10)) == 1
     assert await desk.outbox.claim(10) == []
 
 
 async def test_f80_two_workers_never_take_the_same_delivery(open_desk):
     """Of many workers that claim at once, one gets each delivery."""
-    terms = [terms_of(f"a{number}") for number in range(12)]
+    terms = [make_policy(f"a{number}") for number in range(12)]
     desks = [await open_desk(*terms, worker=f"worker-{number}") for number in range(4)]
-    await file_posts(desks[0].registry, post_of("p", [f"a{number}" for number in range(12)], START))
-    await desks[0].rounds.ripen()
-    rounds = await asyncio.gather(*(desk.outbox.claim(12) for desk in desks for _ in range(2)))
-    taken = [lease.delivery for leases in rounds for lease in leases]
+    await enqueue_posts(desks[0].post_store, make_post("p", [f"a{number}" for number in range(12)], START_TIME))
+    await desks[0].maintenance.promote_due()
+    maintenance = await asyncio.gather(*(desk.outbox.claim(12) for desk in desks for _ in range(2)))
+    taken = [lease.delivery for leases in maintenance for lease in leases]
     assert len(taken) == len(set(taken))
     later = [lease.delivery for lease in await desks[0].outbox.claim(12)]
     assert len(set(taken + later)) == 12
@@ -128,12 +132,12 @@ async def test_f80_two_workers_never_take_the_same_delivery(open_desk):
 async def test_urgent_posts_overtake(open_desk):
     """The urgent one of a login's due posts goes first, though it is due later."""
     desk = await open_desk()
-    await file_posts(
-        desk.registry,
-        post_of("routine", ["a"], START - 5 * SECOND),
-        post_of("red", ["a"], START, is_urgent=True),
+    await enqueue_posts(
+        desk.post_store,
+        make_post("routine", ["a"], START_TIME - 5 * SECOND),
+        make_post("red", ["a"], START_TIME, is_urgent=True),
     )
-    await desk.rounds.ripen()
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
     assert lease.delivery == (await only(desk, post=PostId("red"))).id
 
@@ -142,149 +146,151 @@ async def test_urgent_posts_overtake(open_desk):
 async def test_a_parcel_says_whether_it_is_urgent(open_desk, is_urgent):
     """An adapter learns from its parcel which of two ways to take, when it sends and when it looks again."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START, is_urgent=is_urgent))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
     lease, parcel = await intended(desk)
     assert parcel.is_urgent is is_urgent
-    await desk.outbox.settle(lease, Unknown(reason="timeout"))
-    desk.books.world.pass_time(timedelta(hours=1))
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
-    assert doubt.parcel.is_urgent is is_urgent
+    await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))
+    desk.books.runtime.advance_time(timedelta(hours=1))
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
+    assert doubt.request.is_urgent is is_urgent
 
 
 async def test_nothing_is_announced_before_its_instant(open_desk, world):
     """A delivery made ready early is given back when its worker does not wait for the instant."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START + SECOND))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + SECOND))
     _lease, declined = await intended(desk)
     assert declined == Declined(guard="not_due")
-    world.pass_time(SECOND)
+    world.advance_time(SECOND)
     _lease, parcel = await intended(desk)
-    assert isinstance(parcel, Parcel)
+    assert isinstance(parcel, SendRequest)
 
 
 async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
     """Beyond `max_delay` a post is not sent, and people are told."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    world.pass_time(timedelta(minutes=31))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    world.advance_time(timedelta(minutes=31))
+    await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
-    assert await desk.rounds.expire() == 1
+    assert await desk.maintenance.expire() == 1
     delivery = await only(desk)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
-    assert [alert.code for alert in await Board(desk.books).alerts()] == ["expired.too_late"]
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["expired.too_late"]
 
 
 async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
     """An expired delivery ends with an alert and is never sent."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START, expires_at=START + timedelta(minutes=5)))
-    world.pass_time(timedelta(minutes=6))
-    assert await desk.rounds.expire() == 1
+    await enqueue_posts(
+        desk.post_store, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5))
+    )
+    world.advance_time(timedelta(minutes=6))
+    assert await desk.maintenance.expire() == 1
     assert (await only(desk)).state is State.EXPIRED
 
 
 async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
     """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
     desk = await open_desk()
-    orders = Orders(desk.books)
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
+    orders = OperatorActions(desk.books)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
     for scope in ("all", "platform:fake", "account:a", "post:p"):
-        await orders.pause(scope, person("li"), "drill")
+        await orders.pause(scope, named_person("li"), "drill")
         assert await desk.outbox.claim(10) == []
         restarted = await open_desk()
         assert await restarted.outbox.claim(10) == []
-        assert await orders.resume(scope, person("li"))
+        assert await orders.resume(scope, named_person("li"))
     [lease] = await desk.outbox.claim(10)
-    await orders.pause("all", person("li"), "drill")
-    assert await desk.outbox.intend(lease) == Declined(guard="paused")
+    await orders.pause("all", named_person("li"), "drill")
+    assert await desk.outbox.record_intent(lease) == Declined(guard="paused")
 
 
 async def test_f72_a_withdrawal_beats_a_claim(open_desk):
     """A delivery withdrawn while it is claimed starts no call."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
-    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
-    assert await desk.outbox.intend(lease) == Declined(guard="overtaken")
+    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).state is State.CANCELLED
 
 
 async def test_a_quota_rests_the_login_in_the_intents_transaction(open_desk, world):
     """After one post the login waits out its gap."""
-    quota = Quota(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
-    desk = await open_desk(terms_of("a", quota=quota))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
+    desk = await open_desk(make_policy("a", rate_limit=quota))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert await desk.outbox.claim(10) == []
-    world.pass_time(timedelta(seconds=30))
+    world.advance_time(timedelta(seconds=30))
     assert len(await desk.outbox.claim(10)) == 1
 
 
 async def test_f26_a_rate_limit_rests_the_login_until_it_ends(open_desk, world):
     """No call of the login starts before the instant the platform named."""
-    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["b"], START + SECOND))
+    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND))
     lease, _parcel = await intended(desk)
-    after = await desk.outbox.settle(lease, RateLimited(code="429", until=START + timedelta(minutes=10)))
+    after = await desk.outbox.record_outcome(lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10)))
     assert after.state is State.RETRYING
-    world.pass_time(timedelta(minutes=9))
-    await desk.rounds.ripen()
+    world.advance_time(timedelta(minutes=9))
+    await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.ripen()
+    world.advance_time(timedelta(minutes=2))
+    await desk.maintenance.promote_due()
     assert len(await desk.outbox.claim(10)) == 1
 
 
 async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk, world):
     """What a worker reports after its lease was lost is evidence; the delivery stays in doubt."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    world.pass_time(timedelta(minutes=2))
-    assert await desk.rounds.lapse() == 1
-    after = await desk.outbox.settle(lease, Published(receipt=receipt()))
+    world.advance_time(timedelta(minutes=2))
+    assert await desk.maintenance.expire_leases() == 1
+    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
-    story = await Board(desk.books).story(after)
-    assert "evidence" in [entry.event for entry in story.entries]
+    story = await Queries(desk.books).delivery_history(after)
+    assert "late_outcome_recorded" in [entry.event for entry in story.audit_lines]
 
 
 @pytest.mark.parametrize(
     "outcome",
     [
-        RateLimited(code="429", until=START + timedelta(minutes=10)),
+        RateLimited(code="429", until=START_TIME + timedelta(minutes=10)),
         RateLimited(code="429", until=None),
         Blocked(code="21332", reason="blocked"),
     ],
 )
 async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, outcome):
     """F15: a platform that asks for a rest, or blocks the account, is heeded though the answer came too late."""
-    desk = await open_desk(terms_of("a"))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START + SECOND))
+    desk = await open_desk(make_policy("a"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
     lease, _parcel = await intended(desk)
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
-    assert (await desk.outbox.settle(lease, outcome)).state is State.UNKNOWN
-    await desk.rounds.ripen()
+    world.advance_time(timedelta(minutes=2))
+    await desk.maintenance.expire_leases()
+    assert (await desk.outbox.record_outcome(lease, outcome)).state is State.UNKNOWN
+    await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
 
 
 async def outlived(desk, world):
     """Announce a call, and let its lease end before anybody has heard of it."""
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
+    world.advance_time(timedelta(minutes=2))
+    await desk.maintenance.expire_leases()
     return lease
 
 
 async def shown_absent(desk, world):
     """Look twice in vain, the second time after the settle time."""
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.pass_time(wait)
+        world.advance_time(wait)
         after = await learn_missing(desk)
     return after
 
@@ -294,58 +300,60 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     desk = await open_desk()
     lease = await outlived(desk, world)
     assert (await shown_absent(desk, world)).state is State.DUE
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(desk)
-    assert (held.state, held.reason) == (State.HELD, "late_answer")
-    [alert] = await Board(desk.books).alerts()
-    assert alert.code == "held.late_answer"
+    assert (held.state, held.reason) == (State.HELD, "late_response")
+    [alert] = await Queries(desk.books).alerts()
+    assert alert.code == "held.late_response"
 
 
 async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
     """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, post_of("p", ["a", "b"], START))
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
+    await desk.maintenance.promote_due()
     first, second = await desk.outbox.claim(10)
-    await desk.outbox.intend(first)
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
-    states = {item.id: item.state for item in await Board(desk.books).deliveries()}
+    await desk.outbox.record_intent(first)
+    world.advance_time(timedelta(minutes=2))
+    await desk.maintenance.expire_leases()
+    states = {item.id: item.state for item in await Queries(desk.books).deliveries()}
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
 async def die(desk, world):
     """Let another process, which has nothing in hand, end the leases of this one."""
-    desk.books.hands.clear()
-    world.pass_time(timedelta(minutes=2))
-    await desk.rounds.lapse()
+    desk.books.leases.clear()
+    world.advance_time(timedelta(minutes=2))
+    await desk.maintenance.expire_leases()
 
 
 async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, world):
     """What one death ended comes back one by one: the killer dies a second time alone, the others go out."""
-    desk = await open_desk(*map(terms_of, "abcd"))
-    await file_posts(desk.registry, post_of("p", ["a", "b", "c", "d"], START))
-    await desk.rounds.ripen()
+    desk = await open_desk(*map(make_policy, "abcd"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c", "d"], START_TIME))
+    await desk.maintenance.promote_due()
     killer = (await desk.outbox.claim(10))[-1].delivery
     await die(desk, world)
     for _ in range(50):
-        world.pass_time(DEATH_SPREAD / 50)
+        world.advance_time(CRASH_RETRY_SPREAD / 50)
         for lease in await desk.outbox.claim(10):
             if lease.delivery == killer:
                 await die(desk, world)
             else:
-                await desk.outbox.intend(lease)
-                await desk.outbox.settle(lease, Published(receipt=receipt(str(lease.delivery))))
-    found = {item.id: (item.state, item.reason) for item in await Board(desk.books).deliveries()}
+                await desk.outbox.record_intent(lease)
+                await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
+    found = {item.id: (item.state, item.reason) for item in await Queries(desk.books).deliveries()}
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
 
 async def test_f89_what_a_death_put_off_holds_up_no_other_post_of_its_login(open_desk, world):
     """While a delivery waits after a death, its account's next one goes out."""
-    desk = await open_desk(terms_of("a"))
-    await file_posts(desk.registry, post_of("first", ["a"], START - SECOND), post_of("second", ["a"], START))
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a"))
+    await enqueue_posts(
+        desk.post_store, make_post("first", ["a"], START_TIME - SECOND), make_post("second", ["a"], START_TIME)
+    )
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
     await die(desk, world)
     [other] = await desk.outbox.claim(10)
@@ -354,38 +362,38 @@ async def test_f89_what_a_death_put_off_holds_up_no_other_post_of_its_login(open
 
 async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):
     """A round makes due what is urgent first, and leaves some of a long backlog to the next."""
-    monkeypatch.setattr("publisher.store.rounds.MOST_RIPENED", 200)
-    desk = await open_desk(terms_of("a"))
-    routine = [post_of(f"p{number}", ["a"], START) for number in range(250)]
-    await file_posts(desk.registry, *routine, replace(post_of("red", ["a"], START), is_urgent=True))
-    assert await desk.rounds.ripen() == 201
-    states = {item.key.post: item.state for item in await Board(desk.books).deliveries()}
+    monkeypatch.setattr("publisher.store.deliveries.maintenance.MAX_PROMOTED", 200)
+    desk = await open_desk(make_policy("a"))
+    routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
+    await enqueue_posts(desk.post_store, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
+    assert await desk.maintenance.promote_due() == 201
+    states = {item.key.post: item.state for item in await Queries(desk.books).deliveries()}
     assert states["red"] is State.DUE
     assert Counter(states.values()) == {State.DUE: 201, State.PENDING: 50}
-    assert await desk.rounds.ripen() == 50
+    assert await desk.maintenance.promote_due() == 50
 
 
 async def doubtful(desk):
     """Leave one delivery in doubt."""
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, parcel = await intended(desk)
-    await desk.outbox.settle(lease, Unknown(reason="reset"))
+    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     return parcel
 
 
-async def learn_missing(desk, *, may_resend=True):
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    missing = Missing(back_to=doubt.parcel.baseline.since, may_resend=may_resend)
-    return await desk.outbox.learn(doubt, missing, RECONCILER, desk.books.world.monotonic())
+async def learn_missing(desk, *, can_resend=True):
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    missing = NotFound(covered_since=doubt.request.baseline.taken_at, can_resend=can_resend)
+    return await desk.outbox.record_readback(doubt, missing, RECONCILER, desk.books.runtime.monotonic())
 
 
 async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
     desk = await open_desk()
     await doubtful(desk)
-    world.pass_time(timedelta(seconds=31))
+    world.advance_time(timedelta(seconds=31))
     assert (await learn_missing(desk)).state is State.UNKNOWN
-    world.pass_time(timedelta(minutes=10))
+    world.advance_time(timedelta(minutes=10))
     assert (await learn_missing(desk)).state is State.DUE
     _lease, parcel = await intended(desk)
     assert parcel.attempt == 2
@@ -396,9 +404,9 @@ async def test_f24_absence_of_what_may_not_be_sent_again_goes_to_a_person(open_d
     desk = await open_desk()
     await doubtful(desk)
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.pass_time(wait)
-        after = await learn_missing(desk, may_resend=False)
-    assert (after.state, after.reason) == (State.HELD, "absent")
+        world.advance_time(wait)
+        after = await learn_missing(desk, can_resend=False)
+    assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
 async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_desk, world):
@@ -407,37 +415,37 @@ async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_de
     first = await outlived(desk, world)
     assert (await shown_absent(desk, world)).state is State.DUE
     second, _parcel = await intended(desk)
-    await desk.outbox.settle(second, Unknown(reason="reset"))
+    await desk.outbox.record_outcome(second, Unknown(reason="reset"))
     after = await shown_absent(desk, world)
-    assert (after.state, after.reason) == (State.HELD, "absent_twice")
-    assert (await desk.outbox.settle(first, Published(receipt=receipt()))).state is State.HELD
-    told = {alert.code: alert.facts for alert in await Board(desk.books).alerts()}
-    assert told["answer_late"]["url"] == receipt().url
+    assert (after.state, after.reason) == (State.HELD, "not_published_twice")
+    assert (await desk.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
+    told = {alert.code: alert.facts for alert in await Queries(desk.books).alerts()}
+    assert told["response_late"]["url"] == receipt().url
 
 
 async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_desk, world):
     """F53: the address that one person gives cannot be checked by a list any more; the hold says who else is needed."""
     desk = await open_desk()
     await doubtful(desk)
-    world.pass_time(timedelta(minutes=11))
-    out_of_sight = Unknown(reason="list_too_short", is_out_of_sight=True)
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    held = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.monotonic())
-    seen = Ruled(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
-    await desk.outbox.apply(held.id, seen, person("li"))
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 10)
-    again = await desk.outbox.learn(doubt, out_of_sight, RECONCILER, world.monotonic())
-    assert (again.state, again.reason) == (State.HELD, "not_seen")
+    world.advance_time(timedelta(minutes=11))
+    out_of_sight = Unknown(reason="list_too_short", is_beyond_list=True)
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    held = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    seen = Resolved(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
+    await desk.outbox.apply_event(held.id, seen, named_person("li"))
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    again = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
 async def looked_in_vain(desk, world, state, by):
     """Let a look before the settle time and one after it show nothing; give the state after each, and the delivery."""
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.pass_time(wait)
-        [doubt] = await desk.outbox.doubts([state], 10)
-        finding = Unknown(reason="list_too_short", is_out_of_sight=True)
-        after = await desk.outbox.learn(doubt, finding, by, world.monotonic())
+        world.advance_time(wait)
+        [doubt] = await desk.outbox.due_readbacks([state], 10)
+        finding = Unknown(reason="list_too_short", is_beyond_list=True)
+        after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())
         states.append(after.state)
     return states, after
 
@@ -448,7 +456,7 @@ async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_
     await doubtful(desk)
     states, after = await looked_in_vain(desk, world, State.UNKNOWN, RECONCILER)
     assert states == [State.UNKNOWN, State.HELD]
-    assert after.reason == "cannot_check"
+    assert after.reason == "uncheckable"
 
 
 async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person(open_desk, world):
@@ -456,26 +464,28 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     desk = await open_desk()
     await doubtful(desk)
     delivery = await only(desk)
-    await desk.outbox.apply(delivery.id, RetractOrdered(reason="wrong"), person("li"))
+    await desk.outbox.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
     states, after = await looked_in_vain(desk, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
-    assert after.reason == "cannot_retract"
-    [alert] = await Board(desk.books).alerts()
-    assert alert.code == "held.cannot_retract"
-    ended = await rule(desk.outbox, after, Ruling.NOT_PUBLISHED, by="li", reason="deleted by hand")
+    assert after.reason == "undeletable"
+    [alert] = await Queries(desk.books).alerts()
+    assert alert.code == "held.undeletable"
+    ended = await resolve_delivery(desk.outbox, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
     assert ended.state is State.RETRACTED
 
 
 async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_on(open_desk, world):
     """F77: as long as the platform works on it, it may still go live, though no list shows it yet."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Submitted(ticket=Ticket(number="7"), look_again_at=world.now()))
-    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
-    world.pass_time(timedelta(hours=1))
-    [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    after = await desk.outbox.learn(doubt, Unknown(reason="short", is_out_of_sight=True), RETRACTOR, world.monotonic())
+    await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
+    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    world.advance_time(timedelta(hours=1))
+    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
+    after = await desk.outbox.record_readback(
+        doubt, Unknown(reason="short", is_beyond_list=True), RETRACTOR, world.monotonic()
+    )
     assert after.state is State.RETRACTING
 
 
@@ -483,13 +493,13 @@ async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
     """Another process that goes on with the doubt neither restarts nor shortens the clock."""
     desk = await open_desk()
     await doubtful(desk)
-    world.pass_time(timedelta(seconds=31))
+    world.advance_time(timedelta(seconds=31))
     before = await learn_missing(desk)
     other = await open_desk(worker="worker-2")
-    world.pass_time(timedelta(minutes=10))
+    world.advance_time(timedelta(minutes=10))
     after = await learn_missing(other)
     assert after.state is State.DUE
-    assert before.doubt_since == after.doubt_since
+    assert before.unknown_since == after.unknown_since
 
 
 async def test_a_second_absence_is_held(open_desk, world):
@@ -497,71 +507,75 @@ async def test_a_second_absence_is_held(open_desk, world):
     desk = await open_desk()
     await doubtful(desk)
     for _ in range(2):
-        world.pass_time(timedelta(seconds=31))
+        world.advance_time(timedelta(seconds=31))
         await learn_missing(desk)
-        world.pass_time(timedelta(minutes=10))
+        world.advance_time(timedelta(minutes=10))
         after = await learn_missing(desk)
         if after.state is State.DUE:
             lease, _parcel = await intended(desk)
-            await desk.outbox.settle(lease, Unknown(reason="reset"))
-    assert (after.state, after.reason) == (State.HELD, "absent_twice")
+            await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
+    assert (after.state, after.reason) == (State.HELD, "not_published_twice")
 
 
 async def test_no_id_belongs_to_two_deliveries(open_desk):
     """A receipt with another delivery's id proves nothing and leaves a doubt."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
     for expected in (State.PUBLISHED, State.UNKNOWN):
         lease, _parcel = await intended(desk)
-        after = await desk.outbox.settle(lease, Published(receipt=receipt("same")))
+        after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("same")))
         assert after.state is expected
 
 
 async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
     """The delivery is held, the account rests until a person resumes it, others go on."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a", "b"], START + SECOND))
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(
+        desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a", "b"], START_TIME + SECOND)
+    )
     lease, _parcel = await intended(desk)
-    after = await desk.outbox.settle(lease, Blocked(code="20015", reason="frozen"))
+    after = await desk.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
-    board = Board(desk.books)
-    assert [pause.scope for pause in await board.pauses()] == ["account:a"]
-    assert "account_paused" in [alert.code for alert in await board.alerts()]
+    queries = Queries(desk.books)
+    assert [pause.scope for pause in await queries.pauses()] == ["account:a"]
+    assert "account_paused" in [alert.code for alert in await queries.alerts()]
 
 
 async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_desk):
     """One refusal is answered by a new attempt at once; two in a row need a person."""
-    desk = await open_desk(terms_of("a", login="shared"), terms_of("b", login="shared"))
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     for expected in (State.RETRYING, State.HELD):
         lease, _parcel = await intended(desk)
-        after = await desk.outbox.settle(lease, CredentialExpired(reason="21327"))
+        after = await desk.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
-    assert sorted(pause.scope for pause in await Board(desk.books).pauses()) == ["account:a", "account:b"]
+    assert sorted(pause.scope for pause in await Queries(desk.books).pauses()) == ["account:a", "account:b"]
 
 
 async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
     """Someone may be in between: no more calls until a person has looked."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     for _ in range(3):
         lease, _parcel = await intended(desk)
-        await desk.outbox.settle(lease, NotSent(reason="tls_failed"))
-        world.pass_time(timedelta(minutes=5))
-    assert [pause.scope for pause in await Board(desk.books).pauses()] == ["account:a"]
+        await desk.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
+        world.advance_time(timedelta(minutes=5))
+    assert [pause.scope for pause in await Queries(desk.books).pauses()] == ["account:a"]
 
 
 async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
     """An update goes out only where the original is live, and is cancelled where it never will be."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("u", ["a", "b"], START, follows="p"))
-    await desk.rounds.ripen()
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(
+        desk.post_store, make_post("p", ["a"], START_TIME), make_post("u", ["a", "b"], START_TIME, follows="p")
+    )
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
-    assert await desk.rounds.drop_orphans() == 1
+    assert await desk.maintenance.cancel_orphans() == 1
     on_b = await only(desk, post=PostId("u"), account=AccountId("b"))
-    assert (on_b.state, on_b.reason) == (State.CANCELLED, "original_not_live")
-    await desk.outbox.intend(lease)
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
+    assert (on_b.state, on_b.reason) == (State.CANCELLED, "original_not_published")
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     [update] = await desk.outbox.claim(10)
     assert update.delivery == (await only(desk, post=PostId("u"), account=AccountId("a"))).id
 
@@ -569,258 +583,262 @@ async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
 async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
     """What turns out to be live after the order goes on to be taken down."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
-    after = await desk.outbox.settle(lease, Published(receipt=receipt()))
+    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.RETRACTING
 
 
 async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
     """While a post is in doubt, no more posts follow than leave it readable in the platform's short list."""
     desk = await open_desk(listing_five())
-    posts = [post_of(f"p{number}", ["a"], START) for number in range(6)]
-    await file_posts(desk.registry, *posts)
+    posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(6)]
+    await enqueue_posts(desk.post_store, *posts)
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Unknown(reason="reset"))
+    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     sent = 0
     while True:
         lease, answer = await intended(desk)
         if isinstance(answer, Declined):
             break
         sent += 1
-        await desk.outbox.settle(lease, Published(receipt=receipt(str(sent))))
-    assert (sent, answer.guard) == (3, "kept_by_doubt")
-    assert [alert.code for alert in await Board(desk.books).alerts() if alert.subject == "p4@a"] == ["kept_by_doubt"]
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
+    assert (sent, answer.guard) == (3, "blocked_by_unknown")
+    assert [alert.code for alert in await Queries(desk.books).alerts() if alert.subject == "p4@a"] == [
+        "blocked_by_unknown"
+    ]
 
 
 async def kept_back(desk, order=None):
     """Leave a doubt that keeps back what is due after it; gives the doubt."""
-    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
     doubtful, _parcel = await intended(desk)
-    await desk.outbox.settle(doubtful, Unknown(reason="reset"))
+    await desk.outbox.record_outcome(doubtful, Unknown(reason="reset"))
     for number in (1, 2, 3):
         lease, _parcel = await intended(desk)
-        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
     if order:
-        await desk.outbox.apply(doubtful.delivery, order, person("li"))
+        await desk.outbox.apply_event(doubtful.delivery, order, named_person("li"))
     _lease, answer = await intended(desk)
     assert isinstance(answer, Declined)
     assert await desk.outbox.claim(1) == []
-    return Doubt(delivery=await only(desk, post=PostId("p0")), parcel=None)
+    return PendingReadback(delivery=await only(desk, post=PostId("p0")), request=None)
 
 
 async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(open_desk, world):
     """The others that are due there are not even tried, and wait no longer than the doubt lasts."""
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk)
-    assert await desk.outbox.next_move() == world.now() + MUCH_LATER
-    await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
+    assert await desk.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
+    await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
     _lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
 
 
 async def test_what_is_to_be_taken_down_keeps_others_back_until_it_is_found(open_desk, world):
     """Once it has its id no list is needed to take it down, so the others go on at once."""
     desk = await open_desk(listing_five())
-    doubt = await kept_back(desk, RetractOrdered(reason="wrong"))
-    found = await desk.outbox.learn(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
+    doubt = await kept_back(desk, RetractionRequested(reason="wrong"))
+    found = await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
 
 
 async def test_i20_an_urgent_post_is_not_kept_back_by_a_doubt(open_desk):
     """A warning goes out although a routine doubt cannot be read; the doubt, once hidden, is for a person."""
     desk = await open_desk(listing_five())
     await kept_back(desk)
-    await file_posts(desk.registry, post_of("red", ["a"], START, is_urgent=True))
+    await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))
     lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
     assert (await only(desk, post=PostId("red"))).id == lease.delivery
 
 
 async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the_settle_time_only(open_desk, world):
     """A post in review that was ordered down and never comes out does not silence its account for ever."""
     desk = await open_desk(listing_five())
-    await kept_back(desk, RetractOrdered(reason="wrong"))
-    world.pass_time(desk.books.patience(AccountId("a")).visibility_window + SECOND)
+    await kept_back(desk, RetractionRequested(reason="wrong"))
+    world.advance_time(desk.books.timing(AccountId("a")).visibility_window + SECOND)
     _lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
 
 
-@pytest.mark.parametrize("ruling", [Ruling.NOT_PUBLISHED, Ruling.RESEND, Ruling.CANCEL])
+@pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
 async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world, ruling):
     """The list cannot be read: a named person decides at once, and what waited behind it goes on."""
     desk = await open_desk(listing_five())
     doubt = await kept_back(desk)
-    if ruling is Ruling.RESEND:
+    if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
-            await rule(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
-    unread = await desk.outbox.learn(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
-    after = await rule(desk.outbox, unread, ruling, by="li", reason="looked at the account")
+            await resolve_delivery(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
+    unread = await desk.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
+    after = await resolve_delivery(desk.outbox, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
 
 
 async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_back(open_desk, world):
     """Posts went out after a person was to judge it; looking for it now cannot bring it back into the list."""
     desk = await open_desk(listing_five())
-    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(9)))
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
     first, _parcel = await intended(desk)
-    await desk.outbox.settle(first, Unknown(reason="reset"))
-    world.pass_time(desk.books.patience(AccountId("a")).first_check_after)
-    [doubt] = await desk.outbox.doubts([State.UNKNOWN], 1)
-    await desk.outbox.learn(
-        doubt, Lookalike(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
+    await desk.outbox.record_outcome(first, Unknown(reason="reset"))
+    world.advance_time(desk.books.timing(AccountId("a")).first_check_after)
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
+    await desk.outbox.record_readback(
+        doubt, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
     )
     for number in range(1, 7):
         lease, _parcel = await intended(desk)
-        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
-    after = await desk.outbox.apply(first.delivery, RetractOrdered(reason="wrong"), person("li"))
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+    after = await desk.outbox.apply_event(first.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     assert (after.state, after.receipt) == (State.RETRACTING, None)
     _lease, answer = await intended(desk)
-    assert isinstance(answer, Parcel)
+    assert isinstance(answer, SendRequest)
 
 
 async def test_i9_a_removal_that_is_refused_keeps_no_other_post_back(open_desk):
     """What is to be taken down and has its id needs no list to be found in, so the account goes on speaking."""
     desk = await open_desk(listing_five())
-    await file_posts(desk.registry, *(post_of(f"p{number}", ["a"], START) for number in range(8)))
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Published(receipt=receipt("0")))
-    await desk.outbox.apply(lease.delivery, RetractOrdered(reason="wrong"), person("li"))
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt("0")))
+    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     for number in range(1, 8):
         lease, answer = await intended(desk)
         assert not isinstance(answer, Declined)
-        await desk.outbox.settle(lease, Published(receipt=receipt(str(number))))
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
 
 
-@pytest.mark.parametrize("role", [Role.KEEPER, Role.PLANNER])
+@pytest.mark.parametrize("role", [Role.MAINTENANCE, Role.PLANNER])
 async def test_only_a_person_orders_a_retraction(open_desk, role):
     """No stage of ours takes down a live post by itself."""
 
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
-    with pytest.raises(IllegalStepError):
-        await desk.outbox.apply(lease.delivery, RetractOrdered(reason="x"), Actor(role=role, name="x"))
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    with pytest.raises(IllegalTransitionError):
+        await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x"))
 
 
 async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, world):
     """A worker that dies after a withdrawal was noted leaves a doubt, not a login blocked for ever."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await intended(desk)
-    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
-    world.pass_time(timedelta(minutes=2))
-    assert await desk.rounds.lapse() == 1
+    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    world.advance_time(timedelta(minutes=2))
+    assert await desk.maintenance.expire_leases() == 1
     assert (await only(desk)).state is State.UNKNOWN
 
 
 async def test_a_rate_limit_never_shortens_a_rest(open_desk, world):
     """A login that rests for its quota rests on when the platform names a sooner time, or none."""
-    quota = Quota(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
-    desk = await open_desk(terms_of("a", quota=quota))
-    await file_posts(desk.registry, post_of("p", ["a"], START), post_of("q", ["a"], START))
+    quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
+    desk = await open_desk(make_policy("a", rate_limit=quota))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, RateLimited(code="429", until=None))
-    world.pass_time(timedelta(minutes=30))
-    await desk.rounds.ripen()
+    await desk.outbox.record_outcome(lease, RateLimited(code="429", until=None))
+    world.advance_time(timedelta(minutes=30))
+    await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
 
 
 async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
     """A pause, a retraction or an expiry that comes while a call is prepared forbids it."""
-    desk = await open_desk(terms_of("a"), terms_of("b"), terms_of("c"))
+    desk = await open_desk(make_policy("a"), make_policy("b"), make_policy("c"))
     for account in ("a", "b", "c"):
-        expires_at = START + timedelta(seconds=20) if account == "c" else None
-        await file_posts(desk.registry, post_of(f"p{account}", [account], START, expires_at=expires_at))
-    await desk.rounds.ripen()
-    parcels = [await desk.outbox.intend(lease) for lease in await desk.outbox.claim(10)]
-    assert [await desk.outbox.may_go_on(parcel) for parcel in parcels] == [True, True, True]
-    orders = Orders(desk.books)
-    await orders.pause("account:a", person("li"), "drill")
-    await orders.retract(PostId("pb"), None, person("li"), "wrong")
-    world.pass_time(timedelta(seconds=21))
-    assert [await desk.outbox.may_go_on(parcel) for parcel in parcels] == [False, False, False]
+        expires_at = START_TIME + timedelta(seconds=20) if account == "c" else None
+        await enqueue_posts(desk.post_store, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at))
+    await desk.maintenance.promote_due()
+    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
+    assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [True, True, True]
+    orders = OperatorActions(desk.books)
+    await orders.pause("account:a", named_person("li"), "drill")
+    await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
+    world.advance_time(timedelta(seconds=21))
+    assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [False, False, False]
 
 
 async def test_what_is_live_though_withdrawn_is_told(open_desk):
     """People are asked whether to take it down."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await Orders(desk.books).withdraw(PostId("p"), person("li"), "mistake")
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
-    assert "live_though_withdrawn" in [alert.code for alert in await Board(desk.books).alerts()]
+    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    assert "published_after_cancellation" in [alert.code for alert in await Queries(desk.books).alerts()]
 
 
 async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     """The alert stands from the order to the confirmation."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.settle(lease, Published(receipt=receipt()))
-    await Orders(desk.books).retract(PostId("p"), None, person("li"), "wrong")
-    assert [alert.code for alert in await Board(desk.books).alerts()] == ["retracting"]
-    [doubt] = await desk.outbox.doubts([State.RETRACTING], 10)
-    await desk.outbox.learn(doubt, Gone(), RETRACTOR, desk.books.world.monotonic())
-    assert await Board(desk.books).alerts() == []
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong")
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["retracting"]
+    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
+    await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, desk.books.runtime.monotonic())
+    assert await Queries(desk.books).alerts() == []
 
 
 async def test_a_lease_given_back_counts_no_death(open_desk):
     """An orderly stop leaves the delivery due, whole."""
     desk = await open_desk()
-    await file_posts(desk.registry, post_of("p", ["a"], START))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
     await desk.outbox.release(lease)
     delivery = await only(desk)
-    assert (delivery.state, delivery.deaths) == (State.DUE, 0)
+    assert (delivery.state, delivery.worker_crashes) == (State.DUE, 0)
 
 
 async def submitted(desk, *names):
     """File one post on each account and let each platform answer with a ticket named like the account."""
-    await file_posts(desk.registry, post_of("p", list(names), START))
-    await desk.rounds.ripen()
+    await enqueue_posts(desk.post_store, make_post("p", list(names), START_TIME))
+    await desk.maintenance.promote_due()
     for lease in await desk.outbox.claim(10):
-        await desk.outbox.intend(lease)
-        answer = Submitted(ticket=Ticket(number=lease.account), look_again_at=START + 20 * SECOND)
-        await desk.outbox.settle(lease, answer)
+        await desk.outbox.record_intent(lease)
+        answer = Submitted(ticket=Ticket(payload=lease.account), check_again_at=START_TIME + 20 * SECOND)
+        await desk.outbox.record_outcome(lease, answer)
 
 
 async def test_only_the_meant_submission_is_hastened(open_desk):
     """The read of one account's ticket falls due; others, and other tickets of that account, wait on."""
-    desk = await open_desk(terms_of("a"), terms_of("b"))
+    desk = await open_desk(make_policy("a"), make_policy("b"))
     await submitted(desk, "a", "b")
-    assert await desk.outbox.hasten(AccountId("a"), lambda ticket: ticket.number == "b") == 0
-    assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 1
-    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
+    assert await desk.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
+    assert await desk.outbox.check_now(AccountId("a"), lambda _ticket: True) == 1
+    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
     assert doubt.delivery.account == "a"
 
 
 async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world):
     """What a slow read says is kept, but the next read stays as near as it was brought."""
-    desk = await open_desk(terms_of("a"))
+    desk = await open_desk(make_policy("a"))
     await submitted(desk, "a")
-    world.pass_time(60 * SECOND)
-    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
-    world.pass_time(SECOND)
-    await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
-    still = Submitted(ticket=Ticket(number="a"), look_again_at=world.now() + 60 * SECOND)
-    after = await desk.outbox.learn(doubt, still, RECONCILER, world.monotonic())
-    assert (after.state, after.next_at) == (State.SUBMITTED, world.now())
+    world.advance_time(60 * SECOND)
+    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+    world.advance_time(SECOND)
+    await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)
+    still = Submitted(ticket=Ticket(payload="a"), check_again_at=world.now() + 60 * SECOND)
+    after = await desk.outbox.record_readback(doubt, still, RECONCILER, world.monotonic())
+    assert (after.state, after.next_action_at) == (State.SUBMITTED, world.now())
 
 
 async def test_what_has_ended_is_not_hastened(open_desk):
     """A late message about a post that is live already touches nothing."""
-    desk = await open_desk(terms_of("a"))
+    desk = await open_desk(make_policy("a"))
     await submitted(desk, "a")
-    await desk.outbox.hasten(AccountId("a"), lambda _ticket: True)
-    [doubt] = await desk.outbox.doubts([State.SUBMITTED], 10)
-    before = await desk.outbox.learn(doubt, Published(receipt=receipt()), RECONCILER, desk.books.world.monotonic())
-    assert await desk.outbox.hasten(AccountId("a"), lambda _ticket: True) == 0
+    await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)
+    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+    before = await desk.outbox.record_readback(
+        doubt, Published(receipt=receipt()), RECONCILER, desk.books.runtime.monotonic()
+    )
+    assert await desk.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
     assert await only(desk) == before

@@ -10,36 +10,36 @@ import psycopg
 import pytest
 from sqlalchemy import delete, event, func, insert, select, text, update
 
+from publisher.config import parse_settings
 from publisher.daemon import run
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import RECONCILER
-from publisher.domain.outcome import Missing, Published, RateLimited, Receipt, Unknown
-from publisher.domain.patience import DEATH_SPREAD
 from publisher.domain.post import PostId
-from publisher.domain.rendition import Parcel
-from publisher.keeping import settle_the_dead
-from publisher.reconciling import reconcile_due
-from publisher.reviewing import person
-from publisher.settings import parse_settings
-from publisher.store import connection as link
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.checkups import Checkups
-from publisher.store.engine import Database, open_engine
-from publisher.store.intents import Declined
-from publisher.store.journal import Journal, newest_intents
-from publisher.store.orders import Orders
-from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
-from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
-from publisher.store.setup import HEAD, occupy, prepare, version_of
-from publisher.store.watches import Watches
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, FakeAdapter, confirmed_world
-from tests.stages.test_planning import SETTINGS
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import NotFound, Published, RateLimited, Receipt, Unknown
+from publisher.domain.timing import CRASH_RETRY_SPREAD
+from publisher.engine.decisions import named_person
+from publisher.engine.maintenance import expire_own_leases
+from publisher.engine.reconciler import reconcile_due
+from publisher.store.db import postgres as link
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal, read_records
+from publisher.store.db.mappers import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
+from publisher.store.deliveries.intents import Declined
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.monitor.login_health import LoginHealthStore
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import PostStore
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import NEWEST_MIGRATION, lock_process, migration_of, prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter, make_confirmed_runtime
+from tests.engine.test_planner import SETTINGS
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 LEASE = timedelta(seconds=41)
@@ -50,25 +50,29 @@ class Host:
 
     def __init__(self, url, folder, world, terms, name):
         self.journal = folder / name / "intents.jsonl"
-        self.database = Database(open_engine(url), world, Journal(self.journal))
-        self.books = Books(
-            database=self.database, terms={item.account.id: item for item in terms}, worker=WorkerId(name)
+        self.database = Database(open_engine(url), world, IntentJournal(self.journal))
+        self.books = Store(
+            database=self.database, policies={item.account.id: item for item in terms}, worker=WorkerId(name)
         )
-        self.outbox, self.rounds = Outbox(self.books), Rounds(self.books)
-        self.registry, self.orders, self.board = Registry(self.books), Orders(self.books), Board(self.books)
+        self.outbox, self.maintenance = Outbox(self.books), Maintenance(self.books)
+        self.post_store, self.orders, self.queries = (
+            PostStore(self.books),
+            OperatorActions(self.books),
+            Queries(self.books),
+        )
 
 
 @pytest.fixture
 async def open_host(database_url, tmp_path, world):
     """Give a function that starts one more host."""
-    await prepare(database_url, "drill", tmp_path / "none.jsonl", world)
+    await prepare_database(database_url, "drill", tmp_path / "none.jsonl", world)
     async with AsyncExitStack() as stack:
 
         async def opening(name, *terms):
-            host = Host(database_url, tmp_path, world, terms or (terms_of("a"),), name)
+            host = Host(database_url, tmp_path, world, terms or (make_policy("a"),), name)
             stack.push_async_callback(host.database.close)
-            await host.registry.enrol()
-            await host.orders.sign_on()
+            await host.post_store.register_logins()
+            await host.orders.register_worker()
             return host
 
         yield opening
@@ -81,7 +85,7 @@ async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(data
     world.clock = datetime.now(UTC) + timedelta(seconds=seconds)
     with pytest.raises(RefusedError) as refused:
         await run(settings, world)
-    assert refused.value.code == "clock_apart"
+    assert refused.value.code == "clock_skew"
     assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
 
 
@@ -94,132 +98,134 @@ async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(dat
         with pytest.raises(RefusedError):
             await run(settings, world)
     database = Database(open_engine(database_url), world)
-    board = Board(Books(database=database, terms={}, worker=WorkerId("one")))
-    [alert] = await board.alerts()
-    await run(settings, confirmed_world(), once=True)
-    assert alert.code == "clock_apart"
+    queries = Queries(Store(database=database, policies={}, worker=WorkerId("one")))
+    [alert] = await queries.alerts()
+    await run(settings, make_confirmed_runtime(), once=True)
+    assert alert.code == "clock_skew"
     assert abs(alert.at - datetime.now(UTC)) < timedelta(minutes=2)
-    assert "clock_apart" not in [alert.code for alert in await board.alerts()]
+    assert "clock_skew" not in [alert.code for alert in await queries.alerts()]
     await database.close()
 
 
 async def intended(host):
-    await host.rounds.ripen()
+    await host.maintenance.promote_due()
     [lease] = await host.outbox.claim(1)
-    return lease, await host.outbox.intend(lease)
+    return lease, await host.outbox.record_intent(lease)
 
 
 async def only(host):
-    [delivery] = await host.board.deliveries()
+    [delivery] = await host.queries.deliveries()
     return delivery
 
 
 def published():
-    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", live_at=START))
+    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
 async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, world):
     """Each waits for the migrations of the first, and finds them done."""
-    starts = (prepare(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))
+    starts = (prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))
     await asyncio.gather(*starts)
-    assert version_of(database_url) == HEAD
+    assert migration_of(database_url) == NEWEST_MIGRATION
 
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
     """Of many due deliveries of one login, one is in hand at a time, whoever asks; nobody's claim fails."""
-    terms = [terms_of(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
+    terms = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
-    await file_posts(hosts[0].registry, post_of("p", names, START), post_of("q", names, START, is_urgent=True))
-    await hosts[0].rounds.ripen()
-    rounds = await asyncio.gather(*(host.outbox.claim(9) for host in hosts for _ in range(3)))
-    logins = [lease.login for leases in rounds for lease in leases]
+    await enqueue_posts(
+        hosts[0].post_store, make_post("p", names, START_TIME), make_post("q", names, START_TIME, is_urgent=True)
+    )
+    await hosts[0].maintenance.promote_due()
+    maintenance = await asyncio.gather(*(host.outbox.claim(9) for host in hosts for _ in range(3)))
+    logins = [lease.login for leases in maintenance for lease in leases]
     assert len(logins) == len(set(logins))
     assert len(logins) + len(await hosts[0].outbox.claim(9)) == 3
 
 
 async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(open_host):
     """Its own claim is due again and its own call a doubt at once; those of a living host stay in hand."""
-    terms = [terms_of(name) for name in "abcd"]
+    terms = [make_policy(name) for name in "abcd"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
-    await file_posts(first.registry, post_of("p", list("abcd"), START))
-    await first.rounds.ripen()
+    await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
+    await first.maintenance.promote_due()
     mine, theirs = await first.outbox.claim(2), await second.outbox.claim(2)
-    await first.outbox.intend(mine[0])
-    await second.outbox.intend(theirs[0])
-    assert await settle_the_dead((await open_host("first", *terms)).rounds) == 2
-    states = {item.id: item.state for item in await first.board.deliveries()}
+    await first.outbox.record_intent(mine[0])
+    await second.outbox.record_intent(theirs[0])
+    assert await expire_own_leases((await open_host("first", *terms)).maintenance) == 2
+    states = {item.id: item.state for item in await first.queries.deliveries()}
     assert [states[lease.delivery] for lease in mine] == [State.UNKNOWN, State.DUE]
     assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
 
 
 async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease(open_host, world):
     """Another host ends the leases; what the sleeper brings later is evidence, and no second call is made."""
-    terms = [terms_of("a"), terms_of("b")]
+    terms = [make_policy("a"), make_policy("b")]
     sleeper, other = await open_host("sleeper", *terms), await open_host("other", *terms)
-    await file_posts(sleeper.registry, post_of("p", ["a", "b"], START))
-    await sleeper.rounds.ripen()
+    await enqueue_posts(sleeper.post_store, make_post("p", ["a", "b"], START_TIME))
+    await sleeper.maintenance.promote_due()
     called, claimed = await sleeper.outbox.claim(2)
-    await sleeper.outbox.intend(called)
-    assert await other.rounds.lapse() == 0
-    world.pass_time(LEASE)
-    assert await other.rounds.lapse() == 2
-    world.pass_time(DEATH_SPREAD)
+    await sleeper.outbox.record_intent(called)
+    assert await other.maintenance.expire_leases() == 0
+    world.advance_time(LEASE)
+    assert await other.maintenance.expire_leases() == 2
+    world.advance_time(CRASH_RETRY_SPREAD)
     assert [lease.delivery for lease in await other.outbox.claim(2)] == [claimed.delivery]
-    after = await sleeper.outbox.settle(called, published())
+    after = await sleeper.outbox.record_outcome(called, published())
     assert after.state is State.UNKNOWN
-    assert not isinstance(await sleeper.outbox.intend(claimed), Parcel)
+    assert not isinstance(await sleeper.outbox.record_intent(claimed), SendRequest)
 
 
 async def test_f26_a_rest_is_not_shortened_by_another_hosts_intent(open_host, world):
     """F26, I15: a 429 is heard while the other host announces by what it read before; its Retry-After stays."""
-    terms = [terms_of(name, login="shared") for name in "ab"]
+    terms = [make_policy(name, login="shared") for name in "ab"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
-    await file_posts(first.registry, post_of("p", ["a"], START), post_of("q", ["b"], START))
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME))
     slow, _parcel = await intended(first)
-    world.pass_time(LEASE)
-    assert await second.rounds.lapse() == 1
+    world.advance_time(LEASE)
+    assert await second.maintenance.expire_leases() == 1
     [lease] = await second.outbox.claim(1)
     until = world.now() + timedelta(hours=1)
     loop, hearing = asyncio.get_running_loop(), []
 
     def hear(_connection, _cursor, statement, *_rest):
-        if "FROM delivery JOIN rendition" in statement and not hearing:
-            limit = first.outbox.settle(slow, RateLimited(code="429", until=until))
+        if "FROM delivery JOIN rendered_post" in statement and not hearing:
+            limit = first.outbox.record_outcome(slow, RateLimited(code="429", until=until))
             hearing.append(asyncio.run_coroutine_threadsafe(limit, loop))
             wait(hearing, timeout=10)
 
     event.listen(second.database.engine, "after_cursor_execute", hear)
-    assert isinstance(await second.outbox.intend(lease), Parcel)
+    assert isinstance(await second.outbox.record_intent(lease), SendRequest)
     assert (await asyncio.wrap_future(hearing[0])).state is State.UNKNOWN
     rest = await first.database.read(lambda connection: connection.execute(select(LOGIN)).one())
-    assert (rest.rests_until, rest.routine_until, rest.floors_until) == (until, until, until)
+    assert (rest.cooldown_until, rest.routine_cooldown_until, rest.parts_cooldown_until) == (until, until, until)
 
 
 async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
     """What one host reads, no other is given until that read has had its time."""
     hosts = [await open_host("first"), await open_host("second")]
-    await file_posts(hosts[0].registry, post_of("p", ["a"], START))
+    await enqueue_posts(hosts[0].post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(hosts[0])
-    await hosts[0].outbox.settle(lease, Unknown(reason="reset"))
-    world.pass_time(LEASE)
-    taken = await asyncio.gather(*(host.outbox.doubts([State.UNKNOWN], 5) for host in hosts))
+    await hosts[0].outbox.record_outcome(lease, Unknown(reason="reset"))
+    world.advance_time(LEASE)
+    taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
     assert sorted(map(len, taken)) == [0, 1]
     [doubt] = [item for found in taken for item in found]
-    after = await hosts[0].outbox.learn(
-        doubt, Missing(back_to=doubt.parcel.baseline.since), RECONCILER, world.monotonic()
+    after = await hosts[0].outbox.record_readback(
+        doubt, NotFound(covered_since=doubt.request.baseline.taken_at), RECONCILER, world.monotonic()
     )
-    assert (after.state, after.looks) == (State.UNKNOWN, 1)
-    world.pass_time(timedelta(hours=1))
-    assert len(await hosts[1].outbox.doubts([State.UNKNOWN], 5)) == 1
+    assert (after.state, after.readbacks) == (State.UNKNOWN, 1)
+    world.advance_time(timedelta(hours=1))
+    assert len(await hosts[1].outbox.due_readbacks([State.UNKNOWN], 5)) == 1
 
 
 async def test_hosts_share_the_watching_and_the_probing(open_host):
     """Of accounts whose turn has come, each goes to one host."""
-    terms = [terms_of(name) for name in "abc"]
+    terms = [make_policy(name) for name in "abc"]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(3)]
-    watched = await asyncio.gather(*(Watches(host.books).take(9) for host in hosts))
-    probed = await asyncio.gather(*(Checkups(host.books).take(9) for host in hosts))
+    watched = await asyncio.gather(*(Monitoring(host.books).claim_due_accounts(9) for host in hosts))
+    probed = await asyncio.gather(*(LoginHealthStore(host.books).claim_due_probes(9) for host in hosts))
     assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]
     assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
 
@@ -227,30 +233,30 @@ async def test_hosts_share_the_watching_and_the_probing(open_host):
 async def test_while_one_host_keeps_another_leaves_it_to_that_one(open_host):
     """A second keeper neither waits nor does the same again; at the next round it has its turn."""
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     with host.database.engine.begin() as rival:
-        rival.execute(text("SELECT pg_advisory_xact_lock(hashtext('publisher/keeping'))"))
-        assert await host.rounds.ripen() == 0
-    assert await host.rounds.ripen() == 1
+        rival.execute(text("SELECT pg_advisory_xact_lock(hashtext('publisher/maintenance'))"))
+        assert await host.maintenance.promote_due() == 0
+    assert await host.maintenance.promote_due() == 1
 
 
 async def test_a_second_daemon_in_the_same_workspace_is_refused(database_url, tmp_path):
     """Hosts share the database, never a workspace: its journal and its name are one daemon's."""
-    occupation = occupy(database_url, tmp_path)
+    occupation = lock_process(database_url, tmp_path)
     with pytest.raises(RefusedError) as refused:
-        occupy(database_url, tmp_path)
+        lock_process(database_url, tmp_path)
     assert refused.value.code == "second_daemon"
-    occupation.end()
-    occupy(database_url, tmp_path).end()
+    occupation.release()
+    lock_process(database_url, tmp_path).release()
 
 
 async def test_an_old_copy_of_the_schedule_is_known_as_such(open_host):
     """What was in force once and is not any more counts as superseded; a new text does not."""
     host = await open_host("first")
     for body in ("one", "two"):
-        await file_posts(host.registry, text=body)
-    assert await host.registry.is_superseded("one")
-    assert not await host.registry.is_superseded("three")
+        await enqueue_posts(host.post_store, text=body)
+    assert await host.post_store.is_old_schedule("one")
+    assert not await host.post_store.is_old_schedule("three")
 
 
 async def test_every_session_commits_to_disk_whatever_the_server_says(database_url):
@@ -284,15 +290,15 @@ def cut(engine, *, before):
 async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before):
     """Whether it was committed or not, there is one attempt, one line in the journal, and one parcel."""
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
-    await host.rounds.ripen()
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
+    await host.maintenance.promote_due()
     [lease] = await host.outbox.claim(1)
     cut(host.database.engine, before=before)
-    assert isinstance(await host.outbox.intend(lease), Parcel)
+    assert isinstance(await host.outbox.record_intent(lease), SendRequest)
     cut(host.database.engine, before=before)
-    after = await host.outbox.settle(lease, published())
+    after = await host.outbox.record_outcome(lease, published())
     assert (after.state, after.attempts) == (State.PUBLISHED, 1)
-    assert len(newest_intents(host.journal)) == 1
+    assert len(read_records(host.journal)) == 1
     count = select(func.count()).select_from(ATTEMPT)
     assert await host.database.read(lambda connection: connection.scalar(count)) == 1
 
@@ -300,14 +306,14 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
 async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commit_has_got(open_host):
     """A server that takes another one's place gives numbers anew: what was written must be there as well."""
     host = await open_host("first")
-    await host.orders.pause("all", person("li"), "drill")
+    await host.orders.pause("all", named_person("li"), "drill")
     engine = host.database.engine
     [head] = await host.database.read(lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all())
     with engine.begin() as connection:
         connection.execute(insert(DATABASE_INFO).values(key="other", value="host"))
-        mark = link.mark_of(connection, (head.id, "0" * 64))
-    assert not link.was_committed(engine, mark)
-    assert link.was_committed(engine, replace(mark, head=tuple(head)))
+        mark = link.read_transaction_id(connection, (head.id, "0" * 64))
+    assert not link.did_commit(engine, mark)
+    assert link.did_commit(engine, replace(mark, chain_head=tuple(head)))
 
 
 @pytest.fixture
@@ -332,27 +338,27 @@ def away(database_url):
 
 async def test_f86_no_call_starts_while_the_database_is_away(open_host, away, monkeypatch):
     """An intent that cannot be committed gives an error and no line in the journal; later it goes on as before."""
-    monkeypatch.setattr(link, "OUTAGE", 0.2)
-    monkeypatch.setattr(link, "PAUSE", 0.05)
+    monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.2)
+    monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
-    await host.rounds.ripen()
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
+    await host.maintenance.promote_due()
     [lease] = await host.outbox.claim(1)
     away(is_away=True)
     with pytest.raises(Exception) as failed:  # noqa: PT011 # whatever the driver calls it
-        await host.outbox.intend(lease)
-    assert link.is_lost(failed.value)
-    assert newest_intents(host.journal) == []
+        await host.outbox.record_intent(lease)
+    assert link.is_connection_lost(failed.value)
+    assert read_records(host.journal) == []
     away(is_away=False)
-    assert isinstance(await host.outbox.intend(lease), Parcel)
+    assert isinstance(await host.outbox.record_intent(lease), SendRequest)
 
 
 async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, away, monkeypatch):
     """What a call told us outlives an outage that is longer than any retry."""
-    monkeypatch.setattr(link, "OUTAGE", 0.1)
-    monkeypatch.setattr(link, "PAUSE", 0.05)
+    monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.1)
+    monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(host)
     tried, tries, loop = asyncio.Event(), [], asyncio.get_running_loop()
 
@@ -363,7 +369,7 @@ async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_ho
 
     event.listen(host.database.engine, "do_connect", count)
     away(is_away=True)
-    waiting = asyncio.create_task(host.outbox.settle(lease, published()))
+    waiting = asyncio.create_task(host.outbox.record_outcome(lease, published()))
     await tried.wait()
     assert not waiting.done()
     away(is_away=False)
@@ -384,66 +390,66 @@ async def row_of(host):
 async def test_i16_what_another_host_announces_while_a_post_is_retracted_is_not_left_live(open_host):
     """A call is either refused, as its delivery is cancelled already, or what it makes is to be taken down."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
-    await first.rounds.ripen()
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
+    await first.maintenance.promote_due()
     [lease] = await second.outbox.claim(1)
     loop, announcing = asyncio.get_running_loop(), []
 
     def announce(_connection, _cursor, statement, *_rest):
         if "FROM delivery" in statement and not announcing:
-            announcing.append(asyncio.run_coroutine_threadsafe(second.outbox.intend(lease), loop))
+            announcing.append(asyncio.run_coroutine_threadsafe(second.outbox.record_intent(lease), loop))
             wait(announcing, timeout=1)
 
     event.listen(first.database.engine, "after_cursor_execute", announce)
-    await first.orders.retract(PostId("p"), None, person("li"), "wrong")
+    await first.orders.retract(PostId("p"), None, named_person("li"), "wrong")
     answer = await asyncio.wrap_future(announcing[0])
     delivery = await only(first)
-    assert isinstance(answer, Declined) if delivery.state is State.CANCELLED else delivery.is_retract_ordered
+    assert isinstance(answer, Declined) if delivery.state is State.CANCELLED else delivery.is_retraction_requested
 
 
 async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(open_host, world):
     """The host whose journal knows it claims nothing in its stead, and reading ends the doubt: one receipt."""
     host = await open_host("first")
     fake = FakeAdapter(now=world.now)
-    await file_posts(host.registry, post_of("p", ["a"], START))
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
     _lease, parcel = await intended(host)
-    fake.post(parcel)
+    fake.add_post(parcel)
     await lose_commits(host, since=before)
     assert (await only(host)).state is State.PENDING
-    await host.rounds.ripen()
+    await host.maintenance.promote_due()
     assert await host.outbox.claim(5) == []
     delivery = await only(host)
-    assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_gone")
-    assert "call_brought_back" in [alert.code for alert in await host.board.alerts()]
-    world.pass_time(LEASE)
+    assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_lost")
+    assert "attempt_recovered" in [alert.code for alert in await host.queries.alerts()]
+    world.advance_time(LEASE)
     await reconcile_due(host.outbox, {AccountId("a"): fake}, 5)
     assert (await only(host)).state is State.PUBLISHED
-    assert await host.board.alerts() == []
-    story = await host.board.story(await only(host))
-    events = [entry.event for entry in story.entries]
+    assert await host.queries.alerts() == []
+    story = await host.queries.delivery_history(await only(host))
+    events = [entry.event for entry in story.audit_lines]
     assert events[-5:] == ["claimed", "attempt_started", "lease_expired", "attempts_recovered", "published"]
 
 
 async def test_f87_an_outcome_of_a_lost_call_brings_it_back_and_is_kept_as_evidence(open_host, world):
     """The outcome comes while nobody has noticed yet: nothing is sent again, absence cannot be shown any more."""
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
     lease, _parcel = await intended(host)
     await lose_commits(host, since=before)
-    after = await host.outbox.settle(lease, published())
+    after = await host.outbox.record_outcome(lease, published())
     assert after.state is State.UNKNOWN
-    story = await host.board.story(after)
-    assert [type(look.finding) for look in story.looks] == [Published]
+    story = await host.queries.delivery_history(after)
+    assert [type(look.result) for look in story.readbacks] == [Published]
     assert len(story.attempts) == 1
 
 
 async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(open_host, world):
     """After another server has taken over, a host waits for the others' journals, for a minute at most."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
-    await first.rounds.ripen()
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
+    await first.maintenance.promote_due()
     assert await second.outbox.claim(0) == []
     older = update(WORKER_STATE).where(WORKER_STATE.c.worker == "second").values(compared_timeline="00000000")
     await first.database.write(lambda unit: unit.connection.execute(older))
@@ -462,25 +468,25 @@ async def take_over(host):
 async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, world):
     """A minute after the first has come to the new server the others go on."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
-    await first.rounds.ripen()
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
+    await first.maintenance.promote_due()
     await second.outbox.claim(0)
     await take_over(first)
     assert await first.outbox.claim(1) == []
-    world.pass_time(timedelta(seconds=61))
+    world.advance_time(timedelta(seconds=61))
     assert len(await first.outbox.claim(1)) == 1
 
 
 async def test_f87_a_host_that_stops_in_order_leaves_nothing_untold(open_host, world):
     """Nobody waits for it any more, so it compares its journal before it goes."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
     await intended(second)
     await lose_commits(second, since=before)
     await take_over(first)
-    await first.rounds.ripen()
-    await second.orders.leave()
+    await first.maintenance.promote_due()
+    await second.orders.deregister_worker()
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.UNKNOWN
 
@@ -488,13 +494,13 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_untold(open_host, w
 async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_host, world):
     """However long there was no server: who comes back first waits for the journals of the others."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
     await intended(second)
     await lose_commits(second, since=before)
     await take_over(first)
-    world.pass_time(timedelta(minutes=10))
-    await first.rounds.ripen()
+    world.advance_time(timedelta(minutes=10))
+    await first.maintenance.promote_due()
     assert await first.outbox.claim(1) == []
     assert await second.outbox.claim(1) == []
     assert await first.outbox.claim(1) == []
@@ -504,16 +510,16 @@ async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_
 async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):
     """An older dump was put back: nothing is sent until every host has compared, as everything is paused."""
     first, second = await open_host("first"), await open_host("second")
-    await file_posts(first.registry, post_of("p", ["a"], START))
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
     await intended(second)
     await lose_commits(second, since=before)
-    await first.orders.pause("all", person("li"), "an older dump")
-    await first.rounds.ripen()
+    await first.orders.pause("all", named_person("li"), "an older dump")
+    await first.maintenance.promote_due()
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.DUE
     assert await second.outbox.claim(1) == []
-    await first.orders.resume("all", person("li"))
+    await first.orders.resume("all", named_person("li"))
     assert await first.outbox.claim(1) == []
     assert (await only(first)).state is State.UNKNOWN
 
@@ -521,21 +527,21 @@ async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_another
 async def test_f87_a_call_without_a_delivery_is_told_of_once_and_stops_nobody(open_host, world):
     """Where the delivery itself was lost, a person is asked; other posts go out."""
     host = await open_host("first")
-    await file_posts(host.registry, post_of("p", ["a"], START))
+    await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     await intended(host)
     await lose_commits(host, since=None)
-    await file_posts(host.registry, post_of("q", ["a"], START))
-    await host.rounds.ripen()
+    await enqueue_posts(host.post_store, make_post("q", ["a"], START_TIME))
+    await host.maintenance.promote_due()
     assert len(await host.outbox.claim(5)) == 1
     assert await host.outbox.claim(5) == []
-    assert [alert.code for alert in await host.board.alerts()] == ["call_unplaced"]
+    assert [alert.code for alert in await host.queries.alerts()] == ["attempt_orphaned"]
 
 
 async def test_a_session_that_was_lost_between_two_beats_is_replaced(open_host, away):
     """After a restart of the database the next read and the next write find it again."""
     host = await open_host("first")
-    await host.board.deliveries()
+    await host.queries.deliveries()
     away(is_away=True)
     away(is_away=False)
-    assert await host.board.deliveries() == []
+    assert await host.queries.deliveries() == []
     await host.database.write(lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v")))

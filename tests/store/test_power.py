@@ -10,42 +10,42 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.delivery import State, WorkerId
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import newest_intents
-from publisher.store.rounds import Rounds
-from publisher.store.rows import ATTEMPT
-from publisher.store.setup import prepare
-from publisher.testing.builders import terms_of
-from publisher.testing.fakes import StillWorld
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import read_records
+from publisher.store.db.mappers import ATTEMPT
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import make_policy
+from publisher.testing.fakes import FakeRuntime
 
 WORKER = """
 import asyncio, sys
 from pathlib import Path
 from publisher.domain.delivery import WorkerId
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal
-from publisher.store.outbox import Outbox
-from publisher.store.registry import Registry
-from publisher.store.rounds import Rounds
-from publisher.store.setup import prepare
-from publisher.testing.builders import file_posts, post_of, terms_of
-from publisher.testing.fakes import START, StillWorld
+from publisher.store.store import Store
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.plan.posts import PostStore
+from publisher.store.deliveries.maintenance import Maintenance
+from publisher.store.recovery.setup import prepare_database
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeRuntime
 
 async def main(folder, point):
-    world = StillWorld(failpoints={point: ("freeze", 1)} if point else {})
+    world = FakeRuntime(failpoints={point: ("freeze", 1)} if point else {})
     url, journal = f"sqlite:///{folder / 'publisher.db'}", folder / "intents.jsonl"
-    await prepare(url, "drill", journal, world)
-    books = Books(database=Database(open_engine(url), world, Journal(journal)), terms={"a": terms_of("a")},
-        worker=WorkerId("w"))
+    await prepare_database(url, "drill", journal, world)
+    database = Database(open_engine(url), world, IntentJournal(journal))
+    books = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
     outbox = Outbox(books)
-    await Registry(books).enrol()
-    await file_posts(Registry(books), post_of("p", ["a"], START))
-    await Rounds(books).ripen()
+    await PostStore(books).register_logins()
+    await enqueue_posts(PostStore(books), make_post("p", ["a"], START_TIME))
+    await Maintenance(books).promote_due()
     [lease] = await outbox.claim(1)
-    await outbox.intend(lease)
+    await outbox.record_intent(lease)
     print("parcel", flush=True)
     await books.database.close()
 
@@ -67,13 +67,13 @@ def cut_power(folder: Path, copy: Path, point: str) -> None:
     assert os.WIFSTOPPED(status), status
 
 
-async def books_after_a_cut(tmp_path: Path, point: str) -> Books:
+async def books_after_a_cut(tmp_path: Path, point: str) -> Store:
     """Open what is left after a power cut at a failpoint."""
     folder = tmp_path / "after"
     cut_power(tmp_path / "before", folder, point)
-    url, world = f"sqlite:///{folder / 'publisher.db'}", StillWorld()
-    await prepare(url, "drill", folder / "intents.jsonl", world)
-    return Books(database=Database(open_engine(url), world), terms={"a": terms_of("a")}, worker=WorkerId("w"))
+    url, world = f"sqlite:///{folder / 'publisher.db'}", FakeRuntime()
+    await prepare_database(url, "drill", folder / "intents.jsonl", world)
+    return Store(database=Database(open_engine(url), world), policies={"a": make_policy("a")}, worker=WorkerId("w"))
 
 
 @pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
@@ -82,25 +82,25 @@ async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp
     books = await books_after_a_cut(tmp_path, point)
     attempts = await books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
-    assert len(newest_intents(tmp_path / "after" / "intents.jsonl")) == lines
-    assert await Rounds(books).lapse_own() == 1
-    assert set(await Board(books).counts()) == {State.UNKNOWN}
+    assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
+    assert await Maintenance(books).expire_own_leases() == 1
+    assert set(await Queries(books).count_by_state()) == {State.UNKNOWN}
     await books.database.close()
 
 
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
     """F16: power lost a moment sooner leaves a claim, which is due again."""
     books = await books_after_a_cut(tmp_path, "intent.before_commit")
-    assert await Rounds(books).lapse_own() == 1
-    assert set(await Board(books).counts()) == {State.DUE}
+    assert await Maintenance(books).expire_own_leases() == 1
+    assert set(await Queries(books).count_by_state()) == {State.DUE}
     await books.database.close()
 
 
 async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
     """F16: the connection that commits intents has full synchronisation; nothing turns it off later."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    database = Database(open_engine(url), StillWorld())
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    database = Database(open_engine(url), FakeRuntime())
     asked = await database.write(lambda unit: unit.connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
     assert asked == 2
     await database.close()

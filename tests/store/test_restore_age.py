@@ -4,34 +4,34 @@ from datetime import timedelta
 
 import pytest
 
-from publisher.reviewing import person
-from publisher.store.orders import Orders
-from publisher.store.restore import known_until
-from publisher.testing.fakes import START
+from publisher.engine.decisions import named_person
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.recovery.restore import last_known_at
+from publisher.testing.fakes import START_TIME
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-LI = person("li")
+LI = named_person("li")
 
 
 async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_books, world):
     """What may have been sent is looked for since the daemon's last sign of life in it, not since the pause."""
     books = open_books()
-    orders = Orders(books)
-    await orders.sign_on()
+    orders = OperatorActions(books)
+    await orders.register_worker()
     await orders.pause("all", LI, "an hour before the copy")
-    world.pass_time(timedelta(hours=1))
-    await orders.beat()
+    world.advance_time(timedelta(hours=1))
+    await orders.heartbeat()
     await orders.resume("all", LI)
-    world.pass_time(timedelta(hours=1))
+    world.advance_time(timedelta(hours=1))
     await orders.pause("all", LI, "it does not fit")
-    assert await books.database.read(known_until) == START + timedelta(hours=1)
+    assert await books.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 
 async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_books, world):
     """It was copied before the first start: all since its beginning may be out."""
     books = open_books()
-    assert await books.database.read(known_until) is None
-    await Orders(books).pause("all", LI, "first")
-    world.pass_time(timedelta(hours=1))
-    await Orders(books).pause("all", LI, "last")
-    assert await books.database.read(known_until) == START
+    assert await books.database.read(last_known_at) is None
+    await OperatorActions(books).pause("all", LI, "first")
+    world.advance_time(timedelta(hours=1))
+    await OperatorActions(books).pause("all", LI, "last")
+    assert await books.database.read(last_known_at) == START_TIME

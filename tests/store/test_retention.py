@@ -8,43 +8,45 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from publisher.domain.delivery import State
-from publisher.domain.outcome import Missing, Published, Reach, Receipt, Unknown
-from publisher.domain.plan import Plan, Window, plan
+from publisher.domain.plan import Plan, PlanWindow, plan
 from publisher.domain.post import Schedule
-from publisher.domain.rendition import Picture, Revision
-from publisher.retracting import retract_due
-from publisher.reviewing import person
-from publisher.store.board import Board
-from publisher.store.ledger import write_look
-from publisher.store.orders import Orders
-from publisher.store.parcels import OWNED_IDS_SENT
-from publisher.store.registry import Acceptance
-from publisher.store.retention import AT_A_TIME, Pruned, prune
-from publisher.store.rows import ATTEMPT, AUDIT, DELIVERY, LOOK, MEDIA, REACH, RENDITION, SCHEDULE
-from publisher.store.shortening import shorten_journal
-from publisher.store.watches import Watches
-from publisher.testing.builders import draft_of, file_posts, post_of, terms_of
-from publisher.testing.fakes import START, FakeAdapter
+from publisher.domain.rendered import RenderedImage, RenderedRevision
+from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
+from publisher.engine.decisions import named_person
+from publisher.engine.retractor import retract_due
+from publisher.store.audit.append import write_readback
+from publisher.store.db.mappers import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
+from publisher.store.deliveries.requests import MAX_OWNED_IDS
+from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, prune
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import PlanCommit
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.journal_compaction import compact_journal
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME, FakeAdapter
 
 KEPT_FOR = timedelta(days=400)
 LONG = KEPT_FOR + timedelta(days=2)
-POST = post_of("p", ["a"], START)
-PICTURE = Picture(sha256="5" * 64, media_type="image/png", size=4, width=1, height=1, alt="示意")
+POST = make_post("p", ["a"], START_TIME)
+PICTURE = RenderedImage(sha256="5" * 64, media_type="image/png", size=4, width=1, height=1, alt="示意")
 
 
 @pytest.fixture
 async def desk(open_desk):
-    return await open_desk(terms_of("a"), terms_of("b"))
+    return await open_desk(make_policy("a"), make_policy("b"))
 
 
 async def go_live(desk, outcome=None):
     """Let all that is due be called, with an outcome of one's choice; each goes live otherwise."""
-    await desk.rounds.ripen()
+    await desk.maintenance.promote_due()
     while leases := await desk.outbox.claim(10):
         for lease in leases:
-            await desk.outbox.intend(lease)
-            receipt = Receipt(remote_id=str(lease.delivery), url="https://x.example", live_at=desk.books.world.now())
-            await desk.outbox.settle(lease, outcome or Published(receipt=receipt))
+            await desk.outbox.record_intent(lease)
+            receipt = Receipt(
+                remote_id=str(lease.delivery), url="https://x.example", published_at=desk.books.runtime.now()
+            )
+            await desk.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
 
 
 async def count(desk, *tables):
@@ -62,10 +64,10 @@ async def push_down(desk, account="a"):
     """Let so many newer posts go live on an account that no list shows the older ones any more."""
     rows = [
         {**(await row_of(desk)), "post": f"newer-{number}", "remote_id": f"n-{number}", "account": account}
-        for number in range(OWNED_IDS_SENT)
+        for number in range(MAX_OWNED_IDS)
     ]
-    now = desk.books.world.now()
-    rows = [{**row, "live_at": now, "due_at": now, "updated_at": now} for row in rows]
+    now = desk.books.runtime.now()
+    rows = [{**row, "published_at": now, "due_at": now, "updated_at": now} for row in rows]
     await desk.books.database.write(lambda unit: unit.connection.execute(insert(DELIVERY), rows))
 
 
@@ -76,71 +78,76 @@ async def row_of(desk):
 
 
 async def is_pruned(desk, post="p"):
-    [found] = await Board(desk.books).deliveries(post)
+    [found] = await Queries(desk.books).deliveries(post)
     return found.is_pruned
 
 
 async def live_for_long(desk):
     """Give one post that has been live for so long that its texts may go, with reads and figures."""
-    await file_posts(desk.registry, POST)
+    await enqueue_posts(desk.post_store, POST)
     await go_live(desk)
-    [live] = await Board(desk.books).deliveries(POST.id)
-    read = Missing(back_to=START)
-    await desk.books.database.write(lambda unit: write_look(unit, live.id, 1, START, read))
-    await Watches(desk.books).write_reach({live.id: Reach(reads=7)})
-    desk.books.world.pass_time(LONG)
+    [live] = await Queries(desk.books).deliveries(POST.id)
+    read = NotFound(covered_since=START_TIME)
+    await desk.books.database.write(lambda unit: write_readback(unit, live.id, 1, START_TIME, read))
+    await Monitoring(desk.books).record_metrics({live.id: Reach(reads=7)})
+    desk.books.runtime.advance_time(LONG)
     await push_down(desk)
     await shorten(desk)
 
 
 async def shorten(desk):
     """Let the journal lose its old lines; the newest one always stays."""
-    await file_posts(desk.registry, post_of("fresh", ["b"], desk.books.world.now()))
+    await enqueue_posts(desk.post_store, make_post("fresh", ["b"], desk.books.runtime.now()))
     await go_live(desk)
-    await shorten_journal(desk.books)
+    await compact_journal(desk.books)
 
 
 async def test_i24_texts_reads_and_figures_go_and_what_happened_stays(desk):
     """Its key, its state, its number on the platform, its attempts and its audit are what they were."""
     await live_for_long(desk)
-    [before, *_] = await Board(desk.books).deliveries(POST.id)
+    [before, *_] = await Queries(desk.books).deliveries(POST.id)
     kept = await count(desk, ATTEMPT, AUDIT)
-    assert await prune(desk.books, KEPT_FOR) == Pruned(deliveries=1, texts=1, reads=1, figures=1)
-    assert await count(desk, RENDITION, LOOK, REACH) == (1, 0, 0)
-    [after, *_] = await Board(desk.books).deliveries(POST.id)
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
+    assert await count(desk, RENDERED_POST, READBACK, REACH) == (1, 0, 0)
+    [after, *_] = await Queries(desk.books).deliveries(POST.id)
     assert after == replace(before, is_pruned=True)
     assert await count(desk, ATTEMPT, AUDIT) == kept
-    assert await prune(desk.books, KEPT_FOR) == Pruned()
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
 
 
 async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_desk):
     """Its post stays in the schedule, the daemon starts anew: no call, no alert, no new delivery."""
     await live_for_long(desk)
     assert (await prune(desk.books, KEPT_FOR)).deliveries == 1
-    again = await open_desk(terms_of("a"), terms_of("b"))
+    again = await open_desk(make_policy("a"), make_policy("b"))
     rows = await count(again, DELIVERY)
-    await again.rounds.lapse_own()
-    posts = (POST, post_of("fresh", ["b"], START + LONG))
-    now, known = again.books.world.now(), await again.registry.known(posts)
-    found = plan(Schedule(posts=posts), known, Window(now=now, until=now + LONG), {})
+    await again.maintenance.expire_own_leases()
+    posts = (POST, make_post("fresh", ["b"], START_TIME + LONG))
+    now, known = again.books.runtime.now(), await again.post_store.stored_posts(posts)
+    found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + LONG), {})
     assert found == Plan()
-    drafts = [draft_of(POST, START)]
-    await again.registry.accept(Acceptance(plan=found, drafts=drafts, posts=posts, text="again"))
-    for step in (again.rounds.ripen, again.rounds.expire, again.rounds.lapse, again.rounds.hold_stale):
+    drafts = [make_rendered_delivery(POST, START_TIME)]
+    await again.post_store.commit_plan(PlanCommit(plan=found, rendered=drafts, posts=posts, schedule_text="again"))
+    for step in (
+        again.maintenance.promote_due,
+        again.maintenance.expire,
+        again.maintenance.expire_leases,
+        again.maintenance.hold_overdue,
+    ):
         await step()
     assert await again.outbox.claim(10) == []
     assert await count(again, DELIVERY) == rows
-    assert await Board(again.books).alerts() == []
+    assert await Queries(again.books).alerts() == []
 
 
 async def test_what_is_pruned_can_still_be_taken_down(desk):
     """Its number on the platform is all that this needs."""
     await live_for_long(desk)
     assert (await prune(desk.books, KEPT_FOR)).deliveries == 1
-    adapter = FakeAdapter(now=desk.books.world.now)
-    await Orders(desk.books).retract(POST.id, None, person("li"), "old")
+    adapter = FakeAdapter(now=desk.books.runtime.now)
+    await OperatorActions(desk.books).retract(POST.id, None, named_person("li"), "old")
     assert await retract_due(desk.outbox, {"a": adapter}, 10) == 1
-    [gone] = await Board(desk.books).deliveries(POST.id)
+    [gone] = await Queries(desk.books).deliveries(POST.id)
     assert (gone.state, gone.is_pruned) == (State.RETRACTED, True)
 
 
@@ -154,11 +161,11 @@ async def test_what_is_pruned_can_still_be_taken_down(desk):
 )
 async def test_only_what_has_ended_is_pruned(desk, state, goes):
     """Whatever may still lead to a call or a read keeps its words, however old it is."""
-    await file_posts(desk.registry, POST)
-    desk.books.world.pass_time(LONG)
-    await change(desk, POST.id, state=state.value, next_at=None)
+    await enqueue_posts(desk.post_store, POST)
+    desk.books.runtime.advance_time(LONG)
+    await change(desk, POST.id, state=state.value, next_action_at=None)
     await prune(desk.books, KEPT_FOR)
-    assert (await is_pruned(desk), await count(desk, RENDITION)) == (goes, (int(not goes),))
+    assert (await is_pruned(desk), await count(desk, RENDERED_POST)) == (goes, (int(not goes),))
 
 
 @pytest.mark.parametrize("what", ["in the list", "by word", "ended of late"])
@@ -166,33 +173,33 @@ async def test_a_live_post_that_is_known_by_its_text_alone_keeps_it(desk, what):
     """It may still stand in its account's list, or nothing but people's word says that it is live."""
     await live_for_long(desk)
     if what == "in the list":
-        await change(desk, "newer-0", live_at=START - timedelta(days=1))
+        await change(desk, "newer-0", published_at=START_TIME - timedelta(days=1))
     elif what == "by word":
-        await change(desk, POST.id, is_by_word=True)
+        await change(desk, POST.id, is_manually_confirmed=True)
     else:
-        await change(desk, POST.id, updated_at=desk.books.world.now() - KEPT_FOR + timedelta(hours=1))
+        await change(desk, POST.id, updated_at=desk.books.runtime.now() - KEPT_FOR + timedelta(hours=1))
     await prune(desk.books, KEPT_FOR)
     assert not await is_pruned(desk)
-    assert await count(desk, RENDITION, LOOK, REACH) == (2, 1, 1)
+    assert await count(desk, RENDERED_POST, READBACK, REACH) == (2, 1, 1)
 
 
 async def test_nothing_is_pruned_by_a_clock_in_doubt(desk):
     """A clock that is years ahead would take everything for old."""
     await live_for_long(desk)
-    desk.books.world.jump(timedelta(days=1))
-    assert await prune(desk.books, KEPT_FOR) == Pruned()
+    desk.books.runtime.jump_clock(timedelta(days=1))
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
     assert not await is_pruned(desk)
 
 
 async def test_what_a_line_of_the_journal_names_is_kept(desk):
     """The call of another delivery is not over, so its line stands, and so do its words."""
-    await file_posts(desk.registry, POST)
+    await enqueue_posts(desk.post_store, POST)
     await go_live(desk, Unknown(reason="timeout"))
-    desk.books.world.pass_time(LONG)
-    await change(desk, POST.id, state=State.FAILED.value, updated_at=START)
+    desk.books.runtime.advance_time(LONG)
+    await change(desk, POST.id, state=State.FAILED.value, updated_at=START_TIME)
     await prune(desk.books, KEPT_FOR)
     assert not await is_pruned(desk)
-    over = update(ATTEMPT).values(ended_at=START)
+    over = update(ATTEMPT).values(ended_at=START_TIME)
     await desk.books.database.write(lambda unit: unit.connection.execute(over))
     await shorten(desk)
     await prune(desk.books, KEPT_FOR)
@@ -200,38 +207,38 @@ async def test_what_a_line_of_the_journal_names_is_kept(desk):
 
 
 async def file_with_picture(desk, post, at):
-    draft = draft_of(post, at)
-    renditions = tuple(replace(item, pictures=(PICTURE,)) for item in draft.revision.renditions)
-    draft = replace(draft, revision=Revision(definition=post.definition, renditions=renditions))
+    draft = make_rendered_delivery(post, at)
+    renditions = tuple(replace(item, images=(PICTURE,)) for item in draft.revision.rendered_posts)
+    draft = replace(draft, revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=renditions))
     media = {PICTURE.sha256: ("image/png", b"data")}
-    await desk.registry.accept(Acceptance(plan=Plan(), drafts=[draft], posts=[post], media=media))
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[draft], posts=[post], media=media))
 
 
 async def test_a_picture_goes_when_nothing_shows_it_any_more(desk):
     """What was shown again of late, or is to be shown by something old that is open, is kept."""
-    await file_with_picture(desk, POST, START)
-    desk.books.world.pass_time(LONG)
+    await file_with_picture(desk, POST, START_TIME)
+    desk.books.runtime.advance_time(LONG)
     await prune(desk.books, KEPT_FOR)
     assert await count(desk, MEDIA) == (1,)  # the post is open
-    await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START)
-    later = post_of("later", ["b"], desk.books.world.now())
-    await file_with_picture(desk, later, desk.books.world.now())
+    await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START_TIME)
+    later = make_post("later", ["b"], desk.books.runtime.now())
+    await file_with_picture(desk, later, desk.books.runtime.now())
     await prune(desk.books, KEPT_FOR)
     assert (await is_pruned(desk), await count(desk, MEDIA)) == (True, (1,))
     await change(desk, "later", state=State.CANCELLED.value)
-    desk.books.world.pass_time(LONG)
-    assert await prune(desk.books, KEPT_FOR) == Pruned(deliveries=1, texts=1, pictures=1)
-    await file_with_picture(desk, post_of("new", ["a"], START), desk.books.world.now())
+    desk.books.runtime.advance_time(LONG)
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, pictures=1)
+    await file_with_picture(desk, make_post("new", ["a"], START_TIME), desk.books.runtime.now())
     assert await count(desk, MEDIA) == (1,)
 
 
 async def test_f75_whatever_says_until_when_a_picture_is_shown_what_is_to_come_keeps_it(desk):
     """F75: an earlier release that still runs on another host files posts without saying so."""
-    desk.books.world.pass_time(LONG)
-    await file_with_picture(desk, POST, desk.books.world.now() + timedelta(hours=3))
-    never = update(MEDIA).values(shown_until=START)
+    desk.books.runtime.advance_time(LONG)
+    await file_with_picture(desk, POST, desk.books.runtime.now() + timedelta(hours=3))
+    never = update(MEDIA).values(shown_until=START_TIME)
     await desk.books.database.write(lambda unit: unit.connection.execute(never))
-    assert await prune(desk.books, KEPT_FOR) == Pruned()
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
 
 
 async def test_what_a_call_that_has_not_ended_said_is_kept(desk):
@@ -239,14 +246,16 @@ async def test_what_a_call_that_has_not_ended_said_is_kept(desk):
     await live_for_long(desk)
     open_again = update(ATTEMPT).where(ATTEMPT.c.delivery == 1).values(ended_at=None)
     await desk.books.database.write(lambda unit: unit.connection.execute(open_again))
-    assert await prune(desk.books, KEPT_FOR) == Pruned()
+    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
 
 
 async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(desk):
     """That they were accepted, and their hashes, stay."""
     for text in ("first", "second", "third"):
-        await desk.registry.accept(Acceptance(plan=Plan(), text=text, based_on=await desk.registry.version()))
-    desk.books.world.pass_time(LONG)
+        await desk.post_store.commit_plan(
+            PlanCommit(plan=Plan(), schedule_text=text, base_version=await desk.post_store.schedule_version())
+        )
+    desk.books.runtime.advance_time(LONG)
     await prune(desk.books, KEPT_FOR)
     query = select(SCHEDULE.c.text, SCHEDULE.c.sha256 != "").order_by(SCHEDULE.c.id)
     rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
@@ -255,25 +264,27 @@ async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_
 
 async def test_an_edited_post_loses_its_earlier_words_as_well(desk):
     """Every text that was filed for a delivery goes with it."""
-    await file_posts(desk.registry, POST)
-    edited = replace(POST, title="改", definition="p/new")
-    await desk.registry.accept(Acceptance(plan=Plan(), drafts=[draft_of(edited, START, is_new=False)], posts=[edited]))
-    assert await count(desk, RENDITION) == (2,)
-    desk.books.world.pass_time(LONG)
-    await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START)
+    await enqueue_posts(desk.post_store, POST)
+    edited = replace(POST, title="改", content_hash="p/new")
+    await desk.post_store.commit_plan(
+        PlanCommit(plan=Plan(), rendered=[make_rendered_delivery(edited, START_TIME, is_new=False)], posts=[edited])
+    )
+    assert await count(desk, RENDERED_POST) == (2,)
+    desk.books.runtime.advance_time(LONG)
+    await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START_TIME)
     assert (await prune(desk.books, KEPT_FOR)).texts == 2
 
 
 async def test_i20_others_get_their_turn_while_much_is_pruned(desk):
     """An urgent post is claimed while most of what is old is still there; in the end all of it is gone."""
-    posts = [post_of(f"p{number}", ["a", "b"], START) for number in range(3 * AT_A_TIME)]
-    await file_posts(desk.registry, *posts)
-    old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START)
+    posts = [make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)]
+    await enqueue_posts(desk.post_store, *posts)
+    old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START_TIME)
     await desk.books.database.write(lambda unit: unit.connection.execute(old))
-    desk.books.world.pass_time(LONG)
-    now = desk.books.world.now()
-    await file_posts(desk.registry, post_of("urgent", ["a"], now, is_urgent=True))
-    await desk.rounds.ripen()
+    desk.books.runtime.advance_time(LONG)
+    now = desk.books.runtime.now()
+    await enqueue_posts(desk.post_store, make_post("urgent", ["a"], now, is_urgent=True))
+    await desk.maintenance.promote_due()
     pruning = asyncio.create_task(prune(desk.books, KEPT_FOR))
     await asyncio.sleep(0)
     assert len(await desk.outbox.claim(1)) == 1

@@ -13,21 +13,21 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, select
 from sqlmodel import SQLModel
 
+from publisher.app.open_store import journal_path
+from publisher.config import parse_settings
 from publisher.domain.errors import RefusedError
-from publisher.settings import parse_settings
-from publisher.store.engine import Database, UnannouncedError, open_engine
-from publisher.store.journal import Intent, Journal, newest_intents
-from publisher.store.rows import NOTE
-from publisher.store.setup import occupy, prepare
-from publisher.testing.fakes import StillWorld
-from publisher.wiring.books import journal_path
+from publisher.store.db.database import Database, IntentNotJournaledError, open_engine
+from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_records
+from publisher.store.db.mappers import ADAPTER_STATE
+from publisher.store.recovery.setup import lock_process, prepare_database
+from publisher.testing.fakes import FakeRuntime
 
-INTENT = Intent(delivery=7, attempt=1, epoch=1, rendition="f", at="2026-11-25T01:00:00+00:00")
+INTENT = JournalRecord(delivery=7, attempt=1, fencing_token=1, rendered_hash="f", at="2026-11-25T01:00:00+00:00")
 
 
 async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path):
     """A migrated database has exactly what the row classes describe."""
-    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     engine = open_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
@@ -51,12 +51,12 @@ def _indexes(connection):
 async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
     """A journal line that a SQLite file does not know stops the start; a shared database is given it back instead."""
     journal, database_url = tmp_path / "intents.jsonl", f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(database_url, "drill", journal, StillWorld())
-    writer = Journal(journal)
+    await prepare_database(database_url, "drill", journal, FakeRuntime())
+    writer = IntentJournal(journal)
     writer.append([INTENT])
     writer.close()
     with pytest.raises(RefusedError) as refused:
-        await prepare(database_url, "drill", journal, StillWorld())
+        await prepare_database(database_url, "drill", journal, FakeRuntime())
     assert refused.value.code == "database_older"
 
 
@@ -64,17 +64,17 @@ async def test_a_torn_journal_line_announces_nothing(tmp_path):
     """A line cut by a death is passed over, and the next intent stands on a line of its own."""
     journal = tmp_path / "intents.jsonl"
     journal.write_text('{"delivery":1,"att', encoding="utf-8")
-    writer = Journal(journal)
+    writer = IntentJournal(journal)
     writer.append([INTENT])
     writer.close()
-    assert newest_intents(journal) == [INTENT]
+    assert read_records(journal) == [INTENT]
 
 
 async def test_f95_a_drill_database_is_not_used_live(database_url, tmp_path):
     """Each database is stamped with its environment at birth."""
-    await prepare(database_url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     with pytest.raises(RefusedError) as refused:
-        await prepare(database_url, "live", tmp_path / "intents.jsonl", StillWorld())
+        await prepare_database(database_url, "live", tmp_path / "intents.jsonl", FakeRuntime())
     assert refused.value.code == "other_environment"
 
 
@@ -84,7 +84,7 @@ async def test_f84_a_corrupt_file_is_refused_and_left_alone(tmp_path):
     file.write_bytes(b"not a database at all" * 300)
     before = file.read_bytes()
     with pytest.raises(RefusedError) as refused:
-        await prepare(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", StillWorld())
+        await prepare_database(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime())
     assert refused.value.code == "database_corrupt"
     assert file.read_bytes() == before
 
@@ -92,19 +92,19 @@ async def test_f84_a_corrupt_file_is_refused_and_left_alone(tmp_path):
 async def test_f93_a_database_of_a_newer_version_is_refused(tmp_path):
     """A schema that this version does not know is not touched."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(RefusedError) as refused:
-        await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
+        await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     assert refused.value.code == "database_newer"
 
 
 async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
     """WAL and full synchronisation are in force on every connection."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     engine = open_engine(url)
     with engine.connect() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
@@ -116,8 +116,8 @@ async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from publisher.store.setup import occupy
-held = occupy(sys.argv[1], Path("."))
+from publisher.store.recovery.setup import lock_process
+held = lock_process(sys.argv[1], Path("."))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -131,12 +131,12 @@ def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RefusedError) as refused:
-            occupy(url, tmp_path)
+            lock_process(url, tmp_path)
         assert (refused.value.code, refused.value.facts["pid"]) == ("second_daemon", str(holder.pid))
         holder.kill()
-    occupation = occupy(url, tmp_path)
+    occupation = lock_process(url, tmp_path)
     assert json.loads((tmp_path / "publisher.db.lock").read_text())["pid"] != holder.pid
-    occupation.end()
+    occupation.release()
 
 
 def link_file(first: Path, second: Path) -> str:
@@ -171,10 +171,10 @@ def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exis
         (first / "var" / "publisher.db").touch()
     plain = parse_settings("# the usual database\n", workspace=first)
     other = parse_settings(f'database = "{spell(first, second)}"', workspace=second)
-    held = occupy(plain.database, plain.workspace)
+    held = lock_process(plain.database, plain.workspace)
     with pytest.raises(RefusedError) as refused:
-        occupy(other.database, other.workspace)
-    held.end()
+        lock_process(other.database, other.workspace)
+    held.release()
     assert refused.value.code == "second_daemon"
 
 
@@ -197,22 +197,22 @@ def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
     file.touch()
     other.hardlink_to(file)
     with pytest.raises(RefusedError) as refused:
-        occupy(f"sqlite:///{file}", tmp_path)
+        lock_process(f"sqlite:///{file}", tmp_path)
     assert (refused.value.code, refused.value.facts) == ("database_linked", {"file": str(file)})
     other.unlink()
-    occupy(f"sqlite:///{file}", tmp_path).end()
+    lock_process(f"sqlite:///{file}", tmp_path).release()
 
 
 async def open_database(tmp_path):
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare(url, "drill", tmp_path / "intents.jsonl", StillWorld())
-    return Database(open_engine(url), StillWorld(), Journal(tmp_path / "intents.jsonl"))
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    return Database(open_engine(url), FakeRuntime(), IntentJournal(tmp_path / "intents.jsonl"))
 
 
 def note(key):
     def operation(unit):
-        row = {"login": "l", "key": key, "value": key, "at": StillWorld().now()}
-        unit.connection.execute(NOTE.insert().values(row))
+        row = {"login": "l", "key": key, "value": key, "at": FakeRuntime().now()}
+        unit.connection.execute(ADAPTER_STATE.insert().values(row))
         return key
 
     return operation
@@ -239,12 +239,12 @@ async def test_one_failed_write_does_not_take_its_neighbours_along(tmp_path):
     results = await asyncio.gather(*(database.write(note(key)) for key in ("a", "taken", "b")), return_exceptions=True)
     assert [results[0], results[2]] == ["a", "b"]
     assert isinstance(results[1], Exception)
-    keys = await database.read(lambda connection: set(connection.scalars(select(NOTE.c.key))))
+    keys = await database.read(lambda connection: set(connection.scalars(select(ADAPTER_STATE.c.key))))
     assert keys == {"a", "b", "taken"}
     await database.close()
 
 
-class FullDisk(Journal):
+class FullDisk(IntentJournal):
     """A journal whose disk is full."""
 
     def append(self, intents):
@@ -259,9 +259,9 @@ async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
     database.journal = FullDisk(tmp_path / "other.jsonl")
 
     def announce(unit):
-        unit.intents.append(INTENT)
+        unit.journal_records.append(INTENT)
 
     results = await asyncio.gather(database.write(announce), database.write(note("a")), return_exceptions=True)
-    assert isinstance(results[0], UnannouncedError)
+    assert isinstance(results[0], IntentNotJournaledError)
     assert results[1] == "a"
     await database.close()

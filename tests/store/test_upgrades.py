@@ -16,36 +16,37 @@ from sqlalchemy import create_engine
 
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
-from publisher.store.audit import Audit
-from publisher.store.board import Board
-from publisher.store.books import Books
-from publisher.store.engine import Database, open_engine
-from publisher.store.journal import Journal
-from publisher.store.setup import HEAD, MIGRATIONS, prepare, version_of
-from publisher.testing.builders import terms_of
-from publisher.testing.fakes import StillWorld
+from publisher.store.db.database import Database, open_engine
+from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.queries.audit_log import AuditLog
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import MIGRATIONS_FOLDER, NEWEST_MIGRATION, migration_of, prepare_database
+from publisher.store.store import Store
+from publisher.testing.builders import make_policy
+from publisher.testing.fakes import FakeRuntime
 from tests.store.later_release import NUMBERS, be_later
 
 START = """
 import asyncio, sys
 from pathlib import Path
 from publisher.store import setup
-from publisher.world import World, read_failpoints
+from publisher.runtime.clock import Runtime, parse_failpoints
 if len(sys.argv) > 4:
-    setup.MIGRATIONS, setup.HEAD = Path(sys.argv[4]), sys.argv[5]
-asyncio.run(setup.prepare(sys.argv[1], "drill", Path(sys.argv[2]), World(failpoints=read_failpoints(sys.argv[3]))))
+    setup.MIGRATIONS_FOLDER, setup.NEWEST_MIGRATION = Path(sys.argv[4]), sys.argv[5]
+world = Runtime(failpoints=parse_failpoints(sys.argv[3]))
+asyncio.run(setup.prepare_database(sys.argv[1], "drill", Path(sys.argv[2]), world))
 """
 AT = 1_795_568_400_000_000
 DELIVERY = {
-    "post": "p", "label": "once", "account": "a", "platform": "fake", "login": "a", "state": "published", "version": 5,
-    "revision": "r", "definition": "d", "rendition": "f", "planned_at": AT, "due_at": AT, "expires_at": AT,
-    "max_delay": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "epoch": 1, "looks": 0, "refusals": 0,
-    "failures": 0, "deaths": 0, "is_by_word": 0, "was_resent": 0, "remote_id": "77", "url": "https://fake.example/77",
-    "live_at": AT,
+    "post": "p", "occurrence": "once", "account": "a", "platform": "fake", "login": "a", "state": "published",
+    "version": 5, "revision_hash": "r", "content_hash": "d", "rendered_hash": "f", "scheduled_at": AT, "due_at": AT,
+    "expires_at": AT, "max_delay": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "fencing_token": 1,
+    "readbacks": 0, "auth_failures": 0, "failures": 0, "worker_crashes": 0, "is_manually_confirmed": 0,
+    "was_resent": 0, "remote_id": "77", "url": "https://fake.example/77", "published_at": AT,
 }  # fmt: skip
 ATTEMPT = {
-    "delivery": 1, "number": 1, "epoch": 1, "login": "a", "account": "a", "worker": "w", "rendition": "f", "since": AT,
-    "intended_at": AT, "ended_at": AT, "outcome": "published",
+    "delivery": 1, "number": 1, "fencing_token": 1, "login": "a", "account": "a", "worker": "w",
+    "rendered_hash": "f", "baseline_at": AT, "intended_at": AT, "ended_at": AT, "outcome": "published",
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def insert(connection, table, row):
 
 def config(connection=None):
     made = Config()
-    made.set_main_option("script_location", str(MIGRATIONS))
+    made.set_main_option("script_location", str(MIGRATIONS_FOLDER))
     made.attributes["connection"] = connection
     return made
 
@@ -92,14 +93,14 @@ class Old:
 
     async def is_whole(self) -> bool:
         """Bring it up, and say whether it holds what it held."""
-        await prepare(self.url, "drill", self.journal, StillWorld())
-        database = Database(open_engine(self.url), StillWorld(), Journal(self.journal))
-        books = Books(database=database, terms={"a": terms_of("a")}, worker="w")
-        [delivery] = await Board(books).deliveries()
+        await prepare_database(self.url, "drill", self.journal, FakeRuntime())
+        database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
+        books = Store(database=database, policies={"a": make_policy("a")}, worker="w")
+        [delivery] = await Queries(books).deliveries()
         is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (State.PUBLISHED, "77", 1)
-        is_sound = (await Audit(books).verify(())).is_sound
+        is_sound = (await AuditLog(books).verify(())).is_sound
         await database.close()
-        return version_of(self.url) == NUMBERS[-1] and is_kept and is_sound
+        return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 
 
 async def test_a_database_of_an_earlier_version_comes_up_with_its_data(tmp_path, later):
@@ -127,13 +128,13 @@ async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it
     old = Old(tmp_path)
     data = bytearray(old.file.read_bytes())
     with sqlite3.connect(old.file) as connection:
-        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'look'").fetchone()
+        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'readback'").fetchone()
         [size] = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
     data[(page - 1) * size : page * size] = bytes(range(256)) * (size // 256)
     old.file.write_bytes(data)
     with pytest.raises(RefusedError) as refused:
-        await prepare(old.url, "drill", old.journal, StillWorld())
+        await prepare_database(old.url, "drill", old.journal, FakeRuntime())
     assert refused.value.code == "database_corrupt"
     assert old.file.read_bytes() == data
 
@@ -144,6 +145,6 @@ def test_f12_a_death_while_a_new_database_is_made_leaves_none(tmp_path):
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     line = [sys.executable, "-c", START, url, str(journal)]
     assert subprocess.run([*line, "migrate.mid:kill@1"], check=False, timeout=60).returncode == -signal.SIGKILL
-    assert version_of(url) is None
+    assert migration_of(url) is None
     assert subprocess.run([*line, ""], check=False, timeout=60).returncode == 0
-    assert version_of(url) == HEAD
+    assert migration_of(url) == NEWEST_MIGRATION

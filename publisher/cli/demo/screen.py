@@ -11,57 +11,56 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from publisher.cli.looking import STYLES
-from publisher.cli.narrating import Narrator
+from publisher.cli.format import STATE_STYLES, Formatter
 from publisher.cli.terminal import echo
-from publisher.domain.characters import visible
+from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import Delivery, State
-from publisher.domain.rendition import DeliveryId
+from publisher.domain.rendered import DeliveryId
 
-QUIET = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.SENDING})
+UNSHOWN_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.SENDING})
 """States that last too short a time to be worth a line."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Screen:
+class DemoScreen:
     """Shows how the deliveries come along."""
 
-    narrator: Narrator
+    formatter: Formatter
     live: Live | None = None
-    shown: dict[DeliveryId, State] = field(default_factory=dict)
+    shown_states: dict[DeliveryId, State] = field(default_factory=dict)
 
     def show(self, deliveries: Sequence[Delivery]) -> None:
         """Show where the deliveries stand now."""
         if self.live is not None:
-            self.live.update(_board(deliveries, self.narrator), refresh=True)
+            self.live.update(_status_table(deliveries, self.formatter), refresh=True)
             return
         for delivery in deliveries:
-            if delivery.state not in QUIET and self.shown.get(delivery.id) is not delivery.state:
-                self.shown[delivery.id] = delivery.state
-                echo(_line(delivery, self.narrator))
+            if delivery.state not in UNSHOWN_STATES and self.shown_states.get(delivery.id) is not delivery.state:
+                self.shown_states[delivery.id] = delivery.state
+                echo(_format_line(delivery, self.formatter))
 
-    def tell(self, code: str, **facts: object) -> None:
+    def print_message(self, code: str, **facts: object) -> None:
         """Say something beside the board."""
-        words = self.narrator.messages.say(code, **facts)
+        words = self.formatter.messages.translate(code, **facts)
         if self.live is not None:
-            self.live.console.print(visible(words), highlight=False, markup=False)
+            self.live.console.print(escape_forbidden(words), highlight=False, markup=False)
         else:
             echo(words)
 
 
 @contextlib.contextmanager
-def open_screen(narrator: Narrator) -> Iterator[Screen]:
+def open_screen(formatter: Formatter) -> Iterator[DemoScreen]:
     """Draw where somebody watches; write lines where nobody does."""
     if not sys.stdout.isatty():
-        yield Screen(narrator=narrator)
+        yield DemoScreen(formatter=formatter)
         return
     with Live(console=Console(), auto_refresh=False) as live:
-        yield Screen(narrator=narrator, live=live)
+        yield DemoScreen(formatter=formatter, live=live)
 
 
-def _board(deliveries: Sequence[Delivery], narrator: Narrator) -> Table:
+def _status_table(deliveries: Sequence[Delivery], formatter: Formatter) -> Table:
     """One row a post: there may be many hundred deliveries."""
-    say = narrator.messages.say
+    say = formatter.messages.translate
     table = Table()
     for column in ("column_post", "column_due", "column_state"):
         table.add_column(say(column))
@@ -69,20 +68,20 @@ def _board(deliveries: Sequence[Delivery], narrator: Narrator) -> Table:
     for delivery in deliveries:
         by_post.setdefault(delivery.key.post, []).append(delivery)
     for post, group in by_post.items():
-        due = group[0].due_at.astimezone(narrator.timezone)
-        table.add_row(post, f"{due:%H:%M:%S}", _states(Counter(delivery.state for delivery in group), narrator))
+        due = group[0].due_at.astimezone(formatter.timezone)
+        table.add_row(post, f"{due:%H:%M:%S}", _format_states(Counter(delivery.state for delivery in group), formatter))
     return table
 
 
-def _states(counts: Mapping[State, int], narrator: Narrator) -> Text:
+def _format_states(counts: Mapping[State, int], formatter: Formatter) -> Text:
     told = Text()
     for state in State:
         if counts.get(state):
-            told.append(f"{narrator.state(state)} {counts[state]}  ", style=STYLES.get(state, ""))
+            told.append(f"{formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
     return told
 
 
-def _line(delivery: Delivery, narrator: Narrator) -> str:
-    more = delivery.receipt.url if delivery.receipt else narrator.reason(delivery.reason) if delivery.reason else ""
-    at = delivery.updated_at.astimezone(narrator.timezone)
-    return f"{at:%H:%M:%S}  {narrator.subject(delivery)}  {narrator.state(delivery.state)}  {more}".rstrip()
+def _format_line(delivery: Delivery, formatter: Formatter) -> str:
+    more = delivery.receipt.url if delivery.receipt else formatter.reason(delivery.reason) if delivery.reason else ""
+    at = delivery.updated_at.astimezone(formatter.timezone)
+    return f"{at:%H:%M:%S}  {formatter.subject(delivery)}  {formatter.state(delivery.state)}  {more}".rstrip()

@@ -7,11 +7,11 @@ request signing of the 2026 PC site).
 import hashlib
 from collections.abc import Mapping
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .answers import refuse
-from .dialects import Dialect, dialect_of, unpack
+from .client_types import ClientType, decode_app_message, get_client_type
+from .responses import refuse
 
 WEB_SALT = "36770b1f34c9bbf2e7d1a99d2b82fa9e"
 APP_SALT = "tiebaclient!!!"
@@ -26,58 +26,58 @@ def sign(fields: Mapping[str, str], salt: str) -> str:
     return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
 
 
-class SignIn:
-    def __init__(self, world: World) -> None:
-        self.world = world
+class SimulatedTiebaAuth:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
 
-    def who(self, call: Call) -> str:
-        form = unpack(call).form
-        session = call.cookie("BDUSS") or form.get("BDUSS") or form.get("bdusstoken") or ""
-        return self.world.identify("tieba", session.split("|")[0])
+    def identify_caller(self, request: ApiRequest) -> str:
+        form = decode_app_message(request).form
+        session = request.get_cookie("BDUSS") or form.get("BDUSS") or form.get("bdusstoken") or ""
+        return self.state.get_identity("tieba", session.split("|")[0])
 
-    def unsigned(self, call: Call, **extra: str) -> Answer | None:
+    def check_signature(self, request: ApiRequest, **extra: str) -> ApiResponse | None:
         """110001 for a form with a missing or wrong signature, upper or lower case, and for what is no message.
 
         Messages carry no signature.
         """
-        dialect = dialect_of(call)
-        if dialect is Dialect.MESSAGE:
-            return None if call.form else refuse(call, "110001")
-        if not self.world.settings.tieba_sign:
+        dialect = get_client_type(request)
+        if dialect is ClientType.APP_PROTOBUF:
+            return None if request.form else refuse(request, "110001")
+        if not self.state.behaviour.tieba_sign:
             return None
-        fields = {**call.query, **call.form, **extra}
+        fields = {**request.query, **request.form, **extra}
         salt = APP_SALT
-        if dialect is Dialect.PC:
+        if dialect is ClientType.PC_SITE:
             salt = WEB_SALT
             if any(fields.get(name) != value for name, value in PC_FIELDS.items()):
-                return refuse(call, "110001")
-        return None if fields.get("sign", "").lower() == sign(fields, salt) else refuse(call, "110001")
+                return refuse(request, "110001")
+        return None if fields.get("sign", "").lower() == sign(fields, salt) else refuse(request, "110001")
 
-    def posted(self, call: Call, **extra: str) -> Answer | None:
+    def check_signed_post(self, request: ApiRequest, **extra: str) -> ApiResponse | None:
         """110001 for a write that is no POST, or is not signed as it should be."""
-        return refuse(call, "110001") if call.method != "POST" else self.unsigned(call, **extra)
+        return refuse(request, "110001") if request.method != "POST" else self.check_signature(request, **extra)
 
-    def nobody(self, call: Call) -> Answer | None:
+    def check_signed_in(self, request: ApiRequest) -> ApiResponse | None:
         """Not signed in."""
-        if not call.account:
-            return refuse(call, "230265" if call.headers.get("cookie") or call.form.get("BDUSS") else "100023")
-        self.world.account("tieba", call.account)
+        if not request.account:
+            return refuse(request, "230265" if request.headers.get("cookie") or request.form.get("BDUSS") else "100023")
+        self.state.ensure_account("tieba", request.account)
         return None
 
-    def stranger(self, call: Call) -> Answer | None:
+    def check_tbs(self, request: ApiRequest) -> ApiResponse | None:
         """Not signed in, or without a token of one's own."""
-        owns = self.owns(call.account, call.value("tbs") or "")
-        return self.nobody(call) or (None if owns else refuse(call, "230308"))
+        owns = self.is_own_tbs(request.account, request.get_parameter("tbs") or "")
+        return self.check_signed_in(request) or (None if owns else refuse(request, "230308"))
 
-    def tbs(self, account: str) -> str:
+    def make_tbs(self, account: str) -> str:
         """26 hexadecimal characters, the last ten of them the second."""
-        return self._head(account, second := f"{int(self.world.now()):010d}") + second
+        return self._make_tbs_head(account, second := f"{int(self.state.now()):010d}") + second
 
-    def owns(self, account: str, tbs: str) -> bool:
-        second, longest = tbs[TBS_DIGITS:], self.world.settings.tieba_tbs_seconds
-        if tbs != self._head(account, second) + second:
+    def is_own_tbs(self, account: str, tbs: str) -> bool:
+        second, longest = tbs[TBS_DIGITS:], self.state.behaviour.tieba_tbs_seconds
+        if tbs != self._make_tbs_head(account, second) + second:
             return False
-        return not longest or int(second) + longest >= self.world.now()
+        return not longest or int(second) + longest >= self.state.now()
 
-    def _head(self, account: str, second: str) -> str:
+    def _make_tbs_head(self, account: str, second: str) -> str:
         return hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS]

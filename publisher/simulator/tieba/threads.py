@@ -4,41 +4,41 @@ Field names and codes are those of the 2026 PC editor's call `c/c/thread/add_pc`
 2026-11-24.
 """
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import Post, World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .answers import refuse
-from .forums import Numbers, floor_id, forum_id
-from .marks import Marks
-from .writing import Writing
+from .forums import IdSequence, get_first_post_id, get_forum_id
+from .markup import MarkupParser
+from .responses import refuse
+from .write import TiebaPostWriter
 
-SHORTEST_TITLE, LONGEST_TITLE = 5, 31
+MIN_TITLE_LENGTH, MAX_TITLE_LENGTH = 5, 31
 
 
-class Threads:
-    def __init__(self, world: World, writing: Writing, numbers: Numbers) -> None:
-        self.world = world
-        self._writing = writing
-        self._numbers = numbers
-        self._marks = Marks(world)
+class ThreadApi:
+    def __init__(self, state: SimulatorState, writer: TiebaPostWriter, ids: IdSequence) -> None:
+        self.state = state
+        self._writer = writer
+        self._ids = ids
+        self._markup = MarkupParser(state)
 
-    def add(self, call: Call) -> Answer:
-        refusal = self._writing.refusal(call, _title)
+    def add(self, request: ApiRequest) -> ApiResponse:
+        refusal = self._writer.check(request, _check_title)
         if refusal:
             return refusal
-        tid = self._numbers.next()
-        return self._writing.finish(call, self._post(call, tid), tid, floor_id(tid))
+        tid = self._ids.next()
+        return self._writer.create_post(request, self._build_post(request, tid), tid, get_first_post_id(tid))
 
-    def _post(self, call: Call, tid: str) -> Post:
-        content, forum = call.form["content"], call.form["kw"]
-        extra = {"forum": forum, "fid": forum_id(forum), "floor": 1}
-        now, title = self.world.now(), call.form.get("title", "")
-        images = self._marks.pictures(content)
-        return Post(tid, "tieba", call.account, now, content, title, images=images, extra=extra)
+    def _build_post(self, request: ApiRequest, tid: str) -> SimulatedPost:
+        content, forum = request.form["content"], request.form["kw"]
+        extra = {"forum": forum, "fid": get_forum_id(forum), "floor": 1}
+        now, title = self.state.now(), request.form.get("title", "")
+        images = self._markup.get_picture_digests(content)
+        return SimulatedPost(tid, "tieba", request.account, now, content, title, images=images, extra=extra)
 
 
-def _title(call: Call) -> Answer | None:
-    size = len(call.form.get("title", "").strip())
-    if size < SHORTEST_TITLE:
-        return refuse(call, "230020")
-    return refuse(call, "220011") if size > LONGEST_TITLE else None
+def _check_title(request: ApiRequest) -> ApiResponse | None:
+    size = len(request.form.get("title", "").strip())
+    if size < MIN_TITLE_LENGTH:
+        return refuse(request, "230020")
+    return refuse(request, "220011") if size > MAX_TITLE_LENGTH else None

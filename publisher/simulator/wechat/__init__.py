@@ -5,62 +5,64 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.side import Side
-from publisher.simulator.world import Post, World
+from publisher.simulator.platform import Platform
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .answers import refuse
-from .callbacks import Callbacks
-from .drafts import Drafts
-from .ids import article_url, media_id
-from .media import Media
-from .publishing import Publishing
-from .quotas import Quotas
-from .sending import Sending
-from .shapes import in_shape, shaped
-from .statistics import Statistics
-from .tokens import Tokens
+from .callbacks import CallbackSender
+from .drafts import DraftApi
+from .ids import build_article_url, make_media_id
+from .json_variants import apply_variant, with_variant
+from .mass_messages import MassSendApi
+from .media import MediaApi
+from .publish import PublishApi
+from .quotas import WeChatQuotas
+from .responses import refuse
+from .statistics import StatisticsApi
+from .tokens import WeChatTokenApi
 
-Endpoints = dict[str, Callable[[Call], Answer]]
-KNOWN_KEY = 45065
+Endpoints = dict[str, Callable[[ApiRequest], ApiResponse]]
+DUPLICATE_KEY_CODE = 45065
 
 
-def create(world: World) -> Side:
-    quotas = Quotas(world)
-    tokens, media, drafts = Tokens(world, quotas), Media(world), Drafts(world)
-    publishing = Publishing(world, drafts)
-    sending = Sending(world, drafts, media, publishing)
-    posted = {
-        **_material(media),
-        **_drafting(drafts),
-        **_publishing(publishing),
-        **_sending(sending),
-        **Statistics(world).endpoints(),
+def create_platform(state: SimulatorState) -> Platform:
+    quotas = WeChatQuotas(state)
+    tokens, media, drafts = WeChatTokenApi(state, quotas), MediaApi(state), DraftApi(state)
+    publish_api = PublishApi(state, drafts)
+    mass_send_api = MassSendApi(state, drafts, media, publish_api)
+    post_endpoints = {
+        **_make_material_endpoints(media),
+        **_make_draft_endpoints(drafts),
+        **_make_publish_endpoints(publish_api),
+        **_make_mass_send_endpoints(mass_send_api),
+        **StatisticsApi(state).make_endpoints(),
     }
-    got = _read_by_get(media, drafts, sending)
+    get_endpoints = _make_get_endpoints(media, drafts, mass_send_api)
     endpoints: Endpoints = {
-        "/cgi-bin/stable_token": tokens.stable,
-        "/cgi-bin/token": tokens.plain,
-        **{path: tokens.behind(handler) for path, handler in posted.items()},
-        **{path: tokens.behind(handler, "GET") for path, handler in got.items()},
+        "/cgi-bin/stable_token": tokens.issue_stable,
+        "/cgi-bin/token": tokens.issue_plain,
+        **{path: tokens.require_token(handler) for path, handler in post_endpoints.items()},
+        **{path: tokens.require_token(handler, "GET") for path, handler in get_endpoints.items()},
     }
-    return Side(
+    return Platform(
         name="wechat",
-        endpoints={path: shaped(world, handler) for path, handler in endpoints.items()},
-        who=tokens.who,
-        refuse=lambda call, code, message: in_shape(world.settings, _refused(call, int(code), message)),
-        unknown=lambda call: refuse(call, 40066),
-        expire=tokens.expire,
-        codes={"duplicate": str(KNOWN_KEY), "captcha": "53504"},
+        endpoints={path: with_variant(state, handler) for path, handler in endpoints.items()},
+        identify_caller=tokens.identify_caller,
+        refuse=lambda request, code, message: apply_variant(
+            state.behaviour, _refuse_by_fault(request, int(code), message)
+        ),
+        refuse_unknown=lambda request: refuse(request, 40066),
+        expire_token=tokens.expire_all,
+        fault_codes={"duplicate": str(DUPLICATE_KEY_CODE), "captcha": "53504"},
         id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
-        by_hand=lambda wanted: _by_hand(world, publishing, wanted),
-        address=lambda post: article_url(post.account, post.extra["publish_id"], 1),
-        secret=secret,
-        listen=Callbacks(world).listen,
+        make_external_post=lambda wanted: _make_external_post(state, publish_api, wanted),
+        get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
+        make_secret=make_secret,
+        register_callback=CallbackSender(state).register,
     )
 
 
-def _material(media: Media) -> Endpoints:
+def _make_material_endpoints(media: MediaApi) -> Endpoints:
     return {
         "/cgi-bin/media/uploadimg": media.upload_image,
         "/cgi-bin/media/upload": media.upload,
@@ -71,7 +73,7 @@ def _material(media: Media) -> Endpoints:
     }
 
 
-def _drafting(drafts: Drafts) -> Endpoints:
+def _make_draft_endpoints(drafts: DraftApi) -> Endpoints:
     return {
         "/cgi-bin/draft/add": drafts.add,
         "/cgi-bin/draft/update": drafts.update,
@@ -81,54 +83,54 @@ def _drafting(drafts: Drafts) -> Endpoints:
     }
 
 
-def _publishing(publishing: Publishing) -> Endpoints:
+def _make_publish_endpoints(publish_api: PublishApi) -> Endpoints:
     return {
-        "/cgi-bin/freepublish/submit": publishing.submit,
-        "/cgi-bin/freepublish/get": publishing.get,
-        "/cgi-bin/freepublish/batchget": publishing.batch_get,
-        "/cgi-bin/freepublish/getarticle": publishing.get_article,
-        "/cgi-bin/freepublish/delete": publishing.delete,
+        "/cgi-bin/freepublish/submit": publish_api.submit,
+        "/cgi-bin/freepublish/get": publish_api.get,
+        "/cgi-bin/freepublish/batchget": publish_api.batch_get,
+        "/cgi-bin/freepublish/getarticle": publish_api.get_article,
+        "/cgi-bin/freepublish/delete": publish_api.delete,
     }
 
 
-def _sending(sending: Sending) -> Endpoints:
+def _make_mass_send_endpoints(mass_send_api: MassSendApi) -> Endpoints:
     return {
-        "/cgi-bin/message/mass/sendall": sending.send_all,
-        "/cgi-bin/message/mass/send": sending.send,
-        "/cgi-bin/message/mass/preview": sending.preview,
-        "/cgi-bin/message/mass/get": sending.get,
-        "/cgi-bin/message/mass/delete": sending.delete,
-        "/cgi-bin/tags/create": sending.followers.create_tag,
-        "/cgi-bin/tags/members/batchtagging": sending.followers.tag_members,
+        "/cgi-bin/message/mass/sendall": mass_send_api.send_all,
+        "/cgi-bin/message/mass/send": mass_send_api.send,
+        "/cgi-bin/message/mass/preview": mass_send_api.preview,
+        "/cgi-bin/message/mass/get": mass_send_api.get,
+        "/cgi-bin/message/mass/delete": mass_send_api.delete,
+        "/cgi-bin/tags/create": mass_send_api.followers.create_tag,
+        "/cgi-bin/tags/members/batchtagging": mass_send_api.followers.tag_members,
     }
 
 
-def _read_by_get(media: Media, drafts: Drafts, sending: Sending) -> Endpoints:
+def _make_get_endpoints(media: MediaApi, drafts: DraftApi, mass_send_api: MassSendApi) -> Endpoints:
     return {
         "/cgi-bin/draft/count": drafts.count,
         "/cgi-bin/media/get": media.download,
         "/cgi-bin/material/get_materialcount": media.count_materials,
-        "/cgi-bin/tags/get": sending.followers.tags,
-        "/cgi-bin/user/get": sending.followers.followers,
+        "/cgi-bin/tags/get": mass_send_api.followers.list_tags,
+        "/cgi-bin/user/get": mass_send_api.followers.list_followers,
     }
 
 
-def _refused(call: Call, code: int, message: str | None) -> Answer:
+def _refuse_by_fault(request: ApiRequest, code: int, message: str | None) -> ApiResponse:
     """A known key names the mass send that was made under it, also where that was this very call."""
-    made = call.post_id or ""
-    more = {"msg_id": int(made)} if code == KNOWN_KEY and made.isdecimal() else {}
-    return refuse(call, code, message, **more)
+    made = request.post_id or ""
+    more = {"msg_id": int(made)} if code == DUPLICATE_KEY_CODE and made.isdecimal() else {}
+    return refuse(request, code, message, **more)
 
 
-def _by_hand(world: World, publishing: Publishing, wanted: Mapping[str, Any]) -> Post:
+def _make_external_post(state: SimulatorState, publish_api: PublishApi, wanted: Mapping[str, Any]) -> SimulatedPost:
     text, title = str(wanted.get("text") or ""), str(wanted.get("title") or "")
     html = str(wanted.get("html") or f"<p>{text}</p>")
     article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
-    extra = {"by_hand": True, "articles": [article], "publish_id": publishing.next_job()}
-    account, name = str(wanted["account"]), media_id(secrets.token_hex(8))
-    return Post(name, "wechat", account, world.now(), text, title, html, extra=extra)
+    extra = {"by_hand": True, "articles": [article], "publish_id": publish_api.make_job_id()}
+    account, name = str(wanted["account"]), make_media_id(secrets.token_hex(8))
+    return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
 
 
-def secret(identity: str) -> dict[str, str]:
+def make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"wechat/{identity}".encode()).hexdigest()
     return {"app_id": identity, "app_secret": digest[:32]}

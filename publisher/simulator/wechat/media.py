@@ -6,158 +6,169 @@ from typing import Any
 
 from PIL import Image
 
-from publisher.simulator.call import Answer, Call, Upload
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse, UploadedFile
+from publisher.simulator.state import SimulatorState
 
-from .answers import OK, refuse
-from .drafts import page_of
-from .ids import media_id, picture_url
+from .drafts import parse_page
+from .ids import build_picture_url, make_media_id
+from .responses import OK_BODY, refuse
 
-KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
-INSIDE_BYTES = 1024 * 1024
-COVER_BYTES = 10 * 1024 * 1024
-THUMB_BYTES = 64 * 1024
-TEMPORARY = ("jpeg", "png", "gif")
-LIFE = 3 * 86_400
-KEEPS = ("image", "thumb")
-
-
-def kind_of(data: bytes) -> str | None:
-    return next((kind for start, kind in KINDS.items() if data.startswith(start)), None)
+FILE_SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
+MAX_INLINE_BYTES = 1024 * 1024
+MAX_COVER_BYTES = 10 * 1024 * 1024
+MAX_THUMB_BYTES = 64 * 1024
+TEMPORARY_TYPES = ("jpeg", "png", "gif")
+TEMPORARY_LIFETIME_SECONDS = 3 * 86_400
+MATERIAL_TYPES = ("image", "thumb")
 
 
-class Media:
-    def __init__(self, world: World) -> None:
-        self.world = world
+def detect_picture_type(data: bytes) -> str | None:
+    return next((kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)), None)
 
-    def upload_image(self, call: Call) -> Answer:
+
+class MediaApi:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
+
+    def upload_image(self, request: ApiRequest) -> ApiResponse:
         """JPEG or PNG under 1 MB; the answer is JSON that calls itself text."""
-        file = _file_in(call)
+        file = _get_uploaded_file(request)
         if file is None:
-            return refuse(call, 41005)
-        kind = kind_of(file.data)
+            return refuse(request, 41005)
+        kind = detect_picture_type(file.data)
         if kind not in ("jpeg", "png"):
-            return refuse(call, 40005)
-        if len(file.data) >= INSIDE_BYTES:
-            return refuse(call, 40009)
-        url = picture_url(self.world.store_media(file.data), kind)
-        self.world.note("act", None, call)
-        return Answer(Answer.of({"url": url, "errcode": 0, "errmsg": "ok"}).body, type="text/plain")
+            return refuse(request, 40005)
+        if len(file.data) >= MAX_INLINE_BYTES:
+            return refuse(request, 40009)
+        url = build_picture_url(self.state.store_media(file.data), kind)
+        self.state.record_event("act", None, request)
+        return ApiResponse(
+            ApiResponse.from_json({"url": url, "errcode": 0, "errmsg": "ok"}).body, content_type="text/plain"
+        )
 
-    def add_material(self, call: Call) -> Answer:
-        wanted = call.query.get("type") or call.form.get("type", "")
-        data, kind, code = self._taken(call, wanted)
+    def add_material(self, request: ApiRequest) -> ApiResponse:
+        wanted = request.query.get("type") or request.form.get("type", "")
+        data, kind, code = self._validate_upload(request, wanted)
         if code:
-            return refuse(call, code)
-        name, digest = media_id(secrets.token_hex(8)), self.world.store_media(data)
+            return refuse(request, code)
+        name, digest = make_media_id(secrets.token_hex(8)), self.state.store_media(data)
         kept = {
-            "app_id": call.account,
+            "app_id": request.account,
             "sha256": digest,
-            "url": picture_url(digest, kind),
+            "url": build_picture_url(digest, kind),
             "type": wanted,
-            "name": call.files["media"].filename,
-            "size": _size_of(data),
-            "update_time": int(self.world.now()),
+            "name": request.files["media"].filename,
+            "size": _measure_picture(data),
+            "update_time": int(self.state.now()),
         }
-        self.world.put("wechat_materials", name, kept)
-        self.world.note("act", None, call)
-        return Answer.of({"media_id": name, "url": kept["url"], "item": []})
+        self.state.put_row("wechat_materials", name, kept)
+        self.state.record_event("act", None, request)
+        return ApiResponse.from_json({"media_id": name, "url": kept["url"], "item": []})
 
-    def upload(self, call: Call) -> Answer:
+    def upload(self, request: ApiRequest) -> ApiResponse:
         """Keep a picture for three days; its name is good for text-free mass sends and previews, not for covers."""
-        wanted = call.query.get("type") or call.form.get("type", "")
-        data, kind, code = self._taken(call, wanted)
-        if code is None and kind not in TEMPORARY:
+        wanted = request.query.get("type") or request.form.get("type", "")
+        data, kind, code = self._validate_upload(request, wanted)
+        if code is None and kind not in TEMPORARY_TYPES:
             code = 40005
         if code:
-            return refuse(call, code)
-        name, now = media_id(secrets.token_hex(8)), int(self.world.now())
-        kept = {"app_id": call.account, "sha256": self.world.store_media(data), "dies_at": now + LIFE, "kind": kind}
-        self.world.put("wechat_temporary", name, kept)
-        self.world.note("act", None, call)
-        return Answer.of(
+            return refuse(request, code)
+        name, now = make_media_id(secrets.token_hex(8)), int(self.state.now())
+        kept = {
+            "app_id": request.account,
+            "sha256": self.state.store_media(data),
+            "dies_at": now + TEMPORARY_LIFETIME_SECONDS,
+            "kind": kind,
+        }
+        self.state.put_row("wechat_temporary", name, kept)
+        self.state.record_event("act", None, request)
+        return ApiResponse.from_json(
             {"type": wanted, "thumb_media_id" if wanted == "thumb" else "media_id": name, "created_at": now}
         )
 
-    def download(self, call: Call) -> Answer:
-        kept = self.temporary(call, call.query.get("media_id", ""))
-        data = self.world.media(kept["sha256"]) if kept else None
+    def download(self, request: ApiRequest) -> ApiResponse:
+        kept = self.find_temporary(request, request.query.get("media_id", ""))
+        data = self.state.read_media(kept["sha256"]) if kept else None
         if not kept or data is None:
-            return refuse(call, 40007)
-        return Answer(data, type=f"image/{kept['kind']}")
+            return refuse(request, 40007)
+        return ApiResponse(data, content_type=f"image/{kept['kind']}")
 
-    def temporary(self, call: Call, name: str) -> dict[str, Any] | None:
+    def find_temporary(self, request: ApiRequest, name: str) -> dict[str, Any] | None:
         """The caller's picture of that name, if its three days are not over."""
-        kept = self.world.get("wechat_temporary", name)
-        alive = kept is not None and kept["app_id"] == call.account and kept["dies_at"] > self.world.now()
+        kept = self.state.get_row("wechat_temporary", name)
+        alive = kept is not None and kept["app_id"] == request.account and kept["dies_at"] > self.state.now()
         return kept if alive else None
 
-    def _taken(self, call: Call, wanted: str) -> tuple[bytes, str, int | None]:
+    def _validate_upload(self, request: ApiRequest, wanted: str) -> tuple[bytes, str, int | None]:
         """The picture and its kind, or why it is not taken."""
-        file = _file_in(call)
-        if wanted not in KEEPS:
+        file = _get_uploaded_file(request)
+        if wanted not in MATERIAL_TYPES:
             return b"", "", 40004
         if file is None:
             return b"", "", 41005
-        kind = kind_of(file.data)
+        kind = detect_picture_type(file.data)
         if kind is None or (wanted == "thumb" and kind != "jpeg"):
             return b"", "", 40005
-        if len(file.data) > (COVER_BYTES if wanted == "image" else THUMB_BYTES):
+        if len(file.data) > (MAX_COVER_BYTES if wanted == "image" else MAX_THUMB_BYTES):
             return b"", "", 40009 if wanted == "image" else 40012
         return file.data, kind, None
 
     # --- the library ---
 
-    def owned(self, call: Call, name: object) -> dict[str, Any] | None:
+    def find_material(self, request: ApiRequest, name: object) -> dict[str, Any] | None:
         """The caller's picture of that name in the library."""
-        found = self.world.get("wechat_materials", str(name or ""))
-        return found if found and found["app_id"] == call.account else None
+        found = self.state.get_row("wechat_materials", str(name or ""))
+        return found if found and found["app_id"] == request.account else None
 
-    def _library(self, call: Call, wanted: str) -> list[tuple[str, dict[str, Any]]]:
-        kept = self.world.tables["wechat_materials"].items()
-        mine = [(name, each) for name, each in kept if each["app_id"] == call.account and each["type"] == wanted]
+    def _list_materials(self, request: ApiRequest, wanted: str) -> list[tuple[str, dict[str, Any]]]:
+        kept = self.state.tables["wechat_materials"].items()
+        mine = [(name, each) for name, each in kept if each["app_id"] == request.account and each["type"] == wanted]
         return mine[::-1]
 
-    def get_material(self, call: Call) -> Answer:
+    def get_material(self, request: ApiRequest) -> ApiResponse:
         """The bytes themselves, for a picture."""
-        found = self.owned(call, (call.json() or {}).get("media_id"))
-        data = self.world.media(found["sha256"]) if found else None
+        found = self.find_material(request, (request.parse_json() or {}).get("media_id"))
+        data = self.state.read_media(found["sha256"]) if found else None
         if data is None:
-            return refuse(call, 40007)
-        return Answer(data, type=f"image/{kind_of(data)}")
+            return refuse(request, 40007)
+        return ApiResponse(data, content_type=f"image/{detect_picture_type(data)}")
 
-    def delete_material(self, call: Call) -> Answer:
-        name = (call.json() or {}).get("media_id")
-        if self.owned(call, name) is None:
-            return refuse(call, 40007)
-        self.world.put("wechat_materials", str(name), None)
-        self.world.note("act", None, call)
-        return Answer.of(OK)
+    def delete_material(self, request: ApiRequest) -> ApiResponse:
+        name = (request.parse_json() or {}).get("media_id")
+        if self.find_material(request, name) is None:
+            return refuse(request, 40007)
+        self.state.put_row("wechat_materials", str(name), None)
+        self.state.record_event("act", None, request)
+        return ApiResponse.from_json(OK_BODY)
 
-    def count_materials(self, call: Call) -> Answer:
-        count = sum(len(self._library(call, wanted)) for wanted in KEEPS)
-        return Answer.of({"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0})
+    def count_materials(self, request: ApiRequest) -> ApiResponse:
+        count = sum(len(self._list_materials(request, wanted)) for wanted in MATERIAL_TYPES)
+        return ApiResponse.from_json({"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0})
 
-    def batch_get_materials(self, call: Call) -> Answer:
-        wanted = call.json() or {}
+    def batch_get_materials(self, request: ApiRequest) -> ApiResponse:
+        wanted = request.parse_json() or {}
         if wanted.get("type") not in ("image", "voice", "video", "news"):
-            return refuse(call, 40004)
-        found = [pair for kind in KEEPS for pair in self._library(call, kind)] if wanted["type"] == "image" else []
-        start, count = page_of(wanted)
+            return refuse(request, 40004)
+        found = (
+            [pair for kind in MATERIAL_TYPES for pair in self._list_materials(request, kind)]
+            if wanted["type"] == "image"
+            else []
+        )
+        start, count = parse_page(wanted)
         items = [
             {"media_id": name, "name": each["name"], "update_time": each["update_time"], "url": each["url"], "tags": []}
             for name, each in found[start : start + count]
         ]
-        return Answer.of({"item": items, "total_count": len(found), "item_count": len(items)})
+        return ApiResponse.from_json({"item": items, "total_count": len(found), "item_count": len(items)})
 
 
-def _file_in(call: Call) -> Upload | None:
+def _get_uploaded_file(request: ApiRequest) -> UploadedFile | None:
     """The picture sent; one without a file name, or in a body of untold length, is none (41005, as users report)."""
-    file = call.files.get("media")
-    return file if file and file.filename and "content-length" in call.headers else None
+    file = request.files.get("media")
+    return file if file and file.filename and "content-length" in request.headers else None
 
 
-def _size_of(data: bytes) -> list[int] | None:
+def _measure_picture(data: bytes) -> list[int] | None:
     """Width and height in pixels; None for what cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as image:

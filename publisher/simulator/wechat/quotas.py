@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .answers import BEIJING, refuse
+from .responses import BEIJING, refuse
 
-FIGURES: Mapping[str, int] = {
+DAILY_LIMITS: Mapping[str, int] = {
     "/cgi-bin/token": 2000,
     "/cgi-bin/stable_token": 500_000,
     "/cgi-bin/draft/add": 1000,
@@ -26,30 +26,35 @@ FIGURES: Mapping[str, int] = {
     "/cgi-bin/message/mass/send": 100,
     "/cgi-bin/message/mass/preview": 100,
 }
-DAY, MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
+DAY_FORMAT, MINUTE_FORMAT = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
-class Quotas:
-    def __init__(self, world: World) -> None:
-        self.world = world
+class WeChatQuotas:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
 
-    def refusal(self, call: Call) -> Answer | None:
+    def check(self, request: ApiRequest) -> ApiResponse | None:
         """Count a call, or say which window is full."""
-        per_minute, per_day = self.world.settings.wechat_per_minute.get(call.endpoint), self._limit(call.endpoint)
-        if per_minute is not None and self.count(call.account, call.endpoint, MINUTE) > per_minute:
-            return refuse(call, 45011)
-        if self.count(call.account, call.endpoint, DAY) > (per_day if per_day is not None else float("inf")):
-            return refuse(call, 45009)
+        per_minute, per_day = (
+            self.state.behaviour.wechat_per_minute.get(request.endpoint),
+            self._get_daily_limit(request.endpoint),
+        )
+        if per_minute is not None and self.count_call(request.account, request.endpoint, MINUTE_FORMAT) > per_minute:
+            return refuse(request, 45011)
+        if self.count_call(request.account, request.endpoint, DAY_FORMAT) > (
+            per_day if per_day is not None else float("inf")
+        ):
+            return refuse(request, 45009)
         return None
 
-    def count(self, account: str, what: str, window: str) -> int:
+    def count_call(self, account: str, what: str, window: str) -> int:
         """Count one more in the present window, and give how many that makes."""
-        self.world.used[self._key(account, what, window)] += 1
-        return self.world.used[self._key(account, what, window)]
+        self.state.quota_usage[self._make_usage_key(account, what, window)] += 1
+        return self.state.quota_usage[self._make_usage_key(account, what, window)]
 
-    def _limit(self, path: str) -> int | None:
-        figures = FIGURES if self.world.settings.wechat_quotas == "platform" else {}
-        return self.world.settings.wechat_daily.get(path, figures.get(path))
+    def _get_daily_limit(self, path: str) -> int | None:
+        figures = DAILY_LIMITS if self.state.behaviour.wechat_quotas == "platform" else {}
+        return self.state.behaviour.wechat_daily.get(path, figures.get(path))
 
-    def _key(self, account: str, what: str, window: str) -> tuple[str, str, str, str]:
-        return "wechat", account, what, datetime.fromtimestamp(self.world.now(), BEIJING).strftime(window)
+    def _make_usage_key(self, account: str, what: str, window: str) -> tuple[str, str, str, str]:
+        return "wechat", account, what, datetime.fromtimestamp(self.state.now(), BEIJING).strftime(window)

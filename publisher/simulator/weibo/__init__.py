@@ -4,84 +4,90 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from publisher.simulator.call import Answer, Call
 from publisher.simulator.log import to_json
-from publisher.simulator.side import Side
-from publisher.simulator.world import Post, World
+from publisher.simulator.platform import Platform
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .answers import ARTICLE, refuse
-from .apps import secret
-from .article import Article
-from .counting import Counting
-from .ids import Mids, bid
-from .oauth import OAuth
-from .pictures import UploadPicture
-from .quotas import Quotas, resource_of
-from .reading import Reading
-from .sign_in import SignIn
-from .text import shorten
-from .tokens import Tokens
-from .writing import WAYS, Writing
+from .apps import make_secret
+from .article import ArticleEndpoint
+from .ids import PostIdGenerator, encode_bid
+from .metrics import WeiboMetricsApi
+from .oauth import WeiboOAuthApi
+from .pictures import UploadPictureEndpoint
+from .post import CREATE_ENDPOINTS, WeiboPostWriter
+from .quotas import WeiboQuotas, get_resource_name
+from .responses import ARTICLE_PATH, refuse
+from .sign_in import SimulatedWeiboAuth
+from .text import shorten_links
+from .timeline import WeiboTimelineApi
+from .tokens import WeiboTokens
 
 ID_KEYS = frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"})
-NAMED = {10007: "json", 10016: "status", 10017: "status"}
+ERROR_DETAILS = {10007: "json", 10016: "status", 10017: "status"}
 """What stands between the brackets of an error that a fault provokes; in the others it is the call."""
-Endpoint = Callable[[Call], Answer]
+Endpoint = Callable[[ApiRequest], ApiResponse]
 
 
-def create(world: World) -> Side:
-    tokens, mids = Tokens(world), Mids(world)
-    sign_in = SignIn(world, tokens, Quotas(world))
-    writing = Writing(world, sign_in, mids)
+def create_platform(state: SimulatorState) -> Platform:
+    tokens, post_ids = WeiboTokens(state), PostIdGenerator(state)
+    auth = SimulatedWeiboAuth(state, tokens, WeiboQuotas(state))
+    writer = WeiboPostWriter(state, auth, post_ids)
 
-    def refused(call: Call, code: int, message: str | None = None) -> Answer:
-        return _spelled(refuse(call, code, NAMED.get(code, "") or resource_of(call), message), world)
+    def refused(request: ApiRequest, code: int, message: str | None = None) -> ApiResponse:
+        return _format_error_code(
+            refuse(request, code, ERROR_DETAILS.get(code, "") or get_resource_name(request), message), state
+        )
 
-    def by_hand(wanted: Mapping[str, Any]) -> Post:
-        now = world.now()
+    def make_external_post(wanted: Mapping[str, Any]) -> SimulatedPost:
+        now = state.now()
         sent = str(wanted.get("text") or "")
-        text, links = shorten(sent)
+        text, links = shorten_links(sent)
         extra = {"by_hand": True, "sent": sent, "url_objects": links}
-        return Post(mids.next(now), "weibo", str(wanted["account"]), now, text, extra=extra)
+        return SimulatedPost(post_ids.next(now), "weibo", str(wanted["account"]), now, text, extra=extra)
 
-    endpoints = _signing_in(world, sign_in, tokens) | _writing(sign_in, writing) | _reading(world, sign_in)
-    return Side(
+    endpoints = (
+        _make_auth_endpoints(state, auth, tokens)
+        | _make_post_endpoints(auth, writer)
+        | _make_read_endpoints(state, auth)
+    )
+    return Platform(
         name="weibo",
-        endpoints={path: _finished(endpoint, world) for path, endpoint in endpoints.items()},
-        who=sign_in.who,
-        refuse=lambda call, code, message: refused(call, int(code), message),
-        unknown=lambda call: refused(call, 10020),
-        expire=lambda call: refused(call, 21327),
-        codes={"duplicate": "20019", "captcha": "20031"},
+        endpoints={path: _with_variants(endpoint, state) for path, endpoint in endpoints.items()},
+        identify_caller=auth.identify_caller,
+        refuse=lambda request, code, message: refused(request, int(code), message),
+        refuse_unknown=lambda request: refused(request, 10020),
+        expire_token=lambda request: refused(request, 21327),
+        fault_codes={"duplicate": "20019", "captcha": "20031"},
         id_keys=ID_KEYS,
-        by_hand=by_hand,
-        address=lambda post: f"https://weibo.com/{post.account}/{bid(post.id)}",
-        secret=secret,
-        late_success=frozenset({"20032"}),
+        make_external_post=make_external_post,
+        get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
+        make_secret=make_secret,
+        delayed_success_codes=frozenset({"20032"}),
     )
 
 
-def _signing_in(world: World, sign_in: SignIn, tokens: Tokens) -> dict[str, Endpoint]:
-    oauth = OAuth(world, sign_in, tokens)
+def _make_auth_endpoints(state: SimulatorState, auth: SimulatedWeiboAuth, tokens: WeiboTokens) -> dict[str, Endpoint]:
+    oauth = WeiboOAuthApi(state, auth, tokens)
     return {
         "/oauth2/authorize": oauth.authorize,
-        "/oauth2/default.html": oauth.own_page,
+        "/oauth2/default.html": oauth.show_default_page,
         "/oauth2/access_token": oauth.access_token,
         "/oauth2/get_token_info": oauth.token_info,
         "/oauth2/revokeoauth2": oauth.revoke,
-        "/2/account/rate_limit_status.json": sign_in.rate_limit,
+        "/2/account/rate_limit_status.json": auth.show_rate_limit,
     }
 
 
-def _writing(sign_in: SignIn, writing: Writing) -> dict[str, Endpoint]:
-    return {path: writing.endpoint(way) for path, way in WAYS.items()} | {
-        "/2/statuses/upload_pic/biz.json": UploadPicture(sign_in, writing.pictures),
-        ARTICLE: Article(sign_in, writing),
+def _make_post_endpoints(auth: SimulatedWeiboAuth, writer: WeiboPostWriter) -> dict[str, Endpoint]:
+    return {path: writer.make_handler(way) for path, way in CREATE_ENDPOINTS.items()} | {
+        "/2/statuses/upload_pic/biz.json": UploadPictureEndpoint(auth, writer.pictures),
+        ARTICLE_PATH: ArticleEndpoint(auth, writer),
     }
 
 
-def _reading(world: World, sign_in: SignIn) -> dict[str, Endpoint]:
-    reading, counting = Reading(world, sign_in), Counting(world, sign_in)
+def _make_read_endpoints(state: SimulatorState, auth: SimulatedWeiboAuth) -> dict[str, Endpoint]:
+    reading, counting = WeiboTimelineApi(state, auth), WeiboMetricsApi(state, auth)
     return {
         "/2/statuses/user_timeline.json": reading.timeline,
         "/2/statuses/user_timeline/biz.json": reading.business_timeline,
@@ -93,33 +99,33 @@ def _reading(world: World, sign_in: SignIn) -> dict[str, Endpoint]:
     }
 
 
-def _finished(endpoint: Endpoint, world: World) -> Endpoint:
+def _with_variants(endpoint: Endpoint, state: SimulatorState) -> Endpoint:
     """The endpoint with the fault `no_id` carried into lists, and error codes spelled as the setting says."""
 
-    def finished(call: Call) -> Answer:
-        answer = _spelled(endpoint(call), world)
-        if call.faults and call.fault("no_id") and answer.type.startswith("application/json"):
-            return Answer(to_json(_without_ids(json.loads(answer.body))), answer.status, answer.type)
-        return answer
+    def finished(request: ApiRequest) -> ApiResponse:
+        response = _format_error_code(endpoint(request), state)
+        if request.faults and request.get_fault("no_id") and response.content_type.startswith("application/json"):
+            return ApiResponse(to_json(_remove_ids(json.loads(response.body))), response.status, response.content_type)
+        return response
 
     return finished
 
 
-def _without_ids(body: Any) -> Any:  # noqa: ANN401 - any JSON
+def _remove_ids(body: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(body, list):
-        return [_stripped(entry) for entry in body]
+        return [_remove_id_keys(entry) for entry in body]
     if isinstance(body.get("statuses"), list):
-        return {**body, "statuses": [_stripped(entry) for entry in body["statuses"] if isinstance(entry, dict)]}
+        return {**body, "statuses": [_remove_id_keys(entry) for entry in body["statuses"] if isinstance(entry, dict)]}
     return body
 
 
-def _stripped(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _remove_id_keys(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in ID_KEYS}
 
 
-def _spelled(answer: Answer, world: World) -> Answer:
+def _format_error_code(response: ApiResponse, state: SimulatorState) -> ApiResponse:
     """Numbers are what is seen on the wire, text is what the platform's own samples show."""
-    if world.settings.weibo_error_code == "number" or b'"error_code"' not in answer.body:
-        return answer
-    body = json.loads(answer.body)
-    return Answer.of(body | {"error_code": str(body["error_code"])}, answer.status)
+    if state.behaviour.weibo_error_code == "number" or b'"error_code"' not in response.body:
+        return response
+    body = json.loads(response.body)
+    return ApiResponse.from_json(body | {"error_code": str(body["error_code"])}, response.status)

@@ -2,12 +2,12 @@
 
 import hashlib
 
-from publisher.simulator.world import World
+from publisher.simulator.state import SimulatorState
 
-OPEN_APP = "1000000000"
+OPEN_APP_KEY = "1000000000"
 
 
-def secret(identity: str) -> dict[str, str]:
+def make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"weibo/{identity}".encode()).hexdigest()
     return {
         "app_key": str(1_000_000_000 + int(digest[:7], 16)),
@@ -16,26 +16,26 @@ def secret(identity: str) -> dict[str, str]:
     }
 
 
-def app_of(world: World, identity: str) -> str:
-    account = world.accounts.get(("weibo", identity))
-    return account.secret.get("app_key", OPEN_APP) if account else OPEN_APP
+def get_app_key(state: SimulatorState, identity: str) -> str:
+    account = state.accounts.get(("weibo", identity))
+    return account.secret.get("app_key", OPEN_APP_KEY) if account else OPEN_APP_KEY
 
 
-def developer_of(world: World, app_key: str) -> str:
+def find_developer(state: SimulatorState, app_key: str) -> str:
     """The account whose own app it is; empty for an app that nobody registered."""
     owners = (
         account.identity
-        for account in world.accounts.values()
+        for account in state.accounts.values()
         if account.platform == "weibo" and account.secret.get("app_key") == app_key
     )
     return next(owners, "")
 
 
-def knows_app(world: World, app_key: str) -> bool:
-    return bool(app_key) and (world.settings.open or bool(developer_of(world, app_key)))
+def is_known_app(state: SimulatorState, app_key: str) -> bool:
+    return bool(app_key) and (state.behaviour.open or bool(find_developer(state, app_key)))
 
 
-def is_secret_right(world: World, app_key: str, app_secret: str) -> bool:
+def is_secret_correct(state: SimulatorState, app_key: str, app_secret: str) -> bool:
     """In open mode an app that nobody registered has any secret."""
-    owner = developer_of(world, app_key)
-    return world.accounts["weibo", owner].secret.get("app_secret") == app_secret if owner else world.settings.open
+    owner = find_developer(state, app_key)
+    return state.accounts["weibo", owner].secret.get("app_secret") == app_secret if owner else state.behaviour.open

@@ -5,15 +5,15 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.words import words_of
-from publisher.simulator.world import World
+from publisher.simulator.page_texts import get_page_texts
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .apps import developer_of
+from .apps import find_developer
 
-HTML = "text/html; charset=utf-8"
-KEPT = ("client_id", "redirect_uri", "state", "response_type", "language")
-HEADERS = {
+HTML_CONTENT_TYPE = "text/html; charset=utf-8"
+KEPT_PARAMETERS = ("client_id", "redirect_uri", "state", "response_type", "language")
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -25,28 +25,30 @@ TEMPLATES = Environment(
 )
 
 
-def consent_page(call: Call, world: World) -> Answer:
+def render_consent_page(request: ApiRequest, state: SimulatorState) -> ApiResponse:
     """Who asks, in whose name one may answer, and the two answers."""
-    accounts = [account for account in world.accounts.values() if account.platform == "weibo"]
+    accounts = [account for account in state.accounts.values() if account.platform == "weibo"]
     facts = {
-        "kept": {name: call.value(name) for name in KEPT if call.value(name)},
+        "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
         "accounts": accounts,
-        "chosen": developer_of(world, call.value("client_id") or ""),
-        "is_open": world.settings.open,
+        "chosen": find_developer(state, request.get_parameter("client_id") or ""),
+        "is_open": state.behaviour.open,
     }
-    return _page("consent.html", call, facts)
+    return _render("consent.html", request, facts)
 
 
-def code_page(call: Call) -> Answer:
+def render_code_page(request: ApiRequest) -> ApiResponse:
     """The platform's own page to come back to: it shows the code for a person to copy."""
-    return _page("code.html", call, {"code": call.value("code"), "error": call.value("error")})
+    return _render(
+        "code.html", request, {"code": request.get_parameter("code"), "error": request.get_parameter("error")}
+    )
 
 
-def _page(name: str, call: Call, facts: dict[str, object]) -> Answer:
-    language = "en" if "en" in (call.value("language"), call.value("lang")) else "zh"
-    other = {name: value for name, value in call.query.items() if name not in ("language", "lang")}
+def _render(name: str, request: ApiRequest, facts: dict[str, object]) -> ApiResponse:
+    language = "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
+    other = {name: value for name, value in request.query.items() if name not in ("language", "lang")}
     switch = urlencode({**other, "language": "zh" if language == "en" else "en"})
     tail = "?lang=en" if language == "en" else ""
-    common = {"words": words_of(language), "lang": language, "switch": switch, "tail": tail}
+    common = {"words": get_page_texts(language), "lang": language, "switch": switch, "tail": tail}
     html = TEMPLATES.get_template(name).render(**common, **facts)
-    return Answer(html.encode(), 200, HTML, HEADERS)
+    return ApiResponse(html.encode(), 200, HTML_CONTENT_TYPE, SECURITY_HEADERS)

@@ -1,19 +1,19 @@
 """Weibo's numbers: a post's id carries its second, an address carries the id in base 62."""
 
-from publisher.simulator.world import World
+from publisher.simulator.state import SimulatorState
 
-from .text import base62
+from .text import to_base62
 
-EPOCH = 515483463
+ID_EPOCH_SECONDS = 515483463
 """`unix = (mid >> 22) + 515483463` gives the second of the sample on open.weibo.com wiki 2/statuses/share."""
 SECOND_BITS = 22
 
 
-class Mids:
+class PostIdGenerator:
     """Hands out ids, growing within a second, never one twice."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
         self._second = 0
         self._last = 0
 
@@ -22,21 +22,21 @@ class Mids:
             self._second, self._last = int(now), 0
         while True:
             self._last += 1
-            mid = str(((self._second - EPOCH) << SECOND_BITS) + self._last)
-            if mid not in self._world.posts:
+            mid = str(((self._second - ID_EPOCH_SECONDS) << SECOND_BITS) + self._last)
+            if mid not in self._state.posts:
                 return mid
 
 
-def bid(mid: str) -> str:
+def encode_bid(mid: str) -> str:
     """The id as it stands in a post's address: groups of seven digits from the right, four characters each."""
     groups: list[str] = []
     while mid:
         mid, group = mid[:-7], mid[-7:]
-        groups.insert(0, base62(int(group), 4 if mid else 1))
+        groups.insert(0, to_base62(int(group), 4 if mid else 1))
     return "".join(groups)
 
 
-def uid_number(identity: str) -> int:
+def to_uid_number(identity: str) -> int:
     """The identity as the integer that answers carry beside the text."""
     if identity.isascii() and identity.isdigit():
         return int(identity)

@@ -5,85 +5,85 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .answers import picture_sizes, refuse
-from .sign_in import SignIn
+from .responses import build_picture_urls, refuse
+from .sign_in import SimulatedWeiboAuth
 
-PICTURE_BYTES = 5 * 1024 * 1024
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
-MOST = 9
-TABLE = "weibo_pictures"
-NO_IMAGE, WRONG_TYPE, TOO_LARGE, MISSING, WRONG = 20007, 20005, 20006, 10016, 10017
-STAND_IN = base64.b64decode(
+MAX_PICTURE_BYTES = 5 * 1024 * 1024
+FILE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+MAX_PICTURES = 9
+PICTURES_TABLE = "weibo_pictures"
+NO_IMAGE, WRONG_TYPE, TOO_LARGE, MISSING_PARAMETER, INVALID_PARAMETER = 20007, 20005, 20006, 10016, 10017
+PLACEHOLDER_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgQCAbdzBAgAAAABJRU5ErkJggg=="
 )
 """One grey dot in place of what lies at an address: the simulator fetches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    world: World
+class WeiboPictures:
+    state: SimulatorState
 
-    def refusal(self, call: Call, *, is_needed: bool) -> Answer | None:
+    def check_upload(self, request: ApiRequest, *, is_needed: bool) -> ApiResponse | None:
         """What is wrong with the picture in the body, if anything."""
-        picture = call.files.get("pic")
+        picture = request.files.get("pic")
         if picture is None:
-            return refuse(call, NO_IMAGE) if is_needed or "pic" in call.form else None
-        if not picture.data.startswith(SIGNATURES):
-            return refuse(call, WRONG_TYPE)
-        return refuse(call, TOO_LARGE) if len(picture.data) >= PICTURE_BYTES else None
+            return refuse(request, NO_IMAGE) if is_needed or "pic" in request.form else None
+        if not picture.data.startswith(FILE_SIGNATURES):
+            return refuse(request, WRONG_TYPE)
+        return refuse(request, TOO_LARGE) if len(picture.data) >= MAX_PICTURE_BYTES else None
 
-    def stored_refusal(self, call: Call) -> Answer | None:
+    def check_references(self, request: ApiRequest) -> ApiResponse | None:
         """What is wrong with the numbers or the address in place of a picture; numbers win."""
-        numbers, address = _numbers(call), call.value("url") or ""
+        numbers, address = _get_picture_ids(request), request.get_parameter("url") or ""
         if numbers:
-            is_good = len(numbers) <= MOST and all(self._stored(call, number) for number in numbers)
-            return None if is_good else refuse(call, WRONG, "pic_id")
+            is_good = len(numbers) <= MAX_PICTURES and all(self._find_digest(request, number) for number in numbers)
+            return None if is_good else refuse(request, INVALID_PARAMETER, "pic_id")
         if not address:
-            return refuse(call, MISSING, "pic_id or url")
-        return None if address.lower().startswith("http") else refuse(call, WRONG, "url")
+            return refuse(request, MISSING_PARAMETER, "pic_id or url")
+        return None if address.lower().startswith("http") else refuse(request, INVALID_PARAMETER, "url")
 
-    def keep(self, call: Call) -> list[str]:
+    def store_pictures(self, request: ApiRequest) -> list[str]:
         """The digests of a good call's pictures, in the post's order."""
-        picture = call.files.get("pic")
+        picture = request.files.get("pic")
         if picture is not None:
-            return [self.world.store_media(picture.data)]
-        return [self._stored(call, number) for number in _numbers(call)]
+            return [self.state.store_media(picture.data)]
+        return [self._find_digest(request, number) for number in _get_picture_ids(request)]
 
-    def keep_stand_in(self) -> list[str]:
-        return [self.world.store_media(STAND_IN)]
+    def store_placeholder(self) -> list[str]:
+        return [self.state.store_media(PLACEHOLDER_PICTURE)]
 
-    def store(self, call: Call) -> Answer:
+    def register_picture(self, request: ApiRequest) -> ApiResponse:
         """Keep a picture for a post to come, under a number that only its account may use."""
-        digest, number = self.keep(call)[0], _new_number()
-        self.world.put(TABLE, number, {"sha256": digest, "account": call.account})
-        return Answer.of({"pic_id": number, **picture_sizes(number)})
+        digest, number = self.store_pictures(request)[0], _make_picture_id()
+        self.state.put_row(PICTURES_TABLE, number, {"sha256": digest, "account": request.account})
+        return ApiResponse.from_json({"pic_id": number, **build_picture_urls(number)})
 
-    def _stored(self, call: Call, number: str) -> str:
-        facts = self.world.get(TABLE, number)
-        return str(facts["sha256"]) if facts and facts["account"] == call.account else ""
+    def _find_digest(self, request: ApiRequest, number: str) -> str:
+        facts = self.state.get_row(PICTURES_TABLE, number)
+        return str(facts["sha256"]) if facts and facts["account"] == request.account else ""
 
 
 @dataclass(frozen=True, slots=True)
-class UploadPicture:
+class UploadPictureEndpoint:
     """upload_pic: nothing shows the picture until a post names it."""
 
-    sign_in: SignIn
-    pictures: Pictures
+    auth: SimulatedWeiboAuth
+    pictures: WeiboPictures
 
-    def __call__(self, call: Call) -> Answer:
+    def __call__(self, request: ApiRequest) -> ApiResponse:
         return (
-            self.sign_in.refusal(call, "POST", "biz")
-            or self.pictures.refusal(call, is_needed=True)
-            or self.pictures.store(call)
+            self.auth.check(request, "POST", "biz")
+            or self.pictures.check_upload(request, is_needed=True)
+            or self.pictures.register_picture(request)
         )
 
 
-def _numbers(call: Call) -> list[str]:
-    return [each.strip() for each in (call.value("pic_id") or "").split(",") if each.strip()]
+def _get_picture_ids(request: ApiRequest) -> list[str]:
+    return [each.strip() for each in (request.get_parameter("pic_id") or "").split(",") if each.strip()]
 
 
-def _new_number() -> str:
+def _make_picture_id() -> str:
     return hashlib.sha256(secrets.token_bytes(16)).hexdigest()[:25]

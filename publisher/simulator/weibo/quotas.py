@@ -3,52 +3,52 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .answers import BEIJING, refuse
+from .responses import BEIJING, refuse
 
-BUSINESS = "/biz.json"
-IP_PER_HOUR, USER_PER_HOUR, USER_PER_DAY = 15_000, 30, 100
+BUSINESS_SUFFIX = "/biz.json"
+MAX_IP_CALLS_PER_HOUR, MAX_USER_POSTS_PER_HOUR, MAX_USER_CALLS_PER_DAY = 15_000, 30, 100
 """The platform's own figures, told where the settings name none."""
-EVERYBODY = "*"
+ALL_CALLERS = "*"
 """All callers come from this machine, so they share one address."""
 
 
-class Quotas:
-    def __init__(self, world: World) -> None:
-        self.world = world
+class WeiboQuotas:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
 
-    def refusal(self, call: Call, *, is_publishing: bool) -> Answer | None:
+    def check(self, request: ApiRequest, *, is_publishing: bool) -> ApiResponse | None:
         """Count a call, or say which window is full. Business calls have a limit per address only."""
-        settings, is_business = self.world.settings, call.endpoint.endswith(BUSINESS)
-        wanted = [(EVERYBODY, "hour", settings.weibo_per_ip, 10022)]
+        settings, is_business = self.state.behaviour, request.endpoint.endswith(BUSINESS_SUFFIX)
+        wanted = [(ALL_CALLERS, "hour", settings.weibo_per_ip, 10022)]
         if not is_business:
-            wanted.append((call.account, "day", settings.weibo_per_day, 10023))
-            wanted.append((call.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024))
+            wanted.append((request.account, "day", settings.weibo_per_day, 10023))
+            wanted.append((request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024))
         for account, unit, limit, code in wanted:
-            if limit and self.used(account, unit) >= limit:
-                return refuse(call, code, resource_of(call))
+            if limit and self.get_usage(account, unit) >= limit:
+                return refuse(request, code, get_resource_name(request))
         for account, unit, limit, _ in wanted:
             if limit:
-                self.world.used["weibo", account, unit, self._window(unit)] += 1
+                self.state.quota_usage["weibo", account, unit, self._format_window(unit)] += 1
         return None
 
-    def used(self, account: str, unit: str) -> int:
-        return self.world.used["weibo", account, unit, self._window(unit)]
+    def get_usage(self, account: str, unit: str) -> int:
+        return self.state.quota_usage["weibo", account, unit, self._format_window(unit)]
 
-    def status(self, account: str) -> dict[str, Any]:
+    def describe(self, account: str) -> dict[str, Any]:
         """What is left; where the settings name no limit, the platform's figures are told and nothing counts."""
-        settings = self.world.settings
-        now = datetime.fromtimestamp(self.world.now(), BEIJING)
+        settings = self.state.behaviour
+        now = datetime.fromtimestamp(self.state.now(), BEIJING)
         reset = (now + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
-        ip, hourly = settings.weibo_per_ip or IP_PER_HOUR, settings.weibo_per_hour or USER_PER_HOUR
-        daily = settings.weibo_per_day or USER_PER_DAY
+        ip, hourly = settings.weibo_per_ip or MAX_IP_CALLS_PER_HOUR, settings.weibo_per_hour or MAX_USER_POSTS_PER_HOUR
+        daily = settings.weibo_per_day or MAX_USER_CALLS_PER_DAY
         return {
             "ip_limit": ip,
             "limit_time_unit": "HOURS",
-            "remaining_ip_hits": max(0, ip - self.used(EVERYBODY, "hour")),
-            "remaining_user_hits": max(0, daily - self.used(account, "day")),
+            "remaining_ip_hits": max(0, ip - self.get_usage(ALL_CALLERS, "hour")),
+            "remaining_user_hits": max(0, daily - self.get_usage(account, "day")),
             "reset_time": reset.strftime("%Y-%m-%d %H:%M:%S"),
             "reset_time_in_seconds": int((reset - now).total_seconds()),
             "user_limit": daily,
@@ -57,16 +57,16 @@ class Quotas:
                     "api": "/statuses/share",
                     "limit": hourly,
                     "limit_time_unit": "HOURS",
-                    "remaining_hits": max(0, hourly - self.used(account, "hour")),
+                    "remaining_hits": max(0, hourly - self.get_usage(account, "hour")),
                 }
             ],
         }
 
-    def _window(self, unit: str) -> str:
-        moment = datetime.fromtimestamp(self.world.now(), BEIJING)
+    def _format_window(self, unit: str) -> str:
+        moment = datetime.fromtimestamp(self.state.now(), BEIJING)
         return moment.strftime("%Y-%m-%d" if unit == "day" else "%Y-%m-%d %H")
 
 
-def resource_of(call: Call) -> str:
+def get_resource_name(request: ApiRequest) -> str:
     """A call as errors and limits name it: `/statuses/share`."""
-    return call.endpoint.removeprefix("/2").removesuffix(".json")
+    return request.endpoint.removeprefix("/2").removesuffix(".json")

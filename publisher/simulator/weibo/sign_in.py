@@ -1,68 +1,70 @@
 """Whose token it is, what it may, and how often it may (open.weibo.com wiki OAuth2, Error_code)."""
 
-from publisher.simulator.call import Answer, Call
-from publisher.simulator.world import World
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatorState
 
-from .answers import refuse
-from .quotas import EVERYBODY, Quotas
-from .tokens import Token, Tokens
+from .quotas import ALL_CALLERS, WeiboQuotas
+from .responses import refuse
+from .tokens import WeiboAccessToken, WeiboTokens
 
 SCHEME = "oauth2 "
-UNKNOWN = 21332
+UNKNOWN_TOKEN = 21332
 NO_TOKEN = 10006
 NOT_GRANTED = 10014
 
 
-class SignIn:
+class SimulatedWeiboAuth:
     """Checks in the order: verb, token, grant, rate."""
 
-    def __init__(self, world: World, tokens: Tokens, quotas: Quotas) -> None:
-        self.world = world
+    def __init__(self, state: SimulatorState, tokens: WeiboTokens, quotas: WeiboQuotas) -> None:
+        self.state = state
         self._tokens = tokens
         self._quotas = quotas
 
-    def token(self, call: Call) -> str:
+    def get_token(self, request: ApiRequest) -> str:
         """From body, query, or the header `Authorization: OAuth2 TOKEN`: real clients use each."""
-        header = call.headers.get("authorization", "")
+        header = request.headers.get("authorization", "")
         if header[: len(SCHEME)].lower() == SCHEME:
             return header[len(SCHEME) :].strip()
-        return call.value("access_token") or ""
+        return request.get_parameter("access_token") or ""
 
-    def who(self, call: Call) -> str:
-        if call.endpoint == "/oauth2/access_token":
-            return self._tokens.code_owner(call.value("code") or "")
-        if call.endpoint == "/oauth2/authorize":
-            return call.form.get("other") or call.form.get("account") or ""
-        return self._tokens.owner(self.token(call))
+    def identify_caller(self, request: ApiRequest) -> str:
+        if request.endpoint == "/oauth2/access_token":
+            return self._tokens.find_code_owner(request.get_parameter("code") or "")
+        if request.endpoint == "/oauth2/authorize":
+            return request.form.get("other") or request.form.get("account") or ""
+        return self._tokens.find_owner(self.get_token(request))
 
-    def refusal(self, call: Call, method: str, grant: str = "", *, is_publishing: bool = False) -> Answer | None:
+    def check(
+        self, request: ApiRequest, method: str, grant: str = "", *, is_publishing: bool = False
+    ) -> ApiResponse | None:
         """The checks that come before any parameter is read."""
-        token = self.judged(call, method)
-        if isinstance(token, Answer):
+        token = self.validate_token(request, method)
+        if isinstance(token, ApiResponse):
             return token
-        self.world.account("weibo", call.account)
-        if grant and not self.has(call.account, grant):
-            return refuse(call, NOT_GRANTED)
-        return self._quotas.refusal(call, is_publishing=is_publishing)
+        self.state.ensure_account("weibo", request.account)
+        if grant and not self.has_grant(request.account, grant):
+            return refuse(request, NOT_GRANTED)
+        return self._quotas.check(request, is_publishing=is_publishing)
 
-    def judged(self, call: Call, *methods: str) -> Answer | Token:
+    def validate_token(self, request: ApiRequest, *methods: str) -> ApiResponse | WeiboAccessToken:
         """The call's token if it is good, else what is wrong with the call."""
-        if call.method not in methods:
-            return refuse(call, 10021)
-        if not self.token(call):
-            return refuse(call, NO_TOKEN)
-        token = self._tokens.find(self.token(call))
+        if request.method not in methods:
+            return refuse(request, 10021)
+        if not self.get_token(request):
+            return refuse(request, NO_TOKEN)
+        token = self._tokens.find(self.get_token(request))
         if token is None:
-            return refuse(call, UNKNOWN)
-        trouble = token.trouble(self.world.now())
-        return token if trouble is None else refuse(call, trouble)
+            return refuse(request, UNKNOWN_TOKEN)
+        trouble = token.find_error(self.state.now())
+        return token if trouble is None else refuse(request, trouble)
 
-    def has(self, account: str, grant: str) -> bool:
+    def has_grant(self, account: str, grant: str) -> bool:
         """Whether the platform granted an account a set of calls: an ordinary app has none."""
-        grants = self.world.settings.weibo_grants
-        return grant in grants.get(account, ()) or grant in grants.get(EVERYBODY, ())
+        grants = self.state.behaviour.weibo_grants
+        return grant in grants.get(account, ()) or grant in grants.get(ALL_CALLERS, ())
 
-    def rate_limit(self, call: Call) -> Answer:
+    def show_rate_limit(self, request: ApiRequest) -> ApiResponse:
         """What is left of the user's calls; asking costs none."""
-        token = self.judged(call, "GET")
-        return token if isinstance(token, Answer) else Answer.of(self._quotas.status(token.account))
+        token = self.validate_token(request, "GET")
+        return token if isinstance(token, ApiResponse) else ApiResponse.from_json(self._quotas.describe(token.account))

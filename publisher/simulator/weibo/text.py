@@ -12,12 +12,12 @@ LINK = re.compile(rf"https?://[A-Za-z0-9]{URL_CHARACTERS}*", re.IGNORECASE)
 OWN_LINK = re.compile(r"http://(?:[A-Za-z0-9]+\.)*(?:weibo\.com|weibo\.cn|t\.sina\.com\.cn|t\.sina\.cn)", re.IGNORECASE)
 TOPIC = re.compile(r"#([^#\n]+)#")
 LINK_WEIGHT = 20
-LONGEST_FREE_LINK = 140
-SHORT_OWN_LINK = 41
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MAX_FIXED_WEIGHT_LINK_LENGTH = 140
+MAX_SHORT_OWN_LINK_LENGTH = 41
+BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def weight(text: str) -> int:
+def count_half_width_units(text: str) -> int:
     """Half-width units: a code unit above U+00FF weighs two."""
     units = 0
     for each in text:
@@ -26,36 +26,36 @@ def weight(text: str) -> int:
     return units
 
 
-def _link_weight(link: str) -> int:
+def _weigh_link(link: str) -> int:
     size = len(link)
-    if OWN_LINK.match(link) and size <= SHORT_OWN_LINK:
+    if OWN_LINK.match(link) and size <= MAX_SHORT_OWN_LINK_LENGTH:
         return size
-    return LINK_WEIGHT if size <= LONGEST_FREE_LINK else size - LONGEST_FREE_LINK + LINK_WEIGHT
+    return LINK_WEIGHT if size <= MAX_FIXED_WEIGHT_LINK_LENGTH else size - MAX_FIXED_WEIGHT_LINK_LENGTH + LINK_WEIGHT
 
 
-def length(text: str) -> int:
+def count_characters(text: str) -> int:
     """Characters as the composer shows them; 140 are allowed."""
     text = text.replace("\r\n", "\n")
     if "http" not in text:
-        return (weight(text) + 1) // 2
+        return (count_half_width_units(text) + 1) // 2
     rest, charged = text, 0
     for match in COUNTED_LINK.finditer(text):
         link = match.group()
         if not link.lower().startswith("http://t.cn"):
-            charged += _link_weight(link)
+            charged += _weigh_link(link)
             rest = rest.replace(link, "", 1)
-    return (charged + weight(rest) + 1) // 2
+    return (charged + count_half_width_units(rest) + 1) // 2
 
 
-def base62(number: int, width: int) -> str:
+def to_base62(number: int, width: int) -> str:
     digits = ""
     while number:
         number, digit = divmod(number, 62)
-        digits = DIGITS[digit] + digits
+        digits = BASE62_DIGITS[digit] + digits
     return digits.rjust(width, "0")
 
 
-def shorten(text: str) -> tuple[str, list[dict[str, str]]]:
+def shorten_links(text: str) -> tuple[str, list[dict[str, str]]]:
     """The text with t.cn codes for its links, and which code stands for which link."""
     if "http" not in text:
         return text, []
@@ -65,7 +65,7 @@ def shorten(text: str) -> tuple[str, list[dict[str, str]]]:
         link = match.group()
         if link.startswith("http://t.cn/"):
             return link
-        code = f"http://t.cn/A6{base62(zlib.crc32(link.encode()), 6)[-6:]}"
+        code = f"http://t.cn/A6{to_base62(zlib.crc32(link.encode()), 6)[-6:]}"
         found[code] = link
         return code
 

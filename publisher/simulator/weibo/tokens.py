@@ -4,96 +4,100 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from publisher.simulator.world import World
+from publisher.simulator.state import SimulatorState
 
-from .apps import app_of
+from .apps import get_app_key
 
-LIVES = {"own": 157_679_999, "reviewed": 2_592_000, "test": 86_400}
+TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000, "test": 86_400}
 """Seconds: five years when the user is the app's own developer, else thirty days, one day before the app's review."""
-CODE_LIFE = 600
+CODE_LIFETIME_SECONDS = 600
 """Seconds; the platform does not say."""
-EXPIRED, REVOKED = 21327, 21321
-CODES, ACCESS = "weibo_codes", "weibo_access"
+TOKEN_EXPIRED, TOKEN_REVOKED = 21327, 21321
+CODES_TABLE, TOKENS_TABLE = "weibo_codes", "weibo_access"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class WeiboAccessToken:
     account: str
     app_key: str
-    made: int
-    ends: int
+    issued_at: int
+    expires_at: int
     is_revoked: bool
     is_superseded: bool
 
-    def trouble(self, now: float) -> int | None:
+    def find_error(self, now: float) -> int | None:
         """The code that says why it is no good any more."""
         if self.is_revoked:
-            return REVOKED
-        return EXPIRED if self.ends <= now else None
+            return TOKEN_REVOKED
+        return TOKEN_EXPIRED if self.expires_at <= now else None
 
 
-class Tokens:
+class WeiboTokens:
     """Those given out here, and those that accounts have had from the start; these begin to live when first used."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
-    def owner(self, token: str) -> str:
+    def find_owner(self, token: str) -> str:
         """Whose token it is, without judging it; empty when nobody's."""
-        known = self._world.get(ACCESS, token)
-        return str(known["account"]) if known and "account" in known else self._world.identify("weibo", token)
+        known = self._state.get_row(TOKENS_TABLE, token)
+        return str(known["account"]) if known and "account" in known else self._state.get_identity("weibo", token)
 
-    def find(self, token: str) -> Token | None:
-        owner = self.owner(token)
+    def find(self, token: str) -> WeiboAccessToken | None:
+        owner = self.find_owner(token)
         if not owner:
             return None
-        facts = self._world.get(ACCESS, token) or self._begun(token)
-        return Token(
+        facts = self._state.get_row(TOKENS_TABLE, token) or self._start_lifetime(token)
+        return WeiboAccessToken(
             account=owner,
-            app_key=str(facts.get("app_key") or app_of(self._world, owner)),
-            made=facts["made"],
-            ends=facts["ends"],
+            app_key=str(facts.get("app_key") or get_app_key(self._state, owner)),
+            issued_at=facts["made"],
+            expires_at=facts["ends"],
             is_revoked=bool(facts.get("revoked")),
             is_superseded=bool(facts.get("superseded")),
         )
 
     def issue(self, account: str, app_key: str) -> tuple[str, int]:
         """A new token and its seconds to live; the account's older ones for that app live on to their own ends."""
-        for token, facts in [*self._world.tables[ACCESS].items()]:
+        for token, facts in [*self._state.tables[TOKENS_TABLE].items()]:
             if (facts.get("account"), facts.get("app_key")) == (account, app_key):
-                self._world.put(ACCESS, token, {**facts, "superseded": True})
-        token, life = f"2.00{secrets.token_hex(14)}", self._life()
-        self._world.put(ACCESS, token, {**life, "account": account, "app_key": app_key})
+                self._state.put_row(TOKENS_TABLE, token, {**facts, "superseded": True})
+        token, life = f"2.00{secrets.token_hex(14)}", self._compute_lifetime()
+        self._state.put_row(TOKENS_TABLE, token, {**life, "account": account, "app_key": app_key})
         return token, life["ends"] - life["made"]
 
     def revoke(self, token: str) -> None:
-        self._world.put(ACCESS, token, {**(self._world.get(ACCESS, token) or self._life()), "revoked": True})
+        self._state.put_row(
+            TOKENS_TABLE,
+            token,
+            {**(self._state.get_row(TOKENS_TABLE, token) or self._compute_lifetime()), "revoked": True},
+        )
 
-    def give_code(self, account: str, app_key: str, redirect_uri: str) -> str:
+    def issue_code(self, account: str, app_key: str, redirect_uri: str) -> str:
         code = secrets.token_hex(16)
-        facts = {"account": account, "app_key": app_key, "redirect_uri": redirect_uri, "made": self._world.now()}
-        self._world.put(CODES, code, facts)
+        facts = {"account": account, "app_key": app_key, "redirect_uri": redirect_uri, "made": self._state.now()}
+        self._state.put_row(CODES_TABLE, code, facts)
         return code
 
-    def code(self, code: str) -> dict[str, Any] | None:
+    def find_code(self, code: str) -> dict[str, Any] | None:
         """What a code stands for, while it may be used."""
-        facts = self._world.get(CODES, code)
-        if facts is None or facts.get("used") or facts["made"] + CODE_LIFE < self._world.now():
+        facts = self._state.get_row(CODES_TABLE, code)
+        if facts is None or facts.get("used") or facts["made"] + CODE_LIFETIME_SECONDS < self._state.now():
             return None
         return facts
 
-    def code_owner(self, code: str) -> str:
-        facts = self._world.get(CODES, code)
+    def find_code_owner(self, code: str) -> str:
+        facts = self._state.get_row(CODES_TABLE, code)
         return str(facts["account"]) if facts else ""
 
     def use_code(self, code: str) -> None:
-        self._world.put(CODES, code, {**(self._world.get(CODES, code) or {}), "used": True})
+        self._state.put_row(CODES_TABLE, code, {**(self._state.get_row(CODES_TABLE, code) or {}), "used": True})
 
-    def _begun(self, token: str) -> dict[str, Any]:
-        facts = self._life()
-        self._world.put(ACCESS, token, facts)
+    def _start_lifetime(self, token: str) -> dict[str, Any]:
+        facts = self._compute_lifetime()
+        self._state.put_row(TOKENS_TABLE, token, facts)
         return facts
 
-    def _life(self) -> dict[str, int]:
-        now = int(self._world.now())
-        return {"made": now, "ends": now + LIVES[self._world.settings.weibo_app]}
+    def _compute_lifetime(self) -> dict[str, int]:
+        now = int(self._state.now())
+        return {"made": now, "ends": now + TOKEN_LIFETIME_SECONDS[self._state.behaviour.weibo_app]}

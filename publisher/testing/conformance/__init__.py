@@ -5,10 +5,10 @@ Subclass `AdapterConformance` in a test module, say what it is about, and let py
     class TestMine(AdapterConformance):
         factory = MINE
         account = Account(...)
-        rendition = staticmethod(sample)
+        render_sample = staticmethod(sample)
 
         @asynccontextmanager
-        async def double(self): ...
+        async def open_platform(self): ...
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,42 +19,42 @@ import pytest
 
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account
-from publisher.domain.rendition import Marker, Rendition
-from publisher.testing.conformance.double import Double, Spot, Standing
-from publisher.testing.conformance.manners import Manners
-from publisher.testing.conformance.publishing import Publishing
-from publisher.testing.conformance.reading import Reading
-from publisher.testing.conformance.rules import BrokenRuleError, Rule
-from publisher.testing.conformance.stage import Stage
+from publisher.domain.rendered import Marker, RenderedPost
+from publisher.testing.conformance.general_checks import GeneralChecks
+from publisher.testing.conformance.harness import Harness
+from publisher.testing.conformance.publish_checks import PublishChecks
+from publisher.testing.conformance.readback_checks import ReadChecks
+from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
+from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost
 
-__all__ = ["AdapterConformance", "BrokenRuleError", "Double", "Rule", "Spot", "Standing"]
+__all__ = ["AdapterConformance", "BrokenRuleError", "ConformanceRule", "FaultTarget", "PlatformDouble", "PlatformPost"]
 
 
 @pytest.mark.asyncio
-class AdapterConformance(Publishing, Reading, Manners):
+class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks):
     """All rules. A subclass names the adapter, its account, a sample of what it publishes, and opens the double."""
 
     factory: AdapterFactory
     account: Account
     images: tuple[bytes, ...] = ()
-    rendition: Callable[[Marker], Rendition]
+    render_sample: Callable[[Marker], RenderedPost]
     """Write the sample for a marker; `images` go with its pictures. A staticmethod."""
 
-    def double(self) -> AbstractAsyncContextManager[tuple[Double, Mapping[str, str]]]:
+    def open_platform(self) -> AbstractAsyncContextManager[tuple[PlatformDouble, Mapping[str, str]]]:
         """Start a double with the account on it; give it and the login's secret."""
         raise NotImplementedError
 
     @asynccontextmanager
-    async def stage(self) -> AsyncIterator[Stage]:
+    async def open_harness(self) -> AsyncIterator[Harness]:
         """Put the adapter and its double on a fresh stage."""
-        async with self.double() as (double, secret):
-            stage = Stage(
-                double=double,
+        async with self.open_platform() as (platform, secret):
+            harness = Harness(
+                platform=platform,
                 factory=self.factory,
-                account=replace(self.account, base_url=double.base_url),
+                account=replace(self.account, base_url=platform.base_url),
                 secret=secret,
-                rendition=self.rendition,
+                render_sample=self.render_sample,
                 images=self.images,
             )
-            await stage.prepare()
-            yield stage
+            await harness.prepare()
+            yield harness

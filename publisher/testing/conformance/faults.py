@@ -3,25 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-UNLISTED = 999_999
+UNLISTED_ERROR_CODE = 999_999
 """A code that no platform has, so that no table lists it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class AdapterFault:
     kind: str
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        told = (f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping))
-        return "-".join([self.kind, *told])
+        facts = (f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping))
+        return "-".join([self.kind, *facts])
 
 
-def _fault(kind: str, **facts: object) -> Fault:
-    return Fault(kind=kind, facts=facts)
+def _fault(kind: str, **facts: object) -> AdapterFault:
+    return AdapterFault(kind=kind, facts=facts)
 
 
-DOUBTS = (
+UNKNOWN_OUTCOME_FAULTS = (
     _fault("drop_before"),
     _fault("drop_after"),
     _fault("act_late", seconds=30),
@@ -34,19 +34,19 @@ DOUBTS = (
     _fault("status", code=200, acts=True),
     _fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
     _fault("status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}),
-    _fault("api_error", code=UNLISTED),
-    _fault("api_error", code=UNLISTED, acts=True),
+    _fault("api_error", code=UNLISTED_ERROR_CODE),
+    _fault("api_error", code=UNLISTED_ERROR_CODE, acts=True),
 )
 """After these nobody can tell whether a post was made: the one true answer is Unknown."""
 
-LATE = (
+LATE_REPLY_FAULTS = (
     _fault("delay", seconds=1.5),
     _fault("delay", seconds=1.5, when="before"),
     _fault("drip", bytes_per_second=10),
 )
 """The reply comes after the deadline."""
 
-TOLD = (
+ANSWERED_FAULTS = (
     _fault("status", code=429),
     _fault("status", code=429, headers={"retry-after": "120"}),
     _fault("captcha"),
@@ -60,9 +60,9 @@ TOLD = (
 )
 """After these the platform has said something; what it means is for the adapter's table."""
 
-REWRITINGS = ("spaces", "emoji", "tail", "punctuation", "width")
+TEXT_REWRITES = ("spaces", "emoji", "tail", "punctuation", "width")
 
-UNREADABLE = (
+UNREADABLE_LIST_FAULTS = (
     _fault("drop_before"),
     _fault("html"),
     _fault("bad_json"),
@@ -70,7 +70,7 @@ UNREADABLE = (
     _fault("no_id"),
     _fault("status", code=503),
     _fault("status", code=404),
-    _fault("api_error", code=UNLISTED),
+    _fault("api_error", code=UNLISTED_ERROR_CODE),
     _fault("expire_token"),
     _fault("captcha"),
     _fault("wrong_account"),
@@ -80,7 +80,7 @@ UNREADABLE = (
 )
 """Lists that do not show what stands there."""
 
-SHORTENED = (
+TRUNCATED_LIST_FAULTS = (
     _fault("rewrite", how="excerpt", characters=4, ending="…"),
     _fault("rewrite", how="excerpt", characters=12, ending=""),
     _fault("rewrite", how="excerpt", characters=12, ending="… 全文"),
@@ -89,5 +89,5 @@ SHORTENED = (
 )
 """Lists that cut the words they show, so that the marker may be lost."""
 
-SILENT = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
+FAILED_READ_FAULTS = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
 """Reads that bring nothing."""

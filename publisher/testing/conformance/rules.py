@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Rule(StrEnum):
+class ConformanceRule(StrEnum):
     """What an adapter must keep, whatever its platform does."""
 
     ONE_CREATE = "one_create"
@@ -13,23 +13,23 @@ class Rule(StrEnum):
     ONE_REFRESH = "one_refresh"
     LENGTH_MEASURED = "length_measured"
     FIND_PAST_BASELINE = "find_past_baseline"
-    ADOPTS_ITS_OWN_ONLY = "adopts_its_own_only"
+    ADOPTS_ITS_OWN_ONLY = "matches_own_posts_only"
     MARKER_SURVIVES = "marker_survives"
     RETRACTION_CONFIRMED = "retraction_confirmed"
-    PROBE_TELLS = "probe_tells"
-    READS_OR_SAYS_SO = "reads_or_says_so"
-    SECRETS_STAY = "secrets_stay"
+    PROBE_TELLS = "probe_reports_failure"
+    READS_OR_SAYS_SO = "unreadable_is_reported"
+    SECRETS_STAY = "no_secret_leaks"
 
 
 class BrokenRuleError(AssertionError):
     """An adapter broke a rule; the message begins with the rule's name."""
 
-    def __init__(self, rule: Rule, what: str) -> None:
+    def __init__(self, rule: ConformanceRule, what: str) -> None:
         super().__init__(f"{rule.value}: {what}")
         self.rule = rule
 
 
-def require(rule: Rule, claim: object, what: str) -> None:
+def require_rule(rule: ConformanceRule, claim: object, what: str) -> None:
     """Demand what a rule asks. Raises BrokenRuleError."""
     if not claim:
         raise BrokenRuleError(rule, what)

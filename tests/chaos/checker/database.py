@@ -9,13 +9,13 @@ from typing import Any
 TABLES = {
     "delivery": "id",
     "attempt": "id",
-    "look": "id",
+    "readback": "id",
     "audit": "id",
     "alert": "id",
-    "rendition": "fingerprint",
+    "rendered_post": "fingerprint",
     "schedule": "id",
     "media": "sha256",
-    "sighting": "account",
+    "observed_post": "account",
     "database_info": "key",
 }
 """The tables that are read, and the column that orders each."""

@@ -16,25 +16,25 @@ MISSED = "occurrences_missed"
 """The alert that tells of all missed instants of a repeating post."""
 DEMANDED = frozenset(
     {
-        "absent",
-        "absent_twice",
+        "not_published",
+        "not_published_twice",
         "account",
         "auth",
-        "cannot_check",
-        "cannot_retract",
+        "uncheckable",
+        "undeletable",
         "captcha",
         "edited",
-        "foreign_state",
+        "unknown_state",
         "hidden",
         "image_missing",
-        "late_answer",
-        "lookalike",
-        "not_seen",
+        "late_response",
+        "possible_match",
+        "report_not_confirmed",
         "permission",
         "poison",
-        "review",
-        "task_taken_back",
-        "task_undone",
+        "review_timeout",
+        "manual_task_revoked",
+        "manual_task_overdue",
         "wrong_account",
     }
 )
@@ -149,8 +149,10 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
 def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     """The content was refused, a rule demands a hold, a person stopped it, or it was live and others took it down."""
     if delivery.state == "held":
-        return delivery.reason in DEMANDED and (delivery.reason != "absent" or _allows_no_second(history, delivery))
-    if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_live"):
+        return delivery.reason in DEMANDED and (
+            delivery.reason != "not_published" or _allows_no_second(history, delivery)
+        )
+    if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_published"):
         return _awaits_original(history, delivery)
     refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
     refused |= any(look.finding == "rejected" for look in history.looks_of.get(delivery.id, ()))

@@ -85,7 +85,7 @@ class Delivery:
     reason: str | None
     attempts: int
     remote_id: str | None
-    is_by_word: bool
+    is_manually_confirmed: bool
     is_urgent: bool
 
     @property
@@ -105,7 +105,7 @@ class Attempt:
     id: int
     delivery: int
     number: int
-    epoch: int
+    fencing_token: int
     login: str
     account: str
     rendition: str
@@ -195,7 +195,7 @@ class Sighting:
     account: str
     remote_id: str
     seen: float
-    is_history: bool
+    predates_monitoring: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ class Intent:
     line: int
     delivery: int
     attempt: int
-    epoch: int
+    fencing_token: int
     rendition: str
     at: float
     floor: int = 0

@@ -31,8 +31,8 @@ WRITTEN = {
     "cancel": ("cancelled",),
     "retract": ("retraction_requested",),
     "resolve": ("resolved", "manual_task_cancelled"),
-    "resend": ("resend_ordered",),
-    "send": ("sent_now",),
+    "resend": ("resend_requested",),
+    "send": ("send_requested",),
 }
 """The audit's events by which an order of each kind must be found."""
 
@@ -49,7 +49,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         floors[attempt.delivery, attempt.floor].append(attempt)
     for (key, floor), attempts in floors.items():
         delivery, alone = history.deliveries[key], 0
-        looks = [f"look:{look.id}" for look in history.looks_of.get(key, ())]
+        looks = [f"readback:{look.id}" for look in history.looks_of.get(key, ())]
         if floor and not _may_begin(history, delivery, floors.get((key, floor - 1), []), attempts[0]):
             evidence = (attempts[0].row, *looks)
             what = f"further floor {floor} was begun before the one before it was known to be live"
@@ -140,7 +140,7 @@ def _settle(history: History, delivery: Delivery) -> float:
 
 
 def _back_to(history: History, detail: Mapping[str, str]) -> float:
-    found = seconds(detail.get("back_to"))
+    found = seconds(detail.get("covered_since"))
     return float("inf") if found is None else history.true(found)
 
 
@@ -186,7 +186,7 @@ def _step(act: Act, what: str) -> Violation:
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
     """A person's `send` moves all waiting deliveries of a post on, and is one entry for the post."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
-    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "sent_now"]
+    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"]
     known = [(0, 1), *((act.id, act.detail["version"]) for act in acts), (float("inf"), delivery.version)]
     for (before, first), (after, second) in pairwise(known):
         least = 0 if after == float("inf") else 1
@@ -218,7 +218,7 @@ def _ordered_again(history: History, delivery: Delivery) -> bool:
         order.kind in {"resend", "send"} and order.post == delivery.post and order.account in {None, delivery.account}
         for order in history.orders
     )
-    events = {"resend_ordered", "sent_now"}
+    events = {"resend_requested", "send_requested"}
     return by_order or any(
         act.event in events and _is_about(act, delivery.post, delivery.account) for act in history.audit
     )
@@ -326,5 +326,5 @@ def _filed(history: History) -> Mapping[tuple[str, str, str], float]:
     found = {}
     for key, delivery in history.by_key.items():
         acts = history.acts_on.get(delivery.subject, ())
-        found[key] = next((act.at for act in acts if act.event == "filed"), float("inf"))
+        found[key] = next((act.at for act in acts if act.event == "planned"), float("inf"))
     return found

@@ -12,7 +12,7 @@ from .shaping import seconds
 from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
 from .wanted import edits_are_kept
 
-STRANGERS = frozenset({"unexplained_post", "post_by_hand"})
+STRANGERS = frozenset({"unauthorized_post", "external_post"})
 """Codes of the alerts that explain a post which nobody here made."""
 LATE = 60.0
 """Seconds by which a look at an account may come later than its interval asks for."""
@@ -86,7 +86,7 @@ def intent_before_call(history: History) -> Iterator[Violation]:
     trace = trace_of(history)
     for call in trace.calls:
         attempt = call.attempt
-        if attempt is None or (call.is_again and call.recv.endpoint not in KEYED):
+        if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
             again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
             yield Violation(subject=_account(call), what=f"a call without an attempt{again}", evidence=(call.where,))
         elif (attempt.rendition, round(attempt.intended * MICRO)) not in journal:
@@ -102,7 +102,7 @@ def intent_before_call(history: History) -> Iterator[Violation]:
 
 def _forgotten(history: History) -> Iterator[Violation]:
     """What the journal and the attempts tell of that the database does not know, or knows otherwise."""
-    known = {(one.delivery, one.number, one.epoch, one.rendition, one.floor) for one in history.attempts}
+    known = {(one.delivery, one.number, one.fencing_token, one.rendition, one.floor) for one in history.attempts}
     recovered = _recovered(history)
     for line in history.journal:
         delivery, evidence = (
@@ -111,7 +111,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
         )
         if (line.rendition, line.at) in recovered:
             continue
-        if (line.delivery, line.attempt, line.epoch, line.rendition, line.floor) not in known:
+        if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.floor) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
             yield Violation(subject=f"delivery {line.delivery}", what=what, evidence=evidence)
         elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
@@ -126,7 +126,7 @@ def _recovered(history: History) -> set[tuple[str, float | None]]:
     """The calls that an older database took back from the journal, or told a person that it cannot place."""
     told = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
     calls = [call for detail in told for call in detail.get("calls", [detail])]
-    return {(call["rendition"], seconds(call["at"])) for call in calls}
+    return {(call["rendered_hash"], seconds(call["at"])) for call in calls}
 
 
 def _account(call: Call) -> str:
@@ -141,7 +141,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
     yield from edits_are_kept(history)
     for frozen in history.words.values():
         if _fingerprint(frozen.body) != frozen.fingerprint:
-            where = (f"rendition:{frozen.fingerprint}",)
+            where = (f"rendered_post:{frozen.fingerprint}",)
             yield Violation(subject=frozen.account, what="frozen words do not fit their fingerprint", evidence=where)
     for name, digest in history.media.items():
         if name != digest:
@@ -152,7 +152,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
         if attempt and words and creation.copy:
             delivery = history.deliveries[attempt.delivery]
             for what in _differences(creation, creation.copy, words, attempt.floor):
-                evidence = (creation.where, attempt.row, f"rendition:{words.fingerprint}")
+                evidence = (creation.where, attempt.row, f"rendered_post:{words.fingerprint}")
                 yield Violation(subject=delivery.subject, what=what, evidence=evidence)
             yield from _unasked(history, delivery, words, creation, creation.copy)
     _demand_floors(history)
@@ -168,7 +168,7 @@ def _differences(creation: Creation, copy: Copy, words: Words, floor: int) -> It
 
 def _unasked(history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy) -> Iterator[Violation]:
     """What the makers of the run know of the words that they asked for."""
-    duty, evidence = history.duty_of(delivery), (creation.where, f"rendition:{words.fingerprint}")
+    duty, evidence = history.duty_of(delivery), (creation.where, f"rendered_post:{words.fingerprint}")
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
         yield Violation(subject=delivery.subject, what="not the text that was asked for", evidence=evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
@@ -181,7 +181,7 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
     """What goes on in no floors says nothing of floors, as what was frozen before there were any."""
-    facts = {key: value for key, value in body.items() if key != "floors" or value}
+    facts = {key: value for key, value in body.items() if key != "extra_parts" or value}
     spelled = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(spelled.encode()).hexdigest()
 
@@ -194,7 +194,7 @@ def published_is_true(history: History) -> Iterator[Violation]:
         if creation.copy and creation.owner and not creation.is_floor
     }
     for delivery in history.deliveries.values():
-        if delivery.state != "published" or delivery.is_by_word:
+        if delivery.state != "published" or delivery.is_manually_confirmed:
             continue
         copy = history.copies.get(delivery.remote_id or "")
         if copy is None or (copy.platform, copy.account) != history.identity_of(delivery):
@@ -252,7 +252,7 @@ def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
     latest = copy.created + _watched_within(history, copy) + LATE
     told = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
-    return any(one.is_history for one in seen) or told or (young and not is_made_here)
+    return any(one.predates_monitoring for one in seen) or told or (young and not is_made_here)
 
 
 def _watched_within(history: History, copy: Copy) -> float:
@@ -279,7 +279,7 @@ def one_sender(history: History) -> Iterator[Violation]:
             evidence = (delivery.row, *(one.row for one in attempts))
             yield Violation(subject=subject, what="attempts are not numbered 1, 2, 3", evidence=evidence)
         for first, second in pairwise(attempts):
-            if second.epoch <= first.epoch or (first.ended or second.intended) > second.intended:
+            if second.fencing_token <= first.fencing_token or (first.ended or second.intended) > second.intended:
                 what = "two attempts at once, or under one epoch"
                 yield Violation(subject=subject, what=what, evidence=(first.row, second.row))
     yield from _overlapping(history)

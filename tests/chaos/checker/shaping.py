@@ -61,13 +61,13 @@ def _books(found: Artefacts) -> dict[str, Any]:
     return {
         "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ())},
         "attempts": [_attempt(row, true) for row in rows.get("attempt", ())],
-        "looks": [_look(row, true) for row in rows.get("look", ())],
+        "looks": [_look(row, true) for row in rows.get("readback", ())],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
-        "words": {row["fingerprint"]: _frozen(row) for row in rows.get("rendition", ())},
+        "words": {row["fingerprint"]: _frozen(row) for row in rows.get("rendered_post", ())},
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
-        "sightings": [_sighting(row, true) for row in rows.get("sighting", ())],
+        "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
         "journal": [_intent(line, value, true) for line, value in found.journal or ()],
         "true": true,
@@ -163,38 +163,39 @@ def _copy(line: Table) -> Copy:
 
 
 def _delivery(row: Table, true: Stamps) -> Delivery:
-    plain = (
-        "id", "post", "label", "account", "platform", "login", "state", "version", "revision", "rendition", "follows",
-        "reason", "attempts",
-    )  # fmt: skip
+    plain = ("id", "post", "account", "platform", "login", "state", "version", "follows", "reason", "attempts")
     return Delivery(
         **{name: row[name] for name in plain},
+        label=row["occurrence"],
+        revision=row["revision_hash"],
+        rendition=row["rendered_hash"],
         due=_instant(row["due_at"]),
         expires=_instant(row["expires_at"]),
         max_delay=_instant(row["max_delay"]),
         updated=true.micros(row["updated_at"]),
-        next=true.micros_if_any(row["next_at"]),
+        next=true.micros_if_any(row["next_action_at"]),
         remote_id=post_id(row["remote_id"]),
-        is_by_word=bool(row["is_by_word"]),
+        is_manually_confirmed=bool(row["is_manually_confirmed"]),
         is_urgent=bool(row.get("is_urgent")),
     )
 
 
 def _attempt(row: Table, true: Stamps) -> Attempt:
-    plain = ("id", "delivery", "number", "epoch", "login", "account", "rendition", "outcome")
+    plain = ("id", "delivery", "number", "fencing_token", "login", "account", "outcome")
     return Attempt(
         **{name: row[name] for name in plain},
-        since=true.micros(row["since"]),
+        rendition=row["rendered_hash"],
+        since=true.micros(row["baseline_at"]),
         intended=true.micros(row["intended_at"]),
         ended=true.micros_if_any(row["ended_at"]),
         detail=_json(row["detail"]),
-        floor=row.get("floor", 0),
+        floor=row.get("part", 0),
     )
 
 
 def _look(row: Table, true: Stamps) -> Look:
-    plain = {name: row[name] for name in ("id", "delivery", "attempt", "finding")}
-    return Look(**plain, at=true.micros(row["at"]), detail=_json(row["detail"]))
+    plain = {name: row[name] for name in ("id", "delivery", "attempt")}
+    return Look(**plain, finding=row["result"], at=true.micros(row["at"]), detail=_json(row["detail"]))
 
 
 def _act(row: Table, true: Stamps) -> Act:
@@ -211,13 +212,13 @@ def _frozen(row: Table) -> Words:
     body = _json(row["body"])
     return Words(
         fingerprint=row["fingerprint"],
-        revision=row["revision"],
+        revision=row["revision_hash"],
         account=row["account"],
         marker=body["marker"]["code"],
         title=body["title"],
         text=body["text"],
-        pictures=tuple(picture["sha256"] for picture in body["pictures"]),
-        floors=tuple(body.get("floors", ())),
+        pictures=tuple(picture["sha256"] for picture in body["images"]),
+        floors=tuple(body.get("extra_parts", ())),
         body=body,
     )
 
@@ -231,14 +232,21 @@ def _sighting(row: Table, true: Stamps) -> Sighting:
         account=row["account"],
         remote_id=row["remote_id"],
         seen=true.micros(row["seen_at"]),
-        is_history=bool(row["is_history"]),
+        predates_monitoring=bool(row["predates_monitoring"]),
     )
 
 
 def _intent(line: int, value: Table, true: Stamps) -> Intent:
-    key = (value["post"], value["label"], value["account"]) if value.get("post") else None
-    plain = {name: value[name] for name in ("delivery", "attempt", "epoch", "rendition")}
-    return Intent(line=line, key=key, at=true(_certain(value["at"])), floor=value.get("floor", 0), **plain)
+    key = (value["post"], value["occurrence"], value["account"]) if value.get("post") else None
+    plain = {name: value[name] for name in ("delivery", "attempt", "fencing_token")}
+    return Intent(
+        line=line,
+        key=key,
+        rendition=value["rendered_hash"],
+        at=true(_certain(value["at"])),
+        floor=value.get("part", 0),
+        **plain,
+    )
 
 
 def _plan(value: Table) -> Plan:

@@ -1,43 +1,43 @@
 """The legal steps of a delivery, written down a second time: from, event, to, and who may bring it."""
 
 TABLE = """
-pending    | expired              | expired                             | deliverer keeper
+pending    | expired              | expired                             | maintenance sender
 pending    | revised              | pending held                        | planner
-pending    | became_due           | due                                 | keeper
-pending    | held                 | held                                | deliverer keeper planner reconciler retractor
-pending    | cancelled            | cancelled                           | keeper person planner
-due        | claimed              | claimed                             | deliverer
-due        | expired              | held expired                        | deliverer keeper
+pending    | became_due           | due                                 | maintenance
+pending    | held                 | held                                | maintenance planner reconciler retractor sender
+pending    | cancelled            | cancelled                           | maintenance person planner
+due        | claimed              | claimed                             | sender
+due        | expired              | held expired                        | maintenance sender
 due        | retraction_requested | retracting cancelled                | person
 due        | revised              | pending due held                    | planner
-due        | held                 | held                                | deliverer keeper planner reconciler retractor
-due        | cancelled            | held cancelled                      | keeper person planner
-retrying | expired              | held expired                        | deliverer keeper
+due        | held                 | held                                | maintenance planner reconciler retractor sender
+due        | cancelled            | held cancelled                      | maintenance person planner
+retrying | expired              | held expired                        | maintenance sender
 retrying | retraction_requested | retracting cancelled                | person
 retrying | revised              | retrying pending held             | planner
-retrying | became_due           | due                                 | keeper
-retrying | held                 | held                                | deliverer keeper planner reconciler retractor
-retrying | cancelled            | held cancelled                      | keeper person planner
-claimed    | expired              | held expired                        | deliverer keeper
-claimed    | attempt_started      | sending                             | deliverer
-claimed    | lease_expired        | due held                            | keeper
-claimed    | released             | due                                 | deliverer
+retrying | became_due           | due                                 | maintenance
+retrying | held                 | held                                | maintenance planner reconciler retractor sender
+retrying | cancelled            | held cancelled                      | maintenance person planner
+claimed    | expired              | held expired                        | maintenance sender
+claimed    | attempt_started      | sending                             | sender
+claimed    | lease_expired        | due held                            | maintenance
+claimed    | released             | due                                 | sender
 claimed    | retraction_requested | retracting cancelled                | person
 claimed    | revised              | pending claimed held                | planner
-claimed    | held                 | held                                | deliverer keeper planner reconciler retractor
-claimed    | cancelled            | held cancelled                      | keeper person planner
-sending    | blocked              | retracting held                     | deliverer
-sending    | busy                 | retrying retracting held cancelled | deliverer
-sending    | credential_expired   | retrying retracting held cancelled | deliverer
-sending    | lease_expired        | unknown due cancelled held retracting | keeper
-sending    | not_sent             | retrying retracting held cancelled | deliverer
-sending    | published            | due retracting held published       | deliverer
-sending    | rate_limited         | retrying retracting held cancelled | deliverer
-sending    | rejected             | retracting held failed              | deliverer
+claimed    | held                 | held                                | maintenance planner reconciler retractor sender
+claimed    | cancelled            | held cancelled                      | maintenance person planner
+sending    | blocked              | retracting held                     | sender
+sending    | busy                 | retrying retracting held cancelled | sender
+sending    | credential_expired   | retrying retracting held cancelled | sender
+sending    | lease_expired        | unknown due cancelled held retracting | maintenance
+sending    | not_sent             | retrying retracting held cancelled | sender
+sending    | published            | due retracting held published       | sender
+sending    | rate_limited         | retrying retracting held cancelled | sender
+sending    | rejected             | retracting held failed              | sender
 sending    | retraction_requested | sending                             | person
 sending    | revised              | sending                             | planner
-sending    | submitted            | submitted retracting                | deliverer
-sending    | unknown              | unknown retracting                  | deliverer
+sending    | submitted            | submitted retracting                | sender
+sending    | unknown              | unknown retracting                  | sender
 sending    | cancelled            | sending                             | person planner
 submitted  | absence_proven       | submitted                           | reconciler
 submitted  | deleted              | removed                             | reconciler
@@ -49,7 +49,7 @@ submitted  | rejected             | held failed                         | reconc
 submitted  | retraction_requested | retracting                          | person
 submitted  | revised              | submitted                           | planner
 submitted  | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
-submitted  | held                 | held                                | keeper reconciler
+submitted  | held                 | held                                | maintenance reconciler
 submitted  | submitted            | submitted                           | reconciler
 submitted  | unknown              | submitted                           | reconciler
 submitted  | cancelled            | submitted                           | person planner
@@ -63,7 +63,7 @@ unknown    | rejected             | held failed                         | reconc
 unknown    | retraction_requested | retracting cancelled                | person
 unknown    | revised              | unknown                             | planner
 unknown    | resolved             | due retrying submitted unknown retracting held published retracted removed failed expired cancelled | person
-unknown    | held                 | held                                | keeper reconciler
+unknown    | held                 | held                                | maintenance reconciler
 unknown    | submitted            | submitted                           | reconciler
 unknown    | unknown              | unknown                             | reconciler
 unknown    | cancelled            | unknown                             | person planner

@@ -57,7 +57,7 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
         for one in before
         if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
     ]
-    no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_began"]
+    no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_started"]
     return any(one.outcome not in FREE for one in before) or (max_delay >= NOW_OR_NEVER and bool(no_way))
 
 
@@ -82,7 +82,7 @@ def _made_up_for(history: History) -> Iterator[Violation]:
 def _is_ordered(history: History, delivery: Delivery) -> bool:
     """Whether it is an occurrence that a person has ordered."""
     acts = history.acts_on.get(f"{delivery.post}@{delivery.account}", ())
-    return any(act.event == "resend_ordered" for act in acts)
+    return any(act.event == "resend_requested" for act in acts)
 
 
 def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
@@ -93,7 +93,7 @@ def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
 
 def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
     """What was asked for, where that is known; else what the books say, as after a person has sent it sooner."""
-    is_hastened = any(act.event == "sent_now" for act in history.acts_on.get(delivery.post, ()))
+    is_hastened = any(act.event == "send_requested" for act in history.acts_on.get(delivery.post, ()))
     duty = None if is_hastened else history.duty_of(delivery)
     own = (delivery.due, delivery.expires, delivery.max_delay)
     said = (duty.due, duty.expires, duty.max_delay) if duty else (None, None, None)
@@ -104,7 +104,7 @@ def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
 def _released(history: History, delivery: Delivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
     acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
-    return any(act.role == "person" and act.event in {"resolved", "sent_now"} and act.at <= until for act in acts)
+    return any(act.role == "person" and act.event in {"resolved", "send_requested"} and act.at <= until for act in acts)
 
 
 def pause_holds(history: History) -> Iterator[Violation]:
@@ -156,7 +156,7 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
     terms = {one.login: one for one in history.settings.accounts.values()}
     called: dict[str, list[Call]] = defaultdict(list)
     for call in trace_of(history).calls:
-        if call.attempt and not call.is_again and not call.attempt.floor:
+        if call.attempt and not call.is_resend and not call.attempt.floor:
             called[call.attempt.login].append(call)
     for login, calls in called.items():
         known = terms.get(login)
@@ -189,7 +189,9 @@ def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Ca
 
 def _restless(history: History) -> Iterator[Violation]:
     """What the platform asked for, a day at most, from when it was heard: an answer may come after its lease."""
-    late = {(act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "evidence"}
+    late = {
+        (act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "late_outcome_recorded"
+    }
     for attempt in history.attempts:
         asked = attempt.detail.get("until") if attempt.outcome == "rate_limited" else None
         until = None if asked is None else history.true(seconds(asked) or 0.0)
@@ -237,7 +239,7 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
         told = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
-        filed = next((act.at for act in acts if act.event == "filed"), 0.0)
+        filed = next((act.at for act in acts if act.event == "planned"), 0.0)
         told += [
             (order.at, f"orders:{order.line}")
             for order in history.orders

@@ -46,12 +46,12 @@ Texts = Mapping[tuple[Identity, Said], Delivery]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that may create, and the attempt that it was made for. `is_again`: the attempt had made one before."""
+    """A call that may create, and the attempt that it was made for. `is_resend`: the attempt had made one before."""
 
     recv: Entry
     reply: Entry | None
     attempt: Attempt | None
-    is_again: bool
+    is_resend: bool
 
     @property
     def where(self) -> str:
@@ -134,9 +134,9 @@ def _calls(history: History, markers: Markers) -> list[Call]:
         if owner and under_way and all(attempt.delivery != owner.id for attempt in under_way):
             under_way = _held_up(recv, like_it, used, owner) or under_way
         attempt = _best(under_way, used, owner)
-        is_again = attempt is not None and attempt.id in used
+        is_resend = attempt is not None and attempt.id in used
         used |= {attempt.id} if attempt else set()
-        calls.append(Call(recv=recv, reply=reply, attempt=attempt, is_again=is_again))
+        calls.append(Call(recv=recv, reply=reply, attempt=attempt, is_resend=is_resend))
     return calls
 
 

@@ -1,0 +1,120 @@
+"""One account that a person can post on: the platform's own adapter, but for what is handed to people."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from publisher.contract import Adapter, TimeSource
+from publisher.domain.account import Capabilities
+from publisher.domain.manual_task import MANUAL_CHECK_INTERVAL, ManualTask, parse_manual_task
+from publisher.domain.problem import Problem
+from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.results import (
+    Deleted,
+    DeletionResult,
+    HealthCheckResult,
+    ObservedPost,
+    Outcome,
+    PossibleMatch,
+    Published,
+    RateLimited,
+    Reach,
+    ReadbackResult,
+    ReadFailure,
+    Receipt,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.text_match import matches_text
+
+API_ONLY_PROBLEM_CODES = frozenset({"weibo_no_link_template", "weibo_link_not_apart", "tieba_risk_not_accepted"})
+"""What a platform asks of its interface's users alone; a person who posts by hand need not care."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualPostingAdapter:
+    """Hands a parcel to a person where it is theirs; whatever else is asked, the platform's own adapter answers."""
+
+    inner: Adapter
+    now: Callable[[], datetime]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.inner.capabilities
+
+    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
+        return self.inner.validate(rendered)
+
+    async def publish(self, request: SendRequest) -> Outcome:
+        """Make no call for what a person posts, and wait for them."""
+        if not request.is_manual:
+            return await self.inner.publish(request)
+        now = self.now()
+        return Submitted(ticket=ManualTask(assigned_at=now).ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
+
+    async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
+        if parse_manual_task(ticket) is not None:
+            return Unknown(reason="manual_task_without_ticket")
+        return await self.inner.check_ticket(ticket)
+
+    async def find_post(self, request: SendRequest) -> ReadbackResult:
+        """Look for the post on the account; what a person posted must carry our words too, not only our number."""
+        found = await self.inner.find_post(request)
+        if not request.is_manual:
+            return found
+        if isinstance(found, Submitted):
+            found = await self.inner.check_ticket(found.ticket)
+            if not isinstance(found, Published | Deleted | RateLimited):
+                return Unknown(reason="manual_task_in_review")
+        if isinstance(found, Published) and not request.part:  # of a floor, the platform's own adapter saw the words
+            return await self._compare_text(found, request)
+        return found
+
+    async def retract(self, receipt: Receipt) -> DeletionResult:
+        return await self.inner.retract(receipt)
+
+    async def check_health(self) -> HealthCheckResult:
+        return await self.inner.check_health()
+
+    async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
+        return await self.inner.read_metrics(receipts)
+
+    async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
+        return await self.inner.list_recent()
+
+    async def _compare_text(self, found: Published, request: SendRequest) -> ReadbackResult:
+        recent = await self.inner.list_recent()
+        if isinstance(recent, RateLimited):
+            return recent
+        seen = () if isinstance(recent, Unknown) else recent
+        texts = [item.text for item in seen if item.remote_id == found.receipt.remote_id]
+        if not texts:
+            return found
+        rendered = request.rendered
+        ours = (rendered.title, rendered.summary, rendered.text)
+        if matches_text(ours, texts[0], request.marker):
+            return Published(receipt=found.receipt, is_text_confirmed=True)
+        return PossibleMatch(remote_id=found.receipt.remote_id, url=found.receipt.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualPostingTimeSource(ManualPostingAdapter):
+    """The same, where the platform's own adapter is a TimeSource."""
+
+    fetch_time: Callable[[], Awaitable[object]]
+
+
+def enable_manual_posting(inner: Adapter, now: Callable[[], datetime]) -> ManualPostingAdapter:
+    """Return an adapter by which people can post; it is a TimeSource only where the platform's own adapter is one."""
+    if isinstance(inner, TimeSource):
+        return ManualPostingTimeSource(inner=inner, now=now, fetch_time=inner.fetch_time)
+    return ManualPostingAdapter(inner=inner, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualPostingValidator(ManualPostingAdapter):
+    """Judges words for an account whose settings leave all posting to people."""
+
+    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
+        return [problem for problem in self.inner.validate(rendered) if problem.code not in API_ONLY_PROBLEM_CODES]

@@ -1,0 +1,354 @@
+"""Tieba's calls and answers as data. Pure.
+
+The calls are those of the 2026 PC site (`add_pc`, `uploadPicture_pc`, `page_pc`, `myThread`) and one of the app
+(`delthread`), read in public clients. What identifies a device or a browser (`jt`, `Acs-Token`, client ids) is sent
+empty or not at all: it is never invented. If the platform begins to demand it, its refusal goes to a person.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import quote
+
+from publisher.contract import HttpRequest, HttpResponse, Upload
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    NotSent,
+    Outcome,
+    RateLimited,
+    ReadFailure,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+    to_read_failure,
+)
+
+from .codes import CODES, READ_LIMIT_CODE, TiebaErrorClass, to_message_key
+from .signature import FILE_PLACEHOLDER, sign_app_form, sign_pc_form
+
+WEB_URL = "https://tieba.baidu.com"
+APP_URL = "https://tiebac.baidu.com"
+PLATFORM_URLS = (WEB_URL, APP_URL)
+"""All that is called."""
+PAGE_SIZE = 20
+VISIBLE_AFTER = timedelta(seconds=5)
+REVIEW_CHECK_INTERVAL = timedelta(minutes=5)
+_MAX_UNIX_SECONDS = 253_402_300_799
+"""The last second of the year 9999."""
+_RATE_LIMIT_COOLDOWN = timedelta(minutes=10)
+_FORUM_CLOSED_COOLDOWN = timedelta(hours=1)
+RATE_LIMIT_CODE = "tieba_429"
+"""The code of a 429, from Tieba or something in between."""
+_RESOURCE_ID = "709d1d31dc47636e4f5ccbfd07601c19"
+"""MD5 of `[object File]`: what the site itself sends as an upload's name."""
+
+Json = Mapping[str, Any]
+RequestFailure = NotSent | ReadFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadForm:
+    """What is to be opened: where, and with which words."""
+
+    forum: str
+    fid: int
+    title: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedPost:
+    """A new thread or floor by its number. `is_hidden` says that nobody but its account will see it."""
+
+    post_id: str
+    is_hidden: bool
+
+
+def encode_session(host: str, cookies: Mapping[str, str]) -> HttpRequest:
+    """Ask for a fresh anti-forgery token; the cheapest proof that the session lives."""
+    return HttpRequest(method="GET", url=f"{host}/dc/common/tbs", cookies=cookies)
+
+
+def encode_forum(host: str, forum: str) -> HttpRequest:
+    return HttpRequest(method="GET", url=f"{host}/f/commit/share/fnameShareApi", query={"fname": forum, "ie": "utf-8"})
+
+
+def encode_upload(host: str, cookies: Mapping[str, str], tbs: str, file: Upload, size: tuple[int, int]) -> HttpRequest:
+    fields = {
+        "resourceId": _RESOURCE_ID,
+        "chunkNo": "1",
+        "isFinish": "1",
+        "saveOrigin": "1",
+        "size": str(len(file.data)),
+        "width": str(size[0]),
+        "height": str(size[1]),
+        "pic_water_type": "3",
+        "tbs": tbs,
+    }
+    form = sign_pc_form(fields, chunk=FILE_PLACEHOLDER)
+    return HttpRequest(method="POST", url=f"{host}/c/s/uploadPicture_pc", form=form, uploads=(file,), cookies=cookies)
+
+
+def encode_thread(host: str, cookies: Mapping[str, str], tbs: str, thread: ThreadForm) -> HttpRequest:
+    fields = {
+        "kw": thread.forum,
+        "fid": str(thread.fid),
+        "title": thread.title,
+        "content": thread.content,
+        "is_pictxt": "1",
+        "ext": '{"is_hide":null,"needImage":"1"}',
+        "post_prefix": "",
+        "jt": "",
+        "tbs": tbs,
+    }
+    headers = {
+        "origin": WEB_URL,
+        "referer": f"{WEB_URL}/f?kw={quote(thread.forum)}&ie=utf-8",
+        "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
+    }
+    return HttpRequest(
+        method="POST", url=f"{host}/c/c/thread/add_pc", form=sign_pc_form(fields), cookies=cookies, headers=headers
+    )
+
+
+def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, page: int) -> HttpRequest:
+    """List the account's threads, newest first, as it sees them itself. `identity` is a portrait or a user name."""
+    is_portrait = identity.startswith("tb.")
+    query = {
+        "pn": str(page),
+        "rn": str(PAGE_SIZE),
+        "portrait": identity if is_portrait else "",
+        "type": "1",
+        "un": "" if is_portrait else identity,
+    }
+    return HttpRequest(method="GET", url=f"{host}/c/u/feed/myThread", query=sign_pc_form(query), cookies=cookies)
+
+
+def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = False) -> HttpRequest:
+    """Read a page of a thread as anybody sees it, with no cookie at all: every floor, or only its own author's."""
+    fields = {
+        "kz": tid,
+        "pn": str(number),
+        "lz": str(int(is_own_only)),
+        "r": "2" if number == 1 else "0",
+        "mark_type": "0",
+        "back": "0",
+        "fr": "",
+        "session_request_times": "1",
+        "tbs": "",
+    }
+    return HttpRequest(method="POST", url=f"{host}/c/f/pb/page_pc", form=sign_pc_form(fields))
+
+
+def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int]) -> HttpRequest:
+    """Take down one's own thread, named by its number, its forum and that one's number."""
+    tid, forum, fid = thread
+    fields = {
+        "BDUSS": bduss,
+        "fid": str(fid),
+        "word": forum,
+        "z": tid,
+        "tbs": tbs,
+        "src": "1",
+        "is_vipdel": "0",
+        "is_frs_mask": "0",
+        "delete_my_thread": "1",
+    }
+    return HttpRequest(method="POST", url=f"{host}/c/c/bawu/delthread", form=sign_app_form(fields))
+
+
+def decode_session(response: HttpResponse | RequestFailure) -> str | CredentialExpired | ReadFailure:
+    """Give the token for one write. The platform hands one out without a session as well; that one is worthless."""
+    body = decode_body(response)
+    if isinstance(body, CredentialExpired | ReadFailure):
+        return body
+    code, is_login = get_error_code(body), to_int(body.get("is_login"))
+    if code:
+        is_refusal = code in CODES and CODES[code].error_class is TiebaErrorClass.CREDENTIAL
+        return CredentialExpired(reason=to_message_key(code)) if is_refusal else Unknown(reason=to_message_key(code))
+    if is_login == 0:
+        return CredentialExpired(reason="tieba_not_signed_in")
+    return str(body["tbs"]) if is_login == 1 and body.get("tbs") else Unknown(reason="bad_response")
+
+
+def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
+    """Give a forum's number; 0 where there is no such forum."""
+    body = decode_body(response)
+    if isinstance(body, CredentialExpired | ReadFailure):
+        return to_unread(body)
+    if (code := get_error_code(body)) != 0:
+        return Unknown(reason="bad_response" if code is None else to_message_key(code))
+    number = to_int(get_object(body, "data").get("fid"))
+    return Unknown(reason="bad_response") if number is None or number < 0 else number
+
+
+def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str | Outcome:
+    """Give the picture's number, or what keeps the thread from being opened."""
+    body = decode_body(response)
+    if isinstance(body, CredentialExpired | ReadFailure):
+        return body
+    if is_captcha_required(body):
+        return Blocked(code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA)
+    code = get_error_code(body)
+    if code:
+        return interpret_error(code, body, None, now)
+    picture = body.get("picId")
+    return str(picture) if code == 0 and picture else Unknown(reason="bad_response")
+
+
+def decode_created(
+    response: HttpResponse, key: Literal["tid", "pid"], review_ticket: Ticket, now: datetime
+) -> Outcome | CreatedPost:
+    """Read the answer to a creating call: a refusal, a doubt, or what was made; its number stands under `key`.
+
+    A refusal that names what it refuses contradicts itself and is a doubt: the post may stand.
+    `unseen` is the ticket of what is in review under no number yet.
+    """
+    if response.status >= 500:
+        return Unknown(reason="server_error")
+    if (limit := response.to_rate_limited(RATE_LIMIT_CODE, now)) is not None:
+        return replace(limit, until=limit.until or now + _RATE_LIMIT_COOLDOWN)
+    body = decode_body(response)
+    if isinstance(body, CredentialExpired | ReadFailure):
+        return to_unread(body)
+    code, number = get_error_code(body), to_int(body.get(key)) or to_int(get_object(body, "data").get(key))
+    if number and (is_captcha_required(body) or not (code is None or is_accepted(code))):
+        return Unknown(reason="tieba_refused_with_id")
+    if is_captcha_required(body):
+        return Blocked(code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA)
+    if code is None:
+        return Unknown(reason="bad_response")
+    if code and not number:
+        return interpret_error(code, body, review_ticket, now)
+    return (
+        CreatedPost(post_id=str(number), is_hidden=is_posting_hidden(body)) if number else Unknown(reason="tieba_no_id")
+    )
+
+
+def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: datetime) -> Outcome:
+    """Say what a number means for a write; one that is not listed is a doubt."""
+    listed = CODES.get(code)
+    words = get_error_message(body)
+    match listed.error_class if listed else TiebaErrorClass.UNKNOWN:
+        case TiebaErrorClass.REJECTED:
+            return Rejected(code=to_message_key(code), reason=words)
+        case TiebaErrorClass.RATE_LIMITED:
+            return RateLimited(code=to_message_key(code), until=now + _RATE_LIMIT_COOLDOWN)
+        case TiebaErrorClass.FORUM_CLOSED:
+            return RateLimited(code=to_message_key(code), until=now + _FORUM_CLOSED_COOLDOWN)
+        case TiebaErrorClass.BUSY:
+            return Busy(code=to_message_key(code), reason=words)
+        case TiebaErrorClass.CREDENTIAL:
+            return CredentialExpired(reason=to_message_key(code))
+        case TiebaErrorClass.ACCOUNT | TiebaErrorClass.PERMISSION | TiebaErrorClass.CAPTCHA as kind:
+            return Blocked(code=to_message_key(code), reason=words, hold_reason=HoldReason(kind.value))
+        case TiebaErrorClass.IN_REVIEW if review_ticket is not None:
+            return Submitted(ticket=review_ticket, check_again_at=now + REVIEW_CHECK_INTERVAL)
+        case _:
+            return Unknown(reason=to_message_key(code))
+
+
+def is_accepted(code: int) -> bool:
+    """Whether a number says that the thread was taken, shown or still in review."""
+    return code == 0 or (code in CODES and CODES[code].error_class is TiebaErrorClass.IN_REVIEW)
+
+
+def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExpired | ReadFailure:
+    """Give the JSON object of an answer. Bodies are UTF-8 whatever the header says; a way to the sign-in page tells."""
+    if not isinstance(response, HttpResponse):
+        return to_read_failure(response)
+    if 300 <= response.status < 400 and "passport.baidu.com" in response.headers.get("location", ""):
+        return CredentialExpired(reason="tieba_not_signed_in")
+    if response.status >= 500:
+        return Unknown(reason="server_error")
+    try:
+        body = json.loads(response.body.decode("utf-8"))
+    except ValueError:
+        return Unknown(reason="bad_response")
+    return body if response.status == 200 and isinstance(body, dict) else Unknown(reason="bad_response")
+
+
+def to_unread(trouble: CredentialExpired | ReadFailure) -> ReadFailure:
+    """Say of an answer that has no content why nothing is learnt by it."""
+    return Unknown(reason=trouble.reason) if isinstance(trouble, CredentialExpired) else trouble
+
+
+def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | None:
+    """Give the limit that keeps back every call, if a read, an upload or a removal was answered with one."""
+    body = decode_body(response)
+    if isinstance(body, Mapping) and get_error_code(body) == READ_LIMIT_CODE:
+        return RateLimited(code=to_message_key(READ_LIMIT_CODE), until=now + _RATE_LIMIT_COOLDOWN)
+    return response.to_rate_limited(RATE_LIMIT_CODE, now)
+
+
+def get_error_code(body: Json) -> int | None:
+    """Give the number of an answer: `error_code`, at the top or under `data`, else the long one, else the short one."""
+    candidates = (
+        body.get("error_code"),
+        get_object(body, "data").get("error_code"),
+        body.get("err_code"),
+        body.get("no"),
+    )
+    return next((code for value in candidates if (code := to_int(value)) is not None), None)
+
+
+def is_captcha_required(body: Json) -> bool:
+    """Whether a captcha is wanted. Only `need_vcode` says so; its neighbours stand in ordinary refusals too."""
+    data = get_object(body, "data")
+    places = (
+        body,
+        get_object(body, "info"),
+        get_object(body, "vcode"),
+        data,
+        get_object(data, "info"),
+        get_object(data, "vcode"),
+    )
+    return any(to_int(place.get("need_vcode")) == 1 for place in places)
+
+
+def is_posting_hidden(body: Json) -> bool:
+    """Whether what the account writes is hidden from everybody else, as an answer's `anti_stat` or `anti` says."""
+    return (
+        to_int({**get_object(get_object(body, "data"), "anti_stat"), **get_account_flags(body)}.get("hide_stat")) == 1
+    )
+
+
+def get_account_flags(body: Json) -> Json:
+    """Give what an answer says of the account's standing."""
+    return {**get_object(body, "anti_stat"), **get_object(body, "anti")}
+
+
+def get_error_message(body: Json) -> str:
+    """Give the platform's own words, with the words of ours that it did not like."""
+    text = str(body.get("error_msg") or body.get("error") or "")
+    hits = get_object(body, "info").get("confilter_hitwords")
+    found = "、".join(str(hit) for hit in hits) if isinstance(hits, list) else ""
+    return "：".join(part for part in (text, found) if part)[:200]
+
+
+def to_int(value: object) -> int | None:
+    """Read a number that comes as a number or as text."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
+def parse_unix_time(value: object) -> datetime | None:
+    """Read a Unix time; one beyond the calendar is none."""
+    seconds = to_int(value)
+    return datetime.fromtimestamp(seconds, UTC) if seconds and 0 < seconds <= _MAX_UNIX_SECONDS else None
+
+
+def get_object(body: Json, key: str) -> Json:
+    """Give an object inside an answer; it may come as a list, as null, or not at all."""
+    part = body.get(key)
+    return part if isinstance(part, dict) else {}

@@ -1,0 +1,270 @@
+"""What Tieba's lists and pages prove about a thread. Pure.
+
+A thread counts as published only when a read without any session shows it: the account itself also sees threads that
+are in review or hidden.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from publisher.contract import HttpResponse
+from publisher.domain.rendered import Baseline, Marker, SendRequest, normalize
+from publisher.domain.results import (
+    Deleted,
+    NotFound,
+    PossibleMatch,
+    Published,
+    ReadbackResult,
+    ReadFailure,
+    Receipt,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.text_match import is_similar
+
+from .api import (
+    WEB_URL,
+    Json,
+    RequestFailure,
+    decode_body,
+    get_error_code,
+    get_object,
+    parse_unix_time,
+    to_int,
+    to_unread,
+)
+from .codes import THREAD_GONE_CODES, to_message_key
+
+_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
+"""Threads carry whole seconds; the baseline carries fractions of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadMatchCriteria:
+    """By what a thread of ours is known again. `tid` is its number, once there is one."""
+
+    marker: Marker
+    baseline: Baseline
+    tid: str | None = None
+    owned_ids: frozenset[str] = frozenset()
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiebaListedThread:
+    """One thread of the account's own list. `is_shown` says that nothing in it marks the thread as hidden or gone."""
+
+    tid: str
+    fid: int
+    created_at: datetime
+    title: str
+    abstract: str
+    is_visible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiebaThreadList:
+    """The newest threads, as many pages as were read; `is_whole` says that there are no more."""
+
+    items: tuple[TiebaListedThread, ...]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadQuery:
+    """Which thread a page was asked for, and whose it must be."""
+
+    tid: str
+    marker: Marker | None
+    identity: str
+
+
+def make_criteria(request: SendRequest, tid: str | None = None) -> ThreadMatchCriteria:
+    return ThreadMatchCriteria(
+        marker=request.marker,
+        baseline=request.baseline,
+        tid=tid,
+        owned_ids=request.owned_ids,
+        texts=(request.rendered.title, request.rendered.text),
+    )
+
+
+def encode_ticket(criteria: ThreadMatchCriteria) -> Ticket:
+    """Write down what a later look needs; nothing of the words."""
+    facts = {
+        "tid": criteria.tid,
+        "marker": criteria.marker.code,
+        "newest_id": criteria.baseline.newest_id,
+        "since": criteria.baseline.taken_at.isoformat(),
+    }
+    return Ticket(payload=json.dumps(facts, separators=(",", ":")))
+
+
+def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
+    """Read a ticket: the trace of a thread nobody has seen yet, or the plain number of one that was seen."""
+    if not ticket.payload.startswith("{"):
+        return ticket.payload
+    facts = json.loads(ticket.payload)
+    baseline = Baseline(newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"]))
+    return ThreadMatchCriteria(marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"])
+
+
+def decode_own_threads(response: HttpResponse | RequestFailure, identity: str) -> TiebaThreadList | ReadFailure:
+    """Read one page of the account's own list; an entry of somebody else makes it worthless."""
+    body = decode_body(response)
+    if not isinstance(body, Mapping):
+        return to_unread(body)
+    if (code := get_error_code(body)) != 0:
+        return Unknown(reason="bad_response" if code is None else to_message_key(code))
+    data = body.get("data")
+    entries = data.get("list") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(entries, list):
+        return Unknown(reason="bad_response")
+    items = []
+    for entry in entries:
+        item = _decode_listed_thread(entry, identity)
+        if isinstance(item, Unknown):
+            return item
+        items.append(item)
+    return TiebaThreadList(items=tuple(items), is_complete=to_int(data.get("has_more")) == 0)
+
+
+def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
+    """Put pages together. An empty page at the end was promised and did not come, so the list is not whole."""
+    items = tuple(item for page in pages for item in page.items)
+    return TiebaThreadList(items=items, is_complete=pages[-1].is_complete and bool(pages[-1].items))
+
+
+def covers_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
+    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is.
+
+    A list that gives a thread twice moved between two pages, or is out of order: something may be missing.
+    """
+    if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
+        return False
+    is_ordered = all(newer.created_at >= older.created_at for newer, older in pairwise(listing.items))
+    return listing.is_complete or (is_ordered and _is_before_baseline(listing.items[-1], baseline))
+
+
+def interpret_thread_list(
+    listing: TiebaThreadList, criteria: ThreadMatchCriteria, fid: int, now: datetime
+) -> ReadbackResult:
+    """Say what the account's own list shows: our thread, something like it, its absence, or nothing certain."""
+    here = [item for item in listing.items if item.fid == fid and item.tid not in criteria.owned_ids]
+    marked = [item for item in here if any(criteria.marker.is_in(text) for text in (item.title, item.abstract))]
+    ours = [item for item in marked if not _is_before_baseline(item, criteria.baseline)]
+    if ours:
+        found = replace(criteria, tid=min(ours, key=lambda item: int(item.tid)).tid)
+        return Submitted(ticket=encode_ticket(found), check_again_at=now)
+    alike = marked or [item for item in here if _is_alike(item, criteria)]
+    if alike:
+        return PossibleMatch(remote_id=alike[0].tid, url=build_thread_url(alike[0].tid))
+    if not covers_baseline(listing, criteria.baseline):
+        return Unknown(reason="tieba_list_incomplete")
+    return NotFound(covered_since=criteria.baseline.taken_at)
+
+
+def interpret_page(
+    response: HttpResponse | RequestFailure, query: ThreadQuery, now: datetime
+) -> Published | Deleted | ReadFailure:
+    """Read whether anybody can see the thread, and our words in it. Gone is only what the platform says outright."""
+    body = decode_thread_page(response, query)
+    if not isinstance(body, Mapping):
+        return body
+    thread, floor = get_object(body, "thread"), get_object(body, "first_floor")
+    at = parse_unix_time(thread.get("create_time")) or parse_unix_time(floor.get("time")) or now
+    receipt = Receipt(remote_id=query.tid, url=build_thread_url(query.tid), published_at=at)
+    return Published(receipt=receipt, is_text_confirmed=_has_marker(thread, floor, query.marker))
+
+
+def decode_thread_page(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Json | Deleted | ReadFailure:
+    """Give the page of the thread that was asked for, if it is that one and of the account."""
+    body = decode_body(response)
+    if not isinstance(body, Mapping):
+        return to_unread(body)
+    code = get_error_code(body)
+    if code in THREAD_GONE_CODES:
+        return Deleted()
+    if code != 0:
+        return Unknown(reason="bad_response" if code is None else to_message_key(code))
+    thread, floor = get_object(body, "thread"), get_object(body, "first_floor")
+    if to_int(thread.get("is_deleted")) == 1:
+        return Deleted()
+    if not _is_requested_thread(thread, floor, query):
+        return Unknown(reason="tieba_other_page")
+    if not is_written_by(thread, query.identity) or not is_written_by(floor, query.identity):
+        return Unknown(reason="tieba_wrong_account")
+    return body
+
+
+def _is_requested_thread(thread: Json, floor: Json, query: ThreadQuery) -> bool:
+    """Whether a page shows the thread asked for: by its number, or where it names none, by the marker."""
+    places = ((thread, "id"), (thread, "tid"), (floor, "tid"))
+    numbers = {str(place[key]) for place, key in places if place.get(key)}
+    return numbers == {query.tid} if numbers else _has_marker(thread, floor, query.marker)
+
+
+def _has_marker(thread: Json, floor: Json, marker: Marker | None) -> bool:
+    texts = (str(thread.get("title", "")), join_texts(floor.get("content")))
+    return marker is not None and any(marker.is_in(text) for text in texts)
+
+
+def join_texts(pieces: object) -> str:
+    """Join the texts of a list of pieces; pictures and the like carry none."""
+    if not isinstance(pieces, list):
+        return ""
+    return "".join(str(piece.get("text", "")) for piece in pieces if isinstance(piece, dict))
+
+
+def build_thread_url(tid: str) -> str:
+    return f"{WEB_URL}/p/{tid}"
+
+
+def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | Unknown:
+    info = entry.get("thread_info") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(info, dict):
+        return Unknown(reason="bad_response")
+    tid, fid = to_int(info.get("tid")) or to_int(info.get("id")), to_int(info.get("fid"))
+    at, title = parse_unix_time(info.get("create_time")), str(info.get("title", ""))
+    if not tid or fid is None or at is None:
+        return Unknown(reason="tieba_no_id")
+    if not is_written_by(info, identity):
+        return Unknown(reason="tieba_wrong_account")
+    is_shown = not any(to_int(mark) == 1 for mark in (entry.get("private"), info.get("is_deleted")))
+    return TiebaListedThread(
+        tid=str(tid),
+        fid=fid,
+        created_at=at,
+        title=title,
+        abstract=join_texts(info.get("abstract")),
+        is_visible=is_shown,
+    )
+
+
+def is_written_by(part: Mapping[str, Any], identity: str) -> bool:
+    """Whether a thread is the account's own, as far as the answer names an author at all."""
+    author = part.get("author")
+    if not isinstance(author, dict):
+        return True
+    names = {str(author[key]) for key in ("portrait", "name", "name_show") if author.get(key)}
+    return not names or identity in {*names, *(each.partition("?")[0] for each in names)}
+
+
+def _is_alike(item: TiebaListedThread, criteria: ThreadMatchCriteria) -> bool:
+    if not criteria.texts or _is_before_baseline(item, criteria.baseline):
+        return False
+    is_titled_alike = normalize(item.title) == normalize(criteria.texts[0])
+    return is_titled_alike or is_similar(criteria.texts, (item.title, item.abstract), criteria.marker)
+
+
+def _is_before_baseline(item: TiebaListedThread, baseline: Baseline) -> bool:
+    """Whether a thread stood there before the call."""
+    newest = baseline.newest_id or ""
+    if newest.isdigit() and int(item.tid) <= int(newest):
+        return True
+    return item.created_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE

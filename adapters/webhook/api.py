@@ -1,0 +1,235 @@
+"""The calls to a receiver and its answers as data. Pure.
+
+    POST   /posts         a post, `Idempotency-Key` in its head: 201 with the post, 409 with the one that has the key
+    GET    /posts/NAME    200 with the post, 404 with `{"error": "no_such_post", "name": NAME}`; NAME is key or id
+    DELETE /posts/NAME    200 with the post, now removed; 404 as above
+    GET    /posts         200 with `{"account", "posts"}`, newest first; may be missing
+    GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments", "likes"}}}`; likewise
+    GET    /health        200 with `{"account"}`, and `until` where the key ends some day
+
+A post is `{"id", "key", "account", "state", "at"}` with `url` and `text` where there are any; its state is live,
+pending, refused or removed. Everything in JSON; a refusal is `{"error": CODE, "message"?}`.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.results import NotSent, ObservedPost, Reach, Unknown
+
+from .signature import sign_headers
+
+DEFAULT_COOLDOWN = timedelta(minutes=10)
+LIST_SIZE = 50
+_ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+POST_STATES = frozenset({"live", "pending", "refused", "removed"})
+
+Json = Mapping[str, Any]
+TransportFailure = NotSent | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """What signs an account's calls, and where they go."""
+
+    base_url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookPost:
+    """One post as the receiver tells of it."""
+
+    id: str
+    key: str
+    account: str
+    state: str
+    created_at: datetime
+    url: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A complete refusal; `names` is what it says was asked for, `retry_after` the header of that name."""
+
+    status: int
+    code: str
+    message: str
+    requested_name: str | None
+    retry_after: str | None
+
+
+def encode_post(endpoint: WebhookEndpoint, account: str, request: SendRequest, now: datetime) -> HttpRequest:
+    """Make the call that publishes. Its key is the marker, the same for every attempt of a delivery."""
+    url = f"{endpoint.base_url}/posts"
+    body = json.dumps(_encode_post_body(account, request), ensure_ascii=False, separators=(",", ":")).encode()
+    headers = {
+        "content-type": "application/json",
+        "idempotency-key": request.marker.code,
+        **sign_headers(endpoint.secret, "POST", url, body, now),
+    }
+    return HttpRequest(method="POST", url=url, content=body, headers=headers)
+
+
+def encode_read(endpoint: WebhookEndpoint, now: datetime, name: str) -> HttpRequest:
+    return _build_signed_request(endpoint, "GET", f"/posts/{quote(name, safe='')}", now)
+
+
+def encode_delete(endpoint: WebhookEndpoint, now: datetime, name: str) -> HttpRequest:
+    return _build_signed_request(endpoint, "DELETE", f"/posts/{quote(name, safe='')}", now)
+
+
+def encode_recent(endpoint: WebhookEndpoint, now: datetime) -> HttpRequest:
+    return _build_signed_request(endpoint, "GET", "/posts", now, limit=str(LIST_SIZE))
+
+
+def encode_reach(endpoint: WebhookEndpoint, now: datetime, ids: Sequence[str]) -> HttpRequest:
+    return _build_signed_request(endpoint, "GET", "/reach", now, ids=",".join(ids))
+
+
+def encode_health(endpoint: WebhookEndpoint, now: datetime) -> HttpRequest:
+    return _build_signed_request(endpoint, "GET", "/health", now)
+
+
+def decode_response(response: HttpResponse | TransportFailure, *expected_statuses: int) -> Json | Refusal | Unknown:
+    """Read any answer: what it brings with one of the good statuses, what it refuses, or why it proves nothing."""
+    if not isinstance(response, HttpResponse):
+        return Unknown(reason=response.reason)
+    if response.status >= 500:
+        return Unknown(reason="server_error")
+    body = _decode_object(response)
+    if response.status not in expected_statuses and 400 <= response.status < 500:
+        return _decode_refusal(response, body)
+    return Unknown(reason="bad_response") if body is None or response.status not in expected_statuses else body
+
+
+def decode_post(body: Json) -> WebhookPost | Unknown:
+    """Read one post; whatever it lacks makes it worthless."""
+    values = {name: body.get(name) for name in ("id", "key", "account", "state")}
+    at = _parse_time(body.get("at"))
+    if not all(isinstance(value, str) and value for value in values.values()) or at is None:
+        return Unknown(reason="webhook_incomplete")
+    if values["state"] not in POST_STATES:
+        return Unknown(reason="webhook_unknown_state")
+    texts = {name: str(body.get(name) or "") for name in ("url", "text")}
+    return WebhookPost(**{name: str(value) for name, value in values.items()}, created_at=at, **texts)
+
+
+def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
+    """Read the newest live posts; one entry of somebody else makes the whole list worthless."""
+    entries = body.get("posts")
+    if body.get("account") != account or not isinstance(entries, list):
+        return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
+    posts = [decode_post(entry) if isinstance(entry, dict) else Unknown(reason="bad_response") for entry in entries]
+    sightings = []
+    for post in posts:
+        if isinstance(post, Unknown):
+            return post
+        if post.account != account:
+            return Unknown(reason="webhook_wrong_account")
+        if post.state == "live":
+            sightings.append(
+                ObservedPost(remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text)
+            )
+    return sorted(sightings, key=lambda sighting: sighting.published_at, reverse=True)
+
+
+def decode_reach(body: Json, account: str, ids: Sequence[str]) -> Mapping[str, Reach] | Unknown:
+    told = body.get("reach")
+    if body.get("account") != account or not isinstance(told, dict):
+        return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
+    return {name: _decode_reach_entry(entry) for name in ids if isinstance(entry := told.get(name), dict)}
+
+
+def get_key_expiry(body: Json) -> datetime | None:
+    """Give when the key ends, where the receiver says so."""
+    return _parse_time(body.get("until"))
+
+
+def _encode_post_body(account: str, request: SendRequest) -> Json:
+    rendered = request.rendered
+    return {
+        "account": account,
+        "marker": request.marker.code,
+        "title": rendered.title,
+        "text": rendered.text,
+        "summary": rendered.summary,
+        "link": rendered.link,
+        "pictures": _encode_pictures(rendered, request.images),
+    }
+
+
+def _encode_pictures(rendered: RenderedPost, images: Sequence[bytes]) -> Sequence[Json]:
+    return [
+        {
+            "sha256": picture.sha256,
+            "media_type": picture.media_type,
+            "alt": picture.alt,
+            "data": base64.b64encode(data).decode(),
+        }
+        for picture, data in zip(rendered.images, images, strict=True)
+    ]
+
+
+def _build_signed_request(
+    endpoint: WebhookEndpoint, method: str, path: str, now: datetime, **query: str
+) -> HttpRequest:
+    url = f"{endpoint.base_url}{path}"
+    return HttpRequest(
+        method=method, url=url, query=query, headers=sign_headers(endpoint.secret, method, url, b"", now)
+    )
+
+
+def _decode_refusal(response: HttpResponse, body: Json | None) -> Refusal | Unknown:
+    code = body.get("error") if body else None
+    if code is None and response.status == 429:
+        code = "rate_limited"
+    if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
+        return Unknown(reason="bad_response")
+    body = body or {}
+    names = body.get("name")
+    return Refusal(
+        status=response.status,
+        code=code,
+        message=str(body.get("message") or "")[:200],
+        requested_name=names if isinstance(names, str) else None,
+        retry_after=response.headers.get("retry-after"),
+    )
+
+
+def _decode_object(response: HttpResponse) -> Json | None:
+    try:
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _parse_time(value: object) -> datetime | None:
+    """Read an instant with its offset; without one it is none."""
+    try:
+        at = datetime.fromisoformat(str(value))
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _decode_reach_entry(entry: Json) -> Reach:
+    return Reach(
+        reads=_parse_count(entry.get("reads")),
+        reposts=_parse_count(entry.get("reposts")),
+        comments=_parse_count(entry.get("comments")),
+        likes=_parse_count(entry.get("likes")),
+    )
+
+
+def _parse_count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,39 @@
+"""What a receiver must take at least, and how long its truth takes to show (docs/adapters.md, webhook)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from publisher.contract import PlatformDefaults
+from publisher.domain.account import Account, Capabilities
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.timing import Timing
+
+ARTICLE_FORM = "article"
+"""The value of the option `form` with which texts are articles in HTML."""
+
+CAPABILITIES = Capabilities(
+    count_text=len,
+    text_limit=20_000,
+    title_limits=(1, 200),
+    picture_limit=9,
+    server_delay=timedelta(minutes=1),
+    listing_lag=timedelta(seconds=10),
+    list_size=None,
+    can_resend=True,
+)
+"""A second call is harmless: it carries the same key, and the receiver answers with the post that stands."""
+
+DEFAULTS = PlatformDefaults(
+    rate_limit=RateLimit(min_interval=timedelta(seconds=1), per_hour=600, per_day=5000),
+    timing=Timing(
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=2),
+        first_check_after=timedelta(seconds=15),
+    ),
+)
+
+
+def get_capabilities(account: Account) -> Capabilities:
+    """Give an account's traits: a receiver says which form its texts have."""
+    return replace(CAPABILITIES, is_article=account.options.get("form") == ARTICLE_FORM)

@@ -1,0 +1,190 @@
+"""All that comes before the creating call: pictures stored, draft made. Every step may be repeated."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from publisher.contract import AdapterContext, HttpRequest, HttpResponse
+from publisher.domain.rendered import RenderedImage, RenderedPost, SendRequest
+from publisher.domain.results import Blocked, HoldReason, Unknown
+
+from .api import (
+    ErrorResponse,
+    WeChatArticle,
+    decode_articles,
+    decode_drafts,
+    decode_media_id,
+    decode_picture,
+    encode_cover,
+    encode_draft_add,
+    encode_draft_get,
+    encode_drafts,
+    encode_picture,
+    find_pictures,
+    insert_picture_urls,
+)
+from .auth import FailedCall, WeChatAuth
+from .codes import NO_SUCH_MEDIA
+from .post_list import has_marker, has_same_text
+
+MAX_DRAFT_PAGES = 25
+"""So far is the draft box searched: 500 drafts."""
+PREVIEW_AUTHOR = "预览"
+"""The author of drafts that are only shown to one person: by it they are never taken for a delivery's own."""
+DRAFT_CONSUMED = FailedCall(outcome=Unknown(reason="wechat_draft_consumed", is_duplicate=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftBox:
+    """Makes the one draft of a delivery, and knows it again after a crash."""
+
+    auth: WeChatAuth
+    context: AdapterContext
+
+    async def ensure_draft(self, request: SendRequest) -> str | FailedCall:
+        """Return the id of the delivery's draft, noted for the order that the attempt follows.
+
+        A draft that was noted and has left the box was taken by an earlier submission: no other one is made, unless a
+        person has ordered the post again since it was noted.
+        """
+        draft, ordered_after = await self._read_record(request)
+        standing = await self._verify_own(draft, request) if draft else None
+        if standing is not None and ordered_after == request.resend_after_attempt:
+            return standing
+        if standing is None or standing == DRAFT_CONSUMED:
+            standing = await self._recover_lost(request) or await self.create(request.rendered, request.images)
+        if isinstance(standing, str):
+            note = {"draft": standing, "ordered_after": request.resend_after_attempt}
+            await self.context.state.set(_build_state_key(request), json.dumps(note))
+            await self.context.failpoint("step.after_commit")
+        return standing
+
+    async def get_recorded(self, request: SendRequest) -> str | None:
+        """Return the id of the draft of the parcel's order. None is submitted before it is noted for that order."""
+        draft, ordered_after = await self._read_record(request)
+        return draft if ordered_after == request.resend_after_attempt else None
+
+    async def read(self, draft: str) -> tuple[WeChatArticle, ...] | FailedCall:
+        """Read a draft. CONSUMED when the box has it no more."""
+        articles = await self.auth.fetch(
+            lambda token: encode_draft_get(self.auth.base_url, token, draft), decode_articles
+        )
+        return DRAFT_CONSUMED if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA else articles
+
+    async def _read_record(self, request: SendRequest) -> tuple[str | None, int]:
+        """Return the delivery's newest draft, and the `ordered_after` of the attempts that it was last noted for."""
+        note = json.loads(await self.context.state.get(_build_state_key(request)) or "{}")
+        return note.get("draft"), note.get("ordered_after", 0)
+
+    async def _recover_lost(self, request: SendRequest) -> str | FailedCall | None:
+        """Return the draft that an earlier attempt made and could not note; None where there is none."""
+        found = await self._find_in_box(request) if request.attempt > 1 else None
+        return await self._verify_own(found, request) if isinstance(found, str) else found
+
+    async def _verify_own(self, draft: str, request: SendRequest) -> str | FailedCall:
+        articles = await self.read(draft)
+        if isinstance(articles, FailedCall):
+            return articles
+        if len(articles) > 1 or not has_same_text(articles[0], request.rendered):
+            return FailedCall(outcome=Blocked(code="wechat_draft_changed", reason=draft, hold_reason=HoldReason.EDITED))
+        return draft
+
+    async def _find_in_box(self, request: SendRequest) -> str | FailedCall | None:
+        """Look for a draft that was made but whose id was lost; the newest, where a repeated call made several."""
+        matches: list[WeChatArticle] = []
+        offset = 0
+        for _ in range(MAX_DRAFT_PAGES):
+            page = await self.auth.fetch(self._list_drafts_from(offset), decode_drafts)
+            if isinstance(page, FailedCall):
+                return page
+            matches += [
+                article
+                for article in page.articles
+                if has_marker(article, request.marker) and article.author != PREVIEW_AUTHOR
+            ]
+            offset += len(page.ids)
+            if not page.ids or offset >= page.total:
+                break
+        return max(matches, key=lambda article: article.updated_at).id if matches else None
+
+    def _list_drafts_from(self, offset: int) -> Callable[[str], HttpRequest]:
+        return lambda token: encode_drafts(self.auth.base_url, token, offset)
+
+    async def create(self, rendered: RenderedPost, images: Sequence[bytes], *, author: str = "") -> str | FailedCall:
+        """Store the pictures and make a draft of these words; every call of it makes one more."""
+        if not rendered.images or len(images) != len(rendered.images):
+            return _block_for_missing_image("cover")
+        content = await self._fill_content(rendered, images)
+        if isinstance(content, FailedCall):
+            return content
+        cover = (rendered.images[0], images[0])
+        made = await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=False), author)
+        if isinstance(made, FailedCall) and made.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
+            return await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=True), author)
+        return made
+
+    async def _add_draft(
+        self, rendered: RenderedPost, content: str, cover: str | FailedCall, author: str
+    ) -> str | FailedCall:
+        if isinstance(cover, FailedCall):
+            return cover
+        return await self.auth.fetch(
+            lambda token: encode_draft_add(self.auth.base_url, token, rendered, content, cover, author=author),
+            decode_media_id,
+        )
+
+    async def _fill_content(self, rendered: RenderedPost, images: Sequence[bytes]) -> str | FailedCall:
+        """Put the addresses of the stored pictures into the article."""
+        known = {picture.sha256: (picture, data) for picture, data in zip(rendered.images, images, strict=True)}
+        addresses: dict[str, str] = {}
+        for sha256 in find_pictures(rendered.text):
+            if sha256 not in known:
+                return _block_for_missing_image(sha256)
+            address = await self._upload_picture(*known[sha256])
+            if isinstance(address, FailedCall):
+                return address
+            addresses[sha256] = address
+        return insert_picture_urls(rendered.text, addresses)
+
+    async def _upload_cover(self, picture: RenderedImage, data: bytes, *, is_fresh: bool) -> str | FailedCall:
+        return await self._upload_once(
+            f"cover:{picture.sha256}",
+            lambda token: encode_cover(self.auth.base_url, token, picture, data),
+            decode_media_id,
+            is_fresh=is_fresh,
+        )
+
+    async def _upload_picture(self, picture: RenderedImage, data: bytes) -> str | FailedCall:
+        return await self._upload_once(
+            f"image:{picture.sha256}",
+            lambda token: encode_picture(self.auth.base_url, token, picture, data),
+            decode_picture,
+            is_fresh=False,
+        )
+
+    async def _upload_once(
+        self,
+        key: str,
+        encode: Callable[[str], HttpRequest],
+        decode: Callable[[HttpResponse], str | ErrorResponse],
+        *,
+        is_fresh: bool,
+    ) -> str | FailedCall:
+        """Upload a picture, once per login."""
+        noted = None if is_fresh else await self.context.state.get(key)
+        if noted is not None:
+            return noted
+        stored = await self.auth.fetch(encode, decode)
+        if isinstance(stored, FailedCall):
+            return stored
+        await self.context.failpoint("media.after_upload")
+        await self.context.state.set(key, stored)
+        return stored
+
+
+def _build_state_key(request: SendRequest) -> str:
+    return f"draft:{request.delivery}"
+
+
+def _block_for_missing_image(what: str) -> FailedCall:
+    return FailedCall(outcome=Blocked(code="wechat_image_missing", reason=what, hold_reason=HoldReason.IMAGE_MISSING))

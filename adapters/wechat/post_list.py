@@ -1,0 +1,174 @@
+"""Read the list of published articles, and tell ours from the others."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from publisher.domain.rendered import Baseline, Marker, RenderedPost, SendRequest
+from publisher.domain.results import Deleted, ObservedPost, PossibleMatch, Published, Receipt
+from publisher.domain.text_match import is_similar
+
+from .api import ArticlePage, WeChatArticle
+from .auth import FailedCall
+from .mass_api import parse_mass_send_id
+
+_HTML_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
+MIN_PAGES = 3
+"""So much is always read, where there is so much: the list's order is documented nowhere."""
+_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
+"""Articles carry whole seconds; the baseline carries fractions of one."""
+MAX_PAGES = 25
+"""A quarter of the day's budget for this call; a longer look would starve the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArticleList:
+    """What one look at the published articles showed, and back to when it reaches.
+
+    Without `back_to` it proves nothing by what it lacks; `reason` says why.
+    """
+
+    articles: tuple[WeChatArticle, ...]
+    covered_since: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _ListProgress:
+    pages: list[ArticlePage] = field(default_factory=list)
+
+    @property
+    def articles(self) -> tuple[WeChatArticle, ...]:
+        return tuple(article for page in self.pages for article in page.articles)
+
+    @property
+    def item_count(self) -> int:
+        return sum(len(page.ids) for page in self.pages)
+
+    @property
+    def is_at_end(self) -> bool:
+        return not self.pages[-1].ids or self.item_count >= self.pages[-1].total
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each item of the list was read once: nothing moved between pages, nothing was left out."""
+        seen = {name for page in self.pages for name in page.ids}
+        return all(len(seen) == self.item_count == page.total for page in self.pages)
+
+    def reaches_past(self, instant: datetime) -> bool:
+        """Whether it goes back past an instant for sure: in falling order so far, with a whole page before it.
+
+        A list whose length changes, or that gives an item twice, moved between two pages: something may be missing.
+        """
+        last = self.pages[-1].articles
+        names = [name for page in self.pages for name in page.ids]
+        stood_still = len({page.total for page in self.pages}) == 1 and len(set(names)) == len(names)
+        falling = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
+        return (
+            len(self.pages) >= MIN_PAGES
+            and stood_still
+            and falling
+            and bool(last)
+            and all(article.updated_at < instant for article in last)
+        )
+
+
+async def read_pages(
+    read_page_at: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
+) -> ArticleList | FailedCall:
+    """Read the list whole, or back past the baseline; a list that moved, was cut or never ends proves nothing."""
+    progress = _ListProgress()
+    for _ in range(MAX_PAGES):
+        page = await read_page_at(progress.item_count)
+        if isinstance(page, FailedCall):
+            return page
+        progress.pages.append(page)
+        if progress.is_at_end:
+            return _close_list(progress, baseline)
+        if progress.reaches_past(baseline.taken_at):
+            return ArticleList(articles=progress.articles, covered_since=progress.articles[-1].updated_at)
+    return ArticleList(articles=progress.articles, reason="wechat_list_too_long")
+
+
+def _close_list(progress: _ListProgress, baseline: Baseline) -> ArticleList:
+    articles = progress.articles
+    newest_id = baseline.newest_id
+    has_baseline = (
+        newest_id is None
+        or parse_mass_send_id(newest_id) is not None  # such a one is in no list
+        or any(article.id == newest_id or article.updated_at < baseline.taken_at for article in articles)
+    )
+    if not progress.is_complete or not has_baseline:
+        return ArticleList(articles=articles, reason="wechat_list_incomplete")
+    return ArticleList(articles=articles, covered_since=baseline.taken_at)
+
+
+def match_post(request: SendRequest, articles: Sequence[WeChatArticle]) -> Published | Deleted | PossibleMatch | None:
+    """Find the parcel's post among published articles: by its marker, never among what others own.
+
+    A person's matter is what carries the marker but stood there before the attempt, and what says the same without it.
+    """
+    free = [article for article in articles if article.id not in request.owned_ids]
+    marked = [article for article in free if has_marker(article, request.marker)]
+    ours = [article for article in marked if not _is_before_baseline(article, request.baseline)]
+    for article in ours:
+        if not article.is_deleted:
+            receipt = Receipt(remote_id=article.id, url=article.url, published_at=article.updated_at)
+            return Published(receipt=receipt)
+    if ours:
+        return Deleted()
+    for article in marked or [article for article in free if _is_similar(article, request)]:
+        return PossibleMatch(remote_id=article.id, url=article.url)
+    return None
+
+
+def has_marker(article: WeChatArticle, marker: Marker) -> bool:
+    """Whether an article or draft carries a marker, in its link, title or digest."""
+    return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
+
+
+def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
+    """Whether a draft says what was filed, word for word; tags, spacing and punctuation may be WeChat's own.
+
+    Where no digest was given WeChat makes one itself.
+    """
+    pairs = [(rendered.title, article.title), (rendered.link or "", article.link)]
+    pairs += [(rendered.summary, article.digest)] if rendered.summary else []
+    pairs += [(rendered.text, article.content)] if article.content else []
+    return all(_normalize_text(ours) == _normalize_text(theirs) for ours, theirs in pairs)
+
+
+def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, ...]:
+    """Give what still stands of some published articles, newest first, each id once. Lists leave the content out."""
+    standing = {item.id: item for item in reversed(articles) if not item.is_deleted}
+    return tuple(
+        ObservedPost(
+            remote_id=item.id,
+            url=item.url,
+            published_at=item.updated_at,
+            text=f"{item.title}\n{item.digest}\n{item.link}",
+        )
+        for item in sorted(standing.values(), key=lambda item: item.updated_at, reverse=True)
+    )
+
+
+def _normalize_text(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", html.unescape(_HTML_TAG.sub(" ", text)))
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def _is_before_baseline(article: WeChatArticle, baseline: Baseline) -> bool:
+    """Whether an article stood on the account before the call."""
+    return article.id == baseline.newest_id or article.updated_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE
+
+
+def _is_similar(article: WeChatArticle, request: SendRequest) -> bool:
+    if article.is_deleted or article.updated_at <= request.baseline.taken_at:
+        return False
+    rendered = request.rendered
+    ours = (rendered.title, rendered.summary or rendered.text)  # without a digest WeChat takes the first words
+    return is_similar(ours, (article.title, article.digest), request.marker)

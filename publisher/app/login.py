@@ -1,0 +1,79 @@
+"""Signing a login in with a browser: what to open, and what to do with what comes back."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+from publisher.app.adapters import load_factories
+from publisher.app.application import build_host_filter, open_vault
+from publisher.app.http_line import http_for_login
+from publisher.config import Settings
+from publisher.contract import Http, LoginFlow
+from publisher.domain.account import Account
+from publisher.domain.problem import Problem
+from publisher.runtime.clock import Runtime
+from publisher.runtime.redaction import register_secrets
+from publisher.secrets import SecretError, Vault, list_secret_values, read_secret
+
+LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginSession:
+    """One signing in that has begun: the page to open, and all that is needed to finish it."""
+
+    account: Account
+    consent_url: str
+    state: str
+    secret: Mapping[str, str] = field(repr=False)
+    login_flow: LoginFlow
+    vault: Vault
+    http: Http
+
+    async def finish(self, response: str) -> Problem | None:
+        """Change the answer for a new secret and keep it in the encrypted store; a Problem says why that failed."""
+        state = parse_qs(urlsplit(response).query).get("state", [self.state])
+        if state != [self.state]:
+            return Problem(code="login_wrong_request", facts={"account": self.account.id})
+        renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
+        if isinstance(renewed, Problem):
+            return renewed
+        register_secrets(list_secret_values(renewed))
+        self.vault.write(self.account.secret, renewed)
+        return None
+
+
+def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
+    """Begin signing in. Raises SecretError when the app's own credentials are not in the encrypted store."""
+    factory = load_factories(frozenset({account.platform}))[account.platform]
+    login_flow: LoginFlow | None = getattr(factory, "sign_in", None)
+    if login_flow is None:
+        return Problem(code="login_not_by_browser", facts={"account": account.id, "name": account.secret})
+    if not _is_renewable(account, settings):
+        return Problem(code="login_secret_elsewhere", facts={"name": account.secret})
+    secret = read_secret(account.secret, vault=open_vault(settings))
+    state = secrets.token_urlsafe(16)
+    return LoginSession(
+        account=account,
+        consent_url=login_flow.build_authorization_url(account, secret, state),
+        state=state,
+        secret=secret,
+        login_flow=login_flow,
+        vault=open_vault(settings),
+        http=http_for_login(
+            timeout=LOGIN_REQUEST_TIMEOUT,
+            monotonic=runtime.monotonic,
+            is_host_allowed=build_host_filter([account], settings, factory),
+        ),
+    )
+
+
+def _is_renewable(account: Account, settings: Settings) -> bool:
+    """Whether nothing hides the encrypted store: a secret in the environment or in a file would be used before it."""
+    try:
+        read_secret(account.secret, secrets_dir=settings.secrets_dir)
+    except SecretError as error:
+        return error.code == "secret_missing"
+    return False

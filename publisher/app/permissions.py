@@ -1,0 +1,91 @@
+"""Who else on this machine may change the workspace's files, or read its secrets."""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from publisher.config import SETTINGS_FILE, Environment, Settings, has_password
+from publisher.domain.errors import RefusedError
+from publisher.domain.problem import Location, Problem, Severity
+from publisher.secrets import KEY_NAME, Vault
+
+MAX_LISTED_FILES = 20
+"""So many files of a folder are named; one command sets all of them right."""
+
+
+def require_safe_permissions(settings: Settings) -> None:
+    """Raise RefusedError in live operation when others may change or read what they must not."""
+    loose = [problem for problem in find_unsafe_permissions(settings) if problem.is_error]
+    if loose:
+        commands = dict.fromkeys(problem.facts["command"] for problem in loose)
+        files = dict.fromkeys(problem.facts["file"] for problem in loose)
+        raise RefusedError("files_too_permissive", files="、".join(files), command="; ".join(commands))
+
+
+def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
+    """Name what others may change or read and must not, each with the command that ends it; in a drill, as warnings.
+
+    Settings, secrets and keys are their owner's alone to change, schedule, templates and pictures their group's too. A
+    system without such modes has none.
+    """
+    if os.name != "posix":
+        return ()
+    severity = Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
+    return [
+        Problem(
+            code=code,
+            severity=severity,
+            location=Location(file=str(file)),
+            facts={"file": str(file), "command": f"chmod {change} {shlex.quote(str(target))}"},
+        )
+        for code, file, change, target in _findings(settings)
+    ]
+
+
+def _findings(settings: Settings) -> Iterator[tuple[str, Path, str, Path]]:
+    """Give each finding's code, the file, how its mode is to be changed, and of which file or folder."""
+    workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
+    secrets = [*_operator_secret_files(settings), vault.file, vault.folder / KEY_NAME]
+    for file in (workspace / SETTINGS_FILE, *secrets):
+        if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
+            yield "file_changeable", file, "go-w", file
+    for file in (*secrets, *([workspace / SETTINGS_FILE] if has_password(settings.database) else [])):
+        if _file_mode(file) & stat.S_IROTH:
+            yield "file_readable", file, "o-r", file
+    for folder in dict.fromkeys([workspace, *(file.parent for file in secrets if _file_mode(file))]):
+        mode = _file_mode(folder)
+        if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
+            yield "folder_changeable", folder, "go-w", folder
+    if _file_mode(workspace / "schedule.toml") & stat.S_IWOTH:
+        yield "file_changeable", workspace / "schedule.toml", "o-w", workspace / "schedule.toml"
+    for folder in (workspace / "templates", workspace / "media"):
+        loose = (file for file in _all_below(folder) if _file_mode(file) & stat.S_IWOTH)
+        for file in islice(loose, MAX_LISTED_FILES):
+            yield "file_changeable", file, "-R o-w", folder
+
+
+def _operator_secret_files(settings: Settings) -> Iterator[Path]:
+    """Give the files that the operator keeps secrets in: those of the accounts, and the store's key."""
+    folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
+    names = {account.secret for account in settings.accounts.values()}
+    for folder in folders:
+        yield from (folder / name for name in sorted({*names, KEY_NAME}))
+
+
+def _all_below(folder: Path) -> Iterable[Path]:
+    """Give a folder and all in it but links, which nothing reads through."""
+    yield folder
+    for parent, folders, files in os.walk(folder):
+        paths = (Path(parent) / name for name in (*folders, *files))
+        yield from (path for path in paths if not path.is_symlink())
+
+
+def _file_mode(path: Path) -> int:
+    """Give the mode of a file, links followed; 0 where there is none, or none that could be seen from here."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0

@@ -1,0 +1,208 @@
+"""An older database put in the present one's place, settled before it is used."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from publisher.app.adapters import build_policies
+from publisher.app.checkpoint_targets import build_checkpoint_targets
+from publisher.app.open_store import build_worker_id, journal_path
+from publisher.config import Settings
+from publisher.domain.audit_chain import Checkpoint
+from publisher.domain.errors import RefusedError
+from publisher.domain.events import Actor
+from publisher.engine.checkpoints import append_checkpoint, own_checkpoint_files, read_checkpoints
+from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import log
+from publisher.secrets import SecretError
+from publisher.store.db.database import Database, open_engine
+from publisher.store.queries.audit_log import AuditLog
+from publisher.store.recovery.backup import BackupInfo, merge_wal, read_checkpoint
+from publisher.store.recovery.restore import (
+    RestoreSummary,
+    checkpoints_to_compare,
+    finish_restore,
+    last_known_at,
+    read_intents,
+    remove_staging,
+    stage_copy,
+    staging_path,
+)
+from publisher.store.recovery.setup import (
+    check_integrity,
+    file_lock,
+    lock_process,
+    migrate,
+    migration_of,
+    require_own_journal,
+)
+from publisher.store.recovery.swap import commit_swap, finish_swaps, repair_journal
+from publisher.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreResult:
+    """How a database was restored, and where the one before it is kept; None where there was none."""
+
+    summary: RestoreSummary
+    replaced_database: Path | None
+
+
+async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is known of the audit, how much of the calls
+    settings: Settings,
+    runtime: Runtime,
+    file: Path,
+    source: Path | None,
+    by: Actor,
+    checkpoint_files: Sequence[Path] = (),
+    *,
+    allow_incomplete: bool = False,
+) -> RestoreResult:
+    """Put a backup in the database's place, or accept the present one as it stands where `source` is None.
+
+    The heads of the audit before and after are written down outside. All is prepared in a copy: until that takes the
+    database's place at one stroke, nothing has changed, and from then on every start finishes what a death may have
+    left. `anchors` are files that may know newer ones than ours. Raises RefusedError while a daemon runs, and for a
+    file that must not be used; SettingsError; OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock_process(settings.database, settings.workspace).release)
+        stack.callback(remove_staging, staging_path(file))
+        await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
+        newest_checkpoints = await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files)
+        if source is not None and (current_head := await asyncio.to_thread(read_checkpoint, file, runtime)) is not None:
+            await asyncio.to_thread(_write_checkpoint, settings, current_head)
+            newest_checkpoints.append(current_head)
+        incoming, label = await asyncio.to_thread(_prepare_copy, settings, runtime, file, source, newest_checkpoints)
+        named_checkpoints = await asyncio.to_thread(checkpoints_to_compare, newest_checkpoints, file)
+        url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
+        await asyncio.to_thread(migrate, url, settings.environment.value, None, runtime)
+        await asyncio.to_thread(check_integrity, url)
+        summary, head = await _settle_database(
+            settings, runtime, url, label, named_checkpoints, by, allow_incomplete=allow_incomplete
+        )
+        runtime.hit_failpoint_now("restore.before_commit")
+        replaced_database = await asyncio.to_thread(_swap_in, settings, runtime, incoming, file)
+        await asyncio.to_thread(_write_checkpoint, settings, replace(head, database=file.name))
+        return RestoreResult(summary=summary, replaced_database=replaced_database)
+
+
+async def accept_current(
+    settings: Settings,
+    runtime: Runtime,
+    by: Actor,
+    checkpoint_files: Sequence[Path] = (),
+    *,
+    allow_incomplete: bool = False,
+) -> RestoreResult:
+    """Accept a shared database into which a dump was put back: it is settled where it stands, in one transaction.
+
+    Raises RefusedError while a daemon runs here or on another host, and for a journal that cannot tell all;
+    SettingsError; OSError.
+    """
+    journal = journal_path(settings)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock_process(settings.database, settings.workspace).release)
+        if await asyncio.to_thread(migration_of, settings.database) is None:
+            raise RefusedError("nothing_to_accept", file=str(make_url(settings.database).database))
+        await asyncio.to_thread(migrate, settings.database, settings.environment.value, journal, runtime)
+        named_checkpoints = checkpoints_to_compare(
+            await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files), None
+        )
+        summary, head = await _settle_database(
+            settings, runtime, settings.database, None, named_checkpoints, by, allow_incomplete=allow_incomplete
+        )
+        await asyncio.to_thread(_write_checkpoint, settings, head)
+        await asyncio.to_thread(repair_journal, journal, f"{runtime.now():%Y%m%dT%H%M%S%f}")
+        return RestoreResult(summary=summary, replaced_database=None)
+
+
+async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is known of it, and who accepts it
+    settings: Settings,
+    runtime: Runtime,
+    url: str,
+    label: BackupInfo | None,
+    named_checkpoints: Sequence[tuple[int, str]],
+    by: Actor,
+    *,
+    allow_incomplete: bool,
+) -> tuple[RestoreSummary, Checkpoint]:
+    policies = await asyncio.to_thread(build_policies, settings)
+    database = Database(open_engine(url), runtime)
+    try:
+        store = Store(database=database, policies=policies, worker=build_worker_id(settings))
+        begins_at = await database.read(last_known_at) or runtime.now()
+        recovered = await asyncio.to_thread(
+            read_intents, journal_path(settings), label, begins_at, allows_incomplete=allow_incomplete
+        )
+        if database.is_shared and not allow_incomplete:
+            await database.read(
+                lambda connection: require_own_journal(connection, store.worker, journal_path(settings))
+            )
+        summary = await database.write(
+            lambda unit: finish_restore(store, unit, recovered, label, named_checkpoints, by)
+        )
+        head = await AuditLog(store).read_checkpoint()
+    finally:
+        await database.close()
+    if head is None:
+        raise AssertionError  # the entry of the restore was just written
+    log.warning("database_restored", calls=summary.recovered, doubts=summary.unresolved, unplaced=summary.orphaned)
+    return summary, head
+
+
+def _write_checkpoint(settings: Settings, head: Checkpoint) -> None:
+    """Write a head down outside. Trouble is logged: a restore must not hang on it, and its own entry names the cut."""
+    targets = build_checkpoint_targets(settings)
+    try:
+        append_checkpoint(targets, head, targets.load_key())
+    except (OSError, SecretError) as error:
+        log.error("audit_checkpoint_failed", error=type(error).__name__, number=getattr(error, "errno", None))
+
+
+def _newest_checkpoints(settings: Settings, others: Sequence[Path]) -> list[Checkpoint]:
+    """Give the last anchor of each file, our own first, and those before it that reach further. Raises OSError.
+
+    There are such where an older database was put in place before.
+    """
+    found: list[Checkpoint] = []
+    for file in [*own_checkpoint_files(build_checkpoint_targets(settings)), *others]:
+        last_sequence = 0
+        for checkpoint in reversed(list(read_checkpoints(file))):
+            if checkpoint.sequence > last_sequence:
+                last_sequence = checkpoint.sequence
+                found.append(checkpoint)
+    return list(dict.fromkeys(found))
+
+
+def finish_pending_restore(settings: Settings, runtime: Runtime, file: Path) -> None:
+    """Carry out what a restore had decided before it died, if anything."""
+    with file_lock(file):
+        finish_swaps(file, journal_path(settings), runtime)
+
+
+def _prepare_copy(
+    settings: Settings, runtime: Runtime, file: Path, source: Path | None, newest_checkpoints: Sequence[Checkpoint]
+) -> tuple[Path, BackupInfo | None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    finish_pending_restore(settings, runtime, file)
+    with file_lock(file):
+        if source is None and not file.is_file():
+            raise RefusedError("nothing_to_accept", file=str(file))
+        return stage_copy(
+            source, file, settings.environment.value, newest_checkpoints[0].chain if newest_checkpoints else None
+        )
+
+
+def _swap_in(settings: Settings, runtime: Runtime, incoming: Path, file: Path) -> Path | None:
+    with file_lock(file):
+        merge_wal(incoming)
+        had_database = file.is_file()
+        replaced_database = commit_swap(incoming, file, runtime.now())
+        runtime.hit_failpoint_now("restore.after_commit")
+        finish_swaps(file, journal_path(settings), runtime)
+    return replaced_database if had_database else None

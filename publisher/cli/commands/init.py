@@ -1,0 +1,27 @@
+"""`init`: a workspace that passes its own check."""
+
+from pathlib import Path
+
+import click
+
+from publisher.cli.demo.regions import read_regions
+from publisher.cli.demo.workspace import DemoWorkspace, demo_files
+from publisher.cli.framework import command
+from publisher.cli.terminal import Terminal
+from publisher.cli.workspace import create_workspace, new_workspace_files
+
+DEMO_REGION_COUNT = 3
+SIMULATOR_URL = "http://127.0.0.1:8710"
+"""Where `publisher simulate` listens unless told otherwise."""
+
+
+@command("init")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--demo", "is_drill", is_flag=True, help="opt_demo")
+def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> int:
+    files = new_workspace_files()
+    if is_drill:
+        files |= demo_files(DemoWorkspace(regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL))
+    create_workspace(folder, files)
+    terminal.print_message("drill_made" if is_drill else "workspace_made", folder=folder)
+    return 0

@@ -1,0 +1,44 @@
+"""`move-database`: from SQLite to a PostgreSQL database of one's own."""
+
+import asyncio
+import contextlib
+
+import click
+
+from publisher.app.open_store import journal_path
+from publisher.cli.context import has_database, load_workspace_settings, report_database_errors
+from publisher.cli.errors import CommandFailedError
+from publisher.cli.framework import LocalizedUsageError, NonEmptyText, by_option, command
+from publisher.cli.terminal import Terminal
+from publisher.config import has_password, is_postgres_url
+from publisher.engine.decisions import named_person
+from publisher.runtime.clock import Runtime
+from publisher.store.db.database import sqlite_file
+from publisher.store.recovery.setup import lock_process, prepare_database
+
+
+@command("move-database")
+@click.argument("url", metavar="URL", type=NonEmptyText())
+@by_option
+def move_database(terminal: Terminal, url: str, by: str) -> int:
+    if not is_postgres_url(url):
+        raise LocalizedUsageError("not_postgres")
+    if has_password(url):
+        raise LocalizedUsageError("password_in_url")
+    rows = asyncio.run(_move_database(terminal, url, by))
+    terminal.print_message("moved_done", rows=rows)
+    return 0
+
+
+async def _move_database(terminal: Terminal, url: str, by: str) -> int:
+    """Move all books; gives the number of rows."""
+    settings, runtime = await load_workspace_settings(terminal), Runtime()
+    if sqlite_file(settings.database) is None:
+        raise CommandFailedError("already_shared")
+    if not has_database(settings):
+        raise CommandFailedError("nothing_to_move")
+    with contextlib.ExitStack() as stack, report_database_errors():
+        stack.callback(lock_process(settings.database, settings.workspace).release)
+        for database in (settings.database, url):
+            await prepare_database(database, settings.environment.value, journal_path(settings), runtime)
+        return sum((await move_database(settings.database, url, runtime, named_person(by))).values())

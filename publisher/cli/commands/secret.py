@@ -1,0 +1,52 @@
+"""`secret`: the encrypted store."""
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from publisher.cli.audit_record import record_action
+from publisher.cli.errors import EXIT_FAILED, CommandFailedError
+from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, NonEmptyText, PersonName, command
+from publisher.cli.terminal import Terminal, echo, hidden_input
+from publisher.secrets import Vault, parse_fields
+
+MAX_SECRET_CHARACTERS = 64 * 1024
+AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
+
+
+@command("secret")
+@click.argument("deed", metavar="set|list|rotate|remove", type=LocalizedChoice("set", "list", "rotate", "remove"))
+@click.argument("name", metavar="[NAME]", required=False, type=NonEmptyText())
+@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_or_system_user")
+def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> int:
+    vault = Vault(folder=terminal.workspace / "var")
+    if deed in {"set", "remove"} and name is None:
+        raise LocalizedUsageError("missing_parameter", name="NAME")
+    match deed:
+        case "set":
+            vault.write(name or "", _read_fields(terminal, name or ""))
+            terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
+        case "remove":
+            if not vault.remove(name or ""):
+                terminal.print_message("secret_not_found", name=name)
+                return 0
+            terminal.print_message("secret_removed", name=name)
+        case "rotate":
+            terminal.print_message("secrets_reencrypted", number=vault.rotate(), key=vault.key_source)
+        case _:
+            echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
+            return 0
+    is_recorded = record_action(terminal, AUDIT_EVENTS[deed], f"secret:{name or '*'}", by)
+    return 0 if is_recorded else EXIT_FAILED
+
+
+def _read_fields(terminal: Terminal, name: str) -> Mapping[str, str]:
+    """Read the secret's JSON from standard input, where no other user of the machine sees it, nor who looks on."""
+    with hidden_input():
+        if sys.stdin.isatty():
+            terminal.print_note("secret_prompt")
+        fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
+    if fields is None:
+        raise CommandFailedError("secret_not_json", name=name, places="stdin")
+    return fields

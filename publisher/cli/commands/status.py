@@ -1,0 +1,260 @@
+"""`status`: where everything stands."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
+from publisher.cli.framework import NonEmptyText, command, json_option
+from publisher.cli.terminal import Terminal, echo
+from publisher.cli.text_width import align_columns
+from publisher.config import Settings
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.post import PostId
+from publisher.store.plan.modes import ModeOverride, ModeOverrides
+from publisher.store.queries.queries import MAX_STATUS_AGE, Alert, Pause, Queries, WorkerStatus
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""A daemon signs every few seconds; one that is silent for longer does not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSnapshot:
+    """What the books show at one moment."""
+
+    now: datetime
+    workers: Sequence[WorkerStatus] = ()
+    pauses: Sequence[Pause] = ()
+    deliveries: Sequence[Delivery] = ()
+    alerts: Sequence[Alert] = ()
+    pause_alerts: Sequence[Alert] = ()
+    mode_overrides: Sequence[ModeOverride] = ()
+    has_older: bool = False
+    """Whether deliveries that ended long ago are left out."""
+
+    @property
+    def latest_worker(self) -> WorkerStatus | None:
+        """The daemon that was last seen."""
+        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a daemon gave a sign of life just now."""
+        return any(map(self.is_alive, self.workers))
+
+    def is_alive(self, worker: WorkerStatus) -> bool:
+        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+
+
+@command("status")
+@click.argument("post", metavar="[POST]", required=False, type=NonEmptyText())
+@click.option("--all", "shows_all", is_flag=True, help="opt_all")
+@json_option
+def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> int:
+    settings, snapshot = asyncio.run(_read_status(terminal, PostId(post) if post else None, shows_all=shows_all))
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    if as_json:
+        terminal.print_json(snapshot_as_json(snapshot, formatter))
+    else:
+        _print_status(terminal, snapshot, formatter)
+    return 0
+
+
+async def _read_status(terminal: Terminal, post: PostId | None, *, shows_all: bool) -> tuple[Settings, StatusSnapshot]:
+    settings = await load_workspace_settings(terminal)
+    if not has_database(settings):
+        if post is not None:
+            raise NoSuchItemError("post", post)
+        return settings, StatusSnapshot(now=datetime.now(settings.timezone))
+    async with open_command_store(settings) as store:
+        queries = Queries(store)
+        if post is not None and not await queries.has_post(post):
+            raise NoSuchItemError("post", post)
+        return settings, await take_snapshot(queries, post, shows_all=shows_all)
+
+
+async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
+    """Look at the books, or at what concerns one post in them; without one, at what ended long ago only if asked to."""
+    alerts, is_whole = await queries.alerts(), shows_all or post is not None
+    return StatusSnapshot(
+        now=queries.store.runtime.now(),
+        workers=await queries.workers(),
+        pauses=await queries.pauses(),
+        deliveries=await (queries.deliveries(post) if is_whole else queries.current_deliveries()),
+        has_older=not is_whole and await queries.has_older_deliveries(),
+        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
+        mode_overrides=await ModeOverrides(queries.store).list_overrides(),
+    )
+
+
+async def is_daemon_running(queries: Queries) -> bool:
+    """Whether a daemon gave a sign of life just now."""
+    return StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running
+
+
+def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
+    """Give a snapshot for machines."""
+    rows = [_delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
+    worker = snapshot.latest_worker
+    daemon: dict[str, Any] = {"running": snapshot.is_running}
+    if worker is not None:
+        daemon |= _worker_as_json(worker, formatter)
+    if others := [one for one in snapshot.workers if one is not worker]:
+        daemon["others"] = [{"running": snapshot.is_alive(one), **_worker_as_json(one, formatter)} for one in others]
+    return {
+        "daemon": daemon,
+        "paused": [
+            {"scope": pause.scope, "at": formatter.iso(pause.at), "by": pause.by, "reason": pause.reason}
+            for pause in snapshot.pauses
+        ],
+        "deliveries": rows,
+        "missed": [row for row in rows if row["state"] == State.EXPIRED.value],
+        "alerts": [
+            {
+                "code": alert.code,
+                "message": formatter.alert(alert),
+                "subject": alert.subject,
+                "at": formatter.iso(alert.at),
+            }
+            for alert in snapshot.alerts
+        ],
+        "modes": [
+            {
+                "account": order.account,
+                "mode": order.mode.value,
+                "at": formatter.iso(order.at),
+                "by": order.by,
+                "reason": order.reason,
+            }
+            for order in snapshot.mode_overrides
+        ],
+        "has_older": snapshot.has_older,
+    }
+
+
+def _worker_as_json(worker: WorkerStatus, formatter: Formatter) -> dict[str, Any]:
+    return {
+        "host": worker.host,
+        "pid": worker.pid,
+        "started": formatter.iso(worker.started_at),
+        "beat": formatter.iso(worker.heartbeat_at),
+    }
+
+
+def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> dict[str, Any]:
+    receipt = delivery.receipt
+    return {
+        "post": delivery.key.post,
+        "occurrence": formatter.occurrence(delivery),
+        "account": delivery.account,
+        "platform": delivery.platform,
+        "state": delivery.state.value,
+        "reason": reason_code(delivery, pauses),
+        "attempts": delivery.attempts,
+        "remote_id": receipt.remote_id if receipt else None,
+        "url": receipt.url if receipt else None,
+        "due": formatter.iso(delivery.due_at),
+        "updated": formatter.iso(delivery.updated_at),
+        "next_try": formatter.iso(delivery.next_action_at),
+        "verified_at": formatter.iso(delivery.verified_at),
+        "gone_at": formatter.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
+        "is_still_live": _is_still_published(delivery),
+        "floors": {"live": delivery.parts_done, "total": delivery.extra_parts + 1} if delivery.extra_parts else None,
+    }
+
+
+def _is_still_published(delivery: Delivery) -> bool:
+    """Whether it was ordered down and is not confirmed gone."""
+    is_ordered = delivery.state is State.RETRACTING or (
+        delivery.state is State.HELD and delivery.is_retraction_requested
+    )
+    return is_ordered and delivery.receipt is not None
+
+
+def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:
+    for worker in filter(snapshot.is_alive, snapshot.workers):
+        terminal.print_message(
+            "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
+        )
+    if not snapshot.is_running:
+        terminal.print_message("daemon_stopped")
+    for pause in snapshot.pauses:
+        echo(formatter.pause("paused_line", pause))
+    for order in snapshot.mode_overrides:
+        echo(formatter.mode("mode_override", order))
+    if not snapshot.deliveries and not snapshot.has_older:
+        terminal.print_message("nothing_planned")
+    elif snapshot.deliveries:
+        _print_table(snapshot, formatter)
+        counts = "counts_listed" if snapshot.has_older else "counts_line"
+        terminal.print_message(
+            counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
+        )
+    if snapshot.has_older:
+        terminal.print_message("older_line", days=MAX_STATUS_AGE.days)
+    if snapshot.alerts:
+        terminal.print_message("alerts_title")
+    for alert in snapshot.alerts:
+        echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
+
+
+def table_rows(snapshot: StatusSnapshot, formatter: Formatter) -> list[tuple[str, ...]]:
+    """Lay deliveries out in columns, under a heading."""
+    columns = ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more")
+    heading = tuple(formatter.messages.translate(column) for column in columns)
+    return [
+        heading,
+        *(
+            (
+                delivery.key.post,
+                delivery.account,
+                formatter.status(delivery),
+                formatter.time(delivery.due_at),
+                str(delivery.attempts or ""),
+                _format_details(delivery, snapshot.pauses, formatter),
+            )
+            for delivery in snapshot.deliveries
+        ),
+    ]
+
+
+def _print_table(snapshot: StatusSnapshot, formatter: Formatter) -> None:
+    """Show a table to a person, plain columns to a program."""
+    rows = table_rows(snapshot, formatter)
+    if sys.stdout.isatty():
+        from publisher.cli.tables import print_table  # noqa: PLC0415 # loading rich takes longer than all else here
+
+        print_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
+    else:
+        echo("\n".join(align_columns(rows)))
+
+
+def _format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:
+    parts = formatter.parts_progress(delivery)
+    if delivery.state is State.PUBLISHED and delivery.receipt:
+        code = (
+            "manually_confirmed"
+            if delivery.receipt.is_manually_confirmed
+            else "is_verified"
+            if delivery.verified_at
+            else ""
+        )
+        return " ".join(filter(None, [delivery.receipt.url, formatter.messages.translate(code) if code else "", parts]))
+    told = [*filter(None, [parts]), *([formatter.reason(delivery.reason)] if delivery.reason else [])]
+    if delivery.state is State.DUE:
+        told += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(pauses, delivery)]
+    if delivery.state is State.RETRACTED:
+        told.insert(0, formatter.messages.translate("deleted_at", at=formatter.time(delivery.updated_at)))
+    if _is_still_published(delivery) and delivery.receipt:
+        told.insert(0, formatter.messages.translate("still_published", url=delivery.receipt.url))
+    if delivery.next_action_at and delivery.state is not State.PENDING:
+        told.append(formatter.messages.translate("next_at", at=formatter.time(delivery.next_action_at)))
+    return formatter.messages.translate("list_comma").join(told)

@@ -1,0 +1,257 @@
+"""Commands and groups whose every word comes from the message catalogue; help texts are given as codes."""
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from publisher.cli.terminal import Terminal
+from publisher.cli.text_width import ColumnHelp
+from publisher.domain.names import find_invisible
+from publisher.i18n import LANGUAGES, Messages
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class LocalizedUsageError(click.UsageError):
+    """A usage error of ours: a code and its facts."""
+
+    def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
+        super().__init__(code, ctx)
+        self.code = code
+        self.facts = facts
+
+
+def get_messages(ctx: click.Context) -> Messages:
+    """Give the words of the language asked for."""
+    terminal: Terminal = ctx.find_root().obj
+    return terminal.messages
+
+
+class _LocalizedHelp(click.Command):
+    """What commands and groups share."""
+
+    class context_class(click.Context):  # noqa: N801 # click's own name for it
+        formatter_class = ColumnHelp
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        pieces = self.collect_usage_pieces(ctx)
+        formatter.write_usage(ctx.command_path, " ".join(pieces), f"{get_messages(ctx).translate('usage')} ")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        messages = get_messages(ctx)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(messages.translate(self.help or ""))
+            if hint := messages.hint(self.help or ""):
+                formatter.write_paragraph()
+                formatter.write_text(hint)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        messages = get_messages(ctx)
+        rows = []
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None or not isinstance(param, click.Option):
+                continue
+            code = "opt_help" if param is self.get_help_option(ctx) else param.help or ""
+            needed = messages.translate("needed") if param.required else ""
+            rows.append((record[0], f"{messages.translate(code)}{needed}"))
+        with formatter.section(messages.translate("options")):
+            formatter.write_dl(rows)
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 # click's signature
+        return self.help or ""
+
+
+class LocalizedCommand(_LocalizedHelp):
+    """One command."""
+
+    allow_extra_args = True
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [get_messages(ctx).translate("options_blank"), *super().collect_usage_pieces(ctx)[1:]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise LocalizedUsageError("extra_arguments", ctx, arguments=" ".join(map(str, ctx.args)))
+        return rest
+
+
+class LocalizedGroup(_LocalizedHelp, click.Group):
+    """Commands that are loaded when they are called: `places` says where each stands, as `module:attribute`."""
+
+    def __init__(self, *args: Any, command_paths: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 # click's own
+        super().__init__(*args, **kwargs)
+        self.command_paths = command_paths
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+        return list(self.command_paths)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # same
+        if cmd_name not in self.command_paths:
+            return None
+        module, _, attribute = self.command_paths[cmd_name].partition(":")
+        gc.disable()  # what is loaded stays; looking for garbage in it costs each command a tenth of its time
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            gc.freeze()
+            gc.enable()
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in self.command_paths and not args[0].startswith("-"):
+            close = get_close_matches(args[0], self.command_paths)
+            code = "unknown_command_close" if close else "unknown_command"
+            raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
+        return super().resolve_command(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        messages = get_messages(ctx)
+        return [messages.translate("options_blank"), messages.translate("command_blank")]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        messages = get_messages(ctx)
+        with formatter.section(messages.translate("commands")):
+            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in self.command_paths])
+
+
+class LocalizedParam(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.5
+    """A kind of value; whoever gives another is told in words."""
+
+
+class LocalizedIntRange(LocalizedParam):
+    """A whole number in a range."""
+
+    name = "number"
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        if isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and self.minimum <= int(value) <= self.maximum:
+            return int(value)
+        raise LocalizedUsageError(
+            "not_a_number", ctx, param=option_name(param), value=value, least=self.minimum, most=self.maximum
+        )
+
+
+class LocalizedChoice(LocalizedParam):
+    """One of a few words."""
+
+    name = "choice"
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        if value in self.choices:
+            return str(value)
+        choices = ", ".join(self.choices)
+        raise LocalizedUsageError("not_a_choice", ctx, param=option_name(param), value=value, choices=choices)
+
+
+class NonEmptyText(LocalizedParam):
+    """A name or a reason: one line that says something."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        text = str(value).strip()
+        if text and text.isprintable():
+            return text
+        raise LocalizedUsageError("text_missing", ctx, param=option_name(param))
+
+
+class PersonName(NonEmptyText):
+    """The name of a person, in which everything can be seen."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        if (found := find_invisible(str(value).strip(" "))) is not None:
+            place, letter = found
+            raise LocalizedUsageError(
+                "name_invisible_character", ctx, param=option_name(param), place=place, character=f"U+{ord(letter):04X}"
+            )
+        return super().convert(value, param, ctx)
+
+
+class HostPort(LocalizedParam):
+    """An address to listen on, as `host:port`; port 0 takes a free one."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401
+        if isinstance(value, tuple):
+            return value
+        host, separator, port = value.rpartition(":")
+        if separator and host and port.isascii() and port.isdigit() and int(port) < 2**16:
+            return host.strip("[]"), int(port)
+        raise LocalizedUsageError("not_an_address", ctx, param=option_name(param), value=value)
+
+
+def option_name(param: click.Parameter | None) -> str:
+    """Name a parameter as people type it."""
+    if isinstance(param, click.Option):
+        return param.opts[-1]
+    return (param.metavar or param.name or "") if param else ""
+
+
+def _set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = replace(ctx.obj, workspace=Path(value))
+
+
+def shared_options() -> list[click.Parameter]:
+    """Give the options that every command takes. The language was found before anything was parsed."""
+    return [
+        click.Option(
+            ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=_set_workspace
+        ),
+        click.Option(
+            ["--lang"],
+            metavar="|".join(LANGUAGES),
+            type=LocalizedChoice(*LANGUAGES),
+            help="opt_lang",
+            expose_value=False,
+        ),
+    ]
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
+    """Make a command of a function that is given the Terminal first."""
+
+    def decorate(function: Callable[..., Any]) -> LocalizedCommand:
+        take_terminal = click.make_pass_decorator(Terminal)
+        made = click.command(name, cls=LocalizedCommand, help=f"cmd_{name}")(take_terminal(function))
+        made.params += shared_options()
+        return made
+
+    return decorate
+
+
+def by_option(function: C) -> C:
+    """Ask who gives the order."""
+    return click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")(function)
+
+
+def reason_option(function: C) -> C:
+    """Ask why."""
+    return click.option("--reason", metavar="TEXT", required=True, type=NonEmptyText(), help="opt_reason")(function)
+
+
+def json_option(function: C) -> C:
+    """Offer the answer as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="opt_json")(function)

@@ -1,0 +1,85 @@
+"""Help in columns, where a Chinese letter takes two."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+import click
+
+_MAX_FIRST_COLUMN_WIDTH = 30
+_COLUMN_GAP = 2
+
+
+def text_width(text: str) -> int:
+    """Count terminal columns."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def align_columns(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
+    """Line up cells of the same column, by terminal columns."""
+    widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell + " " * (width - text_width(cell) + gap) for cell, width in zip(row, widths, strict=True))
+        yield "".join(cells).rstrip()
+
+
+def wrap_text(text: str, width: int) -> Iterator[str]:
+    """Break a text into lines of at most `width` columns, between words or between Chinese letters."""
+    line = ""
+    for piece in _breakable_pieces(text):
+        if line and text_width(line + piece.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += piece if line else piece.lstrip()
+    if line.strip():
+        yield line.rstrip()
+
+
+def _breakable_pieces(text: str) -> Iterator[str]:
+    """Cut a text wherever a line may end."""
+    start = 0
+    for position in range(1, len(text)):
+        if _can_break(text[position - 1], text[position]):
+            yield text[start:position]
+            start = position
+    yield text[start:]
+
+
+def _can_break(before: str, after: str) -> bool:
+    """Whether a line may end between two letters: not before closing punctuation, not after opening."""
+    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
+        return False
+    return before == " " or text_width(before) == 2 or text_width(after) == 2
+
+
+class ColumnHelp(click.HelpFormatter):
+    """Click's help, measured in columns."""
+
+    def write_heading(self, heading: str) -> None:
+        """The catalogue's headings bring their own colon."""
+        self.write(f"{' ' * self.current_indent}{heading}\n")
+
+    def write_text(self, text: str) -> None:
+        indent = " " * self.current_indent
+        for paragraph in text.splitlines():
+            for line in wrap_text(paragraph, self.width - self.current_indent) if paragraph.strip() else [""]:
+                self.write(f"{indent}{line}".rstrip() + "\n")
+
+    def write_dl(
+        self,
+        rows: Iterable[tuple[str | None, str | None]],
+        col_max: int = _MAX_FIRST_COLUMN_WIDTH,
+        col_spacing: int = _COLUMN_GAP,
+    ) -> None:
+        pairs: Sequence[tuple[str, str]] = [(first or "", second or "") for first, second in rows]
+        first_width = min(max((text_width(first) for first, _ in pairs), default=0), col_max)
+        indent = " " * self.current_indent
+        room = max(self.width - self.current_indent - first_width - col_spacing, 10)
+        for first, second in pairs:
+            lines = list(wrap_text(second, room))
+            if text_width(first) > first_width:
+                self.write(f"{indent}{first}\n")
+                first = ""  # noqa: PLW2901 # the rest of the row stands under it
+            for left, right in zip_longest([first], lines, fillvalue=""):
+                blank = " " * (first_width - text_width(left) + col_spacing)
+                self.write(f"{indent}{left}{blank}{right}".rstrip() + "\n")

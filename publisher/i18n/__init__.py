@@ -1,0 +1,104 @@
+"""Codes to words, in Simplified Chinese and English. The core speaks in codes; everything people read comes from here.
+
+Each `*.toml` beside this file holds one area; an entry is a code with its words in both languages, and maybe a hint:
+
+    [unknown_key]
+    zh_CN = "没有“{key}”这个键"
+    en = "there is no key {key}"
+    hint.zh_CN = "…"
+    hint.en = "…"
+"""
+
+import tomllib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from threading import Lock
+from typing import Any, Literal
+
+from publisher.domain.problem import Location, Problem
+
+Lang = Literal["zh_CN", "en"]
+COMMON_AREAS = ("states.toml", "cli.toml")
+"""The areas that nearly every command speaks from."""
+LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The words of one language."""
+
+    lang: Lang = "zh_CN"
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, Any]]:
+        return load_catalogue()
+
+    def translate(self, code: str, /, **facts: object) -> str:
+        """Put a code into words; a code without an entry is shown as it is, so that nothing is ever hidden."""
+        entry = self.entries.get(code)
+        return _fill_facts(entry[self.lang], facts) if entry else code
+
+    def hint(self, code: str, /, **facts: object) -> str:
+        """Say what to do about a code, or nothing where the message already says it."""
+        hint = self.entries.get(code, {}).get("hint")
+        return _fill_facts(hint[self.lang], facts) if hint else ""
+
+    def format_problem(self, problem: Problem) -> str:
+        """Write a problem on one line: FILE:LINE:COLUMN: key.path: message, and its hint."""
+        parts = [_format_location(problem.location)] if problem.location else []
+        parts.append(self.translate(problem.code, **problem.facts))
+        hint = self.hint(problem.code, **problem.facts)
+        return " ".join([*parts, *([f"({hint})"] if hint else [])])
+
+
+def _format_location(location: Location) -> str:
+    spot = f"{location.file}:{location.line}:{location.column}:"
+    return f"{spot} {location.path}:" if location.path else spot
+
+
+def _fill_facts(template: str, facts: Mapping[str, object]) -> str:
+    return template.format_map(_Facts(facts))
+
+
+class _Facts(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return f"{{{key}}}"
+
+
+class _Catalogue(Mapping[str, Mapping[str, Any]]):
+    """All entries. An area is read once something is not found in those before it: no command needs them all."""
+
+    def __init__(self) -> None:
+        areas = [path for path in files(__package__).iterdir() if path.name.endswith(".toml")]
+        self._pending_files = deque(sorted(areas, key=lambda path: (path.name not in COMMON_AREAS, path.name)))
+        self._loaded: dict[str, Mapping[str, Any]] = {}
+        self._lock = Lock()
+
+    def __getitem__(self, code: str) -> Mapping[str, Any]:
+        with self._lock:
+            while code not in self._loaded and self._pending_files:
+                self._read_next()
+        return self._loaded[code]
+
+    def __iter__(self) -> Iterator[str]:
+        with self._lock:
+            while self._pending_files:
+                self._read_next()
+        return iter(self._loaded)
+
+    def _read_next(self) -> None:
+        """What could not be read is tried again."""
+        self._loaded |= tomllib.loads(self._pending_files[0].read_text("utf-8"))
+        self._pending_files.popleft()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@cache
+def load_catalogue() -> Mapping[str, Mapping[str, Any]]:
+    """Give the words of all areas."""
+    return _Catalogue()

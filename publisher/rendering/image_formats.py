@@ -1,0 +1,358 @@
+"""JPEG, PNG and GIF as segments: what shows the picture is kept as it is, its colour profile rebuilt, all else dropped.
+
+Nothing is decoded here, and each byte is read a fixed number of times. Sources: ITU-T T.81 annex B (JPEG), JFIF 1.02,
+ICC.1 annex B.4, PNG third edition, GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from publisher.domain.errors import InputError
+from publisher.domain.problem import Problem
+from publisher.rendering.colour_profile import rebuild_profile
+
+MAX_PICTURE_BYTES: Final = 5 * 1024 * 1024
+"""No platform of ours takes a bigger picture."""
+MAX_PIXELS: Final = 40_000_000
+MAX_ASPECT_RATIO: Final = 50
+"""A long screenshot of a phone is about 1 to 20."""
+MAX_JPEG_SCANS: Final = 100
+"""A progressive JPEG has about ten; every one costs a pass over the whole picture."""
+MAX_SEGMENTS: Final = 10_000
+MAX_PROFILE_BYTES: Final = 1024 * 1024
+"""Pillow inflates no bigger ICC profile."""
+
+_GIF_STARTS: Final = (b"GIF87a", b"GIF89a")
+_JPEG_START: Final = b"\xff\xd8"
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""Neither a stuffed byte, a restart inside a scan, nor filling."""
+_TEM, _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0x01, 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_FRAME_MARKERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+_KEPT_MARKERS: Final = _FRAME_MARKERS | {_SOS, 0xC4, 0xCC, 0xDB, 0xDD}
+"""Frames, scans, and the tables for them."""
+_ICC: Final = b"ICC_PROFILE\0"
+_ICC_PART_BYTES: Final = 65_533 - len(_ICC) - 2
+"""The most that one segment holds of a profile."""
+
+_SAMPLES_BY_COLOUR_TYPE: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel, by PNG's colour type."""
+_ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_CRITICAL_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_COLOUR_CHUNK_LIMITS: Final = {
+    b"PLTE": 768,
+    b"tRNS": 256,
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"sBIT": 4,
+    b"cICP": 4,
+    b"iCCP": MAX_PROFILE_BYTES,
+}
+"""Chunks that say what the pixels' colours are, and their greatest length."""
+
+_UPRIGHT_ORIENTATION: Final = 1
+_ORIENTATION_TAG: Final = 0x0112
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrippedPicture:
+    """A picture without metadata.
+
+    `orientation` is what its Exif said, 1 to 8. With `is_padded` its data holds more bytes than its pixels need, which
+    only encoding it again removes.
+    """
+
+    format: str
+    width: int
+    height: int
+    data: bytes
+    orientation: int = _UPRIGHT_ORIENTATION
+    is_padded: bool = False
+
+
+def strip_metadata(data: bytes) -> StrippedPicture:
+    """Return the picture without what is not needed to show it. A stripped picture comes back unchanged.
+
+    Raises InputError, with a problem that has no place yet, for what is no PNG, JPEG or GIF, does not end, is animated,
+    or has too many pixels, too narrow a shape or too many scans.
+    """
+    try:
+        if data.startswith(_JPEG_START):
+            return _strip_jpeg(data)
+        if data.startswith(_PNG_START):
+            return _strip_png(data)
+        if data.startswith(_GIF_STARTS):
+            return _strip_gif(data)
+    except (IndexError, struct.error, zlib.error):  # it ends too early
+        raise picture_error("image_broken") from None
+    raise picture_error("image_unknown_type")
+
+
+def picture_error(code: str, **facts: str) -> InputError:
+    """Return the error of one picture; who knows its file adds the place."""
+    return InputError([Problem(code=code, facts=facts)])
+
+
+def _check_size(width: int, height: int) -> None:
+    if not width or not height:
+        raise picture_error("image_broken")
+    if width * height > MAX_PIXELS:
+        raise picture_error("image_too_many_pixels", width=f"{width}", height=f"{height}")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise picture_error("image_too_narrow", width=f"{width}", height=f"{height}", limit=f"{MAX_ASPECT_RATIO}")
+
+
+def _strip_jpeg(data: bytes) -> StrippedPicture:
+    """Keep tables, frame and scans, and of the headers JFIF, Adobe's colour transform and the profile."""
+    headers: list[tuple[int, bytes]] = []
+    body: list[bytes] = []
+    width = height = scans = end = 0
+    is_padded = False
+    for code, payload, scan in _jpeg_segments(data):
+        if code in _FRAME_MARKERS:
+            if width:
+                raise picture_error("image_broken")
+            height, width = struct.unpack_from(">HH", payload, 1)
+            _check_size(width, height)
+        if code == _SOS:
+            scans += 1
+            if scans > MAX_JPEG_SCANS:
+                raise picture_error("image_too_many_scans", limit=f"{MAX_JPEG_SCANS}")
+            is_padded |= len(scan) > _max_data_bytes(width, height, 4 * payload[0])
+        if code in _KEPT_MARKERS:
+            body += (_jpeg_segment(code, payload), scan)
+            end = len(body) if code == _SOS else end
+        elif not scans:  # a header that comes after a scan says nothing to a decoder
+            headers.append((code, payload))
+    if not width or not scans:
+        raise picture_error("image_broken")
+    exif = _jpeg_headers(headers, _APP1, b"Exif\0", 6)
+    head = [_jpeg_segment(_APP0, each[:12] + b"\0\0") for each in _jpeg_headers(headers, _APP0, b"JFIF\0", 14)[:1]]
+    head += _jpeg_profile(_jpeg_headers(headers, _APP2, _ICC, len(_ICC) + 2))
+    for each in _jpeg_headers(headers, _APP14, b"Adobe", 12)[-1:]:
+        head.append(_jpeg_segment(_APP14, b"Adobe\0\x64\0\0\0\0" + each[11:12]))
+    return StrippedPicture(
+        format="JPEG",
+        width=width,
+        height=height,
+        data=b"".join((_JPEG_START, *head, *body[:end], b"\xff\xd9")),
+        orientation=_exif_orientation(exif[0][6:]) if exif else _UPRIGHT_ORIENTATION,
+        is_padded=is_padded,
+    )
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield each segment's code, payload, and the scan that follows it, up to the end of the image.
+
+    Raises InputError where there is no end, or too many segments. Bytes between segments belong to nothing.
+    """
+    at = len(_JPEG_START)
+    for _ in range(MAX_SEGMENTS):
+        marker = _JPEG_MARKER.search(data, at)
+        if marker is None:
+            break
+        code, at = marker[0][1], marker.end()
+        if code == _EOI:
+            return
+        if code == _TEM:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        payload = data[at + 2 : at + length]
+        if code == _SOI or length < 2 or len(payload) < length - 2:
+            break
+        at += length
+        scan = b""
+        if code == _SOS and (follower := _JPEG_MARKER.search(data, at)):
+            scan = data[at : follower.start()].rstrip(b"\xff")
+            at = follower.start()
+        yield code, payload, scan
+    raise picture_error("image_broken")
+
+
+def _jpeg_headers(headers: Iterable[tuple[int, bytes]], wanted: int, start: bytes, least: int) -> list[bytes]:
+    """Return the payloads of one sort of header: its code, how it starts, and how long it is at least."""
+    return [each for code, each in headers if code == wanted and each.startswith(start) and len(each) >= least]
+
+
+def _jpeg_profile(parts: list[bytes]) -> list[bytes]:
+    """Return the segments of a rebuilt profile in their order, none where it is not whole."""
+    at = len(_ICC)
+    parts = sorted(parts, key=lambda part: part[at])
+    if len(parts) > 255:
+        return []
+    if [part[at : at + 2] for part in parts] != [bytes((n, len(parts))) for n in range(1, len(parts) + 1)]:
+        return []
+    profile = rebuild_profile(b"".join(part[at + 2 :] for part in parts))
+    rebuilt = [profile[start : start + _ICC_PART_BYTES] for start in range(0, len(profile), _ICC_PART_BYTES)]
+    return [_jpeg_segment(_APP2, _ICC + bytes((n, len(rebuilt))) + part) for n, part in enumerate(rebuilt, 1)]
+
+
+def _jpeg_segment(code: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, code, len(payload) + 2) + payload
+
+
+def _strip_png(data: bytes) -> StrippedPicture:
+    """Keep header, colours, pixels and end. What says colours after the first pixels says nothing to a decoder."""
+    header = exif = b""
+    colours: dict[bytes, bytes] = {}
+    pixels: list[bytes] = []
+    for name, body in _png_chunks(data):
+        if name == b"IHDR":
+            header = body
+            _check_size(*struct.unpack_from(">II", header))
+        elif name == b"acTL" and int.from_bytes(body[:4]) != 1:
+            raise picture_error("image_animated")
+        elif name == b"eXIf":
+            exif = exif or body
+        elif name == b"IDAT":
+            pixels.append(body)
+        elif len(body) <= _COLOUR_CHUNK_LIMITS.get(name, -1) and not pixels:
+            colours.setdefault(name, body)
+    if b"iCCP" in colours:
+        colours[b"iCCP"] = _png_profile(colours[b"iCCP"])
+    chunks = [(b"IHDR", header), *colours.items(), *((b"IDAT", body) for body in pixels)]
+    kept = [_png_chunk(name, body) for name, body in chunks if body]
+    width, height = struct.unpack_from(">II", header)
+    return StrippedPicture(
+        format="PNG",
+        width=width,
+        height=height,
+        data=b"".join((_PNG_START, *kept, _png_chunk(b"IEND", b""))),
+        orientation=_exif_orientation(exif),
+        is_padded=_has_spare_bytes(pixels, _raw_byte_count(header)),
+    )
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each chunk's name and body up to the end of the image.
+
+    Raises InputError where there is no end or too many chunks, or a chunk that decoders need has a wrong checksum.
+    """
+    at = len(_PNG_START)
+    for _ in range(MAX_SEGMENTS):
+        length, name = struct.unpack_from(">I4s", data, at)
+        chunk = data[at : at + length + 12]
+        body = chunk[8:-4]
+        is_first, at = at == len(_PNG_START), at + length + 12
+        is_damaged = name in _CRITICAL_CHUNKS and chunk != _png_chunk(name, body)
+        if at > len(data) or is_damaged or is_first != (name == b"IHDR"):
+            break
+        if name == b"IEND":
+            return
+        yield name, body
+    raise picture_error("image_broken")
+
+
+def _png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _png_profile(body: bytes) -> bytes:
+    """Return the body of a rebuilt profile's chunk under a name that says nothing; nothing where it cannot be used."""
+    _name, _, packed = body.partition(b"\0")
+    inflate = zlib.decompressobj()
+    try:
+        profile = rebuild_profile(inflate.decompress(packed[1:], MAX_PROFILE_BYTES))
+    except zlib.error:
+        return b""
+    rebuilt = b"icc\0\0" + zlib.compress(profile, 9)
+    is_readable = inflate.eof and packed[:1] == b"\0"
+    is_readable_again = max(len(profile), len(rebuilt)) < MAX_PROFILE_BYTES
+    return rebuilt if profile and is_readable and is_readable_again else b""
+
+
+def _raw_byte_count(header: bytes) -> int:
+    """Return how many bytes the pixels of a PNG inflate to: each row of each pass has one more than its samples."""
+    width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
+    if colour not in _SAMPLES_BY_COLOUR_TYPE or depth not in {1, 2, 4, 8, 16} or packing or filtering or interlace > 1:
+        raise picture_error("image_broken")
+    total = 0
+    for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
+        columns, rows = (width - left + across - 1) // across, (height - top + down - 1) // down
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8)
+    return total
+
+
+def _has_spare_bytes(pixels: list[bytes], wanted: int) -> bool:
+    """True if pixels inflate to more than is wanted, or bytes follow them. Raises InputError where they are too few."""
+    inflate = zlib.decompressobj()
+    total = 0
+    for body in pixels:
+        for at in range(0, len(body), 16_384):  # one piece inflates to 17 MB at most
+            if inflate.eof or total > wanted:
+                return True
+            total += len(inflate.decompress(body[at : at + 16_384]))
+    if total < wanted or not inflate.eof:
+        raise picture_error("image_broken")
+    return total > wanted or bool(inflate.unused_data)
+
+
+def _strip_gif(data: bytes) -> StrippedPicture:
+    """Keep screen, palette and the one frame with what says its transparency."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + _palette_bytes(flags)
+    screen = data[:at]
+    control = frame = b""
+    is_padded = False
+    for _ in range(MAX_SEGMENTS):
+        if data[at] == 0x3B and frame:
+            whole = screen + frame + b";"
+            return StrippedPicture(format="GIF", width=width, height=height, data=whole, is_padded=is_padded)
+        if data[at] == 0x21:
+            end = _after_blocks(data, at + 2)
+            if data[at + 1] in {0xF9, 0x01}:  # a text that is drawn uses up what was said of transparency
+                control = data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
+        elif data[at] == 0x2C:
+            if frame:
+                raise picture_error("image_animated")
+            left, top, across, down, flags = struct.unpack_from("<HHHHB", data, at + 1)
+            width, height = max(width, left + across), max(height, top + down)
+            _check_size(width, height)
+            start = at + 11 + _palette_bytes(flags)
+            end = _after_blocks(data, start)
+            frame = control + data[at:end]
+            is_padded = end - start > _max_data_bytes(across, down, 1)
+        else:
+            break
+        at = end
+    raise picture_error("image_broken")
+
+
+def _palette_bytes(flags: int) -> int:
+    return 6 << (flags & 7) if flags & 0x80 else 0
+
+
+def _after_blocks(data: bytes, at: int) -> int:
+    """Return where a GIF's run of blocks is over. Raises IndexError where it is not."""
+    while size := data[at]:
+        at += size + 1
+    return at + 1
+
+
+def _max_data_bytes(width: int, height: int, per_pixel: int) -> int:
+    """Return how long the data of pixels may be, those that fill up the last block of a JPEG included."""
+    return 1024 + per_pixel * (width + 32) * (height + 32)
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Return the orientation of the first directory, 1 to 8; upright where none can be read."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return _UPRIGHT_ORIENTATION
+    try:
+        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, _number, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == _ORIENTATION_TAG:
+                return value if kind == 3 and value in range(1, 9) else _UPRIGHT_ORIENTATION
+    except struct.error:
+        pass
+    return _UPRIGHT_ORIENTATION

@@ -1,0 +1,177 @@
+"""A post's Markdown body, as an article's HTML or as plain text. Pure: the last one is kept for a post's accounts."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from typing import Final
+
+import css_inline
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+MAX_DEPTH: Final = 100
+"""How deep elements of an article may lie in each other; Markdown's deepest lists take half of it."""
+
+_TAGS: Final = {
+    "section", "p", "span", "strong", "br", "img", "table", "thead", "tbody", "tr", "th", "td",
+}  # fmt: skip
+_ATTRIBUTES: Final = {"*": {"style"}, "img": {"style", "src", "alt", "data-w"}}
+_STYLES: Final = {
+    "background-color", "border", "border-bottom", "border-collapse", "border-color", "border-left", "border-radius",
+    "border-right", "border-top", "box-sizing", "color", "display", "font-size", "font-weight", "letter-spacing",
+    "line-height", "margin", "margin-bottom", "margin-left", "margin-right", "margin-top", "max-width", "padding",
+    "padding-bottom", "padding-left", "padding-right", "padding-top", "text-align", "vertical-align", "width",
+    "word-break",
+}  # fmt: skip
+_HTML_TAGS: Final = {
+    "ul": ("section", "list"), "ol": ("section", "list"), "li": ("section", "item"), "em": ("span", "stress"),
+    "blockquote": ("section", "quote"), "p": ("p", "text"), "table": ("table", "table"), "th": ("th", "head"),
+    "td": ("td", "cell"),
+} | {f"h{depth}": ("p", "heading") for depth in range(1, 7)}  # fmt: skip
+_BULLET: Final = "• "
+_PLAIN_TEXT_MARKS: Final = {
+    "softbreak": "\n", "hardbreak": "\n", "heading_open": "【", "heading_close": "】\n", "hr": "————\n\n",
+    "bullet_list_close": "\n", "ordered_list_close": "\n", "list_item_close": "\n", "table_close": "\n",
+    "tr_close": "\n", "th_close": "　", "td_close": "　",
+}  # fmt: skip
+"""What stands in plain text for a piece of Markdown that has no words of its own."""
+_LINE_END: Final = re.compile(r"(?<![^\S\n])[^\S\n]++\n")
+_BETWEEN_TAGS: Final = re.compile(r">\s++(?=<)")
+"""Both read every space once: neither begins within a run of spaces, nor goes back over one."""
+_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
+_VOID: Final = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_EMPTY_LINES: Final = re.compile(r"\n{3,}")
+
+_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
+
+
+@lru_cache(maxsize=1)
+def body_html(markdown: str, stylesheet: str) -> str:
+    """Set a body as HTML that WeChat keeps: a few tags with inline styles, and links written out as text."""
+    html = "".join(_html_of(token) for token in _tokens(markdown))
+    return sanitize_html(html, stylesheet)
+
+
+@lru_cache(maxsize=1)
+def body_text(markdown: str) -> str:
+    """Set a body as plain text, with an empty line between paragraphs."""
+    return tidy("".join(_text_of(token) for token in _tokens(markdown)))
+
+
+def text_html(text: str) -> str:
+    """Set plain text as HTML: a paragraph for each block of lines."""
+    blocks = (escape(block, quote=False).replace("\n", "<br>") for block in text.split("\n\n"))
+    return "".join(f'<p class="text">{block}</p>' for block in blocks)
+
+
+def tidy(text: str) -> str:
+    """Drop spaces at the ends of lines, and all but one of several empty lines."""
+    text = text.strip()
+    return _EMPTY_LINES.sub("\n\n", _LINE_END.sub("\n", text)) if "\n" in text else text
+
+
+def sanitize_html(html: str, stylesheet: str) -> str:
+    """Put the stylesheet's rules on the elements, then drop all that is not on the short list of what is allowed."""
+    html = _BETWEEN_TAGS.sub(lambda gap: ">" if "\n" in gap[0] else gap[0], html).strip()
+    if html:
+        html = css_inline.inline_fragment(html, stylesheet, load_remote_stylesheets=False)
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        filter_style_properties=_STYLES,
+        url_schemes={"media"},
+        url_relative="deny",
+        link_rel=None,
+    )
+
+
+def is_too_deep(html: str) -> bool:
+    """Return True if elements lie in each other deeper than any article needs; the inliner recurses into each.
+
+    Counts what is not closed as open to the end, as a browser does with most tags.
+    """
+    depth = 0
+    is_open: Counter[str] = Counter()
+    for closes, written in _TAG.findall(html):
+        name = written.lower()
+        if closes and is_open[name]:
+            is_open[name] -= 1
+            depth -= 1
+        elif not closes and name not in _VOID:
+            is_open[name] += 1
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+    return False
+
+
+def visible_text(html: str) -> str:
+    """Give what a reader sees of an article, entities still written out."""
+    return nh3.clean(html, tags=set())
+
+
+def _tokens(markdown: str) -> Sequence[Token]:
+    """Flatten the Markdown into tokens: links written out, list items with their mark, first paragraphs unwrapped."""
+    flat: list[Token] = []
+    is_tight: list[bool] = []
+    for token in _MARKDOWN.parse(markdown):
+        if token.type == "paragraph_open":
+            is_tight.append(bool(flat) and flat[-1].type == "mark")
+            token.hidden = token.hidden or is_tight[-1]
+        elif token.type == "paragraph_close":
+            token.hidden = token.hidden or is_tight.pop()
+        flat.extend(_inline(token.children or []) if token.type == "inline" else [token])
+        if token.type == "list_item_open":
+            flat.append(_text(f"{token.info}. " if token.info else _BULLET, kind="mark"))
+    return flat
+
+
+def _inline(children: Sequence[Token]) -> list[Token]:
+    flat: list[Token] = []
+    targets: list[tuple[str, int]] = []
+    for token in children:
+        if token.type == "link_open":
+            targets.append((str(token.attrGet("href") or ""), len(flat)))
+        elif token.type == "link_close":
+            target, start = targets.pop()
+            words = "".join(each.content for each in flat[start:])
+            flat.append(_text("" if words in target else f"（{target}）"))
+        else:
+            flat.append(token)
+    return flat
+
+
+def _text(content: str, kind: str = "text") -> Token:
+    token = Token(kind, "", 0)
+    token.content = content
+    return token
+
+
+def _html_of(token: Token) -> str:
+    if token.hidden:
+        return ""
+    if token.type in {"softbreak", "hardbreak"}:
+        return "<br>"
+    if token.type == "hr":
+        return '<section class="rule"></section>'
+    if token.type in {"fence", "code_block"}:
+        lines = "<br>".join(escape(line, quote=False) for line in token.content.rstrip().splitlines())
+        return f'<p class="text">{lines}</p>'
+    if token.nesting == 0:
+        return escape(token.content, quote=False)
+    tag, name = _HTML_TAGS.get(token.tag, (token.tag, token.tag))
+    return f"</{tag}>" if token.nesting < 0 else f'<{tag} class="{name}">'
+
+
+def _text_of(token: Token) -> str:
+    if token.type in {"paragraph_open", "bullet_list_open", "ordered_list_open"}:
+        return "\n" if token.level and not token.hidden else ""
+    if token.type == "paragraph_close":
+        return "" if token.hidden else "\n\n"
+    if token.type in {"fence", "code_block"}:
+        return f"{token.content}\n"
+    return _PLAIN_TEXT_MARKS.get(token.type, token.content)

@@ -1,0 +1,85 @@
+"""When repeating posts are due: cron text, in the workspace's zone, on working days if so wished."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib import import_module
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, Occurrence, OneTimeTrigger, Post, make_occurrence
+from publisher.tomlfile import KeyPath, UnlocatedProblem
+
+_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
+_VALIDATION_START = datetime(2026, 1, 1, tzinfo=UTC)
+MAX_OCCURRENCE_LOOKAHEAD = timedelta(days=400)
+"""How far ahead a repeating post's next occurrence is looked for."""
+
+
+def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
+    """Tell which of the five fields of a cron text cannot be read. Sunday is 0 or 7; names like mon are allowed."""
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        return UnlocatedProblem(path=path, code="cron_fields", facts={"number": str(len(parts))})
+    try:
+        next(CronSim(text, _VALIDATION_START), None)
+    except CronSimError as error:
+        position = next((index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0)
+        return UnlocatedProblem(
+            path=path, code="bad_cron", facts={"position": str(position + 1), "part": parts[position]}
+        )
+    return None
+
+
+def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
+    """Give the due instants of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
+    return list(_iterate_cron_times(post.trigger, start, end, tz)) if isinstance(post.trigger, CronTrigger) else []
+
+
+def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
+    """Give the occurrence that a preview shows: the only one, or a repeating post's next; now where none is near."""
+    if isinstance(post.trigger, OneTimeTrigger):
+        return make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or now)
+    start = max(now, post.trigger.since or now)
+    moment = next(_iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz), now)
+    return make_occurrence(post, moment.isoformat(), moment)
+
+
+def find_years_without_holidays(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[int]:
+    """Give the years for which a post wants working days, but the holidays are not announced or not installed."""
+    if not isinstance(post.trigger, CronTrigger) or post.trigger.days != "working":
+        return []
+    first, last = max(start, post.trigger.since or start), min(end, post.trigger.until or end)
+    years = range(first.astimezone(tz).year, last.astimezone(tz).year + 1)
+    return [year for year in years if _working_calendar(year) is None]
+
+
+def is_working_day(day: date) -> bool:
+    """Whether offices in China work: holidays off, make-up Saturdays and Sundays on; plain weekdays if unannounced."""
+    calendar = _working_calendar(day.year)
+    if calendar is None:
+        return day.weekday() < 5
+    holidays, make_up_days = calendar
+    return day in make_up_days or (day.weekday() < 5 and day not in holidays)
+
+
+def _iterate_cron_times(cron: CronTrigger, start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[datetime]:
+    first = max(start, cron.since) if cron.since else start
+    last = min(end, cron.until) if cron.until else end
+    for moment in CronSim(cron.text, (first - timedelta(microseconds=1)).astimezone(tz)):
+        if moment > last:
+            return
+        if cron.days == "all" or is_working_day(moment.date()):
+            yield moment.astimezone(UTC)
+
+
+@cache
+def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | None:
+    """Give the holidays and make-up days of a year, None when the year's arrangement is not in the data.
+
+    The yearly arrangement always moves some days, so a year without make-up days is one not announced yet.
+    """
+    calendar = import_module("holidays").country_holidays("CN", years=year)  # costs half a second: not before need
+    make_up_days = frozenset(day for day in calendar.weekend_workdays if day.year == year)
+    return (frozenset(calendar), make_up_days) if make_up_days else None

@@ -1,0 +1,321 @@
+"""Pages on which a post looks as a citizen would see it."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .metrics import compute_metrics
+from .page_texts import get_page_texts
+from .state import SimulatedAccount, SimulatedPost, SimulatorState
+from .tieba.forums import get_first_post_id
+from .tieba.markup import PICTURE_MARKUP
+from .tieba.replies import get_replies
+from .wechat.html import sanitise
+from .wechat.ids import PICTURE_URL
+
+BEIJING = timezone(timedelta(hours=8))
+AVATAR_COLOURS = ("#e4572e", "#2f6fed", "#0f9d78", "#8e5bd0", "#d9822b", "#1b8fb3", "#c2417c", "#5a6acf")
+POSTS_PER_PAGE = 30
+REFRESH_SECONDS = 5
+"""Seconds after which a list looks again, so that a demo needs no hand."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+MEDIA_TYPES = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"BM": "image/bmp",
+    b"RIFF": "image/webp",
+}
+
+
+@dataclass(frozen=True)
+class SanitisedHtml:
+    """HTML that has been through the sanitiser; templates leave it as it is."""
+
+    html: str
+
+    def __html__(self) -> str:
+        return self.html
+
+
+class PageContext:
+    """One reader's page: language, links, and how a moment is told."""
+
+    def __init__(self, request: Request, now: float) -> None:
+        self.language = "en" if request.query_params.get("lang") == "en" else "zh"
+        self.texts = get_page_texts(self.language)
+        self.now = datetime.fromtimestamp(now, BEIJING)
+        self.query_suffix = "?lang=en" if self.language == "en" else ""
+        others = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
+        self.language_query = urlencode([*others, ("lang", "zh" if self.language == "en" else "en")])
+
+    def build_link(self, path: str, **query: object) -> str:
+        if self.language == "en":
+            query["lang"] = "en"
+        return f"{path}?{urlencode(query)}" if query else path
+
+    def format_time(self, unix: float) -> str:
+        moment = datetime.fromtimestamp(unix, BEIJING)
+        minutes = int((self.now - moment).total_seconds() // 60)
+        if 0 <= minutes < 1:
+            return self.texts["now"]
+        if 0 <= minutes < 60:
+            return self.texts["minutes"].format(minutes)
+        if moment.date() == self.now.date():
+            return f"{self.texts['today']} {moment:%H:%M}"
+        return f"{moment:%m-%d %H:%M}" if moment.year == self.now.year else f"{moment:%Y-%m-%d %H:%M}"
+
+
+class FeedPages:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
+        self._templates = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True
+        )
+
+    def _render(self, name: str, context: PageContext, **facts: object) -> Response:
+        common = {
+            "words": context.texts,
+            "lang": context.language,
+            "tail": context.query_suffix,
+            "switch": context.language_query,
+        }
+        html = self._templates.get_template(name).render(**common, **facts)
+        return Response(html, media_type="text/html", headers=SECURITY_HEADERS)
+
+    async def index(self, request: Request) -> Response:
+        self.state.run_due()
+        context = PageContext(request, self.state.now())
+        platforms = [
+            {
+                "name": name,
+                "accounts": [
+                    self._describe_account(each, context)
+                    for each in self.state.accounts.values()
+                    if each.platform == name
+                ],
+            }
+            for name in ("weibo", "wechat", "tieba")
+        ]
+        return self._render("index.html", context, sides=platforms, refresh=REFRESH_SECONDS)
+
+    def _describe_account(self, account: SimulatedAccount, context: PageContext) -> dict[str, Any]:
+        posts = self._get_account_posts(account)
+        last = posts[-1] if posts else None
+        return {
+            **describe_avatar(account),
+            "href": context.build_link(build_feed_path(account)),
+            "live": sum(1 for post in posts if self.state.is_listed(post)),
+            "removed": sum(1 for post in posts if post.state == "removed"),
+            "last": (last.title or last.text) if last else "",
+            "when": context.format_time(last.created) if last else "",
+        }
+
+    def _get_account_posts(self, account: SimulatedAccount) -> list[SimulatedPost]:
+        """What stands on an account's page: floors stand under their threads."""
+        posts = self.state.get_posts(account.platform, account.identity)
+        return [post for post in posts if "thread" not in post.extra] if account.platform == "tieba" else posts
+
+    async def feed(self, request: Request) -> Response:
+        self.state.run_due()
+        account = self.state.accounts.get((request.path_params["platform"], request.path_params["account"]))
+        if account is None:
+            return Response("404 Not Found", 404, media_type="text/plain")
+        context = PageContext(request, self.state.now())
+        wanted = self.state.posts.get(request.query_params.get("post", ""))
+        if wanted and (wanted.platform, wanted.account) == (account.platform, account.identity):
+            return self._render_post(wanted, account, context)
+        return self._render_list(request, account, context)
+
+    def _render_list(self, request: Request, account: SimulatedAccount, context: PageContext) -> Response:
+        posts = self._get_account_posts(account)[::-1]
+        try:
+            page = max(1, int(request.query_params.get("page", "1")))
+        except ValueError:
+            page = 1
+        shown = posts[(page - 1) * POSTS_PER_PAGE : page * POSTS_PER_PAGE]
+        forums = list(dict.fromkeys([*account.forums, *(str(post.extra.get("forum") or "") for post in posts)]))
+        path = build_feed_path(account)
+        return self._render(
+            f"{account.platform}.html",
+            context,
+            account=describe_avatar(account),
+            posts=[self._describe_post(post, account, context) for post in shown],
+            total=len([post for post in posts if self.state.is_listed(post)]),
+            forums="、".join(name + context.texts["bar"] for name in forums if name),
+            newer=context.build_link(path, page=page - 1) if page > 1 else "",
+            older=context.build_link(path, page=page + 1) if len(posts) > page * POSTS_PER_PAGE else "",
+            refresh=REFRESH_SECONDS if page == 1 else 0,
+        )
+
+    def _render_post(self, post: SimulatedPost, account: SimulatedAccount, context: PageContext) -> Response:
+        facts = {
+            "account": describe_avatar(account),
+            "post": self._describe_post(post, account, context),
+            "back": context.build_link(build_feed_path(account)),
+        }
+        if "articles" in post.extra:
+            articles = [_describe_article(each, context) for each in post.extra["articles"]]
+            cover = self._find_cover(post)
+            return self._render("article.html", context, articles=articles, cover=cover, **facts)
+        if post.platform == "tieba":
+            return self._render("thread.html", context, floors=self._describe_replies(post, account, context), **facts)
+        return self._render(
+            "weibo.html",
+            context,
+            posts=[facts["post"]],
+            total=len(self.state.get_posts("weibo", post.account)),
+            **facts,
+        )
+
+    def _describe_replies(
+        self, thread: SimulatedPost, account: SimulatedAccount, context: PageContext
+    ) -> list[dict[str, Any]]:
+        """The thread's floors in their order, each with its answers, those taken down included."""
+        said = [(each, self._describe_post(each, account, context)) for each in get_replies(self.state, thread.id)]
+        floors = [(get_first_post_id(thread.id), self._describe_post(thread, account, context))]
+        floors += [(each.id, shown) for each, shown in said if "under" not in each.extra]
+        under = [(each.extra["under"], shown) for each, shown in said if "under" in each.extra]
+        return [{**shown, "answers": [each for floor, each in under if floor == pid]} for pid, shown in floors]
+
+    def _find_cover(self, post: SimulatedPost) -> str:
+        """The cover, unless the text shows the same picture anyway."""
+        cover = post.images[0] if post.images else ""
+        is_shown = any(cover in _get_article_pictures(article) for article in post.extra["articles"])
+        return "" if is_shown or cover in post.html else cover
+
+    def _describe_post(self, post: SimulatedPost, account: SimulatedAccount, context: PageContext) -> dict[str, Any]:
+        moment = datetime.fromtimestamp(post.created, BEIJING)
+        return {
+            "id": post.id,
+            "href": context.build_link(build_feed_path(account), post=post.id),
+            "title": post.title,
+            "text": PICTURE_MARKUP.sub("", post.text).strip(),
+            "pieces": self._split_text(post),
+            "images": post.images,
+            "state": post.state,
+            "note": self._describe_state(post, context),
+            "author": describe_avatar(self.state.ensure_account(post.platform, post.account)),
+            "is_opener": post.account == account.identity,
+            "floor": context.texts["floor"].format(post.extra.get("floor", 1)),
+            "replies": sum(1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)),
+            "forum": post.extra.get("forum", ""),
+            "source": post.extra.get("source") or context.texts["by_hand" if post.extra.get("by_hand") else "app"],
+            "reach": compute_metrics(post, self.state.now()) if post.state == "live" else None,
+            "when": context.format_time(post.created),
+            "day": f"{moment:%Y-%m-%d}",
+            "full": f"{moment:%Y-%m-%d %H:%M}",
+            "iso": moment.isoformat(timespec="seconds"),
+        }
+
+    def _describe_state(self, post: SimulatedPost, context: PageContext) -> str:
+        if post.state == "live":
+            return context.texts["hidden"] if post.extra.get("hidden") else ""
+        return context.texts[post.state]
+
+    def _split_text(self, post: SimulatedPost) -> list[dict[str, str]]:
+        if post.platform == "weibo":
+            return _split_links(post)
+        pieces, end = [], 0
+        for mark in PICTURE_MARKUP.finditer(post.text):
+            picture = self.state.get_row("tieba_pictures", mark.group(1)) or {"sha256": ""}
+            pieces += [{"text": post.text[end : mark.start()]}, {"image": str(picture["sha256"])}]
+            end = mark.end()
+        pieces.append({"text": post.text[end:]})
+        return [{name: each.strip("\r\n") for name, each in piece.items()} for piece in pieces]
+
+    async def media(self, request: Request) -> Response:
+        data = self.state.read_media(request.path_params["digest"])
+        if data is None:
+            return Response("404 Not Found", 404, media_type="text/plain")
+        kind = next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
+        kept = SECURITY_HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
+        return Response(data, media_type=kind, headers=kept)
+
+
+def describe_avatar(account: SimulatedAccount) -> dict[str, str]:
+    colour = AVATAR_COLOURS[zlib.crc32(account.identity.encode()) % len(AVATAR_COLOURS)]
+    return {
+        "name": account.display_name,
+        "identity": account.identity,
+        "initial": account.display_name[:1],
+        "colour": colour,
+    }
+
+
+def build_feed_path(account: SimulatedAccount) -> str:
+    return f"/_sim/feed/{account.platform}/{quote(account.identity)}"
+
+
+def _split_links(post: SimulatedPost) -> list[dict[str, str]]:
+    """The text in pieces, its short links as links to where they lead."""
+    pieces: list[dict[str, str]] = [{"text": post.text}]
+    for link in post.extra.get("url_objects", []):
+        pieces = [part for piece in pieces for part in _split_at_link(piece, link)]
+    return pieces
+
+
+def _split_at_link(piece: dict[str, str], link: Mapping[str, str]) -> list[dict[str, str]]:
+    if "href" in piece:
+        return [piece]
+    before, *rest = piece["text"].split(link["url_short"])
+    parts = [{"text": before}]
+    for text in rest:
+        parts += [{"href": link["url_ori"]}, {"text": text}]
+    return parts
+
+
+def _describe_article(article: Mapping[str, Any], context: PageContext) -> dict[str, Any]:
+    source = str(article.get("content_source_url") or "")
+    return {
+        "title": article.get("title"),
+        "pictures": _get_article_pictures(article),
+        "removed": article.get("is_deleted", False),
+        "author": article.get("author"),
+        "body": _render_article_body(article, context),
+        "source_url": source if source.startswith(("http://", "https://")) else "",
+    }
+
+
+def _render_article_body(article: Mapping[str, Any], context: PageContext) -> "SanitisedHtml | str":
+    content = str(article.get("content") or "")
+    if article.get("article_type") == "newspic":
+        return content
+    html = sanitise(content)
+    return context.texts["refused_link"] if html is None else _localise_pictures(html)
+
+
+def _get_article_pictures(article: Mapping[str, Any]) -> list[str]:
+    """The pictures that stand by themselves: those of a text in HTML are in it, or its cover."""
+    is_text = article.get("article_type") == "news"
+    return [] if is_text else list(article.get("pictures") or [])
+
+
+def _localise_pictures(html: str) -> "SanitisedHtml":
+    """Cleaned HTML with its pictures taken from here instead of from the platform's picture host."""
+    return SanitisedHtml(PICTURE_URL.sub(r"/_sim/media/\1", html))
+
+
+def make_feed_routes(state: SimulatorState) -> list[Route]:
+    pages = FeedPages(state)
+    return [
+        Route("/_sim/", pages.index),
+        Route("/_sim/feed/{platform}/{account:path}", pages.feed),
+        Route("/_sim/media/{digest}", pages.media),
+    ]

@@ -1,0 +1,188 @@
+"""The way of one call through a platform: received, spoiled or served, recorded, answered."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from starlette.types import Receive, Scope, Send
+
+from .faults import REFUSAL_KINDS, Fault
+from .log import to_json
+from .platform import Platform
+from .request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse, parse_form
+from .state import SimulatorState
+from .transport import Transport, get_headers, get_peer_address, read_body
+
+PLATFORM_BY_PREFIX = {
+    "2": "weibo",
+    "oauth2": "weibo",
+    "proxy": "weibo",
+    "cgi-bin": "wechat",
+    "datacube": "wechat",
+    "c": "tieba",
+    "dc": "tieba",
+    "f": "tieba",
+}
+ERROR_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
+)
+
+
+class Gateway:
+    """The ASGI application behind which the platforms stand."""
+
+    def __init__(self, state: SimulatorState, platforms: Mapping[str, Platform]) -> None:
+        self.state = state
+        self.platforms = platforms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        platform = self.platforms.get(PLATFORM_BY_PREFIX.get(path.lstrip("/").split("/", 1)[0], ""))
+        transport = Transport(receive, send, self.state.now)
+        if platform is None:
+            await transport.send(ApiResponse(b"404 Not Found", 404, "text/plain"))
+            return
+        received_at = self.state.now()
+        body = await read_body(receive)
+        if body is None:
+            return
+        query = parse_form(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
+        request = ApiRequest(
+            platform.name,
+            path,
+            scope["method"],
+            get_headers(scope),
+            query,
+            body,
+            peer_address=get_peer_address(scope),
+            received_at=received_at,
+        )
+        await self._handle(request, platform, transport)
+
+    async def _handle(self, request: ApiRequest, platform: Platform, transport: Transport) -> None:
+        state = self.state
+        state.run_due()
+        request.account = platform.identify_caller(request)
+        request.faults = state.fault_rules.collect_faults(request.platform, request.account, request.endpoint)
+        request.event_number = state.record_event("recv", None, request)
+        if not request.faults:
+            response = self._serve(request, platform)
+            state.record_event("reply", None, request, response.status)
+            await state.files.wait_synced()
+            await transport.send(response)
+            return
+        await self._serve_with_faults(request, platform, transport)
+
+    def _serve(self, request: ApiRequest, platform: Platform) -> ApiResponse:
+        handler = platform.endpoints.get(request.endpoint)
+        return handler(request) if handler else platform.refuse_unknown(request)
+
+    async def _serve_with_faults(self, request: ApiRequest, platform: Platform, transport: Transport) -> None:
+        if late := request.get_fault("act_late"):
+            self.state.schedule(
+                self.state.now() + float(late.get("seconds", 5)), lambda: self._serve_unanswered(request, platform)
+            )
+        if late or request.get_fault("drop_before"):
+            await self._reset_connection(transport)
+            return
+        delay = request.get_fault("delay")
+        if delay and delay.get("when") == "before":
+            await self._apply_delay(delay)
+        response = self._apply_faults(request, platform)
+        if delay and delay.get("when") != "before":
+            await self._apply_delay(delay)
+        if request.get_fault("drop_after"):
+            await self._reset_connection(transport)
+            return
+        self.state.record_event("reply", None, request, response.status)
+        await self.state.files.wait_synced()
+        await self._send_with_faults(request, response, transport)
+
+    def _serve_unanswered(self, request: ApiRequest, platform: Platform) -> None:
+        self._serve(request, platform)
+
+    async def _reset_connection(self, transport: Transport) -> None:
+        await self.state.files.wait_synced()
+        await transport.reset()
+
+    async def _apply_delay(self, fault: Fault) -> None:
+        await self.state.files.wait_synced()
+        await asyncio.sleep(float(fault.get("seconds", 1)))
+
+    async def _send_with_faults(self, request: ApiRequest, response: ApiResponse, transport: Transport) -> None:
+        if cut := request.get_fault("truncate"):
+            await transport.truncate(response, int(cut.get("bytes", len(response.body) // 2)))
+        elif slow := request.get_fault("drip"):
+            rate = float(slow.get("bytes_per_second") or slow.get("rate") or 1)
+            await transport.drip(response, rate, complete=bool(slow.get("complete")))
+        else:
+            await transport.send(response)
+
+    def _apply_faults(self, request: ApiRequest, platform: Platform) -> ApiResponse:
+        refusal = next((fault for fault in request.faults if fault["kind"] in REFUSAL_KINDS), None)
+        response = self._refuse_by_fault(request, platform, refusal) if refusal else self._serve(request, platform)
+        for fault in request.faults:
+            if apply_fault := RESPONSE_FAULTS.get(fault["kind"]):
+                response = apply_fault(response, fault, request, platform)
+        return response
+
+    def _refuse_by_fault(self, request: ApiRequest, platform: Platform, fault: Fault) -> ApiResponse:
+        if fault["kind"] == "expire_token":
+            return platform.expire_token(request) or self._serve(request, platform)
+        code = str(fault.get("code", platform.fault_codes.get(fault["kind"], "")))
+        own = fault["kind"] not in ("status", "html")
+        if fault.get("acts", own and code in platform.delayed_success_codes):
+            self._serve(request, platform)
+        if own:
+            return platform.refuse(request, code, fault.get("message"))
+        return _make_http_fault(fault)
+
+
+def _make_http_fault(fault: Fault) -> ApiResponse:
+    page = fault["kind"] == "html"
+    body = fault.get("body")
+    return ApiResponse(
+        body.encode() if isinstance(body, str) else (ERROR_PAGE if page else b""),
+        int(fault.get("code", 200 if page else 503)),
+        "text/html; charset=utf-8" if page else str(fault.get("type", JSON_CONTENT_TYPE)),
+        {str(name): str(value) for name, value in (fault.get("headers") or {}).items()},
+    )
+
+
+ResponseFault = Callable[[ApiResponse, Fault, ApiRequest, Platform], ApiResponse]
+
+
+def _corrupt_json(response: ApiResponse, _fault: Fault, _call: ApiRequest, _platform: Platform) -> ApiResponse:
+    return replace(response, body=response.body[: max(len(response.body) - 1, 0)] + b',"')
+
+
+def _remove_ids(response: ApiResponse, _fault: Fault, _call: ApiRequest, platform: Platform) -> ApiResponse:
+    if response.body[:1] not in (b"{", b"["):  # no JSON: a page, or the side has left the ids out itself
+        return response
+    return ApiResponse(
+        to_json(_drop_keys(json.loads(response.body), platform.id_keys)), response.status, response.content_type
+    )
+
+
+def _drop_keys(value: object, keys: frozenset[str]) -> object:
+    """At the top and in Tieba's `data`, where ids may stand as well."""
+    if isinstance(value, dict):
+        return {
+            key: _drop_keys(each, keys) if key == "data" else each for key, each in value.items() if key not in keys
+        }
+    return value
+
+
+def _replace_account(response: ApiResponse, fault: Fault, request: ApiRequest, _platform: Platform) -> ApiResponse:
+    """The same answer in another account's name: `to`, or the identity with its last character changed."""
+    own = request.account
+    other = str(fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2")))
+    return replace(response, body=response.body.replace(own.encode(), other.encode())) if own else response
+
+
+RESPONSE_FAULTS: dict[str, ResponseFault] = {
+    "bad_json": _corrupt_json,
+    "no_id": _remove_ids,
+    "wrong_account": _replace_account,
+}

@@ -1,0 +1,171 @@
+"""One call of a client, and the answer to it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from .faults import Fault
+from .log import to_json
+
+JSON_CONTENT_TYPE = "application/json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    filename: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    body: bytes
+    status: int = 200
+    content_type: str = JSON_CONTENT_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: object, status: int = 200) -> "ApiResponse":
+        return cls(to_json(value), status)
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    platform: str
+    endpoint: str
+    method: str
+    headers: Mapping[str, str]
+    query: dict[str, str]
+    body: bytes
+    form: dict[str, str] = field(default_factory=dict)
+    files: dict[str, UploadedFile] = field(default_factory=dict)
+    account: str = ""
+    faults: tuple[Fault, ...] = ()
+    event_number: int = 0
+    body_sha256: str = ""
+    post_id: str | None = None
+    peer_address: str = ""
+    """The caller's address."""
+    received_at: float = 0.0
+    """When its head was there; the body may come much later."""
+
+    def __post_init__(self) -> None:
+        self.body_sha256 = hashlib.sha256(self.body).hexdigest()
+        kind = self.headers.get("content-type", "")
+        if kind.lower().startswith("multipart/form-data"):
+            self.form, self.files = parse_multipart(kind, self.body)
+        elif kind.lower().startswith("application/x-www-form-urlencoded"):
+            self.form = parse_form(self.body.decode("utf-8", "replace"))
+
+    def get_parameter(self, name: str) -> str | None:
+        """A parameter from the body, else from the query."""
+        found = self.form.get(name)
+        return self.query.get(name) if found is None else found
+
+    def get_int(self, name: str, default: int) -> int:
+        """A whole number from body or query; the default for what is missing or none."""
+        try:
+            return int(self.get_parameter(name) or default)
+        except ValueError:
+            return default
+
+    def get_cookie(self, name: str) -> str | None:
+        for pair in self.headers.get("cookie", "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value.strip('"')
+        return None
+
+    def parse_json(self) -> dict[str, Any] | None:
+        r"""The body as a JSON object, with `\uXXXX` kept as written; None when it is none."""
+        return parse_json_body(self.body)
+
+    def get_fault(self, kind: str) -> Fault | None:
+        return next((fault for fault in self.faults if fault["kind"] == kind), None)
+
+    @property
+    def fault_names(self) -> str | None:
+        return "+".join(fault["kind"] for fault in self.faults) or None
+
+
+def parse_form(text: str) -> dict[str, str]:
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+def parse_json_body(body: bytes) -> dict[str, Any] | None:
+    r"""WeChat stores `\uXXXX` as these six characters; other escapes work as in any JSON."""
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(_keep_escapes(text) if "\\u" in text else text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _keep_escapes(text: str) -> str:
+    pieces = text.split("\\\\")
+    return "\\\\".join(piece.replace("\\u", "\\\\u") for piece in pieces)
+
+
+class _MultipartCollector:
+    def __init__(self) -> None:
+        self.form: dict[str, str] = {}
+        self.files: dict[str, UploadedFile] = {}
+        self._key = b""
+        self._value = b""
+        self._disposition = b""
+        self._data = bytearray()
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_name,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        self._disposition, self._data = b"", bytearray()
+
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._key += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._key.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._key = self._value = b""
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._data += data[start:end]
+
+    def _on_part_end(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        filename = options.get(b"filename")
+        if filename is None:
+            self.form[name] = self._data.decode("utf-8", "replace")
+        else:
+            self.files[name] = UploadedFile(filename.decode("utf-8", "replace"), bytes(self._data))
+
+
+def parse_multipart(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, UploadedFile]]:
+    """Fields and files of a multipart body; a part without a file name is a field."""
+    _, options = parse_options_header(content_type)
+    parts = _MultipartCollector()
+    try:
+        parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type] # TypedDict
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError):
+        return {}, {}
+    return parts.form, parts.files

@@ -1,0 +1,163 @@
+"""Tieba's answers: HTTP 200 and a number of its own, in the dialect of the call."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from publisher.simulator.request import ApiRequest, ApiResponse
+
+from .client_types import ClientType, get_client_type
+from .protobuf import MessageSchema, encode
+from .protobuf_schemas import CREATED_SCHEMA, ERROR_SCHEMA, MESSAGE_TYPES
+
+ERROR_TEXTS = {
+    "1": "用户未登录或登录失败，请更换账号或重试",
+    "5": "请输入验证码",
+    "110001": "未知错误",
+    "100023": "用户未登录",
+    "2000": "内容格式有误",
+    "210009": "系统繁忙",
+    "220011": "标题或内容过长",
+    "220012": "您的账号已被封禁",
+    "220015": "内容包含不合适的词语",
+    "220034": "您的操作太频繁了",
+    "224011": "请点击验证码完成发贴",
+    "230004": "用户未登录",
+    "230008": "发送成功，内容正在审核",
+    "230020": "字数太少",
+    "230046": "内容过长",
+    "230265": "用户未登录",
+    "230273": "贴子已被删除",
+    "230274": "吧不存在",
+    "230277": "该贴已关闭回复",
+    "230308": "用户没有权限",
+    "230705": "本吧暂时只能浏览",
+    "230809": "图片数量超过限制",
+    "230814": "表情数量超过限制",
+    "230871": "发贴太频繁",
+    "230961": "图片地址有误",
+    "232000": "内容格式有误",
+    "340001": "本吧已关闭",
+    "340012": "关注本吧后才能发贴",
+    "400013": "您已被本吧拉黑",
+    "1990032": "等级不足三级",
+    "2230201": "图片格式错误",
+    "2230204": "上传失败",
+    "3250004": "您已被本吧封禁",
+}
+CAPTCHA_CODE, FORMER_CAPTCHA_CODE = "5", "224011"
+BANNED_CODE, BANNED_IN_FORUM_CODE = "220012", "3250004"
+BAD_WORDS_CODE = "220015"
+NO_RESTRICTIONS = {"block_stat": 0, "hide_stat": 0, "vcode_stat": 0, "days_tofree": 0, "has_chance": 0}
+"""An account nobody has anything against."""
+ID_KEYS = ("tid", "pid")
+BINARY_CONTENT_TYPE = "application/octet-stream"
+NO_ERROR = {"errorno": 0, "errmsg": ""}
+
+
+def refuse(request: ApiRequest, code: str, message: str | None = None, **facts: object) -> ApiResponse:
+    """Say no, with `words` that offended or a `standing` where one is the reason."""
+    text = ERROR_TEXTS.get(code, "未知错误") if message is None else message
+    dialect = get_client_type(request)
+    if dialect is ClientType.FORMER_SITE:
+        return _refuse_former(request, code, text)
+    body = {**_make_error_details(request, code, facts), "ctime": 0, "logid": request.event_number}
+    if dialect is not ClientType.APP_PROTOBUF:
+        return ApiResponse.from_json({"error_code": code, "error_msg": text, "info": [], **body})
+    error = {"errorno": int(code), "errmsg": text, "usermsg": text}
+    return _make_protobuf_response(error, CREATED_SCHEMA, {"info": {"need_vcode": "0"}, **body})
+
+
+def _make_error_details(request: ApiRequest, code: str, facts: Mapping[str, object]) -> dict[str, Any]:
+    standing = facts.get("standing")
+    if is_captcha_required(request, code):
+        info = {"need_vcode": "1", "vcode_md5": "ab12cd34", "vcode_type": "4", "vcode_pic_url": ""}
+        return {"info": info, "anti_stat": format_restrictions(request, standing or {"vcode_stat": 1})}
+    if code in (BANNED_CODE, BANNED_IN_FORUM_CODE):
+        standing = standing or {"block_stat": 3 if code == BANNED_IN_FORUM_CODE else 2, "days_tofree": 3}
+        return {"anti_stat": format_restrictions(request, standing)}
+    if code == BAD_WORDS_CODE:
+        words = facts.get("words") or ["示例词"]
+        return {"info": {"need_vcode": "0", "confilter_hitwords": words, "access_state": []}}
+    return {}
+
+
+def is_captcha_required(request: ApiRequest, code: str) -> bool:
+    return code in (CAPTCHA_CODE, FORMER_CAPTCHA_CODE) or request.get_fault("captcha") is not None
+
+
+def format_restrictions(request: ApiRequest, restrictions: object) -> dict[str, Any]:
+    """An account's standing: numbers in a message, texts in JSON."""
+    known = restrictions if isinstance(restrictions, Mapping) else {}
+    shown = {name: int(known.get(name, calm)) for name, calm in NO_RESTRICTIONS.items()}
+    return (
+        dict(shown)
+        if get_client_type(request) is ClientType.APP_PROTOBUF
+        else {name: str(each) for name, each in shown.items()}
+    )
+
+
+def _refuse_former(request: ApiRequest, code: str, text: str) -> ApiResponse:
+    """The former site has a short and a long number, and no words where a captcha is wanted."""
+    wanted = is_captcha_required(request, code)
+    long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
+    data = {"vcode": {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}}
+    body = {"error": None, "data": data} if wanted else {"error": text, "data": None}
+    return ApiResponse.from_json({"no": to_short_code(long), "err_code": long, **body})
+
+
+def to_short_code(long: int) -> int:
+    """The short number that clients of the former site have seen beside the long one."""
+    return long % 10_000 if 200_000 <= long < 300_000 else long
+
+
+def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiResponse:
+    """The good answer of a read: the number is a number on the PC site, a text in the app."""
+    dialect = get_client_type(request)
+    if dialect is ClientType.APP_PROTOBUF:
+        return _make_protobuf_response(NO_ERROR, MESSAGE_TYPES[request.endpoint].response, data)
+    if dialect is ClientType.PC_SITE:
+        return ApiResponse.from_json({"error_code": 0, "error_msg": "", **data})
+    return ApiResponse.from_json({"error_code": "0", "error_msg": "", **data, **_make_log_fields(request)})
+
+
+def make_done_response(request: ApiRequest) -> ApiResponse:
+    """The good answer of a write that makes nothing."""
+    return ApiResponse.from_json({"error_code": "0", "error_msg": "", "ctime": 0, "logid": request.event_number})
+
+
+def make_created_response(request: ApiRequest, tid: str, pid: str, restrictions: Mapping[str, Any]) -> ApiResponse:
+    """The good answer of a write that made a thread or a floor."""
+    ids = {"tid": tid, "pid": pid}
+    dialect = get_client_type(request)
+    body: dict[str, Any] = {**ids, "msg": "发送成功", "opgroup": "0"}
+    if dialect is ClientType.PC_SITE:
+        shown = {"anti_stat": format_restrictions(request, restrictions)} if any(restrictions.values()) else {}
+        return ApiResponse.from_json({"error_code": "0", **body, **shown})
+    body |= {"info": {"need_vcode": "0"}, "anti_stat": format_restrictions(request, restrictions)}
+    if dialect is ClientType.APP_FORM:
+        return ApiResponse.from_json({"error_code": "0", **body, **_make_log_fields(request)})
+    if request.get_fault("no_id"):
+        body = {name: value for name, value in body.items() if name not in ID_KEYS}
+    return _make_protobuf_response(NO_ERROR, CREATED_SCHEMA, body)
+
+
+def make_missing_response(request: ApiRequest, code: int) -> ApiResponse:
+    """The answer of a read whose thread is not to be seen; the real number is not known for sure."""
+    text = ERROR_TEXTS["230273"]
+    if get_client_type(request) is ClientType.APP_PROTOBUF:
+        return _make_protobuf_response({"errorno": code, "errmsg": text}, {}, {})
+    if get_client_type(request) is ClientType.PC_SITE:
+        return ApiResponse.from_json({"error_code": code, "error_msg": text})
+    return ApiResponse.from_json({"error_code": str(code), "error_msg": text, **_make_log_fields(request)})
+
+
+def _make_protobuf_response(error: Mapping[str, Any], schema: MessageSchema, data: Mapping[str, Any]) -> ApiResponse:
+    return ApiResponse(
+        encode({"error": (1, ERROR_SCHEMA), "data": (2, schema)}, {"error": error, "data": data}),
+        content_type=BINARY_CONTENT_TYPE,
+    )
+
+
+def _make_log_fields(request: ApiRequest) -> dict[str, Any]:
+    return {"ctime": 0, "logid": request.event_number, "server_time": "20110", "time": int(time.time())}

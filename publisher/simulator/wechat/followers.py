@@ -1,0 +1,130 @@
+"""Followers and their tags (developers.weixin.qq.com, user/tag), and whom a mass send reaches (Batch_Sends)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
+
+from .ids import make_open_id
+from .responses import BEIJING, OK_BODY, refuse
+
+OPEN_ID_LENGTH = 28
+MAX_OPEN_IDS = 10_000
+STARRED_TAG_ID, FIRST_TAG_ID = 2, 100
+MAX_TAG_NAME_BYTES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """Who shall receive a mass send; `who` tells audiences of one kind apart."""
+
+    kind: Literal["all", "tag", "list"]
+    key: str
+    count: int
+
+
+class FollowerApi:
+    def __init__(self, state: SimulatorState) -> None:
+        self.state = state
+
+    def parse_filter(self, request: ApiRequest, wanted: Mapping[str, Any]) -> Audience | int:
+        """The audience of `sendall`: all, or those with a tag; else an error code."""
+        chosen = wanted.get("filter")
+        if not isinstance(chosen, dict):
+            return 40035
+        if chosen.get("is_to_all") is True:
+            return Audience(kind="all", key="", count=self.state.behaviour.wechat_followers)
+        tag = self._get_tags(request.account).get(str(chosen.get("tag_id")))
+        if tag is None:
+            return 45159
+        return Audience(kind="tag", key=str(chosen["tag_id"]), count=len(tag["members"]))
+
+    def parse_open_ids(self, wanted: Mapping[str, Any]) -> Audience | int:
+        """The audience of `send`: two to ten thousand followers by name."""
+        names = wanted.get("touser")
+        if not isinstance(names, list) or not 2 <= len(names) <= MAX_OPEN_IDS:
+            return 40130
+        if not all(isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names):
+            return 40003
+        return Audience(kind="list", key=",".join(sorted(set(names))), count=len(set(names)))
+
+    def count_receivers(self, account: str, audience: Audience) -> int | None:
+        """How many of them still may receive one this month; None when the account may not send at all now."""
+        settings = self.state.behaviour
+        if not settings.wechat_mass_per_day and not settings.wechat_mass_per_month:
+            return audience.count
+        month = [
+            post
+            for post in self.state.get_posts("wechat", account)
+            if "mass" in post.extra and self._is_in_window(post, "%Y-%m")
+        ]
+        if settings.wechat_kind == "subscription" or audience.kind == "all":
+            counted = [post for post in month if settings.wechat_kind == "subscription" or _is_to_all(post)]
+            today = [post for post in counted if self._is_in_window(post, "%Y-%m-%d")]
+            if settings.wechat_mass_per_day and len(today) >= settings.wechat_mass_per_day:
+                return None
+        if settings.wechat_kind == "subscription" or not settings.wechat_mass_per_month:
+            return audience.count
+        reached = [post for post in month if _is_to_all(post) or _has_same_audience(post, audience)]
+        if len(reached) < settings.wechat_mass_per_month:
+            return audience.count
+        return None if audience.kind == "all" else 0
+
+    def _is_in_window(self, post: SimulatedPost, window: str) -> bool:
+        moments = (datetime.fromtimestamp(at, BEIJING).strftime(window) for at in (post.created, self.state.now()))
+        return len(set(moments)) == 1
+
+    # --- tags ---
+
+    def _get_tags(self, account: str) -> dict[str, dict[str, Any]]:
+        kept = self.state.get_row("wechat_tags", account)
+        return kept or {str(STARRED_TAG_ID): {"id": STARRED_TAG_ID, "name": "星标组", "members": []}}
+
+    def list_tags(self, request: ApiRequest) -> ApiResponse:
+        tags = self._get_tags(request.account).values()
+        return ApiResponse.from_json(
+            {"tags": [{"id": tag["id"], "name": tag["name"], "count": len(tag["members"])} for tag in tags]}
+        )
+
+    def create_tag(self, request: ApiRequest) -> ApiResponse:
+        tag, tags = (request.parse_json() or {}).get("tag"), self._get_tags(request.account)
+        name = str(tag.get("name") or "") if isinstance(tag, dict) else ""
+        if not name or len(name.encode()) > MAX_TAG_NAME_BYTES or name in {each["name"] for each in tags.values()}:
+            return refuse(request, 45157)
+        number = max([FIRST_TAG_ID - 1, *(each["id"] for each in tags.values())]) + 1
+        made = {"id": number, "name": name, "members": []}
+        self.state.put_row("wechat_tags", request.account, {**tags, str(number): made})
+        return ApiResponse.from_json({"tag": {"id": number, "name": name}})
+
+    def tag_members(self, request: ApiRequest) -> ApiResponse:
+        wanted = request.parse_json() or {}
+        number, names, tags = str(wanted.get("tagid")), wanted.get("openid_list"), self._get_tags(request.account)
+        if number not in tags:
+            return refuse(request, 45159)
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names
+        ):
+            return refuse(request, 40003)
+        members = list(dict.fromkeys([*tags[number]["members"], *names]))
+        self.state.put_row("wechat_tags", request.account, {**tags, number: {**tags[number], "members": members}})
+        return ApiResponse.from_json(OK_BODY)
+
+    def list_followers(self, request: ApiRequest) -> ApiResponse:
+        """The names of the account's followers, at most ten thousand of them."""
+        total = self.state.behaviour.wechat_followers
+        names = [make_open_id(request.account, number) for number in range(min(total, MAX_OPEN_IDS))]
+        last = names[-1] if names else ""
+        return ApiResponse.from_json(
+            {"total": total, "count": len(names), "data": {"openid": names}, "next_openid": last}
+        )
+
+
+def _is_to_all(post: SimulatedPost) -> bool:
+    return bool(post.extra["mass"]["audience"] == "all")
+
+
+def _has_same_audience(post: SimulatedPost, audience: Audience) -> bool:
+    return (post.extra["mass"]["audience"], post.extra["mass"]["who"]) == (audience.kind, audience.key)

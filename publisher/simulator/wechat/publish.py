@@ -1,0 +1,162 @@
+"""Publishing without a push (developers.weixin.qq.com, public/api_freepublish_*).
+
+An accepted submit makes one article at once; it is public when its review has passed. So the creation is the
+submit's acceptance, and one submitted draft is one post however many articles it holds.
+"""
+
+import secrets
+from typing import Any
+
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
+
+from .articles import Article
+from .drafts import DraftApi, parse_page
+from .ids import build_article_url, make_media_id
+from .responses import OK_BODY, refuse
+
+FIRST_JOB_ID = 2_247_483_649
+SUCCESS, IN_PROGRESS, REVIEW_REJECTED, DELETED_BY_OWNER, BANNED_BY_SYSTEM = 0, 1, 4, 5, 6
+
+
+class PublishApi:
+    def __init__(self, state: SimulatorState, drafts: DraftApi) -> None:
+        self.state = state
+        self._drafts = drafts
+
+    def submit(self, request: ApiRequest) -> ApiResponse:
+        name = (request.parse_json() or {}).get("media_id")
+        draft = self._drafts.find(request, name)
+        if draft is None:
+            return refuse(request, 40007 if name else 41006)
+        if draft.get("submitted") and self.state.behaviour.wechat_repeats == "refuse":
+            return refuse(request, 53503)
+        post = self.build_post(request, str(name), draft["articles"], make_media_id(secrets.token_hex(8)))
+        self.state.create_post(request, post)
+        self._drafts.mark_submitted(str(name))
+        number = post.extra["publish_id"]
+        self.state.put_row("wechat_jobs", str(number), {"post_id": post.id})
+        return ApiResponse.from_json({**OK_BODY, "publish_id": number, "msg_data_id": number})
+
+    def build_post(self, request: ApiRequest, draft: str, articles: list[Article], name: str) -> SimulatedPost:
+        """A post of a draft's articles; its number is the `mid` of their addresses."""
+        now, first = self.state.now(), articles[0]
+        pictured = [
+            {**article, "pictures": self._drafts.validator.get_picture_digests(article)} for article in articles
+        ]
+        return SimulatedPost(
+            name,
+            "wechat",
+            request.account,
+            now,
+            text=str(first["digest"]),
+            title=str(first["title"]),
+            html=str(first["content"]),
+            images=list(dict.fromkeys(digest for article in pictured for digest in article["pictures"])),
+            state="review",
+            review={"due": now + self.state.behaviour.wechat_review_seconds, "verdict": "pass"},
+            extra={"articles": pictured, "publish_id": self.make_job_id(), "draft": draft},
+        )
+
+    def make_job_id(self) -> int:
+        counter = self.state.get_row("wechat_counter", "jobs") or {"next": FIRST_JOB_ID}
+        self.state.put_row("wechat_counter", "jobs", {"next": counter["next"] + 1})
+        return int(counter["next"])
+
+    def get(self, request: ApiRequest) -> ApiResponse:
+        wanted = str((request.parse_json() or {}).get("publish_id") or "")
+        job = self.state.get_row("wechat_jobs", wanted)
+        post = self.state.posts.get(job["post_id"]) if job else None
+        if post is None or post.account != request.account:
+            return refuse(request, 53502)
+        return ApiResponse.from_json(format_job(self.state.apply_read_faults(request, post)))
+
+    def _get_own_posts(self, request: ApiRequest) -> list[SimulatedPost]:
+        """What was published without a push; mass sends are in no list."""
+        return [post for post in self.state.get_posts("wechat", request.account) if "mass" not in post.extra]
+
+    def batch_get(self, request: ApiRequest) -> ApiResponse:
+        """Articles published without a push, newest first; deleted ones say so."""
+        wanted = request.parse_json() or {}
+        posts = [post for post in reversed(self._get_own_posts(request)) if post.state in ("live", "removed")]
+        posts = self.state.apply_list_faults(request, posts)
+        start, count = parse_page(wanted)
+        items = [
+            {
+                "article_id": post.id,
+                "content": self._format_content(
+                    self.state.apply_read_faults(request, post), no_content=bool(wanted.get("no_content"))
+                ),
+                "update_time": int(post.created),
+            }
+            for post in posts[start : start + count]
+        ]
+        return ApiResponse.from_json({"total_count": len(posts), "item_count": len(items), "item": items})
+
+    def _find_post(self, request: ApiRequest) -> SimulatedPost | None:
+        post = self.state.posts.get(str((request.parse_json() or {}).get("article_id") or ""))
+        owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
+        return post if post and owned and post.state in ("live", "removed") and "mass" not in post.extra else None
+
+    def get_article(self, request: ApiRequest) -> ApiResponse:
+        post = self._find_post(request)
+        return (
+            ApiResponse.from_json(self._format_content(self.state.apply_read_faults(request, post), no_content=False))
+            if post
+            else refuse(request, 53600)
+        )
+
+    def delete(self, request: ApiRequest) -> ApiResponse:
+        """Delete one article, counted from 1, or all of them; it cannot be undone, and repeating it is harmless."""
+        post, index = self._find_post(request), (request.parse_json() or {}).get("index") or 0
+        if post is None:
+            return refuse(request, 53600)
+        if not isinstance(index, int) or not 0 <= index <= len(post.extra["articles"]):
+            return refuse(request, 40060)
+        delete_articles(self.state, request, post, index)
+        return ApiResponse.from_json(OK_BODY)
+
+    def _format_content(self, post: SimulatedPost, *, no_content: bool) -> dict[str, Any]:
+        number = post.extra["publish_id"]
+        items = [
+            self._drafts.validator.format_article(
+                article, build_article_url(post.account, number, index), no_content=no_content
+            )
+            | {"is_deleted": post.state == "removed" or article.get("is_deleted", False)}
+            for index, article in enumerate(post.extra["articles"], 1)
+        ]
+        return {"news_item": items, "create_time": int(post.created), "update_time": int(post.created)}
+
+
+def delete_articles(state: SimulatorState, request: ApiRequest, post: SimulatedPost, index: int) -> None:
+    """Mark an article as deleted, 0 for all; with its last article the post is removed."""
+    articles = [
+        {**article, "is_deleted": True} if index in (0, number) else article
+        for number, article in enumerate(post.extra["articles"], 1)
+    ]
+    if post.state == "live" and all(article.get("is_deleted") for article in articles):
+        state.remove_post(post, "owner", request)
+    elif post.state == "live":
+        post.extra = {**post.extra, "articles": articles}
+        state.save_post(post)
+        state.record_event("act", None, request)
+
+
+def format_job(post: SimulatedPost) -> dict[str, Any]:
+    """How far a submission has come, as the status call tells it, and the event at its end."""
+    number, status = post.extra["publish_id"], _get_job_status(post)
+    count = len(post.extra["articles"])
+    response: dict[str, Any] = {"publish_id": str(number), "publish_status": status}
+    if status in (SUCCESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM):
+        items = [{"idx": n, "article_url": build_article_url(post.account, number, n)} for n in range(1, count + 1)]
+        response |= {"article_id": post.id, "article_detail": {"count": count, "item": items}}
+    refused = status not in (SUCCESS, IN_PROGRESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM)
+    return response | {"fail_idx": list(range(1, count + 1)) if refused else []}
+
+
+def _get_job_status(post: SimulatedPost) -> int:
+    if post.state == "removed":
+        return DELETED_BY_OWNER if post.removed_by == "owner" else BANNED_BY_SYSTEM
+    if post.state == "refused":
+        return int(post.review.get("status") or REVIEW_REJECTED)
+    return SUCCESS if post.state == "live" else IN_PROGRESS

@@ -1,0 +1,88 @@
+"""WeChat's error shape: HTTP 200, `errcode`, and a text that ends in a request id."""
+
+import hashlib
+import time
+from datetime import timedelta, timezone
+
+from publisher.simulator.request import ApiRequest, ApiResponse
+
+OK_BODY = {"errcode": 0, "errmsg": "ok"}
+BEIJING = timezone(timedelta(hours=8))
+
+ERROR_TEXTS = {
+    -1: "system error",
+    40001: "invalid credential, access_token is invalid or not latest",
+    40002: "invalid grant_type",
+    40003: "invalid openid",
+    40004: "invalid media type",
+    40005: "invalid file type",
+    40007: "invalid media_id",
+    40008: "invalid message type",
+    40009: "invalid image size",
+    40012: "invalid thumb size",
+    40013: "invalid appid",
+    40014: "invalid access_token",
+    40035: "invalid parameter",
+    40059: "invalid msg id",
+    40060: "invalid article idx",
+    40066: "invalid url",
+    40125: "invalid appsecret",
+    40130: "invalid openid list size, at least two openid",
+    40164: "invalid ip {peer} ipv6 ::ffff:{peer}, not in whitelist",
+    41001: "access_token missing",
+    41002: "appid missing",
+    41004: "appsecret missing",
+    41005: "media data missing",
+    41006: "media_id missing",
+    42001: "access_token expired",
+    43002: "require POST method",
+    44003: "empty news data",
+    44004: "empty content",
+    45001: "media size out of limit",
+    45002: "content size out of limit",
+    45003: "title size out of limit",
+    45004: "description size out of limit",
+    45005: "url size out of limit",
+    45008: "article count out of limit",
+    45009: "reach max api daily quota limit",
+    45011: "api minute-quota reach limit, must slower, retry next minute",
+    45028: "has no masssend quota",
+    45065: "clientmsgid exist",
+    45066: "same clientmsgid retry too fast",
+    45067: "clientmsgid size out of limit",
+    45103: "api unsupported",
+    45110: "author size out of limit",
+    45157: "invalid tag name",
+    45159: "invalid tag_id",
+    45166: "invalid content",
+    47001: "data format error",
+    48001: "api unauthorized",
+    48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
+    53401: "the draft cannot be changed in this state",
+    53402: "cover cannot be cropped",
+    53500: "publish is banned",
+    53501: "publish too frequently",
+    53502: "invalid publish_id",
+    53503: "draft does not pass the publish check",
+    53504: "must be published in the console",
+    53505: "must be saved in the console first",
+    53600: "invalid article_id",
+    61500: "date format error",
+    61501: "date range error",
+    87014: "risky content",
+    88000: "without comment privilege",
+    89503: "the ip must be confirmed by the administrator",
+    200001: "content violates the platform's rules",
+}
+
+
+def refuse(request: ApiRequest, code: int, message: str | None = None, **more: object) -> ApiResponse:
+    """The error body as seen in answers: `… rid: 8hex-8hex-8hex`, its first group the second in hexadecimal."""
+    digest = hashlib.sha256(f"{request.event_number}/{request.endpoint}".encode()).hexdigest()
+    text = (
+        ERROR_TEXTS.get(code, "system error").format(peer=request.peer_address or "127.0.0.1")
+        if message is None
+        else message
+    )
+    told = f"{text} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
+    return ApiResponse.from_json({"errcode": code, "errmsg": told, **more})

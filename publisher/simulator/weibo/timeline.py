@@ -1,0 +1,108 @@
+"""Reading back and taking down (open.weibo.com wiki 2/statuses/user_timeline, show, destroy; C/2/statuses/…/biz)."""
+
+from collections.abc import Callable
+
+from publisher.simulator.request import ApiRequest, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
+
+from .responses import format_status, refuse
+from .sign_in import SimulatedWeiboAuth
+
+DEFAULT_LIST_SIZE = 20
+MAX_LIST_SIZE = 100
+FEATURE_FILTERS: dict[str, Callable[[SimulatedPost], bool]] = {
+    "2": lambda post: bool(post.images),
+    "3": lambda _post: False,
+    "4": lambda _post: False,
+    "7": lambda post: not post.images,
+    "8": lambda _post: False,
+}
+"""Pictures, video, music, text only, reposts; every other number leaves the list as it is."""
+MISSING_PARAMETER, POST_NOT_FOUND, NOT_OWN_POST, PRIVATE_POST = 10016, 20101, 20102, 20112
+
+
+class WeiboTimelineApi:
+    def __init__(self, state: SimulatorState, auth: SimulatedWeiboAuth) -> None:
+        self.state = state
+        self._auth = auth
+
+    def timeline(self, request: ApiRequest) -> ApiResponse:
+        """The caller's own posts, whatever uid is asked for; an ordinary app sees the newest few only."""
+        refusal = self._auth.check(request, "GET")
+        return refusal or self._statuses(request, self.state.behaviour.weibo_timeline_cap)
+
+    def business_timeline(self, request: ApiRequest) -> ApiResponse:
+        refusal = self._auth.check(request, "GET", "biz")
+        return refusal or self._statuses(request, None)
+
+    def _statuses(self, request: ApiRequest, cap: int | None) -> ApiResponse:
+        posts = self._list_own_posts(request)
+        chosen, older = self._cut_page(request, posts[:cap])
+        account, trim = self.state.ensure_account("weibo", request.account), request.get_parameter("trim_user") == "1"
+        now = self.state.now()
+        return _make_list_response(
+            [format_status(post, account, now, trim_user=trim) for post in chosen], older, len(posts)
+        )
+
+    def _list_own_posts(self, request: ApiRequest) -> list[SimulatedPost]:
+        """What the list is cut from, newest first; posts for the author's own eyes are among them."""
+        posts = [post for post in reversed(self.state.get_posts("weibo", request.account)) if post.state == "live"]
+        if request.get_parameter("base_app") == "1":
+            posts = [post for post in posts if not post.extra.get("by_hand")]
+        if wanted := FEATURE_FILTERS.get(request.get_parameter("feature") or ""):
+            posts = [post for post in posts if wanted(post)]
+        return self.state.apply_list_faults(request, posts)
+
+    def _cut_page(self, request: ApiRequest, posts: list[SimulatedPost]) -> tuple[list[SimulatedPost], int]:
+        """The posts asked for, and the number of the next older one, or 0."""
+        since, until = request.get_int("since_id", 0), request.get_int("max_id", 0)
+        wanted = [post for post in posts if int(post.id) > since and (not until or int(post.id) <= until)]
+        count = max(1, min(request.get_int("count", DEFAULT_LIST_SIZE), MAX_LIST_SIZE))
+        start = (max(1, request.get_int("page", 1)) - 1) * count
+        older = wanted[start + count : start + count + 1]
+        return wanted[start : start + count], int(older[0].id) if older else 0
+
+    def _find_post(self, request: ApiRequest) -> SimulatedPost | None:
+        post = self.state.posts.get(request.get_parameter("id") or "")
+        return post if post and post.platform == "weibo" and post.state in ("live", "review") else None
+
+    def show(self, request: ApiRequest) -> ApiResponse:
+        refusal = self._auth.check(request, "GET") or _check_id(request)
+        if refusal:
+            return refusal
+        found = self._find_post(request)
+        post = found and self.state.apply_read_faults(request, found)
+        if post is None or post.state != "live" or not self.state.apply_list_faults(request, [post]):
+            return refuse(request, POST_NOT_FOUND)
+        if post.extra.get("hidden") and post.account != request.account:
+            return refuse(request, PRIVATE_POST)
+        return ApiResponse.from_json(
+            format_status(post, self.state.ensure_account("weibo", post.account), self.state.now())
+        )
+
+    def destroy(self, request: ApiRequest) -> ApiResponse:
+        return self._auth.check(request, "POST") or _check_id(request) or self._destroy(request)
+
+    def business_destroy(self, request: ApiRequest) -> ApiResponse:
+        return self._auth.check(request, "POST", "biz") or _check_id(request) or self._destroy(request)
+
+    def _destroy(self, request: ApiRequest) -> ApiResponse:
+        post = self._find_post(request)
+        if post is None:
+            return refuse(request, POST_NOT_FOUND)
+        if post.account != request.account:
+            return refuse(request, NOT_OWN_POST)
+        self.state.remove_post(post, "owner", request)
+        return ApiResponse.from_json(
+            format_status(post, self.state.ensure_account("weibo", request.account), self.state.now())
+        )
+
+
+def _check_id(request: ApiRequest) -> ApiResponse | None:
+    return None if request.get_parameter("id") else refuse(request, MISSING_PARAMETER, "id")
+
+
+def _make_list_response(entries: list[object], older: int, total: int) -> ApiResponse:
+    return ApiResponse.from_json(
+        {"statuses": entries, "previous_cursor": 0, "next_cursor": older, "total_number": total}
+    )

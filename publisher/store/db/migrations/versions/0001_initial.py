@@ -1,0 +1,374 @@
+"""All tables of the first release."""
+
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# INSERT OR REPLACE deletes without waking the second trigger, so there is a third.
+AUDIT_SQLITE = """
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END;;
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END;;
+CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END
+"""
+AUDIT_POSTGRESQL = """
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'the audit is only ever added to'; END $$;;
+CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_refuse();;
+CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()
+"""
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Let an index hold only the rows for which a condition holds, on either database."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
+def upgrade() -> None:  # noqa: PLR0915 # one table after the other
+    op.create_table(
+        "mode_override",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("mode", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
+        "alert",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("cleared_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_alert_subject", "alert", ["subject"])
+    op.create_index("open_alerts", "alert", ["id"], sqlite_where=sa.text("cleared_at IS NULL"))
+    op.create_table(
+        "attempt",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("delivery", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
+        sa.Column("login", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("worker", sa.String(), nullable=False),
+        sa.Column("rendered_hash", sa.String(), nullable=False),
+        sa.Column("newest_id", sa.String(), nullable=True),
+        sa.Column("baseline_at", sa.BigInteger(), nullable=False),
+        sa.Column("intended_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("is_end_confirmed", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("part", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("is_manual", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("delivery", "number"),
+    )
+    op.create_index("attempts_by_account", "attempt", ["account", "id"])
+    op.create_index("attempts_by_login", "attempt", ["login", "intended_at", "part"])
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("before", sa.String(), nullable=True),
+        sa.Column("after", sa.String(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("previous", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_audit_subject", "audit", ["subject"])
+    op.create_table(
+        "data_loss",
+        sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("covers_new_posts", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("since"),
+    )
+    op.create_table(
+        "database_info",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("post", sa.String(), nullable=False),
+        sa.Column("occurrence", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("platform", sa.String(), nullable=False),
+        sa.Column("login", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("revision_hash", sa.String(), nullable=False),
+        sa.Column("content_hash", sa.String(), nullable=False),
+        sa.Column("rendered_hash", sa.String(), nullable=False),
+        sa.Column("scheduled_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("max_delay", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("is_urgent", sa.Boolean(), nullable=False),
+        sa.Column("follows", sa.String(), nullable=True),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("next_action_at", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("worker", sa.String(), nullable=True),
+        sa.Column("readbacks", sa.Integer(), nullable=False),
+        sa.Column("auth_failures", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("worker_crashes", sa.Integer(), nullable=False),
+        sa.Column("unknown_since", sa.BigInteger(), nullable=True),
+        sa.Column("submitted_at", sa.BigInteger(), nullable=True),
+        sa.Column("verified_at", sa.BigInteger(), nullable=True),
+        sa.Column("remote_id", sa.String(), nullable=True),
+        sa.Column("url", sa.String(), nullable=True),
+        sa.Column("published_at", sa.BigInteger(), nullable=True),
+        sa.Column("is_manually_confirmed", sa.Boolean(), nullable=False),
+        sa.Column("ticket", sa.Text(), nullable=True),
+        sa.Column("reported_url", sa.String(), nullable=True),
+        sa.Column("was_resent", sa.Boolean(), nullable=False),
+        sa.Column("desired", sa.String(), nullable=False, server_default="as_planned"),
+        sa.Column("first_attempt_deadline", sa.BigInteger(), nullable=True),
+        sa.Column("extra_parts", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("parts_done", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("resend_after_attempt", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("is_pruned", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("post", "occurrence", "account"),
+    )
+    op.create_index("deliveries_by_due_time", "delivery", ["is_pruned", "due_at"])
+    op.create_index(
+        "started_by_login", "delivery", ["login", "due_at", "id"], **_only("state = 'due' AND parts_done > 0")
+    )
+    op.create_index(
+        "unresolved_by_account", "delivery", ["account"], **_only("state IN ('sending', 'unknown', 'retracting')")
+    )
+    op.create_index(
+        "due_by_login", "delivery", ["login", sa.text("is_urgent DESC"), "due_at", "id"], **_only("state = 'due'")
+    )
+    op.create_index("expiry_of_waiting", "delivery", ["expires_at"], **_only("state IN ('pending', 'due', 'retrying')"))
+    op.create_index(
+        "published_by_account",
+        "delivery",
+        ["account", "published_at"],
+        sqlite_where=sa.text("published_at IS NOT NULL"),
+    )
+    op.create_index(
+        "next_action_by_state", "delivery", ["state", "next_action_at"], **_only("next_action_at IS NOT NULL")
+    )
+    op.create_index(
+        "one_in_flight_per_login", "delivery", ["login"], unique=True, **_only("state IN ('claimed', 'sending')")
+    )
+    op.create_index(
+        "one_owner_per_remote_id", "delivery", ["account", "remote_id"], unique=True, **_only("remote_id IS NOT NULL")
+    )
+    op.create_index(
+        "open_by_state",
+        "delivery",
+        ["state"],
+        sqlite_where=sa.text("state NOT IN ('published', 'cancelled', 'expired')"),
+    )
+    op.create_index("scheduled_by_occurrence", "delivery", ["post", "occurrence", "scheduled_at"])
+    op.create_index("recurring_by_account", "delivery", ["post", "account", "due_at"], **_only("occurrence != 'once'"))
+    op.create_table(
+        "login_health",
+        sa.Column("login", sa.String(), nullable=False),
+        sa.Column("next_action_at", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=True),
+        sa.Column("kind", sa.String(), nullable=True),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("login"),
+    )
+    op.create_table(
+        "login",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("cooldown_until", sa.BigInteger(), nullable=False),
+        sa.Column("routine_cooldown_until", sa.BigInteger(), nullable=False),
+        sa.Column("parts_cooldown_until", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("reads_cooldown_until", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("rate_limited_until", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("busy_since", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("logins_by_cooldown", "login", ["cooldown_until"])
+    op.create_table(
+        "readback",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("delivery", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("result", sa.String(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_readback_delivery", "readback", ["delivery"])
+    op.create_table(
+        "media",
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("media_type", sa.String(), nullable=False),
+        sa.Column("shown_until", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256"),
+    )
+    op.create_index("media_by_use", "media", ["shown_until"])
+    op.create_table(
+        "adapter_state",
+        sa.Column("login", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("login", "key"),
+    )
+    op.create_table(
+        "orphaned_attempt",
+        sa.Column("rendered_hash", sa.String(), nullable=False),
+        sa.Column("at", sa.String(), nullable=False),
+        sa.Column("delivery", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("fencing_token", sa.Integer(), nullable=False),
+        sa.Column("post", sa.String(), nullable=False),
+        sa.Column("occurrence", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("rendered_hash", "at"),
+    )
+    op.create_table(
+        "pause",
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("scope"),
+    )
+    op.create_table(
+        "post",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("content_hash", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("in_force_since", sa.BigInteger(), nullable=False),
+        sa.Column("is_scheduled", sa.Boolean(), nullable=False),
+        sa.Column("is_cancelled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "scheduled_posts",
+        "post",
+        ["id"],
+        sqlite_where=sa.text("is_scheduled = 1"),
+        postgresql_where=sa.text("is_scheduled"),
+    )
+    op.create_table(
+        "reach",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("delivery", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("reads", sa.Integer(), nullable=True),
+        sa.Column("reposts", sa.Integer(), nullable=True),
+        sa.Column("comments", sa.Integer(), nullable=True),
+        sa.Column("likes", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("reach_by_delivery", "reach", ["delivery", "at"])
+    op.create_table(
+        "rendered_post",
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("revision_hash", sa.String(), nullable=False),
+        sa.Column("post", sa.String(), nullable=False, server_default=""),
+        sa.Column("occurrence", sa.String(), nullable=False, server_default=""),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint"),
+    )
+    op.create_index("ix_rendered_post_revision_hash", "rendered_post", ["revision_hash"])
+    op.create_index("rendered_by_delivery", "rendered_post", ["post", "occurrence", "account"])
+    op.create_table(
+        "schedule",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "server_timeline",
+        sa.Column("timeline", sa.String(), nullable=False),
+        sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("timeline"),
+    )
+    op.create_table(
+        "observed_post",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("remote_id", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("published_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("predates_monitoring", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "remote_id"),
+    )
+    op.create_table(
+        "monitor_schedule",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("next_action_at", sa.BigInteger(), nullable=False),
+        sa.Column("monitored_since", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
+        "worker",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "worker_state",
+        sa.Column("worker", sa.String(), nullable=False),
+        sa.Column("config_hash", sa.String(), nullable=True),
+        sa.Column("compared_timeline", sa.String(), nullable=True),
+        sa.Column("is_comparison_pending", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("clock_at", sa.BigInteger(), nullable=True),
+        sa.Column("clock_ticks", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("worker"),
+    )
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":  # a shared database says where it lives, so that a copy is known as one
+        op.execute(
+            "INSERT INTO database_info (key, value) SELECT 'database_identity',"
+            " (SELECT system_identifier FROM pg_control_system())"
+            " || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " || '/' || 'database_info'::regclass::oid"
+        )
+    info = sa.table("database_info", sa.column("key", sa.String), sa.column("value", sa.String))
+    connection.execute(info.insert().values(key="audit_genesis", value=secrets.token_hex(32)))
+    statements = AUDIT_SQLITE if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL
+    for statement in statements.split(";;"):
+        connection.exec_driver_sql(statement)
+
+
+def downgrade() -> None:
+    """There is no way back from the first release."""
+    raise NotImplementedError

@@ -1,0 +1,187 @@
+"""Reading the books for people: the table of deliveries, what is paused, what went wrong, and one delivery's story."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
+from publisher.domain.post import PostId
+from publisher.store.audit.append import subject_of
+from publisher.store.db.filters import in_open_state
+from publisher.store.db.mappers import (
+    ALERT,
+    ATTEMPT,
+    AUDIT,
+    DELIVERY,
+    PAUSE,
+    POST,
+    READBACK,
+    WORKER,
+    to_attempt,
+    to_delivery,
+    to_readback,
+)
+from publisher.store.monitor.system_alerts import MACHINE_SUBJECT
+from publisher.store.store import Store
+
+MAX_STATUS_AGE = timedelta(days=7)
+"""How long what has ended is shown without being asked for: deliveries, and alerts about what cannot be mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    at: datetime
+    code: str
+    subject: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    scope: str
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """A daemon and its last sign of life."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLine:
+    """One line of the audit."""
+
+    at: datetime
+    role: str
+    name: str
+    event: str
+    before: str | None
+    after: str | None
+    detail: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryHistory:
+    """All that is known of one delivery."""
+
+    delivery: Delivery
+    attempts: Sequence[Attempt]
+    readbacks: Sequence[Readback]
+    audit_lines: Sequence[AuditLine]
+
+
+class Queries:
+    """What the books show."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def deliveries(
+        self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
+    ) -> Sequence[Delivery]:
+        """Give deliveries by due time, all or those of a post, an account, some states."""
+        conditions: list[ColumnElement[bool]] = []
+        if post is not None:
+            conditions.append(DELIVERY.c.post == post)
+        if account is not None:
+            conditions.append(DELIVERY.c.account == account)
+        if states:
+            conditions.append(DELIVERY.c.state.in_([state.value for state in states]))
+        query = select(DELIVERY).where(*conditions).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        return [to_delivery(row) for row in await self._rows(query)]
+
+    async def current_deliveries(self) -> Sequence[Delivery]:
+        """Give, by due time, the deliveries that are open, were due of late, or are still to come."""
+        is_open = select(DELIVERY.c.id).where(in_open_state(DELIVERY, *OPEN_STATES))
+        is_recent = select(DELIVERY.c.id).where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at >= self._recent_cutoff)
+        mine = DELIVERY.c.id.in_(is_open.union(is_recent))
+        query = select(DELIVERY).where(mine).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        return [to_delivery(row) for row in await self._rows(query)]
+
+    async def has_older_deliveries(self) -> bool:
+        """Whether `current` leaves out some."""
+        query, is_open = select(DELIVERY.c.id).limit(1), in_open_state(DELIVERY, *OPEN_STATES)
+        older = query.where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open)
+        return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
+
+    async def count_by_state(self) -> Mapping[State, int]:
+        """Count deliveries by state."""
+        query = select(DELIVERY.c.state, func.count().label("number")).group_by(DELIVERY.c.state)
+        return {State(row["state"]): row["number"] for row in await self._rows(query)}
+
+    async def has_post(self, post: PostId) -> bool:
+        """Whether a post was ever accepted."""
+        return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
+
+    async def alerts(self) -> Sequence[Alert]:
+        """Give the alerts that still matter, newest first: not cleared, and about an end only for a while."""
+        recent = ALERT.c.at >= self.store.runtime.now() - MAX_STATUS_AGE
+        ended = or_(
+            *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
+        )
+        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), or_(recent, ~ended)).order_by(ALERT.c.id.desc())
+        return [
+            Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
+            for row in await self._rows(query)
+        ]
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Give the pauses in force."""
+        return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        """Give the daemons seen of late: those that have not stopped first, newest sign first."""
+        recent = WORKER.c.heartbeat_at >= self.store.runtime.now() - MAX_STATUS_AGE
+        order = (WORKER.c.stopped_at.is_not(None), WORKER.c.heartbeat_at.desc())
+        rows = await self._rows(select(WORKER).where(recent).order_by(*order))
+        return [WorkerStatus(**row) for row in rows]
+
+    async def audit_history(self, subject: str) -> Sequence[AuditLine]:
+        """Give what the audit says of a subject that is no delivery, such as a post, oldest first."""
+        rows = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id))
+        return [_audit_line(row) for row in rows]
+
+    async def delivery_history(self, delivery: Delivery) -> DeliveryHistory:
+        """Give all that is known of one delivery, oldest first."""
+        attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))
+        readbacks = await self._rows(select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id))
+        entries = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject_of(delivery)).order_by(AUDIT.c.id))
+        return DeliveryHistory(
+            delivery=delivery,
+            attempts=[to_attempt(row) for row in attempts],
+            readbacks=[to_readback(row) for row in readbacks],
+            audit_lines=[_audit_line(row) for row in entries],
+        )
+
+    @property
+    def _recent_cutoff(self) -> datetime:
+        return self.store.runtime.now() - MAX_STATUS_AGE
+
+    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        return await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def _audit_line(row: RowMapping) -> AuditLine:
+    return AuditLine(
+        at=row["at"],
+        role=row["role"],
+        name=row["name"],
+        event=row["event"],
+        before=row["before"],
+        after=row["after"],
+        detail=json.loads(row["detail"]),
+    )

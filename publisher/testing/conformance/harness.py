@@ -1,0 +1,213 @@
+"""One account on one double, and all that an adapter of it is handed and counted by."""
+
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import pytest
+
+from publisher.app.http_line import http_for_login
+from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, HttpRequest, HttpResponse, Token
+from publisher.domain.account import Account
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
+from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedPost, SendRequest, derive_marker
+from publisher.domain.results import NotSent, ReadbackResult, Submitted, Unknown
+from publisher.store.monitor.adapter_state import MemoryTokenStore
+from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost
+
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+"""One call's deadline where the test is not about it; long, as the machine may be slow."""
+SHORT_TIMEOUT = timedelta(seconds=1)
+MAX_FOLLOW_UPS = 8
+LEASE_SECONDS = 3600.0
+"""Seconds until a parcel's lease ends."""
+
+
+@dataclass(slots=True)
+class CallTally:
+    """What passed through the hands of a stage's adapters."""
+
+    create_count: int = 0
+    renewal_count: int = 0
+    requests: list[HttpRequest] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CountingHttp:
+    inner: Http
+    tally: CallTally
+
+    async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
+        self.tally.requests.append(request)
+        return await self.inner.fetch(request)
+
+    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
+        return await self.inner.fetch_date(base_url)
+
+    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
+        self.tally.requests.append(request)
+        self.tally.create_count += 1
+        return await self.inner.create(request, send_request)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedHttp:
+    """A way on which nothing goes."""
+
+    tally: CallTally
+
+    async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
+        self.tally.requests.append(request)
+        return NotSent(reason="connect_failed")
+
+    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
+        return NotSent(reason="connect_failed")
+
+    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
+        return await self.fetch(request)
+
+
+@dataclass(frozen=True, slots=True)
+class CountingTokenStore:
+    """The daemon's own token book; a renewal of a token that was in use is counted."""
+
+    inner: MemoryTokenStore
+    tally: CallTally
+
+    async def current(self) -> str | None:
+        return await self.inner.current()
+
+    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+        async def counted() -> Token | None:
+            self.tally.renewal_count += stale is not None
+            token = await fetch()
+            self.tally.tokens |= {token.value} if token else set()
+            return token
+
+        return await self.inner.renew(stale, counted)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAdapterState:
+    values: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    async def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+    async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        noted = self.values.get(key)
+        self.values[key] = change(noted)
+        return noted
+
+
+@dataclass(slots=True, kw_only=True)
+class Harness:
+    """What a check plays on. Its clock is moved together with the double's."""
+
+    platform: PlatformDouble
+    factory: AdapterFactory
+    account: Account
+    secret: Mapping[str, str] = field(repr=False)
+    render_sample: Callable[[Marker], RenderedPost]
+    images: tuple[bytes, ...] = ()
+    call_tally: CallTally = field(default_factory=CallTally)
+    adapter_state: MemoryAdapterState = field(default_factory=MemoryAdapterState)
+    _shift: timedelta = timedelta(0)
+    _tokens: CountingTokenStore | None = None
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _known_ids: set[str] = field(default_factory=set)
+    _newest_id: str | None = None
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._shift
+
+    def build_adapter(
+        self,
+        *,
+        base_url: str | None = None,
+        secret: Mapping[str, str] | None = None,
+        timeout: timedelta = DEFAULT_TIMEOUT,
+        is_closed: bool = False,
+    ) -> Adapter:
+        """Build an adapter as if the daemon had just started: notes and tokens are kept, nothing else."""
+        account = replace(self.account, base_url=base_url or self.account.base_url)
+        host = urlsplit(account.base_url or "").hostname
+        http = http_for_login(timeout=timeout, monotonic=time.monotonic, is_host_allowed={host, None}.__contains__)
+        self._tokens = self._tokens or CountingTokenStore(MemoryTokenStore(now=self.now), self.call_tally)
+        kit = AdapterContext(
+            http=ClosedHttp(self.call_tally) if is_closed else CountingHttp(http, self.call_tally),
+            secret=lambda: self.secret if secret is None else secret,
+            tokens=self._tokens,
+            state=self.adapter_state,
+            now=self.now,
+            failpoint=_ignore_failpoint,
+        )
+        return self.factory.create(account, kit)
+
+    async def prepare(self) -> None:
+        """Give the account a past: a post that was made by hand an hour ago, on which every look can stand."""
+        self._newest_id = await self.platform.post_manually("一小时前的旧消息", "这是一小时前由人工发布的旧消息。")
+        await self.advance_time(timedelta(hours=1))
+        await self._remember_existing()
+
+    def make_request(self, *, attempt: int = 1, start_by: float | None = None) -> SendRequest:
+        """Hand out a new delivery's attempt. Its baseline is the account's past."""
+        number = next(self._numbers)
+        key = OccurrenceKey(post=PostId(f"conformance-{number}"), occurrence=ONCE_OCCURRENCE)
+        rendered = self.render_sample(derive_marker(key, self.account.id))
+        return SendRequest(
+            delivery=DeliveryId(number),
+            attempt=attempt,
+            account=self.account.id,
+            rendered=rendered,
+            images=self.images,
+            baseline=Baseline(newest_id=self._newest_id, taken_at=self.now() - timedelta(minutes=2)),
+            intended_at=self.now(),
+            start_by=time.monotonic() + LEASE_SECONDS if start_by is None else start_by,
+        )
+
+    async def created_posts(self) -> Sequence[PlatformPost]:
+        """Give what was created on the account since `prepare`, but for what was posted by hand."""
+        return [post for post in await self.platform.posts() if post.remote_id not in self._known_ids]
+
+    async def post_manually(self, title: str, text: str) -> str:
+        made = await self.platform.post_manually(title, text)
+        self._known_ids.add(made)
+        return made
+
+    async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> None:
+        """Let calls go wrong; without such a fault the check cannot be made."""
+        if not await self.platform.inject_fault(target, kind, **facts):
+            pytest.skip(f"NOT OFFERED: the double has no fault {kind} on {target}")
+
+    async def advance_time(self, duration: timedelta) -> None:
+        self._shift += duration
+        await self.platform.advance_time(duration)
+
+    async def follow_ticket(self, adapter: Adapter, finding: ReadbackResult) -> ReadbackResult:
+        """Follow a ticket to its end."""
+        for _ in range(MAX_FOLLOW_UPS):
+            if not isinstance(finding, Submitted):
+                break
+            await self.advance_time(max(finding.check_again_at - self.now(), timedelta(0)))
+            finding = await adapter.check_ticket(finding.ticket)
+        return finding
+
+    async def find_post(self, request: SendRequest) -> ReadbackResult:
+        """Let an adapter that knows nothing of the call look for its post."""
+        adapter = self.build_adapter()
+        return await self.follow_ticket(adapter, await adapter.find_post(request))
+
+    async def _remember_existing(self) -> None:
+        self._known_ids |= {post.remote_id for post in await self.platform.posts()}
+
+
+async def _ignore_failpoint(_name: str) -> None:
+    return

@@ -1,0 +1,16 @@
+"""The kit over adapters that must not pass it; `test_conformance_kit.py` runs this file and counts what fails."""
+
+from tests.adapters.bad_adapters.greedy import GreedyFactory
+from tests.adapters.bad_adapters.hasty import HastyFactory
+from tests.adapters.test_conformance import TestWebhook as Sound
+
+
+class TestHasty(Sound):
+    factory = HastyFactory()
+
+
+class TestGreedy(Sound):
+    factory = GreedyFactory()
+
+
+del Sound  # it is run elsewhere

@@ -1,0 +1,24 @@
+"""An adapter that takes silence for refusal: a lost reply is called unsent, and would be sent again."""
+
+from dataclasses import dataclass
+
+from adapters.webhook.adapter import WebhookAdapter
+from adapters.webhook.capabilities import DEFAULTS
+from publisher.domain.results import NotSent, Unknown
+
+LOST = {"timeout", "reset", "response_truncated"}
+
+
+class Hasty(WebhookAdapter):
+    async def publish(self, request):
+        outcome = await super().publish(request)
+        is_connection_lost = isinstance(outcome, Unknown) and outcome.reason in LOST
+        return NotSent(reason=outcome.reason) if is_connection_lost else outcome
+
+
+@dataclass(frozen=True)
+class HastyFactory:
+    defaults = DEFAULTS
+
+    def create(self, account, context):
+        return Hasty(account=account, context=context)

@@ -1,0 +1,58 @@
+"""Every platform says what time it is to a call that costs a login nothing."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.manual import enable_manual_posting
+from adapters.tieba import TIEBA
+from adapters.wechat import WECHAT
+from adapters.weibo import WEIBO
+from publisher.contract import AdapterContext
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.runtime.clock import Runtime
+from publisher.simulator import create_app
+
+HOST = "http://127.0.0.1:8710"
+FACTORIES = {"weibo": WEIBO, "wechat": WECHAT, "tieba": TIEBA}
+
+
+def adapter_over(transport, bench, platform, heard):
+    spare = bench({}).kit()
+    http = LoginHttp(
+        transport=transport,
+        request_timeout=timedelta(seconds=5),
+        monotonic=lambda: 100.0,
+        failpoint=lambda _name: None,
+        is_host_allowed=lambda host: host == "127.0.0.1",
+        is_clock_confirmed=lambda: False,
+        on_date_header=heard,
+    )
+    kit = AdapterContext(
+        http=http,
+        secret=dict,
+        tokens=spare.tokens,
+        state=spare.state,
+        now=lambda: datetime.now(UTC),
+        failpoint=spare.failpoint,
+    )
+    account = Account(id=AccountId("a"), platform=Platform(platform), identity="1", secret="s", base_url=f"{HOST}/")
+    return FACTORIES[platform].create(account, kit)
+
+
+@pytest.mark.parametrize("shift", [0, -900])
+@pytest.mark.parametrize("platform", FACTORIES)
+async def test_its_reply_is_dated_by_the_platforms_own_clock(bench, platform, shift):
+    """F60, F61: without credentials, and without a call that the platform counts; the right time confirms the clock."""
+    transport, world = httpx.ASGITransport(app=create_app()), Runtime()
+    adapter = adapter_over(
+        transport, bench, platform, lambda date, _started_at: world.check_server_date(date, world.monotonic())
+    )
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
+        await control.post("/_sim/clock", json={"shift": shift})
+        await enable_manual_posting(adapter, world.now).fetch_time()
+        assert (await control.get("/_sim/log")).json() == []
+    assert world.is_clock_confirmed() is (shift == 0)
+    assert (world.server_clock_offset is None) is (shift == 0)

@@ -1,0 +1,224 @@
+"""Further floors on Tieba: the call that adds one, what it may be answered, and what the thread shows of it."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from publisher.domain.rendered import format_part_prefix
+from publisher.domain.results import (
+    Blocked,
+    HoldReason,
+    NotFound,
+    PossibleMatch,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Unknown,
+)
+from publisher.i18n import load_catalogue
+from tests.adapters.conftest import NOON
+from tests.adapters.fakes_tieba import MADE, NOT_THERE, PAGE, PORTRAIT, RECEIPT, TEXT, TID, TITLE, WEB, desk_for
+
+REPLY = f"{WEB}/c/c/post/add_pc"
+PID = "150000000002"
+SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n遇到可疑电话，请拨打96110。"
+SEEN_URL = f"{WEB}/p/{TID}?pid={PID}#{PID}"
+
+
+@pytest.fixture
+def tieba(bench):
+    return desk_for(bench)
+
+
+@pytest.fixture
+def parcel(parcel_of, picture):
+    whole = parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+    return replace(
+        whole,
+        rendered=replace(whole.rendered, extra_parts=(SECOND,)),
+        images=(),
+        attempt=2,
+        part=1,
+        parent=RECEIPT,
+    )
+
+
+def taken(**more) -> dict:
+    return {"error_code": "0", "tid": TID, "pid": PID, "msg": "发送成功", "opgroup": "0", **more}
+
+
+def said(pid: str, text: str, number: int = 2, **more) -> dict:
+    floor = {"id": int(pid), "floor": number, "time": int(MADE.timestamp()) + 130, "author_id": 77}
+    return {**floor, "content": [{"type": 0, "text": text}], **more}
+
+
+def thread(*floors: dict, has_more: int = 0, people: tuple = ()) -> httpx.Response:
+    first = said("150000000001", TEXT, 1)
+    body = {
+        "error_code": 0,
+        "thread": {"id": int(TID), "title": TITLE, "create_time": int(MADE.timestamp())},
+        "first_floor": first,
+        "page": {"has_more": has_more},
+        "post_list": [first, *floors],
+        "user_list": list(people),
+    }
+    return httpx.Response(200, json=body)
+
+
+async def test_reply_golden(tieba, parcel, golden):
+    """A floor is one signed form under the thread's number; nothing is uploaded, and taken is not yet seen."""
+    adapter, desk = tieba
+    desk.router.post(REPLY).respond(200, json=taken())
+    outcome = await adapter.publish(parcel)
+    golden("tieba/reply", desk.requests[3])
+    assert len(desk.requests) == 4
+    assert isinstance(outcome, Submitted)
+    assert outcome.check_again_at == desk.now + timedelta(seconds=5)
+    facts = {"floor_of": TID, "pid": PID, "marker": parcel.marker.code, "since": "2026-11-24T03:58:30+00:00"}
+    assert json.loads(outcome.ticket.payload) == facts
+
+
+async def test_floors_golden(tieba, parcel, golden, answer):
+    """A floor is looked for without any cookie, among its thread author's floors; what anybody sees is published."""
+    adapter, desk = tieba
+    desk.router.post(PAGE).mock(return_value=answer("tieba/floors"))
+    finding = await adapter.find_post(parcel)
+    golden("tieba/floors", desk.requests[0])
+    assert "cookie" not in desk.requests[0].headers
+    receipt = Receipt(remote_id=PID, url=SEEN_URL, published_at=MADE + timedelta(seconds=130))
+    assert finding == Published(receipt=receipt, is_text_confirmed=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"error_code": "0"}, Unknown(reason="tieba_no_id")),
+        ({"error_code": "0", "tid": TID}, Unknown(reason="tieba_no_id")),
+        ({"error_code": "999999"}, Unknown(reason="tieba_999999")),
+        ({"error_code": "230020", "pid": PID}, Unknown(reason="tieba_refused_with_id")),
+        ({"error_code": "220015", "tid": TID}, Rejected(code="tieba_220015", reason="")),
+        ({"error_code": "220034"}, RateLimited(code="tieba_220034", until=NOON + timedelta(minutes=10))),
+        (
+            {"error_code": "5", "info": {"need_vcode": "1"}},
+            Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA),
+        ),
+        ({"error_code": "400013"}, Blocked(code="tieba_400013", reason="", hold_reason=HoldReason.PERMISSION)),
+    ],
+)
+async def test_what_a_reply_may_be_answered(tieba, parcel, body, expected):
+    """F33, F34, F45, F49: a floor's number proves it was taken; a thread's number beside a refusal proves nothing."""
+    adapter, desk = tieba
+    desk.router.post(REPLY).respond(200, json=body)
+    assert await adapter.publish(parcel) == expected
+    assert [request.url.path for request in desk.requests].count("/c/c/post/add_pc") == 1
+
+
+@pytest.mark.parametrize("code", [271, 273, 706, 230273, 230277, 230278, 230901])
+async def test_what_stands_against_the_thread_stops_no_account(tieba, parcel, code):
+    """A thread that is gone, closed or full refuses this floor; the account goes on elsewhere."""
+    adapter, desk = tieba
+    desk.router.post(REPLY).respond(200, json={"error_code": str(code), "error_msg": "…"})
+    assert await adapter.publish(parcel) == Rejected(code=f"tieba_{code}", reason="…")
+
+
+async def test_in_review_under_no_number_yet(tieba, parcel):
+    """F46: a floor in review is looked for by its sign."""
+    adapter, desk = tieba
+    desk.router.post(REPLY).respond(200, json={"error_code": "230008"})
+    outcome = await adapter.publish(parcel)
+    assert isinstance(outcome, Submitted)
+    desk.router.post(PAGE).mock(return_value=thread())
+    assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)
+    desk.router.post(PAGE).mock(return_value=thread(said(PID, SECOND)))
+    assert (await adapter.check_ticket(outcome.ticket)).receipt.remote_id == PID
+
+
+async def test_only_our_own_floor_is_ours(tieba, parcel):
+    """F54, F56: neither a stranger who quotes us nor another floor of ours counts; our words unsigned ask a person."""
+    adapter, desk = tieba
+    stranger = {"portrait": "tb.1.someone", "name": "路人"}
+    third = format_part_prefix(parcel.rendered.marker, 3, 3) + "\r\n别的"
+    people = ({"id": 77, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
+    for page in (
+        thread(said(PID, SECOND, author=stranger)),
+        thread(said(PID, SECOND, author_id=78), people=people),
+        thread(said(PID, third)),
+        thread(said(PID, "〔K7QM-4R2T〕 谢谢")),
+    ):
+        desk.router.post(PAGE).mock(return_value=page)
+        assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
+    desk.router.post(PAGE).mock(return_value=thread(said(PID, SECOND), people=people))
+    assert isinstance(await adapter.find_post(parcel), Published)
+    desk.router.post(PAGE).mock(return_value=thread(said(PID, "遇到可疑电话，请拨打96110。")))
+    assert await adapter.find_post(parcel) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+    for cut in (SECOND[:12] + "…", "遇到可疑电话，请拨…", "遇到可疑电话，请拨打96"):
+        desk.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
+        assert await adapter.find_post(parcel) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+
+
+async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, parcel):
+    """F53: absence needs the last page; a thread that does not end proves nothing."""
+    adapter, desk = tieba
+    other, later = said("150000000009", "别的楼层", 3), said("150000000010", "别的楼层", 4)
+    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(later)])
+    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
+    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
+    assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
+    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(said(PID, SECOND))])
+    assert isinstance(await adapter.find_post(parcel), Published)
+    desk.router.post(PAGE).mock(side_effect=lambda _request: thread(other, has_more=1))
+    assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (NOT_THERE, "tieba_thread_not_visible"),
+        (httpx.Response(200, html="<html>"), "bad_response"),
+        (httpx.Response(502), "server_error"),
+        (
+            httpx.Response(200, json={"error_code": 0, "thread": {"id": 1}, "post_list": [], "page": {}}),
+            "tieba_other_page",
+        ),
+        (httpx.Response(200, json={"error_code": 0, "thread": {"id": int(TID)}, "post_list": []}), "bad_response"),
+    ],
+)
+async def test_what_cannot_be_read_is_no_absence(tieba, parcel, reply, reason):
+    """F52: a thread that is not shown, or not in full, proves nothing about its floors."""
+    adapter, desk = tieba
+    desk.router.post(PAGE).mock(return_value=reply)
+    assert await adapter.find_post(parcel) == Unknown(reason=reason)
+
+
+async def test_a_thread_without_a_number(tieba, parcel):
+    """Live by people's word: its number is read from the address; without one, no call is made."""
+    adapter, desk = tieba
+    by_word = replace(RECEIPT, remote_id="by-word-1", is_manually_confirmed=True)
+    desk.router.post(REPLY).respond(200, json=taken())
+    assert isinstance(await adapter.publish(replace(parcel, parent=by_word)), Submitted)
+    nowhere = replace(parcel, parent=replace(by_word, url="https://example.gov.cn/"))
+    assert await adapter.publish(nowhere) == Rejected(code="tieba_thread_id_unknown", reason="https://example.gov.cn/")
+    assert await adapter.find_post(nowhere) == Unknown(reason="tieba_thread_id_unknown")
+    assert {"tieba_thread_id_unknown", "tieba_thread_not_visible"} <= set(load_catalogue())
+    assert len(desk.requests) == 4
+
+
+async def test_check_reads_every_floor_f76(tieba, parcel):
+    """F76: what is wrong in a further floor is found before anything is sent."""
+    adapter, _ = tieba
+    for code, floors in {
+        "tieba_text_too_long": ("雨" * 2001,),
+        "tieba_angle_brackets": ("<b>",),
+        "tieba_markup": (SECOND, "#(滑稽)"),
+        "tieba_text_empty": (SECOND, " "),
+    }.items():
+        assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=floors))] == [code]
+    assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=(SECOND,) * 5))] == [
+        "tieba_text_too_long"
+    ]
+    assert adapter.validate(parcel.rendered) == ()

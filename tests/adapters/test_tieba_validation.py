@@ -1,0 +1,100 @@
+"""What the Tieba adapter refuses before anything is sent, and what it promises."""
+
+from dataclasses import replace
+
+import pytest
+
+from adapters.tieba import TIEBA
+from publisher.i18n import load_catalogue
+from tests.adapters.fakes_tieba import TEXT, TITLE, account, desk_for
+
+
+@pytest.fixture
+def tieba(bench):
+    return desk_for(bench)
+
+
+@pytest.fixture
+def parcel(parcel_of):
+    return parcel_of("tieba", text=TEXT, title=TITLE)
+
+
+async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
+    """F76: lengths, half-width brackets and pictures are found before anything is sent."""
+    adapter, _ = tieba
+    good = parcel.rendered
+    assert adapter.validate(good) == ()
+    bad = {
+        "tieba_title_length": replace(good, title="四个字儿"),
+        "tieba_text_too_long": replace(good, text="雨" * 2001),
+        "tieba_text_empty": replace(good, text=" "),
+        "tieba_angle_brackets": replace(good, text="<b>"),
+        "tieba_markup": replace(good, text="报警请拨 #(滑稽) 110"),
+        "tieba_too_many_images": replace(good, images=(picture,) * 10),
+        "tieba_image_type": replace(good, images=(replace(picture, media_type="image/bmp"),)),
+        "tieba_image_size": replace(good, images=(replace(picture, size=11 * 1024 * 1024),)),
+    }
+    for code, rendition in bad.items():
+        assert {problem.code for problem in adapter.validate(rendition)} == {code}
+        assert code in load_catalogue()
+    owing = TIEBA.create(account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"}), None)
+    owed = {"tieba_risk_not_accepted", "tieba_no_forum_set", "tieba_forum_id"}
+    assert {problem.code for problem in owing.validate(good)} == owed
+    assert owed <= set(load_catalogue())
+
+
+@pytest.mark.parametrize("given", ["0", "-5", "12a", "１２", "²", ""])
+def test_a_forums_number_is_a_number(parcel, given):
+    """What is no positive number in plain digits is refused as a forum's number."""
+    adapter = TIEBA.create(account(options={"forum_id": given}), None)
+    assert [problem.code for problem in adapter.validate(parcel.rendered)] == ["tieba_forum_id"]
+
+
+@pytest.mark.parametrize(
+    ("title", "is_right"),
+    [
+        ("四个字儿", False),
+        ("五个字的题", True),
+        ("  四个字儿  ", False),
+        ("雨" * 31, True),
+        ("雨" * 32, False),
+        ("😀" * 4, False),
+        ("😀" * 15 + "雨", True),
+        ("😀" * 16, False),
+    ],
+)
+def test_title_length(tieba, parcel, title, is_right):
+    """A title has 5 to 31 characters, by the less favourable count: a picture sign is one at least and two at most."""
+    adapter, _ = tieba
+    codes = [problem.code for problem in adapter.validate(replace(parcel.rendered, title=title))]
+    assert codes == ([] if is_right else ["tieba_title_length"])
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("雨" * 2000, 2000),
+        ("雨" * 2001, 2001),
+        ("a" * 2001, 2001),
+        ("雨" * 1998 + "\r\n", 2000),
+        ("雨" * 1999 + "\r\n", 2001),
+        ("😀" * 1000, 2000),
+        ("😀" * 1000 + "雨", 2001),
+    ],
+)
+def test_text_length(tieba, parcel, text, length):
+    """A text has up to 2000 characters, line breaks counted as they are sent; a longer one is refused, never cut."""
+    adapter, _ = tieba
+    assert adapter.capabilities.count_text(text) == length
+    problems = adapter.validate(replace(parcel.rendered, text=text))
+    assert [problem.code for problem in problems] == (["tieba_text_too_long"] if length > 2000 else [])
+    assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
+
+
+def test_declared_patience_covers_the_platforms_delays():
+    """The settle time outlasts the longest late act plus the longest listing lag; a second call is never allowed."""
+    traits = TIEBA.create(account(), None).capabilities
+    timing = TIEBA.defaults.timing
+    assert timing.has_valid_order
+    assert traits.server_delay + traits.listing_lag <= timing.visibility_window
+    assert not traits.can_resend

@@ -1,0 +1,60 @@
+"""The pieces of a made-up run, found by the name of the story that they belong to."""
+
+from typing import Any
+
+from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker_tests.run_builder import Row
+from tests.chaos.checker_tests.run_scenarios import STORIES
+
+
+def told(name: str) -> str:
+    """The id of the post that tells a story in the full run."""
+    return f"post-{list(STORIES).index(name) + 1}"
+
+
+def row_of(run: Artefacts, name: str, table: str = "delivery") -> Row:
+    assert run.rows
+    return next(row for row in run.rows[table] if row["post"] == told(name))
+
+
+def attempts_of(run: Artefacts, name: str) -> list[Row]:
+    assert run.rows
+    return [one for one in run.rows["attempt"] if one["delivery"] == row_of(run, name)["id"]]
+
+
+def acts_on(run: Artefacts, name: str, event: str) -> list[Row]:
+    assert run.rows
+    return [
+        one
+        for one in run.rows["audit"]
+        if one["subject"].startswith((f"{told(name)}@", f"{told(name)}#")) and one["event"] == event
+    ]
+
+
+def copy_of(run: Artefacts, name: str) -> Row:
+    wanted = row_of(run, name)["remote_id"]
+    return next(post for post in run.documents["posts"] if post["id"] == wanted)
+
+
+def duty_of(run: Artefacts, name: str) -> Row:
+    return next(one for one in run.documents["plan"]["duties"] if one["post"] == told(name))
+
+
+def status_of(run: Artefacts, name: str) -> Row:
+    return next(one for one in run.documents["status"] if one["post"] == told(name))
+
+
+def entry_of(run: Artefacts, post: Row, kind: str) -> Row:
+    return next(one for one in run.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
+
+
+def call_of(run: Artefacts, name: str) -> Row:
+    """The call that made what stands."""
+    seq = entry_of(run, copy_of(run, name), "act")["call"]
+    return next(one for one in run.lists["log"] if one["seq"] == seq)
+
+
+def add_entry(run: Artefacts, like: Row, **changes: Any) -> Row:
+    entry = {**like, "seq": len(run.lists["log"]) + 1, **changes}
+    run.lists["log"].append(entry)
+    return entry

@@ -1,0 +1,35 @@
+"""Spoiled runs: one small thing is wrong in each, and the invariant that it breaks must be the one to say so."""
+
+import pytest
+
+from tests.chaos.checker.shaping import history_of
+from tests.chaos.checker.verdict import INVARIANTS, judge_history
+from tests.chaos.checker_tests.broken_runs import SPOILED
+from tests.chaos.checker_tests.sound_runs import full_run
+
+SEEDS = (1, 2, 3)
+CASES = [(invariant, spoil) for invariant, spoils in SPOILED.items() for spoil in spoils]
+
+
+@pytest.mark.parametrize(("invariant", "spoil"), CASES, ids=lambda value: getattr(value, "__name__", value))
+def test_each_spoiling_is_seen_by_the_check_of_its_invariant(invariant, spoil):
+    """What was whole before is a violation of that invariant after, with a subject and with evidence."""
+    for seed in SEEDS:
+        run = full_run(seed)
+        spoil(run)
+        found = judge_history(history_of(run)).of(invariant)
+        assert found.violations, f"seed {seed}"
+        assert all(one.subject and one.what and one.evidence for one in found.violations)
+
+
+def test_every_invariant_can_be_broken():
+    """A check that no spoiling could trip would be worth nothing (I1-I25)."""
+    assert list(SPOILED) == [invariant.id for invariant in INVARIANTS]
+
+
+def test_the_full_run_is_whole_before_it_is_spoiled():
+    """Otherwise the cases above would prove nothing."""
+    for seed in SEEDS:
+        verdict = judge_history(history_of(full_run(seed)))
+        assert verdict.is_whole
+        assert verdict.judged == len(INVARIANTS)

@@ -1,0 +1,75 @@
+"""A glance into the books, by SQL that only reads: for pace and figures, and for what a worker heard and believed."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
+STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
+OPEN = """SELECT post, account, state, follows FROM delivery WHERE post LIKE 'post-%' AND state NOT IN
+('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
+NEXT = """SELECT coalesce(max(next_action_at), 0) FROM delivery
+WHERE state IN ('unknown', 'submitted', 'retrying', 'retracting')"""
+KNOWN = "SELECT DISTINCT post FROM delivery"
+NOT_LIVE = """SELECT post, account FROM delivery
+WHERE state IN ('held', 'failed', 'expired', 'cancelled', 'retracted', 'removed')"""
+FINISHED = """SELECT post FROM delivery GROUP BY post
+HAVING sum(CASE WHEN state = 'published' THEN 0 ELSE 1 END) = 0"""
+BEGUN = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
+HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
+AND sum(CASE WHEN state IN ('claimed', 'retrying', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
+LATE = "SELECT count(*) FROM delivery WHERE state = 'due' AND due_at < {now}"
+ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retrying')"
+IN_DOUBT = """SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying')
+AND post LIKE 'post-%'"""
+OPEN_OUTCOME = """SELECT post, account FROM delivery WHERE state IN ('unknown', 'submitted', 'sending')
+AND post LIKE 'post-%'"""
+HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reason = 'edited'"
+IN_HAND = """SELECT post, account, state FROM delivery
+WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'post-%'"""
+LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
+HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('rate_limited', 'busy') AND ended_at IS NOT NULL"
+BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
+LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
+AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
+AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
+"""Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
+CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
+PAUSED = "SELECT scope FROM pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The database of a campaign: a file, or the URL of a server."""
+
+    file: Path
+    url: str | None = None
+
+    def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
+        """Give what a query finds; nothing where the tables are not there yet."""
+        return self._of_server(query) if self.url else self._of_file(query)
+
+    def count(self, query: str) -> int:
+        return int((self.rows(query) or [(0,)])[0][0])
+
+    def _of_file(self, query: str) -> Sequence[tuple[Any, ...]]:
+        try:
+            with closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as books:
+                return books.execute(query).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error) or not self.file.exists():  # killed before the first migration was through
+                return []
+            raise
+
+    def _of_server(self, query: str) -> Sequence[tuple[Any, ...]]:
+        import psycopg  # noqa: PLC0415 # needed for this sort of database only
+
+        try:
+            with psycopg.connect(str(self.url)) as books:
+                books.read_only = True
+                return books.execute(query).fetchall()
+        except psycopg.errors.UndefinedTable:
+            return []

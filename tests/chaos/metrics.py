@@ -1,0 +1,111 @@
+"""The figures of a campaign: told, and written into a page of the docs between its two marks."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from judge import Verdict
+from kill_plan import AT_A_START, POINTS
+from options import Options
+from publisher_process import HERE
+
+if TYPE_CHECKING:
+    from campaign import Campaign
+    from verdicts import Finding
+
+BEGIN, END = "<!-- recorded by scripts/chaos --record: begin -->", "<!-- recorded: end -->"
+COLUMNS = (
+    "run",
+    "deliveries",
+    "kills",
+    "calls cut open",
+    "sleeps, full disks",
+    "doubled",
+    "lost",
+    "wrong",
+    "held, by rule",
+    "seconds",
+    "commit",
+)
+Figures = Mapping[str, str]
+
+
+def figures_of(
+    options: Options,
+    campaign: "Campaign",
+    verdict: Verdict,
+    findings: Sequence["Finding"],
+    *,
+    lasted: float,
+    network: Counter[str],
+) -> Figures:
+    """Gather what there is to tell of a run."""
+    published = sum(state == "published" for state in campaign.wanted.values())
+    from_campaign = campaign.reached
+    checked = Counter(finding.invariant for finding in findings if finding.by == "checker")
+    return {
+        "run": f"`{_command(options)}`",
+        "deliveries": f"{len(campaign.wanted)}, of them {published} to be published",
+        "kills": f"{campaign.spent}, {campaign.calls_cut} with calls open",
+        "calls cut open": str(campaign.in_sending),
+        "sleeps, full disks": f"{from_campaign['(slept)']}, {from_campaign['(disk full)']}",
+        "creations": str(verdict.creations),
+        "doubled": str(len(verdict.doubles)),
+        "lost": str(len(verdict.lost)),
+        "wrong": str(len(verdict.wrong) + len(verdict.early)),
+        "refused": f"{verdict.refused} by the platforms, each explained by a fault",
+        "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
+        "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
+        "held, share": f"{100 * verdict.held.total() / max(1, len(campaign.wanted)):.1f} %",
+        "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(verdict.held.items())) or "0",
+        "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",
+        "seconds": str(round(lasted)),
+        "workers": f"{len(campaign.publishers)}, on {options.database}",
+        "starts": str(sum(publisher.starts for publisher in campaign.publishers)),
+        "network": ", ".join(f"{fate} {number}" for fate, number in sorted(network.items())) or "direct",
+        "faults": ", ".join(f"{kind} {number}" for kind, number in sorted(campaign.fired.items()) if number) or "0",
+        "people": ", ".join(f"{kind} {number}" for kind, number in sorted(Counter(campaign.people.done).items())),
+        "commit": _commit(),
+    }
+
+
+def _command(options: Options) -> str:
+    words = [f"--seed {options.seed}", f"--kills {options.kills}", f"--deliveries {options.deliveries}"]
+    if options.database != "sqlite":
+        words.append(f"--database {options.database} --workers {options.workers}")
+    return " ".join(words)
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def tell(figures: Figures, campaign: "Campaign") -> None:
+    for name, figure in figures.items():
+        click.echo(f"{name:18} {figure}")
+    for point in [*POINTS, "at a random moment"]:
+        click.echo(f"  killed {campaign.reached[point]:4} {point}")
+
+
+def record(page: Path, figures: Figures) -> None:
+    """Write a run into the page's table; a run of the same name is replaced."""
+    known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = [line for line in known.strip().splitlines()[2:] if not line.startswith(f"| {figures['run']} |")]
+    rows.append(row([figures[column] for column in COLUMNS]))
+    write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *rows])
+
+
+def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Put lines between two marks of a page, in the place of what stood there."""
+    before, _, rest = page.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + "\n".join([begin, *lines, end]) + after, "utf-8")
+
+
+def row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,90 @@
+"""Workspaces for the command line."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publisher.cli import run_command
+from publisher.cli.demo.regions import read_regions
+from publisher.cli.demo.workspace import DemoWorkspace, demo_files
+from publisher.cli.workspace import create_workspace, new_workspace_files
+from publisher.rendering.worker import RenderWorker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render in this very process: one more for each of a thousand commands would take longer than all else."""
+    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
+    monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", RenderWorker)
+
+
+Run = Callable[..., Said]
+PUBLIC_IP = 'public_ip = "211.156.0.1"'
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give a function that runs a command in this process."""
+    monkeypatch.delenv("PUBLISHER_LANG", raising=False)
+
+    def running(*arguments: str | Path) -> Said:
+        capsys.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(code=code, out=captured.out, err=captured.err)
+
+    return running
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Give a new live workspace as `init` makes it, in which the operator has written the machine's address."""
+    create_workspace(tmp_path / "workspace", new_workspace_files())
+    settings = tmp_path / "workspace" / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace('# public_ip = "203.0.113.10"', PUBLIC_IP), "utf-8")
+    return tmp_path / "workspace"
+
+
+def make_drill(folder: Path, address: str) -> Path:
+    """Make a drill workspace of one region, with an empty schedule and no pause between two posts."""
+    files = {**new_workspace_files(), **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address))}
+    settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
+    create_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
+    return folder
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Path:
+    """Give a drill workspace whose platforms nobody serves."""
+    return make_drill(tmp_path / "drill", "http://127.0.0.1:9")
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    """Give the address of a simulator that runs for this file's tests."""
+    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        process.terminate()
+        assert process.wait(10) == 0

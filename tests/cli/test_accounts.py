@@ -1,0 +1,137 @@
+"""How accounts are, what is kept secret for them, and how far their posts came, at the command line."""
+
+import asyncio
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.results import CredentialExpired, Healthy, Published, Reach, Receipt
+from publisher.runtime.clock import Runtime
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+CANARY = "2.00canaryTOKEN"
+RECEIPT = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Give a function that puts a text on standard input."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+@pytest.fixture
+def books(drill):
+    """Give a function that lets something be done in the drill's books."""
+
+    async def opened(act):
+        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+            return await act(application)
+
+    return lambda act: asyncio.run(opened(act))
+
+
+def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, drill):
+    """Every account stands there unchecked, with its whole day's quota, and nothing is written."""
+    shown = run("-C", drill, "accounts", "--json").json["accounts"]
+    assert [row["health"] for row in shown] == [None] * len(shown)
+    assert all(row["quota_left"] > 0 for row in shown)
+    assert list((drill / "var").iterdir()) == []
+    assert "还没有检查过" in run("-C", drill, "accounts").out
+
+
+def test_accounts_tells_what_the_last_probe_said(run, drill, books):
+    """Health, days left, and the reason in words."""
+
+    async def probe(application):
+        by_platform = {policy.account.platform: policy.account for policy in application.outbox.store.policies.values()}
+        soon = datetime.fromtimestamp(Runtime().now().timestamp() + 5.5 * 86400, UTC)
+        await application.login_health.record_probe(by_platform["weibo"], Healthy(credentials_expire_at=soon))
+        await application.login_health.record_probe(by_platform["wechat"], CredentialExpired(reason="wechat_40125"))
+
+    books(probe)
+    shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
+    assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
+    assert shown["wechat"]["health"] == "credential_expired"
+    told = run("-C", drill, "accounts").out
+    assert "5 天" in told
+    assert "登录失效：" in told
+    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == [
+        "login_refused",
+        "credentials_expiring",
+    ]
+
+
+def test_doctor_names_what_does_not_answer_and_where_to_act(run, drill):
+    """With nobody serving the platforms every login is named, with a place to look, and the exit code is 1."""
+    told = run("-C", drill, "doctor")
+    assert told.code == 1
+    assert told.out.count("无法确认") == told.out.count("处理：") == 3
+
+
+def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, books):
+    """The table has the newest reading, JSON all of them; what a platform does not tell is not a zero."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    assert "还没有传播数据" in run("-C", drill, "reach").out
+
+    async def publish(application):
+        await application.maintenance.promote_due()
+        [lease] = await application.outbox.claim(10)
+        await application.outbox.record_intent(lease)
+        await application.outbox.record_outcome(lease, Published(receipt=RECEIPT))
+        for reposts in (5, 812):
+            await application.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts, comments=7)})
+
+    books(publish)
+    shown = run("-C", drill, "reach", "refund")
+    assert "812" in shown.out
+    assert "—" in shown.out
+    [row] = run("-C", drill, "reach", "--json").json["reach"]
+    assert (row["post"], row["url"]) == ("refund", RECEIPT.url)
+    assert [(point["reads"], point["reposts"], point["comments"]) for point in row["series"]] == [
+        (None, 5, 7),
+        (None, 812, 7),
+    ]
+    assert run("-C", drill, "reach", "nothing").code == 4
+
+
+def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed):
+    """I19: set, list, rotate and remove speak of names only, and the stored file holds nothing in clear."""
+    typed(json.dumps({"app_key": "1", "access_token": CANARY}))
+    answers = [
+        run("-C", drill, "secret", "set", "weibo-new"),
+        run("-C", drill, "secret", "list"),
+        run("-C", drill, "secret", "rotate"),
+        run("-C", drill, "secret", "remove", "weibo-new"),
+        run("-C", drill, "secret", "remove", "weibo-new"),
+    ]
+    assert [answer.code for answer in answers] == [0] * 5
+    assert answers[1].out.split() == ["weibo-new"]
+    assert not any(CANARY in answer.out + answer.err for answer in answers)
+    assert not any(CANARY.encode() in file.read_bytes() for file in (drill / "var").iterdir())
+
+
+@pytest.mark.parametrize("text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}'])
+def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, text):
+    """I19: a wrong form is named; the content, which may be a secret, is not."""
+    typed(text)
+    told = run("-C", drill, "secret", "set", "weibo-new")
+    assert told.code == 1
+    assert CANARY not in told.out + told.err
+    assert run("-C", drill, "secret", "set").code == 2
+
+
+@pytest.mark.parametrize(
+    ("account", "code", "words"),
+    [("nobody", 4, "nobody"), ("beijing-wechat", 1, "不用浏览器授权"), ("beijing-weibo", 1, "移进加密库")],
+)
+def test_login_says_why_it_cannot_begin(run, drill, account, code, words):
+    """An unknown account, a platform without a browser's sign-in, a secret where a new token would not be used."""
+    told = run("-C", drill, "login", account)
+    assert told.code == code
+    assert words in told.err

@@ -1,0 +1,208 @@
+"""What people see and say of posts that they post by hand, and how an account's mode is changed."""
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from publisher.cli import run_command
+from tests.cli.conftest import make_drill
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王", "--reason", "试验")
+REFUND = "refund@beijing-weibo"
+URL = "https://weibo.com/1/a"
+
+
+def settle(drill, platforms, mode="assisted"):
+    """Let the settings leave these platforms' posting to people, without link or accepted risk, and keep no secret."""
+    file = drill / "publisher.toml"
+    text = file.read_text("utf-8")
+    parts = text.split("[[account]]")
+    for place, part in enumerate(parts[1:], 1):
+        if tomllib.loads(part)["platform"] in platforms:
+            parts[place] = (
+                re.sub(r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part).rstrip() + f'\nmode = "{mode}"\n\n'
+            )
+    file.write_text("[[account]]".join(parts), "utf-8")
+    for secret in (drill / "secrets").iterdir():
+        secret.unlink()
+
+
+@pytest.fixture(scope="module")
+def handed_once(tmp_path_factory):
+    """Give a drill in which people post on every platform, with one post handed to them; it is for copying."""
+    folder = make_drill(tmp_path_factory.mktemp("handed") / "drill", "http://127.0.0.1:9")
+    settle(folder, {"weibo", "wechat", "tieba"})
+    write_schedule(folder, warning("refund", to='["all"]'))
+    assert run_command(["-C", str(folder), "check"]) == 0
+    assert run_command(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
+    command = [sys.executable, "-m", "publisher", "-C", str(folder), "run", "--once"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None:  # no platform is asked the time: a person says that it is right
+            run_command(["-C", str(folder), "doctor", "--confirm-clock", "--by", "王"])
+        assert running.stderr
+        assert running.returncode == 0, running.stderr.read()
+    return folder
+
+
+@pytest.fixture
+def handed(handed_once, tmp_path):
+    """Give such a drill of one's own."""
+    return Path(shutil.copytree(handed_once, tmp_path / "drill"))
+
+
+def test_a_single_run_hands_over_and_leaves(run, handed):
+    """No secret is needed, nothing is called, and a task that waits keeps no single run from ending."""
+    shown = run("-C", handed, "status", "--json").json
+    assert {row["state"] for row in shown["deliveries"]} == {"submitted"}
+    assert {row["reason"] for row in shown["deliveries"]} == {"manual_task_open"}
+    assert ({alert["code"] for alert in shown["alerts"]}, shown["paused"]) == ({"manual_task_waiting"}, [])
+    assert run("-C", handed, "status").out.count("等待人工发布") >= 3
+
+
+def test_the_list_has_what_a_person_needs(run, handed):
+    """The very text, the pictures as files, an article as a page, the deadline, and the wait so far."""
+    tasks = {row["platform"]: row for row in run("-C", handed, "assist", "--json").json["tasks"]}
+    with sqlite3.connect(handed / "var" / "publisher.db") as connection:
+        frozen = [json.loads(body) for (body,) in connection.execute("SELECT body FROM rendered_post")]
+    connection.close()
+    assert {row["account"]: row["text"] for row in tasks.values()} == {body["account"]: body["text"] for body in frozen}
+    for row in tasks.values():
+        assert row["marker"] in row["text"]
+        assert row["deadline"].endswith("+08:00")
+        assert (row["waiting_seconds"] >= 0, row["reported"], row["paused"]) == (True, None, False)
+        assert row["folder"] == str(handed / "var" / "assist" / f"refund@{row['account']}")
+    article = tasks["wechat"]
+    page = (handed / "var" / "assist" / f"refund@{article['account']}" / "article.html").read_text("utf-8")
+    assert article["article"].endswith("article.html")
+    assert "media:" not in page
+    assert article["pictures"]
+    for row in tasks.values():
+        for picture in row["pictures"]:
+            assert (handed / picture).stat().st_size > 0
+
+
+def test_the_list_warns_of_what_can_never_be_verified(run, handed):
+    """WeChat shows no mass send to anybody who asks: whoever posts there by hand is told so beforehand."""
+    said = run("-C", handed, "assist").out
+    tasks = run("-C", handed, "assist", "--json").json["tasks"]
+    assert said.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
+
+
+def test_the_list_speaks_to_people(run, handed):
+    """Each task says where to post, what to copy, by when, and how to report."""
+    told = run("-C", handed, "assist").out
+    text = next(
+        row["text"] for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo"
+    )
+    assert text in told
+    assert f"publisher assist done {REFUND} 网址 --by 姓名" in told
+    assert "3 条" in told
+    english = run("-C", handed, "--lang", "en", "assist").out
+    assert "Copy the text between the lines" in english
+
+
+def test_nothing_open_is_said(run, drill):
+    """Without books, or without tasks, the list is empty and makes no database."""
+    assert "没有等待人工发布" in run("-C", drill, "assist").out
+    assert run("-C", drill, "assist", "--json").json == {"tasks": []}
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_a_report_is_noted_and_shown(run, handed):
+    """The report is named until it is verified; the task stays open and the delivery submitted."""
+    told = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    assert (told.code, "没有运行" in told.err) == (0, True)
+    row = next(row for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo")
+    assert (row["reported"]["url"], row["reported"]["by"]) == (URL, "王")
+    delivery = next(
+        row for row in run("-C", handed, "status", "--json").json["deliveries"] if row["platform"] == "weibo"
+    )
+    assert (delivery["state"], delivery["reason"]) == ("submitted", "manual_task_checking")
+    why = run("-C", handed, "why", REFUND).out
+    assert "报告已人工发布" in why
+    assert "请勿重发" in why
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("done",), 2),
+        (("done", REFUND), 2),
+        (("done", REFUND, URL), 2),
+        (("done", REFUND, "weibo.com/1/a", "--by", "王"), 2),
+        (("done", "refund", URL, "--by", "王"), 2),
+        (("finished", REFUND, URL, "--by", "王"), 2),
+        (("done", "nothing@beijing-weibo", URL, "--by", "王"), 4),
+        (("done", "refund@no-one", URL, "--by", "王"), 4),
+    ],
+)
+def test_a_report_that_cannot_be_is_refused(run, handed, arguments, code):
+    """Wrong usage ends with 2, what does not exist with 4; nothing is noted."""
+    assert run("-C", handed, "assist", *arguments).code == code
+    assert all(row["reported"] is None for row in run("-C", handed, "assist", "--json").json["tasks"])
+
+
+def test_two_people_end_a_task_that_cannot_be_read(run, handed):
+    """By word of two it is published and leaves the list; a report that comes late finds it so."""
+    ruled = run("-C", handed, "resolve", REFUND, "published", URL, "--second", "李", *BY)
+    assert ruled.code == 0, ruled.err
+    row = next(row for row in run("-C", handed, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
+    assert (row["state"], row["url"], row["verified_at"]) == ("published", URL, None)
+    again = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    assert (again.code, "已经记为已发布" in again.out) == (0, True)
+
+
+def test_a_task_is_taken_back_by_a_ruling(run, handed):
+    """`cancel` ends it, `resend` makes it due again in the account's present mode; neither can be reported then."""
+    assert run("-C", handed, "resolve", REFUND, "cancel", *BY).code == 0
+    late = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    assert (late.code, "不在人工手里" in late.err) == (1, True)
+    assert run("-C", handed, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
+    states = {row["account"]: row["state"] for row in run("-C", handed, "status", "--json").json["deliveries"]}
+    assert (states["beijing-weibo"], states["beijing-wechat"]) == ("cancelled", "due")
+
+
+def test_a_paused_task_says_so(run, handed):
+    """While a pause covers it, nobody should post it."""
+    assert run("-C", handed, "pause", "beijing-weibo", "--by", "王", "--reason", "核实").code == 0
+    assert "请先不要发布" in run("-C", handed, "assist").out
+
+
+def test_a_mode_is_ordered_shown_and_lifted(run, drill):
+    """The order stands in `status` and `why` with who gave it and why, and ends with `settings`."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    told = run("-C", drill, "mode", "beijing-weibo", "off", *BY)
+    assert (told.code, "停用（off）" in told.out) == (0, True)
+    [order] = run("-C", drill, "status", "--json").json["modes"]
+    assert (order["account"], order["mode"], order["by"], order["reason"]) == ("beijing-weibo", "off", "王", "试验")
+    assert "publisher mode beijing-weibo settings" in run("-C", drill, "status").out
+    assert "停用（off）" in run("-C", drill, "why", REFUND).out
+    assert run("-C", drill, "mode", "beijing-weibo", "settings", *BY).code == 0
+    assert run("-C", drill, "status", "--json").json["modes"] == []
+
+
+def test_modes_that_cannot_work_are_refused(run, drill):
+    """Automatic posting without its permission, any mode on an account that is off in the settings, and strangers."""
+    settle(drill, {"weibo"})
+    settle(drill, {"wechat"}, "off")
+    assert "link_template" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err
+    refused = [
+        run("-C", drill, "mode", *arguments, *BY).code
+        for arguments in (
+            ("beijing-weibo", "api"),
+            ("beijing-wechat", "assisted"),
+            ("no-one", "off"),
+            ("beijing-weibo", "on"),
+        )
+    ]
+    assert refused == [1, 1, 4, 2]
+    assert run("-C", drill, "mode", "beijing-weibo", "off").code == 2

@@ -1,0 +1,73 @@
+"""What people see of a text of several floors, one of which they are to post by hand."""
+
+import json
+import sqlite3
+
+import pytest
+
+from tests.cli.test_assist import handed, handed_once
+
+__all__ = ["handed", "handed_once"]
+
+THREAD = "https://tieba.baidu.com/p/10990000001"
+SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n余下的话。"
+
+
+@pytest.fixture
+def begun(handed):
+    """Give a drill whose Tieba post is live, with its second floor handed to a person."""
+    database = sqlite3.connect(handed / "var" / "publisher.db")
+    [(account, name, body)] = database.execute(
+        "SELECT d.account, r.fingerprint, r.body FROM delivery d"
+        " JOIN rendered_post r ON r.fingerprint = d.rendered_hash"
+        " WHERE d.platform = 'tieba'"
+    ).fetchall()
+    body = json.dumps({**json.loads(body), "extra_parts": [SECOND]})
+    database.execute("UPDATE rendered_post SET body = ? WHERE fingerprint = ?", (body, name))
+    database.execute(
+        "UPDATE delivery SET extra_parts = 1, parts_done = 1, remote_id = '10990000001', url = ?, published_at = 1"
+        " WHERE platform = 'tieba'",
+        (THREAD,),
+    )
+    database.commit()
+    database.close()
+    return handed, account
+
+
+def change(folder, changes):
+    database = sqlite3.connect(folder / "var" / "publisher.db")
+    database.execute(f"UPDATE delivery SET {changes} WHERE platform = 'tieba'")  # noqa: S608 # the test's own words
+    database.commit()
+    database.close()
+
+
+def test_a_person_is_handed_the_floor_and_told_where_it_goes(run, begun):
+    """Its own words without the post's title and pictures, and the address to reply under, in both languages."""
+    folder, account = begun
+    [row] = [row for row in run("-C", folder, "assist", "--json").json["tasks"] if row["account"] == account]
+    assert (row["text"], row["floor"], row["pictures"]) == (SECOND, {"number": 2, "under": THREAD}, [])
+    told = run("-C", folder, "assist").out
+    assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in told
+    assert "余下的话" in told
+    assert f"floor 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
+
+
+def test_status_and_why_say_how_far_it_has_come(run, begun):
+    """Which floor is next while it waits, what to decide when it is held, and what became of it in the end."""
+    folder, account = begun
+    target = f"refund@{account}"
+    rows = {row["account"]: row for row in run("-C", folder, "status", "--json").json["deliveries"]}
+    assert rows[account]["floors"] == {"live": 1, "total": 2}
+    assert "第 2 层，共 2 层" in run("-C", folder, "status").out
+    change(folder, "state = 'due', ticket = NULL")
+    assert "接着发第 2 层" in run("-C", folder, "why", target).out
+    assert "floor 2 is next" in run("-C", folder, "--lang", "en", "why", target).out
+    change(folder, "state = 'held', reason = 'not_published'")
+    held = run("-C", folder, "why", target).out
+    assert "（接上层，2/2）〔" in held
+    assert "这里说的是第 2 层" in held
+    change(folder, "reason = 'incomplete'")
+    assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
+    assert run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
+    assert "只发布了 1 层，共 2 层" in run("-C", folder, "status").out
+    assert "1 of 2 floors are live" in run("-C", folder, "--lang", "en", "why", target).out

@@ -1,0 +1,231 @@
+"""Verifying and exporting the audit from the command line."""
+
+import asyncio
+import io
+import json
+import os
+import pwd
+import sqlite3
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.app.checkpoint_targets import build_checkpoint_targets
+from publisher.config import load_settings
+from publisher.domain.audit_chain import hash_entry
+from publisher.engine.checkpoints import write_checkpoint
+from publisher.runtime import system_user
+from publisher.runtime.clock import Runtime
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王", "--reason", "试验")
+
+
+@pytest.fixture
+def acted(run, drill):
+    """Give a drill in which people gave orders, with one anchor of the last."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    for _ in range(2):
+        assert run("-C", drill, "pause", "--by", "王").code == 0
+        assert run("-C", drill, "resume", "--by", "李").code == 0
+    asyncio.run(moor(drill))
+    return drill
+
+
+async def moor(folder):
+    settings = await load_settings(folder)
+    async with open_application(settings, Runtime(), can_send=False) as application:
+        await write_checkpoint(application.audit, build_checkpoint_targets(settings))
+
+
+def rebuild(folder, first):
+    """Put another name into the entries from the first on, and compute the chain again, whole in itself."""
+    tamper(folder, "DROP TRIGGER audit_no_replace;")
+    with sqlite3.connect(folder / "var" / "publisher.db") as connection:
+        rows = connection.execute("SELECT * FROM audit WHERE id >= ? ORDER BY id", [first]).fetchall()
+        previous = rows[0][-2]
+        for number, at, role, _name, *rest in rows:
+            digest = hash_entry(number, (at, role, "李", *rest[:-2]), previous)
+            parts = ("李", previous, digest, number)
+            connection.execute("UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts)
+            previous = digest
+    connection.close()
+
+
+def tamper(folder, script):
+    """Write into the database as somebody would who has got hold of it."""
+    with sqlite3.connect(folder / "var" / "publisher.db") as connection:
+        connection.executescript("DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;" + script)
+    connection.close()
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_whole_audit_is_said_to_be_whole(run, acted, lang):
+    """Exit code 0, how many entries, and up to which one the anchors agree."""
+    said = run("-C", acted, "--lang", lang, "audit", "verify")
+    entries = run("-C", acted, "audit", "verify", "--json").json
+    assert said.code == 0
+    assert entries["ok"] is True
+    assert entries["anchored"] == entries["last"] == entries["entries"]
+    assert str(entries["last"]) in said.out
+
+
+def test_tampering_ends_in_1_and_names_the_place(run, acted):
+    """The words say what was done, to which entry, and what that entry says."""
+    tamper(acted, "UPDATE audit SET name = '张' WHERE id = 5")
+    said = run("-C", acted, "--lang", "en", "audit", "verify")
+    assert said.code == 1
+    assert "Entry 5 was edited" in said.out
+    assert "张" in said.out
+    shown = run("-C", acted, "audit", "verify", "--json")
+    assert shown.code == 1
+    [found] = shown.json["breaks"]
+    assert (found["damage"], found["sequence"], found["name"]) == ("edited", 5, "张")
+    assert found["at"].startswith("20")
+
+
+def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, tmp_path):
+    """Without any anchor, the newest one kept beside included, the command says that it cannot tell."""
+    tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
+    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
+    own = acted / "var" / "audit-anchors.log"
+    kept = own.rename(tmp_path / "kept.log")
+    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
+    own.with_suffix(".newest").unlink()
+    alone = run("-C", acted, "audit", "verify")
+    assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (0, True, True)
+    assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
+
+
+def test_an_anchor_kept_elsewhere_betrays_a_chain_made_anew(run, acted, tmp_path):
+    """Even where the anchor file was made to fit; several files may be given, and one without anchors is named."""
+    kept, other = tmp_path / "kept.log", tmp_path / "other.log"
+    kept.write_bytes((acted / "var" / "audit-anchors.log").read_bytes())
+    other.write_text("你好\n", "utf-8")
+    both = ("--anchors", other, "--anchors", kept)
+    whole = run("-C", acted, "audit", "verify", *both, "--json")
+    assert (whole.code, whole.json["anchored"]) == (0, whole.json["last"])
+    assert (whole.json["signed"], whole.json["unsigned"]) == (2, 0)
+    assert "other.log" in whole.err
+    assert "kept.log" not in whole.err
+    rebuild(acted, 5)
+    for name in ("log", "newest"):
+        (acted / "var" / f"audit-anchors.{name}").unlink()
+    assert run("-C", acted, "audit", "verify").code == 0
+    found = run("-C", acted, "audit", "verify", *both, "--json")
+    assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rewritten"])
+
+
+def test_an_export_is_verified_without_the_database(run, acted, tmp_path):
+    """The file stands for itself, agrees with the anchors, and shows what is done to it."""
+    file = tmp_path / "audit.jsonl"
+    assert run("-C", acted, "audit", "export", file).code == 0
+    elsewhere = tmp_path / "nowhere"
+    anchors = acted / "var" / "audit-anchors.log"
+    said = run("-C", elsewhere, "audit", "verify", "--file", file, "--anchors", anchors, "--json")
+    assert (said.code, said.json["ok"]) == (0, True)
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    entry = json.loads(lines[1])
+    assert {"sequence", "time", "name", "event", "subject", "previous", "hash"} <= set(entry)
+    file.write_text("".join(lines[:-1]), "utf-8")
+    assert "结尾被截掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    file.write_text("".join([lines[0], *lines[2:]]), "utf-8")
+    assert "第 1 条被删掉" in run("-C", elsewhere, "audit", "verify", "--file", file).out
+    file.write_text("".join(lines).replace("王", "张"), "utf-8")
+    assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
+    file.write_text("".join(lines[1:]), "utf-8")
+    assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
+
+
+def test_an_export_of_a_span_verifies_from_its_first_entry(run, acted, tmp_path):
+    """Days are meant in the workspace's zone, the last one up to its end; nothing of another day is in it."""
+    tamper(acted, "UPDATE audit SET at = 0 WHERE id <= 3")
+    file = tmp_path / "part.jsonl"
+    assert run("-C", acted, "audit", "export", "--from", "2026-01-01", file).code == 0
+    title, first = (json.loads(line) for line in file.read_text("utf-8").splitlines()[:2])
+    assert (title["first"], first["sequence"], title["previous"]) == (4, 4, first["previous"])
+    assert run("audit", "verify", "--file", file).code == 0
+    assert run("-C", acted, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl").code == 0
+    old = (tmp_path / "old.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["sequence"] for line in old[1:]] == [1, 2, 3]
+
+
+def test_an_export_never_overwrites(run, acted, tmp_path):
+    """A file that is there already stays as it is."""
+    file = tmp_path / "audit.jsonl"
+    file.write_text("mine", "utf-8")
+    assert run("-C", acted, "audit", "export", file).code == 1
+    assert file.read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("verify", "x"), ("export",), ("export", "-", "--json"), ("export", "x", "--from", "soon"), ("burn",)],
+)
+def test_wrong_usage_ends_in_2(run, drill, arguments):
+    """What makes no sense together is said, and nothing is done."""
+    assert run("-C", drill, "audit", *arguments).code == 2
+
+
+def test_verifying_before_anything_makes_no_database(run, drill):
+    """Nothing was written, so nothing is wrong; an export says that there is nothing yet."""
+    assert run("-C", drill, "audit", "verify").code == 0
+    assert run("-C", drill, "audit", "export", "-").code == 1
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
+    """Orders, and secrets kept outside the database, are in the audit under the person's name."""
+    secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
+    monkeypatch.setattr("sys.stdin", io.StringIO(secret))
+    assert run("-C", acted, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", acted, "secret", "rotate").code == 0
+    assert run("-C", acted, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", acted, "cancel", "refund", *BY).code == 0
+    books = sqlite3.connect(acted / "var" / "publisher.db")
+    query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
+    found = books.execute(query).fetchall()
+    text = "".join(map(str, books.execute("SELECT * FROM audit").fetchall()))
+    books.close()
+    assert [event for event, _name in found] == [
+        "send_requested", "paused", "resumed", "paused", "resumed", "secret_stored", "secrets_rotated",
+        "secret_removed",
+        "cancelled",
+    ]  # fmt: skip
+    assert found[5] == ("secret_stored", "赵")
+    assert "app_secret" not in text
+    assert run("-C", acted, "audit", "verify").code == 0
+
+
+@pytest.mark.parametrize("login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"])
+def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monkeypatch, login):
+    """A name is only claimed; user, login and sudo stand in every entry of the order, bound into the chain."""
+    kept = drill / "loginuid"
+    if login is not None:
+        kept.write_text(login, "ascii")
+    monkeypatch.setattr(system_user, "LOGINUID_FILE", kept)
+    monkeypatch.setenv("SUDO_USER", "chen\x1b")
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    assert run("-C", drill, "cancel", "refund", *BY).code == 0
+    file = drill / "audit.jsonl"
+    assert run("-C", drill, "audit", "export", file).code == 0
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]
+    name = pwd.getpwuid(os.getuid()).pw_name
+    expected = {"uid": os.getuid(), "user": name, "login_uid": None, "login_user": None, "sudo_user": ascii("chen\x1b")}
+    if login == "0":
+        expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
+    told = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
+    assert {event for event, role, _system in told if role == "person"} == {"send_requested", "cancelled"}
+    assert all(system == (expected if role == "person" else None) for _event, role, system in told)
+    assert run("audit", "verify", "--file", file).code == 0
+
+
+def test_a_changed_system_user_is_found_and_shown(run, acted):
+    """It is part of what is hashed; table and JSON show it beside the name."""
+    tamper(acted, "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5")
+    assert f"王 [uid 77{os.getuid()}" in run("-C", acted, "audit", "verify").out.replace("李", "王")
+    [found] = run("-C", acted, "audit", "verify", "--json").json["breaks"]
+    assert (found["damage"], found["sequence"]) == ("edited", 5)
+    assert found["system"].startswith(f"uid 77{os.getuid()}")

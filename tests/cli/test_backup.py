@@ -1,0 +1,155 @@
+"""`backup` and `restore` as staff meet them: exit codes, words, and what is left untouched."""
+
+import hashlib
+import os
+import shutil
+import sqlite3
+
+import pytest
+
+from publisher.store.recovery.setup import lock_process
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王")
+
+
+@pytest.fixture
+def backed_up(run, drill, tmp_path):
+    """Give a drill with something in its books, and its backup."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", *BY).code == 0
+    assert run("-C", drill, "backup", tmp_path / "kept.db").code == 0
+    assert run("-C", drill, "pause", *BY).code == 0
+    (drill / "var" / "intents.jsonl").touch()  # as a daemon's first start does
+    return drill
+
+
+def books(folder):
+    return folder / "var" / "publisher.db"
+
+
+def digest(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_backup_says_what_it_made_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
+    """One file; what is not in it is told beside the answer; a name that is taken ends in 1 and nothing is touched."""
+    said = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
+    assert (said.code, "second.db" in said.out, "vault.json" in said.err) == (0, True, True)
+    before = digest(tmp_path / "second.db")
+    assert run("-C", drill, "backup", tmp_path / "second.db").code == 1
+    assert digest(tmp_path / "second.db") == before
+    assert run("-C", drill, "backup", tmp_path / "nowhere" / "x.db").code == 1
+
+
+def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_path):
+    """Asking makes none, and no file either."""
+    assert run("-C", drill, "backup", tmp_path / "kept.db").code == 1
+    assert not (tmp_path / "kept.db").exists()
+    assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
+    assert not books(drill).exists()
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed_up, tmp_path, lang):
+    """The steps are named, the database before it is kept, the person is in the audit, and resuming ends the alert."""
+    said = run("-C", drill, "--lang", lang, "restore", tmp_path / "kept.db", *BY)
+    assert said.code == 0, said.err
+    assert "publisher resume" in said.out
+    assert len(list((drill / "var").glob("publisher.db.kept-*"))) == 1
+    assert list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
+    shown = run("-C", drill, "status", "--json").json
+    assert [(pause["scope"], pause["by"], pause["reason"]) for pause in shown["paused"]] == [("all", "王", "restored")]
+    assert sorted(alert["code"] for alert in shown["alerts"]) == ["audit_broken", "database_restored"]
+    assert "刚恢复过数据库" in run("-C", drill, "status").out
+    assert run("-C", drill, "resume", *BY).code == 0
+    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == ["audit_broken"]
+    connection = sqlite3.connect(books(drill))
+    assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [("王",)]
+    assert connection.execute("SELECT count(*) FROM database_info WHERE key = 'backup'").fetchone() == (0,)
+    connection.close()
+    assert run("-C", drill, "audit", "verify").code == 1
+    assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
+
+
+def test_f84_a_damaged_database_is_refused_with_the_command_that_mends_it(run, drill, backed_up, tmp_path):
+    """It stays as it is, byte by byte, until the backup takes its place; then it is kept aside, as it is."""
+    for suffix in ("-wal", "-shm"):
+        books(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
+    books(drill).write_bytes(b"no database" * 2000)
+    before = digest(books(drill))
+    said = run("-C", drill, "--lang", "en", "status")
+    assert (said.code, "publisher restore FILE" in said.err) == (3, True)
+    assert run("-C", drill, "backup", tmp_path / "second.db").code == 3
+    assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
+    assert digest(books(drill)) == before
+    assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
+    [kept] = (drill / "var").glob("publisher.db.kept-*")
+    assert digest(kept) == before
+    assert "refund" in run("-C", drill, "status").out
+
+
+def spoil(file):
+    """Change one letter of a post's words."""
+    data = file.read_bytes()
+    assert "不用转账".encode() in data
+    file.write_bytes(data.replace("不用转账".encode(), "必须转账".encode(), 1))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda _kept, own, file: shutil.copy(own, file),
+        lambda _kept, _own, file: file.write_text("something else entirely " * 99, "utf-8"),
+        lambda _kept, _own, file: file.write_bytes(b""),
+        lambda kept, _own, file: file.write_bytes(kept.read_bytes()[:20_000]),
+        lambda kept, _own, file: (shutil.copy(kept, file), spoil(file)),
+    ],
+)
+def test_what_is_no_backup_or_a_damaged_one_is_refused(run, drill, backed_up, tmp_path, make):
+    """Exit code 3; neither the database nor the file is changed, and nothing comes to stand beside them."""
+    file = tmp_path / "bad.db"
+    make(tmp_path / "kept.db", books(drill), file)
+    before = digest(file), digest(books(drill)), sorted(tmp_path.iterdir())
+    assert run("-C", drill, "restore", file, *BY).code == 3
+    assert (digest(file), digest(books(drill)), sorted(tmp_path.iterdir())) == before
+    assert list((drill / "var").glob("*incoming*")) == []
+    assert list((drill / "var").glob("*.kept-*")) == []
+
+
+def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path):
+    """Exit code 3, the holder named; a backup is made all the same."""
+    held = lock_process(f"sqlite:///{books(drill)}", drill)
+    said = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
+    assert (said.code, str(os.getpid()) in said.err) == (3, True)
+    assert run("-C", drill, "backup", tmp_path / "second.db").code == 0
+    held.release()
+
+
+def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, tmp_path):
+    """The stamp in the file decides."""
+    connection = sqlite3.connect(books(drill))
+    connection.execute("UPDATE database_info SET value = 'live' WHERE key = 'environment'")
+    connection.commit()
+    connection.close()
+    assert run("-C", drill, "backup", tmp_path / "live.db").code == 0
+    said = run("-C", drill, "restore", tmp_path / "live.db", *BY)
+    assert (said.code, "live" in said.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("kept.db", "--accept-current", *BY), BY, ("--accept-current",), ("kept.db",)]
+)
+def test_wrong_usage_ends_in_2(run, drill, arguments):
+    """One source, and somebody who answers for it."""
+    assert run("-C", drill, "restore", *arguments).code == 2
+
+
+def test_for_postgresql_the_right_tool_is_named(run, drill, tmp_path):
+    """Nothing is written, and no server is asked."""
+    settings = drill / "publisher.toml"
+    settings.write_text('database = "postgresql://nobody@127.0.0.1:9/none"\n' + settings.read_text("utf-8"), "utf-8")
+    assert "pg_dump" in run("-C", drill, "backup", tmp_path / "kept.db").err
+    said = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
+    assert (said.code, "pg_restore" in said.err) == (1, True)

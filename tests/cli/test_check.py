@@ -1,0 +1,234 @@
+"""`init`, `check` and `preview`: nothing is sent, everything is said."""
+
+import hashlib
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.cli.posts import warning, write_schedule
+
+HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
+LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
+
+
+def loaded(*arguments):
+    """Give which heavy libraries a command loads."""
+    command = list(map(str, arguments))
+    code = f"import sys; from publisher.cli import run_command; run_command({command!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name for name in HEAVY if name in done.stdout.split()}
+
+
+def test_a_new_workspace_passes_its_own_check(run, tmp_path):
+    """What init writes is valid as it stands, and every post of it reaches somebody."""
+    assert run("init", tmp_path / "w").code == 0
+    checked = run("-C", tmp_path / "w", "check", "--json")
+    assert checked.code == 0
+    assert checked.json["ok"]
+    assert "no_recipients" not in {problem["code"] for problem in checked.json["problems"]}
+
+
+def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
+    """init --demo writes a valid drill, and its secrets can be read by their owner only."""
+    assert run("init", "--demo", tmp_path / "w").code == 0
+    assert run("check", "-C", tmp_path / "w").code == 0
+    secrets = list((tmp_path / "w" / "secrets").iterdir())
+    assert secrets
+    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+
+def test_init_overwrites_nothing(run, tmp_path):
+    """With anything in the way init names it, exits 1 and writes nothing at all."""
+    (tmp_path / "schedule.toml").write_text("mine", "utf-8")
+    refused = run("init", tmp_path)
+    assert refused.code == 1
+    assert "schedule.toml" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["schedule.toml"]
+    assert (tmp_path / "schedule.toml").read_text("utf-8") == "mine"
+
+
+def test_check_lists_all_problems_in_order(run, workspace):
+    """Settings, schedule and final texts are judged in one go; each problem has its line, column and key."""
+    broken = warning("two").replace('level = "orange"', 'levle = "orange"')
+    write_schedule(workspace, warning("one", to='["nobody"]'), broken)
+    found = run("-C", workspace, "check")
+    assert found.code == 1
+    heads = [line for line in found.out.splitlines() if not line.startswith("    ")]
+    assert len(heads) == 2
+    assert all(LINE.match(line) for line in heads)
+    assert "schedule.toml:10:7: post[0].to[0]: " in heads[0]
+    assert "schedule.toml:21:1: post[1].levle: " in heads[1]
+    assert any(line.startswith("    ") for line in found.out.splitlines())
+
+
+def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
+    """What `init` makes has no error; that Weibo wants the machine's public address is told before anything is sent."""
+    assert run("init", tmp_path / "new").code == 0
+    checked = run("-C", tmp_path / "new", "check", "--json")
+    told = {item["code"]: item["severity"] for item in checked.json["problems"]}
+    assert (checked.code, checked.json["ok"], told["public_ip_missing"]) == (0, True, "warning")
+
+
+def test_check_tells_settings_and_syntax_errors_together(run, workspace):
+    """A broken publisher.toml does not hide a broken schedule.toml."""
+    (workspace / "publisher.toml").write_text('environment = "drll"\n', "utf-8")
+    write_schedule(workspace, "[[post]\n")
+    files = {problem["file"].rpartition("/")[2] for problem in run("-C", workspace, "check", "--json").json["problems"]}
+    assert files == {"publisher.toml", "schedule.toml"}
+
+
+def test_check_judges_the_final_text(run, workspace):
+    """A text over a platform's limit is an error at the words that make it too long."""
+    write_schedule(workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30))
+    problems = run("-C", workspace, "check", "--json").json["problems"]
+    assert "weibo_text_too_long" in {problem["code"] for problem in problems}
+    assert {(problem["line"], problem["column"], problem["path"]) for problem in problems} == {
+        (12, 11, "post[0].data.summary")
+    }
+    assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
+
+
+def test_check_names_mistakes_of_every_sort_in_one_go(run, workspace):
+    """What is wrong with the file does not hide what is wrong with the final texts, in the same post or another."""
+    first = warning("one", to='["all", "nobody"]').replace('level = "orange"', 'levle = "orange"')
+    first = first.replace("正规退款原路退回", "正规退款原路退回" * 30)
+    pictured = warning("two").replace(
+        "[post.data]", 'images = [\n  { file = "media/none.png", alt = "图" },\n]\n[post.data]'
+    )
+    write_schedule(workspace, first, pictured, warning("two"))
+    problems = run("-C", workspace, "check", "--json").json["problems"]
+    assert {(problem["line"], problem["path"], problem["code"]) for problem in problems} >= {
+        (7, "post[0].levle", "unknown_key"),
+        (10, "post[0].to[1]", "unknown_recipient"),
+        (12, "post[0].data.summary", "weibo_text_too_long"),
+        (26, "post[1].images[0].file", "image_file_missing"),
+        (34, "post[2].id", "duplicate_id"),
+    }
+
+
+def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run, workspace):
+    """An animated picture is a problem at the key that names it, with its reason and what to do in both languages."""
+    frames = [Image.new("L", (40, 40), 99)]
+    Image.new("L", (40, 40)).save(workspace / "media" / "moving.gif", save_all=True, append_images=frames)
+    images = 'images = [{ file = "media/moving.gif", alt = "图" }]\n[post.data]'
+    write_schedule(workspace, warning("one").replace("[post.data]", images))
+    [found] = run("-C", workspace, "check", "--json").json["problems"]
+    assert (found["path"], found["code"]) == ("post[0].images[0].file", "image_animated")
+    line = (workspace / "schedule.toml").read_text("utf-8").splitlines()[found["line"] - 1]
+    assert "media/moving.gif" in line
+    for lang, words in (("zh_CN", "图片 media/moving.gif 是动图"), ("en", "picture media/moving.gif is animated")):
+        assert words in run("-C", workspace, "--lang", lang, "check").out
+
+
+def test_check_goes_on_behind_a_broken_template(run, workspace):
+    """A template that does not compile is told together with what is wrong in the schedule."""
+    folder = workspace / "templates" / "own"
+    folder.mkdir()
+    (folder / "weibo.txt").write_text("{% if %}", "utf-8")
+    write_schedule(workspace, warning(to='["nobody"]'))
+    codes = {problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]}
+    assert codes == {"template_syntax", "unknown_recipient"}
+
+
+def test_a_past_time_is_an_error_only_for_a_post_that_the_books_do_not_know(run, workspace):
+    """Without a database a past time is a warning; with one it is an error, unless the post is known."""
+    write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
+    checked = run("-C", workspace, "check", "--json")
+    assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
+    books = sqlite3.connect(workspace / "var" / "publisher.db")
+    books.execute("CREATE TABLE post (id TEXT)")
+    books.commit()
+    assert run("-C", workspace, "check").code == 1
+    books.execute("INSERT INTO post VALUES ('old')")
+    books.commit()
+    books.close()
+    assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": []}
+
+
+def test_json_is_alone_on_standard_output(run, workspace):
+    """With --json standard output is one document; the summary goes to standard error."""
+    checked = run("--lang", "en", "-C", workspace, "check", "--json")
+    assert checked.json["ok"]
+    assert "Passed" in checked.err
+
+
+def test_a_missing_workspace_is_told_in_words(run, tmp_path):
+    """Where there is no publisher.toml the file is named, and the exit code is 1."""
+    told = run("-C", tmp_path, "status")
+    assert told.code == 1
+    assert "publisher.toml" in told.err
+
+
+def test_commands_load_only_what_they_need(workspace):
+    """Help loads no library to speak of; check has no database and no network, and renders in another process."""
+    assert loaded("--help") == set()
+    assert loaded("check", "--help") == set()
+    assert loaded("-C", workspace, "check") == set()
+
+
+def test_preview_shows_the_very_bytes(run, workspace):
+    """The hash that preview names is the hash of the text between its rules."""
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
+    text = shown.split("─" * 60 + "\n")[1].removesuffix("\n")
+    assert re.search(r"SHA-256：([0-9a-f]{64})", shown)[1] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_preview_as_json_has_every_account(run, workspace):
+    """The document names for each account its text, length, limit, marker and pictures."""
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["renditions"]
+    assert [item["platform"] for item in shown] == ["weibo", "wechat", "weibo", "wechat"]
+    for item in shown:
+        assert item["length"] <= item["limit"]
+        assert item["sha256"] == hashlib.sha256(item["text"].encode()).hexdigest()
+        assert item["marker"] in item["text"]
+        assert item["pictures"][0]["alt"]
+
+
+def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
+    """The page escapes what staff wrote, frames articles without rights, and loads nothing from elsewhere."""
+    write_schedule(workspace, warning().replace("警惕“退款客服”诈骗", "警惕 <b>诈骗</b>"))
+    run("-C", workspace, "preview", "refund", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<b>" not in page
+    assert page.count("<iframe sandbox ") == 2
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["nothing"], 4), (["refund-scam-2027-01", "--account", "no-one"], 4), (["open-day-2027-01"], 0)],
+)
+def test_preview_of_what_is_not_there(run, workspace, arguments, code):
+    """An unknown post or account exits 4."""
+    assert run("-C", workspace, "preview", *arguments).code == code
+
+
+def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, workspace):
+    """I19: a part that is a link to a secret is named with its place, and none of its target is shown or previewed."""
+    secret = workspace.parent / "weibo-beijing"
+    secret.write_text('{"app_secret": "canary-of-a-linked-secret"}', "utf-8")
+    part = workspace / "templates" / "_shared" / "part.txt"
+    part.parent.mkdir()
+    part.symlink_to(secret)
+    page = workspace / "templates" / "warning" / "weibo.txt"
+    page.parent.mkdir()
+    page.write_text("{{ marker }} {{ region.tip_line }} {% include '_shared/part.txt' %}", "utf-8")
+    write_schedule(workspace, warning("one"))
+    found = run("-C", workspace, "check", "--json")
+    assert found.code == 1
+    assert {"file_is_link", "template_part_invalid"} <= {problem["code"] for problem in found.json["problems"]}
+    assert "canary-of" not in found.out + found.err + run("-C", workspace, "preview", "one").out
+
+
+def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkeypatch):
+    """I19: a pasted secret of the workspace is found by check already, at the key that has it, and is not repeated."""
+    monkeypatch.setenv("PUBLISHER_SECRET_WEIBO_BEIJING", '{"app_secret": "canary-of-a-pasted-secret"}')
+    write_schedule(workspace, warning("one").replace("正规退款", "canary-of-a-pasted-secret 正规退款"))
+    found = run("-C", workspace, "check", "--json")
+    (problem,) = [each for each in found.json["problems"] if each["code"] == "rendered_with_secret"]
+    assert problem["path"] == "post[0].data.summary"
+    assert "canary-of" not in found.out

@@ -1,0 +1,285 @@
+"""Correcting and retracting at the command line, on books without a daemon."""
+
+import asyncio
+import re
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR
+from publisher.domain.results import Deleted, Published, Receipt, Rejected, Unknown
+from publisher.runtime.clock import Runtime
+from publisher.store.deliveries.outbox import PendingReadback
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王")
+WHY = (*BY, "--reason", "有误")
+ALL = ["beijing-tieba", "beijing-wechat", "beijing-weibo"]
+CORRECTION = """
+[[post]]
+id = "{id}"
+kind = "correction"
+follows = "{follows}"
+template = "correction"
+author = "zhang"
+title = "更正：退款客服电话有误"
+{when}
+to = {to}
+[post.data]
+summary = "此前提示中的电话有误，现予更正"
+wrong = "95013"
+right = "95188"
+"""
+
+
+def correction(name="fix", follows="refund", when='at = "asap"', to='["all"]'):
+    return CORRECTION.format(id=name, follows=follows, when=when, to=to)
+
+
+@pytest.fixture
+def books(drill):
+    """Give a function that lets something be done in the drill's books."""
+
+    async def opened(act):
+        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+            return await act(application)
+
+    return lambda act: asyncio.run(opened(act))
+
+
+@pytest.fixture
+def deliver(books):
+    """Give a function that makes the next call of each login, with outcomes by platform; others are left alone."""
+
+    def receipt(platform, delivery):
+        return Receipt(
+            remote_id=f"{platform}-{delivery}", url=f"https://{platform}.example/{delivery}", published_at=NOW
+        )
+
+    def delivering(**outcomes):
+        async def act(application):
+            await application.maintenance.promote_due()
+            for lease in await application.outbox.claim(10):
+                platform = application.settings.accounts[lease.account].platform
+                outcome = outcomes.get(platform)
+                if outcome is None:
+                    await application.outbox.release(lease)
+                    continue
+                await application.outbox.record_intent(lease)
+                if outcome == "published":
+                    outcome = Published(receipt=receipt(platform, lease.delivery))
+                await application.outbox.record_outcome(lease, outcome)
+
+        books(act)
+
+    return delivering
+
+
+NOW = Runtime().now()
+REFUSED = Rejected(code="weibo_20012", reason="too long")
+DOUBT = Unknown(reason="timeout")
+
+
+@pytest.fixture
+def sent(run, drill):
+    """Give the drill with one post due on all three platforms."""
+    write_schedule(drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00"))
+    assert run("-C", drill, "send", "refund", *BY).code == 0
+    return drill
+
+
+def states(run, drill, post):
+    rows = run("-C", drill, "status", post, "--json").json["deliveries"]
+    return {row["account"]: row["state"] for row in rows}
+
+
+def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(run, sent, deliver, books):
+    """It goes at once where the original is live, waits for the doubt, and skips the account that refused it."""
+    deliver(weibo="published", wechat=DOUBT, tieba=REFUSED)
+    told = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert told.code == 0
+    assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", told.out)
+    assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", told.out)
+    assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", told.out)
+    assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
+    deliver(weibo="published", wechat="published")
+    assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
+
+    async def resolve(application):
+        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
+        receipt = Receipt(remote_id="w1", url="https://wechat.example/1", published_at=NOW)
+        await application.outbox.record_readback(
+            PendingReadback(delivery=doubt, request=None), Published(receipt=receipt), RECONCILER, Runtime().monotonic()
+        )
+
+    books(resolve)
+    deliver(wechat="published")
+    assert states(run, sent, "fix")["beijing-wechat"] == "published"
+    again = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert again.code == 0
+    assert "2 个账号上更正已经发布" in again.out
+    assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
+
+
+def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, books):
+    """Where the doubt ends as not live, the correction is dropped, with an alert."""
+    deliver(wechat=DOUBT)
+    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
+
+    async def resolve(application):
+        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
+        await application.outbox.record_readback(
+            PendingReadback(delivery=doubt, request=None), REFUSED, RECONCILER, Runtime().monotonic()
+        )
+        await application.maintenance.promote_due()
+        await application.maintenance.cancel_orphans()
+
+    books(resolve)
+    assert states(run, sent, "fix") == {"beijing-wechat": "cancelled"}
+    alerts = run("-C", sent, "status", "--json").json["alerts"]
+    assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
+
+
+def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver, books):
+    """It overtakes, is due now whatever its entry says, and is not too late because a doubt took long."""
+    deliver(wechat=DOUBT)
+    run("-C", sent, "correct", "refund", "fix", *BY)
+
+    async def read(application):
+        return await application.queries.deliveries("fix")
+
+    [delivery] = books(read)
+    assert delivery.is_urgent
+    assert delivery.due_at <= Runtime().now()
+    assert delivery.due_at + delivery.max_delay >= delivery.expires_at
+
+
+def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver):
+    """Wherever the original is live means there too; the next planning round lets it stand."""
+    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
+    assert run("-C", drill, "send", "refund", *BY).code == 0
+    deliver(weibo="published", tieba="published")
+    assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
+    assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
+    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'), warning("other"))
+    assert run("-C", drill, "reload").code == 0
+    deliver(weibo="published", tieba="published")
+    assert states(run, drill, "fix") == {"beijing-tieba": "published", "beijing-weibo": "published"}
+
+
+def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
+    """At night nobody edits the schedule: a file with the correction alone does, whatever accounts it names."""
+    deliver(weibo="published")
+    file = tmp_path / "night.toml"
+    file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
+    told = run("-C", sent, "correct", "refund", file, *BY)
+    assert told.code == 0
+    assert "原稿还没有发到那里" in told.out
+    assert states(run, sent, "night") == {"beijing-weibo": "due"}
+    file.write_text(correction("one") + correction("two"), "utf-8")
+    assert run("-C", sent, "correct", "refund", file, *BY).code == 1
+    assert run("-C", sent, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
+
+
+def test_nothing_is_live_so_nothing_is_corrected(run, sent, deliver):
+    """Where the original is live nowhere the command says why, account by account, files nothing, and exits 1."""
+    deliver(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
+    told = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert told.code == 1
+    assert "没有可发的地方" in told.out
+    assert "beijing-weibo" in told.out
+    assert states(run, sent, "fix") == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "words"),
+    [
+        (("refund", "other"), 1, "不是更正"),
+        (("other", "fix"), 1, "更正的是“refund”"),
+        (("refund", "weekly"), 1, "重复发布"),
+        (("refund", "nothing"), 4, "nothing"),
+        (("nothing", "fix"), 4, "nothing"),
+    ],
+)
+def test_what_is_no_correction_of_it_is_refused(run, drill, names, code, words):
+    """A wrong kind, another original, a repeating entry, and what does not exist are told apart; nothing is filed."""
+    weekly = correction("weekly", when='cron = "0 9 * * mon"')
+    write_schedule(drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly)
+    assert run("-C", drill, "reload").code == 0
+    refused = run("-C", drill, "correct", *names, *BY)
+    assert refused.code == code
+    assert words in refused.err
+
+
+def test_what_keeps_a_correction_back_is_told(run, sent, deliver):
+    """A pause that covers it and an account that is off are named with the way to lift them; others are not."""
+    deliver(weibo="published", tieba="published")
+    run("-C", sent, "pause", "beijing-weibo", *BY)
+    run("-C", sent, "pause", "beijing-wechat", *BY)
+    run("-C", sent, "mode", "beijing-tieba", "off", *WHY)
+    told = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert told.code == 0
+    assert "publisher resume beijing-weibo" in told.err
+    assert "publisher resume beijing-wechat" not in told.err
+    assert "beijing-tieba" in told.err
+
+
+def test_a_withdrawn_correction_is_refused(run, sent, deliver):
+    """What was withdrawn is not sent by another command."""
+    deliver(weibo="published")
+    run("-C", sent, "cancel", "fix", *WHY)
+    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 1
+
+
+@pytest.fixture
+def answered(books):
+    """Give a function that lets the platform answer a removal."""
+
+    def answering(removal):
+        async def act(application):
+            [delivery] = await application.queries.deliveries("refund", states=[State.RETRACTING])
+            await application.outbox.record_readback(
+                PendingReadback(delivery=delivery, request=None), removal, RETRACTOR, Runtime().monotonic()
+            )
+
+        books(act)
+
+    return answering
+
+
+def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
+    """Gone is told with the instant of the read that confirmed it, by status and why alike."""
+    deliver(weibo="published")
+    run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
+    told = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in told
+    answered(Deleted())
+    told = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", told)
+    rows = {row["account"]: row for row in run("-C", sent, "status", "--json").json["deliveries"]}
+    assert rows["beijing-weibo"]["gone_at"].endswith("+08:00")
+    assert not rows["beijing-weibo"]["is_still_live"]
+    assert "确认删除" in run("-C", sent, "status").out
+
+
+def test_a_refused_retraction_says_still_live_and_what_a_person_can_do(run, sent, deliver, answered):
+    """F78: a refusal is told with the address, the console and the way; a correction goes there after all."""
+    deliver(weibo="published")
+    run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
+    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
+    deliver(weibo="published")
+    assert states(run, sent, "fix")["beijing-weibo"] == "due"
+    answered(Rejected(code="weibo_10014", reason="Insufficient app permissions!"))
+    told = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "仍然在线：https://weibo.example/" in told
+    assert "手工删除：用这个账号登录 weibo.com" in told
+    shown = run("-C", sent, "status", "--json").json
+    assert next(row for row in shown["deliveries"] if row["state"] == "retracting")["is_still_live"]
+    alert = next(alert for alert in shown["alerts"] if alert["code"] == "retraction_refused")
+    assert "https://weibo.example/" in alert["message"]
+    assert "仍然在线 https://weibo.example/" in run("-C", sent, "status").out
+    deliver(weibo="published")
+    assert states(run, sent, "fix")["beijing-weibo"] == "published"

@@ -1,0 +1,108 @@
+"""The demonstration, whole and in parts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from datetime import datetime, timedelta
+
+import pytest
+
+from publisher.cli.demo.regions import read_regions
+from publisher.cli.demo.schedule import DemoSchedule, shift_schedule
+from publisher.cli.workspace import find_shipped_schedule
+
+START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
+PATIENCE = 60
+DAEMON = re.compile(r"进程号是 (\d+)")
+
+
+def demo(*arguments):
+    command = [sys.executable, "-m", "publisher", "demo", "--no-open", "--port", "0", "--fast", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.long
+def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
+    """With its daemon killed the demonstration still ends with every post live exactly once, and no process is left."""
+    with demo("--regions", "1", "--exit-when-settled") as process:
+        lines, pids = [], []
+        for line in process.stdout:
+            lines.append(line)
+            if found := DAEMON.search(line):
+                pids.append(int(found[1]))
+            if "平台已受理" in line and len(pids) == 1:
+                os.kill(pids[0], signal.SIGKILL)
+        assert process.wait(PATIENCE) == 0, lines
+    assert len(pids) == 2
+    assert any("恰好一份" in line for line in lines)
+    assert not any(is_alive(pid) for pid in pids)
+
+
+@pytest.mark.long
+def test_the_simulated_wechat_is_heard():
+    """The demonstration's daemon is told of the end of a review, and takes the message."""
+    with demo("--regions", "1") as process:
+        address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        told = []
+        for _line in process.stdout:
+            with urllib.request.urlopen(f"{address}/_sim/log", timeout=10) as reply:  # noqa: S310 # loopback
+                told = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
+            if told:
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert set(told) == {200}
+
+
+def test_an_interruption_ends_everything():
+    """^C ends daemon, simulator and demonstration in order, with exit code 0."""
+    with demo("--regions", "1") as process:
+        line = next(line for line in process.stdout if "kill -9" in line)
+        daemon = int(DAEMON.search(line)[1])
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(PATIENCE) == 0
+    assert not is_alive(daemon)
+
+
+def test_the_timetable_keeps_the_posts_and_moves_their_times():
+    """Every post is due between start and end, in the file's order, once; nothing else of it changes."""
+    before = tomllib.loads(find_shipped_schedule().read_text("utf-8"))["post"]
+    text = shift_schedule(
+        find_shipped_schedule().read_text("utf-8"), DemoSchedule(start=START, spread=timedelta(minutes=2))
+    )
+    after = tomllib.loads(text)["post"]
+    assert [post["id"] for post in after] == [post["id"] for post in before]
+    times = [post["at"] for post in after]
+    assert times == sorted(times)
+    assert (times[0], times[-1]) == (START, START + timedelta(minutes=2))
+    assert not any({"cron", "from", "until", "expires"} & set(post) for post in after)
+    assert [post["data"] for post in after] == [post["data"] for post in before]
+
+
+def test_many_regions_show_one_warning():
+    """For many regions one warning to all remains."""
+    demo_schedule = DemoSchedule(start=START, spread=timedelta(seconds=5), is_single_warning=True)
+    posts = tomllib.loads(shift_schedule(find_shipped_schedule().read_text("utf-8"), demo_schedule))["post"]
+    assert [(post["kind"], post["to"], post["at"]) for post in posts] == [("warning", ["all"], START)]
+
+
+@pytest.mark.parametrize("key", ["code", "slug", "forum", "agency"])
+def test_regions_are_told_apart(key):
+    """No two regions share a code, a name in ids, a forum or a name in public; Beijing comes first."""
+    regions = read_regions()
+    assert len({getattr(region, key) for region in regions}) == len(regions) == 50
+    assert regions[0].code == "110000"

@@ -1,0 +1,149 @@
+"""Every login examined by a real call to the simulated platforms."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from urllib.request import Request, urlopen
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.runtime.clock import Runtime
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.conftest import make_drill
+from tests.cli.posts import warning, write_schedule
+
+
+@pytest.fixture
+def sim(simulator):
+    """Give a function that sends a control call to the simulator, which starts empty."""
+
+    def calling(path, body=None):
+        data = json.dumps(body or {}).encode()
+        request = Request(f"{simulator}/_sim/{path}", data=data, method="POST")  # noqa: S310 # our own process
+        with urlopen(request) as reply:  # noqa: S310 # same
+            return json.loads(reply.read() or "null")
+
+    calling("reset")
+    return calling
+
+
+@pytest.fixture
+def drill(tmp_path, simulator, sim):
+    """Give a drill workspace whose platforms the simulator serves."""
+    return make_drill(tmp_path / "drill", simulator)
+
+
+def examined(run, drill):
+    told = run("-C", drill, "doctor", "--json")
+    return told.code, {row["platform"]: row for row in told.json["logins"]}
+
+
+def test_all_is_well(run, drill):
+    """Each login is asked; its address is accepted, posts are left today, and nothing is to be done."""
+    code, logins = examined(run, drill)
+    assert code == 0
+    assert {row["health"] for row in logins.values()} == {"healthy"}
+    assert all(row["quota_left"] > 0 and row["to_do"] == [] for row in logins.values() if row["platform"] != "weibo")
+    shown = run("-C", drill, "doctor")
+    assert shown.code == 0
+    assert "平台接受本机地址" in shown.out
+    assert "3 个登录都正常" in shown.out
+
+
+def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
+    """F50: the platform's own words, which name the address, the list and the console; the others are well."""
+    sim("settings", {"wechat_addresses": ["203.0.113.7"]})
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert logins["wechat"]["health"] == "blocked"
+    steps = " ".join(logins["wechat"]["to_do"])
+    assert "127.0.0.1" in steps
+    assert "白名单" in steps
+    assert "mp.weixin.qq.com" in steps
+    assert logins["tieba"]["to_do"] == []
+    told = run("-C", drill, "--lang", "en", "doctor")
+    assert "act here" in told.out
+    assert "mp.weixin.qq.com" in told.out
+
+
+def test_a_spent_quota_and_a_pause_are_told(run, drill):
+    """A login that may send nothing more today, or is stopped by people, is not called fine."""
+    text = (drill / "publisher.toml").read_text("utf-8")
+    assert "per_day" in text
+    settings = asyncio.run(load_settings(drill))
+    write_schedule(drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2)))
+
+    async def spend():
+        async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
+            await application.maintenance.promote_due()
+            [lease] = await application.outbox.claim(1)
+            await application.outbox.record_intent(lease)
+
+    run("-C", drill, "send", "p0", "--by", "王")
+    asyncio.run(spend())
+    lines = [line for line in text.splitlines() if not line.startswith("per_")]
+    limits = [line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line for line in lines]
+    (drill / "publisher.toml").write_text("\n".join(limits), "utf-8")
+    run("-C", drill, "pause", "beijing-wechat", "--by", "王")
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert any("额度已用完" in step for step in logins["tieba"]["to_do"])
+    assert any("publisher resume beijing-wechat" in step for step in logins["wechat"]["to_do"])
+
+
+def test_a_missing_secret_is_told_with_the_commands_that_renew_it(run, drill):
+    """Without credentials nobody can sign in: the commands for it are named, filled in."""
+    settings = asyncio.run(load_settings(drill))
+    (settings.secrets_dir / settings.accounts["beijing-weibo"].secret).unlink()
+    code, logins = examined(run, drill)
+    assert code == 1
+    assert any("publisher login beijing-weibo" in step for step in logins["weibo"]["to_do"])
+
+
+@pytest.fixture
+def unsynchronised(monkeypatch):
+    """Let the kernel not know the time, whatever machine this is."""
+    monkeypatch.setattr(Runtime, "is_kernel_clock_synchronized", lambda _runtime: False)
+
+
+def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, unsynchronised):
+    """F60, F61: by how much, and what to do; a login's own trouble is another matter."""
+    told = run("-C", drill, "doctor", "--json")
+    assert (told.code, told.json["clock"]) == (0, {"confirmed": True, "apart": None})
+    sim("clock", {"shift": -90})
+    told = run("-C", drill, "doctor", "--json")
+    assert (told.code, told.json["clock"]["confirmed"]) == (1, False)
+    assert 89 <= told.json["clock"]["apart"] <= 92
+    shown = run("-C", drill, "--lang", "en", "doctor")
+    assert "differs from the platforms' by +9" in shown.out
+    assert "doctor --confirm-clock --by NAME" in shown.out
+
+
+def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
+    """It is audited, and counts for this machine as long as nobody sets its clock; half of the order is refused."""
+    sim("clock", {"shift": -90})
+    assert run("-C", drill, "doctor", "--confirm-clock").code == 2
+    assert run("-C", drill, "doctor", "--by", "王").code == 2
+    told = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
+    assert (told.code, "王 确认本机时钟正确" in told.out) == (0, True)
+    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
+        entries = connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
+    assert entries == [("person", "王")]
+    assert run("-C", drill, "doctor").code == 0
+
+
+def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
+    """F26, I15: a 429 on the check is shown with its end; until then nothing is asked, and the others are well."""
+    limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
+    sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    for _ in range(2):
+        code, logins = examined(run, drill)
+        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "rate_limited", "healthy")
+        assert "不用处理" in logins["tieba"]["to_do"][0]
+    with urlopen(f"{simulator}/_sim/log") as reply:  # noqa: S310 # our own process
+        calls = [item for item in json.load(reply) if item["kind"] == "recv" and item["platform"] == "tieba"]
+    assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
+    assert "平台要求放慢" in run("-C", drill, "accounts").out

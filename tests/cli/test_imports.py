@@ -1,0 +1,56 @@
+"""What lies in the working directory is data, and never run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from publisher.cli.demo.processes import start_simulator, stop_process
+
+NAMES = ("json", "asyncio", "click", "adapters", "sqlite3")
+PLANTED = "import pathlib; pathlib.Path(__file__).with_name('ran').touch(); raise SystemExit(9)"
+
+
+@pytest.fixture
+def planted(workspace, monkeypatch):
+    """Give a workspace, the working directory, in which somebody has put files called like modules that are used."""
+    for name in NAMES:
+        (workspace / f"{name}.py").write_text(PLANTED, "utf-8")
+    monkeypatch.chdir(workspace)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    return workspace
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        [sys.executable, "-m", "publisher"],
+        [sys.executable, "-P", "-m", "publisher"],
+        [str(Path(sys.executable).with_name("publisher"))],
+    ],
+    ids=["module", "safe path", "script"],
+)
+def test_i19_no_command_imports_from_the_working_directory(planted, program):
+    """I19: a json.py in the workspace is not run, by whatever name publisher is called there."""
+    asked = subprocess.run([*program, "check"], capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    assert not (planted / "ran").exists()
+
+
+async def test_i19_the_demonstrations_children_do_not_either(planted):
+    """I19: the demo's simulator starts in a folder with a json.py, and does not run it."""
+    process, address = await start_simulator(0)
+    await stop_process(process, 5)
+    assert address.startswith("http://127.0.0.1:")
+    assert not (planted / "ran").exists()
+
+
+def test_i19_what_publisher_starts_inherits_it(planted):
+    """I19: any Python that a process of publisher starts has the working directory out of its path."""
+    code = "from publisher.cli.process import harden_process as h; h(); import subprocess, sys; "
+    code += "subprocess.run([sys.executable, '-c', 'import json'], check=True)"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+    assert not (planted / "ran").exists()
+    assert "PYTHONSAFEPATH" not in os.environ

@@ -1,0 +1,140 @@
+"""A journal that does not fit the database stops the daemon's start, never the people who look or stop."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.errors import RefusedError
+from publisher.domain.results import Published, Receipt
+from publisher.store.db.intent_journal import IntentJournal, JournalRecord
+from publisher.testing.fakes import START_TIME, make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王")
+WHY = (*BY, "--reason", "试验")
+PUBLISHED = Published(receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=START_TIME))
+AHEAD = JournalRecord(delivery=7, attempt=1, fencing_token=1, rendered_hash="f", at="2026-11-25T01:00:00+00:00")
+
+
+def journal_of(folder):
+    return folder / "var" / "intents.jsonl"
+
+
+def paused_in(file):
+    connection = sqlite3.connect(file)
+    reasons = [reason for (reason,) in connection.execute("SELECT reason FROM pause")]
+    connection.close()
+    return reasons
+
+
+async def deliver(folder):
+    """Do a daemon's part for one post."""
+    async with open_application(await load_settings(folder), make_confirmed_runtime(), can_send=True) as application:
+        await application.maintenance.promote_due()
+        [lease] = await application.outbox.claim(1)
+        await application.outbox.record_intent(lease)
+        await application.outbox.record_outcome(lease, PUBLISHED)
+
+
+@pytest.fixture
+def sent(run, drill):
+    """Give the drill with one post published by a daemon, and another that waits."""
+    write_schedule(drill, *(warning(name, to='["platform:weibo"]') for name in ("refund", "loan")))
+    assert run("-C", drill, "send", "refund", *BY).code == 0
+    asyncio.run(deliver(drill))
+    return drill
+
+
+def lose(file):
+    file.unlink()
+
+
+def damage(file):
+    file.write_bytes(b"\x00" * 40 + b"\n" + file.read_bytes())
+
+
+def go_ahead(file):
+    journal = IntentJournal(file)
+    journal.append([AHEAD])
+    journal.close()
+
+
+MISFITS = {"journal_missing": lose, "journal_damaged": damage, "database_older": go_ahead}
+
+
+@pytest.fixture(params=MISFITS)
+def misfit(request, sent):
+    """Give a workspace whose journal does not fit, in each way."""
+    MISFITS[request.param](journal_of(sent))
+    return sent
+
+
+def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
+    """A daemon may be running: it is paused, withdrawn from and looked at; beside the answer the trouble is named."""
+    file = journal_of(misfit)
+    before = file.read_bytes() if file.exists() else None
+    orders = [
+        ("pause", *BY),
+        ("cancel", "loan", *WHY),
+        ("retract", "refund", *WHY),
+        ("mode", "beijing-weibo", "off", *WHY),
+        ("status",),
+        ("why", "refund@beijing-weibo"),
+        ("audit", "export", "-"),
+        ("accounts",),
+        ("report", "--from", "2026-11-01", "--to", "2026-11-30"),
+    ]
+    for order in orders:
+        told = run("-C", misfit, "--lang", "en", *order)
+        assert (told.code, "does not know all that was sent" in told.err) == (0, True), (order, told)
+    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
+    for order in (("audit", "verify"), ("doctor",)):
+        assert run("-C", misfit, *order).code in {0, 1}, order
+    assert (file.read_bytes() if file.exists() else None) == before
+
+
+def test_f85_what_sets_posts_going_is_refused_while_the_journal_does_not_fit(run, misfit):
+    """Exit code 3, and the pause stands: the books may have forgotten that something is out already."""
+    assert run("-C", misfit, "pause", *BY).code == 0
+    orders = [
+        ("resume", *BY),
+        ("send", "loan", *BY),
+        ("reload",),
+        ("resend", "refund@beijing-weibo", *WHY),
+        ("resolve", "loan@beijing-weibo", "resend", *WHY),
+        ("mode", "beijing-weibo", "api", *WHY),
+    ]
+    for order in orders:
+        assert run("-C", misfit, *order).code == 3, order
+    with pytest.raises(RefusedError):
+        asyncio.run(deliver(misfit))
+    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
+
+
+@pytest.mark.parametrize("place", ["restore.after_commit", "restore.mid"])
+@pytest.mark.parametrize("spoil", [lose, damage])
+def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypatch, place, spoil):
+    """Whoever comes next, be it only to make a backup, finds the restored books and a journal that goes on."""
+    kept, later = sent / "kept.db", sent / "later.db"
+    assert run("-C", sent, "backup", kept).code == 0
+    spoil(journal_of(sent))
+    monkeypatch.setenv("PUBLISHER_FAILPOINTS", f"{place}:raise")
+    assert run("-C", sent, "restore", kept, "--without-journal", *BY).code == 1
+    monkeypatch.delenv("PUBLISHER_FAILPOINTS")
+    assert run("-C", sent, "backup", later).code == 0
+    assert paused_in(later) == ["restored"]
+    shown = run("-C", sent, "status", "--json")
+    assert ([pause["reason"] for pause in shown.json["paused"]], shown.err) == (["restored"], "")
+    assert run("-C", sent, "resume", *BY).code == 0
+
+
+def test_f85_a_restore_that_dies_before_it_is_decided_leaves_the_journal_as_it_was(run, sent, monkeypatch):
+    """The older books must not come to stand beside a journal that looks whole."""
+    damage(journal_of(sent))
+    before = journal_of(sent).read_bytes()
+    monkeypatch.setenv("PUBLISHER_FAILPOINTS", "restore.before_commit:raise")
+    assert run("-C", sent, "restore", "--accept-current", "--without-journal", *BY).code == 1
+    assert journal_of(sent).read_bytes() == before

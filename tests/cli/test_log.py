@@ -1,0 +1,135 @@
+"""The log: whoever takes it may be slow, stuck or gone; the daemon does not wait for it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import structlog
+
+from publisher.engine.maintenance import update_system_alerts
+from publisher.runtime.logs import LogSink, _configure_for_command, configure_logging, dropped_line_count, log
+from publisher.store.monitor.system_alerts import SystemAlerts
+from publisher.store.queries.queries import Queries
+
+
+@pytest.fixture
+def log_as_before():
+    """The log's settings are the process's own: the next test finds those it knew."""
+    kept = structlog.get_config()
+    yield
+    structlog.configure(**kept)
+
+
+class Stuck:
+    """A stream whose reader has stopped, until it goes on."""
+
+    def __init__(self):
+        self.taken, self.goes_on, self.is_stuck = [], threading.Event(), threading.Event()
+
+    def write(self, line):
+        self.is_stuck.set()
+        assert self.goes_on.wait(20)
+        self.taken.append(line)
+
+    def flush(self):
+        pass
+
+
+def test_f91_a_stuck_log_makes_nobody_wait_and_what_does_not_fit_is_counted():
+    """F91: lines beyond the room are dropped and counted; the others come out in order when the reader goes on."""
+    stream, before = Stuck(), dropped_line_count()
+    sink = LogSink(stream, max_lines=10)
+    sink.write("0")
+    assert stream.is_stuck.wait(20)
+    for number in range(1, 16):
+        sink.write(str(number))
+    assert dropped_line_count() - before == 5
+    stream.goes_on.set()
+    sink.close()
+    assert stream.taken == [str(number) for number in range(11)]
+
+
+def test_f91_a_log_that_cannot_be_written_is_counted():
+    """F91: a disk without room, or a reader that is gone, costs lines and nothing else."""
+    before = dropped_line_count()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as stream:
+        sink = LogSink(stream)
+        for _ in range(3):
+            sink.write("line\n")
+        sink.close()
+        assert dropped_line_count() - before == 3
+        with pytest.raises(BrokenPipeError):
+            stream.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
+
+
+async def test_f91_dropped_lines_are_told(open_desk, world):
+    """F91: people learn how many lines are missing, once."""
+    desk = await open_desk()
+    system_alerts = SystemAlerts(desk.books)
+    system_alerts.reported_lines -= 7
+    for _ in range(2):
+        await update_system_alerts(system_alerts)
+    [alert] = await Queries(desk.books).alerts()
+    assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
+
+
+def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as_before, monkeypatch):
+    """A stream that took an earlier line may be closed by now; the next line does not go there."""
+    configure_logging(io.StringIO())
+    _configure_for_command()
+    for event in ("first", "second"):
+        with io.StringIO() as answer:
+            monkeypatch.setattr(sys, "stderr", answer)
+            log.warning(event)
+            assert event in answer.getvalue()
+
+
+SECRET = "2.00secretsecretsecret"
+
+
+def said(script):
+    """Give what a process writes to its standard output and error."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr
+
+
+def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
+    """An error that only a library knows of, such as of a task that nobody waited for, tells no secret."""
+    _out, told = said(
+        "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
+        f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
+    )
+    line = json.loads(told)
+    assert (line["event"], line["logger"], line["level"]) == ("library", "httpx", "error")
+    assert "ValueError: x" in line["exception"]
+    assert "refused" in line["said"]
+    assert SECRET not in told
+
+
+def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
+    """Of a message that cannot be spelled a line is missing, and counted; whoever logged it goes on."""
+    out, _told = said(
+        "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging; configure_logging();"
+        "logging.getLogger('x').error('%d', 'no number'); print(dropped_line_count())"
+    )
+    assert out == "1\n"
+
+
+def test_i19_what_goes_wrong_in_a_command_is_told_beside_its_answer_without_secrets():
+    """I19: a command that sets up no log tells of a failure on standard error, and no variable of it."""
+    out, told = said(
+        "from publisher.runtime.logs import log\n"
+        f"token = 'access_token={SECRET}'\n"
+        "try:\n    raise ValueError(token)\nexcept ValueError:\n    log.exception('adapter_failed', said=token)\n"
+    )
+    assert out == ""
+    assert "adapter_failed" in told
+    assert "ValueError" in told
+    assert SECRET not in told

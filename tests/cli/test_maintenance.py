@@ -1,0 +1,88 @@
+"""Templates and the database's schema, at the command line."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from publisher.rendering import load_templates, shipped_templates
+from publisher.rendering.worker import RenderWorker
+from publisher.store.recovery.setup import NEWEST_MIGRATION
+from tests.store.later_release import NUMBERS, be_later
+
+SHIPPED = load_templates([shipped_templates()], RenderWorker())
+ORIGINAL = """
+[[post]]
+id = "id-of-the-original"
+kind = "warning"
+template = "warning"
+author = "zhang"
+title = "警惕“退款客服”诈骗"
+at = "asap"
+to = ["all"]
+[post.data]
+summary = "不转账"
+"""
+
+
+def test_templates_are_listed_with_their_origin(run, drill):
+    """Shipped, the workspace's own, and a mixture are told apart; what must be filled in stands beside each."""
+    own = drill / "templates" / "notice"
+    own.mkdir()
+    own.joinpath("default.txt").write_text("{{ post.title }}", "utf-8")
+    (drill / "templates" / "warning").mkdir()
+    shutil.copy(shipped_templates() / "warning" / "weibo.txt", drill / "templates" / "warning" / "weibo.txt")
+    rows = {row["name"]: row for row in run("-C", drill, "templates", "--json").json["templates"]}
+    assert set(rows) == {*SHIPPED.names, "notice"}
+    assert rows["notice"]["own"] == ["default.txt"]
+    assert rows["warning"]["own"] == ["weibo.txt"]
+    assert rows["bulletin"]["own"] == []
+    assert rows["correction"]["needs"].keys() == {"summary", "wrong", "right"}
+    told = run("-C", drill, "templates").out
+    assert "其中用工作区的：weibo.txt" in told
+    assert "summary, wrong, right" in told
+    assert run("-C", drill, "templates", "nothing").code == 4
+
+
+def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
+    """F74: the others are shown, what is wrong is told with its file, and the exit code is 1."""
+    own = drill / "templates" / "notice"
+    own.mkdir()
+    own.joinpath("default.txt").write_text("{% if %}", "utf-8")
+    listed = run("-C", drill, "templates")
+    assert (listed.code, run("-C", drill, "templates", "warning").code) == (1, 0)
+    assert "warning" in listed.out
+    assert "default.txt:1:" in listed.err
+
+
+@pytest.mark.parametrize("name", SHIPPED.names)
+def test_a_sample_is_a_post_that_passes_the_check(run, drill, name):
+    """What is offered for copying can be put into the schedule as it is."""
+    shown = run("-C", drill, "--lang", "en", "templates", name)
+    sample = shown.out.partition("[[post]]")
+    assert sample[1]
+    (drill / "schedule.toml").write_text(f"{ORIGINAL}\n[[post]]{sample[2]}", "utf-8")
+    checked = run("-C", drill, "check")
+    assert checked.code == 0, checked.err + checked.out
+
+
+def test_migrate_says_from_where_to_where(run, drill):
+    """A new database, one that is up to date, and an older one; a damaged one is refused, not touched."""
+    assert NEWEST_MIGRATION in run("-C", drill, "migrate").out
+    assert "没有变化" in run("-C", drill, "migrate").out
+    file = drill / "var" / "publisher.db"
+    file.write_bytes(b"no database" * 1000)
+    assert run("-C", drill, "migrate").code == 3
+
+
+def test_migrate_brings_an_older_database_up(run, drill, tmp_path, monkeypatch):
+    """The database of an earlier version is brought to this one's, and both are named."""
+    run("-C", drill, "migrate")
+    be_later(tmp_path / "migrations", monkeypatch)
+    monkeypatch.setattr("publisher.cli.commands.migrate.NEWEST_MIGRATION", NUMBERS[-1])
+    told = run("-C", drill, "migrate").out
+    assert NEWEST_MIGRATION in told
+    assert NUMBERS[-1] in told
+    with closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (NUMBERS[-1],)

@@ -1,0 +1,177 @@
+"""Handing an account over, or removing it, at the command line."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER
+from publisher.domain.results import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
+from publisher.runtime.clock import Runtime
+from publisher.secrets import Vault
+from publisher.store.deliveries.outbox import PendingReadback
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+WHO = "beijing-weibo"
+ORDER = ("offboard", WHO, "--by", "王", "--reason", "移交宣传科")
+TO_WEIBO = '["platform:weibo"]'
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now()))
+DOUBT = Unknown(reason="timeout")
+CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
+
+
+@pytest.fixture
+def books(drill):
+    """Give a function that lets something be done in the drill's books."""
+
+    async def opened(act):
+        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+            return await act(application)
+
+    return lambda act: asyncio.run(opened(act))
+
+
+@pytest.fixture
+def sent(run, drill, books):
+    """Give a function that sends one post on Weibo with an outcome; without one it only waits."""
+
+    def sending(name, outcome=None):
+        async def act(application):
+            await application.maintenance.promote_due()
+            for lease in await application.outbox.claim(10):
+                await application.outbox.record_intent(lease)
+                await application.outbox.record_outcome(lease, outcome)
+
+        file = drill / "schedule.toml"
+        old = file.read_text("utf-8").replace("post = []\n", "")
+        write_schedule(drill, old, warning(name, to=TO_WEIBO))
+        assert run("-C", drill, "send", name, "--by", "王").code == 0
+        if outcome is not None:
+            books(act)
+
+    return sending
+
+
+@pytest.fixture
+def secret(drill):
+    """Move the account's secret from its file into the encrypted store, and give the store and the secret's name."""
+    settings = asyncio.run(load_settings(drill))
+    name = settings.accounts[WHO].secret
+    vault = Vault(folder=drill / "var")
+    file = settings.secrets_dir / name
+    vault.write(name, json.loads(file.read_text("utf-8")))
+    file.unlink()
+    return vault, name
+
+
+def states(run, drill):
+    return [row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]]
+
+
+def test_an_idle_account_leaves_at_once(run, drill, sent, secret, books):
+    """It is off, its secret is gone, what is live stays, and the rest is told: its entry, and the console."""
+    vault, name = secret
+    sent("refund", LIVE)
+
+    async def expire(application):
+        await application.login_health.record_probe(
+            application.settings.accounts[WHO], CredentialExpired(reason="weibo_21327")
+        )
+
+    books(expire)
+    told = run("-C", drill, *ORDER)
+    assert told.code == 0
+    assert "已发布的 1 条留在平台上" in told.out
+    assert f"密钥 {name} 已从加密库删除" in told.out
+    assert re.search(r"1\. 从 publisher\.toml 删去", told.out)
+    assert re.search(r"2\. 收回授权：用这个账号登录 weibo\.com", told.out)
+    assert vault.list_names() == []
+    status = run("-C", drill, "status", "--json").json
+    assert [(mode["account"], mode["mode"]) for mode in status["modes"]] == [(WHO, "off")]
+    assert status["alerts"] == []
+    assert states(run, drill) == ["published"]
+
+
+def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, secret, books):
+    """A doubt is named and the secret kept, for it must be read; once settled the same command ends the matter."""
+    vault, name = secret
+    sent("refund", DOUBT)
+    told = run("-C", drill, *ORDER)
+    assert told.code == 1
+    assert f"refund@{WHO}" in told.out
+    assert "再运行一次" in told.out
+    assert "守护进程没有运行" in told.err
+    assert vault.list_names() == [name]
+
+    async def resolve(application):
+        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
+        await application.outbox.record_readback(
+            PendingReadback(delivery=doubt, request=None), LIVE, RECONCILER, Runtime().monotonic()
+        )
+
+    books(resolve)
+    assert run("-C", drill, *ORDER).code == 0
+    assert vault.list_names() == []
+
+
+def test_what_waits_is_listed_and_cancelled_on_demand(run, drill, sent, secret):
+    """Neither a waiting post nor one held before any call keeps an account for ever: `--cancel` ends them."""
+    vault, _name = secret
+    sent("held", CAPTCHA)
+    sent("waiting")
+    assert states(run, drill) == ["held", "due"]
+    told = run("-C", drill, *ORDER)
+    assert told.code == 1
+    assert "--cancel" in told.out
+    assert states(run, drill) == ["held", "due"]
+    assert vault.list_names() != []
+    told = run("-C", drill, *ORDER, "--cancel")
+    assert "已取消 1 个" in told.out
+    assert told.code == 1
+    assert states(run, drill) == ["held", "cancelled"]
+    assert f"held@{WHO}" in told.out
+
+
+def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
+    """The secret stays while another account speaks by it, and nobody is told to revoke it."""
+    vault, name = secret
+    file = drill / "publisher.toml"
+    entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
+    other = re.sub(r'identity = "[^"]*"', 'identity = "another"', entry.replace(f'id = "{WHO}"', 'id = "other-weibo"'))
+    file.write_text(f"{file.read_text('utf-8')}\n{other}\n", "utf-8")
+    told = run("-C", drill, *ORDER)
+    assert told.code == 0
+    assert "还有别的账号在用，没有删除：other-weibo" in told.out
+    assert "收回授权" not in told.out
+    assert vault.list_names() == [name]
+
+
+def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
+    """A file or a variable is the operator's own: it is named, and until it is gone the hand-over is not complete."""
+    told = run("-C", drill, *ORDER)
+    assert told.code == 1
+    place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", told.out)
+    assert place
+    asyncio.run(load_settings(drill)).secrets_dir.joinpath(place[1].rsplit("/", 1)[-1]).unlink()
+    assert run("-C", drill, *ORDER).code == 0
+
+
+def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
+    """Once the entry has left the settings the books still know the account; only the console is left."""
+    sent("refund", LIVE)
+    run("-C", drill, *ORDER)
+    file = drill / "publisher.toml"
+    entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
+    file.write_text(
+        file.read_text("utf-8").replace(entry, "").replace(f'"{WHO}", ', "").replace(f'"{WHO}"', ""), "utf-8"
+    )
+    told = run("-C", drill, *ORDER)
+    assert told.code == 0
+    assert "删去" not in told.out
+    assert "收回授权" in told.out
+    assert run("-C", drill, "offboard", "nobody", "--by", "王", "--reason", "x").code == 4

@@ -1,0 +1,423 @@
+"""What people look at and order, on books without a daemon."""
+
+import asyncio
+import re
+import sqlite3
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.results import Blocked, HoldReason, Published, Receipt, Rejected, Unknown
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+BY = ("--by", "王", "--reason", "试验")
+TO_WEIBO = '["platform:weibo"]'
+NOW = datetime(2026, 11, 25)  # noqa: DTZ001 # a TOML time without offset
+PUBLISHED = Published(
+    receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.fromtimestamp(0).astimezone())
+)
+CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
+REFUSED = Rejected(code="weibo_20012", reason="too long")
+
+
+@pytest.fixture
+def deliver(drill):
+    """Give a function that sends what is due as a daemon would, with an outcome of one's choice."""
+
+    async def delivering(outcome):
+        settings = await load_settings(drill)
+        async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
+            await application.maintenance.promote_due()
+            for lease in await application.outbox.claim(10):
+                await application.outbox.record_intent(lease)
+                await application.outbox.record_outcome(lease, outcome)
+
+    return lambda outcome: asyncio.run(delivering(outcome))
+
+
+@pytest.fixture
+def sent(run, drill):
+    """Give the drill with one post filed and due."""
+    write_schedule(drill, warning("refund", to=TO_WEIBO))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    return drill
+
+
+def state_of(run, drill, position=-1):
+    return run("-C", drill, "status", "--json").json["deliveries"][position]["state"]
+
+
+def test_status_before_anything_makes_no_database(run, drill):
+    """Looking at a workspace that never ran shows an empty table and leaves no file behind."""
+    shown = run("-C", drill, "status", "--json").json
+    assert shown == {
+        "daemon": {"running": False},
+        "paused": [],
+        "deliveries": [],
+        "has_older": False,
+        "missed": [],
+        "alerts": [],
+        "modes": [],
+    }
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_status_has_the_promised_shape(run, sent, deliver):
+    """Every delivery has the promised keys; times have the workspace's offset; one-offs say `once`."""
+    deliver(PUBLISHED)
+    shown = run("-C", sent, "status", "refund", "--json").json
+    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes", "has_older"]
+    row = shown["deliveries"][0]
+    assert set(row) == {
+        "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",
+        "updated", "next_try", "verified_at", "gone_at", "is_still_live", "floors",
+    }  # fmt: skip
+    assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == ("once", "published", 1, "1")
+    assert row["due"].endswith("+08:00")
+
+
+def test_status_as_a_table_speaks_chinese(run, sent, deliver):
+    """The table shows state words, and says that no daemon runs."""
+    deliver(PUBLISHED)
+    shown = run("-C", sent, "status").out
+    assert "已发布" in shown
+    assert "没有运行" in shown
+    assert "https://weibo.com/1/a" in shown
+
+
+@pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
+def test_status_says_of_what_is_due_that_a_pause_keeps_it_back(run, sent, scope):
+    """Whatever the pause covers: a code for machines, and for people the words and the command, in both languages."""
+    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert run("-C", sent, "pause", scope, "--by", "王").code == 0
+    [row] = run("-C", sent, "status", "--json").json["deliveries"]
+    assert (row["state"], row["reason"]) == ("due", "paused")
+    command = f"publisher resume {scope} --by"
+    [told] = [line for line in run("-C", sent, "status").out.splitlines() if line.startswith("refund ")]
+    assert f"恢复：{command}" in told
+    [told] = [line for line in run("-C", sent, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")]
+    assert f"to lift it: {command}" in told
+
+
+def test_a_pause_of_something_else_is_no_reason(run, sent):
+    """Another platform's pause keeps nothing back here."""
+    assert run("-C", sent, "pause", "platform:wechat", "--by", "王").code == 0
+    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "nothing"),
+        ("why", "nothing"),
+        ("why", "refund@no-one"),
+        ("why", "refund#2027-01-01T00:00:00@beijing-weibo"),
+        ("cancel", "nothing", *BY),
+        ("retract", "nothing", *BY),
+        ("retract", "refund", "--account", "beijing-wechat", *BY),
+        ("resolve", "refund@no-one", "cancel", *BY),
+        ("resend", "nothing@beijing-weibo", *BY),
+        ("pause", "nothing", "--by", "王"),
+        ("pause", "platform:myspace", "--by", "王"),
+        ("send", "nothing", "--by", "王"),
+    ],
+)
+def test_what_does_not_exist_exits_4(run, sent, arguments):
+    """An unknown post, account, platform or delivery is named, and the exit code is 4."""
+    told = run("-C", sent, *arguments)
+    assert told.code == 4
+    assert told.out == ""
+    assert re.search("没有", told.err)
+
+
+def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
+    """A held delivery says who must do what with the very commands; following them queues it again."""
+    deliver(CAPTCHA)
+    told = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "等待人工处理" in told
+    assert "publisher resume beijing-weibo" in told
+    assert "publisher resolve refund@beijing-weibo resend" in told
+    alerts = run("-C", sent, "status", "--json").json["alerts"]
+    assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
+    assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
+    ruled = run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY)
+    assert ruled.code == 0
+    assert "仍在暂停" in ruled.err
+    assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
+    assert run("-C", sent, "status", "--json").json["paused"] == []
+    deliver(PUBLISHED)
+    assert state_of(run, sent) == "published"
+
+
+def test_rulings_end_where_they_say(run, sent, deliver):
+    """not-published fails it; a second ruling finds nothing held and exits 1."""
+    deliver(CAPTCHA)
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
+    assert state_of(run, sent) == "failed"
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
+
+
+def test_live_by_word_takes_two_people(run, sent, deliver):
+    """The first person cannot be the second; two make it published, by word."""
+    deliver(CAPTCHA)
+    live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY, "--second")
+    assert run("-C", sent, *live, "王").code == 3
+    assert run("-C", sent, *live, "李").code == 0
+    assert state_of(run, sent) == "published"
+    assert "由人确认" in run("-C", sent, "status").out
+
+
+@pytest.mark.parametrize("second", ["Zhang", "ZHANG", "ｚｈａｎｇ", "zhаng", "zh ang"])
+def test_another_spelling_is_no_second_person(run, sent, deliver, second):
+    """Case, width, spaces and look-alike letters make no second person of the first."""
+    deliver(CAPTCHA)
+    live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", "--reason", "试验")
+    told = run("-C", sent, *live, "--by", "zhang", "--second", second)
+    assert (told.code, "不能还是" in told.err) == (3, True)
+    assert state_of(run, sent) == "held"
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
+    """An invisible or control character is refused as wrong usage, with its place and its number."""
+    for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
+        told = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
+        assert (told.code, told.out) == (2, "")
+        assert number in told.err
+        assert letter not in told.err
+    assert run("-C", sent, "status", "--json").json["paused"] == []
+
+
+def test_live_by_one_person_is_looked_at(run, sent, deliver):
+    """One person's word only makes publisher look."""
+    deliver(CAPTCHA)
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
+    assert state_of(run, sent) == "unknown"
+
+
+def test_resend_files_a_new_occurrence(run, sent, deliver):
+    """What failed can be sent again, as an occurrence of its own; what is live cannot."""
+    deliver(REFUSED)
+    assert run("-C", sent, "resend", "refund@beijing-weibo", *BY).code == 0
+    rows = run("-C", sent, "status", "--json").json["deliveries"]
+    assert [row["state"] for row in rows] == ["failed", "pending"]
+    assert rows[1]["occurrence"].endswith("+08:00")
+    deliver(PUBLISHED)
+    subject = f"refund#{rows[1]['occurrence']}@beijing-weibo"
+    refused = run("-C", sent, "resend", subject, *BY)
+    assert refused.code == 1
+    assert "已发布" in refused.err
+    assert subject in run("-C", sent, "why", subject).out
+
+
+def test_withdraw_cancels_and_retract_takes_down(run, sent, deliver):
+    """Withdrawing touches nothing that is live; retracting orders it down."""
+    deliver(PUBLISHED)
+    assert run("-C", sent, "cancel", "refund", *BY).code == 0
+    assert state_of(run, sent) == "published"
+    retracted = run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *BY)
+    assert (retracted.code, state_of(run, sent)) == (0, "retracting")
+    assert "正在删帖" in run("-C", sent, "why", "refund").out
+
+
+def test_a_withdrawn_post_is_not_sent(run, drill):
+    """After a withdrawal the post cannot be sent by name any more."""
+    write_schedule(drill, warning("refund", to=TO_WEIBO))
+    assert run("-C", drill, "reload").code == 0
+    assert run("-C", drill, "cancel", "refund", *BY).code == 0
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ((), "all"),
+        (("all",), "all"),
+        (("platform:weibo",), "platform:weibo"),
+        (("beijing-weibo",), "account:beijing-weibo"),
+        (("refund",), "post:refund"),
+        (("post:refund",), "post:refund"),
+    ],
+)
+def test_pause_finds_out_what_is_meant(run, sent, deliver, name, scope):
+    """The scope is found from what is typed, keeps calls from starting, and is lifted by the same words."""
+    assert run("-C", sent, "pause", *name, "--by", "王").code == 0
+    assert [pause["scope"] for pause in run("-C", sent, "status", "--json").json["paused"]] == [scope]
+    deliver(PUBLISHED)
+    assert state_of(run, sent) == "due"
+    assert "publisher resume" in run("-C", sent, "why", "refund").out
+    assert run("-C", sent, "resume", *name, "--by", "王").code == 0
+    deliver(PUBLISHED)
+    assert state_of(run, sent) == "published"
+
+
+def test_the_kill_switch_works_with_broken_templates(run, sent):
+    """Neither a broken template nor a broken schedule keeps a person from looking or pausing."""
+    (sent / "templates" / "own").mkdir()
+    (sent / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
+    (sent / "schedule.toml").write_text("[[post]\n", "utf-8")
+    for order in (("status",), ("why", "refund"), ("pause", "--by", "王"), ("cancel", "refund", *BY)):
+        assert run("-C", sent, *order).code == 0
+
+
+def test_an_unknown_outcome_tells_its_story(run, sent, deliver):
+    """The story names the attempt, why the outcome is unknown, and when the account is read next."""
+    deliver(Unknown(reason="timeout"))
+    told = run("-C", sent, "why", "refund").out
+    assert "结果不明，正在核实" in told
+    assert "规定时间内没有收到完整的答复" in told
+    assert "请勿手工重发" in told
+    assert re.search(r"下一次在 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", told)
+
+
+def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
+    """A post from a file of its own is due now whatever its time says; the same id again is refused."""
+    file = tmp_path / "night.toml"
+    file.write_text(warning("night", to=TO_WEIBO), "utf-8")
+    assert run("-C", drill, "send", file, "--by", "王").code == 0
+    assert [row["post"] for row in run("-C", drill, "status", "--json").json["deliveries"]] == ["night"]
+    again = run("-C", drill, "send", file, "--by", "王")
+    assert again.code == 1
+    assert "night" in again.err
+
+
+def test_a_bad_file_is_refused_with_its_places(run, drill, tmp_path):
+    """What is wrong in a file to be sent is told by line, and nothing is filed."""
+    file = tmp_path / "night.toml"
+    file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
+    refused = run("-C", drill, "send", file, "--by", "王")
+    assert refused.code == 1
+    assert re.search(r"night\.toml:12:11: post\[0\]\.data\.summary: ", refused.err)
+    assert run("-C", drill, "status", "--json").json["deliveries"] == []
+
+
+def test_sending_ahead_leaves_the_schedule_acceptable(run, drill):
+    """A post sent before its time does not make the next version of the schedule unacceptable."""
+    file = write_schedule(drill, warning("refund", to=TO_WEIBO))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    file.write_text(file.read_text("utf-8") + warning("second", to=TO_WEIBO), "utf-8")
+    assert run("-C", drill, "reload").code == 0
+    assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
+
+
+@pytest.mark.parametrize("days", [1, 365])
+def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill, days):
+    """An article never names a date that has not come, whether it was filed already or not."""
+    now = datetime.now(ZoneInfo("Asia/Shanghai"))
+    planned = (now + timedelta(days=days)).replace(microsecond=0)
+    write_schedule(drill, warning("refund", f"at = {planned.isoformat()}", '["all"]'))
+    assert run("-C", drill, "reload").code == 0
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    with sqlite3.connect(drill / "var" / "publisher.db") as connection:
+        query = "SELECT body FROM rendered_post JOIN delivery ON rendered_post.fingerprint = delivery.rendered_hash"
+        words = " ".join(body for (body,) in connection.execute(query))
+    connection.close()
+    assert f"{now.year}年{now.month}月{now.day}日" in words
+    assert f"{planned.year}年{planned.month}月{planned.day}日" not in words
+    assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
+
+
+def test_a_large_removal_wants_its_number(run, drill):
+    """Dropping many open posts is refused with the command that confirms it; with the number it is done."""
+    soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
+    write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
+    assert run("-C", drill, "reload").code == 0
+    for number in range(6):
+        assert run("-C", drill, "send", f"p{number}", "--by", "王").code == 0
+    write_schedule(drill, warning("p0", soon, TO_WEIBO))
+    refused = run("-C", drill, "reload")
+    assert refused.code == 1
+    assert "publisher reload --confirm-removals 5 --by" in refused.err
+    assert run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王").code == 0
+
+
+def test_a_foreign_database_is_refused(run, sent):
+    """A drill's books are refused in live operation, and damaged books at all times, with exit code 3."""
+    settings = (sent / "publisher.toml").read_text("utf-8")
+    (sent / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
+    refused = run("-C", sent, "status")
+    assert refused.code == 3
+    assert "drill" in refused.err
+    (sent / "publisher.toml").write_text(settings, "utf-8")
+    for path in (sent / "var").glob("publisher.db*"):
+        path.write_bytes(b"no database" * 1000)
+    assert run("-C", sent, "status").code == 3
+
+
+def test_a_silent_database_is_told_in_words(run, drill):
+    """A database server that does not answer ends in words and exit code 1."""
+    settings = (drill / "publisher.toml").read_text("utf-8")
+    (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
+    told = run("-C", drill, "status")
+    assert told.code == 1
+    assert "数据库没有应答" in told.err
+    assert run("-C", drill, "check").code == 0
+
+
+def test_every_order_names_its_person(run, sent, deliver):
+    """The audit holds who ordered what, and why."""
+    deliver(REFUSED)
+    run("-C", sent, "resend", "refund@beijing-weibo", *BY)
+    run("-C", sent, "pause", "--by", "李", "--reason", "演练")
+    books = sqlite3.connect(sent / "var" / "publisher.db")
+    entries = books.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
+    books.close()
+    assert [(event, name) for event, name, _ in entries] == [
+        ("send_requested", "王"),
+        ("resend_requested", "王"),
+        ("paused", "李"),
+    ]
+    assert "试验" in entries[1][2]
+    assert "演练" in entries[2][2]
+
+
+def test_a_follow_up_is_not_sent_before_its_original(run, drill):
+    """Sent while its original is nowhere, it would only be cancelled, so it is refused and can be sent later."""
+    update = warning("news", "at = 2027-01-08T09:00:00", TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
+    update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
+    write_schedule(drill, warning(to=TO_WEIBO), update)
+    refused = run("-C", drill, "send", "news", "--by", "王")
+    assert refused.code == 1
+    assert "publisher send refund" in refused.err
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    assert run("-C", drill, "send", "news", "--by", "王").code == 0
+
+
+def test_what_is_sent_early_expires_early(run, sent):
+    """A post sent now holds true for a day from now, not until long after its old time."""
+    deliveries = run("-C", sent, "status", "--json").json["deliveries"]
+    assert deliveries
+    with sqlite3.connect(sent / "var" / "publisher.db") as books:
+        lives = {expires - due for due, expires in books.execute("SELECT due_at, expires_at FROM delivery")}
+    assert lives == {timedelta(days=1) // timedelta(microseconds=1)}
+
+
+def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
+    """A withdrawal of what is held already is not told with the reason of the hold, as if a person had said that."""
+    deliver(CAPTCHA)
+    assert run("-C", sent, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
+    with sqlite3.connect(sent / "var" / "publisher.db") as books:
+        reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
+    assert any("不发了" in text for text in reasons)
+    assert not any("captcha" in text for text in reasons)
+
+
+def test_i24_what_ended_long_ago_is_left_out_until_it_is_asked_for(run, drill, sent, deliver):
+    """What is open stays in `status` however old it is; of the rest only the last days, with a word about it."""
+    deliver(PUBLISHED)
+    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")
+    kept = run("-C", drill, "status", "--json").json
+    assert (kept["deliveries"], kept["has_older"]) == ([], True)
+    assert "status --all" in run("-C", drill, "status").out
+    for arguments in (("--all",), ("refund",)):
+        shown = run("-C", drill, "status", *arguments, "--json").json
+        assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)
+    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'held' WHERE id = 1")
+    shown = run("-C", drill, "status", "--json").json
+    assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)

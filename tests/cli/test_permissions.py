@@ -1,0 +1,132 @@
+"""Who else may read and change the workspace's files."""
+
+import json
+import os
+import subprocess
+import sys
+from urllib.request import Request, urlopen
+
+import pytest
+
+from publisher.app.permissions import find_unsafe_permissions
+from publisher.config import parse_settings
+from publisher.secrets import Vault
+from tests.cli.conftest import make_drill
+from tests.cli.posts import warning, write_schedule
+
+SHARED = ("schedule.toml", "templates", "templates/README.md", "media", "media/refund.png")
+CLOSED = ("publisher.toml", "secrets/beijing-weibo", "var/vault.json", "var/vault-key")
+
+
+@pytest.fixture
+def drill(tmp_path, simulator):
+    """Give a drill workspace that the simulator serves, with a file of secrets for each account and one more secret."""
+    urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
+    folder = make_drill(tmp_path / "drill", simulator)
+    Vault(folder=folder / "var").write("spare", {"password": "canary-of-the-vault"})
+    return folder
+
+
+@pytest.fixture
+def live(drill):
+    """Give the same workspace in live operation."""
+    settings = drill / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace('"drill"', '"live"'), "utf-8")
+    return drill
+
+
+def findings(told, key):
+    return {(each["code"], each["hint"], each["severity"]) for each in told.json[key] if each["code"].endswith("able")}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "change"),
+    [
+        *((name, 0o620, "go-w") for name in CLOSED),
+        *((name, 0o602, "go-w") for name in CLOSED),
+        *((name, 0o604, "o-r") for name in CLOSED[1:]),
+        ("schedule.toml", 0o646, "o-w"),
+        ("templates", 0o757, "-R o-w"),
+        ("media/refund.png", 0o646, "-R o-w"),
+        (".", 0o775, "go-w"),
+        ("secrets", 0o770, "go-w"),
+        ("var", 0o703, "go-w"),
+    ],
+)
+def test_i19_a_live_daemon_does_not_start_on_files_that_others_have(run, live, name, mode, change):
+    """I19: the file and the command that ends it are named by run and check; nothing is made or sent before that."""
+    (live / name).chmod(mode)
+    target = live / (name.split("/")[0] if change.startswith("-R") else name)
+    refused = run("-C", live, "--lang", "en", "run", "--once")
+    assert refused.code == 3
+    assert str(live / name) in refused.err
+    assert f"Run chmod {change} {target}" in refused.err
+    assert not (live / "var" / "publisher.db").exists()
+    checked = run("-C", live, "--lang", "en", "check", "--json")
+    assert checked.code == 1
+    (found,) = findings(checked, "problems")
+    assert found[1:] == (f"run chmod {change} {target}", "error")
+
+
+def test_a_group_may_write_what_staff_write(run, live):
+    """Schedule, templates and pictures may be changed by the group, settings be read by all: nothing is found."""
+    for name in SHARED:
+        (live / name).chmod(0o775)
+    (live / "publisher.toml").chmod(0o644)
+    live.chmod(0o1775)
+    assert findings(run("-C", live, "check", "--json"), "problems") == set()
+
+
+def test_i19_settings_with_a_password_are_a_secret(run, live):
+    """I19: a publisher.toml whose database's address carries a password may not be read by others."""
+    settings = live / "publisher.toml"
+    url = "postgresql://u:canary-of-a-password@127.0.0.1:1/d"
+    settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
+    settings.chmod(0o644)
+    refused = run("-C", live, "run", "--once")
+    assert (refused.code, f"chmod o-r {settings}" in refused.err) == (3, True)
+    assert "canary-of" not in refused.err
+
+
+def test_a_drill_is_warned_and_runs(run, drill):
+    """A drill starts all the same; check and doctor name the file as a warning, and neither fails for it."""
+    (drill / "publisher.toml").chmod(0o666)
+    expected = {("file_changeable", f"run chmod go-w {drill / 'publisher.toml'}", "warning")}
+    checked = run("-C", drill, "--lang", "en", "check", "--json")
+    assert (checked.code, findings(checked, "problems")) == (0, expected)
+    examined = run("-C", drill, "--lang", "en", "doctor", "--json")
+    assert (examined.code, findings(examined, "files")) == (0, expected)
+    assert f"chmod go-w {drill / 'publisher.toml'}" in run("-C", drill, "doctor").out
+
+
+def test_i19_what_publisher_writes_is_its_users_alone(tmp_path, simulator):
+    """I19: whatever the shell's umask, no file of a workspace, database, journal, store or backup is open to others."""
+    folder = make_drill(tmp_path / "drill", simulator)
+    write_schedule(folder, warning("refund", when='at = "asap"'))
+    (folder / "var").rmdir()
+
+    def publisher(*arguments, **how):
+        command = [sys.executable, "-m", "publisher", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0, **how)
+        assert done.returncode == 0, done.stderr
+
+    publisher("init", str(tmp_path / "new"))
+    publisher("run", "--once")
+    publisher("secret", "set", "spare", input='{"password": "x"}')
+    publisher("backup", str(tmp_path / "backup.db"))
+    written = [*(tmp_path / "new").rglob("*"), *(folder / "var").rglob("*"), tmp_path / "backup.db"]
+    assert {"publisher.db", "intents.jsonl", "vault.json", "vault-key", "backup.db", "publisher.toml"} <= {
+        path.name for path in written
+    }
+    for path in (tmp_path / "new", folder / "var", *written):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_system_without_modes_has_no_loose_files(live):
+    """Where modes mean nothing, nothing is found."""
+    (live / "publisher.toml").chmod(0o666)
+    settings = parse_settings((live / "publisher.toml").read_text("utf-8"), workspace=live)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        found = find_unsafe_permissions(settings)
+    assert (found, len(find_unsafe_permissions(settings))) == ((), 1)

@@ -1,0 +1,126 @@
+"""What a process of publisher leaves behind of its secrets: no core file, no keys, nothing on the screen."""
+
+import contextlib
+import json
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from publisher.config import has_password
+from publisher.secrets import Vault
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+SECRET = {"app_key": "1", "app_secret": "canary-of-the-terminal"}
+
+
+def publisher(*arguments):
+    return [sys.executable, "-m", "publisher", *map(str, arguments)]
+
+
+def unlimit_cores():
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+
+@contextlib.contextmanager
+def begun(*arguments, says, **how):
+    """Run a command; it has said a certain word when the block begins."""
+    with subprocess.Popen(
+        publisher("--lang", "en", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how
+    ) as process:
+        try:
+            assert any(says in line for line in iter(process.stdout.readline, ""))
+            yield process
+        finally:
+            process.kill()
+
+
+def test_i19_a_crash_leaves_no_core_file(tmp_path):
+    """I19: whatever the shell allows, a process may write no core file, and none is written when it crashes."""
+    with begun(
+        "simulate", "--listen", "127.0.0.1:0", says="http://", preexec_fn=unlimit_cores, cwd=tmp_path
+    ) as process:
+        if sys.platform == "linux":
+            assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+        process.send_signal(signal.SIGSEGV)
+        _pid, status = os.waitpid(process.pid, 0)
+        process.returncode = -signal.SIGSEGV
+    assert os.WIFSIGNALED(status)
+    assert not os.WCOREDUMP(status)
+    assert list(tmp_path.iterdir()) == []
+
+
+@LINUX
+def test_i19_no_other_process_of_the_user_may_read_its_memory():
+    """I19: the kernel hands no core to a program either, whatever its limit, and lets nobody trace the process."""
+    code = "import ctypes; from publisher.cli.process import harden_process; harden_process(); "
+    asked = subprocess.run(
+        [sys.executable, "-c", code + "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"], capture_output=True, check=True
+    )
+    assert asked.stdout.strip() == b"0"
+
+
+def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
+    """I19: SSLKEYLOGFILE has no effect, although doctor makes what encrypts its calls ready."""
+    keys = tmp_path / "keys.log"
+    asked = subprocess.run(
+        publisher("-C", drill, "doctor"),
+        env={**os.environ, "SSLKEYLOGFILE": str(keys)},
+        capture_output=True,
+        check=False,
+    )
+    assert asked.returncode == 1
+    assert not keys.exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://publisher:canary-of-a-password@db.example/publisher",
+        "postgresql://:canary-of-a-password@db.example/publisher",
+        "postgresql+psycopg://publisher@db.example/publisher?sslmode=require&password=canary-of-a-password",
+    ],
+)
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+def test_i19_a_password_on_the_command_line_is_refused(run, workspace, url, lang):
+    """I19: migrate-to takes no address with a password, says where to put it, and does not repeat it."""
+    refused = run("--lang", lang, "-C", workspace, "move-database", url, "--by", "li")
+    assert refused.code == 2
+    assert ".pgpass" in refused.err
+    assert "canary-of" not in refused.out + refused.err
+
+
+def test_an_address_without_a_password_is_none():
+    """A user alone, an empty password, and other parameters are no password."""
+    assert not any(
+        map(
+            has_password,
+            [
+                "postgresql://u@h/d",
+                "postgresql://u:@/d?host=/run/x",
+                "sqlite:///var/x.db",
+                "postgresql:///d?passfile=x",
+            ],
+        )
+    )
+
+
+def test_i19_a_pasted_secret_is_not_shown(workspace):
+    """I19: what is pasted into secret set on a terminal is stored and not shown; echo is back afterwards."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with begun("-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs) as process:
+        os.write(ours, json.dumps(SECRET).encode() + b"\n\x04")
+        assert process.wait(20) == 0
+    assert termios.tcgetattr(theirs) == before
+    os.set_blocking(ours, False)
+    with contextlib.suppress(BlockingIOError):
+        assert b"canary" not in os.read(ours, 4096)
+    assert Vault(folder=workspace / "var").read("weibo-beijing") == SECRET
+    for end in (ours, theirs):
+        os.close(end)

@@ -1,0 +1,90 @@
+"""The inspection report at the command line."""
+
+import asyncio
+import csv
+from datetime import timedelta
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.domain.results import Published, Reach, Receipt, Rejected
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+DAYS = ("--from", "2026-01-01", "--to", "2099-12-31")
+
+
+@pytest.fixture
+def told(run, drill):
+    """Give a drill in which one post is live on Weibo and Tieba, read twice there, and was refused by WeChat."""
+
+    async def happen():
+        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+            await application.maintenance.promote_due()
+            for lease in await application.outbox.claim(10):
+                await application.outbox.record_intent(lease)
+                platform = application.settings.accounts[lease.account].platform
+                live_at = lease.due_at + timedelta(seconds=3)
+                receipt = Receipt(remote_id=f"{lease.delivery}", url="https://x.example/1", published_at=live_at)
+                live = Published(receipt=receipt, is_text_confirmed=platform == "tieba")
+                refused = Rejected(code="wechat_45166", reason="bad content")
+                await application.outbox.record_outcome(lease, refused if platform == "wechat" else live)
+                if platform == "weibo":
+                    for reposts in (5, 812):
+                        await application.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts)})
+
+    write_schedule(drill, warning("refund"))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    asyncio.run(happen())
+    return drill
+
+
+def test_the_report_counts_account_by_account(run, told):
+    """Planned, live, read back, failed with its reason, lateness, the last reading of reach, and the tip line."""
+    shown = run("-C", told, "report", *DAYS, "--json").json
+    assert {row["account"]: row["published"] for row in shown["accounts"]} == {
+        "beijing-tieba": 1,
+        "beijing-wechat": 0,
+        "beijing-weibo": 1,
+    }
+    assert [row["platform"] for row in shown["platforms"]] == ["tieba", "wechat", "weibo"]
+    total = shown["total"]
+    assert (total["planned"], total["published"], total["verified"], total["failed"]) == (3, 2, 1, 1)
+    assert (total["median_late"], total["max_delay"]) == (3.0, 3.0)
+    assert total["reach"] == {"reads": None, "reposts": 812, "comments": None, "likes": None}
+    assert total["reasons"] == {"failed": {"wechat_45166": 1}}
+    assert (total["tip_line_named"], total["tip_line_asked"]) == (2, 2)
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))])
+def test_the_report_is_a_table_in_both_languages(run, told, lang, words):
+    """The terminal shows the same figures with the reasons in words."""
+    shown = run("-C", told, "--lang", lang, "report", *DAYS)
+    assert shown.code == 0
+    assert all(word in shown.out for word in words)
+    assert "wechat_45166" not in shown.out
+
+
+def test_the_report_is_a_spreadsheet_too(run, told, tmp_path):
+    """One line an account, with a heading; JSON stays alone on standard output."""
+    file = tmp_path / "report.csv"
+    shown = run("-C", told, "report", *DAYS, "--csv", file, "--json")
+    assert shown.json["total"]["planned"] == 3
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        heading, *rows = csv.reader(stream)
+    assert [row[0] for row in rows] == ["beijing-tieba", "beijing-wechat", "beijing-weibo"]
+    assert dict(zip(heading, rows[2], strict=True))["转发"] == "812"
+
+
+def test_days_are_the_workspaces_and_both_count(run, told):
+    """A day without anything due says so; a day that is none, or before the first, is wrong usage."""
+    assert "没有计划发布的内容" in run("-C", told, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
+    assert run("-C", told, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
+    assert run("-C", told, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
+
+
+def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):
+    """Reporting makes no database."""
+    assert run("-C", drill, "report", *DAYS, "--json").json["total"]["planned"] == 0
+    assert list((drill / "var").iterdir()) == []

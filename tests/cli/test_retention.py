@@ -1,0 +1,117 @@
+"""What people are told of texts that are no longer kept; and a restart or a restore leaves such posts alone."""
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from publisher.app.application import open_application
+from publisher.config import load_settings
+from publisher.daemon import Daemon
+from publisher.domain.results import Published, Receipt
+from publisher.i18n import Messages
+from publisher.store.db.intent_journal import write_journal
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
+
+AGO = timedelta(days=900)
+BY = ("--by", "王")
+AGED = """
+UPDATE delivery SET state = 'removed', due_at = due_at - :ago, scheduled_at = scheduled_at - :ago,
+    expires_at = expires_at - :ago, updated_at = updated_at - :ago, published_at = published_at - :ago;
+UPDATE attempt SET baseline_at = baseline_at - :ago, intended_at = intended_at - :ago, ended_at = ended_at - :ago;
+"""
+
+
+@asynccontextmanager
+async def daemon_of(folder):
+    settings = await load_settings(folder)
+    async with open_application(settings, make_confirmed_runtime(), can_send=True) as opened:
+        yield Daemon(opened, folder / "schedule.toml", Messages("zh_CN"), datetime.now(UTC))
+
+
+async def publish(folder):
+    async with daemon_of(folder) as daemon:
+        await daemon.read_schedule()
+        application = daemon.application
+        await application.maintenance.promote_due()
+        for lease in await application.outbox.claim(10):
+            await application.outbox.record_intent(lease)
+            receipt = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.now(UTC))
+            await application.outbox.record_outcome(lease, Published(receipt=receipt))
+
+
+async def run_for_a_day(folder, *, prunes=False):
+    """Start as a daemon does, and let each beat come that may call, file or tell."""
+    async with daemon_of(folder) as daemon:
+        await daemon.load_initial_schedule()
+        for beat in (daemon.plan, daemon.run_maintenance, daemon.send, daemon.reconcile, daemon.retract):
+            await beat()
+        if prunes:
+            await daemon.prune()
+
+
+@pytest.fixture
+def aged(run, drill):
+    """Give a drill with one post that was removed years ago and still stands in the schedule."""
+    write_schedule(drill, warning("refund", when='at = "asap"', to='["platform:weibo"]'))
+    asyncio.run(publish(drill))
+    with closing(sqlite3.connect(drill / "var" / "publisher.db")) as database, database:
+        for statement in AGED.split(";")[:2]:
+            database.execute(statement, {"ago": AGO // timedelta(microseconds=1)})
+    write_journal(drill / "var" / "intents.jsonl", (), datetime.now(UTC))
+    return drill
+
+
+def held(folder):
+    """Give what must never change: the deliveries, their calls, and what is told."""
+    with closing(sqlite3.connect(folder / "var" / "publisher.db")) as database:
+        deliveries = database.execute(
+            "SELECT post, occurrence, account, state, remote_id, attempts FROM delivery"
+        ).fetchall()
+        return deliveries, database.execute("SELECT delivery, number FROM attempt").fetchall()
+
+
+def alerts(run, folder):
+    return [alert["code"] for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]]
+
+
+def test_i24_what_is_no_longer_kept_is_said_in_words(run, aged):
+    """Once pruned, `why`, `reach` and `report` say so, and `status` shows what became of it."""
+    day = (datetime.now(UTC) - AGO).date()
+    days = ("--from", str(day - timedelta(days=1)), "--to", str(day + timedelta(days=1)))
+    assert run("-C", aged, "report", *days, "--json").json["total"]["pruned"] == 0
+    with capture_logs() as logged:
+        asyncio.run(run_for_a_day(aged, prunes=True))
+    assert [(entry["deliveries"], entry["texts"]) for entry in logged if entry["event"] == "pruned"] == [(1, 1)]
+    told = {
+        command: run("-C", aged, *command).out
+        for command in (("why", "refund"), ("reach", "refund"), ("report", *days))
+    }
+    assert all("days_kept" in words for words in told.values()), told
+    total = run("-C", aged, "report", *days, "--json").json["total"]
+    assert (total["planned"], total["removed"], total["pruned"], total["tip_line_asked"]) == (1, 1, 1, 0)
+    assert run("-C", aged, "reach", "refund", "--json").json == {"reach": [], "pruned": 1}
+    [row] = run("-C", aged, "status", "--all", "--json").json["deliveries"]
+    assert (row["state"], row["remote_id"]) == ("removed", "1")
+    assert run("-C", aged, "preview", "refund").code == 0
+    assert run("-C", aged, "audit", "verify").code == 0
+
+
+def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_tells_nothing(run, aged, tmp_path):
+    """The post stays in the schedule all the time; the backups are from before and from after."""
+    before = held(aged)
+    assert run("-C", aged, "backup", tmp_path / "before.db").code == 0
+    asyncio.run(run_for_a_day(aged, prunes=True))
+    asyncio.run(run_for_a_day(aged))
+    assert (held(aged), alerts(run, aged)) == (before, [])
+    assert run("-C", aged, "backup", tmp_path / "after.db").code == 0
+    for backup in ("after.db", "before.db"):
+        assert run("-C", aged, "restore", tmp_path / backup, *BY).code == 0
+        assert run("-C", aged, "resume", *BY).code == 0
+        asyncio.run(run_for_a_day(aged, prunes=True))
+        assert held(aged) == before
+        assert set(alerts(run, aged)) <= {"audit_broken"}  # of the entries that a restore loses, and of nothing else

@@ -1,0 +1,248 @@
+"""The daemon and the simulator as commands: real processes, real files."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from publisher.cli.errors import report_error
+from publisher.cli.terminal import Terminal
+from publisher.domain.errors import RefusedError
+from publisher.i18n import Messages
+from publisher.rendering import shipped_templates
+from tests.cli.conftest import make_drill
+from tests.cli.posts import warning, write_schedule
+
+PATIENCE = 20
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def drill(tmp_path, simulator):
+    """Give a drill workspace whose platforms the simulator serves, all empty."""
+    urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
+    return make_drill(tmp_path / "drill", simulator)
+
+
+def publisher(*arguments):
+    return [sys.executable, "-m", "publisher", *map(str, arguments)]
+
+
+@contextmanager
+def daemon(drill, **environment):
+    """Run a daemon; it has announced itself when the block begins."""
+    command = publisher("-C", drill, "run")
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
+    ) as process:
+        try:
+            assert any("守护进程已启动" in line for line in iter(process.stderr.readline, ""))
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(run, drill, wanted):
+    """Look at the status until it is as wanted."""
+    give_up = time.monotonic() + PATIENCE
+    while not wanted(found := run("-C", drill, "status", "--json").json):
+        assert time.monotonic() < give_up, found["deliveries"]
+    return found
+
+
+def test_once_does_all_that_is_due(run, drill):
+    """`run --once` publishes what is due on every platform, settles it, and exits 0."""
+    write_schedule(drill, warning(when='at = "asap"'))
+    done = subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    rows = run("-C", drill, "status", "--json").json["deliveries"]
+    assert {(row["platform"], row["state"]) for row in rows} == {
+        ("weibo", "published"),
+        ("wechat", "published"),
+        ("tieba", "published"),
+    }
+
+
+def test_a_daemon_is_seen_obeys_and_stops_in_order(run, drill):
+    """A running daemon shows in the status, sends what a command orders, and ends with 0 on SIGTERM."""
+    write_schedule(drill)
+    with daemon(drill) as process:
+        shown = wait_for(run, drill, lambda found: found["daemon"]["running"])
+        assert shown["daemon"]["pid"] == process.pid
+        write_schedule(drill, warning(to='["beijing-weibo"]'))
+        sent = run("-C", drill, "send", "refund", "--by", "王")
+        assert (sent.code, sent.err) == (0, "")
+        wait_for(run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"])
+        second = subprocess.run(publisher("-C", drill, "run"), capture_output=True, text=True, check=False)
+        assert second.returncode == 3
+        assert str(process.pid) in second.stderr
+        assert "Traceback" not in second.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    assert not run("-C", drill, "status", "--json").json["daemon"]["running"]
+
+
+def test_a_missing_secret_pauses_its_account_only(run, drill):
+    """An account without its secret is paused with words that name it; the others publish."""
+    (drill / "secrets" / "beijing-wechat").unlink()
+    write_schedule(drill, warning(when='at = "asap"', to='["beijing-wechat", "beijing-weibo"]'))
+    with daemon(drill):
+        shown = wait_for(run, drill, lambda found: any(row["state"] == "published" for row in found["deliveries"]))
+    assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
+    assert "beijing-wechat" in shown["alerts"][0]["message"]
+    assert "secret_missing" not in shown["alerts"][0]["message"]
+
+
+FAULTS = {
+    "syntax": ("weibo.txt", b"{% if %}"),
+    "encoding": ("weibo.txt", "警惕".encode("gbk")),
+    "sample": ("sample.toml", b"about ="),
+    "cover": ("cover.png", b"no picture"),
+}
+ASAP = 'at = "asap"'
+
+
+def own_template(drill):
+    """Give the folder of a template of the workspace's own, a copy of the warning's."""
+    return Path(shutil.copytree(shipped_templates() / "warning", drill / "templates" / "own"))
+
+
+def with_own(name, when=ASAP):
+    return warning(name, when, '["beijing-weibo"]').replace('template = "warning"', 'template = "own"')
+
+
+def states_of(found):
+    return {row["post"]: row["state"] for row in found["deliveries"]}
+
+
+def run_once(drill):
+    return subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_f74_a_template_with_a_fault_keeps_no_frozen_post_back(run, drill, fault):
+    """F74, I9: the daemon starts, sends what is filed, and plans what does not need the template; it alerts people."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    name, content = FAULTS[fault]
+    (own / name).write_bytes(content)
+    write_schedule(drill, with_own("frozen"), warning("fine", ASAP, '["beijing-weibo"]'))
+    done = run_once(drill)
+    found = run("-C", drill, "status", "--json").json
+    assert states_of(found) == {"frozen": "published", "fine": "published"}
+    [alert] = found["alerts"]
+    assert alert["code"] == "templates_invalid"
+    assert f"own/{name}:1:" in alert["message"]
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    checked = run("-C", drill, "check")
+    assert (checked.code, f"own/{name}:1:" in checked.err + checked.out) == (1, True)
+    shutil.copy(shipped_templates() / "warning" / "weibo.txt", own / "weibo.txt")
+    if name != "weibo.txt":
+        (own / name).unlink()
+    assert run_once(drill).returncode == 0
+    assert run("-C", drill, "status", "--json").json["alerts"] == []
+
+
+def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill):
+    """F74, I22: the version in force stays, and the alert names the post's line and the template's."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    file = write_schedule(drill, with_own("frozen"), with_own("new"))
+    run_once(drill)
+    found = run("-C", drill, "status", "--json").json
+    assert states_of(found) == {"frozen": "published"}
+    assert {alert["code"] for alert in found["alerts"]} == {"templates_invalid", "reload_refused"}
+    [refused] = [alert["message"] for alert in found["alerts"] if alert["code"] == "reload_refused"]
+    line = file.read_text("utf-8").splitlines().index('id = "new"') + 1
+    assert f"schedule.toml:{line + 2}:" in refused
+    assert "own/weibo.txt:1:" in refused
+    told = run("-C", drill, "reload", "--by", "王")
+    assert (told.code, "own/weibo.txt:1:" in told.err) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["gone", "fault"])
+def test_f74_a_template_that_nothing_needs_is_nobodys_trouble(run, drill, how):
+    """F74: one that is taken away, or was never used, stops neither the start nor any post."""
+    own = own_template(drill)
+    if how == "gone":
+        shutil.rmtree(own)
+    else:
+        (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    write_schedule(drill, warning("fine", ASAP, '["beijing-weibo"]'))
+    run_once(drill)
+    assert states_of(run("-C", drill, "status", "--json").json) == {"fine": "published"}
+
+
+def test_f74_a_template_that_is_gone_keeps_no_other_post_from_being_planned(run, drill):
+    """F74: what was accepted with it goes out, and posts that do not need it are planned on."""
+    own = own_template(drill)
+    write_schedule(drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine"))
+    assert run("-C", drill, "reload", "--by", "王").code == 0
+    shutil.rmtree(own)
+    settings = drill / "publisher.toml"
+    settings.write_text(f"plan_days = 20\n{settings.read_text('utf-8')}", "utf-8")
+    before = run("-C", drill, "status", "--json").json["deliveries"]
+    run_once(drill)
+    after = run("-C", drill, "status", "--json").json["deliveries"]
+    assert states_of({"deliveries": after})["frozen"] == "published"
+    number = [Counter(row["post"] for row in rows) for rows in (before, after)]
+    assert number[1]["fine"] > number[0]["fine"] > 0
+    assert number[1]["never"] == number[0]["never"]
+
+
+def daily(name):
+    return warning(name, 'cron = "0 9 * * *"', '["beijing-weibo"]')
+
+
+def test_broken_settings_keep_the_daemon_from_starting(run, drill):
+    """Nothing goes by settings that cannot be read: exit code 1, with file and line."""
+    settings = drill / "publisher.toml"
+    settings.write_text(f"{settings.read_text('utf-8')}\nnonsense", "utf-8")
+    write_schedule(drill, warning("fine", ASAP, '["beijing-weibo"]'))
+    done = run_once(drill)
+    assert done.returncode == 1
+    assert "publisher.toml:" in done.stderr
+
+
+@pytest.mark.parametrize(("value", "code"), [("intent.after_commit:kill", 3), ("nowhere:kill", 1)])
+def test_failpoints_are_refused_where_they_do_not_belong(run, workspace, monkeypatch, value, code):
+    """In live operation failpoints keep the daemon from starting; unknown ones always do."""
+    monkeypatch.setenv("PUBLISHER_FAILPOINTS", value)
+    refused = run("-C", workspace, "run", "--once")
+    assert refused.code == code
+    assert "PUBLISHER_FAILPOINTS" in refused.err
+
+
+def prevented():
+    """Give the exit codes after which systemd leaves the daemon down."""
+    unit = (ROOT / "docs" / "examples" / "publisher.service").read_text("utf-8")
+    [codes] = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
+    return {int(code) for code in codes.split()}
+
+
+@pytest.mark.parametrize(("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)])
+def test_what_ends_by_itself_does_not_leave_the_daemon_down(capsys, code, is_left_down):
+    """A clock that comes right after the start is waited for by starting again; what needs a person is not."""
+    terminal = Terminal(messages=Messages("en"), workspace=ROOT)
+    facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
+    assert (report_error(RefusedError(code, **facts), terminal) in prevented()) == is_left_down
+    assert "h" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_told_in_words(run, simulator):
+    """A simulator whose port is taken says so and exits 1."""
+    told = run("simulate", "--listen", simulator.removeprefix("http://"))
+    assert told.code == 1
+    assert "占用" in told.err

@@ -1,0 +1,104 @@
+"""A terminal obeys none of the words that are shown on it."""
+
+import ast
+import csv
+import json
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import structlog
+
+import publisher.cli
+from publisher.cli.commands.report import _build_report, _write_csv
+from publisher.cli.format import Formatter
+from publisher.cli.terminal import Terminal, echo
+from publisher.i18n import Messages
+from publisher.runtime.logs import _configure_for_command, log
+from tests.cli.posts import warning, write_schedule
+
+ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\u200b\rx"
+SPELLED = "\\u001b[2J\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u200b\\rx"
+
+
+def test_f66_what_is_shown_gives_a_terminal_no_orders(capsys):
+    """Escapes, C1 controls, bidi marks and a lone carriage return are spelled out, on both streams."""
+    echo(f"微博说：{ATTACK}\n第二行")
+    echo(ATTACK, err=True)
+    shown = capsys.readouterr()
+    assert shown.out == f"微博说：{SPELLED}\n第二行\n"
+    assert shown.err == f"{SPELLED}\n"
+
+
+def test_f66_json_says_the_same_without_giving_orders(capsys):
+    """Whoever parses the document gets the very characters; whoever looks at it gets none."""
+    Terminal(messages=Messages(), workspace=Path()).print_json({"reason": ATTACK})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"reason": ATTACK}
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\u200b\r")
+
+
+def test_f66_check_names_what_it_found_and_never_shows_it(run, workspace):
+    """File, line, column, code point and name; exit code 1."""
+    write_schedule(workspace, warning().replace("退款客服", "退款\u202e客服"))
+    found = run("-C", workspace, "--lang", "en", "check")
+    assert found.code == 1
+    assert "schedule.toml:8:15:" in found.out
+    assert "U+202E RIGHT-TO-LEFT OVERRIDE" in found.out
+    assert "\u202e" not in found.out + found.err
+
+
+def test_f66_facts_of_a_region_are_judged_like_words(run, workspace):
+    """The name of the police, a tip line, a link: they stand in every text."""
+    file = workspace / "publisher.toml"
+    file.write_text(file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n', "utf-8")
+    found = run("-C", workspace, "--lang", "en", "check", "--json")
+    assert found.code == 1
+    (problem,) = [each for each in found.json["problems"] if each["code"] == "invisible_character"]
+    assert problem["file"].endswith("publisher.toml")
+    assert "U+200B ZERO WIDTH SPACE" in problem["message"]
+
+
+def test_f66_words_of_the_command_line_are_not_obeyed_either(run, workspace):
+    """A wrong argument is repeated in the error, spelled out."""
+    refused = run("-C", workspace, "why", ATTACK)
+    assert refused.code
+    assert not set(refused.out + refused.err) & set("\x1b\x07\x9b\u202e\u200b\r")
+
+
+def test_f66_a_log_line_on_a_terminal_gives_no_orders(capsys):
+    """Names and fields of an event, however deep."""
+    kept = structlog.get_config()
+    _configure_for_command()
+    log.warning("reply", said=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK))
+    structlog.configure(**kept)
+    shown = capsys.readouterr().err
+    assert "owned" in shown
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\u200b\r")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_a_spreadsheet_computes_nothing_of_a_report(tmp_path, start):
+    """What would be a formula is text: there is a mark before it."""
+    drawn = _build_report(date(2027, 1, 1), date(2027, 1, 2), ())
+    account = f"{start}HYPERLINK(1)\x1b"
+    drawn = type(drawn)(
+        first=drawn.first, last=drawn.last, platforms=(), total=drawn.total, accounts=[(account, "x", drawn.total)]
+    )
+    _write_csv(tmp_path / "r.csv", drawn, Formatter(messages=Messages(), timezone=ZoneInfo("Asia/Shanghai")))
+    *_, row = csv.reader((tmp_path / "r.csv").read_text("utf-8-sig").splitlines())
+    assert row[0] == f"'{start}HYPERLINK(1)\\u001b"
+
+
+def test_only_one_place_writes_to_the_terminal():
+    """Whoever writes past it would let a platform's words through."""
+    folder = Path(publisher.cli.__file__).parent
+    calls = [
+        f"{path.relative_to(folder)}:{node.lineno}"
+        for path in folder.rglob("*.py")
+        if path.name != "terminal.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}
+    ]
+    assert calls == []

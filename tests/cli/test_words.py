@@ -1,0 +1,246 @@
+"""Everything the books can say has words in both languages, and so has every corner of the command line."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.cli import run_command
+from publisher.cli.commands.why import format_event
+from publisher.cli.format import Formatter
+from publisher.cli.program import COMMAND_PATHS
+from publisher.cli.text_width import text_width, wrap_text
+from publisher.domain.delivery import State
+from publisher.domain.events import EVENT_CODES
+from publisher.domain.manual_task import ReminderKind
+from publisher.domain.results import HoldReason
+from publisher.i18n import LANGUAGES, Messages
+from publisher.store.queries.queries import Alert, AuditLine
+
+ROOT = Path(__file__).parents[2]
+CORE = [*(ROOT / "publisher" / "store").glob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
+ADAPTERS = list((ROOT / "adapters").rglob("*.py"))
+RECORDED = {
+    *EVENT_CODES.values(),
+    *re.findall(r'event="(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+    "planned",
+    "resend_requested",
+    "correction_requested",
+    "removals_confirmed",
+}
+REASONS = {
+    *re.findall(r'reason="([a-z]\w*)"', "".join(path.read_text("utf-8") for path in [*CORE, *ADAPTERS])),
+    "expired",
+    "worker_lost",
+    "rate_limited",
+    "removed_on_platform",
+    "adapter_failed",
+    "secret_missing",
+} - {"app_id"}
+OF_THE_CLOCK = {"clock_jumped_back", "clock_jumped_ahead", "clock_unconfirmed", "clock_wrong"}
+ALERTS = {
+    "clock_skew",
+    *OF_THE_CLOCK,
+    *(f"held.{reason.value}" for reason in HoldReason),
+    "failed.weibo_20012",
+    "failed.weibo_99999",
+    "failed.ruled by a person",
+    "expired.expired",
+    "expired.too_late",
+    "removed.removed_on_platform",
+    "review_overdue",
+    "cannot_send",
+    *(reminder.value for reminder in ReminderKind),
+    *re.findall(
+        r'raise_delivery_alert\(\s*transaction, [^,]+, "([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)
+    ),
+    *re.findall(r'raise_alert\(\s*transaction, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+}
+ABOUT_THE_WHOLE = {
+    "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open", "templates_invalid",
+    "clock_skew", *OF_THE_CLOCK,
+}  # fmt: skip
+"""Alerts that concern no single post or account."""
+MOMENT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=LANGUAGES)
+def narrator(request):
+    return Formatter(messages=Messages(request.param), timezone=ZoneInfo("Asia/Shanghai"))
+
+
+def test_the_lists_are_not_empty():
+    """The searches above still find what the core writes."""
+    assert {"paused", "planned", "cancelled", "late_outcome_recorded"} <= RECORDED
+    assert {"cancelled_by_person", "original_not_published", "timeout", "id_owned_by_another"} <= REASONS
+    assert {
+        "account_paused",
+        "cancelled.original_not_published",
+        "review_overdue",
+        "retraction_refused",
+        "reload_refused",
+    } <= ALERTS
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_says_what_it_is_and_what_comes_next(narrator, state):
+    """Each state has a word and a sentence about what happens next."""
+    assert narrator.state(state) != f"state_{state.value}"
+    assert narrator.messages.hint(f"state_{state.value}")
+
+
+@pytest.mark.parametrize("reason", HoldReason)
+def test_every_hold_reason_says_what_to_do(narrator, reason):
+    """Each hold reason says why, and gives orders that can be typed."""
+    assert narrator.reason(reason.value) != reason.value
+    hint = narrator.messages.hint(f"hold_{reason.value}", subject="p@a", account="a")
+    assert "publisher" in hint
+    assert "{subject}" not in hint
+
+
+@pytest.mark.parametrize("event", sorted(RECORDED))
+def test_every_event_of_the_audit_has_words(narrator, event):
+    """Each kind of audit entry is told in words, whoever wrote it."""
+    for role in ("sender", "reconciler", "person"):
+        entry = AuditLine(
+            at=MOMENT,
+            role=role,
+            name="王",
+            event=event,
+            before="due",
+            after="claimed",
+            detail={"attempt": 1, "reason": None, "correction": "fix"},
+        )
+        words = format_event(entry, narrator)
+        assert "event_" not in words
+        assert "{" not in words
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_every_reason_has_words(narrator, reason):
+    """Each reason code that the core or an adapter can write is told in words, with no blank left open."""
+    assert narrator.reason(reason) != reason
+    assert "{" not in narrator.reason(reason)
+
+
+@pytest.mark.parametrize("code", sorted(ALERTS))
+def test_every_alert_has_words(narrator, code):
+    """Each alert is told in words that name the post or the account."""
+    facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
+    if code in {"unauthorized_post", "external_post", "retraction_refused", "occurrences_missed"}:
+        facts |= {"number": "2", "url": "https://weibo.com/1/a"}
+    if code in {"attempt_recovered", "attempt_orphaned", "database_restored", "response_late"}:
+        facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
+    if code == "job_failing":
+        facts |= {
+            "job": "monitor_account",
+            "event": "monitor_failed",
+            "host": "host",
+            "number": "3",
+            "since": "2027-01-05",
+        }
+    facts |= (
+        {"worker": "host:/workspace", "seconds": "30", "host": "host", "platform": "weibo", "number": "5"}
+        if code in ABOUT_THE_WHOLE
+        else {}
+    )
+    told = narrator.alert(Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts}))
+    assert code not in told
+    assert "beijing-weibo" in told or code in ABOUT_THE_WHOLE
+    assert "{" not in told
+
+
+def test_every_job_has_words(narrator):
+    """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
+    beats = re.findall(r"\(daemon\.(\w+), [\d.]+, [\d.]+\)", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
+    assert len(beats) == 13
+    for job in [*beats, "monitor_account", "check_login"]:
+        facts = {
+            "job": job,
+            "event": "job_failed",
+            "host": "host",
+            "number": "3",
+            "since": "2027-01-05T01:00:00+00:00",
+        }
+        told = narrator.alert(Alert(at=MOMENT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
+        assert f"job_{job}" not in told
+        assert "{" not in told
+        assert "2027-01-05 09:00:00" in told
+
+
+def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):
+    """A platform code without an entry is named as such; what a person wrote is left as it is."""
+    assert "weibo_99999" in narrator.reason("weibo_99999")
+    assert narrator.reason("weibo_99999") != "weibo_99999"
+    assert narrator.reason("已电话核实") == "已电话核实"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("command", ["", *COMMAND_PATHS])
+def test_help_speaks_the_language(capsys, command, lang):
+    """Every help page is in words of its language, without a bare code or a word of the other library."""
+    assert run_command(["--lang", lang, *filter(None, [command]), "--help"]) == 0
+    page = capsys.readouterr().out
+    assert not re.search(r"\b(?:opt|cmd)_\w+|options_blank|command_blank", page)
+    if lang == "zh_CN":
+        assert not re.search(r"Usage|Options|Commands|Show this|required|OPTIONS", page)
+        assert page.startswith("用法：")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chekc"], "没有命令“chekc”，您要的是不是 check"),
+        (["check", "a", "b"], "多出了参数：b"),
+        (["check", "--jsn"], "没有选项 --jsn，您要的是不是 --json"),
+        (["preview"], "缺少 POST"),
+        (["cancel", "p"], "缺少 --by"),
+        (["cancel", "p", "--by"], "选项 --by 后面要写一个值"),
+        (["check", "--json=1"], "选项 --json 后面不写值"),
+        (["cancel", "p", "--by", " ", "--reason", "r"], "--by 不能空着"),
+        (["demo", "--regions", "51"], "1 到 50"),
+        (["simulate", "--listen", "here"], "地址:端口"),
+        (["resolve", "p", "cancel", "--by", "a", "--reason", "r"], "要写明账号"),
+        (["resolve", "p@a", "burn", "--by", "a", "--reason", "r"], "只能是"),
+        (["resolve", "p@a", "published", "--by", "a", "--reason", "r"], "要写网址"),
+        (["resolve", "p@a", "cancel", "u", "--by", "a", "--reason", "r"], "不写网址"),
+        (["resolve", "p@a", "cancel", "--second", "b", "--by", "a", "--reason", "r"], "只用于 published"),
+        (["why", "p#yesterday@a"], "看不懂"),
+        (["reload", "--confirm-removals", "3"], "要写明 --by"),
+        (["--lang", "fr", "check"], "--lang 只能是"),
+    ],
+)
+def test_wrong_usage_is_told_in_chinese(capsys, arguments, words):
+    """Wrong usage exits 2 and says in Chinese what is wrong and where the help is."""
+    assert run_command(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert words in told.err
+    assert "--help" in told.err
+
+
+def test_no_command_shows_the_help(capsys):
+    """Without a command the help is shown, and the exit code says that nothing was done."""
+    assert run_command([]) == 2
+    assert "preview" in capsys.readouterr().err
+
+
+def test_the_environment_chooses_the_language(capsys, monkeypatch):
+    """PUBLISHER_LANG sets the language, and --lang overrules it."""
+    monkeypatch.setenv("PUBLISHER_LANG", "en")
+    assert run_command(["chekc"]) == 2
+    assert "there is no command" in capsys.readouterr().err
+    assert run_command(["--lang=zh_CN", "chekc"]) == 2
+    assert "没有命令" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [17, 24, 40])
+def test_wrapping_counts_columns(width):
+    """No line is wider than asked, no letter is lost, and no line begins with a comma."""
+    text = "一次列出所有问题，写明文件、行、列和改法。FILE 默认为工作区的 schedule.toml。"
+    lines = list(wrap_text(text, width))
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(text_width(line) <= width + 2 for line in lines if " " not in line)
+    assert not any(line.startswith(("，", "。", "、")) for line in lines)

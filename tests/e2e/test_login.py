@@ -1,0 +1,184 @@
+"""`publisher login`, walked through as the account's keeper does: consent on the platform's page, paste, done."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from datetime import datetime
+from html import unescape
+from io import StringIO
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx
+import pytest
+
+from publisher.cli import run_command
+from publisher.secrets import Vault
+
+UID, OTHER = "1404376560", "1999999999"
+ACCOUNT = "beijing-weibo"
+APP = {"app_key": "1352222456", "app_secret": "s3cret-of-the-app"}
+HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
+DAY = 86_400
+POST = f"""
+[[post]]
+id = "p"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗"
+at = "asap"
+to = ["{ACCOUNT}"]
+body = "接到退款电话，请先挂断。"
+[post.data]
+summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+"""
+
+
+@pytest.fixture
+def office(workspace, simulator):
+    """Give a workspace whose app's credentials stand in the encrypted store, on a platform of thirty-day tokens."""
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace(f'identity = "{ACCOUNT}"', f'identity = "{UID}"'), "utf-8")
+    (workspace.folder / "secrets" / ACCOUNT).unlink()
+    store = [sys.executable, "-m", "publisher", "-C", str(workspace.folder), "secret", "set", ACCOUNT]
+    subprocess.run(store, input=json.dumps(APP), text=True, check=True, capture_output=True)
+    simulator.post("/_sim/settings", {"weibo_app": "reviewed"})
+    return workspace
+
+
+def consent(address, uid, says):
+    """Open the page in a browser, answer it in somebody's name, and give the address that it ends on."""
+    with httpx.Client(timeout=10) as browser:
+        page = browser.get(address)
+        form = {name: unescape(value) for name, value in HIDDEN.findall(page.text)}
+        assert page.status_code == 200
+        assert APP["app_key"] in page.text
+        told = browser.post(
+            urljoin(address, "/oauth2/authorize"), data={**form, "account": "", "other": uid, "answer": says}
+        )
+        ended_on = urljoin(address, told.headers["location"])
+        assert browser.get(ended_on).status_code == 200
+        return ended_on
+
+
+def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
+    """Run the command in a terminal of its own, and paste what `paste` makes of the address that came back."""
+    command = [sys.executable, "-m", "publisher", "-C", str(office.folder), "login", ACCOUNT]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as running:
+        shown = ""
+        while not (found := re.search(r"http\S+/oauth2/authorize\S+", shown)):
+            line = running.stdout.readline()
+            assert line, shown + running.stderr.read()
+            shown += line
+        out, err = running.communicate(paste(consent(found[0], uid, says)) + "\n", timeout=30)
+    assert running.returncode == code, shown + out + err
+    assert not any(secret in shown + out + err for secret in APP.values() if secret != APP["app_key"])
+    return shown + out + err
+
+
+def held_secret(office):
+    """Give what the store opens for the account."""
+    return Vault(folder=office.folder / "var").read(ACCOUNT)
+
+
+def standing(office):
+    """Ask the logins how they are, and give what is said of the account: its line, and its alerts."""
+    asked = [ask(office, *command) for command in (("doctor",), ("accounts", "--json"), ("status", "--json"))]
+    accounts, status = (json.loads(told) for told in asked[1:])
+    [row] = [row for row in accounts["accounts"] if row["account"] == ACCOUNT]
+    alerts = [alert for alert in status["alerts"] if alert["subject"] == f"login:weibo/{ACCOUNT}"]
+    return row, [(alert["code"], alert["message"]) for alert in alerts]
+
+
+def standing_at(office, simulator, left):
+    """Move the platform's clock to where so many days are left of the token, and ask there."""
+    now = simulator.post("/_sim/clock", {})["now"]
+    ends_at = datetime.fromisoformat(held_secret(office)["access_token_ends_at"]).timestamp()
+    simulator.post("/_sim/clock", {"shift": ends_at - left * DAY - now})
+    return standing(office)
+
+
+def state_of_post(office):
+    """Say where the one post stands; nothing before the daemon has filed it."""
+    return next((row["state"] for row in json.loads(ask(office, "status", "--json"))["deliveries"]), None)
+
+
+def ask(office, *arguments):
+    """Run a command in this process, and give what it printed."""
+    with redirect_stdout(StringIO()) as told:
+        run_command(["-C", str(office.folder), *arguments])
+    return told.getvalue()
+
+
+@pytest.mark.parametrize(
+    "is_whole", [pytest.param(True, id="address", marks=pytest.mark.smoke), pytest.param(False, id="code")]
+)
+def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simulator, is_whole):
+    """I19: either form of the answer gives a token; it is sealed, thirty days are left, and the account can post."""
+    paste = (lambda address: address) if is_whole else (lambda address: parse_qs(urlsplit(address).query)["code"][0])
+    assert "29" in log_in(office, UID, paste=paste)
+    token = held_secret(office)["access_token"]
+    assert held_secret(office).items() >= APP.items()
+    assert not [path for path in office.folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    row, alerts = standing(office)
+    assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
+    office.write_schedule(POST)
+    assert office.start("--once").wait(60) == 0, office.log()
+    assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]
+    assert token not in office.log()
+
+
+@pytest.mark.parametrize(
+    ("uid", "says", "paste", "words"),
+    [
+        (OTHER, "allow", str, OTHER),
+        (UID, "deny", str, "拒绝"),
+        (UID, "allow", lambda address: re.sub("state=[^&]+", "state=another", address), "不是这一次授权的结果"),
+        (UID, "allow", lambda address: re.sub("code=[^&]+", "code=0123456789abcdef", address), "授权码无效"),
+    ],
+    ids=["wrong uid", "denied", "another request's answer", "code that nobody gave"],
+)
+def test_what_is_not_this_accounts_consent_changes_nothing(office, uid, says, paste, words):
+    """F38: somebody else's token, a refusal, a stale or made-up answer: told in words, and the store is as before."""
+    before = (office.folder / "var" / "vault.json").read_bytes()
+    assert words in log_in(office, uid, says=says, paste=paste, code=1)
+    assert (office.folder / "var" / "vault.json").read_bytes() == before
+
+
+def test_f43_days_run_out_with_four_warnings_and_signing_in_again_ends_the_trouble(office, simulator):
+    """F43: people are told at 14, 7, 3 and 1 days, then that the sign-in is refused; a new consent clears it all."""
+    log_in(office, UID)
+    seen = []
+    for left, days in [(30, None), (14.5, None), (13.5, "14"), (13, "14"), (6.5, "7"), (2.5, "3"), (0.5, "1")]:
+        row, alerts = standing_at(office, simulator, left)
+        assert (row["health"], row["days_left"]) == ("healthy", int(left - 1e-3))
+        assert [code for code, _words in alerts] == (["credentials_expiring"] if days else [])
+        assert all(days in words for _code, words in alerts)
+        seen += [re.sub(r"\d{4}-\d\d-\d\d", "", words) for _code, words in alerts]
+    assert len(set(seen)) == 4
+    row, alerts = standing_at(office, simulator, -0.5)
+    assert (row["health"], row["days_left"]) == ("credential_expired", None)
+    assert [code for code, _words in alerts] == ["login_refused"]
+    log_in(office, UID)
+    row, alerts = standing(office)
+    assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
+
+
+def test_f43_a_running_daemon_goes_on_with_the_new_token(office, simulator, wait_until):
+    """F43: a withdrawn authorisation holds the post; after login, resume and rule it is live, without a restart."""
+    log_in(office, UID)
+    httpx.post(f"{simulator.url}/oauth2/revokeoauth2", data={"access_token": held_secret(office)["access_token"]})
+    office.write_schedule(POST)
+    office.start()
+    wait_until(lambda: state_of_post(office) == "held")
+    assert simulator.get("/_sim/posts") == []
+    log_in(office, UID)
+    office.publisher("resume", ACCOUNT, "--by", "王")
+    office.publisher("resolve", f"p@{ACCOUNT}", "resend", "--by", "王", "--reason", "已重新授权")
+    wait_until(lambda: state_of_post(office) == "published")
+    assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]

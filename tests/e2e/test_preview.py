@@ -1,0 +1,44 @@
+"""One person sees a WeChat post before all others: the command against the simulator."""
+
+import json
+import sqlite3
+
+import pytest
+
+from tests.e2e.test_callbacks import POST
+
+pytestmark = pytest.mark.smoke
+
+
+def calls(simulator, path):
+    return [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "recv" and entry["endpoint"] == path]
+
+
+def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
+    """The platform is asked to show it, the audit knows who ordered it; then the post itself goes out, once."""
+    workspace.write_schedule(POST.format(extra=""))
+    where = ("--account", "beijing-wechat")
+    told = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
+    assert [item["account"] for item in json.loads(told)["renditions"]] == ["beijing-wechat"]
+    assert len(calls(simulator, "/cgi-bin/message/mass/preview")) == 1
+    assert simulator.get("/_sim/posts") == []
+    with sqlite3.connect(workspace.folder / "var" / "publisher.db") as books:
+        [entry] = books.execute("SELECT name, subject, detail FROM audit WHERE event = 'preview_requested'").fetchall()
+    assert entry[:2] == ("李", "p@beijing-wechat")
+    assert "wx-lisi" in entry[2]
+    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert "预览发给 wx-lisi" not in workspace.publisher("why", "p@shanghai-wechat")
+    assert "预览发给 wx-lisi" in workspace.publisher("why", "p@beijing-wechat")
+    assert len(simulator.get("/_sim/posts?account=beijing-wechat")) == 1
+
+
+def test_a_preview_that_cannot_be_is_refused_in_words(workspace, simulator):
+    """Another platform, a missing name, a text with errors: nothing is asked of any platform."""
+    workspace.write_schedule(POST.format(extra="").replace('"platform:wechat"', '"all"'))
+    where = ("--account", "beijing-weibo")
+    assert workspace.publisher("preview", "p", *where, "--to", "x", "--by", "李", check=1)
+    workspace.publisher("preview", "p", "--to", "x", check=2)
+    workspace.publisher("preview", "p", "--account", "beijing-wechat", "--to", "x", check=2)
+    workspace.write_schedule(POST.format(extra="").replace("警惕", "警惕" * 40))
+    workspace.publisher("preview", "p", "--account", "beijing-wechat", "--to", "x", "--by", "李", check=1)
+    assert simulator.get("/_sim/log") == []

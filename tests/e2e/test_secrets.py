@@ -1,0 +1,266 @@
+"""Secrets: changed while posts go out, and sought in every byte that publisher leaves behind or says."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from urllib.parse import quote
+
+import pytest
+
+from publisher.secrets import Vault
+from tests.e2e.conftest import CITIES, PLATFORMS, secret_of
+from tests.e2e.echo_proxy import leaks, proxy_to
+
+POST = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗第{id}期"
+at = "asap"
+to = {to}
+body = "接到**退款**电话，请先挂断。"
+[post.data]
+summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
+"""
+LOGINS = [(city, platform) for city, _name in CITIES.values() for platform in PLATFORMS]
+VAULT_KEY = urlsafe_b64encode(b"canary-of-the-vaults-own-key-32b").decode()
+DATABASE = "canaryDatabase-7Qp!x9Lr"
+
+CHANGER = """
+import sys
+from pathlib import Path
+from publisher.secrets import Vault
+vault, names = Vault(folder=Path(sys.argv[1]), environment={}), sys.argv[2:]
+number = 0
+while True:
+    number += 1
+    for name in names:
+        now = vault.read(name)
+        vault.write(name, {**now, "app_secret": f"{number:08}", "same": f"{number:08}"})
+    vault.rotate()
+    if number == 1:
+        print(flush=True)
+"""
+READER = """
+import sys
+from pathlib import Path
+from publisher.secrets import Vault
+vault, name = Vault(folder=Path(sys.argv[1]), environment={}), sys.argv[2]
+seen = set()
+while len(seen) < int(sys.argv[3]):
+    fields = vault.read(name)
+    assert fields["app_secret"] == fields["same"], fields
+    seen.add(fields["app_secret"])
+"""
+
+
+def schedule_of(*ids, to='["all"]'):
+    return "".join(POST.format(id=each, to=to) for each in ids)
+
+
+def into_the_vault(workspace, secrets, **environment):
+    """Keep the accounts' secrets in the encrypted store instead of files."""
+    file = workspace.folder / "publisher.toml"
+    file.write_text(file.read_text("utf-8").replace('secrets_dir = "secrets"\n', ""), "utf-8")
+    for path in (workspace.folder / "secrets").iterdir():
+        path.unlink()
+    for name, fields in secrets.items():
+        Vault(folder=workspace.folder / "var", environment=environment).write(name, fields)
+
+
+def test_secrets_are_changed_and_sealed_anew_while_posts_go_out(workspace, wait_until):
+    """I19: under a stream of new values and new keys no post fails, and every read sees one whole value."""
+    names = [f"{city}-{platform}" for city, platform in LOGINS]
+    into_the_vault(workspace, {name: secret_of(name.split("-")[1], name) for name in names})
+    folder = workspace.folder / "var"
+    changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
+    try:
+        changer.stdout.readline()
+        readers = [
+            subprocess.Popen([sys.executable, "-c", READER, str(folder), name, "6"]) for name in (names[0], names[-1])
+        ]
+        posts = [f"p{number}" for number in range(6)]
+        workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
+        workspace.start()
+        workspace.publisher("secret", "rotate")
+        wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
+        assert [reader.wait(60) for reader in readers] == [0, 0]
+        assert changer.poll() is None
+    finally:
+        changer.kill()
+        changer.communicate()
+    assert {row["attempts"] for row in workspace.status()["deliveries"]} == {1}
+    assert "secret_unreadable" not in workspace.log()
+    workspace.publisher("secret", "rotate")
+    assert workspace.publisher("secret", "list").split() == sorted(names)
+
+
+def canaries(city, platform, mark="right"):
+    """Give credentials whose every secret part cannot be taken for anything else."""
+    told = f"{mark}-{city}-{platform}"
+    return {
+        "weibo": {
+            "app_key": f"10000000{len(city):02}",
+            "app_secret": f"canaryAppSecret-{told}",
+            "access_token": f"2.00canaryToken.{told}",
+        },
+        "wechat": {
+            "app_id": f"{city}-{platform}",
+            "app_secret": f"canaryWxSecret-{told}",
+            "callback_token": f"canaryCb{mark}{city}"[:32],
+            "encoding_aes_key": f"canaryAes{mark}{city}".ljust(43, "K"),
+        },
+        "tieba": {"BDUSS": f"canaryBduss~{told}~".ljust(192, "d"), "STOKEN": f"canaryStoken~{told}".ljust(64, "s")},
+    }[platform]
+
+
+def hidden(secrets):
+    return {
+        f"{name}.{field}": value
+        for name, fields in secrets.items()
+        for field, value in fields.items()
+        if field not in {"app_id", "app_key"}
+    }
+
+
+@pytest.fixture
+def told(workspace, simulator, wait_until):
+    """Give what all commands have said, by command; the workspace's platforms stand behind a proxy that may echo."""
+    with proxy_to(simulator.port) as proxy:
+        file = workspace.folder / "publisher.toml"
+        file.write_text(file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.port}"), "utf-8")
+        workspace.environment["PUBLISHER_VAULT_KEY"] = VAULT_KEY
+        secrets = {f"{city}-{platform}": canaries(city, platform) for city, platform in LOGINS}
+        for name, fields in secrets.items():
+            platform = name.split("-")[1]
+            simulator.post("/_sim/accounts", {"platform": platform, "account": name, "secret": fields})
+        into_the_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
+        yield Told(workspace, proxy, secrets, wait_until)
+
+
+class Told:
+    def __init__(self, workspace, proxy, secrets, wait_until):
+        self.workspace, self.proxy, self.secrets, self.wait_until = workspace, proxy, secrets, wait_until
+        self.said = {}
+
+    def run(self, *arguments, given=""):
+        """Run a command, whatever comes of it, and keep what it says; give its exit code and its answer."""
+        code, out, err = self.workspace.run(*arguments, given=given)
+        self.said[f"{len(self.said)} {' '.join(arguments)}"] = (out + err).encode()
+        return code, out
+
+    def live_on(self, answers, post, until, **environment):
+        """Let the daemon work on one more post while the platforms answer so, until a condition holds or it dies."""
+        self.proxy.answers = answers
+        with (self.workspace.folder / "schedule.toml").open("a", encoding="utf-8") as schedule:
+            schedule.write(schedule_of(post))
+        daemon = self.workspace.start(**environment)
+        self.wait_until(lambda: daemon.poll() is not None or until())
+        daemon.send_signal(signal.SIGTERM)
+        self.proxy.answers = "forward"
+        return daemon.wait(60)
+
+    def is_settled(self, post):
+        states = {row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post}
+        return states and states <= {"published", "held", "failed"}
+
+    def ask_everything(self):
+        """Give every command that tells something."""
+        folder = self.workspace.folder
+        self.ask_in_words()
+        for command in (
+            ["status", "--json"],
+            ["doctor", "--json"],
+            ["accounts", "--json"],
+            ["reach", "--json"],
+            ["report", "--from", "2026-01-01", "--to", "2030-01-01", "--csv", str(folder / "report.csv")],
+            ["audit", "verify"],
+            ["audit", "export", str(folder / "audit.jsonl")],
+            ["preview", "words", "--html", str(folder / "preview.html")],
+            ["check", "--json"],
+            ["secret", "list"],
+            ["backup", str(folder / "backup")],
+        ):
+            self.run(*command)
+
+    def ask_in_words(self):
+        """Give the commands that put into words what the platforms said."""
+        whys = [["why", f"words@{city}-{platform}"] for city, platform in LOGINS[:3]]
+        for command in (["status"], *whys, ["doctor"], ["accounts"], ["assist"], ["login", "beijing-weibo"]):
+            self.run(*command)
+
+    def everything(self):
+        """Give every byte that publisher has written or said, but for its own settings."""
+        files = [path for path in self.workspace.folder.rglob("*") if path.is_file() and path.name != "publisher.toml"]
+        assert {"publisher.db", "intents.jsonl", "vault.json", "audit-anchors.log"} <= {path.name for path in files}
+        return {str(path): path.read_bytes() for path in files} | self.said
+
+
+def test_i19_no_byte_of_a_secret_is_left_anywhere(told):
+    """I19: whatever platforms repeat or refuse, and however publisher dies: no file, log or word has any of it."""
+    workspace, wrong = told.workspace, {}
+    (workspace.folder / "schedule.toml").write_text("")
+    assert told.live_on("forward", "first", lambda: told.is_settled("first")) == 0
+    failpoints = {"killed": "http.after_body:kill@2", "raised": "http.after_body:raise@1,token.after_refresh:raise@1"}
+    for post, points in failpoints.items():
+        ended = told.live_on("forward", post, lambda post=post: told.is_settled(post), PUBLISHER_FAILPOINTS=points)
+        assert ended == (-signal.SIGKILL if post == "killed" else 0)
+    for answers in ("page", "words", "nothing"):
+        told.live_on(answers, answers, lambda answers=answers: told.proxy.answered.count(answers) >= 4)
+        told.proxy.answers = answers
+        told.run("doctor")
+        told.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
+        told.proxy.answers = "forward"
+    assert "words" in told.run("status", "--json")[1]
+    for city, platform in LOGINS:
+        name = f"{city}-{platform}"
+        wrong[name] = canaries(city, platform, "wrong")
+        told.run("secret", "set", name, given=json.dumps(wrong[name]))
+        told.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
+        told.run("resume", name, "--by", "王")
+    told.live_on("forward", "refused", lambda: "wechat_40125" in workspace.log())
+    told.run("secret", "rotate")
+    told.ask_everything()
+    workspace.environment["PUBLISHER_LANG"] = "en"
+    told.ask_in_words()
+    settings = workspace.folder / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8")
+    told.run("doctor")
+    told.live_on("forward", "untrusted", lambda: "tls_failed" in workspace.log())
+    secrets = {**hidden(told.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
+    secrets |= {f"token {token[:6]}": token for token in told.proxy.seen} | {"vault key": VAULT_KEY}
+    assert len(told.proxy.seen) >= 2
+    assert leaks(told.everything(), secrets) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke)],
+)
+def test_i19_the_password_of_the_database_is_not_told(told, address):
+    """I19: a server that does not answer and an address that cannot be read are told without the password in it."""
+    (told.workspace.folder / "schedule.toml").write_text("")
+    url = "postgresql://publisher:" + address.format(DATABASE if "@@" in address else quote(DATABASE, safe=""))
+    url = url.replace("@@", "@rest-of-the-canary@")
+    assert told.run("move-database", url, "--by", "li")[0] != 0
+    settings = told.workspace.folder / "publisher.toml"
+    settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
+    for command in (["status"], ["doctor"], ["run", "--once"], ["check"], ["audit", "verify"], ["backup", "x"]):
+        assert told.run(*command)[0] != 0 or command == ["check"]
+    assert leaks(told.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
+
+
+@pytest.mark.parametrize("spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"])
+@pytest.mark.smoke
+def test_the_search_finds_what_it_seeks(spell):
+    """A secret in any form, or half of it, does not escape the search."""
+    secret = canaries("beijing", "tieba")["BDUSS"]
+    assert leaks({"log": f"a {spell(secret)} b".encode()}, {"x": secret})
+    assert leaks({"log": urlsafe_b64encode(f"abcd{secret}".encode())}, {"x": secret})
+    assert not leaks({"log": re.sub("canary", "c", spell(secret)).encode()}, {"x": "another" + secret})

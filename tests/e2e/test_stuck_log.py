@@ -1,0 +1,37 @@
+"""The daemon, as it runs in real life, while nobody takes its log."""
+
+import fcntl
+import os
+import subprocess
+import sys
+
+from tests.e2e.test_run import post
+
+SMALL = 4096
+
+
+def fill(pipe: int) -> None:
+    """Leave no room in a pipe, through an end of our own that does not wait."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(own, b"\n" * SMALL)
+    except BlockingIOError:
+        os.close(own)
+
+
+def test_f91_posts_go_out_while_nobody_takes_the_log(workspace, wait_until):
+    """F91: with the pipe behind the log full, the daemon still reads the schedule and publishes on every account."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
+    command = [sys.executable, "-m", "publisher", "-C", str(workspace.folder), "run"]
+    workspace.write_schedule("")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing) as daemon, os.fdopen(reading) as log:
+        try:
+            assert any("守护进程已启动" in line for line in iter(log.readline, ""))
+            fill(writing)
+            workspace.write_schedule(post("p"))
+            wait_until(lambda: list(workspace.states().values()) == ["published"] * 6)
+        finally:
+            daemon.kill()
+            os.close(writing)

@@ -1,0 +1,93 @@
+"""Three processes that share one WeChat login, on one database of either kind: who renews its token, and how often."""
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from adapters.wechat.api import encode_token
+from publisher.store.recovery.setup import prepare_database
+
+APP_ID = "wx00000000000000a1"
+LIST = "/cgi-bin/freepublish/batchget"
+ELSEWHERE = "wechat_token_renewed_elsewhere"
+
+
+@pytest.fixture
+def crowd(database_url, simulator, tmp_path, world):
+    """Give three processes, and a function that lets some of them read the account at once."""
+    asyncio.run(prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world))
+    command = [sys.executable, "-m", "tests.e2e.two_workers", database_url, simulator.url, APP_ID]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    members = [subprocess.Popen(command, **pipes) for _ in range(3)]
+
+    def read(*chosen):
+        for member in chosen:
+            member.stdin.write("\n")
+            member.stdin.flush()
+        return [member.stdout.readline().strip() for member in chosen]
+
+    yield members, read
+    for member in members:
+        member.kill()
+        member.communicate()
+
+
+def token_calls(simulator):
+    """Count the calls for a token, those that force a new one apart."""
+    asked = {
+        is_forced: hashlib.sha256(encode_token(simulator.url, APP_ID, "2", is_forced=is_forced).content).hexdigest()
+        for is_forced in (False, True)
+    }
+    made = Counter(
+        entry["body_sha256"]
+        for entry in simulator.get("/_sim/log")
+        if entry["kind"] == "recv" and entry["endpoint"] == "/cgi-bin/stable_token"
+    )
+    assert set(made) <= set(asked.values())
+    return made[asked[False]], made[asked[True]]
+
+
+def disturb(simulator, kind, times, **more):
+    place = {"platform": "wechat", "account": APP_ID, "endpoint": LIST, "nth": "every", "times": times}
+    simulator.post("/_sim/faults", place | {"fault": {"kind": kind, **more}})
+
+
+def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(crowd, simulator):
+    """F42: all get the same token; when it ends, each fetches the next one once, and ends nobody else's by that."""
+    members, read = crowd
+    assert read(*members) == ["read"] * 3
+    assert token_calls(simulator) == (3, 0)
+    disturb(simulator, "expire_token", 1)
+    assert read(members[0]) == ["read"]
+    assert read(*members[1:]) == ["read"] * 2
+    assert read(*members) == ["read"] * 3
+    assert token_calls(simulator) == (6, 0)
+
+
+def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(crowd, simulator):
+    """F42: while the platform still hands out what it refuses, one process forces a new token; the others use it."""
+    members, read = crowd
+    assert read(*members) == ["read"] * 3
+    simulator.post("/_sim/clock", {"shift": 60})
+    disturb(simulator, "api_error", 3, code=40001)
+    said = read(*members)
+    assert "read" in said
+    assert set(said) <= {"read", ELSEWHERE}
+    assert token_calls(simulator)[1] == 1
+    assert read(*members) == ["read"] * 3
+    assert token_calls(simulator)[1] == 1
+
+
+def test_f42_a_login_whose_token_is_always_refused_is_forced_once_and_left_alone(crowd, simulator):
+    """F42: however often the three try, half a minute brings one forced renewal."""
+    members, read = crowd
+    assert read(*members) == ["read"] * 3
+    simulator.post("/_sim/clock", {"shift": 60})
+    disturb(simulator, "api_error", 100, code=40001)
+    for _ in range(4):
+        assert "read" not in read(*members)
+    assert token_calls(simulator)[1] == 1

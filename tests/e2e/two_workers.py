@@ -1,0 +1,51 @@
+"""One process among several that speak for one WeChat login; it reads the account each time it is told to.
+
+Arguments: the database's URL, the platform's address, the AppID. Prints what each read brought.
+"""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+from adapters._http import LoginHttp
+from adapters.wechat import WECHAT
+from publisher.contract import Adapter, AdapterContext
+from publisher.domain.account import Account, AccountId, LoginId, Platform
+from publisher.domain.results import Unknown
+from publisher.runtime.clock import Runtime
+from publisher.store.db.database import Database, open_engine
+from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
+
+
+def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
+    world = database.runtime
+    account = Account(
+        id=AccountId(app_id), platform=Platform("wechat"), identity=app_id, secret=app_id, base_url=address
+    )
+    kit = AdapterContext(
+        http=LoginHttp(
+            request_timeout=timedelta(seconds=10),
+            monotonic=world.monotonic,
+            failpoint=lambda _name: None,
+            is_host_allowed=bool,
+        ),
+        secret=lambda: {"app_id": app_id, "app_secret": "2"},
+        tokens=MemoryTokenStore(now=world.now),
+        state=StoredAdapterState(database=database, login=LoginId(f"wechat/{app_id}")),
+        now=world.now,
+        failpoint=world.hit_failpoint,
+    )
+    return WECHAT.create(account, kit)
+
+
+async def main(url: str, address: str, app_id: str) -> None:
+    database = Database(open_engine(url), Runtime())
+    adapter = adapter_of(database, address, app_id)
+    while await asyncio.to_thread(sys.stdin.readline):
+        seen = await adapter.list_recent()
+        print(seen.reason if isinstance(seen, Unknown) else "read", flush=True)  # noqa: T201 # its answer
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

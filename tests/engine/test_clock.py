@@ -1,0 +1,550 @@
+"""The machine's clock is set, while a daemon runs or before it starts: what is told, and what does not happen."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from publisher.app.application import _may_start_call, open_application
+from publisher.config import parse_settings
+from publisher.daemon import Daemon
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.domain.results import Deleted, Published, RateLimited, Unknown
+from publisher.domain.timing import CRASH_RETRY_SPREAD
+from publisher.engine.decisions import named_person
+from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
+from publisher.engine.sender import send_delivery, send_due
+from publisher.i18n import Messages
+from publisher.store.db.mappers import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
+from publisher.store.deliveries.circuit_breaker import RESPONSES_UNREADABLE
+from publisher.store.deliveries.intents import Declined
+from publisher.store.deliveries.maintenance import PREPARE_AHEAD
+from publisher.store.monitor.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise_alert_hourly
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+from tests.engine.test_planner import SETTINGS, entry
+from tests.engine.test_sender import beat, run_on, stage, state_of
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+async def told(books):
+    return [(alert.code, *alert.facts.values()) for alert in await Queries(books).alerts()]
+
+
+def confirm(world):
+    world.confirm_clock(world.read_clocks())
+
+
+@pytest.mark.parametrize(
+    ("jump", "code"), [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")], ids=["F60", "F61"]
+)
+async def test_a_clock_that_is_set_is_told(open_desk, world, jump, code):
+    """F60, F61: more than two seconds are told, once; less is what clocks do."""
+    desk = await open_desk()
+    system_alerts = SystemAlerts(desk.books)
+    for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
+        world.jump_clock(by)
+        await update_system_alerts(system_alerts)
+        await update_system_alerts(system_alerts)
+        assert await told(desk.books) == expected
+
+
+async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, world):
+    """F60, F61: after ten seconds, with what the platforms' clocks say where that is known; until it is confirmed."""
+    desk = await open_desk()
+    system_alerts = SystemAlerts(desk.books)
+    world.jump_clock(HOUR)
+    await update_system_alerts(system_alerts)
+    jumped = ("clock_jumped_ahead", "worker-1", "3600")
+    for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
+        world.advance_time(timedelta(seconds=seconds))
+        await update_system_alerts(system_alerts)
+        assert sorted(await told(desk.books)) == sorted(expected)
+    world.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
+    await update_system_alerts(system_alerts)
+    await update_system_alerts(system_alerts)
+    assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set on
+        world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
+        await update_system_alerts(system_alerts)
+        assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
+    confirm(world)
+    await update_system_alerts(system_alerts)
+    assert await told(desk.books) == [jumped]
+
+
+async def test_an_alert_of_the_life_before_ends_when_the_clock_is_confirmed(open_desk, world):
+    """Whoever starts next closes what its predecessor left open."""
+    desk = await open_desk()
+    world.mark_clock_unconfirmed()
+    world.advance_time(CLOCK_ALERT_DELAY)
+    await update_system_alerts(SystemAlerts(desk.books))
+    assert [code for code, *_ in await told(desk.books)] == ["clock_unconfirmed"]
+    confirm(world)
+    await update_system_alerts(SystemAlerts(desk.books))
+    assert await told(desk.books) == []
+
+
+async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, world):
+    """F60: what was sent before its instant came a second time is not sent again."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    post = make_post("p", ["a"], START_TIME)
+    await enqueue_posts(desk.post_store, post)
+    await beat(desk, adapters)
+    world.jump_clock(-2 * HOUR)
+    confirm(world)
+    await enqueue_posts(desk.post_store, post)
+    await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=10))
+    assert len(fake.calls) == 1
+
+
+async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_desk, world):
+    """F60: after the clock went back it does not wait with its login taken; what is urgent now goes out."""
+    desk, _fake, adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("routine", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    world.jump_clock(-HOUR)
+    confirm(world)
+    delivering = asyncio.create_task(send_delivery(lease, desk.outbox, adapters, asyncio.Event()))
+    await asyncio.sleep(0)
+    world.advance_time(PREPARE_AHEAD)
+    async with asyncio.timeout(20):
+        await delivering
+    await enqueue_posts(desk.post_store, make_post("urgent", ["a"], world.now(), is_urgent=True))
+    await beat(desk, adapters)
+    assert (await state_of(desk, "urgent")).state is State.PUBLISHED
+
+
+async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
+    """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    parcel = await desk.outbox.record_intent(lease)
+    world.jump_clock(-HOUR)
+    assert await _may_start_call(desk.outbox, parcel)
+    await OperatorActions(desk.books).pause("all", named_person("li"), "drill")
+    assert not await _may_start_call(desk.outbox, parcel)
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])
+async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, world, jump):
+    """A jump neither ends a call's lease nor stretches it: its result is taken in time, and a lost one is a doubt."""
+    desk, fake, _adapters = await stage(open_desk, "a", "b")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    parcel = await desk.outbox.record_intent(lease)
+    world.jump_clock(jump)
+    assert await desk.maintenance.expire_leases() == 0
+    after = await desk.outbox.record_outcome(lease, Published(receipt=fake.add_post(parcel)))
+    assert after.state is State.PUBLISHED
+    confirm(world)
+    await enqueue_posts(desk.post_store, make_post("q", ["b"], world.now()))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    world.jump_clock(jump)
+    world.advance_time(desk.books.timing("b").lease_timeout)
+    assert await desk.maintenance.expire_leases() == 1
+
+
+async def outlived(open_desk, world):
+    """Claim the one due delivery, and let its lease run out."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    world.advance_time(lease.until - world.now())
+    return desk, fake, lease
+
+
+async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_announced(open_desk, world):
+    """F15: a worker that slept after its claim announces its call; a round begun before that leaves the call alone."""
+    desk, fake, lease = await outlived(open_desk, world)
+    parcel, ended = await asyncio.gather(desk.outbox.record_intent(lease), desk.maintenance.expire_leases())
+    assert ended == 0
+    after = await desk.outbox.record_outcome(lease, Published(receipt=fake.add_post(parcel)))
+    assert after.state is State.PUBLISHED
+
+
+async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world):
+    """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
+    desk, _fake, lost = await outlived(open_desk, world)
+    await desk.maintenance.expire_leases()
+    world.advance_time(CRASH_RETRY_SPREAD)
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    assert isinstance(await desk.outbox.record_intent(lost), Declined)
+    world.jump_clock(HOUR)
+    assert await desk.maintenance.expire_leases() == 0
+
+
+async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
+    """F60: what another worker has in hand is judged as before."""
+    mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
+    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    await mine.maintenance.promote_due()
+    [lease] = await other.outbox.claim(1)
+    assert await mine.maintenance.expire_leases() == 0
+    world.advance_time(lease.until - world.now())
+    assert await mine.maintenance.expire_leases() == 1
+
+
+@pytest.fixture
+async def daemon(tmp_path, world):
+    """Give a daemon whose beats are called by hand, over a workspace of two Weibo accounts."""
+    settings = parse_settings(SETTINGS, workspace=tmp_path)
+    async with open_application(settings, world, can_send=False) as application:
+        yield Daemon(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
+
+
+async def posts_of(daemon):
+    return {item.key.post for item in await daemon.application.queries.deliveries()}
+
+
+def write(daemon, *entries):
+    daemon.schedule_file.write_text("".join(entries), "utf-8")
+
+
+async def settled(daemon, world):
+    """Let a daemon read its file though the world stands still."""
+    reading = asyncio.create_task(daemon.read_schedule())
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        world.advance_time(timedelta(seconds=1))
+        if reading.done():
+            break
+    await reading
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")])
+async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
+    """F60, F61: nothing new is planned, no file is put in force; once the clock is confirmed, both happen at once."""
+    world.jump_clock(jump)
+    write(daemon, entry("p"))
+    await settled(daemon, world)
+    await daemon.plan()
+    assert await posts_of(daemon) == set()
+    confirm(world)
+    confirming = asyncio.create_task(daemon.confirm_clock())
+    while not confirming.done():
+        await asyncio.sleep(0.01)
+        world.advance_time(timedelta(seconds=1))
+    await confirming
+    assert await posts_of(daemon) == {PostId("p")}
+
+
+async def doubted(open_desk, world):
+    """Let a call end without an outcome."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    return desk, fake, adapters
+
+
+@pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
+async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk, world, jump):
+    """F25, F61: until the platform has had its time, by a clock that never jumps, no second call is made."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.advance_time(MINUTE)
+    world.jump_clock(jump)
+    await beat(desk, adapters)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=8)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 2
+
+
+async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, world):
+    """F61: what it shows is taken, what it does not show is no absence; afterwards two looks are needed as ever."""
+    desk, _fake, adapters = await doubted(open_desk, world)
+    world.jump_clock(HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    assert ((await state_of(desk)).state, (await state_of(desk)).reason) == (State.UNKNOWN, "clock_unconfirmed_at_read")
+    world.jump_clock(-HOUR)
+    confirm(world)
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.UNKNOWN
+    world.advance_time(MINUTE)
+    await beat(desk, adapters)
+    assert (await state_of(desk)).reason == "absence_proven"
+
+
+class Lagging(FakeAdapter):
+    """A platform that calls gone whatever it is asked for."""
+
+    async def find_post(self, parcel):
+        return Deleted()
+
+
+async def test_f61_a_clock_in_doubt_makes_two_words_that_it_is_gone_out_of_none(open_desk, world):
+    """F48, F61: reads must be apart, and nobody can say how far these were; what stands afterwards is live."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    adapters = {"a": Lagging(now=world.now)}
+    world.jump_clock(HOUR)
+    for _ in range(3):
+        world.advance_time(MINUTE)
+        await beat(desk, adapters)
+        world.jump_clock(HOUR)
+    assert (await state_of(desk)).state is State.UNKNOWN
+
+
+async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_soon(open_desk, world):
+    """F61: the next look was dated hours ahead; an order that comes before the keeper does hides nothing of that."""
+    desk, _fake, adapters = await doubted(open_desk, world)
+    world.jump_clock(8 * HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    world.jump_clock(-8 * HOUR)
+    confirm(world)
+    await OperatorActions(desk.books).cancel_post("p", named_person("li"), "test")
+    await run_on(desk, adapters, world, minutes=3)
+    assert (await state_of(desk)).state is State.CANCELLED
+
+
+async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_expire(open_desk, world):
+    """F61: what follows from absence may depend on the instant, so it waits for a clock that is confirmed."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.jump_clock(30 * HOUR)
+    await run_on(desk, adapters, world, minutes=12)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    world.jump_clock(-30 * HOUR)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=2)
+    assert len(fake.calls) == 2
+
+
+async def restarted(open_desk, world, jump):
+    """Set the clock within the second before a kill: nobody has noticed; then start again, with a clock in doubt."""
+    world.jump_clock(jump)
+    world.mark_clock_unconfirmed()
+    world.clock_jumps.clear()
+    desk = await open_desk()
+    await expire_own_leases(desk.maintenance)
+    return desk
+
+
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_doubt(open_desk, world):
+    """F25, F61: it makes no second call, nor once it is set right, before the settle time is over."""
+    _desk, fake, adapters = await doubted(open_desk, world)
+    desk = await restarted(open_desk, world, 15 * MINUTE)
+    await run_on(desk, adapters, world, minutes=5)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    world.jump_clock(-15 * MINUTE)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=4)
+    assert len(fake.calls) == 2
+
+
+async def test_f08_an_end_dated_in_doubt_counts_from_when_the_process_knew_of_it(open_desk, world):
+    """F08: where the clock was in doubt when the call ended, the settle time runs once more, and no longer."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    desk = await restarted(open_desk, world, -HOUR)
+    world.advance_time(5 * MINUTE)
+    world.jump_clock(HOUR)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=4)
+    assert fake.calls == []
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
+async def test_a_doubt_dated_by_a_wrong_clock_is_ended_as_soon_as_another(open_desk, world, jump):
+    """F60, F61: set right, it is neither read again in hours only, nor given to a person at once."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    fake.findings.extend([Unknown(reason="unreadable")] * 3)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    desk = await restarted(open_desk, world, jump)
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    world.jump_clock(-jump)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=20)
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+@pytest.mark.parametrize("is_announced", [False, True])
+async def test_f61_what_a_death_left_due_by_a_clock_ahead_goes_out_once_it_is_set_right(open_desk, world, is_announced):
+    """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
+    desk, fake, _adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    if is_announced:
+        await desk.outbox.record_intent(lease)
+    desk = await restarted(open_desk, world, 8 * HOUR)
+    await run_on(desk, {"a": fake}, world, minutes=2)
+    assert fake.calls == []
+    world.jump_clock(-8 * HOUR)
+    confirm(world)
+    await run_on(desk, {"a": fake}, world, minutes=20)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 1)
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, jump, is_noticed):
+    """F60, F61: neither by one that was wrong at start nor by one that was set; set right, all goes at its instant."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
+    await enqueue_posts(desk.post_store, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
+    world.jump_clock(jump)
+    if not is_noticed:
+        world.mark_clock_unconfirmed()
+    await run_on(desk, adapters, world, minutes=2)
+    states = {delivery.state for delivery in await Queries(desk.books).deliveries()}
+    assert (fake.calls, states) == ([], {State.PENDING})
+    world.jump_clock(-jump)
+    confirm(world)
+    await run_on(desk, adapters, world, minutes=4)
+    assert [parcel.intended_at - START_TIME for parcel in fake.calls] == [5 * MINUTE]
+
+
+async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_desk, world):
+    """F61: it is given back, and claimed again when the clock is confirmed."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    world.jump_clock(MINUTE)
+    assert await desk.outbox.record_intent(lease) == Declined(guard="clock_unconfirmed")
+    assert await desk.outbox.claim(1) == []
+    confirm(world)
+    assert len(await desk.outbox.claim(1)) == 1
+
+
+async def test_f61_other_hosts_leases_are_left_alone_by_a_clock_in_doubt(open_desk, world):
+    """F61: a host whose clock went ahead does not take work out of another's hand."""
+    mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
+    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    await mine.maintenance.promote_due()
+    assert len(await other.outbox.claim(1)) == 1
+    world.jump_clock(HOUR)
+    assert await mine.maintenance.expire_leases() == 0
+    confirm(world)
+    assert await mine.maintenance.expire_leases() == 1
+
+
+async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
+    """F61: the rule for late posts applies to what was filed before: too late is not sent, and told."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
+    world.jump_clock(6 * HOUR)
+    confirm(world)
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, adapters, 10, asyncio.Event())
+    await run_maintenance(desk.maintenance)
+    [delivery] = await Queries(desk.books).deliveries(PostId("p"))
+    assert (delivery.state, fake.calls) == (State.EXPIRED, [])
+
+
+YEAR_AHEAD = timedelta(days=400)
+
+
+@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")])
+async def test_a_limit_met_by_a_clock_in_doubt_ends_when_its_time_is_over(open_desk, world, jump):
+    """F26, F60, F61, I15: it is kept to by the clock that never jumps, and dated once the wall clock is confirmed."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    desk = await restarted(open_desk, world, jump)
+    world.advance_time(MINUTE)
+    fake.findings.append(RateLimited(code="often", until=world.now() + 30 * MINUTE))
+    await beat(desk, adapters)
+    assert not fake.findings
+    world.jump_clock(-jump)
+    confirm(world)
+    await enqueue_posts(desk.post_store, make_post("urgent", ["a"], world.now(), is_urgent=True))
+    await run_on(desk, adapters, world, minutes=29)
+    assert fake.calls == []
+    await run_on(desk, adapters, world, minutes=2)
+    assert (await state_of(desk, "urgent")).state is State.PUBLISHED
+
+
+async def test_f26_i15_a_limit_met_in_doubt_keeps_back_the_other_reads_of_its_login(open_desk, world):
+    """F26, I15: no other delivery of the login is read, though the limit cannot be dated yet."""
+    desk, fake, adapters = await doubted(open_desk, world)
+    world.jump_clock(HOUR)
+    desk.books.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
+    fake.findings.append(Unknown(reason="unreadable"))
+    await run_on(desk, adapters, world, minutes=29)
+    assert fake.findings
+    await run_on(desk, adapters, world, minutes=2)
+    assert not fake.findings
+
+
+async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_desk, world):
+    """F61: no platform's limit and no quota lasts longer than a day, and nobody is probed or watched less often."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    far = world.now() + YEAR_AHEAD
+    waits = dict.fromkeys(
+        (
+            "cooldown_until",
+            "routine_cooldown_until",
+            "parts_cooldown_until",
+            "reads_cooldown_until",
+            "rate_limited_until",
+        ),
+        far,
+    )
+
+    def write(unit):
+        unit.connection.execute(update(LOGIN).values(waits))
+        unit.connection.execute(insert(LOGIN_HEALTH).values(login="fake/a", next_action_at=far))
+        unit.connection.execute(insert(MONITOR_SCHEDULE).values(account="a", next_action_at=far))
+        unit.connection.execute(
+            insert(PAUSE).values(scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE)
+        )
+
+    await desk.books.database.write(write)
+    world.mark_clock_unconfirmed()
+    confirm(world)
+    await desk.maintenance.correct_timestamps()
+
+    def read(connection):
+        [login] = connection.execute(select(*(LOGIN.c[name] for name in waits)))
+        return [
+            *login,
+            *(
+                connection.scalar(select(column))
+                for column in (LOGIN_HEALTH.c.next_action_at, MONITOR_SCHEDULE.c.next_action_at, PAUSE.c.at)
+            ),
+        ]
+
+    now = world.now()
+    assert await desk.books.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
+
+
+async def test_f61_an_alert_dated_in_the_future_silences_no_later_one(open_desk, world):
+    """F61: what was told by a clock that was ahead is told again."""
+    desk = await open_desk()
+    for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
+        await desk.books.database.write(
+            lambda unit, at=at: raise_alert_hourly(unit, at, "log_lines_dropped", {"number": "1"})
+        )
+    assert await told(desk.books) == [("log_lines_dropped", "1")] * 2

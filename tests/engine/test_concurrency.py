@@ -1,0 +1,76 @@
+"""Work that is taken up as there is room for it."""
+
+import asyncio
+import sqlite3
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from publisher.engine.concurrency import gather_logged, run_bounded
+
+
+async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
+    """Of very many things the first are begun while the others are still waiting to be taken, and all are done."""
+    left, done, told = list(range(7)), [], []
+
+    async def take(room):
+        told.append(("take", room, len(done)))
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(thing):
+        done.append(thing)
+
+    assert await run_bounded(take, work, 5, "failed", batch_size=2) == 7
+    assert sorted(done) == list(range(7))
+    assert told[:3] == [("take", 2, 0), ("take", 2, 2), ("take", 2, 4)]
+
+
+@pytest.mark.parametrize("portion", [None, 3])
+async def test_never_more_than_so_many_are_in_hand(portion):
+    """What is slow takes its room, and no more is taken than there is room for."""
+    left, inside, most = list(range(12)), 0, 0
+    go_on = asyncio.Event()
+
+    async def take(room):
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(_thing):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if most == 4:
+            go_on.set()
+        await go_on.wait()
+        inside -= 1
+
+    assert await run_bounded(take, work, 4, "failed", portion) == 12
+    assert most == 4
+
+
+def busy():
+    """Give the error of a database that another program holds."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("BEGIN IMMEDIATE", {}, error)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_what_fails_is_raised_once_all_else_is_done(is_taken):
+    """One failure costs no other its work, and is raised in the end; an outage of the database hides no mistake."""
+    mistake, done = KeyError("p"), []
+    left = [None, mistake, busy(), None]
+
+    async def take(room):
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(error):
+        if error is not None:
+            raise error
+        done.append(True)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await (run_bounded(take, work, 1, "failed") if is_taken else gather_logged(map(work, left), "failed"))
+    assert (raised.value.exceptions, len(done)) == ((mistake,), 2)

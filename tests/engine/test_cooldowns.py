@@ -1,0 +1,225 @@
+"""A platform that wants fewer calls is left alone: a limit that a read meets holds for every call of its login."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER
+from publisher.domain.post import PostId
+from publisher.domain.results import RateLimited, Receipt, Unknown
+from publisher.engine.decisions import named_person
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.retractor import retract_due
+from publisher.engine.sender import send_due
+from publisher.store.db.mappers import LOGIN
+from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown
+from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+REST = 30 * MINUTE
+
+
+class Strict(FakeAdapter):
+    """A platform that notes each call, and answers one kind of read with a limit."""
+
+    limited: str
+    asked: list
+
+    def add_post(self, parcel):
+        remote_id = f"{parcel.account}-{parcel.delivery}"
+        self.posts[remote_id], self.published_at[remote_id] = parcel, self.now()
+        return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
+
+    async def _answer(self, kind, answer):
+        self.asked.append(kind)
+        found = await answer
+        return RateLimited(code="often", until=self.now() + REST) if kind == self.limited else found
+
+    async def find_post(self, parcel):
+        return await self._answer("find", super().find_post(parcel))
+
+    async def retract(self, receipt):
+        return await self._answer("retract", super().retract(receipt))
+
+    async def check_health(self):
+        return await self._answer("probe", super().check_health())
+
+    async def read_metrics(self, receipts):
+        return await self._answer("measure_reach", super().read_metrics(receipts))
+
+    async def list_recent(self):
+        return await self._answer("recent", super().list_recent())
+
+    async def publish(self, parcel):
+        return await self._answer("publish", super().publish(parcel))
+
+
+class Day:
+    """Two accounts of one login and one of another, and all the stages that call platforms."""
+
+    def __init__(self, desk, platforms):
+        self.desk, self.platforms = desk, platforms
+        self.adapters = {"a": platforms["one"], "b": platforms["one"], "c": platforms["two"]}
+        self.monitoring, self.checkups, self.orders = (
+            Monitoring(desk.books),
+            LoginHealthStore(desk.books),
+            OperatorActions(desk.books),
+        )
+
+    async def file(self, post, *accounts):
+        await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.books.runtime.now()))
+
+    async def work(self):
+        await run_maintenance(self.desk.maintenance)
+        await send_due(self.desk.outbox, self.adapters, 10, asyncio.Event())
+        await reconcile_due(self.desk.outbox, self.adapters, 10)
+        await retract_due(self.desk.outbox, self.adapters, 10)
+        await monitor_due(self.monitoring, self.adapters, 10)
+        await check_logins_due(self.checkups, self.adapters, 10)
+
+    async def state(self, post, account):
+        [found] = [
+            item for item in await Queries(self.desk.books).deliveries(post=PostId(post)) if item.account == account
+        ]
+        return found
+
+
+@pytest.fixture
+async def day(open_desk):
+    """Give a desk on which a post of `a` is in doubt for a minute, and posts of `b` and `c` are live for hours."""
+    desk = await open_desk(make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two"))
+    platforms = {}
+    for name in ("one", "two"):
+        platforms[name] = Strict(now=desk.books.runtime.now)
+        platforms[name].limited, platforms[name].asked = "", []
+    made = Day(desk, platforms)
+    await made.file("live", "b", "c")
+    await made.work()
+    desk.books.runtime.advance_time(PROBE_INTERVAL)  # every read of what is live has become due
+    platforms["one"].script.append(platforms["one"].lose_reply)
+    await made.file("doubted", "a")
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, made.adapters, 10, asyncio.Event())
+    desk.books.runtime.advance_time(MINUTE)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
+async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(day, world, kind):
+    """F26, I15: neither reads nor posts; another login notices nothing; afterwards all goes on."""
+    one, two = day.platforms["one"], day.platforms["two"]
+    if kind == "retract":
+        await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
+    one.limited = kind
+    step = {
+        "find": lambda: reconcile_due(day.desk.outbox, day.adapters, 10),
+        "recent": lambda: monitor_due(day.monitoring, day.adapters, 10),
+        "measure_reach": lambda: monitor_due(day.monitoring, day.adapters, 10),
+        "probe": lambda: check_logins_due(day.checkups, day.adapters, 10),
+        "retract": lambda: retract_due(day.desk.outbox, day.adapters, 10),
+    }[kind]
+    one.asked.clear()
+    await step()
+    assert one.asked[-1] == kind
+    one.limited, two.asked = "", []
+    one.asked.clear()
+    await day.file("next", "a", "b", "c")
+    for _ in range(29):
+        world.advance_time(MINUTE)
+        await day.work()
+    assert one.asked == []
+    assert "publish" in two.asked
+    for _ in range(20):
+        world.advance_time(MINUTE)
+        await day.work()
+    assert {"find", "publish"} <= set(one.asked)
+    assert (await day.state("doubted", "a")).state is State.PUBLISHED
+    assert (await day.state("next", "b")).state is State.PUBLISHED
+    assert (await day.state("live", "b")).state is (State.RETRACTED if kind == "retract" else State.PUBLISHED)
+
+
+async def test_f26_a_limited_look_is_no_absence_and_its_delivery_waits(day, world):
+    """F26, I7: the look is stored, the delivery stays in doubt and is read again at the end of the limit."""
+    day.platforms["one"].limited = "find"
+    await reconcile_due(day.desk.outbox, day.adapters, 10)
+    doubted = await day.state("doubted", "a")
+    assert (doubted.state, doubted.reason, doubted.next_action_at) == (
+        State.UNKNOWN,
+        "rate_limited",
+        world.now() + REST,
+    )
+    story = await Queries(day.desk.books).delivery_history(doubted)
+    assert [type(look.result) for look in story.readbacks] == [RateLimited]
+
+
+@pytest.mark.parametrize(
+    ("until", "rest"), [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)]
+)
+async def test_f26_f27_a_login_rests_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
+    """F26, F27: without an end it rests for the first pause between reads."""
+    now = world.now()
+    [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
+    limit = RateLimited(code="often", until=now + until if until else None)
+    after = await day.desk.outbox.record_readback(doubt, limit, RECONCILER, world.monotonic())
+    assert after.next_action_at >= now + rest
+    assert await rests_of(day, "one") == (now + rest,) * 4
+
+
+async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_the_same(day, world):
+    """F26, F15: the answer decides nothing about its delivery, yet the login rests."""
+    [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
+    stale = PendingReadback(delivery=doubt.delivery, request=doubt.request)
+    await day.desk.outbox.record_readback(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
+    limit = RateLimited(code="often", until=world.now() + REST)
+    after = await day.desk.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
+    assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
+    assert await rests_of(day, "one") == (world.now() + REST,) * 4
+
+
+async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, world):
+    """F26: a limit that a creating call meets says nothing of reads, which end the doubts of the login."""
+    one = day.platforms["one"]
+    one.limited = "publish"
+    await day.file("next", "b")
+    await day.work()
+    one.limited = ""
+    assert (await day.state("next", "b")).state is State.RETRYING
+    assert (await day.state("doubted", "a")).state is State.PUBLISHED
+    rests, *_others, reads = await rests_of(day, "one")
+    assert rests == world.now() + REST
+    assert reads < world.now()
+
+
+async def test_a_rest_only_ever_grows_longer(day, world):
+    """I15: whatever is written after it, the later instant of each kind stands."""
+    now, login = world.now(), "fake/one"
+
+    def write(unit):
+        start_post_cooldown(day.desk.books, unit, login, now + HOUR, now)
+        longer = Cooldown(
+            login=login, posts_until=now, routine_until=now + 2 * HOUR, parts_until=START_TIME, reads_until=now + MINUTE
+        )
+        extend_cooldowns(unit, [longer], now)
+        extend_cooldowns(unit, [Cooldown(login=login)], now)
+
+    await day.desk.books.database.write(write)
+    assert await rests_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
+
+
+async def rests_of(day, login):
+    query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
+    row = await day.desk.books.database.read(lambda connection: connection.execute(query).one())
+    return row.cooldown_until, row.routine_cooldown_until, row.parts_cooldown_until, row.reads_cooldown_until

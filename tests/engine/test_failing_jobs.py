@@ -1,0 +1,415 @@
+"""A job that fails every time: people are alerted, once, until it works again."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+from watchfiles import awatch
+
+import publisher.daemon
+import publisher.engine.reconciler
+import publisher.engine.retractor
+import publisher.engine.sender
+from publisher.app.application import open_application
+from publisher.config import parse_settings
+from publisher.daemon import Daemon, _run_job, _run_once, _try_initial_load, _watch_file_until_stopped
+from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.delivery import State
+from publisher.domain.results import Healthy
+from publisher.engine.decisions import named_person
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.planner import apply_schedule
+from publisher.i18n import Messages
+from publisher.store.db.database import ConcurrentUpdateError
+from publisher.store.jobs import FAILURES_BEFORE_ALERT, JobRunner
+from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.offboard import Offboarding
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import make_policy
+from publisher.testing.fakes import FakeAdapter
+from tests.engine.test_planner import SETTINGS, entry
+
+HOUR = timedelta(hours=1)
+
+
+@asynccontextmanager
+async def daemon_of(folder, world):
+    settings = parse_settings(SETTINGS, workspace=folder)
+    async with open_application(settings, world, can_send=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+
+
+async def alerts(board):
+    return [(alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()]
+
+
+def broken(times):
+    """Give a beat that fails so many times."""
+    left = iter(range(times))
+
+    async def plan():
+        if next(left, None) is not None:
+            raise ZeroDivisionError
+
+    return plan
+
+
+async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
+    """I10: after three failures in a row, one alert however many follow; it says since when, and ends by itself."""
+    async with daemon_of(tmp_path, world) as daemon:
+        board, plan, told = daemon.application.queries, broken(5), []
+        since = world.now().isoformat()
+        for _ in range(6):
+            await _run_job(daemon, plan)
+            world.advance_time(timedelta(minutes=1))
+            told.append(await alerts(board))
+            if told[-1]:
+                assert (await board.alerts())[0].facts["since"] == since
+    assert told == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
+
+
+async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
+    """I10: whatever planning stumbles over, the daemon goes on and people are alerted."""
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    async with daemon_of(tmp_path, world) as daemon:
+        monkeypatch.setattr(publisher.daemon, "active_schedule", stumble)
+        for _ in range(FAILURES_BEFORE_ALERT):
+            await _run_job(daemon, daemon.plan)
+        assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
+        monkeypatch.undo()
+        await _run_job(daemon, daemon.plan)
+        assert await alerts(daemon.application.queries) == []
+
+
+async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
+    """I9: what was filed before can go out; the beats try again."""
+    started = []
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    def stop():
+        started.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
+    assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, on_ready=stop) == 0
+    assert started == [True]
+
+
+async def test_a_file_that_could_not_be_read_at_the_start_is_read_by_the_beats(tmp_path, world, monkeypatch):
+    """What a mistake of ours prevents before the first call is tried again, though the file stays the same."""
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
+    async with daemon_of(tmp_path, world) as daemon:
+        await _try_initial_load(daemon)
+        assert await daemon.application.post_store.active_schedule_text() is None
+        await _run_job(daemon, daemon.read_schedule)
+        assert await daemon.application.post_store.active_schedule_text() == entry("p")
+
+
+def save(folder, world):
+    """Write a schedule that has lain still for an hour."""
+    file, instant = folder / "schedule.toml", (world.now() - HOUR).timestamp()
+    file.write_text(entry("p"), "utf-8")
+    os.utime(file, (instant, instant))
+
+
+def busy():
+    """Give the error of a database that another program holds."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("BEGIN IMMEDIATE", {}, error)
+
+
+def failing_once(error):
+    """Give a reload that fails the first time."""
+    errors = [error]
+
+    async def fail_once(*facts):
+        if errors:
+            raise errors.pop()
+        return await apply_schedule(*facts)
+
+    return fail_once
+
+
+@pytest.mark.parametrize(
+    "error", [busy(), KeyError("p"), ConcurrentUpdateError()], ids=["busy", "mistake", "overtaken"]
+)
+async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_beat(tmp_path, world, monkeypatch, error):
+    """F81: whatever kept the file from coming into force, nobody needs to save it again."""
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(error))
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(2):
+            await _run_job(daemon, daemon.read_schedule)
+        assert await daemon.application.post_store.active_schedule_text() == entry("p")
+
+
+async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, monkeypatch):
+    """I10: a mistake of ours in a reload fails at every beat, so that people are alerted."""
+
+    async def stumble(*_args):
+        raise KeyError("p")
+
+    save(tmp_path, world)
+    monkeypatch.setattr(publisher.daemon, "apply_schedule", stumble)
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(FAILURES_BEFORE_ALERT):
+            await _run_job(daemon, daemon.read_schedule)
+        assert await alerts(daemon.application.queries) == [("job_failing", "read_schedule", "3")]
+
+
+async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
+    """What works in between has not failed in a row, however long that goes on."""
+    async with daemon_of(tmp_path, world) as daemon:
+        for _ in range(5):
+            plan = broken(2)
+            for _ in range(3):
+                await _run_job(daemon, plan)
+            world.advance_time(HOUR)
+        assert await alerts(daemon.application.queries) == []
+
+
+async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path, world):
+    """F86: a beat that could not reach the database has not failed, and ends no row of failures either."""
+
+    class psycopg_error(Exception):  # noqa: N801, N818 # only its module counts
+        sqlstate = None
+
+    psycopg_error.__module__ = "psycopg.errors"
+
+    async def away():
+        raise OperationalError("SELECT 1", {}, psycopg_error())
+
+    async with daemon_of(tmp_path, world) as daemon:
+        failing = broken(3)
+        for _ in range(10):
+            await _run_job(daemon, away)
+        away.__name__ = "plan"
+        for verb in (failing, failing, away, failing):
+            await _run_job(daemon, verb)
+        assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
+
+
+async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
+    """A daemon that was started again with the mistake mended closes what its predecessor left."""
+    desk = await open_desk(make_policy("a"))
+    first, second, queries = JobRunner(desk.books), JobRunner(desk.books), Queries(desk.books)
+    plan = broken(3)
+    for _ in range(3):
+        await first.run("plan", plan(), event="job_failed")
+    assert await alerts(queries) == [("job_failing", "plan", "3")]
+    await second.run("plan", plan(), event="job_failed")
+    assert await alerts(queries) == []
+
+
+async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
+    """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
+    desk = await open_desk(make_policy("a"))
+    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(4)
+
+    def refuse(_connection, _cursor, statement, *_facts):
+        if "INTO alert" in statement:
+            raise RuntimeError
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        for _ in range(3):
+            await jobs.run("plan", plan(), event="job_failed")
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+    assert await alerts(board) == []
+    await jobs.run("plan", plan(), event="job_failed")
+    assert await alerts(board) == [("job_failing", "plan", "4")]
+
+
+class Odd(FakeAdapter):
+    """A platform that answers what the watch stumbles over, until it is mended."""
+
+    is_odd = True
+
+    async def list_recent(self):
+        return [None] if self.is_odd else await super().list_recent()
+
+    async def check_health(self):
+        return Healthy(credentials_expire_at=7) if self.is_odd else await super().check_health()
+
+
+@pytest.mark.parametrize(
+    ("job", "failure"), [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")]
+)
+async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open_desk, world, job, failure):
+    """I10, I20: one account's watch or probe that always fails is told of; the other account's goes on; it ends."""
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), Queries(desk.books)
+    adapters, monitoring, checkups = {"a": odd, "b": fake}, Monitoring(desk.books), LoginHealthStore(desk.books)
+
+    async def take_turns(times):
+        for _ in range(times):
+            world.advance_time(PROBE_INTERVAL)
+            if job == "monitor_account":
+                assert await monitor_due(monitoring, adapters, 10) == 2
+            else:
+                assert await check_logins_due(checkups, adapters, 10) == 2
+
+    await take_turns(1)
+    assert await queries.alerts() == []
+    await take_turns(5)
+    [alert] = await queries.alerts()
+    assert (alert.code, alert.facts["job"], alert.facts["account"]) == ("job_failing", job, "a")
+    assert alert.facts["event"] == failure
+    odd.is_odd = False
+    await take_turns(1)
+    assert await queries.alerts() == []
+
+
+async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, world):
+    """Nobody watches an account that has left: what was told of that ends with it."""
+    desk = await open_desk(make_policy("a"))
+    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(6)
+    for job in ("monitor_account", "check_login"):
+        for _ in range(3):
+            await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
+    assert len(await board.alerts()) == 2
+    await Offboarding(desk.books).finish(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
+    assert await board.alerts() == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "inner"), [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "_retract")]
+)
+async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_beat(
+    tmp_path, world, monkeypatch, verb, inner
+):
+    """I10: what a mistake does to each delivery is told like a beat that fails, though beats between find no work."""
+    module = {
+        "send": publisher.engine.sender,
+        "reconcile": publisher.engine.reconciler,
+        "retract": publisher.engine.retractor,
+    }[verb]
+    state = {"send": State.DUE, "reconcile": State.UNKNOWN, "retract": State.RETRACTING}[verb]
+    left = []
+
+    async def take(*_facts, **_named):
+        taken, left[:] = tuple(left), []
+        return taken
+
+    async def stumble(*_facts):
+        raise KeyError("p")
+
+    async def work(*_facts):
+        pass
+
+    async with daemon_of(tmp_path, world) as daemon:
+        board, outbox = daemon.application.queries, daemon.application.outbox
+        monkeypatch.setattr(outbox, "claim" if verb == "send" else "due_readbacks", take)
+        found = SimpleNamespace(delivery=SimpleNamespace(id=1, account="a", state=state))
+        monkeypatch.setattr(module, inner, stumble)
+        for number in range(FAILURES_BEFORE_ALERT):
+            assert await alerts(board) == [], number
+            left[:] = [found]
+            await _run_job(daemon, getattr(daemon, verb))
+            await _run_job(daemon, getattr(daemon, verb))
+        assert await alerts(board) == [("job_failing", verb, "3")]
+        monkeypatch.setattr(module, inner, work)
+        left[:] = [found]
+        await _run_job(daemon, getattr(daemon, verb))
+        assert await alerts(board) == []
+
+
+async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, world, monkeypatch):
+    """I9: what fails for one delivery ends no `run --once`: what else is due goes out in the same round."""
+    delivered = []
+
+    async def look(*_facts):
+        raise ExceptionGroup("readback_failed", [KeyError("p")])
+
+    async def deliver(*_facts):
+        delivered.append(True)
+        return 0
+
+    monkeypatch.setattr(publisher.daemon, "reconcile_due", look)
+    monkeypatch.setattr(publisher.daemon, "send_due", deliver)
+    async with daemon_of(tmp_path, world) as daemon:
+        async with asyncio.timeout(20):
+            await _run_once(daemon)
+        assert delivered == [True]
+
+
+async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(open_desk, world):
+    """I10: nothing to do proves nothing, but an alert does not stand for ever where nothing comes any more."""
+    desk = await open_desk(make_policy("a"))
+    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(3)
+
+    async def idle():
+        return 0
+
+    for _ in range(3):
+        await jobs.run("retract", plan(), event="job_failed")
+    await jobs.run("retract", idle(), event="job_failed")
+    assert await alerts(board) == [("job_failing", "retract", "3")]
+    world.advance_time(HOUR)
+    await jobs.run("retract", idle(), event="job_failed")
+    assert await alerts(board) == []
+
+
+@pytest.mark.parametrize("job", ["monitor_account", "check_login"])
+async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
+    """I10: nobody watches or probes an account that is off; an alert about another account stands."""
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    board, monitoring, checkups = Queries(desk.books), Monitoring(desk.books), LoginHealthStore(desk.books)
+    odd = Odd(now=world.now)
+
+    async def take_turn():
+        world.advance_time(PROBE_INTERVAL)
+        if job == "monitor_account":
+            await monitor_due(monitoring, {"a": odd, "b": odd}, 10)
+        else:
+            await check_logins_due(checkups, {"a": odd, "b": odd}, 10)
+
+    for _ in range(FAILURES_BEFORE_ALERT):
+        await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
+    await ModeOverrides(desk.books).set_override(AccountId("a"), Mode.OFF, named_person("王"), "closed")
+    await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"b"}
+    await ModeOverrides(desk.books).set_override(AccountId("a"), None, named_person("王"), "open again")
+    for _ in range(FAILURES_BEFORE_ALERT):
+        await take_turn()
+    assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
+
+
+async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path, world, monkeypatch):
+    """I10: watching that fails again and again is an alert; once it works, the alert ends, and changes are noticed."""
+    told = []
+    async with daemon_of(tmp_path, world) as daemon:
+
+        async def watch(*paths, **options):
+            told.append(await alerts(daemon.application.queries))
+            if len(told) <= FAILURES_BEFORE_ALERT:
+                raise FileNotFoundError
+            if len(told) == FAILURES_BEFORE_ALERT + 2:
+                daemon.stop_requested.set()
+            async for changes in awatch(*paths, **options):
+                yield changes
+
+        monkeypatch.setattr(publisher.daemon, "awatch", watch)
+        monkeypatch.setattr(publisher.daemon, "FILE_WATCH_RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(publisher.daemon, "FILE_WATCH_TIMEOUT_SECONDS", 0.1)
+        async with asyncio.timeout(20):
+            await _watch_file_until_stopped(daemon)
+    assert told == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]

@@ -1,0 +1,93 @@
+"""The name server hangs for one platform's host; everything else goes on."""
+
+import asyncio
+import os
+import socket
+import threading
+from datetime import timedelta
+
+import pytest
+
+import adapters._resolver
+from adapters._http import LoginHttp
+from publisher.contract import HttpRequest
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.engine.sender import send_due
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+HANGING = [f"h{number}" for number in range(40)]
+"""More accounts than the loop's own pool has threads on any machine here."""
+
+
+class Named(FakeAdapter):
+    """A platform whose host is known by a name."""
+
+    def __init__(self, **facts):
+        super().__init__(**facts)
+        self.http = LoginHttp(
+            request_timeout=timedelta(seconds=60),
+            monotonic=lambda: 0.0,
+            failpoint=lambda _name: None,
+            is_host_allowed=lambda _host: True,
+        )
+        self.called = asyncio.Event()
+
+    async def publish(self, parcel):
+        self.called.set()
+        return await self.http.create(HttpRequest(method="POST", url="http://platform.invalid/post"), parcel)
+
+
+class Noticing(FakeAdapter):
+    """A platform that behaves, and lets it be known when it has been called."""
+
+    def __init__(self, **facts):
+        super().__init__(**facts)
+        self.called = asyncio.Event()
+
+    async def publish(self, parcel):
+        outcome = await super().publish(parcel)
+        self.called.set()
+        return outcome
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Give what lets the name server answer: that there is no such host."""
+    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
+    free = threading.Event()
+
+    def hang(*_args, **_facts):
+        free.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield free
+    free.set()
+
+
+async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_desk, world, name_server):
+    """F18, I20: an urgent post elsewhere goes out and its row is read while calls to one platform wait for a name."""
+    assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
+    desk = await open_desk(*(make_policy(name) for name in [*HANGING, "a"]))
+    good = Noticing(now=world.now)
+    adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
+    await enqueue_posts(desk.post_store, make_post("brief", HANGING, START_TIME))
+    await desk.maintenance.promote_due()
+    queries, stopping = Queries(desk.books), asyncio.Event()
+    delivering = asyncio.create_task(send_due(desk.outbox, adapters, 300, stopping))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))
+        await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))
+        await desk.maintenance.promote_due()
+        await good.called.wait()
+        assert len(await queries.deliveries(PostId("red"))) == 1
+        assert {item.state for item in await queries.deliveries(PostId("brief"))} == {State.SENDING}
+    name_server.set()
+    await delivering
+    assert [item.state for item in await queries.deliveries(PostId("red"))] == [State.PUBLISHED]
+    ended = await queries.deliveries(PostId("brief"))
+    assert {(item.state, item.reason) for item in ended} == {(State.RETRYING, "dns_failed")}

@@ -1,0 +1,104 @@
+"""The daemon's beats: the clock is set under them, and they are asked to stop."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import apscheduler.schedulers.base
+import pytest
+
+import publisher.daemon
+from publisher.app.application import open_application
+from publisher.config import parse_settings
+from publisher.daemon import Daemon, _run_until_stopped
+from publisher.i18n import Messages
+from tests.engine.test_planner import SETTINGS
+
+
+@dataclass(slots=True)
+class Counting(Daemon):
+    """Keeps time only; what happens at each of its first beats is given."""
+
+    deeds: list = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run_maintenance(self):
+        if self.deeds:
+            await self.deeds.pop(0)(self)
+
+    async def send(self):
+        self.calls.append("begun")
+        self.has_begun.set()
+        await asyncio.sleep(0.05)
+        self.calls.append("ended")
+
+    reconcile = retract = send
+
+
+@pytest.fixture
+async def daemon(tmp_path, world):
+    settings = parse_settings(SETTINGS, workspace=tmp_path)
+    async with open_application(settings, world, can_send=False) as application:
+        yield Counting(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
+
+
+async def stop(daemon):
+    daemon.stop_requested.set()
+
+
+async def oversleep_and_stop(daemon):
+    """Ask for a stop in the very moment in which the next beats are due."""
+    time.sleep(0.35)  # noqa: ASYNC251 # the loop must find them due together, as after a pause of the machine
+    await asyncio.sleep(0)
+    await stop(daemon)
+
+
+async def test_a_stop_cuts_no_beat_short_that_was_just_due(daemon, caplog):
+    """A beat either runs to its end or does not begin; a log without cause for alarm has no error in it."""
+    daemon.deeds = [oversleep_and_stop]
+    await _run_until_stopped(daemon)
+    assert daemon.calls.count("begun") == daemon.calls.count("ended")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_stop_waits_for_what_has_begun(daemon):
+    """What is under way when the stop is asked for has ended when the daemon has."""
+
+    async def wait_for_a_call(daemon):
+        await daemon.has_begun.wait()
+        await stop(daemon)
+
+    daemon.deeds = [wait_for_a_call]
+    await _run_until_stopped(daemon)
+    assert daemon.calls.count("ended") == daemon.calls.count("begun") > 0
+
+
+@pytest.mark.parametrize(
+    "jump",
+    [
+        pytest.param(timedelta(days=-30), id="F60-back"),
+        pytest.param(timedelta(days=20_000), id="F61-ahead"),
+    ],
+)
+async def test_the_beats_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
+    """Neither do they wait until the clock is what it was, nor is one made up for each that would have been."""
+
+    class Shifted(datetime):
+        by = timedelta()
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + cls.by
+
+    async def set_clock(_daemon):
+        Shifted.by = jump
+
+    monkeypatch.setattr(apscheduler.schedulers.base, "datetime", Shifted)
+    monkeypatch.setattr(publisher.daemon, "datetime", Shifted)
+    daemon.deeds = [set_clock, stop]
+    async with asyncio.timeout(10):
+        await _run_until_stopped(daemon)
+    assert daemon.deeds == []

@@ -1,0 +1,112 @@
+"""Logins are probed, and people are told in time, once for each thing they must act on."""
+
+from collections import deque
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
+from publisher.engine.decisions import named_person
+from publisher.engine.monitor import check_logins_due
+from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.modes import ModeOverrides
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import make_policy
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+
+class Patient(FakeAdapter):
+    """An adapter whose health is scripted."""
+
+    answers: deque
+
+    async def check_health(self):
+        return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+
+
+async def surgery(open_desk, *answers, accounts=("a",), login="one"):
+    desk = await open_desk(*(make_policy(name, login=login) for name in accounts))
+    patient = Patient(now=desk.books.runtime.now)
+    patient.answers = deque(answers)
+    return LoginHealthStore(desk.books), dict.fromkeys(desk.books.policies, patient), Queries(desk.books)
+
+
+async def told(queries):
+    return [(alert.code, alert.facts.get("days")) for alert in await queries.alerts()]
+
+
+async def test_each_login_is_probed_once_however_many_accounts_share_it(open_desk, world):
+    """One probe for two accounts of one login, and the next after six hours."""
+    checkups, adapters, _queries = await surgery(open_desk, Healthy(), accounts=("a", "b"))
+    assert [await check_logins_due(checkups, adapters, 10) for _ in range(2)] == [1, 0]
+    world.advance_time(PROBE_INTERVAL)
+    assert await check_logins_due(checkups, adapters, 10) == 1
+    assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
+
+
+async def test_f43_a_refused_sign_in_is_told_at_once_and_cleared_when_it_works_again(open_desk, world):
+    """F43: one alert however often it is seen; a probe that learns nothing changes nothing."""
+    checkups, adapters, queries = await surgery(
+        open_desk,
+        CredentialExpired(reason="weibo_21327"),
+        Unknown(reason="timeout"),
+        CredentialExpired(reason="weibo_21327"),
+        Healthy(),
+    )
+    for expected in (1, 1, 1, 0):
+        await check_logins_due(checkups, adapters, 10)
+        assert len(await queries.alerts()) == expected
+        world.advance_time(PROBE_INTERVAL)
+
+
+async def test_a_blocked_account_is_told_with_the_platforms_own_words(open_desk):
+    """F50: what the platform said goes along."""
+    checkups, adapters, queries = await surgery(
+        open_desk, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
+    )
+    await check_logins_due(checkups, adapters, 10)
+    [alert] = await queries.alerts()
+    assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
+
+
+async def test_credentials_that_end_are_told_at_14_7_3_and_1_days(open_desk, world):
+    """Each warning replaces the one before; none comes while there is plenty of time."""
+    checkups, adapters, queries = await surgery(
+        open_desk, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
+    )
+    seen = []
+    for _ in range(20 * 4):
+        await check_logins_due(checkups, adapters, 10)
+        alerts = await told(queries)
+        assert len(alerts) <= 1
+        if alerts and alerts != seen[-1:]:
+            seen += alerts
+        world.advance_time(PROBE_INTERVAL)
+    assert seen == [("credentials_expiring", days) for days in ("14", "7", "3", "1")]
+
+
+async def test_quota_left_counts_what_was_sent_today(open_desk):
+    """An account that never sent has all of its day left, and nothing verified."""
+    checkups, _adapters, _queries = await surgery(open_desk, Healthy())
+    [checkup] = await checkups.list_accounts()
+    assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settled", "ordered", "is_asked"),
+    [(Mode.ASSISTED, Mode.API, True), (Mode.API, Mode.ASSISTED, False), (Mode.API, Mode.OFF, False)],
+)
+async def test_the_mode_in_force_says_who_is_probed(open_desk, settled, ordered, is_asked):
+    """What people ordered at run time counts, not what the settings still say."""
+    terms = make_policy("a")
+    desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
+    await ModeOverrides(desk.books).set_override(AccountId("a"), ordered, named_person("li"), "test")
+    checkups = LoginHealthStore(desk.books)
+    assert [account.id for account in await checkups.claim_due_probes(10)] == (["a"] if is_asked else [])
+    [checkup] = await checkups.list_accounts()
+    assert checkup.mode is ordered
+    watched = await Monitoring(desk.books).claim_due_accounts(10)
+    assert list(watched) == ([] if ordered is Mode.OFF else ["a"])

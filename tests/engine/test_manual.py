@@ -1,0 +1,419 @@
+"""What people post by hand, and accounts whose mode is changed while posts are due."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+
+from adapters.manual import ManualPostingAdapter
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError
+from publisher.domain.manual_task import parse_manual_task
+from publisher.domain.post import PostId
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.retractor import retract_due
+from publisher.engine.sender import send_due
+from publisher.store.deliveries.requests import last_requests
+from publisher.store.monitor.login_health import LoginHealthStore
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.manual_tasks import ManualTasks
+from publisher.store.plan.modes import ModeOverrides
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+A = AccountId("a")
+LI = named_person("li")
+URL = "https://fake.example/1"
+DAY = START_TIME + timedelta(hours=24)
+
+
+def settled_as(mode):
+    """Give an account's terms with this mode in its settings."""
+    terms = make_policy("a")
+    return replace(terms, account=replace(terms.account, mode=mode))
+
+
+class Scene:
+    """One account, the books, and a platform on which a person can post."""
+
+    def __init__(self, desk, world):
+        self.desk, self.world = desk, world
+        self.fake = FakeAdapter(now=world.now)
+        self.adapters = {A: ManualPostingAdapter(inner=self.fake, now=world.now)}
+        self.queries, self.tasks = Queries(desk.books), ManualTasks(desk.books)
+        self.modes, self.orders = ModeOverrides(desk.books), OperatorActions(desk.books)
+
+    async def beat(self):
+        """Let every stage have its turn once."""
+        await run_maintenance(self.desk.maintenance)
+        await send_due(self.desk.outbox, self.adapters, 50, asyncio.Event())
+        await reconcile_due(self.desk.outbox, self.adapters, 50)
+        await retract_due(self.desk.outbox, self.adapters, 50)
+
+    async def run_on(self, minutes, step=timedelta(minutes=1)):
+        for _ in range(timedelta(minutes=minutes) // step):
+            self.world.advance_time(step)
+            await self.beat()
+
+    async def switch(self, mode):
+        await self.modes.set_override(A, mode, LI, "试验")
+
+    async def now(self):
+        [delivery] = await self.queries.deliveries(post=PostId("p"))
+        return delivery
+
+    async def alerts(self):
+        return {alert.code for alert in await self.queries.alerts()}
+
+    async def post_by_hand(self, text=None):
+        """Post the open task's words, or others."""
+        [task] = await self.tasks.list_open()
+        parcel = await self.parcel()
+        words = text if text is not None else task.rendered.text
+        return self.fake.add_post(replace(parcel, rendered=replace(parcel.rendered, text=words)))
+
+    async def parcel(self):
+        """Give the last attempt's parcel without taking a turn to read, as others on the same books would notice."""
+        books, delivery = self.desk.books, await self.now()
+        return await books.database.read(lambda connection: last_requests(books, connection, [delivery])[0])
+
+    async def report(self):
+        await self.tasks.record_report((await self.now()).id, URL, LI)
+
+
+@pytest.fixture
+async def scene(open_desk, world):
+    """Give an account that people post on, with one post due."""
+    made = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
+    await enqueue_posts(made.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await made.beat()
+    return made
+
+
+async def test_a_due_post_becomes_one_task_and_no_call(scene):
+    """The task waits with the very words; nothing is sent however long it waits, and people are told."""
+    assert [item.delivery.key.post for item in await scene.tasks.list_open()] == ["p"]
+    await scene.run_on(minutes=180, step=timedelta(minutes=10))
+    assert ((await scene.now()).state, (await scene.now()).attempts) == (State.SUBMITTED, 1)
+    assert (scene.fake.calls, await scene.alerts()) == ([], {"manual_task_waiting"})
+
+
+async def test_a_report_is_verified_by_reading(scene):
+    """What the person posted is found by its marker and words: published, and verified."""
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.beat()
+    delivery = await scene.now()
+    assert (delivery.state, delivery.receipt.remote_id, scene.fake.calls) == (State.PUBLISHED, "1", [])
+    assert delivery.verified_at is not None
+    assert await scene.alerts() == set()
+
+
+async def test_a_word_alone_is_no_proof(scene):
+    """Reported but not there, it stays one open task; people are told after the settle time, not before."""
+    await scene.report()
+    await scene.run_on(minutes=9)
+    assert await scene.alerts() == set()
+    await scene.run_on(minutes=3)
+    assert await scene.alerts() == {"manual_task_not_seen"}
+    await scene.run_on(minutes=120, step=timedelta(minutes=5))
+    assert ((await scene.now()).state, len(await scene.tasks.list_open()), scene.fake.calls) == (State.SUBMITTED, 1, [])
+    await scene.post_by_hand()
+    await scene.run_on(minutes=30)
+    assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, set())
+
+
+async def test_done_without_a_report_is_seen_too(scene):
+    """The account is read now and then, so that a forgotten report costs an hour and not the post."""
+    await scene.post_by_hand()
+    await scene.run_on(minutes=61)
+    assert (await scene.now()).state is State.PUBLISHED
+
+
+async def test_other_words_under_our_number_go_to_a_person(scene):
+    """A post with the marker but changed words is not adopted."""
+    [task] = await scene.tasks.list_open()
+    await scene.post_by_hand(f"改写过的内容{task.rendered.marker.code}")
+    await scene.report()
+    await scene.beat()
+    assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "possible_match")
+
+
+class Blind(FakeAdapter):
+    """A platform that cannot be read without credentials."""
+
+    async def find_post(self, parcel):
+        return Unknown(reason="weibo_no_token")
+
+
+async def test_what_cannot_be_read_waits_for_two_people(scene):
+    """It stays submitted, people are told why, and two of them may say that it is live."""
+    blind = Blind(now=scene.world.now)
+    scene.adapters = {A: ManualPostingAdapter(inner=blind, now=scene.world.now)}
+    await scene.report()
+    await scene.run_on(minutes=150, step=timedelta(minutes=5))
+    assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"manual_task_uncheckable"})
+    ruled = await resolve_delivery(
+        scene.desk.outbox,
+        await scene.now(),
+        Resolution.PUBLISHED,
+        by="li",
+        reason="seen",
+        url=URL,
+        second_person="wang",
+    )
+    assert (ruled.state, ruled.receipt.is_manually_confirmed, ruled.verified_at) == (State.PUBLISHED, True, None)
+
+
+async def test_f26_a_limited_look_leaves_a_task_open(scene):
+    """F26: a task whose account may not be read for now stays with people, and is read when the limit is over."""
+    scene.fake.findings.append(RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30)))
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.run_on(minutes=29)
+    assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, set())
+    await scene.run_on(minutes=10)
+    assert (await scene.now()).state is State.PUBLISHED
+
+
+async def test_open_tasks_are_called_to_mind_twice_and_then_held(scene):
+    """At half time, half an hour before the end, and at the end a person must rule; no review's two hours."""
+    told = {}
+    for _ in range(24 * 6):
+        await scene.run_on(minutes=10, step=timedelta(minutes=10))
+        for code in await scene.alerts():
+            told.setdefault(code, scene.world.now() - START_TIME)
+    minutes = {code: round(when / timedelta(minutes=1)) for code, when in told.items()}
+    assert minutes == {
+        "manual_task_waiting": 10,
+        "manual_task_half_time": 720,
+        "manual_task_expiring": 1410,
+        "held.manual_task_overdue": 1440,
+    }
+    assert ((await scene.now()).state, scene.fake.calls) == (State.HELD, [])
+
+
+async def test_a_withdrawn_task_is_taken_out_of_peoples_hands(scene):
+    """It is listed no more, and somebody must say that it was not posted."""
+    await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
+    await scene.beat()
+    assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_revoked")
+    ruled = await resolve_delivery(
+        scene.desk.outbox, await scene.now(), Resolution.CANCEL, by="li", reason="not posted"
+    )
+    assert ruled.state is State.CANCELLED
+
+
+async def test_a_withdrawn_task_that_was_reported_is_still_verified(scene):
+    """What a person has posted meanwhile is live, and people are asked whether to take it down."""
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
+    await scene.beat()
+    assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, {"published_after_cancellation"})
+
+
+async def test_a_task_is_taken_down_once_it_is_found(scene):
+    """A retraction of a task finds what the person posted, and removes it."""
+    await scene.post_by_hand()
+    await scene.orders.retract(PostId("p"), None, LI, "wrong")
+    await scene.run_on(minutes=10)
+    assert ((await scene.now()).state, scene.fake.posts) == (State.RETRACTED, {})
+
+
+async def test_a_task_to_be_taken_down_ends_by_a_persons_word_only(scene):
+    """Lists cannot show that a person will not post any more; whoever had it in hand must say so."""
+    await scene.orders.retract(PostId("p"), None, LI, "wrong")
+    await scene.run_on(minutes=60)
+    assert (await scene.now()).state is State.RETRACTING
+    with pytest.raises(RefusedError):
+        await resolve_delivery(scene.desk.outbox, await scene.now(), Resolution.RESEND, by="li", reason="no")
+    ruled = await resolve_delivery(
+        scene.desk.outbox, await scene.now(), Resolution.CANCEL, by="li", reason="never posted"
+    )
+    assert ruled.state is State.RETRACTED
+
+
+async def test_a_report_about_nothing_open_is_refused(scene):
+    """Only what is in a person's hands can be reported."""
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.beat()
+    with pytest.raises(RefusedError) as refused:
+        await scene.report()
+    assert refused.value.code == "no_open_manual_task"
+
+
+async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
+    """Switched to automatic, an open task stays the person's; taken back by a ruling, it goes out, once."""
+    await scene.switch(Mode.API)
+    await scene.run_on(minutes=120, step=timedelta(minutes=10))
+    assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
+    await resolve_delivery(scene.desk.outbox, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
+    await scene.beat()
+    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)])
+@pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
+async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_desk, world, order, first):
+    """Whatever people switch to, and when, a due post is neither lost nor doubled."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY))
+    await scene.switch(first)
+    for mode in order:
+        await scene.run_on(minutes=1 / 20, step=timedelta(seconds=3))
+        await scene.switch(mode)
+        await scene.beat()
+    await scene.switch(order[0] if order[-1] is Mode.OFF else order[-1])
+    await scene.run_on(minutes=2, step=timedelta(seconds=5))
+    delivery, tasks = await scene.now(), await scene.tasks.list_open()
+    assert len(scene.fake.posts) + len(tasks) == 1
+    assert (delivery.attempts, delivery.state) == (1, State.SUBMITTED if tasks else State.PUBLISHED)
+
+
+async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_desk, world):
+    """Nothing is claimed while it is off; back in time, the post goes out."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    await scene.switch(Mode.OFF)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.run_on(minutes=20)
+    assert ((await scene.now()).state, await scene.desk.outbox.next_due_at()) == (State.DUE, None)
+    await scene.switch(None)
+    await scene.beat()
+    assert ((await scene.now()).state, len(scene.fake.calls)) == (State.PUBLISHED, 1)
+
+
+async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_desk, world):
+    """Lost posts are told of."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    await scene.switch(Mode.OFF)
+    await enqueue_posts(
+        scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1))
+    )
+    await scene.run_on(minutes=61)
+    assert ((await scene.now()).state, await scene.alerts()) == (State.EXPIRED, {"expired.expired"})
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
+async def test_a_doubt_is_settled_by_reading_whatever_the_mode(open_desk, world, mode):
+    """A lost reply is found again although the account has been switched meanwhile."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene.fake.script.append(scene.fake.lose_reply)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.beat()
+    await scene.switch(mode)
+    await scene.run_on(minutes=5)
+    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
+
+
+async def test_an_absent_call_becomes_a_task_where_people_post_now(open_desk, world):
+    """A call that is proved to have left nothing is repeated in the mode that holds then."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene.fake.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.beat()
+    await scene.switch(Mode.ASSISTED)
+    await scene.run_on(minutes=15)
+    assert (len(scene.fake.calls), len(await scene.tasks.list_open()), (await scene.now()).attempts) == (1, 1, 2)
+
+
+async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
+    """F44: a day's posts by hand leave the account's own calls to publisher, as soon as it posts there again."""
+    quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
+    terms = replace(settled_as(Mode.ASSISTED), rate_limit=quota)
+    scene = Scene(await open_desk(terms), world)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.beat()
+    await scene.post_by_hand()
+    await scene.report()
+    await scene.beat()
+    await scene.switch(Mode.API)
+    await enqueue_posts(scene.desk.post_store, make_post("q", ["a"], START_TIME, expires_at=DAY))
+    await scene.run_on(minutes=2)
+    [checkup] = await LoginHealthStore(scene.desk.books).list_accounts()
+    assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
+
+
+async def test_a_call_in_preparation_does_not_start_after_the_switch(open_desk, world):
+    """The last question before a call says no once the account is not automatic any more."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.desk.maintenance.promote_due()
+    [lease] = await scene.desk.outbox.claim(1)
+    parcel = await scene.desk.outbox.record_intent(lease)
+    assert await scene.desk.outbox.may_still_send(parcel)
+    await scene.switch(Mode.ASSISTED)
+    assert not await scene.desk.outbox.may_still_send(parcel)
+
+
+async def test_a_claim_made_before_the_switch_obeys_it(open_desk, world):
+    """Between claim and intent the mode may change: the intent asks again."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.desk.maintenance.promote_due()
+    [lease] = await scene.desk.outbox.claim(1)
+    await scene.switch(Mode.OFF)
+    assert (await scene.desk.outbox.record_intent(lease)).guard == "paused"
+    await scene.switch(Mode.ASSISTED)
+    await scene.run_on(minutes=1)
+    assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
+
+
+async def test_tasks_do_not_use_up_a_logins_rest(open_desk, world):
+    """Handing over is no call: several tasks of one login wait at once."""
+    scene = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
+    await enqueue_posts(
+        scene.desk.post_store, *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r"))
+    )
+    await scene.beat()
+    assert len(await scene.tasks.list_open()) == 3
+
+
+async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_desk, world):
+    """What the interface was given before the switch is asked for under its number, with a review's patience."""
+    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
+    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.beat()
+    await scene.switch(Mode.ASSISTED)
+    await scene.run_on(minutes=130, step=timedelta(minutes=5))
+    assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "review_timeout")
+
+
+class Reviewing(FakeAdapter):
+    """A platform whose own list shows a thread before anybody else sees it."""
+
+    async def find_post(self, parcel):
+        found = [key for key, held in self.posts.items() if held.marker == parcel.marker]
+        ticket = Ticket(payload=found[0] if found else "none")
+        return Submitted(ticket=ticket, check_again_at=self.now())
+
+    async def list_recent(self):
+        return [
+            ObservedPost(remote_id=key, url=URL, published_at=self.now(), text=held.rendered.text[:20])
+            for key, held in self.posts.items()
+        ]
+
+
+async def test_what_only_the_account_sees_stays_a_task(scene):
+    """A thread in review is no proof yet; once anybody sees it, it is published."""
+    reviewing = Reviewing(now=scene.world.now)
+    scene.adapters = {A: ManualPostingAdapter(inner=reviewing, now=scene.world.now)}
+    await scene.report()
+    await scene.run_on(minutes=5)
+    delivery = await scene.now()
+    assert (delivery.state, parse_manual_task(delivery.ticket).reported_by) == (State.SUBMITTED, "li")
+    scene.fake = reviewing
+    await scene.post_by_hand()
+    await scene.run_on(minutes=10)
+    assert (await scene.now()).state is State.PUBLISHED

@@ -1,0 +1,299 @@
+"""What is live is read again: reach, posts taken down by others, posts that nobody here sent."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.domain.results import Deleted, ObservedPost, Published, Reach, Receipt, Unknown
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.monitor import monitor_due
+from publisher.engine.sender import send_due
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+HOUR = timedelta(hours=1)
+
+
+class Watched(FakeAdapter):
+    """A platform that notes which posts it was asked about one by one."""
+
+    asked: list
+
+    async def find_post(self, parcel):
+        self.asked.append(parcel.delivery)
+        return await super().find_post(parcel)
+
+
+class Brief(FakeAdapter):
+    """A platform whose list and figures have no room for our posts; asked for by number, it knows all but the first."""
+
+    async def list_recent(self):
+        return self.external_posts
+
+    async def read_metrics(self, _receipts):
+        return {}
+
+    async def check_ticket(self, ticket):
+        return Deleted() if ticket.payload == "1" else await super().check_ticket(ticket)
+
+
+async def live(open_desk, *, is_exclusive=False):
+    """Give a desk with one post live on one account, and the platform."""
+    terms = make_policy("a")
+    desk = await open_desk(replace(terms, account=replace(terms.account, is_exclusive=is_exclusive)))
+    fake = FakeAdapter(now=desk.books.runtime.now)
+    adapters = dict.fromkeys(desk.books.policies, fake)
+    await publish(desk, adapters, "p")
+    return desk, fake, adapters, Monitoring(desk.books)
+
+
+async def publish(desk, adapters, post):
+    await enqueue_posts(desk.post_store, make_post(post, ["a"], desk.books.runtime.now()))
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+
+
+def stranger(number, at):
+    return ObservedPost(remote_id=f"s{number}", url=f"https://fake.example/s{number}", published_at=at, text="转发微博")
+
+
+async def codes(desk):
+    return [alert.code for alert in await Queries(desk.books).alerts()]
+
+
+async def state(desk, post="p"):
+    [delivery] = await Queries(desk.books).deliveries(post=PostId(post))
+    return delivery.state
+
+
+async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
+    """First after the platform's delay, then every three hours on the first day, and never after a month."""
+    _desk, fake, adapters, monitoring = await live(open_desk)
+    for hour in range(24 * 40):
+        world.advance_time(HOUR)
+        fake.reads = hour
+        await monitor_due(monitoring, adapters, 10)
+    series = await monitoring.metrics_series(PostId("p"))
+    ages = [(reading.at - START_TIME) // HOUR for reading in series]
+    assert ages[:9] == [1, 4, 7, 10, 13, 16, 19, 22, 46]
+    assert ages[-1] <= 30 * 24
+    assert [reading.reach.reads for reading in series] == [age - 1 for age in ages]
+    assert {reading.reach.likes for reading in series} == {None}
+
+
+async def test_a_turn_is_taken_once(open_desk):
+    """Two hosts asking at the same time do not both read the account."""
+    _desk, _fake, _adapters, monitoring = await live(open_desk)
+    taken = await asyncio.gather(monitoring.claim_due_accounts(10), monitoring.claim_due_accounts(10))
+    assert sorted(map(len, taken)) == [0, 1]
+
+
+async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk, world):
+    """F48: one list without it is not believed; two complete looks an interval apart are, and nothing is sent again."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    world.advance_time(HOUR)
+    await publish(desk, adapters, "later")
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    del fake.posts["1"]
+    fake.external_posts.append(stranger(0, START_TIME - HOUR))
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    assert await state(desk) is State.PUBLISHED
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    assert await state(desk) is State.REMOVED
+    assert await state(desk, "later") is State.PUBLISHED
+    assert len(fake.calls) == 2
+    assert any(code.startswith("removed.") for code in await codes(desk))
+
+
+async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
+    """F48: an empty list hides no removal, for a list that short is all there is; two complete looks prove it."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    del fake.posts["1"]
+    for expected in (State.PUBLISHED, State.REMOVED):
+        world.advance_time(HOUR)
+        await monitor_due(monitoring, adapters, 10)
+        assert await state(desk) is expected
+
+
+GONE = Deleted()
+
+
+async def watched(world, monitoring, adapters, *findings):
+    """Watch once an hour; each time the list lacks the post, and asking for it says the next of these."""
+    for finding in findings:
+        world.advance_time(HOUR)
+        adapters["a"].findings.append(finding)
+        await monitor_due(monitoring, adapters, 10)
+
+
+async def test_f48_one_read_that_says_gone_changes_nothing(open_desk, world):
+    """F48: a stray answer is asked about again; what a later read shows live is left alone, and nobody is alarmed."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    held = fake.posts.pop("1")
+    for _ in range(3):
+        await watched(world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live())
+    await watched(world, monitoring, adapters, GONE)
+    fake.posts["1"] = held  # the list itself shows it
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    del fake.posts["1"]
+    await watched(world, monitoring, adapters, GONE)
+    assert (await state(desk), await codes(desk)) == (State.PUBLISHED, [])
+
+
+def still_live():
+    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+
+
+@pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
+async def test_f48_two_reads_that_say_gone_are_believed(open_desk, world, between):
+    """F48: the second word of the platform ends it, and a read that brought nothing in between does no harm."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    del fake.posts["1"]
+    await watched(world, monitoring, adapters, GONE, *between)
+    assert await state(desk) is State.PUBLISHED
+    await watched(world, monitoring, adapters, GONE)
+    assert await state(desk) is State.REMOVED
+    assert any(code.startswith("removed.") for code in await codes(desk))
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, tells):
+    """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""
+    terms = make_policy("a")
+    desk = await open_desk(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=tells)))
+    brief = Brief(now=desk.books.runtime.now)
+    adapters, monitoring = dict.fromkeys(desk.books.policies, brief), Monitoring(desk.books)
+    await publish(desk, adapters, "p")
+    await publish(desk, adapters, "q")
+    brief.external_posts += [stranger(number, START_TIME + number * timedelta(minutes=5)) for number in range(5, 0, -1)]
+    for _ in range(3):
+        world.advance_time(HOUR)
+        await monitor_due(monitoring, adapters, 10)
+    assert await state(desk) is (State.REMOVED if tells else State.PUBLISHED)
+    assert await state(desk, "q") is State.PUBLISHED
+
+
+async def test_a_live_post_read_with_its_number_counts_as_verified(open_desk, world):
+    """The silence clock of an account starts anew when a read shows our own words, not when the platform says done."""
+    desk, _fake, adapters, monitoring = await live(open_desk)
+    assert [item.verified_at for item in await Queries(desk.books).deliveries()] == [None]
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    assert [item.verified_at for item in await Queries(desk.books).deliveries()] == [START_TIME + HOUR]
+
+
+async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
+    """A list that leaves a post out proves nothing while the post itself is found."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    fake.external_posts.append(stranger(0, START_TIME - HOUR))
+    held = fake.posts.pop("1")
+    for _ in range(3):
+        world.advance_time(HOUR)
+        fake.findings.append(Unknown(reason="timeout"))
+        await monitor_due(monitoring, adapters, 10)
+    fake.posts["1"] = held
+    assert await state(desk) is State.PUBLISHED
+
+
+async def test_what_was_there_before_us_is_history(open_desk, world):
+    """The first read of an account tells nobody of old posts."""
+    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+    fake.external_posts += [stranger(number, START_TIME - number * HOUR) for number in range(20)]
+    for _ in range(3):
+        world.advance_time(HOUR)
+        await monitor_due(monitoring, adapters, 10)
+    assert await codes(desk) == []
+
+
+@pytest.mark.parametrize(("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")])
+async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exclusive, code):
+    """F57, I11: one alert for all that one read shows, red on an account of ours alone; nothing is deleted."""
+    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=is_exclusive)
+    await monitor_due(monitoring, adapters, 10)
+    fake.external_posts += [stranger(1, START_TIME + HOUR / 2), stranger(2, START_TIME + HOUR / 3)]
+    for _ in range(3):
+        world.advance_time(HOUR)
+        await monitor_due(monitoring, adapters, 10)
+    [alert] = await Queries(desk.books).alerts()
+    assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
+    assert len(fake.external_posts) == 2
+
+
+async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_desk, world):
+    """F53, F57: a repeated entry is one stranger, one history and one post of ours; the read does not fail."""
+    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+    fake.external_posts += [stranger(0, START_TIME - HOUR)] * 2
+    await monitor_due(monitoring, adapters, 10)
+    fake.external_posts += [stranger(1, START_TIME + HOUR / 2)] * 2
+    world.advance_time(HOUR)
+    assert await monitor_due(monitoring, adapters, 10) == 1
+    [alert] = await Queries(desk.books).alerts()
+    assert (alert.code, alert.facts["number"]) == ("unauthorized_post", "1")
+    assert await state(desk) is State.PUBLISHED
+
+
+async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
+    """When a newer one goes, or an old one is pinned, what was there before us is no break-in."""
+    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+    await monitor_due(monitoring, adapters, 10)
+    fake.external_posts.append(stranger(1, START_TIME - 60 * 24 * HOUR))
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, adapters, 10)
+    assert await codes(desk) == []
+
+
+async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(open_desk, world):
+    """The oldest entry of a list proves nothing, and only a few missed posts are asked about at one watch."""
+    desk, fake, adapters, monitoring = await live(open_desk)
+    for number in range(12):
+        world.advance_time(HOUR)
+        await publish(desk, adapters, f"p{number}")
+    pinned = stranger(0, START_TIME - 60 * 24 * HOUR)
+    newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
+    watched = Watched(now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned])
+    watched.asked = []
+    world.advance_time(HOUR)
+    await monitor_due(monitoring, {"a": watched}, 10)
+    assert watched.asked == []
+    watched.posts = {}
+    for _ in range(3):
+        world.advance_time(HOUR)
+        await monitor_due(monitoring, {"a": watched}, 10)
+    assert len(watched.asked) == len(set(watched.asked)) == 9
+
+
+async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):
+    """What may be our own post whose reply was lost is judged only once its outcome is known."""
+    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+    await monitor_due(monitoring, adapters, 10)
+    world.advance_time(HOUR)
+    fake.script.append(fake.lose_reply)
+    await publish(desk, adapters, "doubtful")
+    assert await state(desk, "doubtful") is State.UNKNOWN
+    await monitor_due(monitoring, adapters, 10)
+    assert await codes(desk) == []
+
+
+async def test_an_address_that_is_told_late_is_kept(open_desk):
+    """A live post without an address gets the one that comes with its figures; one that has its own keeps it."""
+    desk, _fake, adapters, monitoring = await live(open_desk)
+    without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
+    adapters["a"].script.append(without)
+    await publish(desk, adapters, "q")
+    found = {item.key.post: item for item in await Queries(desk.books).deliveries()}
+    told = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
+    await monitoring.record_metrics(told)
+    after = {item.key.post: item for item in await Queries(desk.books).deliveries()}
+    assert after["p"] == found["p"]
+    assert (after["q"].receipt.url, after["q"].version) == ("https://fake.example/late", found["q"].version)
+    assert [reading.reach.reads for reading in await monitoring.metrics_series()] == [1, 1]

@@ -1,0 +1,184 @@
+"""A platform is down for hours, and a backlog of many posts."""
+
+import asyncio
+import gc
+import os
+import threading
+import tracemalloc
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.results import NotSent, Unknown
+from publisher.engine.sender import send_due
+from publisher.store.db.database import READER_THREADS
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+from tests.engine.test_sender import beat, run_on, stage
+
+HOUR = timedelta(hours=1)
+SLOW = RateLimit(min_interval=timedelta(minutes=1), per_hour=30, per_day=1000)
+
+
+class Down(FakeAdapter):
+    """A platform that cannot be reached until it is up again."""
+
+    is_up = False
+
+    async def publish(self, parcel):
+        if self.is_up:
+            return await FakeAdapter.publish(self, parcel)
+        self.calls.append(parcel)
+        return NotSent(reason="connect_failed")
+
+    async def find_post(self, parcel):
+        return await FakeAdapter.find_post(self, parcel) if self.is_up else Unknown(reason="connect_failed")
+
+
+@pytest.mark.long
+async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_desk, world):
+    """F59: the rest goes out at its time; the backlog drains within the limits; what has expired is not sent."""
+    desk = await open_desk(make_policy("a"), make_policy("b", rate_limit=SLOW))
+    up, down = FakeAdapter(now=world.now), Down(now=world.now)
+    adapters = {"a": up, "b": down}
+    brief = make_post("brief", ["a", "b"], START_TIME, expires_at=START_TIME + HOUR)
+    dues = [START_TIME + number * timedelta(minutes=20) for number in range(6)]
+    posts = [replace(make_post(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR) for n, due in enumerate(dues)]
+    await enqueue_posts(desk.post_store, brief, *posts)
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))
+    queries = Queries(desk.books)
+    assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
+    assert [parcel.intended_at - START_TIME for parcel in up.calls[1:]] == [
+        number * timedelta(minutes=20) for number in range(6)
+    ]
+    assert State.PUBLISHED not in {item.state for item in await queries.deliveries(account="b")}
+    down.is_up, tried = True, len(down.calls)
+    await run_on(desk, adapters, world, minutes=60, step=timedelta(seconds=15))
+    states = {item.key.post: item.state for item in await queries.deliveries(account="b")}
+    assert states == {"brief": State.EXPIRED, **{f"p{number}": State.PUBLISHED for number in range(6)}}
+    calls = [parcel.intended_at for parcel in down.calls[tried:]]
+    assert min(later - sooner for sooner, later in pairwise(calls)) >= SLOW.min_interval
+
+
+BACKLOG = 100_000
+COPY = """
+WITH RECURSIVE copy(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copy WHERE n < {count})
+INSERT INTO delivery ({columns}) SELECT {values} FROM delivery, copy WHERE delivery.post = 'p'
+"""
+
+
+async def pile_up(desk, count):
+    """Make so many due deliveries of one that was filed, on every account of it."""
+
+    def operation(unit):
+        names = unit.connection.exec_driver_sql("SELECT * FROM delivery LIMIT 1").keys()
+        columns = [name for name in names if name != "id"]
+        values = ["'p' || n" if name == "post" else f"delivery.{name}" for name in columns]
+        unit.connection.exec_driver_sql(COPY.format(count=count, columns=", ".join(columns), values=", ".join(values)))
+
+    await desk.books.database.write(operation)
+
+
+async def test_f88_a_backlog_costs_no_memory_and_what_is_urgent_goes_first(open_desk, world):
+    """F88: claims take what fits at once, however much waits; an urgent post overtakes all of it."""
+    desk, fake, _adapters = await stage(open_desk, *(f"a{number}" for number in range(10)))
+    names = sorted(desk.books.policies)
+    await enqueue_posts(desk.post_store, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
+    await desk.maintenance.promote_due()
+    await pile_up(desk, BACKLOG // 10)
+    await enqueue_posts(desk.post_store, make_post("red", names[:3], START_TIME, is_urgent=True))
+    await desk.maintenance.promote_due()
+    tracemalloc.start()
+    leases = await desk.outbox.claim(50)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(leases) == 10
+    assert peak < 2_000_000
+    posts = {lease.delivery: lease.account for lease in leases}
+    taken = [item for item in await Queries(desk.books).deliveries() if item.id in posts]
+    assert Counter(item.key.post for item in taken)["red"] == 3
+    assert fake.calls == []
+
+
+async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
+    """F88: in the end each account has each post of the backlog once."""
+    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
+    await enqueue_posts(
+        desk.post_store, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR)
+    )
+    await desk.maintenance.promote_due()
+    await pile_up(desk, 60)
+    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+    assert Counter(parcel.account for parcel in fake.calls) == {"a": 61, "b": 61, "c": 61}
+    assert set(await Queries(desk.books).count_by_state()) == {State.PUBLISHED}
+
+
+def memory():
+    """Give the bytes that are still in use."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def handles():
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+
+async def fill_threads(database):
+    """Let the loop's own pool and the database's have all the threads and connections that they may ever have."""
+    together = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))
+    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(together.parties)))
+    readers = threading.Barrier(READER_THREADS)
+    await asyncio.gather(*(database.read(lambda _connection: readers.wait()) for _ in range(READER_THREADS)))
+
+
+@pytest.mark.long
+async def test_f92_beats_leave_nothing_behind(open_desk, world):
+    """F92: after many beats, with posts in them, there are as many handles and threads, and hardly more memory."""
+    desk, _fake, adapters = await stage(open_desk, "a", "b")
+
+    async def live_on(beats):
+        for number in range(beats):
+            if number % 20 == 0:
+                await enqueue_posts(desk.post_store, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now()))
+            await beat(desk, adapters)
+            world.advance_time(timedelta(seconds=30))
+
+    await live_on(60)
+    await fill_threads(desk.books.database)
+    before = handles()
+    tracemalloc.start()
+    await live_on(20)
+    first = memory()
+    await live_on(100)
+    last = memory()
+    tracemalloc.stop()
+    assert handles() == before
+    assert last - first < 200_000
+    assert desk.books.leases == {}
+
+
+class Exhausted(FakeAdapter):
+    """An adapter that runs out of memory after its post is live."""
+
+    async def publish(self, parcel):
+        self.add_post(parcel)
+        raise MemoryError
+
+
+async def test_f17_a_call_that_runs_out_of_memory_is_a_doubt(open_desk, world):
+    """F17: what it had posted is found by reading; nothing is posted twice, and the worker lives on."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    exhausted = Exhausted(now=world.now)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await run_on(desk, {"a": exhausted}, world, minutes=5)
+    [delivery] = await Queries(desk.books).deliveries(PostId("p"))
+    assert (delivery.state, len(exhausted.posts)) == (State.PUBLISHED, 1)

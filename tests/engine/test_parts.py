@@ -1,0 +1,256 @@
+"""A text of several floors on its way: with a platform that behaves, with one that does not, and by hand."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from adapters._http import LoginHttp
+from adapters.manual import ManualPostingAdapter
+from adapters.tieba import TIEBA
+from adapters.tieba.capabilities import CAPABILITIES as TIEBA_TRAITS
+from publisher.contract import AdapterContext
+from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.delivery import State
+from publisher.domain.policy import AccountPolicy
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
+from publisher.domain.rendered import derive_marker, format_part_prefix
+from publisher.domain.results import Busy, HoldReason, Published, Rejected, Unknown
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.reconciler import reconcile_due
+from publisher.simulator import create_app
+from publisher.store.deliveries.requests import last_requests
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.manual_tasks import ManualTasks
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
+from tests.adapters.conftest import Notes, NoTokens
+from tests.engine.test_sender import beat, run_on, state_of
+
+A = AccountId("a")
+HOST = "http://127.0.0.1:8710"
+ME = "tb.1.beijing"
+
+
+async def stage(open_desk, *, can_resend=True, mode=Mode.API):
+    """Give a desk with one account that carries floors, and its platform."""
+    terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
+    desk = await open_desk(replace(terms, account=replace(terms.account, mode=mode)))
+    fake = FakeAdapter(now=desk.books.runtime.now, capabilities=terms.capabilities)
+    return desk, fake, {A: fake}
+
+
+def texts(fake):
+    return [held.text for held in fake.posts.values()]
+
+
+def wanted(total=3):
+    marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence=ONCE_OCCURRENCE), A)
+    return [
+        f"警惕诈骗〔{marker.code}〕",
+        *(f"{format_part_prefix(marker, n, total)}其{n}" for n in range(2, total + 1)),
+    ]
+
+
+async def test_floors_go_out_one_after_the_other(open_desk, world):
+    """All of it is published as one delivery, each floor once and in its order."""
+    desk, fake, adapters = await stage(open_desk)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(desk, adapters, world, minutes=5)
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.receipt.remote_id, texts(fake)) == (State.PUBLISHED, "1", wanted())
+    assert [parcel.parent and parcel.parent.remote_id for parcel in fake.calls] == [None, "1", "1"]
+
+
+async def test_f24_a_floor_whose_reply_is_lost_is_found_again(open_desk, world):
+    """Neither the post nor the floor is sent a second time."""
+    desk, fake, adapters = await stage(open_desk)
+    fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(desk, adapters, world, minutes=6)
+    assert ((await state_of(desk)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(), 4)
+
+
+async def test_f21_a_floor_that_came_to_nothing_is_sent_again_where_that_is_allowed(open_desk, world):
+    """After proven absence, once, and each floor for itself."""
+    desk, fake, adapters = await stage(open_desk)
+    fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
+    await run_on(desk, adapters, world, minutes=30)
+    assert ((await state_of(desk)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(2), 4)
+
+
+def fake_post(fake):
+    return lambda parcel: Published(receipt=fake.add_post(parcel))
+
+
+async def held_floor(open_desk, world):
+    """Give a delivery whose second floor of three is not there, on a platform that forbids a second call."""
+    desk, fake, adapters = await stage(open_desk, can_resend=False)
+    fake.script.extend([fake_post(fake), Unknown(reason="lost")])
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(desk, adapters, world, minutes=14)
+    held = await state_of(desk)
+    assert (held.state, held.reason, held.parts_done) == (State.HELD, HoldReason.NOT_PUBLISHED, 1)
+    return desk, fake, adapters, held
+
+
+async def test_a_person_sends_the_floor_again(open_desk, world):
+    """`resend` speaks of the floor: the post is not sent again, and what follows goes on."""
+    desk, fake, adapters, held = await held_floor(open_desk, world)
+    await resolve_delivery(desk.outbox, held, Resolution.RESEND, by="li", reason="not there")
+    await run_on(desk, adapters, world, minutes=3)
+    assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, wanted())
+
+
+async def test_a_person_says_that_the_floor_is_there(open_desk, world):
+    """`live` looks; what it shows counts, and the next floor goes out. With a second person their word counts."""
+    desk, fake, adapters, held = await held_floor(open_desk, world)
+    after = await resolve_delivery(
+        desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+    )
+    assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
+    await run_on(desk, adapters, world, minutes=3)
+    assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
+
+
+async def test_a_person_leaves_half_of_it_or_takes_it_down(open_desk, world):
+    """`not-published` leaves the question open, `cancel` what is live, and a retraction nothing (F77)."""
+    desk, fake, adapters, held = await held_floor(open_desk, world)
+    asked = await resolve_delivery(desk.outbox, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
+    assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
+    left = await resolve_delivery(desk.outbox, asked, Resolution.CANCEL, by="li", reason="enough")
+    assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
+    await run_on(desk, adapters, world, minutes=3)
+    assert (len(fake.calls), len(fake.posts)) == (2, 1)
+    await OperatorActions(desk.books).retract("p", None, named_person("li"), "wrong")
+    await run_on(desk, adapters, world, minutes=1)
+    assert ((await state_of(desk)).state, fake.posts) == (State.RETRACTED, {})
+
+
+async def test_f45_a_refused_floor_is_told(open_desk, world):
+    """Its words are refused for good: the post stands, and a person is asked, with an alert."""
+    desk, fake, adapters = await stage(open_desk)
+    fake.script.extend([fake_post(fake), Rejected(code="20021", reason="illegal")])
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(desk, adapters, world, minutes=3)
+    assert ((await state_of(desk)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.incomplete"]
+
+
+async def test_floors_by_hand_are_a_task_each(open_desk, world):
+    """A person is handed one floor at a time, with the post to go under, and each is looked for."""
+    desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
+    adapters = {A: ManualPostingAdapter(inner=fake, now=world.now)}
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
+    tasks = ManualTasks(desk.books)
+    for number, text in enumerate(wanted(2)):
+        await run_on(desk, adapters, world, minutes=1)
+        [task] = await tasks.list_open()
+        assert (task.part, task.text) == (number, text)
+        doubts = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+        parcel = doubts[0].request if doubts else await parcel_of(desk)
+        fake.add_post(replace(parcel, is_manual=True))
+        await tasks.record_report(task.delivery.id, "https://fake.example/1", named_person("li"))
+        await beat(desk, adapters)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 0)
+
+
+async def parcel_of(desk):
+    """Give the parcel of the only delivery's newest attempt."""
+    delivery = await state_of(desk)
+    return await desk.books.database.read(lambda connection: last_requests(desk.books, connection, [delivery])[0])
+
+
+@pytest.fixture
+async def simulated(open_desk, world) -> AsyncIterator:
+    """Give the desk and adapter of a Tieba account on a simulator, and the way to its control endpoints."""
+    world.clock = datetime.now(UTC)
+    transport = httpx.ASGITransport(app=create_app())
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
+        account = Account(
+            id=A,
+            platform=Platform("tieba"),
+            identity=ME,
+            secret="t",
+            base_url=HOST,
+            forum="天气",
+            has_accepted_risk=True,
+        )
+        made = await control.post("/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]})
+        http = LoginHttp(
+            transport=transport,
+            request_timeout=timedelta(seconds=5),
+            monotonic=world.monotonic,
+            failpoint=lambda _name: None,
+            is_host_allowed=lambda host: host == "127.0.0.1",
+            sleep=nothing,
+        )
+        kit = AdapterContext(
+            http=http, secret=made.json, tokens=NoTokens(), state=Notes(), now=world.now, failpoint=nothing
+        )
+        desk = await open_desk(
+            AccountPolicy(account=account, capabilities=TIEBA_TRAITS, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
+        )
+        yield desk, {A: TIEBA.create(account, kit)}, control
+
+
+async def nothing(_what: object) -> None:
+    return
+
+
+async def acts(control):
+    log = (await control.get("/_sim/log")).json()
+    return [(entry["post_id"], entry.get("thread")) for entry in log if entry["kind"] == "act"]
+
+
+async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
+    """Thread and floors are adopted by what anybody sees of them; none is made twice."""
+    desk, adapters, control = simulated
+    fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
+    for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
+        await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=10)
+    delivery = await state_of(desk)
+    [thread] = (await control.get("/_sim/posts")).json()
+    assert (delivery.state, delivery.attempts, delivery.receipt.remote_id) == (State.PUBLISHED, 3, thread["id"])
+    assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
+
+
+async def test_f46_a_floor_in_review_keeps_the_next_one_waiting(simulated, world):
+    """Seen by its author only, it is not published; when it passes, the rest follows."""
+    desk, adapters, control = simulated
+    hold = {"kind": "review", "verdict": "hold", "seconds": 9999}
+    await control.post("/_sim/faults", json={"endpoint": "/c/c/post/add_pc", "times": 1, "fault": hold})
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await run_on(desk, adapters, world, minutes=10)
+    waiting = await state_of(desk)
+    assert (waiting.state, waiting.parts_done, len(await acts(control))) == (State.SUBMITTED, 1, 2)
+    await control.post("/_sim/review", json={"account": ME, "verdict": "pass"})
+    await run_on(desk, adapters, world, minutes=40, step=timedelta(minutes=1))
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+async def test_a_thread_that_is_gone_takes_no_floor(simulated, world):
+    """F48: removed between two floors: the next is refused, the account goes on, and a person decides."""
+    desk, adapters, control = simulated
+    await control.post("/_sim/settings", json={"tieba_gap": 0})
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
+    await beat(desk, adapters)
+    world.advance_time(timedelta(seconds=10))
+    await reconcile_due(desk.outbox, adapters, 10)
+    assert (await state_of(desk)).state is State.DUE
+    [thread] = (await control.get("/_sim/posts")).json()
+    await control.delete(f"/_sim/posts/{thread['id']}")
+    await run_on(desk, adapters, world, minutes=2)
+    held = await state_of(desk)
+    assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
+    assert await Queries(desk.books).pauses() == []
+    await OperatorActions(desk.books).retract("p", None, named_person("li"), "gone anyway")
+    await run_on(desk, adapters, world, minutes=1)
+    assert (await state_of(desk)).state is State.RETRACTED

@@ -1,0 +1,163 @@
+"""The schedule's file changes while the daemon is about to read it."""
+
+import asyncio
+import shutil
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.config import parse_settings
+from publisher.daemon import Daemon
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.engine.maintenance import run_maintenance
+from publisher.engine.sender import send_due
+from publisher.i18n import Messages
+from publisher.rendering import shipped_templates
+from publisher.testing.fakes import FakeAdapter, FakeRuntime
+from tests.engine.test_planner import SETTINGS, cron, entry
+
+WHOLE = entry("p") + entry("q")
+HALF = entry("p")
+
+
+class BusyDesk(FakeRuntime):
+    """A world in which somebody saves the file once more while the daemon waits for it to lie still."""
+
+    saves = ()
+
+    async def sleep_until(self, instant):
+        if self.saves:
+            file, text = self.saves.pop(0)
+            await asyncio.to_thread(file.write_text, text, "utf-8")
+
+
+@pytest.fixture
+def world():
+    return BusyDesk()
+
+
+@asynccontextmanager
+async def daemon_of(settings, folder, world):
+    settings = parse_settings(settings, workspace=folder)
+    async with open_application(settings, world, can_send=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+
+
+@pytest.fixture
+async def daemon(tmp_path, world):
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        yield daemon
+
+
+async def posts_of(daemon):
+    return {item.key.post for item in await daemon.application.queries.deliveries()}
+
+
+def gone(file):
+    file.unlink()
+
+
+def emptied(file):
+    file.write_text("", "utf-8")
+
+
+def linked(file):
+    elsewhere = file.with_name("elsewhere.toml")
+    elsewhere.write_text(HALF, "utf-8")
+    file.unlink()
+    file.symlink_to(elsewhere)
+
+
+def made_a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+async def test_whom_a_post_goes_to_is_settled_before_the_first_call(tmp_path, world):
+    """An account taken out of a group while the daemon stood still gets nothing, though the file is the same."""
+    (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
+    states = []
+    for members in ('["a", "b"]', '["a"]'):
+        async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, world) as daemon:
+            await daemon.load_initial_schedule()
+            states.append({item.account: item.state for item in await daemon.application.queries.deliveries()})
+    assert states == [
+        {"a": State.PENDING, "b": State.PENDING},
+        {"a": State.PENDING, "b": State.CANCELLED},
+    ]
+
+
+async def test_what_time_alone_brings_within_reach_is_filed_after_the_first_calls(daemon, world):
+    """A start with the same file and settings files nothing; the next planning does."""
+    daemon.schedule_file.write_text(cron("daily", "0 12 * * *"), "utf-8")
+    filed = []
+    for step in (daemon.load_initial_schedule, daemon.load_initial_schedule, daemon.plan):
+        await step()
+        filed.append(len(await daemon.application.queries.deliveries()))
+        world.advance_time(timedelta(hours=12))
+    assert filed[0] == filed[1] < filed[2]
+
+
+async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world):
+    """F64: half of it, valid by accident, never comes into force; the whole does at the next beat."""
+    daemon.schedule_file.write_text(HALF, "utf-8")
+    world.saves = [(daemon.schedule_file, WHOLE)]
+    await daemon.read_schedule()
+    assert await posts_of(daemon) == set()
+    await daemon.read_schedule()
+    assert await posts_of(daemon) == {PostId("p"), PostId("q")}
+
+
+@pytest.mark.parametrize("spoil", [gone, emptied, linked, made_a_folder])
+async def test_f68_a_file_that_is_none_any_more_takes_nothing_back(daemon, spoil):
+    """F68: the last good version stays in force, all that is planned stays planned, and an alert says so."""
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    await daemon.read_schedule()
+    spoil(daemon.schedule_file)
+    await daemon.read_schedule()
+    assert await daemon.application.post_store.active_schedule_text() == WHOLE
+    assert {item.state for item in await daemon.application.queries.deliveries()} == {State.PENDING}
+    assert [alert.code for alert in await daemon.application.queries.alerts()] == ["reload_refused"]
+
+
+async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):
+    """F64: a half-written file that lies still is refused with its line; what was in force stays so."""
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    await daemon.read_schedule()
+    daemon.schedule_file.write_text(WHOLE[: len(WHOLE) - 20], "utf-8")
+    await daemon.read_schedule()
+    assert await daemon.application.post_store.active_schedule_text() == WHOLE
+    assert [alert.code for alert in await daemon.application.queries.alerts()] == ["reload_refused"]
+
+
+@pytest.mark.parametrize("how", ["fault", "gone"])
+async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
+    """F74: instants that are filed go out although its template cannot be used; that no more can be filed is told."""
+    own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
+    text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron("fine", "0 15 * * *")
+    (tmp_path / "schedule.toml").write_text(text, "utf-8")
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        await daemon.load_initial_schedule()
+    if how == "fault":
+        (own / "weibo.txt").write_text("{% if %}", "utf-8")
+    else:
+        shutil.rmtree(own)
+    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+        application, fake = daemon.application, FakeAdapter(now=world.now)
+        await daemon.report_template_problems()
+        await daemon.load_initial_schedule()
+        for _ in range(4 * 24):
+            await daemon.plan()
+            await run_maintenance(application.maintenance)
+            await send_due(application.outbox, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
+            world.advance_time(timedelta(hours=1))
+        states = Counter((item.key.post, item.state) for item in await application.queries.deliveries())
+        alerts = await application.queries.alerts()
+    assert states["daily", State.PUBLISHED] == 4
+    assert states["fine", State.PUBLISHED] == 8
+    assert [alert.code for alert in alerts if alert.code == "reload_refused"] == ["reload_refused"]
+    assert (alerts[-1].code == "templates_invalid") is (how == "fault")

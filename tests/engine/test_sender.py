@@ -1,0 +1,273 @@
+"""From a due delivery to its end, with real books and a platform that behaves."""
+
+import asyncio
+from datetime import timedelta
+
+from publisher.domain.delivery import State
+from publisher.domain.events import SENDER, Held
+from publisher.domain.post import PostId
+from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.maintenance import expire_own_leases, run_maintenance
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.retractor import retract_due
+from publisher.engine.sender import send_due
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+
+
+async def stage(open_desk, *names):
+    """Give a desk and one platform for these accounts."""
+    desk = await open_desk(*(make_policy(name) for name in names))
+    fake = FakeAdapter(now=desk.books.runtime.now)
+    return desk, fake, dict.fromkeys(desk.books.policies, fake)
+
+
+async def beat(desk, adapters, stopping=None):
+    """Let every stage have its turn once."""
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, adapters, 50, stopping or asyncio.Event())
+    await reconcile_due(desk.outbox, adapters, 50)
+    await retract_due(desk.outbox, adapters, 50)
+
+
+async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
+    """Let time pass step by step, with a beat at each."""
+    for _ in range(timedelta(minutes=minutes) // step):
+        world.advance_time(step)
+        await beat(desk, adapters)
+
+
+async def state_of(desk, post="p"):
+    [delivery] = await Queries(desk.books).deliveries(post=PostId(post))
+    return delivery
+
+
+async def test_what_is_due_is_published_once(open_desk, world):
+    """Each account gets its one post, and nothing more happens at later beats."""
+    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=5)
+    assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
+    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+
+
+async def test_f24_a_lost_reply_is_found_again_and_never_repeated(open_desk, world):
+    """The post that acted without a reply is adopted; one call was made."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.UNKNOWN
+    await run_on(desk, adapters, world, minutes=2)
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (State.PUBLISHED, "1", 1)
+    assert delivery.verified_at is not None
+
+
+async def test_f21_a_call_that_came_to_nothing_is_made_again_after_absence_is_shown(open_desk, world):
+    """Only after the settle time, once, as attempt two."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=9)
+    assert len(fake.calls) == 1
+    await run_on(desk, adapters, world, minutes=3)
+    assert [parcel.attempt for parcel in fake.calls] == [1, 2]
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+async def test_f19_what_was_not_sent_is_tried_again_soon(open_desk, world):
+    """A refused connection costs a short wait and no doubt."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    assert (await state_of(desk)).state is State.RETRYING
+    await run_on(desk, adapters, world, minutes=1)
+    assert (await state_of(desk)).state is State.PUBLISHED
+    assert len(fake.calls) == 3
+
+
+async def test_f45_refused_content_fails_with_its_reason(open_desk, world):
+    """No retry; the reason can be read."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Rejected(code="20021", reason="illegal"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await run_on(desk, adapters, world, minutes=5)
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.FAILED, "20021", 1)
+
+
+class Faulty(FakeAdapter):
+    """An adapter with a bug after its call."""
+
+    async def publish(self, parcel):
+        self.add_post(parcel)
+        raise ZeroDivisionError
+
+
+async def test_an_adapters_bug_is_a_doubt_like_any_other(open_desk, world):
+    """What escapes an adapter is not taken for failure: the post it made is found."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    faulty = Faulty(now=world.now)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, {"a": faulty})
+    assert (await state_of(desk)).reason == "adapter_failed"
+    await run_on(desk, {"a": faulty}, world, minutes=2)
+    assert (await state_of(desk)).state is State.PUBLISHED
+
+
+async def test_f47_a_review_without_end_is_told_then_held(open_desk, world):
+    """An alert after half an hour, a person after two, and never a second call."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
+    assert "review_overdue" in [alert.code for alert in await Queries(desk.books).alerts()]
+    await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
+
+
+class Blind(FakeAdapter):
+    """A platform whose list cannot be read."""
+
+    async def find_post(self, parcel):
+        return Unknown(reason="list_unreadable")
+
+
+async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_desk, world):
+    """The delivery waits, then goes to a person; it is not sent again."""
+    desk, _fake, _adapters = await stage(open_desk, "a")
+    blind = Blind(now=world.now)
+    blind.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, {"a": blind})
+    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    delivery = await state_of(desk)
+    assert (delivery.state, delivery.reason, len(blind.calls)) == (State.HELD, "uncheckable", 1)
+
+
+async def test_f77_a_retraction_of_a_doubt_first_finds_then_removes(open_desk, world):
+    """No further call is made for the post, and the live copy goes."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=2)
+    assert (await state_of(desk)).state is State.RETRACTED
+    assert (fake.posts, len(fake.calls)) == ({}, 1)
+
+
+async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, world):
+    """F77: no call was ever made that could be looked for; two people saw it, so a person must take it down."""
+    desk, _fake, adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
+    held = await desk.outbox.apply_event((await state_of(desk)).id, Held(reason=HoldReason.POISON), SENDER)
+    await resolve_delivery(
+        desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+    )
+    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=2)
+    after = await state_of(desk)
+    assert (after.state, after.reason) == (State.HELD, "undeletable")
+
+
+async def test_a_retraction_of_what_never_was_live_ends_too(open_desk, world):
+    """When absence is shown there is nothing left to take down."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, adapters)
+    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(desk, adapters, world, minutes=15)
+    assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
+
+
+async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, world):
+    """Seen, it is published; not seen, it is held again."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    blind = Blind(now=world.now)
+    blind.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await beat(desk, {"a": blind})
+    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    for expected in (State.HELD, State.PUBLISHED):
+        held = await state_of(desk)
+        await resolve_delivery(
+            desk.outbox, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
+        )
+        await beat(desk, adapters)
+        after = await state_of(desk)
+        assert after.state is expected
+        assert expected is State.PUBLISHED or after.reason == "report_not_confirmed"
+        fake.add_post(blind.calls[0])
+
+
+class Slow(FakeAdapter):
+    """A platform on which one account's list is not shown before it is told to be."""
+
+    async def find_post(self, parcel):
+        if parcel.account == "a":
+            await self.shown.wait()
+        if parcel.account == "c":
+            self.shown.set()
+        return await super().find_post(parcel)
+
+
+async def test_a_slow_read_holds_up_no_other(open_desk, world):
+    """Of three doubts two are read at once; the third is read while the first is still being waited for."""
+    desk, _fake, _adapters = await stage(open_desk, "a", "b", "c")
+    slow = Slow(now=world.now)
+    slow.shown = asyncio.Event()
+    slow.script.extend([slow.lose_reply] * 3)
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, dict.fromkeys("abc", slow), 50, asyncio.Event())
+    world.advance_time(timedelta(minutes=5))
+    assert await reconcile_due(desk.outbox, dict.fromkeys("abc", slow), 2) == 3
+    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+
+
+async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
+    """What is in doubt stays so for the next start, however much of it is due."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    fake.script.append(fake.lose_reply)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await run_maintenance(desk.maintenance)
+    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+    world.advance_time(timedelta(minutes=5))
+    stopping = asyncio.Event()
+    stopping.set()
+    assert await reconcile_due(desk.outbox, adapters, 50, stopping.is_set) == 0
+    assert (await state_of(desk)).state is State.UNKNOWN
+
+
+async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
+    """After the stop is asked for no call starts; what is due stays due."""
+    desk, fake, adapters = await stage(open_desk, "a")
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    stopping = asyncio.Event()
+    stopping.set()
+    await beat(desk, adapters, stopping)
+    assert ((await state_of(desk)).state, fake.calls) == (State.DUE, [])
+
+
+async def test_f02_what_the_dead_left_in_sending_is_settled_by_reading(open_desk, world):
+    """A restart ends every lease: announced calls are doubts, claims are due again."""
+    desk, fake, adapters = await stage(open_desk, "a", "b")
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
+    await desk.maintenance.promote_due()
+    first, _second = await desk.outbox.claim(10)
+    await desk.outbox.record_intent(first)
+    assert await expire_own_leases(desk.maintenance) == 2
+    await run_on(desk, adapters, world, minutes=15)
+    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+    assert len(fake.posts) == 2

@@ -1,0 +1,213 @@
+"""The docs speak of everything there is, and of nothing that is not."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from adapters import BUILT_IN_ADAPTERS
+from publisher.cli.program import COMMAND_PATHS
+from publisher.config import settings_schema
+from publisher.domain.delivery import State
+from publisher.domain.results import HoldReason
+from publisher.schedule import schedule_schema
+from publisher.simulator.faults import FAULT_KINDS
+from publisher.store.db.errors import DATABASE_BUSY, DISK_FULL
+from publisher.store.store import ALERTED_STATES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+DECISIONS = sorted((DOCS / "decisions").glob("0*.md"))
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 # git is on the PATH
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+).stdout.split()
+
+QUALITY = {
+    "sound": {"kit_passes", "codes_sourced", "one_create", "client_given", "one_refresh", "length_measured"},
+    "steady": {"find_past_baseline", "marker_survives", "probe_at_start", "logs_once", "sign_in_documented"},
+    "polished": {"retraction_confirmed", "limits_documented", "golden_pairs"},
+}
+MACHINES = re.compile(
+    r"/(?:home|Users|root)/[\w.-]+/|\b[\w-]+\.(?:internal|corp|intranet|lan)\b|https?://[^\s\"]+\.(?:whl|tgz|tar\.gz)\b"
+)
+PRIVATE = re.compile(r"\b(?:10(?:\.\d{1,3}){3}|(?:192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2})\b")
+
+
+def headings(page: str) -> list[str]:
+    """Give a page's headings, without their marks."""
+    return re.findall(r"^#+ (.+)$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+
+
+def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[str]:
+    """Give every key of a file, those of tables inside it with a dot."""
+    found = []
+    for key, entry in (table or schema)["properties"].items():
+        found.append(f"{where}{key}")
+        if inner := re.search(r"#/\$defs/(\w+)", str(entry)):
+            deeper = schema["$defs"][inner[1]]
+            if "properties" in deeper:
+                found += keys_of(schema, deeper, f"{where}{key}.")
+    return found
+
+
+def alert_codes() -> set[str]:
+    """Give the codes of all alerts that the store writes."""
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").glob("*.py"))
+    literal = re.findall(
+        r'(?:raise_delivery_alert|raise_alert|raise_alert_hourly)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
+        text,
+    )
+    return (
+        {state.value for state in ALERTED_STATES}
+        | {DATABASE_BUSY, DISK_FULL}
+        | {code for pair in literal for code in pair if code}
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "wanted"),
+    [
+        ("cli.md", set(COMMAND_PATHS)),
+        ("states.md", set(State)),
+        ("operating.md", set(HoldReason) | alert_codes()),
+        ("settings.md", set(keys_of(settings_schema()))),
+        ("schedule.md", {key.removeprefix("post.") for key in keys_of(schedule_schema())} - {"post"}),
+        ("templates.md", {path.parent.name for path in (ROOT / "templates").glob("*/sample.toml")}),
+        ("adapters.md", set(BUILT_IN_ADAPTERS)),
+        ("codes.md", set(BUILT_IN_ADAPTERS)),
+    ],
+)
+def test_everything_has_its_heading(page, wanted):
+    """Each command, state, hold reason, alert, key, template and adapter is spoken of, once."""
+    found = headings(page)
+    assert {name: found.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
+
+
+def test_every_fault_and_invariant_stands_in_the_failure_model_once():
+    """F01 to F95 and I1 to I25 each have their row, in order."""
+    text = (DOCS / "failure-model.md").read_text("utf-8")
+    assert re.findall(r"^\| ([FI]\d+) \|", text, re.MULTILINE) == [
+        *(f"F{number:02}" for number in range(1, 96)),
+        *(f"I{number}" for number in range(1, 26)),
+    ]
+
+
+def rows() -> list[list[str]]:
+    """Give the failure model's rows, cell by cell."""
+    lines = (DOCS / "failure-model.md").read_text("utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells if re.fullmatch(r"[FI]\d+", row[0])]
+
+
+def names(file: str, number: str) -> bool:
+    """Whether a test file names a fault or invariant, as F07, f07 or within `F01-F11`."""
+    text = (ROOT / "tests" / file).read_text("utf-8").replace("_", " ")
+    ranges = re.findall(r"\b([FI])(\d+)(?:-| to )[FI](\d+)", text)
+    return bool(re.search(rf"\b{number}(?!\d)", text, re.IGNORECASE)) or any(
+        kind == number[0] and int(first) <= int(number[1:]) <= int(last) for kind, first, last in ranges
+    )
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_each_row_has_a_status_and_what_it_names_exists(row):
+    """A row has a known status; the tests that an invariant names exist and, unless starred, name it."""
+    number, status = row[0], row[4] if row[0].startswith("F") else row[2]
+    assert re.match(r"(done|partly|later)(:|$)", status)
+    for file, star in re.findall(r"([\w/]+\.py)(\*?)", row[-1]) if number.startswith("I") else ():
+        assert (ROOT / "tests" / file).is_file(), file
+        assert star or names(file, number), f"{file} does not name {number}"
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_has_its_three_parts(path):
+    """Context, decision, and what it costs, in that order; its number is its file's."""
+    text = path.read_text("utf-8")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "What it costs"]
+    assert text.startswith(f"# {path.name[:4]}: ")
+    assert f"({path.name})" in (DOCS / "decisions" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    """Each link to a file leads to one, and each `#…` to a heading of it."""
+    for target, fragment in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text("utf-8")):
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), target
+        if fragment:
+            anchors = [
+                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+                for heading in re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            ]
+            assert fragment in anchors, f"{target}#{fragment}"
+
+
+def test_pictures_are_few_and_small():
+    """What every reader has to load stays light."""
+    sizes = [path.stat().st_size for path in (DOCS / "images").iterdir()]
+    assert len(sizes) <= 6
+    assert max(sizes) < 200_000
+
+
+def test_the_simulators_page_names_every_fault_and_endpoint():
+    """Whoever writes a test finds each kind of fault and each control endpoint."""
+    text = (DOCS / "simulator.md").read_text("utf-8")
+    control = (ROOT / "publisher" / "simulator" / "control.py").read_text("utf-8")
+    endpoints = re.findall(r'\("(GET|POST|DELETE)", "(/_sim/[^"]*)"', control)
+    wanted = [*(f"`{kind}`" for kind in FAULT_KINDS), *(f"`{verb} {path}`" for verb, path in endpoints)]
+    assert [name for name in wanted if name not in text] == []
+
+
+def test_the_simulators_page_names_every_client_as_it_is_pinned():
+    """Who vouches for the simulator stands there in the version that works on it."""
+    tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "clients").glob("test_*_client*.py")))
+    pinned = {f"{name} {version}" for text in tests for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)}
+    rows = re.findall(
+        r"^\| (?:Weibo|WeChat|Tieba) \| ([^|]+) \|", (DOCS / "simulator.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(rows) == pinned
+
+
+def test_both_readmes_have_the_same_shape():
+    """The two languages say the same: as many sections, the same commands, pictures and pages."""
+    english, chinese = (ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    for pattern in (r"^## ", r"^!\[", r"^```"):
+        assert len(re.findall(pattern, english, re.MULTILINE)) == len(re.findall(pattern, chinese, re.MULTILINE))
+    assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(re.findall(r"\]\((docs/[^)]+)\)", chinese))
+
+
+@pytest.mark.parametrize("platform", BUILT_IN_ADAPTERS)
+def test_quality_is_answered_rule_by_rule(platform):
+    """Each rule is done, todo or exempt, and says why; a kit that passes is one that is run."""
+    quality = tomllib.loads((ROOT / "adapters" / platform / "quality.toml").read_text("utf-8"))
+    assert {level: set(rules) for level, rules in quality.items()} == QUALITY
+    for rules in quality.values():
+        for rule in rules.values():
+            assert rule["answer"] in {"done", "todo", "exempt"}
+            assert rule["comment"].strip()
+    kit = (ROOT / "tests" / "adapters" / "test_conformance.py").read_text("utf-8")
+    assert quality["sound"]["kit_passes"]["answer"] != "done" or f'Platform("{platform}")' in kit
+
+
+def test_no_trace_of_a_machine():
+    """No tracked file names a folder of somebody's machine, a host of a private network, or a download address.
+
+    Addresses of private networks may stand in tests, as input that must be refused.
+    """
+    if not TRACKED:
+        pytest.skip("NO GIT: the list of tracked files cannot be had")
+    traces = [MACHINES, re.compile(re.escape(f"{ROOT.parent}/")), re.compile(re.escape(f"{Path.home()}/"))]
+    found = []
+    for name in TRACKED:
+        path = ROOT / name
+        if path.suffix != ".png" and path != Path(__file__) and path.is_file():
+            patterns = traces if name.startswith("tests/") else [*traces, PRIVATE]
+            text = path.read_text("utf-8", errors="replace")
+            found += [f"{name}: {hit[0]}" for pattern in patterns for hit in pattern.finditer(text)]
+    assert found == []

@@ -1,0 +1,33 @@
+"""No test is left out by all scripts: what scripts/test leaves out, scripts/test-long runs, and CI runs both."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNS = {"scripts/check", "scripts/test", "scripts/test-long", "scripts/chaos --brief"}
+FOLDER = "tests/interop"
+"""All tests in it are long."""
+
+
+def test_ci_runs_the_long_tests_too():
+    """CI runs both scripts, and the one for the long tests chooses by their mark."""
+    assert set(ROOT.joinpath(".ci", "run").read_text("utf-8").splitlines()) >= RUNS
+    assert re.search(r"pytest -m long\b", ROOT.joinpath("scripts", "test-long").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], pytest.ExitCode.NO_TESTS_COLLECTED),
+        ([f"{FOLDER}/test_installing.py"], pytest.ExitCode.OK),
+    ],
+    ids=["nothing named", "a file"],
+)
+def test_long_tests_are_left_out_where_nothing_is_named(arguments, status):
+    """A plain run has none of them; a run of a file has its own."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-o", f"testpaths={FOLDER}", *arguments]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == status

@@ -1,0 +1,86 @@
+"""docs/security.md names tests that exist, and what no test can run is read from the code."""
+
+import ast
+import re
+import ssl
+from pathlib import Path
+
+import pytest
+
+from adapters import _http
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+SOURCES = sorted(path for room in ("publisher", "adapters") for path in (ROOT / room).rglob("*.py"))
+CONTROL = re.compile(r"^\| (\d+\.\d+\.\d+) \|(.*)\|$", re.MULTILINE)
+ROWS = {
+    number: [cell.strip() for cell in cells.split("|")]
+    for number, cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))
+}
+DYNAMIC = {"eval", "exec", "system", "popen", "create_subprocess_shell"}
+UNSAFE = re.compile(r"^\s*(?:import|from) (?:pickle|marshal|shelve)\b", re.MULTILINE)
+STATEMENTS = {"text", "execute", "executemany", "scalar", "scalars", "exec_driver_sql", "executescript", "DDL"}
+
+
+def calls(path):
+    """Give every call in a file, with the last part of its name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
+
+
+def test_no_shell_is_started():
+    """No command line is put together for a shell, and no text is run as code."""
+    found = [
+        f"{path.name}:{node.lineno} {name}"
+        for path in SOURCES
+        for name, node in calls(path)
+        if name in DYNAMIC or any(keyword.arg == "shell" for keyword in node.keywords)
+    ]
+    assert found == []
+    assert [path.name for path in SOURCES if UNSAFE.search(path.read_text("utf-8"))] == []
+
+
+def is_built(argument):
+    """True for a text that something is put into, but for an identifier that is quoted by the function for that."""
+    parts = [part.value for part in getattr(argument, "values", ()) if isinstance(part, ast.FormattedValue)]
+    quoted = all(isinstance(part, ast.Call) and getattr(part.func, "id", "") == "quote_identifier" for part in parts)
+    return isinstance(argument, ast.BinOp) or bool(parts and not quoted)
+
+
+def test_no_statement_is_put_together_from_values():
+    """SQL is written by SQLAlchemy or stands in the code as it is; no value is ever a part of its text."""
+    built = [
+        f"{path.name}:{node.lineno}"
+        for path in SOURCES
+        if "migrations" not in path.parts
+        for name, node in calls(path)
+        if name in STATEMENTS and any(map(is_built, node.args))
+    ]
+    assert built == []
+
+
+def test_no_old_tls_is_spoken():
+    """No platform is spoken to with less than TLS 1.2, or without its certificate."""
+    context = _http._tls_context()
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize("control", ROWS)
+def test_each_control_has_a_status_and_a_test_that_exists(control):
+    """A row says what is asked, what is done, how far it is, and by which test; `later` needs none."""
+    *_words, status, named = ROWS[control]
+    assert len(ROWS[control]) == 4
+    assert status in {"done", "partly", "later"}
+    tests = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", named)
+    assert tests or status == "later"
+    for file, name in tests:
+        text = (TESTS / file).read_text("utf-8")
+        assert not name or f"def {name}(" in text, f"{file} has no {name}"
+
+
+def test_the_controls_stand_in_order():
+    """Each control has one row, in the order of the standard."""
+    numbers = [number for number, _cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))]
+    assert numbers == sorted(set(numbers), key=lambda number: [int(part) for part in number.split(".")])

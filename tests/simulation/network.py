@@ -1,0 +1,194 @@
+"""The network between the lives and the platforms: real bytes of HTTP/1.1, made-up delays, and no socket."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from random import Random
+from typing import Any
+
+import h11
+import httpcore
+from starlette.types import ASGIApp
+
+from tests.simulation.loop import VirtualLoop, context_of
+from tests.simulation.platforms import EPOCH
+
+_NOBODY = context_of(None)
+QUICK, SLOW = 0.005, 0.12
+"""Seconds between the two ends, at least and at most."""
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """One connection. The platform's end belongs to no life: it goes on when the caller dies."""
+
+    network: "Network"
+    received: bytearray = field(default_factory=bytearray)
+    is_over: bool = False
+    error: Exception | None = None
+    waiting: "asyncio.Future[None] | None" = None
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    server: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER))
+    request: h11.Request | None = None
+    body: bytearray = field(default_factory=bytearray)
+    is_served: bool = False
+    on_the_way: deque[bytes] = field(default_factory=deque)
+
+    def arrive(self) -> None:
+        """Take what was sent first."""
+        self.hear(self.on_the_way.popleft())
+
+    def hear(self, data: bytes) -> None:
+        """Take bytes from the caller; serve the call as soon as it is whole."""
+        self.server.receive_data(data)
+        while True:
+            event = self.server.next_event()
+            match event:
+                case h11.Request():
+                    self.request = event
+                case h11.Data():
+                    self.body += event.data
+                case h11.EndOfMessage():
+                    if not self.is_served:
+                        self.is_served = True
+                        self.network.loop.live(None, self._serve())
+                    return
+                case _:
+                    return
+
+    def say(self, data: bytes) -> None:
+        """Let the caller have bytes of an answer."""
+        self.received += data
+        self._wake()
+
+    def end(self, error: Exception | None) -> None:
+        """Close the connection from the platform's end."""
+        self.is_over, self.error = True, error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+    async def _serve(self) -> None:
+        """Hand the call to the platforms, and their answer to the caller."""
+        if self.request is None:
+            raise AssertionError("a whole call has a head")
+        try:
+            await self.network.application(_scope(self.request), self._receiver(), self._sender())
+        except ConnectionResetError as cut:
+            await self.network.pause()
+            self.end(cut if self.network.dice.random() < 0.5 else None)
+        else:
+            self.end(None)
+
+    def _receiver(self) -> Callable[[], Any]:
+        told = [{"type": "http.request", "body": bytes(self.body), "more_body": False}]
+
+        async def receive() -> Mapping[str, Any]:
+            if told:
+                return told.pop()
+            await self.hung_up.wait()
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    def _sender(self) -> Callable[[Mapping[str, Any]], Any]:
+        async def send(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                await self.network.pause()
+                head = [f"HTTP/1.1 {message['status']} .".encode(), *(b": ".join(pair) for pair in message["headers"])]
+                self.say(b"\r\n".join([*head, b"date: " + self.network.date, b"connection: close", b"", b""]))
+            else:
+                self.say(message.get("body", b""))
+
+        return send
+
+
+@dataclass(eq=False, slots=True)
+class Stream(httpcore.AsyncNetworkStream):
+    """The caller's end of a connection."""
+
+    line: Line
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # its face
+        line = self.line
+        while not line.received and not line.is_over:
+            line.waiting = asyncio.get_running_loop().create_future()
+            await line.waiting
+        data = bytes(line.received[:max_bytes])
+        del line.received[:max_bytes]
+        if not data and line.error is not None:
+            raise line.error
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # its face
+        self.line.network.carry(self.line, buffer)
+
+    async def aclose(self) -> None:
+        self.line.hung_up.set()
+
+
+@dataclass(eq=False, slots=True)
+class Network(httpcore.AsyncNetworkBackend):
+    """Carries bytes to one application.
+
+    `slowness` says how many seconds an attempt to connect takes besides, `troubles` what becomes of it.
+    """
+
+    loop: VirtualLoop
+    application: ASGIApp
+    dice: Random
+    troubles: Callable[[], str | None] = lambda: None
+    slowness: Callable[[], float] = lambda: 0.0
+
+    @property
+    def date(self) -> bytes:
+        """What the platforms say of the time, which they know."""
+        return format_datetime(datetime.fromtimestamp(EPOCH + self.loop.time(), UTC), usegmt=True).encode()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's face
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> httpcore.AsyncNetworkStream:
+        await self.pause()
+        if slow := self.slowness():
+            await asyncio.sleep(slow)
+        match self.troubles():
+            case "refused":
+                raise ConnectionRefusedError("refused")
+            case "no_name":
+                raise socket.gaierror(socket.EAI_NONAME, "no name")
+            case "silence":
+                await asyncio.sleep(3600)
+        return Stream(Line(self))
+
+    async def pause(self) -> None:
+        await asyncio.sleep(QUICK + self.dice.random() * (SLOW - QUICK))
+
+    def carry(self, line: Line, data: bytes) -> None:
+        """Bring bytes to the platform; they arrive whatever becomes of the caller."""
+        line.on_the_way.append(data)
+        self.loop.call_later(QUICK, line.arrive, context=_NOBODY)
+
+
+def _scope(request: h11.Request) -> dict[str, Any]:
+    path, _, query = request.target.partition(b"?")
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": request.method.decode(),
+        "path": path.decode(),
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(bytes(name), bytes(value)) for name, value in request.headers],
+        "client": ("127.0.0.1", 1),
+    }

@@ -1,0 +1,242 @@
+"""The rest of the machine, made up as well: clocks, randomness, the log, and the daemon's metronome."""
+
+import asyncio
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, event
+
+import adapters._http
+import publisher.app.application
+import publisher.app.offline
+import publisher.app.open_store
+import publisher.daemon
+from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon, _run_job
+from publisher.rendering import Templates, load_templates
+from publisher.rendering.worker import RenderWorker
+from publisher.runtime.clock import Runtime
+from publisher.store.db.call_record import CallRecord
+from publisher.store.db.intent_journal import IntentJournal
+from tests.simulation.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
+from tests.simulation.network import Network
+from tests.simulation.platforms import EPOCH
+from tests.simulation.real_time import TrueTime
+
+BEATS = {
+    "confirm_clock": (0.0, 1.0),
+    "run_maintenance": (0.0, 1.0),
+    "send": (0.1, 0.5),
+    "reconcile": (1.0, 1.0),
+    "retract": (1.0, 1.0),
+    "read_schedule": (20.0, 20.0),
+    "plan": (20.0, 60.0),
+    "heartbeat": (5.0, 15.0),
+    "check_logins": (5.0, 30.0),
+    "monitor": (30.0, 15.0),
+    "write_checkpoint": (10.0, 300.0),
+}
+"""The daemon's verbs, the seconds to the first beat of each, and those between two."""
+
+
+@dataclass(slots=True)
+class Fate:
+    """Where a mortal life dies: by chance at any failpoint, or at the n-th passing of those that are named."""
+
+    dice: Random
+    chance: float = 0.0
+    appointed: dict[str, int] = field(default_factory=dict)
+
+    def strikes(self, name: str) -> bool:
+        if name in self.appointed:
+            self.appointed[name] -= 1
+            if self.appointed[name] <= 0:
+                del self.appointed[name]
+                return True
+        return self.chance > 0 and self.dice.random() < self.chance
+
+
+@dataclass(slots=True)
+class Host:
+    """The machine that all processes run on: by how many seconds its clock is ahead, and when it was switched on."""
+
+    ahead: float = 0.0
+    booted_at: float = 0.0
+
+
+@dataclass(slots=True)
+class SimWorld(Runtime):
+    """The world of one process: the loop's time, by the host's clock, and death at failpoints."""
+
+    loop: VirtualLoop = field(kw_only=True)
+    fate: Fate = field(kw_only=True)
+    host: Host = field(kw_only=True)
+    fell: Callable[[str], None] = lambda _name: None
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
+
+    def monotonic(self) -> float:
+        return self.loop.time() - self.host.booted_at
+
+    def is_kernel_clock_synchronized(self) -> bool:
+        """Nobody keeps this clock right."""
+        return False
+
+    def boot(self) -> str:
+        return f"boot at {self.host.booted_at}"
+
+    def hit_failpoint_now(self, name: str) -> None:
+        life = LIFE.get()
+        if life is None or not life.is_mortal or life.is_dead or not self.fate.strikes(name):
+            return
+        life.died_at = name
+        self.fell(name)
+        raise DiedError(name)
+
+
+@contextlib.contextmanager
+def made_up(
+    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
+) -> Iterator[None]:
+    """Let nothing but the seed decide, as long as this lasts."""
+    kept = random.getstate()
+    studios: dict[object, Any] = {}
+    build = publisher.app.application.build_offline_app
+
+    def build_once(settings: Any) -> Any:
+        """Settings never change here, templates seldom, and reading them takes longer than all else."""
+        key = settings.workspace, _own_files(settings.workspace / "templates")
+        if key not in studios:
+            studios[key] = build(settings)
+        return studios[key]
+
+    with contextlib.ExitStack() as stack:
+        for place, name, value in (
+            (time, "time", lambda: EPOCH + loop.time()),
+            (time, "monotonic", loop.time),
+            (adapters._http, "_NetworkBackend", lambda: network),
+            (publisher.daemon, "_run_until_stopped", lambda daemon: _run_on(daemon, pace)),
+            (publisher.daemon, "_freeze_gc", lambda: None),
+            (publisher.app.application, "build_offline_app", build_once),
+            (publisher.app.open_store, "IntentJournal", _open_journal),
+            (publisher.app.open_store, "CallRecord", _open_record),
+            (publisher.app.offline, "load_templates", _load_once),
+        ):
+            stack.enter_context(replaced(place, name, value))
+        stack.enter_context(made_up_bytes(seed))
+        stack.enter_context(_logged(loop, trace=trace))
+        for follow in (_belongs, true_time.follow):
+            event.listen(Engine, "connect", follow)
+            stack.callback(event.remove, Engine, "connect", follow)
+        random.seed(f"{seed}/random")
+        stack.callback(random.setstate, kept)
+        yield
+
+
+@contextlib.contextmanager
+def replaced(place: object, name: str, value: object) -> Iterator[None]:
+    """Put another thing in a name's place for a while."""
+    kept = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, kept)
+
+
+@contextlib.contextmanager
+def made_up_bytes(seed: str) -> Iterator[None]:
+    """Let what the system gives as chance come from the seed."""
+    give = dice_for(f"{seed}/bytes").randbytes
+    with replaced(os, "urandom", give), replaced(random, "_urandom", give):
+        yield
+
+
+@contextlib.contextmanager
+def _logged(loop: VirtualLoop, *, trace: bool) -> Iterator[None]:
+    def tell(_logger: object, _method: str, fields: dict[str, Any]) -> str:
+        if not trace:
+            raise structlog.DropEvent
+        life = LIFE.get()
+        told = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
+        if fields.get("exc_info"):
+            told += f" {sys.exc_info()[1]!r}"
+        return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {told}"
+
+    kept = structlog.get_config()
+    structlog.configure(
+        processors=[tell], logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**kept)
+
+
+def _belongs(connection: Any, _record: object) -> None:
+    """The system closes a dead process's files; SQLite rolls back what was not committed."""
+    life = LIFE.get()
+    if life is not None:
+        life.ends.append(connection.close)
+
+
+def _load_once(folders: Sequence[Path], _process: object) -> Templates:
+    """Compile the shipped templates once; few runs have any of their own."""
+    return load_templates(folders, RenderWorker()) if any(map(_own_files, folders[:-1])) else _shipped(folders[-1])
+
+
+def _own_files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.rglob("*.*")))
+
+
+@cache
+def _shipped(folder: Path) -> Templates:
+    return load_templates([folder], RenderWorker())
+
+
+def _open_journal(path: Path) -> IntentJournal:
+    journal, life = IntentJournal(path), LIFE.get()
+    if life is not None:
+        life.ends.append(journal.close)
+    return journal
+
+
+def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
+    record, life = CallRecord(path, boot), LIFE.get()
+    if life is not None:
+        life.ends.append(record.close)
+    return record
+
+
+async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:
+    """Beat as the daemon does, every beat after the one before; `pace` says how much slower."""
+
+    async def go_on(name: str) -> None:
+        first, period = BEATS[name]
+        await asyncio.sleep(first)
+        while not daemon.stop_requested.is_set():
+            await _run_job(daemon, getattr(daemon, name))
+            await asyncio.sleep(period * pace())
+
+    metronome = [asyncio.create_task(go_on(name)) for name in BEATS]
+    await daemon.stop_requested.wait()
+    for task in metronome:
+        task.cancel()
+    if daemon.running_jobs:
+        await asyncio.wait(daemon.running_jobs, timeout=SHUTDOWN_TIMEOUT_SECONDS)
+    return 0
+
+
+def new_life(number: int) -> Life:
+    return Life(name=f"life-{number}", is_mortal=True)

@@ -1,0 +1,238 @@
+"""From a seed to a storm: what is published, what goes wrong and when, and what people do meanwhile."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from tests.chaos.checker.shaping import post_id
+from tests.simulation.checks import violations
+from tests.simulation.loop import dice_for
+from tests.simulation.platforms import EPOCH
+from tests.simulation.record import deliveries
+from tests.simulation.simulation import DEADLY, Shape, Simulation, opened
+from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
+
+TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
+LATER = timedelta(minutes=3)
+FEW = 3
+"""Calls of a login in an hour, in some storms: what is too many must wait for the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one seed."""
+
+    seed: str
+    violations: Sequence[str]
+    digest: str
+    deaths: int
+    creations: int
+    states: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    callbacks: int = 0
+
+    @property
+    def line(self) -> str:
+        told = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
+        wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
+        hours = f"{self.seconds / 3600:.1f} h"
+        return f"seed {self.seed}: {told}; {self.creations} made, {self.deaths} deaths, {hours}{wrong}"
+
+
+def shape_of(seed: str) -> Shape:
+    """Draw a storm. About one in seventeen is no storm at all: then everything must be published."""
+    dice = dice_for(f"{seed}/shape")
+    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
+    shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))
+    shape.per_hour = dice_for(f"{seed}/limits").choice([1000, 1000, FEW])
+    if dice.random() < 0.06:
+        return shape
+    shape.create, shape.read, shape.other = dice.choice(
+        [(0.1, 0.5, 0.0), (0.4, 0.2, 0.1), (0.7, 0.4, 0.1), (0.9, 0.6, 0.2)]
+    )
+    shape.connect = dice.choice([0.0, 0.0, 0.1])
+    shape.chance_of_death = dice.choice([0.0, 0.0, 0.003, 0.03])
+    shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 4]))}
+    shape.kills = [dice.uniform(1, shape.storm) for _ in range(dice.choice([0, 0, 1, 2]))]
+    shape.freezes = [(dice.uniform(1, shape.storm), dice.uniform(3, 40)) for _ in range(dice.choice([0, 0, 1, 2]))]
+    shape.orders = sorted(dice.uniform(5, shape.storm) for _ in range(dice.choice([0, 3, 6, 10])))
+    return shape
+
+
+def entries_of(seed: str, shape: Shape) -> list[Entry]:
+    """Draw a schedule whose posts fall due in the first part of the storm."""
+    dice = dice_for(f"{seed}/entries")
+    start, calm = instant(EPOCH), not (shape.create or shape.orders or shape.appointed)
+    entries: list[Entry] = []
+    for number in range(1, dice.choice([2, 3, 4, 5]) + 1):
+        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
+        due = start + timedelta(seconds=dice.uniform(3, shape.storm * 0.6))
+        entry = Entry(id=f"p{number}", title=f"{dice.choice(TITLES)}第{number:02d}期", accounts=accounts, at=due)
+        entry.urgent = dice.random() < 0.15
+        if not calm and dice.random() < 0.12:
+            entry.expires = due + timedelta(seconds=dice.uniform(30, 240))
+        if not calm and dice.random() < 0.1:
+            entry.max_delay = "20s"
+        originals = [one for one in entries if one.at]
+        if originals and dice.random() < 0.2:
+            original = dice.choice(originals)
+            entry.follows, entry.accounts = original.id, original.accounts
+            entry.at = (original.at or start) + timedelta(seconds=dice.uniform(1, 60))
+            entry.title = f"续报：{original.title}{number}"
+        elif dice.random() < 0.2:
+            entry.at, entry.cron = None, "*/2 * * * *"
+            entry.until = start + timedelta(seconds=shape.storm * 0.8)
+        entries.append(entry)
+    if not any(entry.at for entry in entries):
+        entries.append(Entry(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER))
+    return entries
+
+
+def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Verdict:
+    """Live through one storm and what comes after it; with `steps`, through no more of people's orders than that."""
+    shape = shape_of(seed)
+    shape.orders = shape.orders[:steps]
+    with opened(seed, shape, entries_of(seed, shape), trace=trace) as simulation:
+        for at in shape.kills:
+            simulation.loop.call_later(at, simulation.kill)
+        for at, seconds in shape.freezes:
+            simulation.loop.call_later(at, simulation.freeze, seconds)
+        for at in shape.orders:
+            simulation.pass_time(max(0.0, at - simulation.loop.time()))
+            disturb(simulation)
+        simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
+        simulation.calm_down()
+        return verdict_of(simulation)
+
+
+def verdict_of(simulation: Simulation) -> Verdict:
+    states: dict[str, int] = {}
+    for row in deliveries(simulation):
+        states[row["state"]] = states.get(row["state"], 0) + 1
+    return Verdict(
+        seed=simulation.seed,
+        violations=violations(simulation),
+        digest=simulation.digest(),
+        deaths=sum(simulation.deaths.values()),
+        creations=sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"]),
+        states=states,
+        seconds=simulation.loop.time(),
+        callbacks=simulation.loop.callbacks,
+    )
+
+
+def disturb(simulation: Simulation) -> None:
+    """Let somebody do something, on purpose or not."""
+    deeds: list[tuple[int, Callable[[Simulation], None]]] = [
+        (4, pause_something),
+        (3, resume_something),
+        (2, withdraw_something),
+        (3, retract_something),
+        (3, rule_something),
+        (3, edit_something),
+        (1, strike_something),
+        (1, add_something),
+        (2, resend_something),
+        (3, post_by_hand),
+        (2, remove_something),
+    ]
+    [deed] = simulation.dice.choices([deed for _, deed in deeds], [weight for weight, _ in deeds])
+    deed(simulation)
+
+
+def pause_something(simulation: Simulation) -> None:
+    account = simulation.dice.choice(simulation.shape.accounts)
+    post = simulation.dice.choice(sorted(simulation.workspace.every))
+    scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
+    scope = simulation.dice.choice(scopes)
+    simulation.order(lambda: simulation.pause(scope))
+
+
+def resume_something(simulation: Simulation) -> None:
+    for row in simulation.rows("SELECT scope FROM pause ORDER BY scope")[:1]:
+        simulation.order(lambda row=row: simulation.resume(row["scope"]))
+
+
+def withdraw_something(simulation: Simulation) -> None:
+    post = _open_post(simulation)
+    simulation.order(lambda: simulation.withdraw(post))
+
+
+def retract_something(simulation: Simulation) -> None:
+    post = _open_post(simulation)
+    account = simulation.dice.choice([None, *simulation.workspace.every[post].accounts])
+    simulation.order(lambda: simulation.retract(post, account))
+
+
+def rule_something(simulation: Simulation) -> None:
+    for row in simulation.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id")[:2]:
+        simulation.order(lambda row=row: simulation.rule(row["id"]))
+
+
+def resend_something(simulation: Simulation) -> None:
+    ended = (row for row in deliveries(simulation) if row["state"] in ("failed", "expired", "removed"))
+    for row in [*ended][:1]:
+        simulation.order(lambda row=row: simulation.resend(row["id"]))
+
+
+def edit_something(simulation: Simulation) -> None:
+    post, entry = _any_entry(simulation)
+    match simulation.dice.randrange(3):
+        case 0:
+            simulation.edit(post, title=f"{entry.title}（改）")
+        case 1 if entry.at is not None:
+            simulation.edit(post, at=instant(simulation.now + simulation.dice.uniform(5, 60)))
+        case _:
+            accounts = tuple(sorted(simulation.dice.sample(simulation.shape.accounts, 1)))
+            simulation.edit(post, accounts=accounts)
+
+
+def strike_something(simulation: Simulation) -> None:
+    simulation.strike(_any_entry(simulation)[0])
+
+
+def add_something(simulation: Simulation) -> None:
+    number = len(simulation.workspace.every) + 10
+    due = instant(simulation.now + simulation.dice.uniform(5, 60))
+    title = f"{simulation.dice.choice(TITLES)}第{number:02d}期"
+    entry = Entry(id=f"p{number}", title=title, accounts=simulation.shape.accounts, at=due)
+    simulation.workspace.add(entry)
+    simulation.save("add", entry.id)
+
+
+def post_by_hand(simulation: Simulation) -> None:
+    """Somebody posts without us: their own words, or ours without the marker."""
+    account = simulation.dice.choice(simulation.shape.accounts)
+    title, text = "今日天气", f"天气预报 {simulation.now:.0f}"
+    for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1") if _toss(simulation) else ():
+        with contextlib.suppress(IndexError):
+            title = text = row["text"].split('title = "')[1].split('"')[0]
+    simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
+    simulation.tell("by hand", account)
+
+
+def remove_something(simulation: Simulation) -> None:
+    """The platform takes a post down. It must have been seen before: no read tells the others from posts never made."""
+    known = {post_id(row["remote_id"]) for row in deliveries(simulation)}
+    live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
+    if live:
+        post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
+        simulation.platforms.world.remove_post(post, "platform")
+        simulation.tell("removed", post.id)
+
+
+def _toss(simulation: Simulation) -> bool:
+    return simulation.dice.random() < 0.4
+
+
+def _open_post(simulation: Simulation) -> str:
+    """Name a post that is on its way or live, if there is one: the others are of less interest."""
+    moving = "('sending', 'claimed', 'unknown', 'submitted', 'retrying', 'published', 'held')"
+    rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
+    every = simulation.workspace.every
+    return simulation.dice.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))
+
+
+def _any_entry(simulation: Simulation) -> tuple[str, Entry]:
+    return simulation.dice.choice(sorted(simulation.workspace.entries.items(), key=lambda item: item[0]))

@@ -1,0 +1,516 @@
+"""One run: publisher's daemon, the platforms and people, from one seed, in made-up time."""
+
+import asyncio
+import atexit
+import contextlib
+import hashlib
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from publisher.app.application import open_application
+from publisher.app.open_store import open_store
+from publisher.config import Settings, load_settings
+from publisher.daemon import run
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.errors import IllegalTransitionError, InputError, RefusedError
+from publisher.domain.post import PostId
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
+from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import AuditAction
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.setup import prepare_database
+from tests.simulation.loop import Life, VirtualLoop, dice_for
+from tests.simulation.network import Network
+from tests.simulation.patched_runtime import Fate, Host, SimWorld, made_up, made_up_bytes, new_life
+from tests.simulation.platforms import EPOCH, Platforms, open_platforms
+from tests.simulation.real_time import TrueTime
+from tests.simulation.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
+
+ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
+LONGEST_CALM = 6 * 3600.0
+MOST_RULINGS = 8
+GLANCE = 0.25
+"""Seconds between two looks at what is waited for."""
+NEWER_RELEASE = 0.3
+"""How often a dead daemon leaves a journal as a newer release writes it."""
+RESTART = (0.2, 8.0)
+"""Seconds until a dead daemon is started again."""
+DEADLY = tuple(sorted(FAILPOINT_NAMES - {"migrate.mid"}))
+
+
+@dataclass(slots=True, kw_only=True)
+class Shape:
+    """What a seed stands for: who publishes what, what goes wrong, and how long the storm lasts."""
+
+    accounts: tuple[str, ...]
+    storm: float
+    create: float = 0.0
+    read: float = 0.0
+    other: float = 0.0
+    connect: float = 0.0
+    chance_of_death: float = 0.0
+    appointed: dict[str, int] = field(default_factory=dict)
+    kills: list[float] = field(default_factory=list)
+    freezes: list[tuple[float, float]] = field(default_factory=list)
+    orders: list[float] = field(default_factory=list)
+    pace: float = 2.0
+    skew: float = 0.0
+    per_hour: int = 1000
+    waits: Waits = field(default_factory=Waits)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that somebody did to the run, for the trace and for the checks."""
+
+    at: float
+    what: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which no call got through, or no daemon ran."""
+
+    begins: float
+    ends: float
+
+
+@dataclass(eq=False)
+class Simulation:
+    """A run that can be driven step by step. Use it as `with opened(…) as simulation`."""
+
+    seed: str
+    shape: Shape
+    loop: VirtualLoop
+    dice: Random
+    workspace: Workspace
+    platforms: Platforms
+    host: Host
+    fate: Fate
+    settings: Settings
+    network: Network
+    true_time: TrueTime
+    told: list[Told] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    clocks: list[tuple[float, float]] = field(default_factory=list)
+    """From which true instant on the host's clock was how many seconds ahead."""
+    wrong: list[str] = field(default_factory=list)
+    deaths: Counter[str] = field(default_factory=Counter)
+    life: Life | None = None
+    is_stormy: bool = True
+    is_over: bool = False
+    pace: float = 2.0
+    lives: int = 0
+    starts_at: float = 0.0
+    """No daemon starts before."""
+    trouble: str | None = None
+    """What becomes of every attempt to connect."""
+    past: range = range(0)
+    """The numbers of deliveries that ended before the run began, and what was known of them."""
+    remembered: Sequence[sqlite3.Row] = ()
+    old_versions: Mapping[int, str] = field(default_factory=dict)
+    """The texts of accepted schedules that the books do not keep any more, by number."""
+
+    # --- lives ---
+
+    def new_world(self) -> SimWorld:
+        """Give a process its world; what it comes to know of its clock ends with it."""
+        return SimWorld(loop=self.loop, fate=self.fate, host=self.host, fell=self.fell)
+
+    async def keep_alive(self) -> None:
+        """Start the daemon again whenever it has ended, as the system's supervisor does."""
+        dice = dice_for(f"{self.seed}/releases")
+        while not self.is_over:
+            self.lives += 1
+            life = self.life = new_life(self.lives)
+            gone = asyncio.get_running_loop().create_future()
+            life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
+            task = self.loop.live(life, run(self.settings, self.new_world()))
+            task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
+            await gone
+            if life.is_dead:
+                self.deaths[life.died_at or "?"] += 1
+                self.tell("died", life.died_at or "?")
+            elif task.done() and not task.cancelled() and task.exception() is not None:
+                self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
+                self.is_over = True
+                return
+            if dice.random() < NEWER_RELEASE:
+                self.workspace.enrich_journal()
+            await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
+
+    def note_end(self, task: "asyncio.Task[None]") -> None:
+        """A supervisor that fails would leave a run in which nothing happens, and so nothing is wrong."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.wrong.append(f"the supervisor failed: {error!r}")
+
+    def kill(self) -> None:
+        """Kill the daemon where it stands."""
+        if self.life is not None and not self.life.is_dead:
+            self.loop.kill(self.life, "kill")
+
+    def stop_for(self, seconds: float) -> None:
+        """Kill the daemon, and let nobody start it for a while."""
+        self.starts_at = self.loop.time() + seconds
+        self.outages.append(Outage(self.now, self.now + seconds))
+        self.tell("down", f"{seconds:.0f}s")
+        self.kill()
+
+    def cut_off(self, trouble: str, seconds: float) -> None:
+        """Let no call get through for a while."""
+        self.trouble = trouble
+        self.outages.append(Outage(self.now, self.now + seconds))
+        self.tell(trouble, f"{seconds:.0f}s")
+        self.loop.call_later(seconds, setattr, self, "trouble", None)
+
+    def boot(self, ahead: float) -> None:
+        """Let the host start again, with a clock that is so much ahead."""
+        self.kill()
+        self.host.booted_at = self.loop.time()
+        self.set_clock(ahead)
+
+    def set_clock(self, ahead: float) -> None:
+        """Set the host's clock."""
+        self.host.ahead = ahead
+        self.clocks.append((self.now, ahead))
+        self.tell("clock", f"{ahead:+.1f}s")
+
+    def ahead_at(self, instant: float) -> float:
+        """Say how many seconds the host's clock was ahead at a true instant."""
+        return next((ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew)
+
+    def freeze(self, seconds: float) -> None:
+        """Stop the daemon for a while; the world goes on."""
+        life = self.life
+        if life is not None and not life.is_dead and not life.is_frozen:
+            self.tell("frozen", f"{seconds:.0f}s")
+            life.is_frozen = True
+            self.loop.call_later(seconds, self.loop.thaw, life)
+
+    def fell(self, name: str) -> None:
+        """A death in the middle of writing the journal leaves a torn line."""
+        if name == "intent.after_commit" and self.dice.random() < 0.5:
+            self.workspace.tear_journal(self.dice.random())
+
+    def tell(self, what: str, subject: str = "") -> None:
+        self.told.append(Told(self.loop.time(), what, subject))
+
+    # --- time ---
+
+    @property
+    def now(self) -> float:
+        return EPOCH + self.loop.time()
+
+    def pass_time(self, seconds: float) -> None:
+        self.loop.run_for(seconds)
+
+    def pass_until(self, is_so: Callable[[], object], most: float) -> bool:
+        """Let time pass until something is so, but no more than so many seconds; gives whether it is."""
+        until = self.loop.time() + most
+        while not (found := bool(is_so())) and self.loop.time() < until:
+            self.pass_time(GLANCE)
+        return found
+
+    def calm_down(self) -> None:
+        """End the storm; then let time pass, and people rule, until everything has come to rest."""
+        self.is_stormy = False
+        if self.clocks:
+            self.set_clock(self.shape.skew)
+        self.platforms.mischief.clear()
+        self.shape.connect, self.trouble = 0.0, None
+        self.network.slowness = lambda: 0.0
+        self.fate.chance = 0.0
+        self.fate.appointed.clear()
+        self.workspace.write(instant(self.now))
+        self.pass_time(45)
+        for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
+            self.order(lambda row=row: self.resume(row["scope"]))
+        until = self.loop.time() + LONGEST_CALM
+        for _ in range(MOST_RULINGS):
+            self._wait_for_rest(until)
+            for post in sorted(self.platforms.world.posts.values(), key=lambda one: one.id):
+                if post.state == "review" and post.review.get("due") is None:
+                    self.platforms.world.decide_review(post, "pass")
+            for scope in self.rows("SELECT scope FROM pause ORDER BY scope"):
+                self.order(lambda scope=scope: self.resume(scope["scope"]))
+            held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id")
+            if self.is_over or not held:
+                break
+            for row in held:
+                self.order(lambda row=row: self.rule(row["id"]))
+        self._wait_for_rest(until)
+
+    def _wait_for_rest(self, until: float) -> None:
+        self.pace, rounds = self.shape.pace, 0
+        while not self.is_over and self.loop.time() < until and not self.is_at_rest():
+            self.pass_time(15 * self.pace)
+            rounds += 1
+            if rounds > 4:
+                self.pace = min(self.pace * 1.5, 60.0)
+        self.pace = self.shape.pace
+        self.pass_time(5)
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing moves any more, but what a person must decide, or what waits for such a thing."""
+        rows = self.rows("SELECT * FROM delivery")
+        is_told = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
+        return is_told and all(
+            row["state"] in ENDED
+            or row["state"] == "held"
+            or row["id"] in following_held(rows)
+            or self.is_left_red(row)
+            for row in rows
+        )
+
+    def is_left_red(self, row: sqlite3.Row) -> bool:
+        """Whether it is to be taken down, but is under a review that the platform ended without a word."""
+        copies = [post for post in self.copies(row) if post.state in ("live", "review")]
+        return bool(row["state"] == "retracting" and row["ticket"] is not None and not copies)
+
+    def stop(self) -> None:
+        """End the daemon in order."""
+        self.is_over = True
+        if self.life is not None:
+            self.loop.kill(self.life, "end")
+
+    # --- what stands where ---
+
+    def rows(self, query: str, *facts: object) -> list[sqlite3.Row]:
+        """Ask the database, without the product."""
+        with contextlib.closing(sqlite3.connect(self.workspace.database)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query, facts).fetchall()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Give what the platforms saw."""
+        return list(json.loads(self.platforms.world.event_log.read_since(0)))
+
+    def digest(self) -> str:
+        """Name the whole history: what the platforms saw, and every entry of the audit."""
+        told = hashlib.sha256(self.platforms.world.event_log.read_since(0))
+        for row in self.rows("SELECT * FROM audit ORDER BY id"):
+            told.update(repr(tuple(row)).encode())
+        return told.hexdigest()
+
+    def copies(self, delivery: sqlite3.Row) -> list[Any]:
+        """Give what the platforms ever made of a delivery, in the order of its making, by its marker if kept."""
+        kept = self.rows("SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"])
+        marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
+        found = [
+            post
+            for post in self.platforms.world.posts.values()
+            if post.account == identity_of(delivery["account"])
+            and not post.extra.get("by_hand")
+            and marker is not None
+            and any(marker in text for text in _words_of(post))
+        ]
+        return sorted(found, key=lambda post: (post.created, post.id))
+
+    # --- people ---
+
+    def order(self, deed: Callable[[], Any]) -> None:
+        """Let a person do something in a process of their own, and wait for it."""
+        work = self.loop.live(Life(name="person"), self._try(deed))
+        self.loop.run_until_complete(work)
+
+    async def _try(self, deed: Callable[[], Any]) -> None:
+        try:
+            await deed()
+        except (RefusedError, IllegalTransitionError, InputError) as error:
+            self.tell("refused", repr(error))
+
+    async def pause(self, scope: str) -> None:
+        async with open_store(self.settings, self.new_world()) as books:
+            await OperatorActions(books).pause(scope, named_person("li"), "drill")
+        self.tell("pause", scope)
+
+    async def resume(self, scope: str) -> None:
+        async with open_store(self.settings, self.new_world()) as books:
+            await OperatorActions(books).resume(scope, named_person("li"))
+        self.tell("resume", scope)
+
+    async def withdraw(self, post: str) -> None:
+        async with open_store(self.settings, self.new_world()) as books:
+            await OperatorActions(books).cancel_post(PostId(post), named_person("li"), "not wanted")
+        self.tell("cancel", post)
+
+    async def retract(self, post: str, account: str | None = None) -> None:
+        async with open_store(self.settings, self.new_world()) as books:
+            await OperatorActions(books).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+        self.tell("retract", f"{post}@{account or ''}")
+
+    async def reload(self) -> None:
+        """Have the schedule read now, as `publisher reload` does."""
+        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+            file = self.workspace.schedule
+            await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
+        self.tell("reload")
+
+    async def send(self, post: str) -> None:
+        """Have a post of the schedule sent now, as `publisher send` does."""
+        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+            filed = await application.post_store.get_post(PostId(post))
+            if filed is None:
+                return
+            act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
+            await send_scheduled_now(application.planner, filed, act)
+            await application.maintenance.promote_requested([filed.id])
+        self.tell("send", post)
+
+    async def resend(self, number: int) -> None:
+        """Order a new occurrence for one that ended badly, as `publisher resend` does."""
+        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+            [old] = [item for item in await application.queries.deliveries() if item.id == number]
+            post = await application.post_store.get_post(old.key.post)
+            if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
+                return
+            act = AuditAction(
+                event="resend_requested", subject=f"{old.key.post}@{old.account}", by=named_person("wang")
+            )
+            await resend_post(application.planner, post, [old.account], [act])
+        self.tell("resend", f"{old.key.post}@{old.account}")
+
+    async def rule(self, number: int) -> None:
+        """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
+        [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
+        [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
+        if last["id"] and self.now < self.true_time.of("attempt", last["id"]) + self.shape.waits.settle + 20:
+            return
+        copies = [post for post in self.copies(row) if post.state in ("live", "review")]
+        if any(post.state == "review" for post in copies):
+            return
+        if row["reason"] == "undeletable":
+            for post in copies:
+                self.platforms.world.remove_post(post, "owner")
+            copies = []
+        async with open_store(self.settings, self.new_world()) as books:
+            [held] = [item for item in await Queries(books).deliveries() if item.id == number]
+            ruling, more = self._choose(held, copies)
+            await resolve_delivery(Outbox(books), held, ruling, by="zhao", reason="looked", **more)
+        self.tell(f"rule {ruling}", f"{row['post']}@{row['account']}")
+
+    def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
+        if copies:
+            url = {"url": f"https://example.com/{copies[-1].id}"}
+            again = held.reason in ("report_not_confirmed", "possible_match", "uncheckable")
+            return Resolution.PUBLISHED, url | ({"second_person": "qian"} if again else {})
+        if held.reason == "undeletable":
+            return Resolution.NOT_PUBLISHED, {}
+        if held.attempts == 0 and self.dice.random() < 0.5:
+            return Resolution.RESEND, {}
+        return self.dice.choice([Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]), {}
+
+    def edit(self, post: str, **changes: Any) -> None:
+        """Change an entry of the schedule and save the file."""
+        entry = self.workspace.entries.get(post)
+        if entry is not None:
+            self.workspace.add(replace(entry, **changes))
+            self.workspace.edited.add(post)
+            if "at" in changes:
+                self.workspace.moved.add(post)
+            self.save("edit", post)
+
+    def strike(self, post: str) -> None:
+        """Take an entry out of the schedule."""
+        if len(self.workspace.entries) > 1 and self.workspace.entries.pop(post, None):
+            self.workspace.removed.add(post)
+            self.save("strike", post)
+
+    def save(self, what: str, post: str) -> None:
+        """Save the schedule, now and then in two steps, the first of which leaves half a file."""
+        if self.dice.random() < 0.2:
+            self.workspace.write(instant(self.now), cut=True)
+            self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
+        else:
+            self.workspace.write(instant(self.now))
+        self.tell(what, post)
+
+
+def _words_of(post: Any) -> tuple[str, str]:
+    """Give all words of a post, those that were sent before the platform had its way too, forwards and backwards."""
+    words = f"{json.dumps(post.extra, ensure_ascii=False)} {post.title} {post.text} {post.html}"
+    return words, words[::-1]
+
+
+def following_held(rows: Sequence[sqlite3.Row]) -> set[int]:
+    """Name what is due but waits for a post that a person must decide about, or for another that does."""
+    stuck = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
+    waiting: set[int] = set()
+    for _ in rows:  # a chain is no longer than all of them
+        found = [row for row in rows if row["state"] == "due" and (row["follows"], row["account"]) in stuck]
+        stuck |= {(row["post"], row["account"]) for row in found}
+        waiting |= {row["id"] for row in found}
+    return waiting
+
+
+@cache
+def empty_database() -> Path:
+    """Give a database that stands at the newest migration, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="publisher-sim-empty-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "publisher.db"
+    with made_up_bytes("empty"):
+        asyncio.run(prepare_database(f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime()))
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return file
+
+
+@contextlib.contextmanager
+def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False) -> Iterator[Simulation]:
+    """Give a run whose daemon is about to start."""
+    loop = VirtualLoop(dice_for(f"{seed}/loop"))
+    platforms = open_platforms(loop, dice_for(f"{seed}/mischief"))
+    connect = dice_for(f"{seed}/connect")
+    network = Network(loop, platforms.application, dice_for(f"{seed}/network"))
+    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty_database())
+    true_time = TrueTime(lambda: EPOCH + loop.time())
+    fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
+    try:
+        with made_up(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
+            settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
+            simulation = Simulation(
+                seed=seed,
+                shape=shape,
+                loop=loop,
+                dice=dice_for(f"{seed}/people"),
+                workspace=workspace,
+                platforms=platforms,
+                host=Host(ahead=shape.skew),
+                fate=fate,
+                settings=settings,
+                network=network,
+                true_time=true_time,
+                pace=shape.pace,
+            )
+            network.troubles = lambda: (
+                simulation.trouble
+                or (connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None)
+            )
+            mischief = platforms.mischief
+            mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
+            for account in shape.accounts:
+                platforms.furnish(platform_of(account), identity_of(account))
+            for entry in entries:
+                workspace.add(entry)
+            workspace.write(instant(simulation.now - 5))
+            loop.live(None, simulation.keep_alive()).add_done_callback(simulation.note_end)
+            yield simulation
+            simulation.stop()
+    finally:
+        loop.close()
+        workspace.remove()

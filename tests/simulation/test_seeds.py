@@ -1,0 +1,65 @@
+"""Seeded storms in made-up time: under the product's rules nothing breaks; with one rule broken, something does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.run import report
+from tests.simulation.scenarios import run_seed
+from tests.simulation.special_scenarios import STORMS, run_storm
+
+SEEDS = 60
+SEEDS_OF_A_KIND = 2
+MOST_FOR_A_MUTANT = 12
+RUN = Path(__file__).with_name("run.py")
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def test_nothing_breaks_in_a_storm(seed):
+    """Deaths, lost replies, late posts, bad reads, people: none breaks I1-I4, I6-I10, I12-I18, I21 or I22."""
+    verdict = run_seed(str(seed))
+    assert not verdict.violations, report(verdict)
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS_OF_A_KIND + 1))
+@pytest.mark.parametrize("storm", STORMS)
+def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
+    """Edits in doubt, slow turns, outages, short lists, repeats, wrong clocks, a long past: no promise is broken."""
+    verdict = run_storm(storm, seed)
+    assert not verdict.violations, report(verdict)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_rule_is_found(name):
+    """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
+    mutant = MUTANTS[name]
+    for seed in range(1, MOST_FOR_A_MUTANT + 1):
+        with mutant.plant():
+            verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
+        if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
+            kind = f"--storm {mutant.storm} " if mutant.storm else ""
+            assert f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}" in report(verdict)
+            return
+    pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("storm", [None, "lists"])
+def test_one_seed_gives_one_history(storm):
+    """What the platforms saw and the whole audit are the same, byte for byte, in another process too (I25)."""
+
+    def digest(hashing):
+        command = [sys.executable, str(RUN), "--seed", "7", "--digest", *(("--storm", storm) if storm else ())]
+        done = subprocess.run(
+            command, env={"PYTHONHASHSEED": hashing}, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+        return done.stdout.splitlines()[1]
+
+    def here():
+        return (run_storm(storm, 7) if storm else run_seed("7")).digest
+
+    assert here() == here() == digest("1") == digest("2")

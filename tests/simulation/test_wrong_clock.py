@@ -1,0 +1,48 @@
+"""Storms in which the machine's clock is wrong: set while a daemon runs, or within the second before it is killed."""
+
+import pytest
+
+from publisher.runtime.clock import Runtime
+from tests.simulation.loop import dice_for
+from tests.simulation.patched_runtime import replaced
+from tests.simulation.scenarios import entries_of, shape_of, verdict_of
+from tests.simulation.simulation import opened
+
+SEEDS = 12
+SETS = 3
+HOUR = 3600.0
+AMOUNTS = (-8 * HOUR, -900.0, -30.0, 30.0, 900.0, 8 * HOUR)
+
+
+def run_seed(seed):
+    """Live through a storm without people's orders, in which the clock is set, often right before the daemon dies."""
+    shape, dice = shape_of(seed), dice_for(f"{seed}/clock")
+    shape.orders = []
+    with opened(seed, shape, entries_of(seed, shape)) as simulation:
+        for at in shape.kills:
+            simulation.loop.call_later(at, simulation.kill)
+        for _ in range(SETS):
+            at, by, seconds = dice.uniform(1, shape.storm * 0.7), dice.choice(AMOUNTS), dice.uniform(2, 90)
+            simulation.loop.call_later(at, simulation.set_clock, by)
+            simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
+            if dice.random() < 0.6:
+                simulation.loop.call_later(at + dice.uniform(0, 1), simulation.kill)
+        simulation.pass_time(shape.storm)
+        simulation.calm_down()
+        return verdict_of(simulation)
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def test_nothing_breaks_by_a_wrong_clock(seed):
+    """F08, F25, F60, F61: nothing is doubled, early, late or lost, however the clock is set and whenever that shows."""
+    assert not run_seed(f"clock-{seed}").violations
+
+
+@pytest.mark.long
+def test_a_clock_that_is_always_believed_is_found():
+    """With the rule broken, one of the seeds breaks a promise that it keeps."""
+    broken = set()
+    for seed in range(1, SEEDS + 1):
+        with replaced(Runtime, "is_clock_confirmed", lambda _runtime: True):
+            broken |= {found.partition(":")[0] for found in run_seed(f"clock-{seed}").violations}
+    assert broken & {"I1", "I6", "I7", "I9"}, broken

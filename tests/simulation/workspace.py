@@ -1,0 +1,220 @@
+"""The folder that publisher works in: settings, secrets, and a schedule that staff write and rewrite."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from zlib import crc32
+
+PLATFORMS = ("weibo", "wechat", "tieba")
+IDENTITIES = {
+    "weibo-a": "1400000001",
+    "weibo-b": "1400000002",
+    "wechat-a": "wx0000000000000001",
+    "tieba-a": "tb.1.00000001.drill",
+}
+PORT = 8710
+SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
+"""A whole line of the journal, without its checksum."""
+GAP = 2.0
+"""Seconds between two calls of a login, as the settings below say."""
+SETTINGS = """environment = "drill"
+timezone = "Asia/Shanghai"
+secrets_dir = "secrets"
+public_ip = "192.0.2.1"
+[region.110000]
+name = "北京"
+police = "北京公安"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+"""
+LIMITS = """[limits.{platform}]
+min_interval = "2s"
+per_hour = {per_hour}
+per_day = 10000
+request_timeout = "{waits.deadline}s"
+lease_timeout = "{waits.lease}s"
+visibility_window = "{waits.settle}s"
+first_check_after = "5s"
+retry_first = "2s"
+platform_clock_tolerance = "3s"
+"""
+OWN = {
+    "weibo": 'link_template = "https://example.gov.cn/n/{marker}"\n',
+    "wechat": 'profile = "mass"\n',
+    "tieba": 'forum = "演练"\naccept_risk = true\n',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Seconds: how long a call may last, for how long the right to make it, and after what time all of it has shown."""
+
+    deadline: int = 6
+    lease: int = 10
+    settle: int = 60
+
+
+def platform_of(account: str) -> str:
+    return account.split("-", maxsplit=1)[0]
+
+
+def identity_of(account: str) -> str:
+    return IDENTITIES[account]
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One post of the schedule. `is_tight`: it may rightly expire."""
+
+    id: str
+    title: str
+    accounts: tuple[str, ...]
+    at: datetime | None = None
+    cron: str | None = None
+    until: datetime | None = None
+    follows: str | None = None
+    expires: datetime | None = None
+    max_delay: str = "6h"
+    urgent: bool = False
+
+    @property
+    def is_tight(self) -> bool:
+        return self.expires is not None or self.max_delay != "6h"
+
+    @property
+    def period(self) -> int | None:
+        """Minutes from one occurrence to the next; None for a post that does not repeat."""
+        return int(self.cron.split()[0].removeprefix("*/")) if self.cron else None
+
+    @property
+    def text(self) -> str:
+        kind = "update" if self.follows else "warning"
+        lines: dict[str, object] = {
+            "id": self.id,
+            "kind": kind,
+            "template": kind,
+            "author": "zhang",
+            "level": "orange",
+            "title": self.title,
+            "body": "正规退款原路退回，不需要转账。",
+            "to": list(self.accounts),
+            "max_delay": self.max_delay,
+        }
+        lines |= {"follows": self.follows} if self.follows else {}
+        lines |= {"urgent": True} if self.urgent else {}
+        lines |= {"cron": self.cron} if self.cron else {}
+        instants = {"at": self.at, "until": self.until, "expires": self.expires}
+        table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
+        table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
+        return f'[[post]]\n{table}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """A folder, and the entries of its schedule as last written.
+
+    `edited` names posts that were ever changed, `moved` those that were given another instant.
+    """
+
+    folder: Path
+    accounts: tuple[str, ...]
+    entries: dict[str, Entry] = field(default_factory=dict)
+    edited: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    every: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def schedule(self) -> Path:
+        return self.folder / "schedule.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "var" / "publisher.db"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "var" / "intents.jsonl"
+
+    @property
+    def text(self) -> str:
+        return "\n".join(entry.text for entry in self.entries.values())
+
+    def add(self, entry: Entry) -> None:
+        self.entries[entry.id] = self.every[entry.id] = entry
+
+    def write(self, now: datetime, *, cut: bool = False) -> None:
+        """Save the schedule as of now, or only its first half, as an editor does that is not done yet."""
+        whole = self.text
+        self.schedule.write_text(whole[: len(whole) // 2] if cut else whole, "utf-8")
+        os.utime(self.schedule, (now.timestamp(), now.timestamp()))
+
+    def tear_journal(self, share: float) -> None:
+        """Leave the beginning of a line at the journal's end, as a death in the middle of writing does."""
+        line = '{"delivery":1,"attempt":1,"fencing_token":1,"rendered_hash":"00","at":"2026-11-25T01:00:00+00:00"}'
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(line[: max(1, int(share * len(line)))])
+
+    def enrich_journal(self) -> None:
+        """Put a key that this release does not know into every whole line, as a newer one would write it."""
+        if self.journal.exists():
+            self.journal.write_bytes(SEALED_LINE.sub(_with_another_key, self.journal.read_bytes()))
+
+    def break_template(self, name: str) -> None:
+        """Put a page that cannot be read in the place of one that is shipped."""
+        page = self.folder / "templates" / name / "default.txt"
+        page.parent.mkdir()
+        page.write_text("{% if title %}{{ title }}", "utf-8")
+
+    def mend_template(self, name: str) -> None:
+        shutil.rmtree(self.folder / "templates" / name)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _with_another_key(line: re.Match[bytes]) -> bytes:
+    body = line[1] + b',"of_a_newer_release":{"n":1}'
+    return body + b',"crc32":"%08x"}\n' % crc32(body)
+
+
+def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, template: Path) -> Workspace:
+    """Make a folder in memory, where there is such a place, with a database copied from `template`."""
+    memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
+    folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
+    for name in ("secrets", "media", "templates", "var"):
+        (folder / name).mkdir()
+    limits = (LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS)
+    parts = [SETTINGS, *limits]
+    for account in accounts:
+        identity, platform = identity_of(account), platform_of(account)
+        secrets = {
+            "weibo": {"app_key": "1000000000", "app_secret": "s", "access_token": identity},
+            "wechat": {"app_id": identity, "app_secret": "s"},
+            "tieba": {"BDUSS": identity, "STOKEN": "s"},
+        }
+        (folder / "secrets" / account).write_text(json.dumps(secrets[platform]), "utf-8")
+        lines = {
+            "id": account,
+            "platform": platform,
+            "identity": identity,
+            "region": "110000",
+            "secret": account,
+            "base_url": f"http://127.0.0.1:{PORT}",
+        }
+        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        parts.append(f"[[account]]\n{body}{OWN[platform]}")
+    (folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
+    shutil.copy(template, folder / "var" / "publisher.db")
+    return Workspace(folder=folder, accounts=tuple(accounts))
+
+
+def instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

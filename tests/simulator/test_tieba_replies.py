@@ -1,0 +1,226 @@
+"""The Tieba side of the simulator: floors, answers, paging, taking down."""
+
+import contextlib
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+from tests.simulator.tieba_calls import ME, OTHER, Tieba, floors
+
+
+@pytest.fixture
+async def tieba():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield Tieba(client)
+
+
+async def test_floors_are_read_back_page_by_page(tieba):
+    """Each reply is a floor with the next number; pages tell how many there are; one's own author alone with lz."""
+    tid = (await tieba.thread())["tid"]
+    for number in range(2, 6):
+        who = tieba if number % 2 else tieba.as_(OTHER)
+        assert (await who.reply(tid, f"第{number}层"))["error_code"] == "0"
+    page = await tieba.page(tid, rn="2")
+    assert floors(page) == [(1, "第一行\n〔2026-118〕第二行"), (2, "第2层")]
+    assert (page["page"]["total_page"], page["page"]["has_more"], page["thread"]["reply_num"]) == (3, 1, 4)
+    last = await tieba.page(tid, rn="2", pn="3")
+    assert (floors(last), last["page"]["has_more"], last["page"]["has_prev"]) == ([(5, "第5层")], 0, 1)
+    assert [number for number, _ in floors(await tieba.page(tid, lz="1"))] == [1, 3, 5]
+    assert [number for number, _ in floors(await tieba.page(tid, r="1"))] == [5, 4, 3, 2, 1]
+
+
+async def test_a_floor_is_no_second_post(tieba):
+    """Posts are counted without floors; what is logged of a floor has its own number and names its thread."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+    posts = (await tieba.sim.get("/_sim/posts")).json()
+    assert [(post["id"], post["visible"]) for post in posts] == [(tid, True)]
+    acts = [entry for entry in (await tieba.sim.get("/_sim/log")).json() if entry["kind"] == "act"]
+    assert [(entry["post_id"], entry.get("thread")) for entry in acts] == [(tid, None), (pid, tid)]
+    await tieba.sim.delete(f"/_sim/posts/{tid}")
+    assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [(tid, False), (pid, False)]
+
+
+async def test_an_answer_stands_under_its_floor(tieba):
+    """It has no floor number of its own and is counted by the floor; an answer to it stands beside it."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+    answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
+    await tieba.reply(tid, "不客气", quote_id=answer)
+    page = await tieba.page(tid)
+    assert [each["sub_post_number"] for each in page["post_list"]] == [0, 2]
+    floor = (await tieba.page(tid, with_floor="1", floor_rn="1"))["post_list"][1]
+    assert [each["content"][0]["text"] for each in floor["sub_post_list"]["sub_post_list"]] == ["谢谢提醒"]
+
+
+async def test_an_answer_goes_with_its_floor(tieba):
+    """When the floor is removed, nobody finds or counts its answers."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+    await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid)
+    await tieba.sim.delete(f"/_sim/posts/{pid}")
+    page = await tieba.page(tid)
+    assert (page["thread"]["reply_num"], len(page["post_list"])) == (0, 1)
+    assert (await tieba.threads())[0]["thread_info"]["reply_num"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"tid": "1"}, "230273"),
+        ({"fid": "1"}, "230274"),
+        ({"tbs": "0" * 26}, "230308"),
+        ({"content": " "}, "230020"),
+        ({"content": "长" * 2001}, "230046"),
+        ({"content": "<b>"}, "2000"),
+        ({"content": "#(滑稽)" * 11}, "230814"),
+        ({"quote_id": "77"}, "230273"),
+    ],
+)
+async def test_a_bad_reply_has_its_code(tieba, changes, expected):
+    """Every refusal carries its code as text, and no floor comes of it."""
+    tid = (await tieba.thread())["tid"]
+    assert (await tieba.reply(changes.pop("tid", tid), **changes))["error_code"] == expected
+    assert len(await tieba.posts()) == 1
+
+
+async def test_a_thread_of_another_forum_is_no_place_for_a_reply(tieba):
+    """Forum and thread must belong together."""
+    tid = (await tieba.thread())["tid"]
+    elsewhere = {"kw": "别的", "fid": await tieba.fid("别的")}
+    assert (await tieba.reply(tid, **elsewhere))["error_code"] == "230273"
+
+
+async def test_a_closed_thread_takes_no_reply(tieba):
+    """A thread that the settings close is still read."""
+    tid = (await tieba.thread())["tid"]
+    await tieba.settings(tieba_closed_threads=[tid])
+    assert (await tieba.reply(tid))["error_code"] == "230277"
+    assert (await tieba.page(tid))["error_code"] == 0
+
+
+async def test_a_floor_is_taken_down_by_its_author_only(tieba):
+    """The gap in the numbers stays, and the next floor goes on counting."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+
+    async def delete(who):
+        fields = {"fid": await tieba.fid(), "z": tid, "pid": pid, "tbs": await who.tbs()}
+        return (await who.app("/c/c/bawu/delpost", **fields))["error_code"]
+
+    assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == ["230308", "0", "230273"]
+    assert [number for number, _ in floors(await tieba.page(tid))] == [1]
+    await tieba.reply(tid, "三楼")
+    assert [number for number, _ in floors(await tieba.page(tid))] == [1, 3]
+    assert [each["removed"] for each in await tieba.posts()] == [False, True, False]
+
+
+async def test_a_first_floor_goes_only_with_its_thread(tieba):
+    """delpost with the first floor's number removes nothing."""
+    made = await tieba.thread()
+    fields = {"fid": await tieba.fid(), "z": made["tid"], "pid": made["pid"], "tbs": await tieba.tbs()}
+    assert (await tieba.app("/c/c/bawu/delpost", **fields))["error_code"] == "230273"
+    assert (await tieba.page(made["tid"]))["error_code"] == 0
+
+
+async def test_a_days_deletions_have_an_end(tieba):
+    """The cap is 220034, and ends with the day."""
+    await tieba.settings(tieba_deletes_per_day=1)
+    tid = (await tieba.thread())["tid"]
+    pids = [(await tieba.reply(tid))["pid"] for _ in range(2)]
+    fields = {"fid": await tieba.fid(), "z": tid, "tbs": await tieba.tbs()}
+    assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[0]))["error_code"] == "0"
+    assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[1]))["error_code"] == "220034"
+    await tieba.sim.post("/_sim/clock", json={"shift": 86_400})
+    assert (await tieba.app("/c/c/bawu/delpost", **fields, pid=pids[1]))["error_code"] == "0"
+
+
+async def test_a_floor_in_review_is_seen_by_its_author_alone(tieba):
+    """Until it passes; its number is kept for it."""
+    tid = (await tieba.thread())["tid"]
+    await tieba.fault("/c/c/post/add_pc", kind="review", seconds=30)
+    await tieba.reply(tid)
+    assert [len(floors(await tieba.as_(who).page(tid))) for who in ("", ME)] == [1, 2]
+    await tieba.sim.post("/_sim/clock", json={"shift": 31})
+    assert floors(await tieba.as_("").page(tid))[1] == (2, "二楼的更正")
+
+
+async def test_a_floor_may_show_late(tieba):
+    """A floor whose creation was marked list_late appears when its time has come."""
+    tid = (await tieba.thread())["tid"]
+    await tieba.fault("/c/c/post/add_pc", kind="list_late", seconds=30)
+    await tieba.reply(tid)
+    assert len(floors(await tieba.page(tid))) == 1
+    await tieba.sim.post("/_sim/clock", json={"shift": 31})
+    assert len(floors(await tieba.page(tid))) == 2
+
+
+async def test_replies_are_listed_with_their_thread(tieba):
+    """Type 2 lists floors, type 3 marks answers; both go when the thread goes."""
+    tid = (await tieba.as_(OTHER).thread())["tid"]
+    pid = (await tieba.reply(tid))["pid"]
+    await tieba.reply(tid, "补充", quote_id=pid)
+    listed = await tieba.threads(kind="2")
+    assert [(each["type"], each["post_info"]["content"][0]["text"]) for each in listed] == [
+        (3, "补充"),
+        (2, "二楼的更正"),
+    ]
+    assert {each["thread_info"]["tid"] for each in listed} == {int(tid)}
+    assert await tieba.threads() == []
+    fields = {"fid": await tieba.fid(), "z": tid, "tbs": await tieba.as_(OTHER).tbs()}
+    await tieba.as_(OTHER).app("/c/c/bawu/delthread", **fields)
+    assert await tieba.threads(kind="2") == []
+
+
+async def test_marks_become_pieces(tieba):
+    """Emoticons, mentions and labelled links are read as such, the rest as text."""
+    text = "看#(滑稽)#(at, tb.1.x, 张三, 77)#(url,0,https%3A%2F%2Fexample.gov.cn,%E5%85%AC%E5%91%8A)#(注意)"
+    tid = (await tieba.thread(content=text))["tid"]
+    pieces = (await tieba.page(tid))["first_floor"]["content"]
+    assert [each["type"] for each in pieces] == [0, 2, 4, 1, 0]
+    assert (pieces[1]["c"], pieces[2]["uid"], pieces[2]["text"]) == ("滑稽", 77, "@张三")
+    assert (pieces[3]["link"], pieces[3]["text"]) == ("https://example.gov.cn", "公告")
+    assert pieces[4]["text"] == "#(注意)"
+
+
+async def test_a_page_shows_floors_and_what_was_removed(tieba):
+    """The citizens' page has each floor, its answers, and a note on what is gone; a list counts floors."""
+    tid = (await tieba.thread())["tid"]
+    pid = (await tieba.reply(tid, "更正内容"))["pid"]
+    by_hand = {"platform": "tieba", "account": OTHER, "text": "路过", "thread": tid}
+    await tieba.sim.post("/_sim/posts", json=by_hand)
+    await tieba.as_(OTHER).reply(tid, "收到", quote_id=pid)
+    await tieba.sim.delete(f"/_sim/posts/{pid}")
+    shown = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}", params={"post": tid})).text
+    assert shown.count('data-testid="floor"') == 3
+    assert shown.count('data-testid="answer"') == 1
+    assert ("更正内容" in shown, "已删除" in shown, "3楼" in shown, shown.count("楼主")) == (True, True, True, 2)
+    listed = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}")).text
+    assert listed.count('data-testid="post"') == 1
+    assert '<span class="replies">3</span>' in listed
+
+
+async def test_a_floor_by_hand_needs_its_thread(tieba):
+    """What is no thread is a 400."""
+    wanted = {"platform": "tieba", "account": OTHER, "text": "路过", "thread": "77"}
+    assert (await tieba.sim.post("/_sim/posts", json=wanted)).status_code == 400
+
+
+async def test_floors_survive_a_restart(tmp_path):
+    """A world kept on disk knows its floors and goes on counting."""
+
+    @contextlib.asynccontextmanager
+    async def running():
+        app = create_app(tmp_path)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as client:
+            yield Tieba(client)
+        app.simulator_state.files.close()
+
+    async with running() as tieba:
+        tid = (await tieba.thread())["tid"]
+        await tieba.reply(tid)
+    async with running() as tieba:
+        await tieba.reply(tid, "重启后")
+        assert [number for number, _ in floors(await tieba.page(tid))] == [1, 2, 3]

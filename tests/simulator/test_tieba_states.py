@@ -1,0 +1,184 @@
+"""The Tieba side of the simulator: what it has against accounts and words, and in how many shapes it says one thing."""
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+from tests.simulator.tieba_calls import FORUM, ME, OTHER, Tieba
+
+
+@pytest.fixture
+async def tieba():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield Tieba(client)
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected", "shown"),
+    [
+        ({"block_stat": 2, "days_tofree": 10}, "220012", {"block_stat": "2", "days_tofree": "10"}),
+        ({"block_stat": 3, "days_tofree": 3}, "3250004", {"block_stat": "3", "days_tofree": "3"}),
+        ({"block_stat": 3, "forum": FORUM}, "3250004", {"block_stat": "3"}),
+        ({"vcode_stat": 1}, "5", {"vcode_stat": "1"}),
+    ],
+)
+async def test_a_standing_bars_an_account(tieba, standing, expected, shown):
+    """Threads and floors alike are refused, and the answer says what the account's standing is."""
+    tid = (await tieba.as_(OTHER).thread())["tid"]
+    await tieba.settings(tieba_standing={ME: standing})
+    for answer in (await tieba.thread(), await tieba.reply(tid)):
+        assert answer["error_code"] == expected
+        assert answer["anti_stat"].items() >= shown.items()
+        assert (answer["info"] or {"need_vcode": "0"})["need_vcode"] == ("1" if expected == "5" else "0")
+    assert len(await tieba.posts()) == 1
+
+
+async def test_a_ban_in_one_forum_leaves_the_others(tieba):
+    """Elsewhere the account writes as before."""
+    await tieba.settings(tieba_standing={ME: {"block_stat": 3, "forum": "别的"}})
+    assert (await tieba.thread())["error_code"] == "0"
+
+
+async def test_a_captcha_is_wanted_whatever_is_sent(tieba):
+    """There is nothing to be solved."""
+    await tieba.settings(tieba_standing={ME: {"vcode_stat": 1}})
+    assert (await tieba.thread(vcode="abcd", vcode_md5="ab12cd34"))["info"]["need_vcode"] == "1"
+
+
+async def test_a_hidden_account_is_told_of_success(tieba):
+    """Its threads and floors are there for itself alone; the answer's standing is the only sign."""
+    await tieba.settings(tieba_standing={ME: {"hide_stat": 1}})
+    made = await tieba.thread()
+    assert (made["error_code"], made["anti_stat"]["hide_stat"]) == ("0", "1")
+    assert [(await tieba.as_(who).page(made["tid"]))["error_code"] for who in ("", ME)] == [273, 0]
+    await tieba.reply(made["tid"])
+    assert [each["visible"] for each in await tieba.posts()] == [False, False]
+    kinds = [each["kind"] for each in (await tieba.sim.get("/_sim/log")).json()]
+    assert (kinds.count("act"), kinds.count("visible")) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"closed": True}, "340001"),
+        ({"read_only": True}, "230705"),
+        ({"blacklist": [ME]}, "400013"),
+        ({"followers_only": True}, "340012"),
+        ({"levels": True}, "1990032"),
+    ],
+)
+async def test_a_forum_may_be_closed_to_one(tieba, state, expected):
+    """Each way has its number."""
+    place = await tieba.place()
+    await tieba.settings(tieba_forums={FORUM: state}, tieba_standing={ME: {"level": 2}})
+    assert (await tieba.thread(**place))["error_code"] == expected
+    assert await tieba.posts() == []
+
+
+async def test_a_closed_forum_has_no_number(tieba):
+    """It is looked up as 0."""
+    await tieba.settings(tieba_forums={FORUM: {"closed": True}})
+    assert await tieba.fid() == "0"
+
+
+async def test_offending_words_are_named(tieba):
+    """220015 with those found, and no captcha."""
+    await tieba.settings(tieba_words=["退款", "客服", "无关"])
+    refused = await tieba.thread()
+    assert (refused["error_code"], refused["info"]["confilter_hitwords"]) == ("220015", ["退款", "客服"])
+    assert refused["info"]["need_vcode"] == "0"
+
+
+async def test_hasty_writing_is_refused(tieba):
+    """230871 until the gap has passed; another account is not concerned."""
+    await tieba.settings(tieba_gap=60)
+    tid = (await tieba.thread())["tid"]
+    assert (await tieba.reply(tid))["error_code"] == "230871"
+    assert (await tieba.as_(OTHER).reply(tid))["error_code"] == "0"
+    await tieba.sim.post("/_sim/clock", json={"shift": 61})
+    assert (await tieba.reply(tid))["error_code"] == "0"
+
+
+async def test_hasty_uploads_are_refused(tieba):
+    """2230204, until the gap has passed."""
+    await tieba.settings(tieba_upload_gap=5)
+    assert [(await tieba.upload())["error_code"] for _ in range(2)] == ["0", "2230204"]
+    await tieba.sim.post("/_sim/clock", json={"shift": 6})
+    assert (await tieba.upload())["error_code"] == "0"
+
+
+async def test_a_picture_comes_whole(tieba):
+    """The editor sends one chunk, the first and the last; a further one, or one that is not the last, is refused."""
+    for changes in ({"chunkNo": "2"}, {"isFinish": "0"}):
+        assert (await tieba.upload(**changes))["error_code"] == "2230201"
+
+
+async def test_a_stale_token_is_refused(tieba):
+    """230308 once it is older than the settings allow; a fresh one is taken."""
+    await tieba.settings(tieba_tbs_seconds=60)
+    old = await tieba.tbs()
+    await tieba.sim.post("/_sim/clock", json={"shift": 61})
+    assert [(await tieba.thread(tbs=old))["error_code"], (await tieba.thread())["error_code"]] == ["230308", "0"]
+
+
+async def test_numbers_may_come_as_text(tieba):
+    """Every number of an answer, in reads as well."""
+    tid = (await tieba.thread())["tid"]
+    await tieba.settings(tieba_types="text")
+    page = await tieba.page(tid)
+    assert (page["error_code"], page["thread"]["id"], page["thread"]["reply_num"]) == ("0", tid, "0")
+
+
+async def test_texts_may_come_as_numbers(tieba):
+    """The number of an answer and the ids."""
+    await tieba.settings(tieba_types="numbers")
+    made = await tieba.thread()
+    assert (made["error_code"], type(made["tid"]), type(made["pid"])) == (0, int, int)
+
+
+async def test_ids_may_stand_in_data(tieba):
+    """And the fault no_id takes them from there, too."""
+    await tieba.settings(tieba_ids_in="data")
+    made = await tieba.thread()
+    assert ("tid" in made, made["data"]["tid"].isdecimal()) == (False, True)
+    await tieba.fault("/c/c/thread/add_pc", kind="no_id")
+    assert (await tieba.thread())["data"] == {}
+
+
+async def test_a_header_may_say_gbk(tieba):
+    """The bytes stay UTF-8."""
+    await tieba.settings(tieba_charset="gbk")
+    answer = await tieba.sim.get("/f/commit/share/fnameShareApi", params={"fname": FORUM})
+    assert "GBK" in answer.headers["content-type"]
+    assert b'"fid"' in answer.content
+
+
+async def test_a_refusal_may_send_to_the_sign_in_page(tieba):
+    """A 302 to the passport stands in place of an answer."""
+    headers = {"Location": "https://passport.baidu.com/v2/?login"}
+    await tieba.fault("/c/c/thread/add_pc", kind="status", code=302, headers=headers)
+    answer = await tieba.sim.post("/c/c/thread/add_pc")
+    assert (answer.status_code, answer.headers["location"]) == (302, headers["Location"])
+
+
+async def test_a_limit_may_pass(tieba):
+    """220034 twice, then success."""
+    rule = {"endpoint": "/c/c/thread/add_pc", "nth": [1, 2], "fault": {"kind": "api_error", "code": "220034"}}
+    await tieba.sim.post("/_sim/faults", json=rule)
+    assert [(await tieba.thread())["error_code"] for _ in range(3)] == ["220034", "220034", "0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "expire_token"}, {"no": 265, "err_code": 230265, "error": "用户未登录", "data": None}),
+        ({"kind": "captcha"}, {"no": 4011, "err_code": 224011, "error": None}),
+    ],
+)
+async def test_the_former_sites_reads_refuse_with_two_numbers(tieba, fault, expected):
+    """A short and a long one; a captcha comes without words, and `need_vcode` tells it."""
+    await tieba.fault("/dc/common/tbs", **fault)
+    answer = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
+    assert answer.items() >= expected.items()
+    assert (answer["data"] or {"vcode": {"need_vcode": 0}})["vcode"]["need_vcode"] == (fault["kind"] == "captcha")

@@ -1,0 +1,341 @@
+"""The WeChat side of the simulator: tokens, pictures, drafts, publishing."""
+
+import asyncio
+import hashlib
+import json
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+from publisher.simulator.wechat.html import sanitise
+from tests.simulator.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
+
+PATIENCE = 5
+
+
+@pytest.fixture
+async def sim():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield client
+
+
+@pytest.fixture
+async def token(sim):
+    return (await stable(sim))["access_token"]
+
+
+async def test_a_stable_token_is_the_same_until_its_end_nears(sim):
+    """Repeated calls give the same token, in its last five minutes a new one; both then work."""
+    first = await stable(sim)
+    assert await stable(sim) == {**first, "expires_in": first["expires_in"]}
+    await shift(sim, 6901)
+    second = await stable(sim)
+    assert second["access_token"] != first["access_token"]
+    for each in (first, second):
+        assert "errcode" not in await call(sim, each["access_token"], "draft/batchget")
+    await shift(sim, 300)
+    assert (await call(sim, first["access_token"], "draft/batchget"))["errcode"] == 42001
+
+
+async def test_a_forced_refresh_kills_the_old_token(sim):
+    """Forced, but not within thirty seconds of the last."""
+    first = await stable(sim)
+    assert (await stable(sim, force=True))["access_token"] == first["access_token"]
+    await shift(sim, 31)
+    second = await stable(sim, force=True)
+    assert second["access_token"] != first["access_token"]
+    assert (await call(sim, first["access_token"], "draft/batchget"))["errcode"] == 42001
+
+
+async def test_the_plain_token_replaces_the_one_before(sim):
+    """Each call issues a new one, the old one dies after five minutes, stable tokens do not care."""
+    steady = (await stable(sim))["access_token"]
+    query = {"grant_type": "client_credential", "appid": "wx1", "secret": "s"}
+    first = (await sim.get("/cgi-bin/token", params=query)).json()["access_token"]
+    assert (await sim.get("/cgi-bin/token", params=query)).json()["access_token"] != first
+    assert "errcode" not in await call(sim, first, "draft/batchget")
+    await shift(sim, 301)
+    assert (await call(sim, first, "draft/batchget"))["errcode"] == 42001
+    assert "errcode" not in await call(sim, steady, "draft/batchget")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({"appid": ""}, 41002), ({"secret": ""}, 41004), ({"grant_type": "x"}, 40002)]
+)
+async def test_token_calls_are_checked(sim, changes, expected):
+    """Missing parts have their own codes; the answer is HTTP 200 all the same."""
+    assert (await stable(sim, **changes))["errcode"] == expected
+
+
+async def test_a_registered_account_has_one_secret(sim):
+    """An account made by hand refuses another secret."""
+    made = {"platform": "wechat", "account": "wx9", "name": "示例公安"}
+    secret = (await sim.post("/_sim/accounts", json=made)).json()
+    assert secret["app_id"] == "wx9"
+    assert (await stable(sim, appid="wx9"))["errcode"] == 40125
+    assert (await stable(sim, appid="wx9", secret=secret["app_secret"]))["access_token"]
+
+
+async def test_calls_need_a_live_token_and_post(sim, token):
+    """No token, an unknown one, the wrong verb: three codes, each with a request id."""
+    assert (await sim.post("/cgi-bin/draft/add")).json()["errcode"] == 41001
+    unknown = await call(sim, "nonsense", "draft/add")
+    assert unknown["errcode"] == 40001
+    assert " rid: " in unknown["errmsg"]
+    assert (await sim.get("/cgi-bin/draft/add", params={"access_token": token})).json()["errcode"] == 43002
+
+
+async def test_pictures_inside_have_an_address_that_names_their_bytes(sim, token):
+    """The address holds the digest; the answer calls itself text."""
+    answer = await upload(sim, token, "media/uploadimg")
+    assert hashlib.sha256(PNG).hexdigest() in answer.json()["url"]
+    assert answer.json()["url"].startswith("http://mmbiz.qpic.cn/")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "query", "expected"),
+    [
+        ("media/uploadimg", b"GIF89a", {}, 40005),
+        ("media/uploadimg", PNG + b"0" * 1024 * 1024, {}, 40009),
+        ("material/add_material", b"text", {"type": "image"}, 40005),
+        ("material/add_material", PNG, {"type": "thumb"}, 40005),
+        ("material/add_material", JPEG + b"0" * 65536, {"type": "thumb"}, 40012),
+        ("material/add_material", PNG, {"type": "video"}, 40004),
+    ],
+)
+async def test_pictures_are_checked(sim, token, *, path, data, query, expected):
+    """Type and size decide, each with its code."""
+    assert (await upload(sim, token, path, data, **query)).json()["errcode"] == expected
+
+
+async def test_a_part_without_a_file_name_is_no_file(sim, token):
+    """A multipart part needs a file name, else the data are missing."""
+    body = b'--b\r\nContent-Disposition: form-data; name="media"\r\n\r\n' + PNG + b"\r\n--b--\r\n"
+    answer = await sim.post(
+        "/cgi-bin/media/uploadimg",
+        params={"access_token": token},
+        content=body,
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert answer.json()["errcode"] == 41005
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"title": ""}, 40035),
+        ({"title": "题" * 65}, 45003),
+        ({"author": "人" * 17}, 45110),
+        ({"digest": "摘" * 129}, 45004),
+        ({"content_source_url": "https://a.cn/" + "x" * 1024}, 45005),
+        ({"content": ""}, 44004),
+        ({"content": "字" * 20000}, 45002),
+        ({"thumb_media_id": "unknown"}, 40007),
+        ({"content": '<a href="https://example.gov.cn">x</a>'}, 45166),
+    ],
+)
+async def test_articles_are_checked(sim, token, changes, expected):
+    """Each limit of a draft has its code."""
+    body = {"articles": [await article(sim, token, **changes)]}
+    assert (await call(sim, token, "draft/add", body))["errcode"] == expected
+
+
+async def test_drafts_are_counted_and_must_be_json(sim, token):
+    """No JSON, no article, nine articles: each refused."""
+    one = await article(sim, token)
+    broken = await sim.post("/cgi-bin/draft/add", params={"access_token": token}, content=b"{")
+    assert broken.json()["errcode"] == 47001
+    assert (await call(sim, token, "draft/add", {"articles": []}))["errcode"] == 44003
+    assert (await call(sim, token, "draft/add", {"articles": [one] * 9}))["errcode"] == 45008
+
+
+async def test_escapes_are_stored_as_written(sim, token):
+    r"""`\u4f60` in the request reaches readers as these six characters."""
+    body = json.dumps({"articles": [await article(sim, token, title="你好")]})
+    answer = await sim.post("/cgi-bin/draft/add", params={"access_token": token}, content=body)
+    kept = await call(sim, token, "draft/get", {"media_id": answer.json()["media_id"]})
+    assert kept["news_item"][0]["title"] == "\\u4f60\\u597d"
+
+
+async def test_drafts_can_be_read_listed_and_deleted(sim, token):
+    """What was added is read back, newest first, and gone after its deletion."""
+    first = await draft(sim, token, content_source_url="https://example.gov.cn/?pub=1")
+    second = await draft(sim, token)
+    kept = (await call(sim, token, "draft/get", {"media_id": first}))["news_item"][0]
+    assert kept["content_source_url"].endswith("pub=1")
+    assert kept["digest"] == "正文"
+    listed = await call(sim, token, "draft/batchget", {"offset": 0, "count": 20, "no_content": 1})
+    assert [each["media_id"] for each in listed["item"]] == [second, first]
+    assert "content" not in listed["item"][0]["content"]["news_item"][0]
+    assert (await call(sim, token, "draft/delete", {"media_id": first}))["errcode"] == 0
+    assert (await call(sim, token, "draft/get", {"media_id": first}))["errcode"] == 40007
+    count = await sim.get("/cgi-bin/draft/count", params={"access_token": token})
+    assert count.json() == {"total_count": 1}
+
+
+async def test_clean_content_is_stored_byte_for_byte(sim, token):
+    """What holds nothing forbidden comes back exactly as sent."""
+    html = "<section style='a:b'>\n<P>A&amp;B &nbsp;<br/><!-- c --><img data-w=\"1\"\tsrc='http://mmbiz.qpic.cn/x/0'></P></section>"
+    name = await draft(sim, token, content=html)
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]["content"] == html
+    await submit(sim, token, name)
+    assert (await posts(sim))[0]["html"] == html
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("a<script>x<p></script>b", "ab"),
+        ("a<style>p{}</style>b", "ab"),
+        ("a<iframe src='x'>y</iframe>b", "ab"),
+        ('<p class="c" id="i" onclick="x()" style="s">t</p>', '<p style="s">t</p>'),
+        ('<img src="https://elsewhere.cn/a.png" alt="&quot;">', '<img src="" alt="&quot;">'),
+        ('<a href="https://mp.weixin.qq.com/s?x=1">t</a>', '<a href="https://mp.weixin.qq.com/s?x=1">t</a>'),
+        ('<a href="javascript:x()">t</a>', None),
+        ("<svg/onload=x()><p>t</p>", "<svg><p>t</p>"),
+    ],
+)
+def test_forbidden_things_are_taken_out(html, expected):
+    """Scripts, frames, handlers, classes and foreign pictures go; foreign links are refused."""
+    assert sanitise(html) == expected
+
+
+async def test_publishing_goes_through_review(sim, token):
+    """Accepted at once, in progress first, then public with an address; the draft is gone at acceptance."""
+    url = (await upload(sim, token, "media/uploadimg", JPEG)).json()["url"]
+    name = await draft(sim, token, content=f'<p><img src="{url}"></p>')
+    job = await submit(sim, token, name)
+    assert job["errcode"] == 0
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
+    assert (await submit(sim, token, name))["errcode"] == 40007
+    assert (await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]}))["publish_status"] == 1
+    await shift(sim, 1)
+    done = await call(sim, token, "freepublish/get", {"publish_id": str(job["publish_id"])})
+    assert done["publish_status"] == 0
+    assert f"mid={job['publish_id']}" in done["article_detail"]["item"][0]["article_url"]
+    (post,) = await posts(sim)
+    assert post["id"] == done["article_id"]
+    assert post["images"] == [hashlib.sha256(each).hexdigest() for each in (PNG, JPEG)]
+    assert post["visible"]
+
+
+async def test_a_review_ends_by_itself(sim, token):
+    """Nobody need ask: the article becomes visible after a moment, and the log says so."""
+    await submit(sim, token, await draft(sim, token))
+    for _ in range(int(PATIENCE / 0.02)):
+        kinds = [entry["kind"] for entry in (await sim.get("/_sim/log")).json() if entry["post_id"]]
+        if "visible" in kinds:
+            break
+        await asyncio.sleep(0.02)
+    assert kinds == ["act", "reply", "visible"]
+
+
+async def test_a_job_makes_one_creation(sim, token):
+    """The creation is logged when the submit is accepted, once, whatever the review says."""
+    await sim.post("/_sim/faults", json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}})
+    job = await submit(sim, token, await draft(sim, token))
+    (post,) = await posts(sim)
+    await sim.post("/_sim/review", json={"account": "wx1", "post_id": str(job["publish_id"]), "verdict": "refuse"})
+    state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
+    assert (state["publish_status"], state["fail_idx"]) == (4, [1])
+    log = (await sim.get("/_sim/log")).json()
+    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [post["id"]]
+
+
+async def test_a_draft_may_stay_until_its_job_ends(sim, token):
+    """With `finish` the draft stands during the review, cannot be submitted again, and then goes."""
+    await sim.post("/_sim/settings", json={"wechat_consume": "finish"})
+    name = await draft(sim, token)
+    await submit(sim, token, name)
+    assert "news_item" in await call(sim, token, "draft/get", {"media_id": name})
+    assert (await submit(sim, token, name))["errcode"] == 53503
+    await shift(sim, 1)
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
+
+
+async def test_a_draft_may_be_submitted_again_while_it_stands(sim, token):
+    """A platform that accepts repeats makes another article of the same draft, until the first one's job has ended."""
+    await sim.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"})
+    name = await draft(sim, token)
+    assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
+    await shift(sim, 1)
+    assert (await submit(sim, token, name))["errcode"] == 40007
+    assert len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"]) == 2
+
+
+async def test_published_articles_are_listed_read_and_deleted(sim, token):
+    """batchget and getarticle show it with its marker; a deletion shows in both and in the job."""
+    job = await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9"))
+    await shift(sim, 1)
+    listed = await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1})
+    (item,) = listed["item"]
+    assert item["content"]["news_item"][0]["content_source_url"] == "https://a.cn/?pub=9"
+    wanted = {"article_id": item["article_id"]}
+    assert not (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
+    assert (await call(sim, token, "freepublish/delete", wanted))["errcode"] == 0
+    assert (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
+    state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
+    assert state["publish_status"] == 5
+
+
+async def test_a_list_can_shorten_what_it_shows(sim, token):
+    """Title, digest and link are cut in the list; the article itself keeps them."""
+    await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
+    await shift(sim, 1)
+    rule = {
+        "endpoint": "/cgi-bin/freepublish/batchget",
+        "fault": {"kind": "rewrite", "how": "excerpt", "characters": 3},
+    }
+    await sim.post("/_sim/faults", json=rule)
+    [item] = (await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}))["item"]
+    news = item["content"]["news_item"][0]
+    assert (news["title"], news["digest"], news["content_source_url"]) == ("警惕退…", "请勿转…", "")
+    whole = await call(sim, token, "freepublish/getarticle", {"article_id": item["article_id"]})
+    assert whole["news_item"][0]["title"] == "警惕退款诈骗"
+
+
+async def test_unknown_ids_have_their_codes(sim, token):
+    """Jobs, articles and drafts of nobody are refused."""
+    assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))["errcode"] == 53502
+    assert (await call(sim, token, "freepublish/getarticle", {"article_id": "x"}))["errcode"] == 53600
+    assert (await call(sim, token, "freepublish/delete", {"article_id": "x"}))["errcode"] == 53600
+    assert (await submit(sim, token, "x"))["errcode"] == 40007
+
+
+async def test_a_removal_by_the_platform_is_another_state(sim, token):
+    """Banned by the system is 6, not 5."""
+    job = await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    await sim.request("DELETE", f"/_sim/posts/{(await posts(sim))[0]['id']}")
+    state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
+    assert state["publish_status"] == 6
+
+
+async def test_an_expired_token_is_really_dead(sim, token):
+    """The fault kills the token before the call runs; stable_token gives another."""
+    await sim.post("/_sim/faults", json={"endpoint": "*/draft/add", "nth": [1], "fault": {"kind": "expire_token"}})
+    body = {"articles": [{"title": "t"}]}
+    assert (await call(sim, token, "draft/add", body))["errcode"] == 42001
+    assert (await call(sim, token, "draft/batchget"))["errcode"] == 42001
+    assert (await stable(sim))["access_token"] != token
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("duplicate", 45065), ("captcha", 53504)])
+async def test_refusals_come_in_the_platforms_shape(sim, token, kind, expected):
+    """A refusal by fault is errcode and errmsg with HTTP 200."""
+    name = await draft(sim, token)
+    await sim.post("/_sim/faults", json={"platform": "wechat", "fault": {"kind": kind}})
+    assert (await submit(sim, token, name))["errcode"] == expected
+
+
+async def test_a_daily_quota_ends_at_midnight(sim, token):
+    """Over the limit is 45009, the next day is another day."""
+    await sim.post("/_sim/settings", json={"wechat_daily": {"/cgi-bin/draft/batchget": 1}})
+    assert "errcode" not in await call(sim, token, "draft/batchget")
+    assert (await call(sim, token, "draft/batchget"))["errcode"] == 45009
+    await shift(sim, 86400)
+    fresh = (await stable(sim))["access_token"]
+    assert "errcode" not in await call(sim, fresh, "draft/batchget")

@@ -1,0 +1,262 @@
+"""The WeChat side of the simulator: kinds of drafts, the library, limits, and the shapes of answers."""
+
+import hashlib
+import io
+
+import httpx
+import pytest
+from PIL import Image
+
+from publisher.simulator import create_app
+from tests.simulator.wechat_calls import PNG, article, call, cover, draft, posts, settle, shift, stable, submit, upload
+
+
+@pytest.fixture
+async def sim():
+    transport = httpx.ASGITransport(create_app(), client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield client
+
+
+@pytest.fixture
+async def token(sim):
+    return (await stable(sim))["access_token"]
+
+
+def image(width, height):
+    made = io.BytesIO()
+    Image.new("RGB", (width, height)).save(made, "PNG")
+    return made.getvalue()
+
+
+async def newspic(sim, token, **changes):
+    names = [{"image_media_id": await cover(sim, token)} for _ in range(2)]
+    info = {"image_list": names}
+    return {"article_type": "newspic", "title": "防骗提醒", "content": "第一行\n第二行", "image_info": info, **changes}
+
+
+async def add(sim, token, one):
+    return await call(sim, token, "draft/add", {"articles": [one]})
+
+
+async def test_pictures_are_published_with_their_text(sim, token):
+    """A newspic keeps its pictures in order, reads back as one, and readers see pictures and text."""
+    one = await newspic(sim, token)
+    name = (await add(sim, token, one))["media_id"]
+    (kept,) = (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
+    assert (kept["article_type"], kept["image_info"]) == ("newspic", one["image_info"])
+    assert "thumb_media_id" not in kept
+    await submit(sim, token, name)
+    await shift(sim, 1)
+    (post,) = await posts(sim)
+    assert (post["images"], post["visible"]) == ([hashlib.sha256(PNG).hexdigest()], True)
+    page = (await sim.get("/_sim/feed/wechat/wx1", params={"post": post["id"]})).text
+    assert page.count('data-testid="picture"') == 2
+    assert "第一行\n第二行" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"title": ""}, 40035),
+        ({"title": "题" * 21}, 45003),
+        ({"content": ""}, 44004),
+        ({"content": "字" * 1001}, 45002),
+        ({"image_info": {}}, 41006),
+        ({"image_info": {"image_list": [{"image_media_id": "x"}]}}, 40007),
+        ({"image_info": {"image_list": [{"image_media_id": "x"}] * 21}}, 40035),
+        ({"cover_info": {"crop_percent_list": [{"ratio": "3_1", "x1": 0, "y1": 0, "x2": 1, "y2": 1}]}}, 53402),
+        ({"cover_info": {"crop_percent_list": [{"ratio": "1_1", "x1": "0.5", "y1": 0, "x2": 0.2, "y2": 1}]}}, 53402),
+        ({"article_type": "video"}, 40035),
+    ],
+)
+async def test_newspics_are_checked(sim, token, changes, expected):
+    """Each limit of a newspic has its code."""
+    assert (await add(sim, token, await newspic(sim, token, **changes)))["errcode"] == expected
+
+
+@pytest.mark.parametrize(
+    ("crop", "expected"), [("0.1945_0_1_0.5236", None), ("0_0_1_1.5", 53402), ("1_0_0_1", 53402), ("0_0_1", 53402)]
+)
+async def test_crops_are_four_fractions(sim, token, crop, expected):
+    """A cover's crop is taken when it lies inside the picture."""
+    answer = await add(sim, token, await article(sim, token, pic_crop_235_1=crop))
+    assert answer.get("errcode") == expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [((1, 1), 53402), ((600, 600), None)])
+async def test_a_tiny_cover_cannot_be_cropped(sim, token, size, expected):
+    """One pixel makes no cover."""
+    thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()["media_id"]
+    answer = await add(sim, token, await article(sim, token, thumb_media_id=thumb))
+    assert answer.get("errcode") == expected
+
+
+async def test_comments_are_a_privilege(sim, token):
+    """Without it, an article open to comments is refused."""
+    assert "errcode" not in await add(sim, token, await article(sim, token, need_open_comment=1))
+    await settle(sim, wechat_comments=False)
+    assert (await add(sim, token, await article(sim, token, need_open_comment=1)))["errcode"] == 88000
+
+
+async def test_a_draft_is_changed_in_place(sim, token):
+    """One article takes another's place under the same name; the article is no list, its index must exist."""
+    name, other = await draft(sim, token), await article(sim, token, title="更正")
+    changed = {"media_id": name, "index": 0, "articles": other}
+    assert (await call(sim, token, "draft/update", changed))["errcode"] == 0
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]["title"] == "更正"
+    for wrong, code in (
+        ({"articles": [other]}, 47001),
+        ({"media_id": "x"}, 40007),
+        ({"index": 1}, 40035),
+        ({"articles": {**other, "title": ""}}, 40035),
+    ):
+        assert (await call(sim, token, "draft/update", {**changed, **wrong}))["errcode"] == code
+
+
+async def test_a_submitted_draft_cannot_be_changed(sim, token):
+    """Where a draft stands until its job has ended, it is neither changed nor deleted meanwhile."""
+    await settle(sim, wechat_consume="finish")
+    name, other = await draft(sim, token), await article(sim, token)
+    await submit(sim, token, name)
+    assert (await call(sim, token, "draft/update", {"media_id": name, "articles": other}))["errcode"] == 53401
+    assert (await call(sim, token, "draft/delete", {"media_id": name}))["errcode"] == 53401
+
+
+async def test_one_article_of_several_is_deleted(sim, token):
+    """The others stay; with the last one the publication is gone, and readers see what is."""
+    several = [await article(sim, token, title=title) for title in ("甲", "乙")]
+    await submit(sim, token, (await call(sim, token, "draft/add", {"articles": several}))["media_id"])
+    await shift(sim, 1)
+    (post,) = await posts(sim)
+    assert (await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 3}))["errcode"] == 40060
+    await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 2})
+    items = (await call(sim, token, "freepublish/getarticle", {"article_id": post["id"]}))["news_item"]
+    assert [item["is_deleted"] for item in items] == [False, True]
+    page = (await sim.get("/_sim/feed/wechat/wx1", params={"post": post["id"]})).text
+    assert page.count("已删除") == 1
+    await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 1})
+    (post,) = await posts(sim)
+    assert post["removed"]
+    assert 'class="item gone"' in (await sim.get("/_sim/feed/wechat/wx1")).text
+
+
+async def test_the_library_lists_gives_and_forgets(sim, token):
+    """Permanent pictures are counted, listed newest first, given back and deleted."""
+    names = [await cover(sim, token) for _ in range(2)]
+    count = await sim.get("/cgi-bin/material/get_materialcount", params={"access_token": token})
+    assert count.json()["image_count"] == 2
+    listed = await call(sim, token, "material/batchget_material", {"type": "image", "offset": 0, "count": 20})
+    assert [item["media_id"] for item in listed["item"]] == names[::-1]
+    query = {"access_token": token}
+    given = await sim.post("/cgi-bin/material/get_material", params=query, json={"media_id": names[0]})
+    assert given.content == PNG
+    assert (await call(sim, token, "material/del_material", {"media_id": names[0]}))["errcode"] == 0
+    assert (await call(sim, token, "material/get_material", {"media_id": names[0]}))["errcode"] == 40007
+    assert (await call(sim, token, "material/batchget_material", {"type": "x"}))["errcode"] == 40004
+
+
+async def test_a_temporary_picture_lasts_three_days(sim, token):
+    """It is given back until then, and makes no cover."""
+    name = (await upload(sim, token, "media/upload", type="image")).json()["media_id"]
+    assert (await add(sim, token, await article(sim, token, thumb_media_id=name)))["errcode"] == 40007
+    query = {"access_token": token, "media_id": name}
+    assert (await sim.get("/cgi-bin/media/get", params=query)).content == PNG
+    await shift(sim, 3 * 86_400)
+    query["access_token"] = (await stable(sim))["access_token"]
+    assert (await sim.get("/cgi-bin/media/get", params=query)).json()["errcode"] == 40007
+
+
+async def test_tokens_are_for_listed_addresses(sim):
+    """Another address is refused, and told which one it is; a token that was given works from anywhere."""
+    token = (await stable(sim))["access_token"]
+    await settle(sim, wechat_addresses=["127.0.0.1"])
+    refused = await stable(sim)
+    assert refused["errcode"] == 40164
+    assert refused["errmsg"].startswith("invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist rid: ")
+    assert "errcode" not in await call(sim, token, "draft/batchget")
+    await settle(sim, wechat_addresses=["192.0.2.7"])
+    assert "access_token" in await stable(sim)
+
+
+async def test_a_refresh_is_forced_twenty_times_a_day(sim):
+    """The next one is over the limit; what came too soon does not count."""
+    await stable(sim)
+    for _ in range(20):
+        await stable(sim, force=True)
+        await shift(sim, 31)
+        assert "access_token" in await stable(sim, force=True)
+    await shift(sim, 31)
+    assert (await stable(sim, force=True))["errcode"] == 45009
+    assert "access_token" in await stable(sim)
+
+
+async def test_the_platforms_quotas_can_hold(sim, token):
+    """Its own figures hold where asked for, until the day is over."""
+    await settle(sim, wechat_quotas="platform")
+    for _ in range(10):
+        assert (await call(sim, token, "freepublish/delete"))["errcode"] == 53600
+    assert (await call(sim, token, "freepublish/delete"))["errcode"] == 45009
+    await shift(sim, 24 * 3600)
+    token = (await stable(sim))["access_token"]
+    assert (await call(sim, token, "freepublish/delete"))["errcode"] == 53600
+
+
+async def test_a_minute_has_its_quota(sim, token):
+    """Too fast is another code than too often, and over when the minute is."""
+    await settle(sim, wechat_per_minute={"/cgi-bin/draft/batchget": 1})
+    assert "errcode" not in await call(sim, token, "draft/batchget")
+    assert (await call(sim, token, "draft/batchget"))["errcode"] == 45011
+    await shift(sim, 60)
+    assert "errcode" not in await call(sim, token, "draft/batchget")
+
+
+async def test_an_unverified_account_drafts_only(sim, token):
+    """Publishing, mass sends and statistics are not for it; the draft box is."""
+    await settle(sim, wechat_verified=False)
+    name = await draft(sim, token)
+    assert (await submit(sim, token, name))["errcode"] == 48001
+    assert (await call(sim, token, "message/mass/sendall"))["errcode"] == 48001
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
+
+
+@pytest.mark.parametrize(("ids", "kind"), [("text", str), ("numbers", int), ("own", int)])
+async def test_numbers_come_as_text_or_numbers(sim, token, ids, kind):
+    """Clients have met both."""
+    await settle(sim, wechat_ids=ids)
+    job = await submit(sim, token, await draft(sim, token))
+    assert {type(job["publish_id"]), type(job["msg_data_id"])} == {kind}
+
+
+async def test_answers_may_call_themselves_text(sim, token):
+    """With slashes escaped, it is the same JSON; refusals by rule look alike."""
+    await settle(sim, wechat_type="text", wechat_slashes="escaped")
+    rule = {"endpoint": "*/draft/batchget", "fault": {"kind": "api_error", "code": 48004}}
+    answer = await upload(sim, token, "material/add_material", type="image")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "http:\\/\\/mmbiz.qpic.cn" in answer.text
+    assert answer.json()["url"].startswith("http://mmbiz.qpic.cn/")
+    await sim.post("/_sim/faults", json=rule)
+    refused = await sim.post("/cgi-bin/draft/batchget", params={"access_token": token})
+    assert (refused.json()["errcode"], refused.headers["content-type"][:10]) == (48004, "text/plain")
+
+
+async def test_words_are_refused_in_drafts(sim, token):
+    """Each with the code it was given, whether in a text or beside pictures."""
+    await settle(sim, wechat_words={"刷单": 87014, "代办": 200001})
+    assert (await add(sim, token, await article(sim, token, content="<p>刷单返利</p>")))["errcode"] == 87014
+    assert (await add(sim, token, await newspic(sim, token, title="代办")))["errcode"] == 200001
+
+
+async def test_a_body_of_untold_length_holds_no_file(sim, token):
+    """What comes in chunks is answered as if there were no data."""
+
+    async def pieces():
+        yield b'--b\r\nContent-Disposition: form-data; name="media"; filename="a.png"\r\n\r\n'
+        yield PNG + b"\r\n--b--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    query = {"access_token": token, "type": "image"}
+    for path in ("media/uploadimg", "media/upload", "material/add_material"):
+        answer = await sim.post(f"/cgi-bin/{path}", params=query, content=pieces(), headers=headers)
+        assert answer.json()["errcode"] == 41005

@@ -1,0 +1,271 @@
+"""The WeChat side of the simulator: the handshake, and events at the end of jobs, as an address hears them."""
+
+import asyncio
+import hashlib
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+from publisher.simulator.wechat.encryption import compute_signature, encrypt
+from publisher.simulator.wechat.events import to_xml
+from tests.simulator.wechat_calls import call, draft, posts, send, settle, shift, stable, submit
+
+PATIENCE = 10
+TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+SEALED = (
+    "Q3stYC6hdFzMh9T8HCvyDH8rV9sxtGipw/VmHAPJHrzg/hCz0Kt7vDt+1Jwg/ZcaGWb42QdpjCNltexM0vfpLRDUmaZ/tVIOmwaRiUZphYmoj6s9"
+    "PTu6Yh4B1ur6mfuc"
+)
+
+
+@dataclass
+class Ear:
+    """An address that hears events: it answers by a list of answers, then `success`."""
+
+    port: int = 0
+    heard: asyncio.Queue = field(default_factory=asyncio.Queue)
+    answers: list = field(default_factory=list)
+
+    async def attend(self, reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(re.search(r"Content-Length: (\d+)", head)[1])
+        body = (await reader.readexactly(length)).decode()
+        method, target, _ = head.split(" ", 2)
+        query = dict(parse_qsl(urlsplit(target).query))
+        echo = query.get("echostr")
+        answer = self.answers.pop(0) if self.answers else (200, echo or "success")
+        if echo is None:
+            await self.heard.put((method, query, body))
+        if answer is None:
+            await reader.read()
+        else:
+            status, text = answer
+            writer.write(f"HTTP/1.0 {status} OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            await writer.drain()
+        writer.close()
+
+    async def event(self):
+        return await asyncio.wait_for(self.heard.get(), PATIENCE)
+
+
+@pytest.fixture
+async def sim():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield client
+
+
+@pytest.fixture
+async def token(sim):
+    return (await stable(sim))["access_token"]
+
+
+@pytest.fixture
+async def ear():
+    made = Ear()
+    async with await asyncio.start_server(made.attend, "127.0.0.1", 0) as server:
+        made.port = server.sockets[0].getsockname()[1]
+        yield made
+
+
+async def register(sim, ear, **changes):
+    wanted = {"account": "wx1", "url": f"http://127.0.0.1:{ear.port}/wx?a=1", "token": TOKEN, **changes}
+    return await sim.post("/_sim/callbacks", json=wanted)
+
+
+async def called_back(sim, count):
+    """Wait until so many calls of the address are on record."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            log = (await sim.get("/_sim/log")).json()
+            calls = [entry for entry in log if entry["kind"] == "callback"]
+            if len(calls) >= count:
+                return calls
+            await asyncio.sleep(0)
+
+
+def test_seals_and_signatures_are_wechatpys():
+    """They are what wechatpy makes of the same words, byte for byte."""
+    event = "<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
+    assert compute_signature(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    assert encrypt(event, AES_KEY, "wx0000000000000001", b"0123456789abcdef") == SEALED
+    assert compute_signature(TOKEN, "1700000000", "n0nce", SEALED) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+
+
+def test_lists_repeat_their_name():
+    """Numbers are bare, texts CDATA, each item of a list has its own element."""
+    assert to_xml({"a": {"b": [1, 2]}, "c": "x"}) == "<xml><a><b>1</b><b>2</b></a><c><![CDATA[x]]></c></xml>"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account": ""},
+        {"url": "ftp://x/"},
+        {"token": "x"},
+        {"mode": "loud"},
+        {"mode": "aes", "aes_key": "short"},
+        {"platform": "weibo"},
+    ],
+)
+async def test_what_cannot_be_told_is_refused(sim, ear, changes):
+    """Each part of a registration is looked at, before any call of the address."""
+    assert (await register(sim, ear, **changes)).status_code == 400
+    assert await called_back(sim, 0) == []
+
+
+@pytest.mark.parametrize("answer", [(200, "hello"), (500, "x"), None])
+async def test_an_address_must_echo(sim, ear, token, answer):
+    """One that does not know how to shake hands is not taken, and hears nothing."""
+    await settle(sim, wechat_callback_seconds=0.2)
+    ear.answers = [answer]
+    assert (await register(sim, ear)).status_code == 400
+    await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    assert await called_back(sim, 0) == []
+
+
+async def test_a_publication_is_told_with_its_signature(sim, ear, token):
+    """The event names job, article and address; the query is signed with the token."""
+    assert (await register(sim, ear)).json() == {"ok": True}
+    job = await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    method, query, body = await ear.event()
+    expected = sorted([TOKEN, query["timestamp"], query["nonce"]])
+    assert query["signature"] == hashlib.sha1("".join(expected).encode(), usedforsecurity=False).hexdigest()
+    assert (method, query["a"], query["openid"]) == ("POST", "1", "mphelper")
+    (post,) = await posts(sim)
+    assert "<Event><![CDATA[PUBLISHJOBFINISH]]></Event>" in body
+    assert f"<publish_id>{job['publish_id']}</publish_id><publish_status>0</publish_status>" in body
+    assert (
+        f"<article_id><![CDATA[{post['id']}]]></article_id><article_detail><count>1</count><item><idx>1</idx>" in body
+    )
+    (logged,) = await called_back(sim, 1)
+    assert (logged["endpoint"], logged["post_id"], logged["status"]) == ("/callback/PUBLISHJOBFINISH", post["id"], 200)
+
+
+@pytest.mark.parametrize("status", [2, 3, None])
+async def test_a_refusal_is_told_by_article(sim, ear, token, status):
+    """Every refused article has its own element."""
+    await register(sim, ear)
+    fault = {"kind": "review", "seconds": 1, "verdict": "refuse", "status": status}
+    await sim.post("/_sim/faults", json={"endpoint": "*/freepublish/submit", "fault": fault})
+    name = await draft(sim, token)
+    one = (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]
+    both = (await call(sim, token, "draft/add", {"articles": [one, one]}))["media_id"]
+    await submit(sim, token, both)
+    await shift(sim, 2)
+    _, _, body = await ear.event()
+    assert f"<publish_status>{status or 4}</publish_status><fail_idx>1</fail_idx><fail_idx>2</fail_idx>" in body
+
+
+async def test_a_mass_send_is_told_with_its_counts(sim, ear, token):
+    """Number, status, counts and addresses of the articles."""
+    await register(sim, ear)
+    sent = await send(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    _, _, body = await ear.event()
+    url = (await posts(sim))[0]["url"]
+    assert (
+        f"<MsgID>{sent['msg_id']}</MsgID><Status><![CDATA[send success]]></Status><TotalCount>1000</TotalCount>" in body
+    )
+    assert "<FilterCount>1000</FilterCount><SentCount>1000</SentCount><ErrorCount>0</ErrorCount>" in body
+    assert (
+        f"<ArticleUrlResult><Count>1</Count><ResultList><item><ArticleIdx>1</ArticleIdx><ArticleUrl><![CDATA[{url}]"
+        in body
+    )
+
+
+@pytest.mark.parametrize(("fault", "expected"), [({"status": 20001}, "err(20001)"), ({}, "send fail")])
+async def test_a_refused_mass_send_says_why(sim, ear, token, fault, expected):
+    """With a number when there is one; nobody received it."""
+    await register(sim, ear)
+    rule = {"kind": "review", "seconds": 1, "verdict": "refuse", **fault}
+    await sim.post("/_sim/faults", json={"endpoint": "*/sendall", "fault": rule})
+    await send(sim, token, await draft(sim, token))
+    await shift(sim, 2)
+    _, _, body = await ear.event()
+    assert f"<Status><![CDATA[{expected}]]></Status>" in body
+    assert "<SentCount>0</SentCount>" in body
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("refuse", "err(40001)"), (None, "err(40002)")])
+async def test_an_administrators_no_is_told_from_silence(sim, ear, token, verdict, expected):
+    """A refusal and half an hour without an answer have their own numbers."""
+    await register(sim, ear)
+    await settle(sim, wechat_mass_confirm=True)
+    sent = await send(sim, token, await draft(sim, token))
+    if verdict:
+        await sim.post("/_sim/review", json={"post_id": str(sent["msg_id"]), "verdict": verdict})
+    await shift(sim, 1801)
+    _, _, body = await ear.event()
+    assert f"<![CDATA[{expected}]]>" in body
+
+
+@pytest.mark.parametrize("mode", ["aes", "compatible"])
+async def test_a_sealed_event_is_signed_twice(sim, ear, token, mode):
+    """The seal has a signature of its own; only in compatible mode the plain event stands beside it."""
+    await register(sim, ear, mode=mode, aes_key=AES_KEY)
+    await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    _, query, body = await ear.event()
+    sealed = re.search(r"<Encrypt><!\[CDATA\[(.+?)\]\]></Encrypt>", body)[1]
+    assert query["encrypt_type"] == "aes"
+    assert query["msg_signature"] == compute_signature(TOKEN, query["timestamp"], query["nonce"], sealed)
+    assert ("PUBLISHJOBFINISH" in body) is (mode == "compatible")
+
+
+@pytest.mark.parametrize("answer", [(500, "success"), (200, '{"ok":true}'), None])
+async def test_what_is_not_heard_is_told_three_times(sim, ear, token, answer):
+    """An error, a wrong answer or silence is followed by the same event again, twice; then it is lost."""
+    await register(sim, ear)
+    await settle(sim, wechat_callback_seconds=0.1)
+    ear.answers = [answer] * 3
+    await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    bodies = [(await ear.event())[2] for _ in range(3)]
+    assert len(set(bodies)) == 1
+    assert [entry["status"] for entry in await called_back(sim, 3)] == [answer and answer[0]] * 3
+    assert ear.heard.empty()
+
+
+async def test_an_empty_answer_is_heard(sim, ear, token):
+    """Nothing is as good as `success`."""
+    await register(sim, ear)
+    ear.answers = [(200, "")]
+    await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    await ear.event()
+    assert len(await called_back(sim, 1)) == 1
+
+
+async def test_events_are_spoilt_by_rules(sim, ear, token):
+    """One is lost, the next told twice, the third late; the log says which."""
+    await register(sim, ear)
+    for nth, fault in enumerate(({"kind": "drop_before"}, {"kind": "duplicate"}, {"kind": "delay", "seconds": 0.1}), 1):
+        await sim.post("/_sim/faults", json={"endpoint": "/callback/*", "nth": [nth], "fault": fault})
+    for count in (1, 3, 4):
+        await submit(sim, token, await draft(sim, token))
+        await shift(sim, 1)
+        calls = await called_back(sim, count)
+    assert [(entry["fault"], entry["status"]) for entry in calls] == [
+        ("drop_before", None),
+        ("duplicate", 200),
+        ("duplicate", 200),
+        ("delay", 200),
+    ]
+    assert ear.heard.qsize() == 3
+
+
+async def test_an_address_can_be_forgotten(sim, ear, token):
+    """Without a url, an account tells nobody any more."""
+    await register(sim, ear)
+    await register(sim, ear, url="")
+    await submit(sim, token, await draft(sim, token))
+    await shift(sim, 1)
+    assert await called_back(sim, 0) == []
+    assert ear.heard.empty()

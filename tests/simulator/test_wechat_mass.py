@@ -1,0 +1,315 @@
+"""The WeChat side of the simulator: mass sends, their keys and quotas, tags, and statistics."""
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import httpx
+import pytest
+
+from publisher.simulator import create_app
+from tests.simulator.wechat_calls import article, call, cover, draft, posts, send, settle, shift, stable, submit, upload
+
+BEIJING = timezone(timedelta(hours=8))
+DAY = 86_400
+
+
+@pytest.fixture
+async def sim():
+    transport = httpx.ASGITransport(create_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        yield client
+
+
+@pytest.fixture
+async def token(sim):
+    return (await stable(sim))["access_token"]
+
+
+async def until_noon(sim, *, months=0, days=0):
+    """Move to noon in Beijing, that many days on, or in the middle of a later month; give a token that lives then."""
+    shifted = (await sim.post("/_sim/clock", json={"shift": 0})).json()["now"]
+    now = datetime.fromtimestamp(shifted, BEIJING)
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=days)
+    for _ in range(months):
+        noon = (noon.replace(day=28) + timedelta(days=7)).replace(day=15)
+    await shift(sim, noon.timestamp() - shifted)
+    return (await stable(sim))["access_token"]
+
+
+async def status(sim, token, number):
+    return (await call(sim, token, "message/mass/get", {"msg_id": str(number)})).get("msg_status")
+
+
+async def test_a_mass_send_is_one_article_in_no_list(sim, token):
+    """Sending first, then sent; its draft is gone, its page is up, and the list of published articles knows nothing."""
+    name = await draft(sim, token)
+    sent = await send(sim, token, name)
+    assert sent["errmsg"] == "send job submission success"
+    assert await status(sim, token, sent["msg_id"]) == "SENDING"
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
+    assert (await submit(sim, token, name))["errcode"] == 40007
+    await shift(sim, 1)
+    assert await status(sim, token, sent["msg_id"]) == "SEND_SUCCESS"
+    assert (await call(sim, token, "freepublish/batchget"))["total_count"] == 0
+    assert (await call(sim, token, "freepublish/getarticle", {"article_id": str(sent["msg_id"])}))["errcode"] == 53600
+    (post,) = await posts(sim)
+    assert (post["id"], post["visible"]) == (str(sent["msg_id"]), True)
+    assert f"mid={sent['msg_data_id']}&idx=1" in post["url"]
+    log = (await sim.get("/_sim/log")).json()
+    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [post["id"]]
+
+
+async def test_a_key_sends_once(sim, token):
+    """Too soon is refused, later the first number is told, for a day; the draft is not looked at before the key."""
+    name = await draft(sim, token)
+    first = await send(sim, token, name, clientmsgid="k")
+    assert (await send(sim, token, name, clientmsgid="k"))["errcode"] == 45066
+    await shift(sim, 61)
+    again = await send(sim, token, name, clientmsgid="k")
+    assert (again["errcode"], again["msg_id"], "msg_data_id" in again) == (45065, first["msg_id"], False)
+    await settle(sim, wechat_mass_first="draft")
+    assert (await send(sim, token, name, clientmsgid="k"))["errcode"] == 40007
+    await shift(sim, DAY)
+    token = (await stable(sim))["access_token"]
+    assert (await send(sim, token, await draft(sim, token), clientmsgid="k"))["errcode"] == 0
+    assert len(await posts(sim)) == 2
+
+
+async def test_a_known_key_may_send_again(sim, token):
+    """A platform that accepts repeats keeps no key and no draft from a second mass send."""
+    await settle(sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600)
+    name = await draft(sim, token)
+    assert [(await send(sim, token, name, clientmsgid="k"))["errcode"] for _ in range(2)] == [0, 0]
+    assert len(await posts(sim)) == 2
+
+
+async def test_without_a_key_the_same_words_go_out_once(sim, token):
+    """A digest of audience and content stands in for the key; 65 bytes are no key."""
+    said = {"filter": {"is_to_all": True}, "msgtype": "text", "text": {"content": "提醒"}}
+    assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 0
+    await shift(sim, 61)
+    assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 45065
+    assert (await call(sim, token, "message/mass/sendall", {**said, "text": {"content": "其他"}}))["errcode"] == 0
+    assert (await call(sim, token, "message/mass/sendall", {**said, "clientmsgid": "k" * 65}))["errcode"] == 45067
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"filter": {}}, 45159),
+        ({"filter": None}, 40035),
+        ({"filter": {"is_to_all": False, "tag_id": 77}}, 45159),
+        ({"msgtype": "music"}, 40008),
+        ({"mpnews": {}}, 41006),
+        ({"mpnews": {"media_id": "x"}}, 40007),
+        ({"msgtype": "text", "text": {"content": ""}}, 44004),
+        ({"msgtype": "text", "text": {"content": '<a href="https://example.gov.cn">x</a>'}}, 40066),
+        ({"msgtype": "image", "images": {"media_ids": ["x"]}}, 40007),
+        ({"msgtype": "image", "image": {}}, 41006),
+    ],
+)
+async def test_mass_sends_are_checked(sim, token, changes, expected):
+    """What is wrong with audience or content has its code, and nothing goes out."""
+    assert (await send(sim, token, await draft(sim, token), **changes))["errcode"] == expected
+    assert await posts(sim) == []
+
+
+@pytest.mark.parametrize("shape", ["images", "image"])
+async def test_pictures_go_out_in_both_forms(sim, token, shape):
+    """The newer pages name a list, the older and wechatpy one picture; temporary ones do as well."""
+    name = (await upload(sim, token, "media/upload", type="image")).json()["media_id"]
+    names = {"images": {"media_ids": [name, await cover(sim, token)]}, "image": {"media_id": name}}
+    sent = await send(sim, token, "", msgtype="image", **{shape: names[shape]})
+    assert (sent["errcode"], "msg_data_id" in sent) == (0, False)
+    await shift(sim, 1)
+    page = (await sim.get("/_sim/feed/wechat/wx1", params={"post": str(sent["msg_id"])})).text
+    assert page.count('data-testid="picture"') == len(names[shape].get("media_ids", [name]))
+
+
+async def test_a_tag_names_its_members(sim, token):
+    """Tags are made and filled; a mass send to one reaches its members."""
+    made = await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
+    assert made["tag"] == {"id": 100, "name": "网格员"}
+    assert (await call(sim, token, "tags/create", {"tag": {"name": "网格员"}}))["errcode"] == 45157
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+    assert len(people) == 1000
+    wanted = {"tagid": 100, "openid_list": people[:3]}
+    assert (await call(sim, token, "tags/members/batchtagging", wanted))["errcode"] == 0
+    assert (await call(sim, token, "tags/members/batchtagging", {**wanted, "tagid": 5}))["errcode"] == 45159
+    tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()["tags"]
+    assert tags[1] == {"id": 100, "name": "网格员", "count": 3}
+    await send(sim, token, await draft(sim, token), filter={"is_to_all": False, "tag_id": 100})
+    assert (await posts(sim))[0]["extra"]["mass"]["sent"] == 3
+
+
+async def test_a_list_has_two_names_at_least(sim, token):
+    """Open ids are counted and looked at; subscription accounts may not send to them."""
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+
+    async def to(names):
+        body = {"touser": names, "msgtype": "text", "text": {"content": "提醒"}}
+        return (await call(sim, token, "message/mass/send", body))["errcode"]
+
+    assert [await to(people[:1]), await to(["x", "y"]), await to(people[:2])] == [40130, 40003, 0]
+    await settle(sim, wechat_kind="subscription")
+    assert await to(people[2:4]) == 48001
+
+
+async def test_a_subscription_account_sends_once_a_day(sim):
+    """A second one is refused until midnight, whatever its audience."""
+    await settle(sim, wechat_kind="subscription", wechat_mass_per_day=1)
+    token = await until_noon(sim)
+    assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
+    second = await draft(sim, token)
+    assert (await send(sim, token, second, filter={"is_to_all": False, "tag_id": 2}))["errcode"] == 45028
+    token = await until_noon(sim, days=1)
+    assert (await send(sim, token, second))["errcode"] == 0
+
+
+async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
+    """The fifth to all is refused, one to a tag goes out and reaches nobody; next month it does."""
+    await settle(sim, wechat_mass_per_month=4)
+    token = await until_noon(sim, months=1)
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+    await call(sim, token, "tags/members/batchtagging", {"tagid": 2, "openid_list": people[:5]})
+    for _ in range(4):
+        assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
+    fifth, starred = await draft(sim, token), {"is_to_all": False, "tag_id": 2}
+    assert (await send(sim, token, fifth))["errcode"] == 45028
+    assert (await send(sim, token, fifth, filter=starred))["errcode"] == 0
+    assert (await posts(sim))[-1]["extra"]["mass"]["sent"] == 0
+    token = await until_noon(sim, months=1)
+    await send(sim, token, await draft(sim, token), filter=starred)
+    assert (await posts(sim))[-1]["extra"]["mass"]["sent"] == 5
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"), [("pass", "SEND_SUCCESS"), ("refuse", "SEND_FAIL"), (None, "SEND_FAIL")]
+)
+async def test_an_administrator_confirms(sim, token, verdict, expected):
+    """With that protection on, what goes to all waits for a person, half an hour at most."""
+    await settle(sim, wechat_mass_confirm=True)
+    sent = await send(sim, token, await draft(sim, token))
+    await shift(sim, 1700)
+    assert await status(sim, token, sent["msg_id"]) == "SENDING"
+    if verdict:
+        await sim.post("/_sim/review", json={"post_id": str(sent["msg_id"]), "verdict": verdict})
+    await shift(sim, 101)
+    assert await status(sim, token, sent["msg_id"]) == expected
+
+
+async def test_a_sent_page_is_taken_down(sim, token):
+    """By number and place or by address; the status says so, and readers see it."""
+    several = [await article(sim, token, title=title) for title in ("甲", "乙")]
+    name = (await call(sim, token, "draft/add", {"articles": several}))["media_id"]
+    number = (await send(sim, token, name))["msg_id"]
+    assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))["errcode"] == 40059
+    await shift(sim, 1)
+    assert (await call(sim, token, "message/mass/delete", {"msg_id": number, "article_idx": 3}))["errcode"] == 40060
+    address = (await posts(sim))[0]["url"]
+    assert (await call(sim, token, "message/mass/delete", {"url": address}))["errcode"] == 0
+    assert await status(sim, token, number) == "SEND_SUCCESS"
+    assert (await call(sim, token, "message/mass/delete", {"msg_id": number, "article_idx": 2}))["errcode"] == 0
+    assert await status(sim, token, number) == "DELETE"
+    assert (await call(sim, token, "message/mass/delete", {"url": "http://x"}))["errcode"] == 40059
+    assert "已删除" in (await sim.get("/_sim/feed/wechat/wx1")).text
+
+
+async def test_a_preview_leaves_the_draft(sim, token):
+    """It goes to one person by WeChat name or open id, has a number, and makes no post."""
+    name = await draft(sim, token)
+    said = {"msgtype": "mpnews", "mpnews": {"media_id": name}}
+    seen = await call(sim, token, "message/mass/preview", {**said, "towxname": "pengjing"})
+    assert (seen["errcode"], seen["errmsg"]) == (0, "preview success")
+    assert (await call(sim, token, "message/mass/preview", {**said, "touser": "x"}))["errcode"] == 40003
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
+    assert await posts(sim) == []
+
+
+async def test_the_first_answer_may_name_a_known_key(sim, token):
+    """A call that was sent on twice inside the platform went out, and is told the number under which it did."""
+    rule = {"endpoint": "*/sendall", "nth": [1], "fault": {"kind": "api_error", "code": 45065, "acts": True}}
+    await sim.post("/_sim/faults", json=rule)
+    answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
+    assert (answer["errcode"], [str(answer["msg_id"])]) == (45065, [post["id"] for post in await posts(sim)])
+
+
+# --- statistics ---
+
+
+async def figures(sim, token, name, begin, end=None):
+    query, body = {"access_token": token}, {"begin_date": begin, "end_date": end or begin}
+    return (await sim.post(f"/datacube/{name}", params=query, content=json.dumps(body))).json()
+
+
+@pytest.fixture
+async def published(sim):
+    """Give the days of two articles, one published, one mass-sent, seen at noon two days later."""
+    token = await until_noon(sim)
+    job = await submit(sim, token, await draft(sim, token))
+    mass = await send(sim, token, await draft(sim, token))
+    await sim.post("/_sim/posts", json={"platform": "weibo", "account": "1", "text": "别的"})
+    today = datetime.fromtimestamp((await posts(sim))[0]["created"], BEIJING).date()
+    token = await until_noon(sim, days=2)
+    return token, today, job["msg_data_id"], mass["msg_data_id"]
+
+
+async def test_articles_are_summed_up_by_days(sim, published):
+    """Each article is named by message and place, tells how it was published, and its figures only grow."""
+    token, today, job, mass = published
+    told = await figures(sim, token, "getarticletotaldetail", today.isoformat())
+    assert [(each["msgid"], each["publish_type"]) for each in told["list"]] == [(f"{job}_1", 1), (f"{mass}_1", 0)]
+    assert told["is_delay"] is False
+    lines = told["list"][0]["detail_list"]
+    assert [line["stat_date"] for line in lines] == [(today + timedelta(days=n)).isoformat() for n in range(2)]
+    assert 0 < lines[0]["read_user"] < lines[1]["read_user"]
+    assert sum(each["user_count"] for each in lines[0]["read_user_source"]) == lines[0]["read_user"]
+
+
+async def test_the_old_statistics_can_be_given_up(sim, published):
+    """They have their own fields and allow one day; when they are given up, they are refused."""
+    token, today, job, mass = published
+    told = await figures(sim, token, "getarticlesummary", today.isoformat())
+    assert [each["msgid"] for each in told["list"]] == [f"{job}_1", f"{mass}_1"]
+    assert all(each["int_page_read_user"] > 0 for each in told["list"])
+    span = (today.isoformat(), (today + timedelta(days=1)).isoformat())
+    assert (await figures(sim, token, "getarticlesummary", *span))["errcode"] == 61501
+    await settle(sim, wechat_old_statistics=False)
+    assert (await figures(sim, token, "getarticlesummary", today.isoformat()))["errcode"] == 45103
+
+
+async def test_statistics_come_a_day_late(sim, published):
+    """Today cannot be asked for, nor what is no day or too old; before eight yesterday is still being counted."""
+    token, today, *_ = published
+    now = today + timedelta(days=2)
+    days = (today.isoformat(), now.isoformat())
+    assert (await figures(sim, token, "getarticletotaldetail", now.isoformat()))["errcode"] == 61501
+    assert (await figures(sim, token, "getarticletotaldetail", "2025-10-31"))["errcode"] == 61501
+    assert (await figures(sim, token, "getarticletotaldetail", "gestern"))["errcode"] == 61500
+    await shift(sim, 19 * 3600)
+    token = (await stable(sim))["access_token"]
+    late = await figures(sim, token, "getarticletotaldetail", *days)
+    assert (late["is_delay"], len(late["list"][0]["detail_list"])) == (True, 2)
+    await shift(sim, 2 * 3600)
+    token = (await stable(sim))["access_token"]
+    told = await figures(sim, token, "getarticletotaldetail", *days)
+    assert (told["is_delay"], len(told["list"][0]["detail_list"])) == (False, 3)
+
+
+async def test_a_restart_forgets_no_key(tmp_path):
+    """Numbers, keys and tags are known again after it; a job that ran still ends."""
+    numbers = []
+    for _ in range(2):
+        app = create_app(tmp_path)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
+            await shift(sim, 61 * len(numbers))
+            token = (await stable(sim))["access_token"]
+            if not numbers:
+                await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
+            answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
+            numbers.append(answer["msg_id"])
+            tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()["tags"]
+            assert len(tags) == 2
+            assert await status(sim, token, numbers[0]) == ("SENDING", "SEND_SUCCESS")[len(numbers) - 1]
+        app.simulator_state.files.close()
+    assert numbers[0] == numbers[1]

@@ -1,0 +1,97 @@
+"""A read that says once that a post is gone: asked again before anything ends by it."""
+
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR, RetractionRequested
+from publisher.domain.results import Deleted, NotFound, Published, Receipt, Submitted, Ticket, Unknown
+from publisher.engine.decisions import named_person
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME
+
+LAG = make_policy("a").capabilities.listing_lag
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+UNREADABLE = Unknown(reason="timeout")
+IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
+
+
+@pytest.fixture
+async def asked(open_desk, world):
+    """Give a function that files a post whose call is answered so, and one that reads it again after a while."""
+    desk = await open_desk()
+
+    async def sent(answer, *, is_retraction_requested=False):
+        await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+        await desk.maintenance.promote_due()
+        [lease] = await desk.outbox.claim(10)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, answer)
+        if is_retraction_requested:
+            await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+
+    async def read(*findings, pause=LAG * 1.1):
+        for finding in findings:
+            world.advance_time(pause)
+            [delivery] = await Queries(desk.books).deliveries()
+            [doubt] = await desk.outbox.due_readbacks([delivery.state], 10)
+            by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
+            after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())
+            world.advance_time(
+                max(after.next_action_at - world.now(), timedelta()) if after.next_action_at else timedelta()
+            )
+        return after
+
+    return sent, read
+
+
+@pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
+async def test_f48_what_is_not_known_yet_is_gone_only_by_the_second_word(asked, answer):
+    """F48: one read that says so leaves it open, and says why; a read that brought nothing does no harm."""
+    sent, read = asked
+    await sent(answer)
+    after = await read(Deleted())
+    assert after.state in {State.UNKNOWN, State.SUBMITTED}
+    assert after.reason == "deletion_unconfirmed"
+    assert (await read(UNREADABLE, Deleted())).state is State.REMOVED
+
+
+@pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
+async def test_f48_what_was_called_gone_once_and_then_found_is_live(asked, answer):
+    """F48: what the next read shows holds."""
+    sent, read = asked
+    await sent(answer)
+    assert (await read(Deleted(), LIVE)).state is State.PUBLISHED
+
+
+async def test_f48_a_read_between_starts_the_count_again(asked):
+    """F48: gone, not listed, gone: the last word is a first one again, and leads to no second call either."""
+    sent, read = asked
+    await sent(UNREADABLE)
+    after = await read(Deleted(), NotFound(covered_since=START_TIME - timedelta(days=1)), Deleted())
+    assert after.state is State.UNKNOWN
+
+
+async def test_f48_reads_right_after_one_another_are_one_word(asked):
+    """F48: a platform's copies agree with one another only after a while, so the two lie further apart than that."""
+    sent, read = asked
+    await sent(UNREADABLE)
+    await read(Deleted())
+    assert (await read(Deleted(), pause=timedelta())).state is State.UNKNOWN
+
+
+async def test_f77_what_was_never_seen_is_taken_down_by_the_second_word(asked):
+    """F77: no deletion was answered here, so one stray word must not leave a live post standing."""
+    sent, read = asked
+    await sent(UNREADABLE, is_retraction_requested=True)
+    assert (await read(Deleted())).state is State.RETRACTING
+    assert (await read(Deleted())).state is State.RETRACTED
+
+
+async def test_f78_a_deletion_that_the_platform_answered_is_done(asked):
+    """F78: of a post that we know to be live, the deletion's own answer is enough."""
+    sent, read = asked
+    await sent(LIVE, is_retraction_requested=True)
+    assert (await read(Deleted())).state is State.RETRACTED

@@ -1,0 +1,240 @@
+"""A shared database that a dump was put back into: who notices it, and who is waited for once it is accepted."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import delete, text, update
+
+from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError
+from publisher.engine.decisions import named_person
+from publisher.engine.maintenance import run_maintenance
+from publisher.store.db.mappers import DATABASE_INFO, WORKER_STATE
+from publisher.store.deliveries.intents import Declined
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.identity import (
+    IDENTITY_KEY,
+    accept_restored,
+    accepted_until,
+    current_identity,
+    is_original_database,
+    workers_to_compare,
+)
+from publisher.store.recovery.restore import last_known_at
+from publisher.store.recovery.setup import check_against_journal, check_awaited_journal, check_journals_compared
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+def put_back(books):
+    """Leave the database as pg_restore does: the stamp names other tables."""
+    with books.database.engine.begin() as connection:
+        connection.execute(update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3"))
+
+
+async def accept(books, *, awaits_others=True):
+    """Accept it, as a person does."""
+
+    def operation(unit):
+        begins_at = last_known_at(unit.connection) or START_TIME
+        accept_restored(unit, books.worker, books.runtime.now(), begins_at, awaits_others=awaits_others)
+
+    await books.database.write(operation)
+
+
+async def sign(*shared):
+    """Let these workers give a sign of life, do something and stop in order."""
+    for books in shared:
+        await OperatorActions(books).register_worker()
+        await OperatorActions(books).pause(f"post:{books.worker}", named_person("li"), "")
+        await OperatorActions(books).deregister_worker()
+
+
+async def at_home(books):
+    return await books.database.read(partial(is_original_database, books.database))
+
+
+async def alerts(books):
+    return [(alert.code, alert.facts.get("worker")) for alert in await Queries(books).alerts()]
+
+
+async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
+    """A daemon that has outlived the putting back neither claims nor calls; accepted by a person, it goes on."""
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
+    await desk.maintenance.promote_due()
+    check_against_journal(database_url, tmp_path / "none.jsonl")
+    [lease] = await desk.outbox.claim(1)
+    put_back(desk.books)
+    with pytest.raises(RefusedError) as refused:
+        check_against_journal(database_url, tmp_path / "none.jsonl")
+    assert refused.value.code == "database_replaced"
+    assert await desk.outbox.claim(5) == []
+    assert await desk.outbox.record_intent(lease) == Declined(guard="database_replaced")
+    await accept(desk.books)
+    check_against_journal(database_url, tmp_path / "none.jsonl")
+    assert len(await desk.outbox.claim(5)) == 1
+
+
+@pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
+async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
+    """Up to when the dump knew what was sent is told by them."""
+    books = open_books()
+    orders = OperatorActions(books)
+    await orders.register_worker()
+    put_back(books)
+    world.advance_time(timedelta(hours=1))
+    await getattr(orders, order)()
+    assert [worker.heartbeat_at for worker in await Queries(books).workers()] == [START_TIME]
+
+
+async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(open_books):
+    """As in the middle of a pg_restore, which fills one table after the other."""
+    books = open_books()
+    with books.database.engine.begin() as connection:
+        connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
+    assert not await at_home(books)
+
+
+async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
+    """It goes by what was there before; the one who accepts, and who has stopped or been silent, is no hindrance."""
+    mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
+    await sign(stopped)
+    for books in (mine, other):
+        await OperatorActions(books).register_worker()
+    put_back(mine)
+    with pytest.raises(RefusedError) as refused:
+        await accept(mine)
+    assert (refused.value.code, refused.value.facts["workers"]) == ("workers_running", "other")
+    assert not await at_home(mine)
+    world.advance_time(timedelta(minutes=2))
+    await accept(mine)
+    assert await at_home(mine)
+
+
+async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
+    """Who was silent for longer than a journal reaches back is not waited for, nor anybody once a journal is lost."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await sign((await open_desk(worker="retired")).books)
+    world.advance_time(timedelta(days=91))
+    await sign(mine.books, other.books)
+    await accept(mine.books)
+    assert await alerts(mine.books) == [("waiting_for_journal", "other")]
+    with pytest.raises(RefusedError) as refused:
+        check_journals_compared(database_url)
+    assert (refused.value.code, refused.value.facts["workers"]) == ("waiting_for_workers", "other")
+    await mine.outbox.claim(1)
+    assert await mine.books.database.read(workers_to_compare) == ["other"]
+    await other.outbox.claim(1)
+    check_journals_compared(database_url)
+    assert await alerts(mine.books) == []
+    await accept(mine.books)
+    await accept(mine.books, awaits_others=False)
+    check_journals_compared(database_url)
+    assert await alerts(mine.books) == []
+
+
+async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
+    """Whoever worked in between, paused, does not make it younger; once a person has let it go on, it is."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await sign(mine.books, other.books)
+    world.advance_time(timedelta(hours=1))
+    await accept(mine.books)
+    world.advance_time(timedelta(hours=1))
+    await sign(mine.books)
+    await other.outbox.claim(1)
+    assert await mine.books.database.read(last_known_at) == START_TIME
+    await accept(mine.books)
+    assert await mine.books.database.read(accepted_until) == START_TIME
+    await OperatorActions(mine.books).resume("all", named_person("li"))
+    assert await mine.books.database.read(last_known_at) == START_TIME + timedelta(hours=2)
+
+
+async def test_f85_a_process_that_has_outlived_the_putting_back_is_never_at_home_again(open_books):
+    """What it has in mind is of the tables before, whoever has accepted these since."""
+    outlived, mine = open_books(worker="outlived"), open_books()
+    outlived.database.expected_identity = await outlived.database.read(current_identity)
+    assert await at_home(outlived)
+    outlived.database.expected_identity = "1/2/3"
+    await accept(mine)
+    assert await at_home(mine)
+    assert not await at_home(outlived)
+
+
+async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_desk, world):
+    """A post that ran out in the meantime may be live: its host tells, and then it is read."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await sign(mine.books, other.books)
+    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    await mine.maintenance.promote_due()
+    await accept(mine.books)
+    world.advance_time(timedelta(days=30))
+    await run_maintenance(mine.maintenance)
+    [delivery] = await Queries(mine.books).deliveries()
+    assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
+    await other.outbox.claim(1)
+    await run_maintenance(mine.maintenance)
+    [delivery] = await Queries(mine.books).deliveries()
+    assert delivery.state is State.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("left", "code"), [(None, "journal_missing"), ("", "journal_mismatch"), ("x\n", "journal_damaged")]
+)
+async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
+    database_url, open_desk, tmp_path, left, code
+):
+    """It is refused at its start while it is waited for, unless it has the journal in which it announced its calls."""
+    mine, other = await open_desk(), await open_desk(worker="other")
+    await enqueue_posts(other.post_store, make_post("p", ["a"], START_TIME))
+    await other.maintenance.promote_due()
+    [lease] = await other.outbox.claim(1)
+    await other.outbox.record_intent(lease)
+    await sign(mine.books, other.books)
+    journal = tmp_path / "other.jsonl"
+    check_awaited_journal(database_url, other.books.worker, journal, START_TIME)
+    await accept(mine.books)
+    check_awaited_journal(database_url, other.books.worker, tmp_path / "intents.jsonl", START_TIME)
+    if left is not None:
+        journal.write_text(left)
+    with pytest.raises(RefusedError) as refused:
+        check_awaited_journal(database_url, other.books.worker, journal, START_TIME)
+    assert refused.value.code == code
+    check_awaited_journal(database_url, mine.books.worker, journal, START_TIME)
+
+
+async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
+    database_url, open_desk, tmp_path
+):
+    """Nobody could tell what it had sent of which the new server does not know, as long as others wait for that.
+
+    Without a takeover nothing is lost.
+    """
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    [lease] = await desk.outbox.claim(1)
+    await desk.outbox.record_intent(lease)
+    lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
+    check_awaited_journal(database_url, desk.books.worker, lost, START_TIME)
+    with desk.books.database.engine.begin() as connection:
+        connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
+    with pytest.raises(RefusedError) as refused:
+        check_awaited_journal(database_url, desk.books.worker, lost, START_TIME)
+    check_awaited_journal(database_url, desk.books.worker, lost, START_TIME + timedelta(minutes=1))
+    assert refused.value.code == "journal_missing"
+    check_awaited_journal(database_url, desk.books.worker, kept, START_TIME)
+
+
+async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):
+    """publisher's own role need not be the server's master."""
+    books = open_books()
+    with books.database.engine.connect() as connection:
+        connection.execute(text("CREATE ROLE plain_reader"))
+        connection.execute(text("GRANT SELECT ON database_info TO plain_reader"))
+        connection.execute(text("SET LOCAL ROLE plain_reader"))
+        assert is_original_database(books.database, connection)

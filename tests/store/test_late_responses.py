@@ -1,0 +1,326 @@
+"""What is too late, what is not, and which of the missed instants of a repeating post still goes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from publisher.domain.delivery import State
+from publisher.domain.events import PLANNER, RECONCILER
+from publisher.domain.plan import Plan
+from publisher.domain.post import CronTrigger
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.rendered import SendRequest
+from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
+from publisher.engine.decisions import named_person
+from publisher.store.deliveries.intents import Declined
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import PlanCommit, cancel_matching
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+
+
+async def claim(desk):
+    """Let a second of the keeper and the deliverer pass."""
+    await desk.maintenance.expire_leases()
+    await desk.maintenance.expire()
+    await desk.maintenance.promote_due()
+    return await desk.outbox.claim(10)
+
+
+async def states(desk):
+    return {item.key.post: (item.state, item.reason) for item in await Queries(desk.books).deliveries()}
+
+
+async def file_repeating(desk, minutes, accounts=("a",)):
+    """File instants of one repeating post, so many minutes after the start."""
+    post = replace(make_post("daily", accounts, START_TIME), trigger=CronTrigger(text="* * * * *"))
+    for minute in minutes:
+        at = START_TIME + minute * MINUTE
+        draft = make_rendered_delivery(post, at, occurrence_id=at.isoformat())
+        await desk.post_store.commit_plan(
+            PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
+        )
+
+
+async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_desk, world):
+    """Claimed a second before its instant by a process that dies: twenty hours later it is too late."""
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
+    assert len(await claim(desk)) == 1
+    world.advance_time(20 * HOUR)
+    assert await claim(desk) == []
+    world.advance_time(MINUTE)
+    assert await claim(desk) == []
+    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+
+
+async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world):
+    """The post that got the answer and the one behind it both go when the hour is over."""
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    [lease] = await claim(desk)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    world.advance_time(HOUR + MINUTE)
+    for number in range(2):
+        [lease] = await claim(desk)
+        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+
+
+async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
+    """What was tried in time goes when the network is back; what nobody tried meanwhile is late as ever."""
+    desk = await open_desk()
+    late = timedelta(minutes=30)
+    await enqueue_posts(
+        desk.post_store, *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q"))
+    )
+    for _ in range(120):
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+            await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+        world.advance_time(MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} <= {State.RETRYING, State.DUE}
+    for _ in range(40):
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+            receipt = replace(LIVE.receipt, remote_id=str(lease.delivery))
+            await desk.outbox.record_outcome(lease, Published(receipt=receipt))
+        world.advance_time(MINUTE)
+    assert await states(desk) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
+
+
+async def test_f18_what_queues_behind_a_post_that_finds_no_way_is_not_late(open_desk, world):
+    """One login, thirty posts due together, and each try takes half a minute: after an hour all go."""
+    desk = await open_desk(
+        make_policy("a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000))
+    )
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30)))
+    ends_at = world.now() + HOUR
+    while world.now() < ends_at + HOUR:
+        for lease in await claim(desk):
+            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+            is_away = world.now() < ends_at
+            world.advance_time(timedelta(seconds=30))
+            live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
+            await desk.outbox.record_outcome(lease, NotSent(reason="connect_timeout") if is_away else live)
+        world.advance_time(timedelta(seconds=5))
+    assert set((await states(desk)).values()) == {(State.PUBLISHED, None)}
+
+
+async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_desk, world):
+    """It goes on being tried, so nothing else would tell them before it expires; the alert ends with that."""
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    seen = []
+    for minute in range(90):
+        for lease in await claim(desk):
+            await desk.outbox.record_intent(lease)
+            await desk.outbox.record_outcome(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
+        codes = [alert.code for alert in await Queries(desk.books).alerts()]
+        seen += [codes] if codes != (seen[-1] if seen else []) else []
+        world.advance_time(MINUTE)
+    assert seen == [["cannot_send"], []]
+    assert await states(desk) == {"p": (State.PUBLISHED, None)}
+
+
+async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
+    """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
+    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    for number in range(4):
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.advance_time(20 * MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+
+
+async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_desk, world):
+    """A rest that ended long ago excuses nothing."""
+    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
+    await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    [lease] = await claim(desk)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, LIVE)
+    world.advance_time(51 * MINUTE)
+    assert await claim(desk) == []
+    assert (await states(desk))["second"] == (State.EXPIRED, "too_late")
+
+
+async def test_f18_without_a_network_the_time_runs(open_desk, world):
+    """Tries of which no byte left are no first call: beyond the allowed time nothing goes any more."""
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    [lease] = await claim(desk)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+    world.advance_time(31 * MINUTE)
+    assert await claim(desk) == []
+    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+
+
+async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
+    """Posts behind a doubt that they would hide have their whole time from its end on."""
+    traits = replace(make_policy("a").capabilities, list_size=3)
+    desk = await open_desk(make_policy("a", capabilities=traits))
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    for outcome in (Unknown(reason="timeout"), LIVE):
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, outcome)
+    for _ in range(45):
+        for lease in await claim(desk):
+            assert await desk.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
+        world.advance_time(MINUTE)
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
+    await desk.outbox.record_readback(doubt, seen, RECONCILER, world.monotonic())
+    for number in (3, 4):
+        [lease] = await claim(desk)
+        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+
+
+async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_desk, world):
+    """Filed ahead, then three minutes down: one notice for each account, the others expire."""
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await file_repeating(desk, range(1, 4), ["a", "b"])
+    world.advance_time(3 * MINUTE)
+    leases = await claim(desk)
+    newest = (START_TIME + 3 * MINUTE).isoformat()
+    found = {item.id: item for item in await Queries(desk.books).deliveries()}
+    assert [(found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases] == [
+        ("a", newest),
+        ("b", newest),
+    ]
+    others = [item for item in found.values() if item.key.occurrence != newest]
+    assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
+    [alert] = await Queries(desk.books).alerts()
+    assert (alert.code, alert.subject, alert.facts["number"]) == ("occurrences_missed", "daily", "4")
+
+
+async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, world):
+    """Down for longer than the allowed time, nothing goes."""
+    desk = await open_desk()
+    await file_repeating(desk, (1, 2))
+    world.advance_time(40 * MINUTE)
+    assert await claim(desk) == []
+    assert await claim(desk) == []
+    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.EXPIRED}
+
+
+async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, world):
+    """Before the keeper has ended it, too: the condition for a call says the same."""
+    desk = await open_desk()
+    await file_repeating(desk, (0,))
+    await desk.maintenance.promote_due()
+    await file_repeating(desk, (1,))
+    world.advance_time(MINUTE)
+    assert await desk.outbox.claim(10) == []
+
+
+async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, world):
+    """Without a network the login's quota stays whole: the next try waits for its own pause alone."""
+    desk = await open_desk(
+        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0))
+    )
+    await enqueue_posts(desk.post_store, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR))
+    for _ in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+        world.advance_time(MINUTE)
+    [lease] = await claim(desk)
+    assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+
+
+async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, world):
+    """Behind another post of its login a repeating post loses no instant, and they go in their order."""
+    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
+    await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
+    await file_repeating(desk, (1, 2))
+    went = []
+    for number in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        after = await desk.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
+        went.append(after.key.occurrence)
+        world.advance_time(5 * MINUTE)
+    assert went == ["once", (START_TIME + MINUTE).isoformat(), (START_TIME + 2 * MINUTE).isoformat()]
+
+
+async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_same_after_an_outage(open_desk, world):
+    """A moment's gap at the old instant does not bring it back hours later."""
+    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100)))
+    await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
+    await file_repeating(desk, (1, 61, 121))
+    [lease] = await claim(desk)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, LIVE)
+    world.advance_time(121 * MINUTE)
+    [lease] = await claim(desk)
+    found = {item.id: item.key.occurrence for item in await Queries(desk.books).deliveries()}
+    assert found[lease.delivery] == (START_TIME + 121 * MINUTE).isoformat()
+
+
+async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_desk, world):
+    """Taken out of the schedule, it leaves the one before it to go out."""
+    desk = await open_desk()
+    await file_repeating(desk, (1, 2))
+    later = {"post": "daily", "occurrence": (START_TIME + 2 * MINUTE).isoformat()}
+    await desk.books.database.write(
+        lambda unit: cancel_matching(desk.books, unit, later, PLANNER, reason="target_removed")
+    )
+    world.advance_time(2 * MINUTE)
+    assert len(await claim(desk)) == 1
+
+
+async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world):
+    """A resend of a repeating post goes out although the next instant comes before it."""
+    desk = await open_desk()
+    await file_repeating(desk, (1,))
+    order = START_TIME + timedelta(seconds=30, microseconds=5)
+    post = replace(make_post("daily", ["a"], START_TIME), trigger=CronTrigger(text="* * * * *"))
+    draft = make_rendered_delivery(post, order, occurrence_id=order.isoformat())
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft]))
+    world.advance_time(MINUTE)
+    [lease] = await claim(desk)
+    assert lease.due_at == order
+
+
+async def test_f94_a_long_pause_makes_late_however_busy_the_login(open_desk, world):
+    """What a pause alone kept back for longer than allowed expires when it is lifted; the others go on."""
+    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
+    await enqueue_posts(desk.post_store, make_post("kept", ["a"], START_TIME))
+    await OperatorActions(desk.books).pause("post:kept", named_person("li"), "drill")
+    for number in range(40):
+        await enqueue_posts(desk.post_store, make_post(f"p{number}", ["a"], world.now()))
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.advance_time(MINUTE)
+    await OperatorActions(desk.books).resume("post:kept", named_person("li"))
+    assert (await states(desk))["kept"] == (State.EXPIRED, "too_late")
+
+
+async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(open_desk, world):
+    """A restart at the end of the limit costs the posts behind the first one nothing."""
+    desk = await open_desk()
+    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3)))
+    [lease] = await claim(desk)
+    await desk.outbox.record_intent(lease)
+    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    world.advance_time(HOUR + 3 * MINUTE)
+    for number in range(3):
+        [lease] = await claim(desk)
+        await desk.outbox.record_intent(lease)
+        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        world.advance_time(MINUTE)
+    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}

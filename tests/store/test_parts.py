@@ -1,0 +1,226 @@
+"""A delivery of several floors in the books, on SQLite and on PostgreSQL."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from publisher.domain.delivery import State
+from publisher.domain.events import RECONCILER, RETRACTOR
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.rendered import format_part_prefix
+from publisher.domain.results import Deleted, NotFound, ObservedPost, Published, RateLimited, Submitted, Ticket, Unknown
+from publisher.engine.decisions import named_person
+from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.mappers import ATTEMPT
+from publisher.store.deliveries.intents import Declined
+from publisher.store.monitor.monitor import Monitoring
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.queries.queries import Queries
+from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, recover
+from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
+from tests.store.test_outbox import SECOND, intended, only, receipt
+
+FLOORED = replace(TEST_CAPABILITIES, max_extra_parts=4)
+MINUTE = 60 * SECOND
+ELSE = ObservedPost(remote_id="9", url="https://fake.example/9", published_at=START_TIME - MINUTE, text="别的")
+PACED = RateLimit(min_interval=10 * MINUTE, per_hour=3, per_day=5, part_interval=2 * MINUTE)
+"""Of three in an hour, one is kept for urgent posts."""
+
+
+def floored(name="a", *, quota=TEST_RATE_LIMIT, **rest):
+    return make_policy(name, capabilities=FLOORED, rate_limit=quota, **rest)
+
+
+async def half_done(open_desk, *terms, floors=2):
+    """Give a desk, and a delivery of which only the post itself is live."""
+    desk = await open_desk(*(terms or (floored(),)))
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=floors)
+    lease, _parcel = await intended(desk)
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    return desk
+
+
+async def next_floor(desk):
+    [lease] = await desk.outbox.claim(10)
+    return lease, await desk.outbox.record_intent(lease)
+
+
+async def test_each_floor_is_an_attempt_with_a_parcel_that_says_where_it_goes(open_desk):
+    """Floor by floor: the next number, its own text, no pictures, the post's receipt to go under (I3, I13)."""
+    desk = await half_done(open_desk)
+    for floor in (1, 2):
+        lease, parcel = await next_floor(desk)
+        assert (parcel.attempt, parcel.part, parcel.parent, parcel.images) == (floor + 1, floor, receipt(), ())
+        assert parcel.text == f"{format_part_prefix(parcel.rendered.marker, floor + 1, 3)}其{floor + 1}"
+        assert parcel.marker.is_in(parcel.text)
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(f"f{floor}")))
+    done = await only(desk)
+    assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (State.PUBLISHED, 2, 3, receipt())
+    query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
+    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
+
+
+async def test_a_doubt_is_about_its_floor(open_desk, world):
+    """F02: a call for a floor that nobody heard out of is looked for as that floor, with its own attempt's clock."""
+    desk = await half_done(open_desk)
+    world.advance_time(MINUTE)
+    lease, _parcel = await next_floor(desk)
+    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
+    world.advance_time(MINUTE)
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    assert (doubt.request.part, doubt.request.attempt, doubt.request.parent) == (1, 2, receipt())
+    assert doubt.request.baseline.taken_at > START_TIME
+    found = Published(receipt=receipt("f1"), is_text_confirmed=True)
+    after = await desk.outbox.record_readback(doubt, found, RECONCILER, world.monotonic())
+    assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
+
+
+async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(open_desk, world):
+    """F15: it only confirms what a look has shown; the floor after it goes out."""
+    desk = await half_done(open_desk)
+    world.advance_time(MINUTE)
+    lease, _parcel = await next_floor(desk)
+    world.advance_time(2 * MINUTE)
+    await desk.maintenance.expire_leases()
+    world.advance_time(MINUTE)
+    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    await desk.outbox.record_readback(
+        doubt, Published(receipt=receipt("f1"), is_text_confirmed=True), RECONCILER, world.monotonic()
+    )
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
+    after = await only(desk)
+    assert (after.state, after.parts_done) == (State.DUE, 2)
+
+
+async def test_a_floor_keeps_to_its_own_gap_and_counts_in_no_window(open_desk, world):
+    """I15: posts keep the quota; a floor follows after the floor gap, before other posts, and uses up none of them."""
+    desk = await half_done(open_desk, floored(quota=PACED), floors=1)
+    await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME))
+    await desk.maintenance.promote_due()
+    assert await desk.outbox.claim(10) == []
+    assert await desk.outbox.next_due_at() == START_TIME + 2 * MINUTE
+    world.advance_time(2 * MINUTE)
+    lease, _parcel = await next_floor(desk)
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
+    assert await desk.outbox.claim(10) == []
+    world.advance_time(8 * MINUTE)
+    assert len(await desk.outbox.claim(10)) == 1
+
+
+async def test_f26_a_rate_limit_rests_floors_as_well(open_desk, world):
+    """Whatever the platform refused, no floor of another post goes out before its rest is over."""
+    desk = await half_done(open_desk, floored(login="shared"), floored("b", login="shared"))
+    await enqueue_posts(desk.post_store, make_post("q", ["b"], START_TIME, is_urgent=True))
+    lease, parcel = await intended(desk)
+    assert parcel.account == "b"
+    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE))
+    assert await desk.outbox.claim(10) == []
+    world.advance_time(31 * MINUTE)
+    [again] = await desk.outbox.claim(10)
+    assert again.account == "a"
+
+
+async def test_f73_half_a_text_that_expires_is_told_and_held(open_desk, world):
+    """What waits past its expiry with some of it live goes to a person, with an alert (I2, I10)."""
+    desk = await half_done(open_desk)
+    world.advance_time(timedelta(hours=25))
+    assert await desk.maintenance.expire() == 1
+    held = await only(desk)
+    assert (held.state, held.reason) == (State.HELD, "incomplete")
+    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.incomplete"]
+
+
+async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
+    """A withdrawal holds it, a claimed worker is told no, and an order takes the post down from where it waits."""
+    desk = await half_done(open_desk)
+    [lease] = await desk.outbox.claim(10)
+    await OperatorActions(desk.books).cancel_post("p", named_person("li"), "no")
+    assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
+    assert (await only(desk)).reason == "incomplete"
+    other = await half_done_too(desk)
+    [ordered] = await OperatorActions(desk.books).retract("q", None, named_person("li"), "wrong")
+    assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
+    world.advance_time(SECOND)
+    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
+    assert (doubt.request.part, doubt.delivery.receipt) == (0, receipt("2"))
+    assert (await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, world.monotonic())).state is State.RETRACTED
+
+
+async def half_done_too(desk):
+    await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1)
+    lease, _parcel = await intended(desk)
+    await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
+    return await only(desk, post="q")
+
+
+async def test_an_order_cancels_what_waits_with_nothing_live(open_desk):
+    """A post of several floors of which none went out just ends."""
+    desk = await open_desk(floored())
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    await desk.maintenance.promote_due()
+    assert await OperatorActions(desk.books).retract("p", None, named_person("li"), "wrong") == []
+    assert (await only(desk)).state is State.CANCELLED
+
+
+async def test_a_floors_number_is_no_posts_number(open_desk):
+    """I8: a floor may have the number of another delivery's post; it is kept as evidence, never as the receipt."""
+    desk = await half_done(open_desk, floored(), floored("b"))
+    await half_done_too(desk)
+    lease, parcel = await next_floor(desk)
+    assert parcel.parent == receipt()
+    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
+    assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
+
+
+async def test_a_live_post_is_watched_as_a_post(open_desk, world):
+    """F48: when all floors are live, the account's list is compared with the post, and with the time it was made."""
+    desk = await half_done(open_desk, floors=1)
+    world.advance_time(MINUTE)
+    lease, _parcel = await next_floor(desk)
+    await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
+    world.advance_time(SECOND)
+    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+    published = await desk.outbox.record_readback(
+        doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
+    )
+    assert published.state is State.PUBLISHED
+    monitoring = Monitoring(desk.books)
+    [missed] = await monitoring.compare_list("a", [ELSE])
+    assert (missed.request.part, missed.request.attempt) == (0, 1)
+    assert missed.request.baseline.taken_at < START_TIME
+    for _ in range(2):
+        world.advance_time(5 * MINUTE)
+        after = await monitoring.record_missing(
+            missed, NotFound(covered_since=missed.request.baseline.taken_at), world.now()
+        )
+    assert after.state is State.REMOVED
+
+
+async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_person(open_desk):
+    """What the journal tells of two floors may stand up to the second: looking for the first would send it again."""
+    desk = await open_desk(floored())
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
+    lost = await only(desk)
+    calls = [
+        JournalRecord(
+            delivery=lost.id,
+            attempt=floor + 1,
+            fencing_token=floor + 1,
+            rendered_hash=lost.rendered_hash,
+            at=(START_TIME + floor * MINUTE).isoformat(),
+            post="p",
+            occurrence="once",
+            account="a",
+            part=floor,
+        )
+        for floor in (0, 1)
+    ]
+    await desk.books.database.write(lambda unit: recover(desk.books, unit, calls, RECOVERY_MAINTENANCE))
+    assert (after := await only(desk)).state is State.HELD
+    assert (after.reason, after.attempts) == ("incomplete", 2)
+    query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
+    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    assert [tuple(row) for row in rows] == [(1, 0), (2, 1)]

@@ -1,0 +1,185 @@
+"""What planning reads: all that a plan can depend on, and no more for a past of years."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, insert, select
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.plan import Plan, PlanWindow, plan
+from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, OneTimeTrigger, Schedule
+from publisher.domain.results import Published, Receipt
+from publisher.store.db.mappers import DELIVERY
+from publisher.store.plan.posts import PlanCommit
+from publisher.store.queries.queries import Queries
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
+
+DAY = timedelta(days=1)
+LONG = timedelta(days=100)
+POST = make_post("p", ["a", "b"], START_TIME)
+DAILY = replace(make_post("daily", ["a", "b"], START_TIME), trigger=CronTrigger(text="0 9 * * *"))
+JOINED = (*POST.accounts, AccountId("c"))
+AHEAD = make_post("ahead", ["a", "b"], START_TIME + LONG + DAY)
+
+
+@pytest.fixture
+async def desk(open_desk):
+    """Give the store with what went live long ago: of a one-off post, and one instant of a repeating one."""
+    desk = await open_desk(make_policy("a"), make_policy("b"))
+    await enqueue_posts(desk.post_store, POST)
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(START_TIME)], posts=[DAILY]))
+    await publish_all(desk)
+    desk.books.runtime.advance_time(LONG)
+    await enqueue_posts(desk.post_store, AHEAD)
+    return desk
+
+
+async def publish_all(desk):
+    """Let all that is due go live."""
+    await desk.maintenance.promote_due()
+    while leases := await desk.outbox.claim(10):
+        for lease in leases:
+            await desk.outbox.record_intent(lease)
+            receipt = Receipt(remote_id=str(lease.delivery), url="https://x.example", published_at=START_TIME)
+            await desk.outbox.record_outcome(lease, Published(receipt=receipt))
+
+
+def instant(at):
+    return make_rendered_delivery(DAILY, at, occurrence_id=at.isoformat())
+
+
+async def planned(desk, *posts, moments=()):
+    """Plan a schedule of these posts; give what it files, by post and label, and the codes of its problems."""
+    now = desk.books.runtime.now()
+    known = await desk.post_store.stored_posts(posts)
+    told = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
+    assert not told.removed_targets
+    filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in told.planned}
+    return filed, [problem.code for problem in told.problems], told.removed_posts
+
+
+async def add_past(desk, number, **changes):
+    """Add so many more deliveries like one that has gone live."""
+    with desk.books.database.engine.begin() as connection:
+        [row, *_] = connection.execute(select(DELIVERY).where(DELIVERY.c.state == State.PUBLISHED)).mappings()
+        plain = {name: value for name, value in row.items() if name != "id"}
+        rows = [
+            {**plain, "remote_id": f"past-{at}", "account": f"past-{at}", "occurrence": "2020-01-01"}
+            for at in range(number)
+        ]
+        connection.execute(insert(DELIVERY), [{**row, **changes} for row in rows])
+
+
+class Cost:
+    """What reading costs a database: on SQLite the steps of its machine, on PostgreSQL the rows that it gives."""
+
+    def __init__(self, engine):
+        self.engine, self.spent = engine, 0
+
+    def __enter__(self):
+        event.listen(self.engine, "before_cursor_execute", self._begin)
+        event.listen(self.engine, "after_cursor_execute", self._end)
+        return self
+
+    def __exit__(self, *_):
+        event.remove(self.engine, "before_cursor_execute", self._begin)
+        event.remove(self.engine, "after_cursor_execute", self._end)
+
+    def _begin(self, connection, *_):
+        if connection.dialect.name == "sqlite":
+            connection.connection.driver_connection.set_progress_handler(self._step, 10)
+
+    def _end(self, connection, cursor, *_):
+        if connection.dialect.name != "sqlite":
+            self.spent += max(0, cursor.rowcount)
+
+    def _step(self):
+        self.spent += 10
+
+
+async def cost_of(desk, *posts):
+    with Cost(desk.books.database.engine) as cost:
+        await desk.post_store.stored_posts(posts)
+    return cost.spent
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["it has left the schedule", "it is still in the schedule"])
+async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_kept):
+    """Fifty times as many deliveries that have ended cost a planning round nothing, wherever their post stands."""
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=() if is_kept else (POST.id, DAILY.id))))
+    posts = (POST, DAILY, AHEAD) if is_kept else (AHEAD,)
+    await add_past(desk, 60, post=DAILY.id)
+    short = await cost_of(desk, *posts)
+    await add_past(desk, 3000, post="gone", remote_id=None)
+    await add_past(desk, 3000, post=POST.id, occurrence=ONCE_OCCURRENCE, state="expired", remote_id=None)
+    assert 0 < await cost_of(desk, *posts) <= 1.1 * short
+
+
+async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
+    """`status` lists what is open, of late or to come, and knows that there is more."""
+    queries = Queries(desk.books)
+    with Cost(desk.books.database.engine) as short:
+        assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
+    await add_past(desk, 3000, post="gone")
+    with Cost(desk.books.database.engine) as long:
+        assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
+        assert await queries.has_older_deliveries()
+    assert 0 < long.spent <= 1.5 * short.spent
+
+
+async def test_a_schedule_that_names_what_is_long_over_files_nothing_of_it(desk):
+    """Neither the posts as they went out, nor another account, nor other words."""
+    later = replace(POST, accounts=JOINED, content_hash="other", max_delay=timedelta(hours=1))
+    for post in (POST, later):
+        assert await planned(desk, post, DAILY, AHEAD) == ({}, [], ())
+
+
+async def test_what_is_over_cannot_be_moved(desk):
+    """F70: a new time for a post that went out is a mistake, however long ago that was."""
+    moved = replace(POST, trigger=OneTimeTrigger(at=START_TIME + LONG + DAY))
+    assert await planned(desk, moved, DAILY, AHEAD) == ({}, ["moved_after_start"], ())
+
+
+async def test_f63_an_instant_that_was_filed_is_known_for_weeks(desk):
+    """The newest one that passed is made up for if it was never filed, and only then."""
+    missed = START_TIME + LONG - 30 * DAY
+    key = (DAILY.id, missed.isoformat())
+    assert await planned(desk, POST, DAILY, AHEAD, moments=[missed]) == ({key: (DAILY.accounts, True)}, [], ())
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(missed)]))
+    await publish_all(desk)
+    for daily in (DAILY, replace(DAILY, accounts=JOINED)):
+        assert await planned(desk, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
+
+
+async def test_what_may_still_be_sent_late_is_known_whole(desk):
+    """A post that may be late by days can gain an account for as long: what it has is not filed again."""
+    patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
+    filed, problems, _dropped = await planned(desk, patient, DAILY, AHEAD)
+    assert (filed[POST.id, ONCE_OCCURRENCE], problems) == ((("c",), True), [])
+
+
+async def test_one_open_delivery_keeps_its_occurrence_whole(desk):
+    """Where one account is still held, an edit must know that others have been called."""
+    held = DELIVERY.c.account == "b"
+    with desk.books.database.engine.begin() as connection:
+        connection.execute(DELIVERY.update().where(DELIVERY.c.post == POST.id, held).values(state=State.HELD))
+    found = (await desk.post_store.stored_posts())[POST.id].occurrences[ONCE_OCCURRENCE]
+    assert (found.accounts, found.open_accounts, found.has_started) == ({"a", "b"}, {"b"}, True)
+    assert not found.is_finished
+
+
+async def test_a_post_that_was_dropped_and_comes_back_is_known(desk):
+    """It is not in the schedule in force, but in the one that is read: it is not filed a second time."""
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
+    assert POST.id not in await desk.post_store.stored_posts()
+    assert await planned(desk, POST, DAILY, AHEAD) == ({}, [], ())
+
+
+async def test_a_post_that_leaves_the_schedule_is_dropped_once(desk):
+    """What was in force and is not named any more is told, until that is done."""
+    assert await planned(desk, DAILY, AHEAD) == ({}, [], (POST.id,))
+    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
+    assert await planned(desk, DAILY, AHEAD) == ({}, [], ())

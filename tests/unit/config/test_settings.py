@@ -1,0 +1,409 @@
+"""From the text of publisher.toml to settings, or to every problem at its place."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.app.adapters import build_policies, find_missing_public_ips, find_unsafe_timings
+from publisher.config import (
+    Environment,
+    LimitSettings,
+    Settings,
+    apply_overrides,
+    find_api_blocker,
+    load_settings,
+    parse_settings,
+    settings_schema,
+)
+from publisher.domain.account import Mode
+from publisher.domain.errors import SettingsError
+from publisher.domain.rate_limit import RateLimit
+from publisher.domain.timing import Timing
+from publisher.schedule import make_schedule_context
+from tests.unit.schedule.contexts import told
+
+WORKSPACE = Path("/srv/police")
+
+FULL = """environment = "live"
+timezone = "Asia/Urumqi"
+database = "postgresql://user@host/db"
+plan_days = 5
+secrets_dir = "secrets"
+public_ip = "211.156.0.1"
+[dashboard]
+listen = "0.0.0.0:80"
+[callbacks]
+listen = "127.0.0.1:8701"
+[audit]
+checkpoint_file = "anchors.log"
+syslog = true
+[limits.weibo]
+min_interval = "30s"
+per_hour = 30
+per_day = 100
+request_timeout = 20
+lease_timeout = "40s"
+visibility_window = "10m"
+first_check_after = "5s"
+retry_first = "1s"
+platform_clock_tolerance = "2m"
+[region.110000]
+name = "北京"
+hotline = "110"
+[groups]
+north = ["beijing-weibo", "beijing-tieba"]
+[[account]]
+id = "beijing-weibo"
+platform = "weibo"
+identity = "1404376560"
+region = "110000"
+secret = "weibo-beijing"
+link_template = "https://example.gov.cn/n/{marker}"
+base_url = "https://proxy.example.gov.cn/weibo/"
+public_ip = "211.156.0.2"
+[[account]]
+id = "beijing-tieba"
+platform = "tieba"
+identity = "tb.1.abc"
+secret = "tieba-beijing"
+forum = "示例"
+accept_risk = true
+"""
+
+WEIBO = """[[account]]
+id = "w"
+platform = "weibo"
+identity = "1"
+secret = "w"
+link_template = "https://example.gov.cn/{marker}"
+"""
+WECHAT = """[[account]]
+id = "x"
+platform = "wechat"
+identity = "wx1"
+secret = "x"
+"""
+TIEBA = """[[account]]
+id = "t"
+platform = "tieba"
+identity = "tb.1"
+secret = "t"
+"""
+
+
+def read(text: str) -> Settings:
+    return parse_settings(text, workspace=WORKSPACE)
+
+
+def refusal(text: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    return caught.value
+
+
+def test_every_key_arrives() -> None:
+    """Settings that use every key mean what they say."""
+    found = read(FULL)
+    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Urumqi", 5)
+    assert found.database == "postgresql://user@host/db"
+    assert found.secrets_dir == WORKSPACE / "secrets"
+    assert found.callbacks.listen == "127.0.0.1:8701"
+    assert (found.audit.checkpoint_file, found.audit.syslog) == ("anchors.log", True)
+    assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
+    assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
+    assert found.limits["weibo"] == LimitSettings(
+        min_interval=timedelta(seconds=30),
+        per_hour=30,
+        per_day=100,
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=10),
+        first_check_after=timedelta(seconds=5),
+        retry_first=timedelta(seconds=1),
+        platform_clock_tolerance=timedelta(minutes=2),
+    )
+    weibo, tieba = found.accounts.values()
+    assert (weibo.base_url, weibo.public_ip, weibo.region) == (
+        "https://proxy.example.gov.cn/weibo",
+        "211.156.0.2",
+        "110000",
+    )
+    assert (tieba.forum, tieba.has_accepted_risk, tieba.public_ip, tieba.mode) == (
+        "示例",
+        True,
+        "211.156.0.1",
+        Mode.API,
+    )
+
+
+def test_defaults_hold_when_nothing_is_said() -> None:
+    """A file that says nothing gives live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
+    found = read("# nothing yet\n")
+    assert found.database == "sqlite:////srv/police/var/publisher.db"
+    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Shanghai", 2)
+    assert found.secrets_dir is None
+    assert found.callbacks.listen is None
+    assert (found.audit.checkpoint_file, found.audit.syslog) == ("var/audit-anchors.log", False)
+
+
+def test_an_absolute_database_path_stays() -> None:
+    """Four slashes name a file anywhere on the machine."""
+    assert read('database = "sqlite:////data/p.db"').database == "sqlite:////data/p.db"
+
+
+def test_a_password_in_the_database_address_is_not_shown() -> None:
+    """Neither the settings' representation nor a problem repeats the database's address."""
+    assert "hunter2" not in repr(read('database = "postgresql://u:hunter2@h/d"'))
+    assert "hunter2" not in str(refusal('database = "mysql://u:hunter2@h/d"').problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('timezone = "Asia/Peking"', (1, 12, "timezone", "unknown_timezone")),
+        ('timezone = "../../etc/passwd"', (1, 12, "timezone", "unknown_timezone")),
+        ('database = "sqlite:///:memory:"', (1, 12, "database", "bad_database")),
+        ('database = "sqlite://"', (1, 12, "database", "bad_database")),
+        ('database = "postgresql://u:pass@word@host/db"', (1, 12, "database", "bad_database")),
+        ('database = "postgresql://u:pass@host:port/db"', (1, 12, "database", "bad_database")),
+        ("plan_days = 0", (1, 13, "plan_days", "too_small")),
+        ("plan_days = 1000", (1, 13, "plan_days", "too_great")),
+        ("plan_days = true", (1, 13, "plan_days", "wrong_type")),
+        ('environment = "test"', (1, 15, "environment", "not_one_of")),
+        ('public_ip = "1.2.3"', (1, 13, "public_ip", "bad_ip")),
+        ('[dashboard]\nlisten = "8700"', (2, 10, "dashboard.listen", "bad_listen")),
+        ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
+        ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
+        ('[limits.weebo]\nmin_interval = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
+        ('[limits.weibo]\nmin_intervall = "1s"', (2, 1, "limits.weibo.min_intervall", "unknown_key")),
+        ('[limits.weibo]\nmin_interval = "1 hour"', (2, 16, "limits.weibo.min_interval", "bad_duration")),
+        ("[limits.weibo]\nper_hour = 0", (2, 12, "limits.weibo.per_hour", "too_small")),
+        ("[limits.weibo]\nvisibility_window = 0", (2, 21, "limits.weibo.visibility_window", "not_zero")),
+        (
+            '[limits.weibo]\nrequest_timeout = "1m"\nlease_timeout = "1m"',
+            (3, 17, "limits.weibo.lease_timeout", "wrong_order"),
+        ),
+        (
+            '[limits.weibo]\nrequest_timeout = "2m"\nvisibility_window = "1m"',
+            (3, 21, "limits.weibo.visibility_window", "wrong_order"),
+        ),
+        ("[limits.weibo]\nper_hour = 9\nper_day = 8", (2, 12, "limits.weibo.per_hour", "hour_over_day")),
+        ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
+        ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
+        ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 15, "groups.north[1]", "duplicate_member")),
+        ('[groups]\nw = ["w"]\n' + WEIBO, (2, 1, "groups.w", "bad_group_name")),
+        ('[groups]\nall = ["w"]\n' + WEIBO, (2, 1, "groups.all", "bad_group_name")),
+        (WEIBO + 'region = "1"', (7, 10, "account[0].region", "unknown_region")),
+        (WEIBO + "identify = 1", (7, 1, "account[0].identify", "unknown_key")),
+        (WEIBO.replace('"1"', "1"), (4, 12, "account[0].identity", "wrong_type")),
+        (WEIBO.replace('"weibo"', '"webo"'), (3, 12, "account[0].platform", "unknown_platform")),
+        (TIEBA + 'mode = "assisted"', (1, 1, "account[0].forum", "forum_missing")),
+        (WEIBO.replace("{marker}", "x"), (6, 17, "account[0].link_template", "bad_link_template")),
+        (WEIBO.replace("https", "ftp"), (6, 17, "account[0].link_template", "bad_link_template")),
+        (WEIBO.replace("link_template", "#"), (1, 1, "account[0].link_template", "link_template_missing")),
+        (WEIBO + 'profile = "sahre"', (7, 11, "account[0].profile", "weibo_profile_unknown")),
+        (WEIBO + 'forum = "a"', (7, 1, "account[0].forum", "forum_only_on_tieba")),
+        (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
+        (WEIBO + 'base_url = "http://gateway.example.com"', (7, 12, "account[0].base_url", "base_url_not_https")),
+        (WECHAT + 'base_url = "http://10.0.0.5:8710"', (6, 12, "account[0].base_url", "base_url_not_https")),
+        (WEIBO + 'public_ip = "10.0.0.5"', (7, 13, "account[0].public_ip", "ip_not_public")),
+        (WEIBO + 'public_ip = "2001:4860:4860::8888"', (7, 13, "account[0].public_ip", "ip_not_public")),
+        ('public_ip = "::1"\n' + WEIBO, (1, 13, "public_ip", "ip_not_public")),
+        (WEIBO + WEIBO.replace('"1"', '"2"'), (8, 6, "account[1].id", "duplicate_account")),
+        (WEIBO + WEIBO.replace('id = "w"', 'id = "v"'), (10, 12, "account[1].identity", "same_identity")),
+        (TIEBA + "accept_risk = true", (1, 1, "account[0].forum", "forum_missing")),
+        (TIEBA + 'forum = "a"', (1, 1, "account[0].accept_risk", "risk_not_accepted")),
+        ('[account]\nid = "w"', (1, 1, "account", "single_brackets")),
+        (
+            '[[approvals.warning]]\nstage = "初审"\nrole = "approver"\npeople = 1',
+            (1, 1, "approvals.warning", "approvals_not_available"),
+        ),
+    ],
+)
+def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
+    """One mistake gives one problem, with the line and column of what to mend."""
+    assert told(refusal(text)) == [where]
+
+
+def test_addresses_that_will_do() -> None:
+    """This machine needs no https, nor do other platforms, drills or people who post need a public address."""
+    addresses = ('base_url = "http://127.0.0.1:8710"', 'base_url = "https://gateway.example.com"')
+    assert all(read(WEIBO + address).accounts for address in addresses)
+    private = 'public_ip = "10.0.0.5"\n'
+    assert read(private + WECHAT + WEIBO + 'mode = "assisted"\n').accounts
+    assert read('environment = "drill"\n' + private + WEIBO + addresses[0]).accounts
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (WEIBO, ["w"]),
+        ('public_ip = "211.156.0.1"\n' + WEIBO, []),
+        (WEIBO + 'public_ip = "211.156.0.1"\n', []),
+        (WEIBO + 'mode = "assisted"\n', []),
+        (WECHAT, []),
+        ('environment = "drill"\n' + WEIBO + 'base_url = "http://127.0.0.1:8710"\n', []),
+    ],
+)
+def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: list[str]) -> None:
+    """Where Weibo itself would refuse every post for want of an address, the check warns, and names the account."""
+    settings = read(text)
+    found = find_missing_public_ips(build_policies(settings).values(), settings.environment)
+    assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
+        ("public_ip_missing", False, name) for name in named
+    ]
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    """Mistakes in different accounts and tables are told together, in the file's order."""
+    text = 'timezone = "Mars"\n[groups]\nn = ["y"]\n' + TIEBA + WEIBO.replace("{marker}", "")
+    assert [code for *_, code in told(refusal(text))] == [
+        "unknown_timezone",
+        "unknown_member",
+        "forum_missing",
+        "risk_not_accepted",
+        "bad_link_template",
+    ]
+
+
+def test_an_account_that_is_off_needs_no_permission() -> None:
+    """A Tieba account without forum and a Weibo account without link are fine while they are off."""
+    found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("link_template", "#") + 'mode = "off"\n')
+    assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
+
+
+def test_an_account_that_people_post_on_needs_no_permission() -> None:
+    """Neither Tieba's accepted risk nor Weibo's safe link; without them automatic posting is not to be had."""
+    text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("link_template", "#") + 'mode = "assisted"\n'
+    found = read(text)
+    assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
+    assert [find_api_blocker(account) for account in found.accounts.values()] == [
+        "risk_not_accepted",
+        "link_template_missing",
+    ]
+
+
+@pytest.mark.parametrize("profile", ["update", "biz"])
+def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
+    """Only the call of an ordinary Weibo app demands a link; a profile of another platform is its adapter's matter."""
+    found = read(WEIBO.replace("link_template", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
+    assert [account.profile for account in found.accounts.values()] == [profile, "any"]
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("", "drill_needs_base_url"),
+        ('base_url = "https://api.weibo.com"', "drill_not_loopback"),
+        ('base_url = "http://localhost.example.com"', "drill_not_loopback"),
+        ('base_url = "http://10.0.0.1:8710"', "drill_not_loopback"),
+        ('base_url = "http://[::2]:8710"', "drill_not_loopback"),
+        ('base_url = "http://127.0.0.1:8710@example.com/"', "bad_base_url"),
+    ],
+)
+def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
+    """In a drill every account needs an address, and only loopback will do."""
+    assert [problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems] == [code]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"])
+def test_f95_loopback_has_several_names(host: str) -> None:
+    """Every loopback address will do for a drill."""
+    found = read('environment = "drill"\n' + WECHAT + f'base_url = "http://{host}"')
+    assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]  # ids are plain texts at run time
+
+
+@pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])
+def test_i19_a_secret_in_the_place_of_its_name_is_not_repeated(secret: str) -> None:
+    """Who writes the secret itself where its name belongs is told so, without its words."""
+    (problem,) = refusal(WECHAT.replace('secret = "x"', f"secret = {secret}")).problems
+    assert problem.code == "not_a_secret_name"
+    assert "canary" not in repr(problem)
+
+
+def test_an_installed_adapter_brings_its_platform() -> None:
+    """A platform beyond the built-in ones is allowed where an adapter for it is installed."""
+    text = WECHAT.replace('"wechat"', '"douyin"')
+    found = parse_settings(text, workspace=WORKSPACE, platforms={"douyin"})
+    assert [account.platform for account in found.accounts.values()] == ["douyin"]
+
+
+async def test_a_workspace_is_loaded_from_disk(tmp_path: Path) -> None:
+    """Loading a workspace gives absolute paths inside it; without a file it says so."""
+    with pytest.raises(SettingsError) as caught:
+        await load_settings(tmp_path)
+    assert caught.value.problems[0].code == "file_missing"
+    (tmp_path / "publisher.toml").write_text(WECHAT)
+    found = await load_settings(tmp_path)
+    assert found.workspace == tmp_path
+    assert found.database == f"sqlite:///{tmp_path}/var/publisher.db"
+
+
+def test_a_desk_is_laid_out_from_settings() -> None:
+    """A schedule is read against the operator's accounts, groups and zone."""
+    desk = make_schedule_context(read(FULL), templates={"warning"})
+    assert (list(desk.accounts), list(desk.groups), desk.timezone.key) == (
+        ["beijing-weibo", "beijing-tieba"],
+        ["north"],
+        "Asia/Urumqi",
+    )
+
+
+QUOTA = RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=100)
+SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds=seconds))
+
+
+def test_without_limits_the_defaults_stay() -> None:
+    """An operator who says nothing changes nothing."""
+    assert apply_overrides(QUOTA, Timing(), LimitSettings()) == (QUOTA, Timing())
+
+
+def test_limits_replace_defaults_one_by_one() -> None:
+    """Only what the operator says replaces a default."""
+    quota, timing = apply_overrides(QUOTA, Timing(), LimitSettings(per_hour=5, first_check_after=timedelta(seconds=1)))
+    assert quota == RateLimit(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
+    assert timing == Timing(first_check_after=timedelta(seconds=1))
+
+
+@given(SECONDS, SECONDS)
+def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
+    """Whatever deadline and settle time are given, a lease fits between them when they leave room for one."""
+    _, timing = apply_overrides(QUOTA, Timing(), LimitSettings(request_timeout=deadline, visibility_window=settle))
+    assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
+
+
+def test_the_schema_explains_every_key() -> None:
+    """Editors are told in Chinese what each setting means."""
+    schema = settings_schema()
+    tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
+    described = [key for table in tables for key in table["properties"].values()]
+    assert all(any(letter > "一" for letter in key["description"]) for key in described)
+
+
+@pytest.mark.parametrize(
+    ("limits", "environment", "codes"),
+    [
+        ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.LIVE, ["visibility_window_too_short"]),
+        ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.DRILL, []),
+        ('visibility_window = "420s"', Environment.LIVE, []),
+        ('visibility_window = "419s"', Environment.LIVE, ["visibility_window_too_short"]),
+        ('platform_clock_tolerance = "11s"', Environment.LIVE, ["platform_clock_tolerance_too_short"]),
+        ('platform_clock_tolerance = "12s"', Environment.LIVE, []),
+        ('platform_clock_tolerance = "1s"', Environment.DRILL, []),
+    ],
+)
+def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_told(limits, environment, codes) -> None:
+    """F25, F60, F61: the settle time covers what the platform may take, the margin what a right clock may differ."""
+    terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
+    assert [problem.code for problem in find_unsafe_timings(terms.values(), environment)] == codes
+
+
+def test_waits_out_of_order_are_refused() -> None:
+    """A call that may outlast its lease could be overtaken by another worker's."""
+    with pytest.raises(SettingsError) as caught:
+        build_policies(read(f'[limits.weibo]\nvisibility_window = "10s"\n{WEIBO}'))
+    assert [problem.code for problem in caught.value.problems] == ["timings_out_of_order"]

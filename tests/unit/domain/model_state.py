@@ -1,0 +1,162 @@
+"""One instant of the walk: what the books, the workers and the platform hold, and the rules that move them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.delivery import Delivery, DesiredState, State
+from publisher.domain.lifecycle import advance
+from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.rendered import DeliveryId, Fingerprint
+from publisher.domain.results import NotFound, PossibleMatch, Published, Receipt, Ticket
+from publisher.domain.timing import Timing
+from publisher.domain.verification import is_confirmed, proves_absent
+
+DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3
+MOST_ATTEMPTS = 3
+SETTLED = SETTLE + 1
+"""Ages of an attempt's end are alike from here on."""
+
+TICK = timedelta(minutes=1)
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+BEFORE_CALL = NOW - 400 * TICK
+LONG_AGO, JUST_NOW, LATER = NOW - 500 * TICK, NOW, NOW + 100 * TICK
+PATIENCE = Timing(request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, visibility_window=SETTLE * TICK)
+
+OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
+ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", published_at=NOW)
+A_FLOORS = Receipt(remote_id="a floor's", url="https://example.gov.cn/ours#2", published_at=NOW)
+RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, A_FLOORS)}
+TICKET = Ticket(payload="1")
+BORN = Delivery(
+    id=DeliveryId(1),
+    key=OccurrenceKey(post=PostId("post"), occurrence="once"),
+    account=AccountId("account"),
+    platform=Platform("weibo"),
+    login=LoginId("weibo/secret"),
+    state=State.PENDING,
+    version=1,
+    rendered_hash=Fingerprint("r"),
+    due_at=NOW,
+    expires_at=NOW + 1000 * TICK,
+    max_delay=1000 * TICK,
+    updated_at=NOW,
+)
+
+
+class Books(NamedTuple):
+    """What of a delivery decides its future; counters that only lengthen waits are left out."""
+
+    state: State = State.PENDING
+    attempts: int = 0
+    auth_failures: int = 0
+    was_resent: bool = False
+    desired: DesiredState = DesiredState.AS_PLANNED
+    asks_about_edit: bool = False
+    has_ticket: bool = False
+    receipt: str = ""
+    is_doubted: bool = False
+    parts_done: int = 0
+
+
+class Worker(NamedTuple):
+    """A process with the delivery in hand; one that does nothing while time passes is frozen.
+
+    `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered (it has acted).
+    """
+
+    step: str
+    fuse: int = 0
+
+
+class Copy(NamedTuple):
+    """A post that an attempt of ours made: live, review, refused or removed; `lag` ticks until lists must show it."""
+
+    status: str
+    lag: int = 0
+    is_told: bool = False
+
+
+class Scene(NamedTuple):
+    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to.
+
+    `copies` are of the floor that is being sent. `beneath` is what became of the post whose floor that is: live or
+    removed; without it the floor is the post itself. `is_unbegun`: the call of the last intent has not started.
+    `is_edited`: the schedule has other words by now, and no person has chosen these.
+    """
+
+    books: Books = Books()
+    worker: Worker | None = None
+    sleeper: Worker | None = None
+    lease: int = 0
+    fuses: tuple[int, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    ended: int | None = None
+    looks: tuple[str, ...] = ()
+    resends: int = 0
+    beneath: str = ""
+    is_unbegun: bool = False
+    is_edited: bool = False
+
+
+Step = tuple[str, Scene]
+Advance = Callable[..., Delivery]
+
+
+def may_start(lease: int) -> bool:
+    """Whether a call may start, with so much of its lease left: it must be over before the lease is."""
+    return lease >= DEADLINE
+
+
+def settles(*, is_current: bool, state: State) -> bool:
+    """Whether an outcome is believed: only under the epoch that is sending now; else it is evidence."""
+    return is_current and state is State.SENDING
+
+
+def incomplete_look() -> NotFound:
+    """What a read shows that did not reach back past the attempt."""
+    return NotFound(covered_since=JUST_NOW)
+
+
+def lookalike() -> PossibleMatch | Published:
+    """What a read shows that meets the same words without our marker."""
+    return PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The product's rules as the walk applies them; a mutant replaces one. `floors` is how many more a text takes."""
+
+    floors: int = 0
+    advance: Advance = advance
+    shows_absence: Callable[..., bool] = proves_absent
+    is_confirmed: Callable[..., bool] = is_confirmed
+    settle: int = SETTLE
+    may_start: Callable[[int], bool] = may_start
+    settles: Callable[..., bool] = settles
+    incomplete_look: Callable[[], NotFound] = incomplete_look
+    lookalike: Callable[[], PossibleMatch | Published] = lookalike
+
+
+def can_still_act(scene: Scene, rules: Rules) -> bool:
+    """Whether some call may yet make a post, or one under review may yet go live; none may under a post removed."""
+    if scene.beneath == "removed":
+        return False
+    leases = ((scene.worker, scene.lease), (scene.sleeper, -1))
+    return (
+        any(scene.fuses)
+        or any(copy.status == "review" for copy in scene.copies)
+        or any(hand.step == "calling" and hand.fuse for hand, _ in leases if hand)
+        or any(hand.step == "intended" and rules.may_start(lease) for hand, lease in leases if hand)
+    )
+
+
+def is_live(scene: Scene) -> bool:
+    """Whether what is being sent is live, the post itself or a floor of it."""
+    return any(copy.status == "live" for copy in scene.copies)
+
+
+def is_any_live(scene: Scene) -> bool:
+    return scene.beneath == "live" or is_live(scene)

@@ -1,0 +1,278 @@
+"""Whatever is done to the audit's chain shows, and the place is named."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO, TextIOWrapper
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.audit_chain import (
+    MAX_LISTED_BREAKS,
+    RESTORED_EVENT,
+    ChainDefect,
+    ChainEntry,
+    ChainVerifier,
+    Checkpoint,
+    hash_entry,
+)
+from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header, verify_export
+from publisher.domain.data_loss import LOSS_ACCEPTED_EVENT, AcceptedDataLoss
+
+GENESIS = "00" * 32
+RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def forged(number, previous, **changes):
+    """Make an entry with a hash that is right for it."""
+    named = {"at": 1_700_000_000_000_000 + number, "role": "person", "name": "王", "event": "paused", "subject": "all"}
+    fields = tuple({**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values())
+    return ChainEntry(sequence=number, fields=fields, previous=previous, hash=hash_entry(number, fields, previous))
+
+
+def chain_of(count, genesis=GENESIS):
+    """Write so many entries."""
+    links, previous = [], genesis
+    for number in range(1, count + 1):
+        links.append(forged(number, previous))
+        previous = links[-1].hash
+    return links
+
+
+def anchor(link, chain=GENESIS):
+    return Checkpoint(database="d", chain=chain, sequence=link.sequence, hash=link.hash, at="2026-11-25T01:00:00+00:00")
+
+
+def verify(links, anchors=(), **more):
+    return ChainVerifier(genesis=GENESIS, checkpoints=anchors, **more).verify(links)
+
+
+def found(links, anchors=()):
+    """Give what is found as (damage, from, to, other)."""
+    return [(item.defect, item.sequence, item.until, item.other) for item in verify(links, anchors).breaks]
+
+
+def renumbered(links):
+    """Close or open up the numbers as they stand, as somebody would who wants no gap to show."""
+    return [replace(link, sequence=number) for number, link in enumerate(links, 1)]
+
+
+def edited(link, **changes):
+    fields = list(link.fields)
+    fields[2] = changes.get("name", "李")
+    return replace(link, fields=tuple(fields))
+
+
+def test_a_whole_chain_is_sound():
+    """Nothing is found where nothing was done, and the anchors are counted as agreeing."""
+    links = chain_of(30)
+    verification = verify(links, [anchor(links[9]), anchor(links[29])])
+    assert verification.is_sound
+    assert (verification.entry_count, verification.last_confirmed, verification.head) == (30, 30, (30, links[29].hash))
+    assert verify([]).is_sound
+
+
+@pytest.mark.parametrize("place", [1, 2, 15, 29, 30])
+def test_an_edit_is_named(place):
+    """A changed field shows at its entry and nowhere else."""
+    links = chain_of(30)
+    links[place - 1] = edited(links[place - 1])
+    assert found(links) == [(ChainDefect.EDITED, place, place, None)]
+
+
+@pytest.mark.parametrize("place", [1, 15, 29])
+def test_an_edit_with_its_own_hash_made_anew_is_named(place):
+    """The entry after it remembers the hash that was."""
+    links = chain_of(30)
+    links[place - 1] = forged(place, links[place - 1].previous, name="李")
+    assert found(links) == [(ChainDefect.EDITED, place, place, None)]
+
+
+def test_two_edits_side_by_side_are_two():
+    """Neighbours do not hide each other."""
+    links = chain_of(30)
+    links[9], links[10] = edited(links[9]), edited(links[10])
+    assert found(links) == [(ChainDefect.EDITED, 10, 10, None), (ChainDefect.EDITED, 11, 11, None)]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 4), (7, 7), (7, 12), (29, 29)])
+@pytest.mark.parametrize("closes", [False, True], ids=["gap", "closed"])
+def test_a_deletion_is_named(first, last, closes):
+    """Lost entries are named, whether their numbers are missing or were closed up."""
+    links = chain_of(30)
+    left = links[: first - 1] + links[last:]
+    assert found(renumbered(left) if closes else left) == [(ChainDefect.MISSING, first, last, None)]
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (7, 8), (29, 30), (7, 20), (1, 30)])
+@pytest.mark.parametrize("whole", [True, False], ids=["rows", "fields"])
+def test_a_swap_is_named(one, other, whole):
+    """Two entries that changed places are named as a pair, whole rows as well as their contents alone."""
+    links = chain_of(30)
+    a, b = links[one - 1], links[other - 1]
+    if whole:
+        links[one - 1], links[other - 1] = replace(b, sequence=one), replace(a, sequence=other)
+    else:
+        links[one - 1], links[other - 1] = replace(a, fields=b.fields), replace(b, fields=a.fields)
+    places = {number for item in verify(links).breaks for number in (item.sequence, item.other)}
+    assert {item.defect for item in verify(links).breaks} <= {ChainDefect.SWAPPED, ChainDefect.MOVED}
+    assert len(verify(links).breaks) == 1
+    assert places == {one, other}
+
+
+@pytest.mark.parametrize("place", [1, 7, 30])
+def test_an_insertion_is_named(place):
+    """A row that nobody wrote is named where it stands, and those behind it are not blamed."""
+    links = chain_of(30)
+    stranger = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
+    assert found(renumbered([*links[: place - 1], stranger, *links[place - 1 :]])) == [
+        (ChainDefect.INSERTED, place, place, None)
+    ]
+
+
+def test_an_insertion_with_a_hash_of_its_own_is_named():
+    """A forged entry that is bound to the one before it takes the place of the true one."""
+    links = chain_of(30)
+    stranger = forged(7, links[5].hash, name="李")
+    places = [item.sequence for item in verify(renumbered([*links[:6], stranger, *links[6:]])).breaks]
+    assert places
+    assert set(places) <= {7, 8}
+
+
+def test_an_entry_moved_to_the_end_is_named():
+    """It is one that was moved, not one lost and one put in."""
+    links = chain_of(30)
+    moved = replace(links[6], sequence=999)
+    assert found([*links[:6], *links[7:], moved]) == [(ChainDefect.MOVED, 7, 7, 31)]
+
+
+def test_a_cut_end_shows_by_an_anchor():
+    """Without one the rest is whole in itself; an anchor proves that there was more."""
+    links = chain_of(30)
+    assert found(links[:20]) == []
+    assert found(links[:20], [anchor(links[9]), anchor(links[27])]) == [(ChainDefect.CUT, 21, 28, None)]
+    assert found([], [anchor(links[27])]) == [(ChainDefect.CUT, 1, 28, None)]
+
+
+def test_a_chain_made_anew_shows_by_anchors():
+    """What changed lies between the last anchor that agrees and the first that does not."""
+    links = chain_of(30)
+    anchors = [anchor(links[number - 1]) for number in (5, 10, 20, 30)]
+    anew, previous = links[:12], links[11].hash
+    for number in range(13, 31):
+        anew.append(forged(number, previous, name="李"))
+        previous = anew[-1].hash
+    assert found(anew) == []
+    assert found(anew, anchors) == [(ChainDefect.REBUILT, 11, 20, 10)]
+
+
+def test_a_chain_with_another_start_shows_by_an_anchor():
+    """A database that was replaced as a whole is not the one that was anchored."""
+    links = chain_of(30)
+    assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [(ChainDefect.OTHER_CHAIN, 5, 5, None)]
+
+
+def restored(links, lost):
+    """Let a database that ends with these entries say that it was put in the place of one that held the lost ones."""
+    number, cut = len(links) + 1, [{"sequence": link.sequence, "hash": link.hash} for link in lost]
+    changes = {"at": RESTORED_AT, "event": RESTORED_EVENT, "subject": "database", "detail": json.dumps({"cut": cut})}
+    return forged(number, links[-1].hash, **changes)
+
+
+def accepted(links, losses, signature="ours"):
+    acceptance = AcceptedDataLoss(name="陈", reason="演练", losses=losses, signature=signature)
+    detail = json.dumps(acceptance.detail)
+    return forged(len(links) + 1, links[-1].hash, event=LOSS_ACCEPTED_EVENT, subject="audit", name="陈", detail=detail)
+
+
+def is_ours(_text, signature):
+    return signature == "ours"
+
+
+def test_an_announced_restore_is_a_loss_until_it_is_accepted():
+    """With and without the anchors: from which entry to which; a signature that is not ours accepts nothing."""
+    links = chain_of(30)
+    anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
+    anew = [*links[:12], restored(links[:12], links[29:])]
+    for known in (anchors, []):
+        assert found(anew, known) == [(ChainDefect.REPLACED, 13, 30, None)]
+    [lost] = verify(anew, anchors).breaks
+    assert (lost.loss.sequence, lost.loss.until, lost.facts["since"]) == (13, 30, links[11].facts["at"])
+    for signature, breaks in (("ours", 0), ("another", 1), ("", 1)):
+        ended = [*anew, accepted(anew, [lost.loss], signature)]
+        verification = verify(ended, anchors, is_own_signature=is_ours)
+        assert (len(verification.breaks), len(verification.accepted_losses)) == (breaks, 1 - breaks)
+        assert not verify(ended, anchors).is_sound
+
+
+def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
+    """A silent cut that was accepted stays accepted as the chain grows; an anchor written later is another loss."""
+    links = chain_of(30)
+    anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
+    [lost] = verify(links[:12], anchors).breaks
+    assert (lost.defect, lost.loss.sequence, lost.loss.until) == (ChainDefect.CUT, 13, 30)
+    anew = [*links[:12], accepted(links[:12], [lost.loss])]
+    for number in range(14, 41):
+        anew.append(forged(number, anew[-1].hash, name="李"))
+        assert verify(anew, anchors, is_own_signature=is_ours).is_sound
+    later = replace(anchor(links[24]), at="2026-11-26T01:00:00+00:00")
+    [lost] = verify(anew, [*anchors, later], is_own_signature=is_ours).breaks
+    assert (lost.defect, lost.until) == (ChainDefect.REBUILT, 25)
+
+
+def test_a_changed_start_is_named():
+    """The first entry is bound to the start that is stored beside the audit."""
+    assert found(chain_of(5, "11" * 32)) == [(ChainDefect.GENESIS, 0, 0, None)]
+    assert not ChainVerifier(genesis=None).verify(chain_of(5)).is_sound
+
+
+def test_much_damage_is_counted_and_not_listed():
+    """Memory and words stay bounded when nearly everything was changed."""
+    verification = verify([edited(link) for link in chain_of(5 * MAX_LISTED_BREAKS)])
+    assert len(verification.breaks) == MAX_LISTED_BREAKS
+    assert verification.unlisted_breaks == 4 * MAX_LISTED_BREAKS
+
+
+VALUES = st.one_of(st.none(), st.integers(0, 2**62), st.text(max_size=6), st.binary(max_size=4))
+
+
+@given(st.integers(0, 11), st.integers(0, 7), VALUES)
+def test_any_changed_field_is_found(place, column, value):
+    """Whatever is put into whichever field, of whichever type, is found."""
+    links = chain_of(12)
+    fields = list(links[place].fields)
+    if fields[column] == value and type(fields[column]) is type(value):
+        return
+    fields[column] = value
+    links[place] = replace(links[place], fields=tuple(fields))
+    assert found(links) == [(ChainDefect.EDITED, place + 1, place + 1, None)]
+
+
+def excerpt(links):
+    title = ExportHeader(format=EXPORT_FORMAT, database="库", chain=GENESIS, first=1, last=len(links), previous=GENESIS)
+    return "".join(line + "\n" for line in [format_header(title), *map(format_entry, links)]).encode()
+
+
+def is_sound(data):
+    verification = verify_export(TextIOWrapper(BytesIO(data), "utf-8", "surrogateescape", newline="\n"))
+    return verification is not None and verification.is_sound
+
+
+EXPORTED = excerpt(chain_of(6))
+NAME = len(b'{"format":"publisher audit 1","database":"'), len(b'{"format":"publisher audit 1","database":"') + 3
+
+
+@given(st.integers(0, 8 * len(EXPORTED) - 1))
+def test_any_changed_bit_of_an_export_is_found(bit):
+    """A file of lines has no bit that could be turned unseen, but for the database's name, which is for people."""
+    data = bytearray(EXPORTED)
+    data[bit // 8] ^= 1 << bit % 8
+    assert NAME[0] <= bit // 8 < NAME[1] or not is_sound(bytes(data))
+
+
+def test_an_export_as_it_was_written_is_sound():
+    """What was written is what is read."""
+    assert is_sound(EXPORTED)
+    assert not is_sound(EXPORTED.rsplit(b"\n", 2)[0] + b"\n")

@@ -1,0 +1,97 @@
+"""Which characters no text may contain, how they are named, and how a text is shown that has them."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.characters import (
+    describe_character,
+    escape_forbidden,
+    find_forbidden_characters,
+    find_forbidden_in_value,
+)
+
+ODD = [
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2060, 0x2070)),
+    *"\u200b\u200c\u200d\u200e\u200f\u061c\ufeff\u00ad\u034f\u2028\u2029",
+    *"\ufff9\ufffa\ufffb\ufffc\u115f\u1160\u3164\uffa0\u2800\u180b\u180e\u17b4",
+    *"\0\a\b\v\f\r\x1b\x7f\x80\x85\x9b\x9f",
+    *"\U000e0001\U000e0041\U000e007f\U000e0100\ufe00\ufe0f",
+    *"\ue000\U000f0000\ufdd0\ufffe\U0001ffff\u0378\ud800",
+]
+LEGITIMATE = [
+    "警惕“退款客服”诈骗，请拨 110 或 96110……\u3000（12377）",
+    "一\r\n二\n\t三\u00a0四",
+    "👨‍👩‍👧 👩🏽‍🚒 🏳️‍🌈 🤷🏻‍♂️ ❤️‍🔥",
+    "⚠️ ☎︎ ©️ 1️⃣1️⃣0️⃣ #️⃣ 🇨🇳",
+    "ئۇيغۇر བོད་ 한국어",
+]
+MISPLACED = [
+    "1\u200d10",
+    "👨\u200d10",
+    "1\u200d👨",
+    "👩\u200d\u200d👩",
+    "1\ufe0f10",
+    "警\ufe0f",
+    "❤\ufe0f\ufe0f",
+    "\u200d👩",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=[f"U+{ord(each):04X}" for each in ODD])
+def test_what_is_not_seen_is_found_wherever_it_stands(odd):
+    """Inside a number, at the start and at the end of a text."""
+    assert list(find_forbidden_characters(f"请拨 1{odd}10")) == [4]
+    assert list(find_forbidden_characters(f"{odd}110")) == [0]
+    assert list(find_forbidden_characters(f"110{odd}")) == [3]
+
+
+@pytest.mark.parametrize("text", LEGITIMATE)
+def test_what_people_write_is_let_through(text):
+    """Chinese punctuation, line ends, emoji with their joiners and selectors, other scripts."""
+    assert list(find_forbidden_characters(text)) == []
+    assert escape_forbidden(text) == text
+
+
+@pytest.mark.parametrize("text", MISPLACED, ids=ascii)
+def test_joiners_and_selectors_stand_by_emoji_only(text):
+    """Anywhere else they hide what the text says."""
+    assert list(find_forbidden_characters(text))
+
+
+def test_a_name_says_which_character_it_was_without_showing_it():
+    """Code point and name, and what stands in for a name where Unicode gives none."""
+    assert describe_character("\u202e") == "U+202E RIGHT-TO-LEFT OVERRIDE"
+    assert describe_character("\x1b") == "U+001B ESCAPE"
+    assert describe_character("\x01") == "U+0001 <control>"
+    assert describe_character("\U000e0041") == "U+E0041 TAG LATIN CAPITAL LETTER A"
+    assert describe_character("\ue000") == "U+E000 <private use>"
+    assert all(describe_character(odd).isascii() and describe_character(odd).isprintable() for odd in ODD)
+
+
+def test_odd_characters_of_a_table_are_found_in_keys_and_values():
+    """However deep; the way leads to the value."""
+    table = {"post": [{"title": "ok", "data": {"tips": ["a", "b\u200b"], "k\u202e": 1}}]}
+    assert list(find_forbidden_in_value(table)) == [
+        (("post", 0, "data", "tips", 1), "\u200b"),
+        (("post", 0, "data", "k\u202e"), "\u202e"),
+    ]
+
+
+@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t"))))
+def test_no_text_is_shown_with_a_character_that_a_terminal_obeys(text):
+    """Whatever it is, and nothing else of it changes."""
+    shown = escape_forbidden(text)
+    assert list(find_forbidden_characters(shown)) == []
+    assert all(letter in "\r\n\t" or unicodedata.category(letter) != "Cc" for letter in shown)
+    assert escape_forbidden(shown) == shown
+
+
+@given(st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists))
+def test_json_stays_the_same_json(value):
+    """An escape in place of a character is the same character to whoever reads the document."""
+    assert json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2))) == value

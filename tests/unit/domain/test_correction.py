@@ -1,0 +1,57 @@
+"""Where a correction goes."""
+
+from dataclasses import replace
+
+import pytest
+
+from publisher.domain.account import AccountId
+from publisher.domain.correction import SkipReason, plan_correction
+from publisher.domain.delivery import State
+from tests.unit.domain.model_state import BORN
+
+A, B = AccountId("a"), AccountId("b")
+
+
+def course(*originals, corrections=(), targeted=(A,), speaking=(A, B)):
+    return plan_correction(originals, corrections, targeted=targeted, active=speaking)
+
+
+def at(state, account=A, **changes):
+    return replace(BORN, state=state, account=account, **changes)
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_of_the_original_has_its_course(state):
+    """Live: it goes. Maybe live: it waits. Anything else is spared for one reason, and never sent to."""
+    drawn = course(at(state, attempts=1))
+    if state is State.PUBLISHED:
+        assert drawn.send_now == (A,)
+    elif state in {State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING, State.HELD}:
+        assert drawn.waiting == (A,)
+    else:
+        assert not drawn.targets
+        assert list(drawn.skipped.values()) == [(A,)]
+
+
+def test_what_was_held_before_any_call_is_not_sent_yet():
+    """A hold without a call leaves nothing that could be live."""
+    assert course(at(State.HELD, attempts=0)).skipped == {SkipReason.NOT_SENT_YET: (A,)}
+
+
+def test_one_live_copy_is_enough():
+    """Of several occurrences on an account one that is live counts, then one that may be, then one to come."""
+    assert course(at(State.FAILED), at(State.PUBLISHED)).send_now == (A,)
+    assert course(at(State.RETRACTED), at(State.UNKNOWN)).waiting == (A,)
+    assert course(at(State.REMOVED), at(State.FAILED)).skipped == {SkipReason.DELETED: (A,)}
+
+
+def test_the_correction_is_sent_to_nobody_twice():
+    """Where it is live already, nothing is sent and nothing is spared."""
+    drawn = course(at(State.PUBLISHED), at(State.PUBLISHED, B), corrections=[at(State.PUBLISHED, B)])
+    assert (drawn.send_now, drawn.corrected, drawn.skipped) == ((A,), (B,), {})
+
+
+def test_who_is_off_or_was_never_addressed_is_named():
+    """An account that is off must be corrected by hand; one that the original never went to needs nothing."""
+    drawn = course(at(State.PUBLISHED), targeted=(A, B), speaking=(B,))
+    assert drawn.skipped == {SkipReason.SWITCHED_OFF: (A,), SkipReason.NOT_TARGETED: (B,)}

@@ -1,0 +1,118 @@
+"""A plan that wants more than its accounts may send is found out beforehand."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.account import Account, AccountId, Capabilities, Mode, Platform
+from publisher.domain.capacity import LimitKind, PlannedSend, find_overloads
+from publisher.domain.policy import AccountPolicy
+from publisher.domain.post import PostId
+from publisher.domain.rate_limit import NotificationLimit, RateLimit
+from publisher.domain.timing import Timing
+
+ZONE = ZoneInfo("Asia/Shanghai")
+NOON = datetime(2026, 11, 25, 4, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NONE = NotificationLimit()
+
+
+def terms_of(name, *, login=None, per_day=5, reserve=0.2, notices=NONE, notifies_followers=True, mode=Mode.API):
+    traits = Capabilities(
+        count_text=len,
+        text_limit=100,
+        title_limits=(1, 9),
+        picture_limit=1,
+        server_delay=HOUR,
+        listing_lag=HOUR,
+        list_size=None,
+        can_resend=True,
+        notifies_followers=notifies_followers,
+        notification_limit=notices,
+    )
+    account = Account(id=AccountId(name), platform=Platform("p"), identity=name, secret=login or name, mode=mode)
+    quota = RateLimit(min_interval=timedelta(0), per_hour=100, per_day=per_day, urgent_share=reserve)
+    return AccountPolicy(account=account, capabilities=traits, rate_limit=quota, timing=Timing())
+
+
+def wish(post, account="a", at=NOON, *, is_urgent=False):
+    return PlannedSend(post=PostId(post), account=AccountId(account), due_at=at, is_urgent=is_urgent)
+
+
+def crowds(wishes, *terms):
+    return find_overloads(wishes, {item.account.id: item for item in terms or [terms_of("a")]}, ZONE)
+
+
+def test_a_day_holds_what_it_may_and_no_more():
+    """As many as allowed is no crowd; one more is, with the day, the numbers and the posts in order."""
+    urgent = [wish(f"p{number}", at=NOON + number * HOUR, is_urgent=True) for number in range(6)]
+    assert crowds(urgent[:5]) == []
+    [crowd] = crowds(reversed(urgent))
+    assert (crowd.limit, crowd.period, crowd.planned, crowd.allowed) == (LimitKind.DAY, "2026-11-25", 6, 5)
+    assert crowd.posts == ("p0", "p1", "p2", "p3", "p4", "p5")
+
+
+def test_routine_posts_may_not_use_what_is_kept_for_urgent_ones():
+    """Of five calls one is kept back: five routine posts are too many, four and an urgent one are not."""
+    routine = [wish(f"p{number}") for number in range(5)]
+    [crowd] = crowds(routine)
+    assert (crowd.limit, crowd.planned, crowd.allowed) == (LimitKind.ROUTINE, 5, 4)
+    assert crowds([*routine[:4], wish("u", is_urgent=True)]) == []
+
+
+def test_days_are_those_of_the_zone():
+    """What lies on both sides of midnight at home is not one day, though it is one in UTC."""
+    before, after = datetime(2026, 11, 25, 15, 59, tzinfo=UTC), datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
+    assert crowds([wish("p", at=before), wish("q", at=after)], terms_of("a", per_day=1)) == []
+    assert len(crowds([wish("p", at=after), wish("q", at=after)], terms_of("a", per_day=1))) == 1
+
+
+def test_accounts_of_one_login_share_its_calls():
+    """Two accounts that are one login are counted together; those of their own are not."""
+    wishes = [wish("p", account) for account in "ab"]
+    shared = [terms_of(name, login="x", per_day=1) for name in "ab"]
+    [crowd] = crowds(wishes, *shared)
+    assert (crowd.accounts, crowd.planned) == (("a", "b"), 2)
+    assert crowds(wishes, *(terms_of(name, per_day=1) for name in "ab")) == []
+
+
+def test_notices_are_counted_by_account_day_and_month():
+    """Urgent posts alone use them up, where the account notifies at all."""
+    few = terms_of("a", notices=NotificationLimit(per_day=1, per_month=2), per_day=50)
+    days = [wish(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True) for day in range(3)]
+    [month] = crowds(days, few)
+    assert (month.limit, month.period, month.planned, month.allowed) == (LimitKind.NOTIFICATIONS_MONTH, "2026-11", 3, 2)
+    [day] = crowds([wish("p", is_urgent=True), wish("q", is_urgent=True)], few)
+    assert (day.limit, day.period, day.planned, day.allowed) == (LimitKind.NOTIFICATIONS_DAY, "2026-11-25", 2, 1)
+    assert crowds([wish("p", is_urgent=True), wish("q"), wish("r")], few) == []
+    silent = terms_of("a", notices=NotificationLimit(per_day=1), notifies_followers=False)
+    assert crowds([wish("p", is_urgent=True), wish("q", is_urgent=True)], silent) == []
+
+
+def test_notices_go_by_the_platforms_own_calendar():
+    """A workspace in another zone asks for two notices on two days of its own, which are one day on the platform."""
+    before, after = datetime(2026, 11, 24, 17, 0, tzinfo=UTC), datetime(2026, 11, 24, 19, 0, tzinfo=UTC)
+    wishes = [wish("p", at=before, is_urgent=True), wish("q", at=after, is_urgent=True)]
+    terms = terms_of("a", notices=NotificationLimit(per_day=1))
+    [crowd] = find_overloads(wishes, {terms.account.id: terms}, ZoneInfo("Asia/Urumqi"))
+    assert (crowd.limit, crowd.period) == (LimitKind.NOTIFICATIONS_DAY, "2026-11-25")
+
+
+def test_what_people_post_uses_no_calls():
+    """An account in people's hands, or switched off, is never crowded."""
+    for mode in (Mode.ASSISTED, Mode.OFF):
+        assert crowds([wish(f"p{number}") for number in range(9)], terms_of("a", mode=mode)) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=40))
+def test_no_day_over_its_limit_is_missed(drawn):
+    """Whatever the plan, the days told are exactly those that hold more than they may."""
+    wishes = [wish(f"p{n}", "abc"[a], NOON + hour * HOUR, is_urgent=u) for n, (a, hour, u) in enumerate(drawn)]
+    told = {(crowd.accounts, crowd.period) for crowd in crowds(wishes, *(terms_of(name, reserve=0) for name in "abc"))}
+    counted = {}
+    for item in wishes:
+        key = ((item.account,), f"{item.due_at.astimezone(ZONE):%Y-%m-%d}")
+        counted[key] = counted.get(key, 0) + 1
+    assert told == {key for key, number in counted.items() if number > 5}

@@ -1,0 +1,634 @@
+"""The table of states: what it says, that nothing else is possible, and what its steps remember."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    FINAL_STATES,
+    OPEN_STATES,
+    WAITING_STATES,
+    Delivery,
+    DesiredState,
+    State,
+)
+from publisher.domain.errors import IllegalTransitionError
+from publisher.domain.events import (
+    AbsenceProven,
+    Actor,
+    AttemptStarted,
+    BecameDue,
+    Cancelled,
+    Claimed,
+    Event,
+    Expired,
+    Held,
+    LeaseExpired,
+    Released,
+    Resolved,
+    RetractionRequested,
+    Revised,
+    Role,
+)
+from publisher.domain.lifecycle import MAX_WORKER_CRASHES, TRANSITIONS, advance
+from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.rendered import DeliveryId, Fingerprint
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    Deleted,
+    HoldReason,
+    NotFound,
+    NotSent,
+    PossibleMatch,
+    Published,
+    RateLimited,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
+from publisher.domain.timing import CRASH_RETRY_SPREAD, Timing
+
+NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+PATIENCE = Timing()
+RECEIPT = Receipt(remote_id="42", url="https://example.gov.cn/42", published_at=NOW)
+TICKET = Ticket(payload="7")
+
+REVISED = Revised(
+    rendered_hash=Fingerprint("new"),
+    due_at=NOW + MINUTE,
+    expires_at=NOW + 60 * MINUTE,
+    max_delay=MINUTE,
+    is_urgent=True,
+    has_started=False,
+)
+EDITED = replace(REVISED, has_started=True)
+SUBMITTED = Submitted(ticket=TICKET, check_again_at=NOW + MINUTE)
+LOOKALIKE = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
+EVENTS: tuple[Any, ...] = (
+    BecameDue(),
+    REVISED,
+    Claimed(),
+    AttemptStarted(),
+    Released(),
+    LeaseExpired(),
+    Cancelled(reason="not wanted"),
+    Expired(),
+    Held(reason=HoldReason.POISON),
+    AbsenceProven(can_resend=True),
+    RetractionRequested(reason="wrong"),
+    Resolved(to=State.FAILED, reason="not live"),
+    Published(receipt=RECEIPT),
+    SUBMITTED,
+    Rejected(code="content", reason=""),
+    RateLimited(code="often", until=NOW + 30 * MINUTE),
+    Busy(code="busy", reason=""),
+    CredentialExpired(reason="token"),
+    Blocked(code="captcha", reason="", hold_reason=HoldReason.CAPTCHA),
+    NotSent(reason="cannot_connect"),
+    Unknown(reason="timeout"),
+    NotFound(covered_since=NOW),
+    LOOKALIKE,
+    Deleted(),
+)
+PAIRS = [(state, event) for state in State for event in EVENTS]
+
+
+def name_of(value: Any) -> str:
+    return value.value if isinstance(value, State) else type(value).__name__
+
+
+def in_state(state: State, **changes: Any) -> Delivery:
+    delivery = Delivery(
+        id=DeliveryId(1),
+        key=OccurrenceKey(post=PostId("post"), occurrence="once"),
+        account=AccountId("account"),
+        platform=Platform("weibo"),
+        login=LoginId("weibo/secret"),
+        state=state,
+        version=7,
+        rendered_hash=Fingerprint("old"),
+        due_at=NOW - MINUTE,
+        expires_at=NOW + 60 * MINUTE,
+        max_delay=30 * MINUTE,
+        updated_at=NOW - MINUTE,
+        attempts=1,
+        desired=DesiredState.RETRACTED if state is State.RETRACTING else DesiredState.AS_PLANNED,
+    )
+    return replace(delivery, **changes)
+
+
+def after(delivery: Delivery, *events: Any) -> Delivery:
+    """Bring the events one by one, each by the first role that may."""
+    for event in events:
+        rule = TRANSITIONS[delivery.state, type(event)]
+        role = min(rule.roles)
+        delivery = advance(delivery, event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+    return delivery
+
+
+def rule_of(state: State, event: Any) -> Any:
+    return TRANSITIONS.get((state, type(event)))
+
+
+def test_the_table_reads_as_agreed(snapshot):
+    """Every line of the table, as text: a change of it is seen in review."""
+    lines = [
+        f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  {', '.join(sorted(rule.roles))}"
+        for (state, event), rule in sorted(
+            TRANSITIONS.items(), key=lambda line: (order(line[0][0]), line[0][1].__name__)
+        )
+    ]
+    assert "\n".join(lines) == snapshot
+
+
+def _targets(state: State) -> dict[type, str]:
+    return {
+        event: ", ".join(sorted(rule.targets))
+        if len(rule.targets) < 10
+        else "all but " + ", ".join(sorted(set(State) - rule.targets))
+        for (source, event), rule in TRANSITIONS.items()
+        if source is state
+    }
+
+
+def order(state: State) -> int:
+    return list(State).index(state)
+
+
+def test_the_groups_of_states_fit_together():
+    """Waiting, asking, ended and the rest cover all states and do not overlap."""
+    assert len(WAITING_STATES) + len(CHECKED_STATES) + len(FINAL_STATES) + len(
+        {State.SENDING, State.HELD, State.PUBLISHED}
+    ) == len(State)
+    assert {State.PUBLISHED} | OPEN_STATES | FINAL_STATES == set(State)
+
+
+def test_every_kind_of_event_is_tried_here():
+    """The list of this file holds each event of the domain once."""
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of)
+def test_what_the_table_does_not_list_is_refused(state, event):
+    """An event without a line raises, whoever brings it; so ended states never change."""
+    for role in Role:
+        with pytest.raises(IllegalTransitionError):
+            advance(in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
+def test_what_the_table_lists_leads_where_it_says_and_only_by_whom_it_says(state, event):
+    """A listed event lands in a listed state, one version on; a wrong role raises."""
+    rule = rule_of(state, event)
+    for role in Role:
+        actor = Actor(role=role, name=role)
+        if role not in rule.roles:
+            with pytest.raises(IllegalTransitionError):
+                advance(in_state(state), event, by=actor, now=NOW, timing=PATIENCE)
+            continue
+        stepped = advance(in_state(state), event, by=actor, now=NOW, timing=PATIENCE)
+        assert stepped.state in rule.targets
+        assert (stepped.version, stepped.updated_at) == (8, NOW)
+
+
+def test_ended_states_have_no_line():
+    """Nothing leads out of an end."""
+    assert not [state for state, _ in TRANSITIONS if state in FINAL_STATES]
+
+
+def test_a_lapsed_lease_is_due_before_the_intent_and_a_doubt_after_it():
+    """F01, F02: a claim goes back, a call becomes unknown; neither is forgotten."""
+    claimed, sending = in_state(State.CLAIMED), in_state(State.SENDING)
+    assert after(claimed, LeaseExpired()).state is State.DUE
+    doubted = after(sending, LeaseExpired())
+    assert (doubted.state, doubted.reason, doubted.unknown_since, doubted.worker_crashes) == (
+        State.UNKNOWN,
+        "worker_lost",
+        NOW,
+        1,
+    )
+
+
+def test_a_post_that_kills_its_worker_is_held():
+    """F89: after the last death allowed, a person must look; whose word lets it be tried as if nothing had died."""
+    poison = after(in_state(State.CLAIMED, worker_crashes=MAX_WORKER_CRASHES - 1), LeaseExpired())
+    assert (poison.state, poison.reason) == (State.HELD, HoldReason.POISON)
+    assert after(poison, Resolved(to=State.DUE, reason="looked at")).worker_crashes == 0
+
+
+def test_f89_what_died_with_others_that_had_died_before_is_not_held():
+    """With several suspects nobody knows which one kills; they come back further apart, until one is alone."""
+    claimed = in_state(State.CLAIMED, worker_crashes=1)
+    again = after(claimed, LeaseExpired(is_only_suspect=False))
+    assert (again.state, again.worker_crashes) == (State.DUE, 2)
+    assert after(again, Claimed(), LeaseExpired()).reason == HoldReason.POISON
+
+
+def test_f89_what_a_death_ended_together_is_tried_again_at_different_times():
+    """After a death the deliveries of a worker come back one by one, so that the killer alone dies twice."""
+    waits = {
+        after(in_state(State.CLAIMED, fencing_token=fencing_token), LeaseExpired()).next_action_at
+        for fencing_token in range(1, 9)
+    }
+    assert len(waits) == 8
+    assert all(NOW <= (instant or NOW) <= NOW + CRASH_RETRY_SPREAD for instant in waits)
+
+
+def test_f89_an_answered_call_clears_the_deaths():
+    """Only deaths since the last answer count: a worker that came back from the call was not killed by it."""
+    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), Published(receipt=RECEIPT)):
+        assert after(in_state(State.SENDING, worker_crashes=1), outcome).worker_crashes == 0
+
+
+def test_a_person_who_orders_another_call_is_remembered_with_the_attempt_before_it():
+    """What an adapter had prepared for that attempt may be used up; no step of publisher's own changes it."""
+    held = in_state(State.HELD, attempts=3, unknown_since=NOW)
+    ordered = after(held, Resolved(to=State.DUE, reason="looked, not there"))
+    assert ordered.resend_after_attempt == 3
+    assert after(ordered, Claimed(), AttemptStarted(), NotSent(reason="dns")).resend_after_attempt == 3
+    assert after(in_state(State.UNKNOWN, attempts=3), AbsenceProven(can_resend=True)).resend_after_attempt == 0
+
+
+@pytest.mark.parametrize("state", [State.CLAIMED, State.SENDING])
+def test_f82_what_a_living_worker_could_not_write_is_no_death(state):
+    """It is due again at once, however often that happens."""
+    again = after(
+        in_state(state, worker_crashes=MAX_WORKER_CRASHES - 1),
+        LeaseExpired(may_have_started=False, has_worker_crashed=False),
+    )
+    assert (again.state, again.worker_crashes, again.next_action_at) == (State.DUE, MAX_WORKER_CRASHES - 1, None)
+
+
+def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
+    """The delivery is due again, is not late for it, and has not used up its second call."""
+    announced = in_state(State.SENDING, first_attempt_deadline=NOW + MINUTE)
+    again = after(announced, LeaseExpired(may_have_started=False))
+    assert (again.state, again.worker_crashes, again.was_resent, again.first_attempt_deadline) == (
+        State.DUE,
+        1,
+        False,
+        NOW + MINUTE,
+    )
+    cancelled = after(announced, Cancelled(reason="no"), LeaseExpired(may_have_started=False))
+    assert cancelled.state is State.CANCELLED
+
+
+def test_a_sign_in_refused_twice_in_a_row_is_held():
+    """F40, F43: one refusal is tried again at once, the second in a row needs a person."""
+    once = after(in_state(State.SENDING), CredentialExpired(reason="token"))
+    assert (once.state, once.next_action_at) == (State.RETRYING, NOW)
+    twice = after(once, BecameDue(), Claimed(), AttemptStarted(), CredentialExpired(reason="token"))
+    assert (twice.state, twice.reason) == (State.HELD, HoldReason.AUTH)
+    between = after(once, BecameDue(), Claimed(), AttemptStarted(), Busy(code="busy", reason=""))
+    assert between.auth_failures == 0
+
+
+def test_a_rate_limit_is_waited_out():
+    """F26: the platform's own instant is kept where it is later than ours, and ours where it lies in the past."""
+    limited = after(in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE))
+    assert limited.next_action_at == NOW + 30 * MINUTE
+    past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
+    assert past.next_action_at > NOW
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
+@pytest.mark.parametrize("receipt", [None, RECEIPT])
+def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
+    """F26: it shows nothing and moves nothing on; the next read waits for the limit, or longer by our own patience."""
+    asked = in_state(state, unknown_since=NOW, receipt=receipt)
+    limited = after(asked, RateLimited(code="often", until=NOW + 30 * MINUTE))
+    assert (limited.state, limited.reason, limited.next_action_at) == (state, "rate_limited", NOW + 30 * MINUTE)
+    for until in (None, NOW - MINUTE):
+        assert (
+            after(asked, RateLimited(code="often", until=until)).next_action_at
+            == after(asked, Unknown(reason="timeout")).next_action_at
+        )
+
+
+def test_absence_allows_one_second_call_only():
+    """Due once; then held; held at once where the platform allows none; expired past the expiry."""
+    doubted = in_state(State.UNKNOWN, unknown_since=NOW - 20 * MINUTE)
+    due = after(doubted, AbsenceProven(can_resend=True))
+    assert (due.state, due.was_resent) == (State.DUE, True)
+    again = after(due, Claimed(), AttemptStarted(), Unknown(reason="timeout"), AbsenceProven(can_resend=True))
+    assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED_TWICE)
+    assert after(doubted, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
+    assert after(replace(doubted, expires_at=NOW), AbsenceProven(can_resend=True)).state is State.EXPIRED
+
+
+def test_a_persons_resend_out_of_a_doubt_is_the_second_call():
+    """After a person answered a doubt by sending again, no absence sends a third time by itself."""
+    resent = after(in_state(State.HELD, unknown_since=NOW), Resolved(to=State.DUE, reason="not live"))
+    assert resent.was_resent
+    doubted = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
+    assert after(doubted, AbsenceProven(can_resend=True)).reason == HoldReason.NOT_PUBLISHED_TWICE
+    undoubted = after(in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again"))
+    assert not undoubted.was_resent
+
+
+def test_a_ticket_outweighs_absence():
+    """What is under review may go live after any list: it is neither sent again nor called taken down."""
+    looked_for = in_state(State.UNKNOWN, ticket=TICKET)
+    assert after(looked_for, AbsenceProven(can_resend=True)).state is State.HELD
+    retracting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(retracting, AbsenceProven(can_resend=True)).state is State.RETRACTING
+    submitted = in_state(State.SUBMITTED, ticket=TICKET)
+    assert after(submitted, AbsenceProven(can_resend=True)).state is State.SUBMITTED
+
+
+def test_a_review_that_refuses_ends_a_retraction():
+    """With nothing live and no receipt, a refusal is the post's; with a receipt it is the removal's, and stays red."""
+    waiting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(waiting, Rejected(code="review", reason="")).state is State.RETRACTED
+    live = in_state(State.RETRACTING, receipt=RECEIPT)
+    stuck = after(live, Rejected(code="denied", reason=""))
+    assert (stuck.state, stuck.reason) == (State.RETRACTING, "denied")
+    assert stuck.next_action_at > NOW
+
+
+def test_a_withdrawal_is_remembered_while_a_call_is_in_doubt():
+    """F72: no way back to waiting; what is live stays live."""
+    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), RateLimited(code="often", until=None)):
+        assert after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state is State.CANCELLED
+    doubted = after(in_state(State.UNKNOWN), Cancelled(reason="no"))
+    assert after(doubted, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    assert after(doubted, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    assert after(doubted, Published(receipt=RECEIPT)).state is State.PUBLISHED
+    held = after(in_state(State.HELD), Cancelled(reason="no"))
+    assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+def test_a_retraction_is_remembered_while_a_call_is_in_doubt():
+    """F77: whatever the call turns out to be, it leads to retracting or to an end, never to another call."""
+    ordered = after(in_state(State.SENDING), RetractionRequested(reason="wrong"))
+    for outcome in (Published(receipt=RECEIPT), SUBMITTED, Unknown(reason="timeout"), LeaseExpired()):
+        assert after(ordered, outcome).state is State.RETRACTING
+    assert after(ordered, NotSent(reason="dns")).state is State.CANCELLED
+    assert after(ordered, Rejected(code="content", reason="")).state is State.FAILED
+    held = after(ordered, Blocked(code="captcha", reason=""))
+    for to in (State.UNKNOWN, State.SUBMITTED, State.RETRACTING):
+        assert after(held, Resolved(to=to, reason="readback")).state is State.RETRACTING
+    assert after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)).state is State.RETRACTING
+    assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        (SUBMITTED, Deleted()),
+        (SUBMITTED, Published(receipt=RECEIPT), Deleted()),
+        (SUBMITTED, AbsenceProven(can_resend=True), SUBMITTED, Deleted()),
+    ],
+)
+def test_what_is_retracted_out_of_review_keeps_the_reason_that_a_person_gave(findings):
+    """Whatever the reads show on the way, it is known in the end why it was taken down."""
+    delivery = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
+    for finding in findings:
+        delivery = after(delivery, finding)
+    assert (delivery.state, delivery.reason) == (State.RETRACTED, "写错了电话")
+
+
+def test_what_is_retracted_during_its_call_keeps_the_reason_that_a_person_gave():
+    """The order is remembered with its reason, whatever the call's answer is."""
+    ordered = after(in_state(State.SENDING), RetractionRequested(reason="写错了电话"))
+    for answer in (SUBMITTED, Published(receipt=RECEIPT)):
+        assert after(after(ordered, answer), Deleted()).reason == "写错了电话"
+
+
+def test_what_is_refused_by_its_review_is_retracted_with_the_platforms_reason():
+    """Nothing is left to take down, and the platform says why."""
+    ordered = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
+    refused = after(ordered, Rejected(code="wechat_refused_2", reason=""))
+    assert (refused.state, refused.reason) == (State.RETRACTED, "wechat_refused_2")
+
+
+def test_a_ruling_to_retract_lasts():
+    """A held delivery that a person sends to retracting is retracted when it is found live."""
+    ruled = after(in_state(State.HELD), Resolved(to=State.RETRACTING, reason="take down"))
+    found = after(ruled, Published(receipt=RECEIPT))
+    assert (found.state, found.receipt) == (State.RETRACTING, RECEIPT)
+    assert after(found, Deleted()).state is State.RETRACTED
+
+
+def test_retracting_what_was_never_sent_just_ends():
+    """Without an attempt and without a claimed address there is nothing to take down, and nothing to look for."""
+    held = in_state(State.HELD, attempts=0)
+    assert after(held, RetractionRequested(reason="wrong")).state is State.CANCELLED
+    assert after(held, Resolved(to=State.RETRACTING, reason="wrong")).state is State.CANCELLED
+    by_hand = Resolved(to=State.RETRACTING, reason="posted by hand", url="https://example.gov.cn/1")
+    assert after(held, by_hand).state is State.RETRACTING
+
+
+def test_live_by_word_needs_a_receipt():
+    """A ruling that a post is live without saying which is refused."""
+    with pytest.raises(IllegalTransitionError):
+        after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen"))
+    ruled = after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT))
+    assert (ruled.state, ruled.receipt, ruled.reason) == (State.PUBLISHED, RECEIPT, "seen")
+
+
+@pytest.mark.parametrize("to", [State.PENDING, State.CLAIMED, State.SENDING])
+def test_no_person_rules_a_delivery_into_work(to):
+    """Pending, claimed and sending are reached by their own steps only."""
+    with pytest.raises(IllegalTransitionError):
+        after(in_state(State.HELD), Resolved(to=to, reason="now"))
+
+
+def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
+    """F69, F70: pending with the new words and times, or held(edited) with the old."""
+    revised = after(in_state(State.DUE, attempts=0), REVISED)
+    assert (revised.state, revised.rendered_hash, revised.next_action_at) == (
+        State.PENDING,
+        Fingerprint("new"),
+        NOW + MINUTE,
+    )
+    assert (revised.max_delay, revised.is_urgent) == (MINUTE, True)
+    for state in (State.PENDING, State.DUE, State.CLAIMED, State.RETRYING):
+        started = after(in_state(state), EDITED)
+        assert (started.state, started.reason, started.rendered_hash) == (
+            State.HELD,
+            HoldReason.EDITED,
+            Fingerprint("old"),
+        )
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD])
+def test_f70_an_edit_while_nobody_knows_is_remembered(state):
+    """The old words never go out again by themselves: whatever leads back to waiting leads to a person."""
+    edited = after(in_state(state, reason="auth"), EDITED)
+    assert (edited.state, edited.rendered_hash, edited.desired) == (state, Fingerprint("old"), DesiredState.EDITED)
+    ways_back = {
+        State.SENDING: (
+            NotSent(reason="dns"),
+            RateLimited(code="often", until=None),
+            LeaseExpired(may_have_started=False),
+        ),
+        State.UNKNOWN: (AbsenceProven(can_resend=True),),
+        State.HELD: (Resolved(to=State.DUE, reason="signed in again"),),
+    }
+    for event in ways_back.get(state, ()):
+        held = after(edited, event)
+        assert (held.state, held.reason) == (State.HELD, HoldReason.EDITED)
+        chosen = after(held, Resolved(to=State.DUE, reason="the old words will do"))
+        assert (chosen.state, chosen.desired) == (State.DUE, DesiredState.AS_PLANNED)
+    assert after(edited, EDITED, replace(EDITED, rendered_hash=Fingerprint("old"))).desired is DesiredState.AS_PLANNED
+
+
+def test_f70_the_schedule_may_take_an_account_out_of_a_doubt_and_name_it_again():
+    """Out of `to` while in doubt: cancelled once absence is shown, unless the schedule names it again before."""
+    planner = Actor(role=Role.PLANNER, name="planner")
+    doubted = in_state(State.UNKNOWN)
+    gone = advance(doubted, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE)
+    assert (gone.state, gone.desired) == (State.UNKNOWN, DesiredState.NOT_TARGETED)
+    ended = after(gone, AbsenceProven(can_resend=True))
+    assert (ended.state, ended.reason) == (State.CANCELLED, "target_removed")
+    back = after(gone, replace(EDITED, rendered_hash=Fingerprint("old")))
+    assert after(back, AbsenceProven(can_resend=True)).state is State.DUE
+
+
+def test_an_edit_of_what_is_held_before_any_call_replaces_the_words():
+    """What waits for a picture, say, gets the new words, and stays with the person who was asked."""
+    held = after(in_state(State.HELD, reason="image_missing", attempts=0), REVISED)
+    assert (held.state, held.reason, held.rendered_hash) == (State.HELD, "image_missing", Fingerprint("new"))
+    assert after(held, Resolved(to=State.DUE, reason="picture is there")).state is State.DUE
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED])
+def test_f52_a_person_may_decide_what_no_read_can_settle(state):
+    """A doubt and a review end by a named person's word, as a hold does."""
+    asked = in_state(state, ticket=TICKET)
+    assert after(asked, Resolved(to=State.FAILED, reason="not there")).state is State.FAILED
+    assert after(asked, Resolved(to=State.CANCELLED, reason="not wanted")).state is State.CANCELLED
+    again = after(asked, Resolved(to=State.DUE, reason="not there"))
+    assert (again.state, again.ticket) == (State.DUE, None)
+    seen = after(asked, Resolved(to=State.UNKNOWN, reason="seen", url="https://example.gov.cn/1"))
+    assert (seen.state, seen.reported_url) == (State.UNKNOWN, "https://example.gov.cn/1")
+
+
+def test_f77_a_person_may_end_a_retraction_of_what_never_appears():
+    """A retraction of a post in review that never comes out ends by a named person's word."""
+    waiting = in_state(State.RETRACTING, ticket=TICKET)
+    assert after(waiting, Resolved(to=State.FAILED, reason="refused by the platform")).state is State.RETRACTED
+
+
+def test_the_settle_clock_neither_restarts_nor_shortens():
+    """F08: looks, a review and a retraction keep the instant from which the doubt is counted; a new call resets it."""
+    since = NOW - 5 * MINUTE
+    doubted = in_state(State.UNKNOWN, unknown_since=since)
+    for event in (
+        NotFound(covered_since=NOW),
+        Unknown(reason="unreadable"),
+        SUBMITTED,
+        RetractionRequested(reason="wrong"),
+    ):
+        assert after(doubted, event).unknown_since == since
+    due = after(doubted, AbsenceProven(can_resend=True))
+    assert after(due, Claimed(), AttemptStarted()).unknown_since is None
+
+
+def test_a_new_attempt_starts_with_clean_clocks():
+    """The number grows by one; looks, ticket and the review's clock of the last attempt are gone."""
+    worked = in_state(State.CLAIMED, readbacks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE)
+    sending = after(worked, AttemptStarted())
+    assert (sending.attempts, sending.readbacks, sending.ticket, sending.submitted_at) == (
+        2,
+        0,
+        None,
+        None,
+    )
+
+
+def test_only_a_reading_of_the_text_verifies():
+    """A reply to our own call is no reading; a found post is."""
+    assert after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
+    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at is None
+    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT, is_text_confirmed=True)).verified_at == NOW
+
+
+def test_a_lookalike_is_never_adopted():
+    """F54, F56: a loose match is held, with the address a person should look at."""
+    held = after(in_state(State.UNKNOWN), LOOKALIKE)
+    assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.POSSIBLE_MATCH, None)
+    assert held.reported_url == "https://example.gov.cn/43"
+
+
+def test_a_claim_given_back_waits_as_told():
+    """Released until an instant, the next claim waits for it; released without one, it is due at once."""
+    assert after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at == NOW + MINUTE
+    assert after(in_state(State.CLAIMED), Released()).next_action_at is None
+
+
+def test_f63_only_a_first_call_can_be_too_late():
+    """The instant until which it may begin falls away with a call, not with a claim, and not with what never left."""
+    latest = NOW + MINUTE
+    claimed = after(in_state(State.DUE, first_attempt_deadline=latest), Claimed())
+    assert claimed.first_attempt_deadline == latest
+    sending = after(claimed, AttemptStarted())
+    assert after(sending, LeaseExpired(may_have_started=False)).first_attempt_deadline == latest
+    for outcome in (
+        Busy(code="busy", reason=""),
+        Unknown(reason="timeout"),
+        Published(receipt=RECEIPT),
+        LeaseExpired(),
+    ):
+        assert after(sending, outcome).first_attempt_deadline is None
+    assert (
+        after(
+            in_state(State.HELD, first_attempt_deadline=latest), Resolved(to=State.DUE, reason="go")
+        ).first_attempt_deadline
+        is None
+    )
+
+
+def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning():
+    """After a call that never left the time for the first call starts again, with the next try."""
+    tried = after(in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE), NotSent(reason="dns"))
+    assert tried.next_action_at is not None
+    assert tried.first_attempt_deadline == tried.next_action_at + MINUTE
+    assert (
+        after(in_state(State.SENDING, first_attempt_deadline=None), NotSent(reason="dns")).first_attempt_deadline
+        is None
+    )
+    now_or_never = in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE / 2)
+    assert after(now_or_never, NotSent(reason="dns")).first_attempt_deadline == NOW
+
+
+def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():
+    """Released until an instant for which it is not to blame, it has its whole time from then on."""
+    claimed = in_state(State.CLAIMED, first_attempt_deadline=NOW)
+    kept = after(claimed, Released(until=NOW + 60 * MINUTE, extends_deadline=True))
+    assert kept.first_attempt_deadline == NOW + 90 * MINUTE
+    assert after(claimed, Released(until=NOW + 60 * MINUTE)).first_attempt_deadline == NOW
+
+
+def test_a_revision_resets_the_time_for_the_first_call():
+    """New words at a new instant have that instant's time."""
+    late = in_state(State.DUE, attempts=0, first_attempt_deadline=NOW - MINUTE)
+    assert after(late, REVISED).first_attempt_deadline == REVISED.due_at + REVISED.max_delay
+
+
+@pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])
+def test_a_removal_that_does_not_succeed_spends_few_calls_a_day(answer):
+    """A platform that will not take a post down is asked some ten times on the first day, then four times a day."""
+    receipt = Receipt(remote_id="1", url="", published_at=NOW)
+    delivery = in_state(State.RETRACTING, receipt=receipt, desired=DesiredState.RETRACTED, attempts=1)
+    asked: list[datetime] = []
+    now = NOW
+    while now < NOW + 3 * DAY:
+        delivery = advance(delivery, answer, by=Actor(role=Role.RETRACTOR, name="r"), now=now, timing=PATIENCE)
+        assert delivery.next_action_at is not None
+        asked.append(now)
+        now = delivery.next_action_at
+    assert asked[1] - NOW <= MINUTE
+    assert sum(at < NOW + DAY for at in asked) <= 12
+    assert sum(at >= NOW + DAY for at in asked) <= 9

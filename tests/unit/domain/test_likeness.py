@@ -1,0 +1,155 @@
+"""What a list shows of our own post is known as possibly ours, however it is cut; what differs is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.account import AccountId
+from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.rendered import derive_marker, normalize
+from publisher.domain.text_match import MIN_PREFIX_CHARS, is_similar, matches_text
+
+KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")
+MARKER = derive_marker(KEY, AccountId("beijing-weibo"))
+OTHER = derive_marker(KEY, AccountId("shanghai-weibo"))
+WORDS = "凡是要求共享屏幕、转账到安全账户的都是诈骗，请立即挂断并拨打96110。"
+TITLE = "警惕“退款客服”诈骗"
+LINK = f"https://example.gov.cn/n/{MARKER.code}"
+TEXT = f"【{TITLE}】〔{MARKER.code}〕{WORDS} {LINK}"
+ENDINGS = (
+    "…",
+    "...",
+    "……",
+    "。。。",
+    "… 全文",
+    "...全文：http://m.weibo.cn/1/2",
+    " 展开",
+    "…[查看全文]",
+    "… Full text",
+    "...Read more >",
+)
+
+
+def full_width(text: str) -> str:
+    return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        f"{TITLE}{WORDS}",
+        f"{TITLE}{WORDS} http://t.cn/A6xyz",
+        f"{TITLE}{WORDS} 网页链接",
+        full_width(TITLE + WORDS),
+        f" {TITLE}\n{WORDS[:9]} {WORDS[9:]}",
+        f"{TITLE}[{MARKER.code.lower()}]{WORDS}",
+        f"{TITLE}{WORDS}来自平安发布",
+    ],
+)
+def test_the_same_words_are_alike_whatever_the_platform_did_f54(theirs):
+    """F54: links shortened, the marker lost, width and spaces changed, a tail: still grounds to ask a person."""
+    assert is_similar([TEXT], [theirs], MARKER)
+
+
+@pytest.mark.parametrize("spelled", [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")])
+def test_every_beginning_of_some_length_is_alike_f54(spelled):
+    """F54: wherever a list cuts, in the marker and in the link as well, a beginning of ours may be ours."""
+    for end in range(len(spelled) + 1):
+        if len(normalize(spelled[:end])) >= MIN_PREFIX_CHARS:
+            assert is_similar([TEXT], [spelled[:end]], MARKER), spelled[:end]
+
+
+@pytest.mark.parametrize("escaped", ["&quot;A&amp;B&quot; ", "&#34;A&#x26;B&#34; "])
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_a_cut_copy_with_html_entities_is_alike_f54(escaped, is_linked):
+    """F54: an entity counts as its character, before the cut and in either spelling of links."""
+    link = f"{LINK} " if is_linked else ""
+    shown = f"{escaped}{'网页链接 ' if is_linked else ''}{WORDS[:12]}"
+    assert is_similar([f'"A&B" {link}{WORDS}'], [f"{shown}…"], MARKER)
+    assert not is_similar([f'"A&C" {link}{WORDS}'], [f"{shown}…"], MARKER)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_says_that_it_was_cut_may_be_of_any_length_f54(ending):
+    """F54: with an ellipsis or an offer of the full text a single word is enough, even none."""
+    for end in range(len(TEXT)):
+        assert is_similar([TEXT], [TEXT[:end] + ending], MARKER), TEXT[:end] + ending
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ("警惕“退款客…", ""),
+        ("警惕“退款客…", WORDS[:10]),
+        ("警惕“退款客…", f"{WORDS}…"),
+        (TITLE, ""),
+        (TITLE, WORDS[:3]),
+        ("", WORDS[:20]),
+        ("", f"{WORDS[:4]}…"),
+        (f"{TITLE} 网页链接", f"{WORDS} 网页链接"),
+    ],
+)
+def test_each_part_may_be_cut_by_itself_f54(theirs):
+    """F54: a list may show a title alone, or cut title and text each for itself."""
+    assert is_similar((TITLE, WORDS), theirs, MARKER)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "今天天气很好",
+        f"【{TITLE}】〔{OTHER.code}〕{WORDS} {LINK}",
+        f"【{TITLE}】〔{OTHER.code}…",
+        f"【{TITLE}】请注意",
+        f"【{TITLE}】请注意…全文",
+        f"【{TITLE[:-2]}信息泄露",
+        "【警惕",
+        "",
+        "全",
+    ],
+)
+def test_what_goes_on_differently_or_says_too_little_is_not_alike_f55(theirs):
+    """F55: a common beginning is no likeness where the visible text goes on differently, nor is a word or two."""
+    assert not is_similar([TEXT], [theirs], MARKER)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ("警惕“退款客…", "今天天气很好"),
+        (f"{TITLE}第二期", ""),
+        (f"{TITLE}第二期", WORDS[:20]),
+        ("警惕", ""),
+        ("警惕", "凡是"),
+        ("", ""),
+        ("今天天气很好", f"{WORDS[:20]}…"),
+    ],
+)
+def test_no_part_may_differ_f55(theirs):
+    """F55: another post of a series, or one that shares its title's beginning alone, is not like ours."""
+    assert not is_similar((TITLE, WORDS), theirs, MARKER)
+
+
+def test_a_post_without_words_is_like_none():
+    """Nothing visible is not like a text, nor like one of nothing but its marker."""
+    assert not is_similar([f"【{MARKER.code}】"], [""], MARKER)
+
+
+@given(st.text(), st.text())
+def test_likeness_of_whole_texts_is_mutual(one, other):
+    """It does not matter which of two texts is ours."""
+    assert is_similar([one], [other], MARKER) == is_similar([other], [one], MARKER)
+
+
+@given(st.text("。.…⋯全文展开 a", max_size=300))
+def test_marks_of_a_cut_take_no_time(text):
+    """However often such marks follow each other, they are compared in one pass."""
+    assert is_similar([TEXT], [f"{TEXT[:9]}{text}…"], MARKER) in {True, False}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_excerpt_of_some_length_says_our_words(ending):
+    """What people posted by hand is verified by as much of it as a list shows, not by a few words."""
+    ours = (TITLE, "", WORDS * 3)
+    assert matches_text(ours, WORDS * 2 + ending, MARKER)
+    assert not matches_text(ours, WORDS[:10] + ending, MARKER)

@@ -1,0 +1,195 @@
+"""The exhaustive walk: under the product's rules nothing breaks; with one rule spoiled, something does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from publisher.domain.delivery import Attempt, Delivery, DesiredState, Readback, State
+from publisher.domain.events import (
+    AbsenceProven,
+    Cancelled,
+    Expired,
+    LeaseExpired,
+    Resolved,
+    RetractionRequested,
+    Revised,
+)
+from publisher.domain.lifecycle import advance
+from publisher.domain.results import NotFound, Published, Rejected, Unknown
+from publisher.domain.verification import proves_absent
+from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, SETTLE, Rules
+from tests.unit.domain.walk import (
+    AN_END_COMES,
+    AN_END_IS_TRUE,
+    AT_MOST_ONE,
+    EDIT_HOLDS,
+    ONE_RESEND,
+    PUBLISHED_IS_TRUE,
+    PUBLISHED_IS_WHOLE,
+    RETRACTION_HOLDS,
+    WITHDRAWAL_HOLDS,
+    walk,
+)
+
+
+def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_true():
+    """F25: no order of crashes, late replies or posts, wrong reads or requests breaks a promise; all states are met."""
+    walked = walk(Rules())
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+    assert walked.scenes > 40_000
+
+
+@pytest.mark.long
+def test_a_text_of_two_floors_is_live_as_a_whole_or_a_person_knows():
+    """With a further floor nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
+    walked = walk(Rules(floors=1))
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+    assert walked.scenes > 90_000
+
+
+def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None], floors: int = 0) -> Rules:
+    """Rules whose `advance` gives what `then` makes of its answer, where that is anything."""
+
+    def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
+        after = advance(delivery, event, **rest)
+        return then(delivery, after, event) or after
+
+    return Rules(advance=step, floors=floors)
+
+
+def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_call = before.state is State.SENDING and isinstance(event, LeaseExpired)
+    return replace(after, state=State.DUE) if is_call else None
+
+
+def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_doubt = before.state is State.SENDING and isinstance(event, Unknown)
+    return replace(after, state=State.RETRYING) if is_doubt else None
+
+
+def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    return replace(after, was_resent=False) if isinstance(event, AbsenceProven) else None
+
+
+def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+    is_stopped = before.state is State.SENDING and after.state is State.CANCELLED
+    return replace(after, state=State.RETRYING) if is_stopped else None
+
+
+def review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_review = before.state is State.UNKNOWN and before.ticket is not None and isinstance(event, AbsenceProven)
+    return replace(after, state=State.DUE, was_resent=True) if is_review and event.can_resend else None
+
+
+def retracting_review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_review = before.state is State.RETRACTING and isinstance(event, AbsenceProven)
+    return replace(after, state=State.RETRACTED) if is_review else None
+
+
+def review_never_closes(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
+    is_closed = before.state is State.RETRACTING and after.state is State.RETRACTED and before.ticket is not None
+    return replace(after, state=State.RETRACTING, ticket=before.ticket) if is_closed else None
+
+
+def word_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_word = before.state is State.HELD and isinstance(event, Resolved) and event.to is State.PUBLISHED
+    return replace(after, receipt=None) if is_word else None
+
+
+def half_is_enough(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_half = isinstance(event, Published) and after.state is State.DUE
+    return replace(after, state=State.PUBLISHED) if is_half else None
+
+
+def floors_receipt_is_kept(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_floor = isinstance(event, Published) and before.is_incomplete
+    return replace(after, receipt=event.receipt) if is_floor else None
+
+
+def checkpoint_is_lost(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_lapsed = before.state is State.CLAIMED and isinstance(event, LeaseExpired)
+    return replace(after, parts_done=0) if is_lapsed else None
+
+
+def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_remembered = (
+        before.state is not State.HELD and after.desired is DesiredState.EDITED and isinstance(event, Revised)
+    )
+    return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
+
+
+def announced_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
+    return replace(after, state=State.DUE) if is_call else None
+
+
+def half_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
+    def then(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+        is_half = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
+        return replace(after, state=state) if is_half and after.state in {State.HELD, State.RETRACTING} else None
+
+    return then
+
+
+def one_look(looks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+    return proves_absent([*looks, *looks], attempt, is_window_over=True)
+
+
+def early_looks(looks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+    return proves_absent(looks, attempt, is_window_over=True)
+
+
+def one_word(looks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object) -> bool:
+    return predicate(looks[-1])
+
+
+MUTANTS = {
+    "lapsed lease in sending is due again": (spoiled(lapsed_call_is_due_again), AT_MOST_ONE),
+    "unknown outcome is retried": (spoiled(unknown_is_retried), AT_MOST_ONE),
+    "one look is believed": (Rules(shows_absence=one_look), AT_MOST_ONE),
+    "one word that it is gone is believed": (Rules(is_confirmed=one_word), AN_END_IS_TRUE),
+    "looks before the settle time are believed": (Rules(shows_absence=early_looks), AT_MOST_ONE),
+    "settle time too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
+    "page one counts as all": (Rules(incomplete_look=lambda: NotFound(covered_since=LONG_AGO)), AT_MOST_ONE),
+    "frozen worker starts its call": (Rules(may_start=lambda _left: True), AT_MOST_ONE),
+    "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), AT_MOST_ONE),
+    "old epoch's outcome is believed": (
+        Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
+        AT_MOST_ONE,
+    ),
+    "review is believed absent": (spoiled(review_is_believed_absent), AT_MOST_ONE),
+    "newest item is adopted": (Rules(lookalike=lambda: Published(receipt=ANOTHERS)), PUBLISHED_IS_TRUE),
+    "second resend after absence": (spoiled(resends_again_and_again), ONE_RESEND),
+    "withdrawal is forgotten": (spoiled(stop_is_forgotten), WITHDRAWAL_HOLDS),
+    "retraction is forgotten": (spoiled(stop_is_forgotten), RETRACTION_HOLDS),
+    "edit in doubt is forgotten": (spoiled(edit_is_forgotten), EDIT_HOLDS),
+    "begun call counts as not begun": (spoiled(announced_counts_as_unbegun), AT_MOST_ONE),
+    "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
+    "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
+    "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
+    "unknown floor is sent again": (spoiled(unknown_is_retried, floors=1), AT_MOST_ONE),
+    "checkpoint is lost": (spoiled(checkpoint_is_lost, floors=1), AT_MOST_ONE),
+    "half counts as whole": (spoiled(half_is_enough, floors=1), PUBLISHED_IS_WHOLE),
+    "floor's receipt is kept": (spoiled(floors_receipt_is_kept, floors=1), PUBLISHED_IS_TRUE),
+    "half expires": (spoiled(half_ends(Expired, State.EXPIRED), floors=1), AN_END_IS_TRUE),
+    "half is cancelled": (spoiled(half_ends(Cancelled, State.CANCELLED), floors=1), AN_END_IS_TRUE),
+    "refused floor fails it": (spoiled(half_ends(Rejected, State.FAILED), floors=1), AN_END_IS_TRUE),
+    "half is retracted by word": (spoiled(half_ends(RetractionRequested, State.CANCELLED), floors=1), AN_END_IS_TRUE),
+}
+
+
+TAKES_LONG = {"old epoch's outcome is believed", "refused while retracting stays open"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in TAKES_LONG else ()) for name in MUTANTS]
+)
+def test_a_spoiled_rule_breaks_a_promise(name):
+    """The walk sees what each rule is for: without it, the promise it guards is broken."""
+    rules, promise = MUTANTS[name]
+    walked = walk(rules, frozenset({promise}))
+    assert walked.breach == promise, "\n".join((name, *walked.way))

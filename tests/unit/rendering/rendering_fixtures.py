@@ -1,0 +1,108 @@
+"""Accounts, posts and platforms to render for; everything is rendered in this very process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from publisher.domain.account import Account, AccountId, Capabilities, Platform, RegionCode
+from publisher.domain.errors import InputError, TemplateError
+from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
+from publisher.domain.problem import Problem
+from publisher.domain.rendered import Marker, RenderedImage, RenderedPost
+from publisher.rendering import Templates
+from publisher.rendering.compose import OriginalPost, RenderTarget, compose
+from publisher.rendering.images import PictureFile, read_pictures
+from publisher.rendering.worker import RenderWorker
+
+REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
+DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
+
+
+def traits_of(platform: str) -> Capabilities:
+    return Capabilities(
+        count_text=len,
+        text_limit={"weibo": 140, "tieba": 2000}.get(platform, 20_000),
+        title_limits=(1, 64),
+        picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
+        server_delay=timedelta(),
+        listing_lag=timedelta(),
+        list_size=None,
+        can_resend=False,
+        is_article=platform == "wechat",
+        max_extra_parts=4 if platform == "tieba" else 0,
+    )
+
+
+def account_of(platform: str, **changes: object) -> Account:
+    account = Account(
+        id=AccountId(f"beijing-{platform}"),
+        platform=Platform(platform),
+        identity="1404376560",
+        secret=f"{platform}-beijing",
+        region=RegionCode("110000"),
+    )
+    return replace(account, **changes)
+
+
+def post_of(template: str = "warning", **changes: object) -> Post:
+    post = Post(
+        id=PostId("refund"),
+        kind=PostKind.WARNING,
+        template=template,
+        author="zhang",
+        title="警惕“退款客服”诈骗",
+        trigger=OneTimeTrigger(at=None),
+        accounts=(),
+        content_hash="",
+        level=WarningLevel.ORANGE,
+        data={"summary": "正规退款原路退回"},
+    )
+    return replace(post, **changes)
+
+
+def render_for(
+    platform: str,
+    post: Post,
+    templates: Templates,
+    *,
+    region: Mapping[str, str] = REGION,
+    pictures: Sequence[RenderedImage] = (),
+    original: OriginalPost | None = None,
+    **account: object,
+) -> RenderedPost:
+    order = RenderTarget(
+        account=account_of(platform, **account),
+        region=region,
+        pictures=pictures,
+        capabilities=traits_of(platform),
+        original=original,
+    )
+    return render(post, order, templates)
+
+
+def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPost:
+    """Render a post for one account. Raises TemplateError."""
+    occurrence = make_occurrence(post, ONCE_OCCURRENCE, DUE)
+    (found,) = compose(post, occurrence, [order], templates, ZoneInfo("Asia/Shanghai")).rendered_posts
+    if isinstance(found, TemplateError):
+        raise found
+    return found
+
+
+def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[RenderedImage, bytes]:
+    """Read one picture. Raises InputError."""
+    (found,) = read_pictures([PictureFile(path=path, alt=alt, trusted_root=below or path.parent)], RenderWorker())
+    if isinstance(found, Problem):
+        raise InputError([found])
+    return found
+
+
+def sample_post(templates: Templates, name: str) -> tuple[Post, OriginalPost | None]:
+    """Give the post of a template's sample.toml, and the one it follows."""
+    sample = templates.samples[name]
+    level = WarningLevel(sample.level) if sample.level else None
+    post = post_of(name, kind=PostKind(name), title=sample.title, level=level, body=sample.body, data=sample.data)
+    original = OriginalPost(title=sample.original, marker=Marker(code="AAAA-2222")) if sample.original else None
+    return post, original

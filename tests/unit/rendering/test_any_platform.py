@@ -1,0 +1,65 @@
+"""A platform that no template knows is served all the same, with the plain page."""
+
+from dataclasses import replace
+
+import pytest
+
+from publisher.rendering.compose import RenderTarget
+from publisher.rendering.markdown import visible_text
+from tests.unit.rendering.rendering_fixtures import (
+    REGION,
+    account_of,
+    post_of,
+    render,
+    render_for,
+    sample_post,
+    traits_of,
+)
+
+TEMPLATES = ["warning", "update", "all-clear", "bulletin", "correction"]
+
+
+def article_for(post, templates, original=None):
+    order = RenderTarget(
+        account=account_of("site"),
+        region=REGION,
+        pictures=(),
+        capabilities=replace(traits_of("site"), is_article=True),
+        original=original,
+    )
+    return render(post, order, templates)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_has_plain_words_for_it(shipped, name):
+    """Each shipped template renders for an unknown platform as plain text, link included, with plain line ends."""
+    post, original = sample_post(shipped, name)
+    rendition = render_for("site", post, shipped, original=original)
+    assert rendition.marker.is_in(rendition.text[:60])
+    assert rendition.link is not None
+    assert rendition.link in rendition.text
+    assert "\r" not in rendition.text
+    assert "<" not in rendition.text
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_has_an_article_for_it(shipped, name):
+    """Where the platform wants articles, the same words come as paragraphs, with summary, cover and marked link."""
+    post, original = sample_post(shipped, name)
+    plain = render_for("site", post, shipped, original=original)
+    article = article_for(post, shipped, original)
+    assert article.text.startswith("<p")
+    assert article.text.count("<p") == plain.text.count("\n\n") + 1
+    assert "".join(visible_text(article.text).split()) == "".join(plain.text.split())
+    assert article.link == plain.link
+    assert article.summary
+    assert [picture.sha256 for picture in article.images] == [shipped.cover(name).sha256]
+
+
+def test_words_are_never_taken_for_markup(shipped):
+    """What staff wrote stays what they wrote: signs of HTML are shown, not obeyed."""
+    post = post_of(data={"summary": "汇款<b>1</b> & 余额<script>x</script>"})
+    article = article_for(post, shipped)
+    assert "&lt;script&gt;x&lt;/script&gt;" in article.text
+    assert "&amp; 余额" in article.text
+    assert "<b>" not in article.text

@@ -1,0 +1,72 @@
+"""Texts that only serve to exhaust what reads them: each is read in time linear in its length, or refused."""
+
+import time
+
+import pytest
+
+from publisher.domain.errors import TemplateError
+from publisher.rendering.compose import MAX_BODY_CHARACTERS
+from publisher.rendering.markdown import MAX_DEPTH, is_too_deep, sanitize_html, tidy
+from publisher.rendering.split import split_text
+from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
+from tests.unit.rendering.test_split import MARKER
+
+LONG = 400_000
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: tidy(f"a{' ' * LONG}b\n"),
+        lambda: tidy(f"a{' ' * LONG}\nb"),
+        lambda: sanitize_html(f"<p>{chr(10) * LONG}a</p>", ""),
+        lambda: sanitize_html(f"<p>a</p>{chr(10) * LONG}a", ""),
+        lambda: split_text("。" * 20_000, MARKER, traits_of("tieba")),
+        lambda: split_text("\r\n\r\n。" * 4_000, MARKER, traits_of("tieba")),
+    ],
+)
+def test_long_runs_of_one_character_are_read_once(work):
+    """F74: what was quadratic took minutes of processor time for texts of this length."""
+    began = time.process_time()
+    work()
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("html", "answer"),
+    [
+        ("<b>" * 14_000, True),
+        ("<p>" * (MAX_DEPTH + 1), True),
+        ("<b></i>" * (MAX_DEPTH + 1), True),
+        ("<p>" * MAX_DEPTH + "</p>" * MAX_DEPTH, False),
+        ("<p>a</p>" * 5_000, False),
+        ("<br><img src='x'>" * 5_000, False),
+        ("1 < 2 " * 5_000, False),
+    ],
+)
+def test_depth_of_elements_is_told(html, answer):
+    """F74: elements that are not closed count as open to the end; void ones and plain text do not count."""
+    assert is_too_deep(html) is answer
+
+
+def test_deep_article_is_refused_with_its_page(written):
+    """F74: 14,000 open elements end the inliner by a segmentation fault; they never reach it."""
+    templates = written({"own/wechat.html": "{{ marker }} {{ region.tip_line }}\n" + "<b>" * 14_000})
+    with pytest.raises(TemplateError) as caught:
+        render_for("wechat", post_of("own"), templates)
+    (problem,) = caught.value.problems
+    assert problem.code == "rendered_nesting_too_deep"
+    assert problem.location.file.endswith("own/wechat.html")
+
+
+def test_long_body_is_refused_at_its_key(shipped):
+    """F74: a body longer than any platform takes is not even read as Markdown."""
+    with pytest.raises(TemplateError) as caught:
+        render_for("weibo", post_of(body="长" * (MAX_BODY_CHARACTERS + 1)), shipped)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.facts["key"]) == ("post_body_too_long", "body")
+
+
+def test_costly_constants_cost_nothing_when_they_are_compiled(written):
+    """F74: a constant that takes minutes to work out is left for the rendering, which has limits."""
+    assert not written({"own/weibo.txt": "{% if false %}{{ 1|round(-100000000) }}{% endif %}"}).problems

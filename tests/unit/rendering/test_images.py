@@ -1,0 +1,72 @@
+"""Pictures are judged by what is in them."""
+
+import hashlib
+import struct
+import zlib
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from publisher.domain.errors import InputError
+from tests.unit.rendering.rendering_fixtures import read_picture
+
+
+def drawn(kind: str, size: tuple[int, int] = (60, 40)) -> bytes:
+    buffer = BytesIO()
+    Image.effect_mandelbrot(size, (-2, -1.5, 1, 1.5), 100).convert("RGB").save(buffer, kind)
+    return buffer.getvalue()
+
+
+def claimed(width: int, height: int) -> bytes:
+    """Give a PNG whose head promises a size that its body does not hold."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = b"IDAT" + zlib.compress(b"")
+    chunks = [
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, body, b"IEND")
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")])
+def test_type_is_told_by_content(tmp_path, kind, media_type):
+    """A picture's type, size and hash come from its bytes, whatever its name says."""
+    path = tmp_path / "picture.txt"
+    path.write_bytes(drawn(kind))
+    picture, data = read_picture(path, "图")
+    assert data == path.read_bytes()
+    assert (picture.media_type, picture.width, picture.height, picture.alt) == (media_type, 60, 40, "图")
+    assert (picture.sha256, picture.size) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (drawn("PNG")[:-200], "image_broken"),
+        (drawn("JPEG")[:-200], "image_broken"),
+        (drawn("BMP"), "image_unknown_type"),
+        (b"<svg/>", "image_unknown_type"),
+        (b"", "image_unknown_type"),
+        (claimed(7000, 7000), "image_too_many_pixels"),
+        (claimed(10_000, 10_000), "image_too_many_pixels"),
+        (claimed(40_000, 40_000), "image_too_many_pixels"),
+        (drawn("PNG") + b"x" * 5 * 1024 * 1024, "image_too_big"),
+    ],
+)
+def test_bad_pictures_are_refused(tmp_path, content, code):
+    """F75: what is cut short, of another type, or too big in bytes or pixels is refused, with the file's name."""
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_picture(path, "图")
+    (problem,) = caught.value.problems
+    assert problem.code == code
+    assert problem.location.file == str(path)
+
+
+def test_missing_picture_is_refused(tmp_path):
+    """F75: a picture that is not there, or is a folder, is refused and named."""
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(InputError) as caught:
+            read_picture(path, "图")
+        assert [problem.code for problem in caught.value.problems] == ["image_file_missing"]

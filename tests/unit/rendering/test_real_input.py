@@ -1,0 +1,122 @@
+"""The schedule that comes with the program, and the regions of the demo."""
+
+import re
+import tomllib
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from adapters.tieba.validation import find_problems as tieba_problems
+from adapters.wechat.validation import find_problems as wechat_problems
+from adapters.weibo.validation import find_problems as weibo_problems
+from publisher.domain.post import PostKind, WarningLevel
+from publisher.domain.rendered import Marker
+from publisher.rendering.compose import OriginalPost
+from publisher.schedule import parse_schedule
+from publisher.schedule.context import ScheduleContext
+from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
+
+ROOT = Path(__file__).parents[3]
+POSTS = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
+REGIONS = tomllib.loads((ROOT / "publisher/cli/demo/regions.toml").read_text("utf-8"))["region"]
+TITLES = {post["id"]: post["title"] for post in POSTS}
+LINK = re.compile(r"https?://\S+")
+
+
+def weibo_length(text: str) -> float:
+    """Count as Weibo's composer does: a wide character 1, a narrow one a half, a link 10."""
+    rest, links = LINK.subn("", text)
+    return links * 10 + sum(0.5 if ord(letter) <= 0xFF else 1 for letter in rest)
+
+
+def rendered(entry, platform, shipped, region):
+    post = post_of(
+        entry["template"],
+        id=entry["id"],
+        kind=PostKind(entry["kind"]),
+        title=entry["title"],
+        level=WarningLevel(entry["level"]) if "level" in entry else None,
+        body=entry.get("body", ""),
+        text_by_platform=entry.get("text", {}),
+        data=entry.get("data", {}),
+    )
+    original = entry.get("follows")
+    pictures = [
+        read_picture(ROOT / "publisher/cli/workspace" / image["file"], image["alt"])[0]
+        for image in entry.get("images", [])
+    ]
+    return render_for(
+        platform,
+        post,
+        shipped,
+        region=region,
+        pictures=pictures,
+        original=OriginalPost(title=TITLES[original], marker=Marker(code="AAAA-2222")) if original else None,
+        link_template="https://example.gov.cn/n/{marker}" if platform == "weibo" else None,
+    )
+
+
+@pytest.mark.parametrize("region", [REGIONS[0], REGIONS[-1]], ids=lambda region: region["slug"])
+@pytest.mark.parametrize("entry", POSTS, ids=lambda entry: entry["id"])
+def test_every_post_fits_every_platform(shipped, entry, region):
+    """Each post of the real schedule renders everywhere, inside the platform's limits, with its pictures."""
+    weibo = rendered(entry, "weibo", shipped, region)
+    assert weibo_length(weibo.text) <= 125
+    tieba = rendered(entry, "tieba", shipped, region)
+    assert len(tieba.text) <= 2000
+    assert 5 <= len(tieba.title) <= 31
+    wechat = rendered(entry, "wechat", shipped, region)
+    assert len(wechat.text) < 20_000
+    assert len(wechat.title) <= 32
+    assert 0 < len(wechat.summary) <= 120
+    assert len(wechat.images) == max(1, len(entry.get("images", [])))
+    assert [*weibo_problems(weibo, account_of("weibo")), *wechat_problems(wechat)] == []
+    assert tieba_problems(tieba, account_of("tieba", forum=region["forum"], has_accepted_risk=True)) == ()
+
+
+def test_schedule_is_accepted(shipped):
+    """The real schedule is read without a problem, against accounts of two regions and a group."""
+    accounts = {account.id: account for account in map(account_of, ("weibo", "wechat", "tieba"))}
+    groups = {"north": tuple(accounts)}
+    zone = ZoneInfo("Asia/Shanghai")
+    desk = ScheduleContext(timezone=zone, accounts=accounts, groups=groups, templates=shipped.names)
+    schedule = parse_schedule((ROOT / "schedule.toml").read_text("utf-8"), context=desk)
+    assert [post.id for post in schedule.posts] == list(TITLES)
+    assert all(post.accounts for post in schedule.posts)
+
+
+def test_schedule_shows_every_kind_and_way(shipped):
+    """The example has every kind, one repeating, one urgent, pictures, own words, and all ways to name accounts."""
+    assert {post["kind"] for post in POSTS} == {kind.value for kind in PostKind} == set(shipped.names)
+    assert any("cron" in post for post in POSTS)
+    assert any(post.get("urgent") for post in POSTS)
+    assert any("images" in post for post in POSTS)
+    assert any("weibo" in post.get("text", {}) for post in POSTS)
+    assert {to for post in POSTS for to in post["to"]} >= {"all", "platform:weibo", "region:110000", "north"}
+    assert all(("follows" in post) == PostKind(post["kind"]).needs_original for post in POSTS)
+    assert all(post["follows"] in TITLES for post in POSTS if "follows" in post)
+
+
+def test_published_figures_are_exact():
+    """The half-year bulletin gives the published figures, and no others."""
+    (bulletin,) = [post for post in POSTS if post["id"].startswith("half-year")]
+    assert [figure["value"] for figure in bulletin["data"]["figures"]] == ["75.8万条", "7万起"]
+
+
+def test_schedule_begins_with_its_schema():
+    """Editors find the schema in the first line."""
+    assert (ROOT / "schedule.toml").read_text("utf-8").startswith("#:schema ./schedule.schema.json\n")
+
+
+def test_regions_are_fifty_and_apart():
+    """The demo has fifty regions, each with a code, a slug and words of its own."""
+    assert len(REGIONS) == 50
+    for key in ("code", "slug", "name", "agency", "forum", "tip_link"):
+        assert len({region[key] for region in REGIONS}) == 50
+    for region in REGIONS:
+        assert re.fullmatch(r"\d{4}00", region["code"])
+        assert re.fullmatch(r"[a-z]+", region["slug"])
+        assert (region["hotline"], region["tip_line"]) == ("110", "12377")
+        assert region["tip_link"] == f"https://example.gov.cn/tips/{region['slug']}"
+        assert region["agency"].endswith("（演示）")

@@ -1,0 +1,80 @@
+"""A text that is too long for one floor goes on in further ones, and loses nothing on the way."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.rendered import Marker, format_part_prefix
+from publisher.rendering.split import split_text
+from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
+
+MARKER = Marker(code="K7QM-4R2T")
+TRAITS = replace(traits_of("tieba"), text_limit=60, max_extra_parts=3)
+PARAGRAPH = "凡是要求共享屏幕的都是诈骗。请立即挂断电话！"
+words = st.lists(
+    st.sampled_from(
+        [PARAGRAPH, "不转账。", "他说：“快！”", "核实？\r\n", "\r\n\r\n", "退款原路退回；", "https://a.cn/?n=1。"]
+    ),
+    max_size=40,
+)
+
+
+def bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def test_a_text_that_fits_stays_whole():
+    """Up to the limit there is one floor; and where a platform carries no further ones, a text is never parted."""
+    assert split_text("雨" * 60, MARKER, TRAITS) == ("雨" * 60,)
+    long = f"{PARAGRAPH}\r\n\r\n" * 9
+    assert split_text(long, MARKER, replace(TRAITS, max_extra_parts=0)) == (long,)
+
+
+def test_paragraphs_come_first_then_sentences():
+    """Parted between paragraphs; inside one only where it would waste half a floor, and then between sentences."""
+    text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
+    assert split_text(text, MARKER, TRAITS) == [
+        f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}",
+        f"{format_part_prefix(MARKER, 2, 2)}\r\n{PARAGRAPH}",
+    ]
+    first, second = split_text(f"短句。\r\n\r\n{PARAGRAPH * 3}", MARKER, TRAITS)
+    assert first == f"短句。\r\n\r\n{PARAGRAPH * 2}"
+    assert second == f"{format_part_prefix(MARKER, 2, 2)}\r\n{PARAGRAPH}"
+
+
+@pytest.mark.parametrize("text", ["雨" * 61, f"{PARAGRAPH}\r\n\r\n" * 20, f"不转账。{'雨' * 61}"])
+def test_what_no_floors_hold_is_left_whole(text):
+    """F76: never cut inside a sentence, never into more floors than allowed: the check refuses it then."""
+    assert split_text(text, MARKER, TRAITS) == (text,)
+
+
+@given(words)
+def test_nothing_is_lost_and_nothing_too_long(parts):
+    """The floors hold the whole text in its order, each fits, and each is known by its sign."""
+    text = "".join(parts).strip()
+    floors = split_text(text, MARKER, TRAITS)
+    if len(floors) == 1:
+        return
+    signs = [format_part_prefix(MARKER, number, len(floors)) for number in range(2, len(floors) + 1)]
+    assert all(
+        floor.startswith(f"{sign}\r\n") or "\r\n" not in text for floor, sign in zip(floors[1:], signs, strict=True)
+    )
+    told = [floors[0], *(floor.removeprefix(sign) for floor, sign in zip(floors[1:], signs, strict=True))]
+    assert bare("".join(told)) == bare(text)
+    assert max(map(len, floors)) <= TRAITS.text_limit
+    assert all(re.search(r"[。！？；”]\s*$", part) for part in told)
+
+
+def test_a_rendition_carries_its_floors(shipped):
+    """F76: a long post for Tieba has its number near the start of the first floor, and the tip line in some floor."""
+    body = "\n\n".join(PARAGRAPH * 8 for _ in range(18))
+    rendition = render_for("tieba", post_of(body=body), shipped)
+    assert len(rendition.extra_parts) == 1
+    assert rendition.marker.is_in(rendition.text[:60])
+    assert rendition.extra_parts[0].startswith(format_part_prefix(rendition.marker, 2, 2))
+    assert "12377" in "".join(rendition.all_parts)
+    assert all(len(floor) <= 2000 for floor in rendition.all_parts)
+    assert render_for("weibo", post_of(body=body), shipped).extra_parts == ()

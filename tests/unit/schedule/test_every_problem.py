@@ -1,0 +1,49 @@
+"""Every problem with a file has words, and its facts fill their blanks."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from publisher.config import parse_settings
+from publisher.domain.errors import InputError
+from publisher.i18n import LANGUAGES, Messages
+from publisher.schedule import parse_schedule
+from tests.unit.config import test_settings
+from tests.unit.schedule import test_parse_schedule
+from tests.unit.schedule.contexts import DESK, post
+from tests.unit.tomlfile import test_read
+
+
+def refused_texts() -> list[str]:
+    (marks,) = test_read.test_a_syntax_error_explains_itself.pytestmark
+    (more,) = test_parse_schedule.test_f66_each_mistake_has_its_code_and_place.pytestmark
+    shapes = [test_parse_schedule.FIVE, post() + post(), "[post]", "a = " + "[" * 99, "a = " + "1" * 999]
+    return [text for text, _ in marks.args[1]] + [post(**changes) for changes, _ in more.args[1]] + shapes
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_problem_is_put_into_words(lang: str) -> None:
+    """No problem of a schedule or of settings is shown as a bare code or with an unfilled blank."""
+    messages = Messages(lang=lang)
+    (cases,) = test_settings.test_each_mistake_has_its_code_and_place.pytestmark
+    errors = [refusal(parse_schedule, text, file="s.toml", context=DESK) for text in refused_texts()]
+    errors += [refusal(parse_settings, text, workspace=test_settings.WORKSPACE) for text, _ in cases.args[1]]
+    for problem in (problem for error in errors for problem in error.problems):
+        words = messages.format_problem(problem)
+        assert messages.translate(problem.code, **problem.facts) != problem.code
+        assert not re.search(r"\{(?!marker)\w+\}", words), words
+
+
+def refusal(read, text, **rest) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read(text, **rest)
+    return caught.value
+
+
+def test_reading_files_stays_light() -> None:
+    """Importing the reading floor brings neither the database, nor the network, nor the holidays."""
+    code = "import sys, publisher.schedule, publisher.secrets; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays", "tree_sitter"} & set(loaded)

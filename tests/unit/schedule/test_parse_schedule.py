@@ -1,0 +1,478 @@
+"""From the text of a schedule to posts, or to every problem at its place."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from publisher.domain.errors import InputError, ScheduleError
+from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
+from publisher.domain.problem import Problem, Severity
+from publisher.schedule import (
+    SCHEDULE_READ_LIMITS,
+    find_overdue_posts,
+    find_warnings,
+    locate_problems,
+    parse_leniently,
+    parse_schedule,
+    schedule_schema,
+)
+from publisher.tomlfile import ReadLimits, parse_toml
+from tests.unit.schedule.contexts import DESK, ZONE, post, told
+
+FULL = '''[[post]]
+id = "refund-scam-2026-11"
+kind = "update"
+template = "warning"
+author = "zhang"
+follows = "older-post"
+level = "orange"
+title = "警惕“退款客服”诈骗"
+body = """
+第一段
+
+第二段"""
+at = 2026-11-25T09:00:00
+to = ["north", "all"]
+expires = 2026-11-30T00:00:00Z
+max_delay = "2h"
+urgent = true
+images = [{ file = "media/refund.png", alt = "截图" }]
+[post.text]
+weibo = "短文"
+[post.data]
+summary = "冒充客服"
+steps = ["不信", "不转"]
+'''
+
+FIVE = """[[post]]
+id = "a"
+kind = "warnin"
+template = "warning"
+author = "zhang"
+titel = "警惕"
+at = "2026-11-25T09:00:00"
+to = ["beijing-weibo",
+  "beijng-wechat"]
+[post.text]
+webo = "短文"
+"""
+
+
+def read(text: str) -> Schedule:
+    return parse_schedule(text, context=DESK)
+
+
+def refusal(text: str) -> ScheduleError:
+    with pytest.raises(ScheduleError) as caught:
+        read(text)
+    return caught.value
+
+
+def problems_of(text: str) -> Sequence[Problem]:
+    try:
+        read(text)
+    except InputError as error:
+        return error.problems
+    return ()
+
+
+def only_problem(text: str) -> Problem:
+    (problem,) = refusal(text).problems
+    return problem
+
+
+def test_every_key_arrives() -> None:
+    """A post that uses every key means what it says, with times in UTC."""
+    (found,) = read(FULL).posts
+    assert (found.id, found.kind, found.level, found.follows) == (
+        "refund-scam-2026-11",
+        PostKind.UPDATE,
+        WarningLevel.ORANGE,
+        "older-post",
+    )
+    assert found.trigger == OneTimeTrigger(at=datetime(2026, 11, 25, 1, tzinfo=UTC))
+    assert found.expires_at == datetime(2026, 11, 30, tzinfo=UTC)
+    assert found.max_delay == timedelta(hours=2)
+    assert found.is_urgent
+    assert found.accounts == ("tianjin-weibo", "beijing-weibo", "beijing-wechat")
+    assert [(image.file, image.alt) for image in found.images] == [("media/refund.png", "截图")]
+    assert found.text_by_platform == {"weibo": "短文"}
+    assert found.data == {"summary": "冒充客服", "steps": ["不信", "不转"]}
+    assert found.body == "第一段\n\n第二段"
+
+
+def test_defaults_hold_when_nothing_is_said() -> None:
+    """Half an hour of lateness, no urgency, no expiry of its own, no level."""
+    (found,) = read(post()).posts
+    assert (found.max_delay, found.is_urgent, found.expires_at, found.level, found.body) == (
+        timedelta(minutes=30),
+        False,
+        None,
+        None,
+        "",
+    )
+
+
+def test_asap_has_no_instant() -> None:
+    """A post that is due when approved has no time of its own."""
+    assert read(post(at='at = "asap"')).posts[0].trigger == OneTimeTrigger(at=None)
+
+
+def test_an_offset_is_kept() -> None:
+    """A time that gives its offset means that instant."""
+    assert read(post(at="at = 2026-11-25T09:00:00+09:00")).posts[0].trigger == OneTimeTrigger(
+        at=datetime(2026, 11, 25, tzinfo=UTC)
+    )
+
+
+@pytest.fixture
+def foreign_host() -> Iterator[None]:
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "America/New_York"
+    time.tzset()
+    yield
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+@pytest.mark.usefixtures("foreign_host")
+def test_f62_the_host_zone_has_no_effect() -> None:
+    """On a host in New York nine o'clock is still nine in Shanghai."""
+    assert read(post()).posts[0].trigger == OneTimeTrigger(at=datetime(2026, 11, 25, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("to", "accounts"),
+    [
+        ('["all"]', ("beijing-weibo", "beijing-wechat", "tianjin-weibo")),
+        ('["platform:weibo"]', ("beijing-weibo", "tianjin-weibo")),
+        ('["region:110000"]', ("beijing-weibo", "beijing-wechat")),
+        ('["region:120000"]', ("tianjin-weibo",)),
+        ('["north"]', ("tianjin-weibo", "beijing-weibo")),
+        ('["beijing-wechat", "north", "beijing-wechat"]', ("beijing-wechat", "tianjin-weibo", "beijing-weibo")),
+        ('["tianjin-tieba"]', ()),
+    ],
+)
+def test_recipients_are_resolved(to: str, accounts: tuple[str, ...]) -> None:
+    """Names, groups, platforms, regions and all become accounts, each once, without those that are off."""
+    assert read(post(to=f"to = {to}")).posts[0].accounts == accounts
+
+
+def test_f66_five_mistakes_are_all_named_at_once() -> None:
+    """A file with several mistakes tells each, at its own line and column, in the file's order."""
+    assert told(refusal(FIVE)) == [
+        (1, 1, "post[0].title", "missing_key"),
+        (3, 8, "post[0].kind", "not_one_of"),
+        (6, 1, "post[0].titel", "unknown_key"),
+        (7, 6, "post[0].at", "quoted_time"),
+        (9, 3, "post[0].to[1]", "unknown_recipient"),
+        (11, 1, "post[0].text.webo", "unknown_platform"),
+    ]
+
+
+def test_mistakes_say_what_was_probably_meant() -> None:
+    """Misspelt keys, accounts and platforms come with the nearest right word."""
+    choices = {problem.code: problem.facts.get("choices") for problem in refusal(FIVE).problems}
+    assert choices["unknown_key"] == "title"
+    assert choices["unknown_recipient"] == "beijing-wechat"
+    assert choices["unknown_platform"] == "weibo"
+
+
+def test_places_survive_a_mark_and_windows_line_ends() -> None:
+    """The same mistakes are at the same places in a file with a byte-order mark and CRLF."""
+    assert told(refusal("\ufeff" + FIVE.replace("\n", "\r\n"))) == told(refusal(FIVE))
+
+
+def test_f66_a_double_id_names_both_lines() -> None:
+    """The second of two posts with one id is the mistake; the fact names both lines."""
+    problem = only_problem(post() + post())
+    assert (problem.code, problem.facts) == ("duplicate_id", {"post": "scam-1", "first": "2", "second": "10"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"id": 'id = "退款"'}, (2, 6, "post[0].id", "bad_name")),
+        ({"id": f'id = "{"a" * 81}"'}, (2, 6, "post[0].id", "bad_name")),
+        ({"id": 'id = "all"'}, (2, 6, "post[0].id", "reserved_id")),
+        ({"id": "id = 7"}, (2, 6, "post[0].id", "wrong_type")),
+        ({"kind": 'kind = "update"'}, (1, 1, "post[0].follows", "follows_missing")),
+        ({"kind": 'kind = "all-clear"'}, (1, 1, "post[0].follows", "follows_missing")),
+        ({"kind": 'kind = "correction"'}, (1, 1, "post[0].follows", "follows_missing")),
+        ({"template": 'template = "warnings"'}, (4, 12, "post[0].template", "unknown_template")),
+        ({"author": 'author = " "'}, (5, 10, "post[0].author", "blank")),
+        ({"title": 'title = "一\\n二"'}, (6, 9, "post[0].title", "not_one_line")),
+        ({"title": f'title = "{"长" * 121}"'}, (6, 9, "post[0].title", "value_too_long")),
+        (
+            {"at": 'at = "asap"\nimages = [' + '{file = "media/a.png", alt = "a"}, ' * 21 + "]"},
+            (8, 10, "post[0].images", "too_many"),
+        ),
+        ({"at": ""}, (1, 1, "post[0].at", "no_time")),
+        ({"at": "at = 2026-11-25"}, (7, 6, "post[0].at", "date_without_time")),
+        ({"at": "at = 09:00:00"}, (7, 6, "post[0].at", "bad_time")),
+        ({"at": 'at = "soon"'}, (7, 6, "post[0].at", "bad_time")),
+        ({"at": "at = 1026-11-25T09:00:00"}, (7, 6, "post[0].at", "year_out_of_range")),
+        ({"x": 'cron = "0 9 * * mon"'}, (9, 1, "post[0].cron", "at_and_cron")),
+        ({"at": 'cron = "0 9 * *"'}, (7, 8, "post[0].cron", "cron_fields")),
+        ({"at": 'cron = "0 0 9 * * mon"'}, (7, 8, "post[0].cron", "cron_fields")),
+        ({"at": 'cron = "0 25 * * *"'}, (7, 8, "post[0].cron", "bad_cron")),
+        ({"at": 'cron = "0 9 31 2 *"'}, (7, 8, "post[0].cron", "bad_cron")),
+        ({"x": 'days = "working"'}, (9, 1, "post[0].days", "only_with_cron")),
+        ({"x": "from = 2026-11-25T09:00:00"}, (9, 1, "post[0].from", "only_with_cron")),
+        (
+            {"at": 'cron = "0 9 * * 1"', "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:00:00"},
+            (10, 9, "post[0].until", "until_before_from"),
+        ),
+        ({"x": "expires = 2026-11-25T09:00:00"}, (9, 11, "post[0].expires", "expires_too_early")),
+        ({"x": "expires = 2026-11-25T01:00:00Z"}, (9, 11, "post[0].expires", "expires_too_early")),
+        ({"x": 'max_delay = "2 hours"'}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = -1"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = nan"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": "max_delay = true"}, (9, 13, "post[0].max_delay", "bad_duration")),
+        ({"x": 'level = "purple"'}, (9, 9, "post[0].level", "not_one_of")),
+        ({"x": 'urgent = "yes"'}, (9, 10, "post[0].urgent", "wrong_type")),
+        ({"x": 'approved = "li"'}, (9, 1, "post[0].approved", "approved_in_file")),
+        ({"to": 'to = "all"'}, (8, 6, "post[0].to", "wrong_type")),
+        ({"to": "to = []"}, (8, 6, "post[0].to", "blank")),
+        ({"to": 'to = ["region:999999"]'}, (8, 7, "post[0].to[0]", "unknown_region")),
+        ({"to": 'to = ["platform:web"]'}, (8, 7, "post[0].to[0]", "unknown_platform")),
+        ({"x": 'images = [{ file = "media/a.png" }]'}, (9, 11, "post[0].images[0].alt", "missing_key")),
+        (
+            {"x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n { alt = "x", file = "media/b", no = 1 }]'},
+            (11, 33, "post[0].images[1].no", "unknown_key"),
+        ),
+        ({"x": 'images = [\n{ alt = "x", file = 7 }]'}, (10, 21, "post[0].images[0].file", "wrong_type")),
+        ({"to": 'to = ["all",\n "all",\n 7]'}, (10, 2, "post[0].to[2]", "wrong_type")),
+        ({"x": "[post.text]\nweibo = ''"}, (10, 9, "post[0].text.weibo", "blank")),
+        ({"x": 'follows = "scam-1"'}, (9, 11, "post[0].follows", "follows_itself")),
+        ({"x": 'follows = "older-pst"'}, (9, 11, "post[0].follows", "follows_unknown")),
+    ],
+)
+def test_f66_each_mistake_has_its_code_and_place(changes: dict[str, str], where: tuple[int, int, str, str]) -> None:
+    """One mistake gives one problem, with the line and column of what to mend."""
+    assert told(refusal(post(**changes))) == [where]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/etc/passwd",
+        "../secret.png",
+        "media/../../x.png",
+        "media",
+        "media/",
+        "media//x.png",
+        "mediax/a.png",
+        "media/./a.png",
+        r"media\\a.png",
+        "C:/media/a.png",
+    ],
+)
+def test_a_picture_stays_inside_media(file: str) -> None:
+    """No spelling of a path leads out of the media folder."""
+    problem = only_problem(post(x=f'images = [{{ file = "{file}", alt = "图" }}]'))
+    assert problem.code == "outside_media"
+
+
+def test_what_stands_beside_the_posts_is_told_too() -> None:
+    """A wrong top-level key and a mistake inside a post are told together."""
+    text = "zone = 1\n" + post(author="")
+    assert told(refusal(text)) == [(1, 1, "zone", "unknown_key"), (2, 1, "post[0].author", "missing_key")]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('[post]\nid = "a"', "single_brackets"),
+        ("post = 3", "wrong_type"),
+        ("post = [1]", "wrong_type"),
+        ("[[posts]]\nid = 1", "unknown_key"),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_told(text: str, code: str) -> None:
+    """Single brackets, wrong names and bare values in place of posts are told in those terms."""
+    assert only_problem(text).code == code
+
+
+def test_followers_may_not_run_in_a_circle() -> None:
+    """Posts that follow each other round are each told; one that merely leads into the circle is not."""
+
+    def follower(name: str, original: str) -> str:
+        return post(id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"')
+
+    text = follower("a", "b") + follower("b", "c") + follower("c", "a") + follower("d", "a")
+    problems = refusal(text).problems
+    assert [(problem.code, problem.facts["post"]) for problem in problems] == [
+        ("follows_cycle", name) for name in ("a", "b", "c")
+    ]
+
+
+def test_a_broken_original_is_not_called_missing() -> None:
+    """A follower is not blamed for a mistake in the post it follows."""
+    text = post(author="") + post(id='id = "b"', kind='kind = "update"', x='follows = "scam-1"')
+    assert [problem.code for problem in refusal(text).problems] == ["missing_key"]
+
+
+def test_comments_alone_are_an_empty_schedule() -> None:
+    """A file from which all posts were removed on purpose is valid."""
+    assert read("# nothing for now\n").posts == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_edit"),
+    [
+        ({"at": "at = 2026-12-25T09:00:00"}, False),
+        ({"at": 'at = "asap"'}, False),
+        ({"to": 'to = ["north"]'}, False),
+        ({"x": 'max_delay = "1800s"'}, False),
+        ({"x": "urgent = false"}, False),
+        ({"title": 'title = "新题"'}, True),
+        ({"x": 'body = "正文"'}, True),
+        ({"x": "[post.text]\nweibo = '短'"}, True),
+        ({"x": "[post.data]\na = 1"}, True),
+        ({"x": 'level = "red"'}, True),
+        ({"x": "urgent = true"}, True),
+        ({"x": "expires = 2026-11-26T00:00:00"}, True),
+        ({"at": 'cron = "0 9 * * 1"'}, True),
+    ],
+)
+def test_the_definition_tells_edits_from_moves(changes: dict[str, str], *, is_edit: bool) -> None:
+    """New words are an edit; another time, other recipients or another spelling are not."""
+    before, after = (read(text).posts[0].content_hash for text in (post(), post(**changes)))
+    assert (before != after) is is_edit
+
+
+def test_the_definition_does_not_hang_on_spelling() -> None:
+    """The same instant with and without offset is the same definition."""
+    with_offset = read(post(x="expires = 2026-11-26T01:00:00+09:00")).posts[0]
+    assert with_offset.content_hash == read(post(x="expires = 2026-11-26T00:00:00")).posts[0].content_hash
+
+
+def test_repeating_posts_keep_their_limits() -> None:
+    """Cron text, from, until and working days reach the post."""
+    text = post(at='cron = "0 9 * * mon"\nfrom = 2026-11-01T00:00:00\nuntil = 2026-12-01T00:00:00\ndays = "working"')
+    assert read(text).posts[0].trigger == CronTrigger(
+        text="0 9 * * mon",
+        since=datetime(2026, 10, 31, 16, tzinfo=UTC),
+        until=datetime(2026, 11, 30, 16, tzinfo=UTC),
+        days="working",
+    )
+
+
+def test_past_posts_are_told_apart() -> None:
+    """Only one-off posts beyond their lateness are past; the fact names the post, and a place can be found."""
+    text = (
+        post(id='id = "on-time"')
+        + post(id='id = "late"', at="at = 2026-11-25T08:29:59")
+        + post(id='id = "now"', at='at = "asap"')
+    )
+    now = datetime(2026, 11, 25, 9, tzinfo=ZONE)
+    problems = find_overdue_posts(read(text), now)
+    assert [problem.facts["post"] for problem in problems] == ["late"]
+    assert problems[0].facts["at"] == "2026-11-25 08:29:59"
+    assert problems[0].severity is Severity.ERROR
+    (placed,) = locate_problems(problems, text=text, file="s.toml")
+    assert placed.location is not None
+    assert (placed.location.file, placed.location.line, placed.location.column) == ("s.toml", 15, 6)
+    assert placed.location.path == "post[1].at"
+
+
+def test_silence_is_warned_of() -> None:
+    """A post that reaches nobody, and working days of a year without a calendar, are warnings."""
+    text = post(to='to = ["tianjin-tieba"]') + post(id='id = "b"', at='cron = "0 9 * * *"\ndays = "working"')
+    start = datetime(2098, 12, 31, tzinfo=ZONE)
+    problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
+    assert [(problem.code, problem.severity) for problem in problems] == [
+        ("no_recipients", Severity.WARNING),
+        ("no_holiday_data", Severity.WARNING),
+        ("no_holiday_data", Severity.WARNING),
+    ]
+
+
+def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
+    """What can be judged of a broken file are the posts whose words no mistake touches; every mistake is told."""
+    text = (
+        post(id='id = "sound"')
+        + post(id='id = "late"', at='at = "2026-11-25"', x="urgnt = true")
+        + post(id='id = "nobody"', to='to = ["nobody"]')
+        + post(id='id = "sound"')
+        + post(id='id = "untitled"', title="title = 7")
+        + post(id='id = "never"', at='cron = "0 99 * * *"')
+    )
+    schedule, problems = parse_leniently(parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), DESK)
+    assert [found.id for found in schedule.posts] == ["sound", "late"]
+    assert told(ScheduleError(problems)) == told(refusal(text))
+
+
+def test_a_key_inside_a_table_has_its_place() -> None:
+    """A problem may name a key below the post's own, in a table or a list."""
+    text = post(x='images = [{ file = "media/a.png", alt = "x" }]\n[post.data]\nsummary = "…"')
+    keys = ("data.summary", "images.0.alt", "images.1.alt")
+    problems = [Problem(code="x", facts={"post": "scam-1", "key": key}) for key in keys]
+    places = [problem.location for problem in locate_problems(problems, text=text)]
+    assert [place and (place.line, place.column) for place in places] == [(11, 11), (9, 41), (9, 10)]
+    assert places[1] is not None
+    assert places[1].path == "post[0].images[0].alt"
+
+
+def test_f67_a_mass_of_mistakes_costs_little() -> None:
+    """A file made of nothing but mistakes is refused quickly, with a bounded list."""
+    began = time.process_time()
+    error = refusal("[[post]]\n" * 300_000)
+    assert len(error.problems) <= 201
+    many_keys = post() + "".join(f"k{number} = 1\n" for number in range(200_000))
+    assert [problem.code for problem in refusal(many_keys).problems] == ["more_problems"]
+    assert time.process_time() - began < 15
+
+
+def test_a_thousand_posts_take_no_time() -> None:
+    """A large schedule is read well within half a second of work, and a mistake at its end is found as fast."""
+    text = "".join(post(id=f'id = "p-{number}"') for number in range(1000))
+    began = time.process_time()
+    assert len(read(text).posts) == 1000
+    error = refusal(text + post(id='id = "last"', kind='kind = "x"'))
+    assert told(error) == [(8003, 8, "post[1000].kind", "not_one_of")]
+    assert time.process_time() - began < 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(FULL.splitlines() + FIVE.splitlines()), max_size=24),
+)
+def test_any_mix_of_lines_is_read_or_refused(lines: list[str]) -> None:
+    """However lines are mixed, the answer is a schedule or problems inside the file."""
+    text = "\n".join(lines)
+    assert all(problem.location and 1 <= problem.location.line <= max(1, len(lines)) for problem in problems_of(text))
+
+
+def test_the_schema_explains_every_key() -> None:
+    """Editors are told in Chinese what each key of a post means."""
+    schema = schedule_schema()
+    keys = schema["$defs"]["PostEntry"]["properties"]
+    assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)
+    assert all(any(letter > "一" for letter in key["description"]) for key in keys.values())
+    assert schema["$defs"]["PostEntry"]["additionalProperties"] is False
+
+
+def test_limits_can_be_widened() -> None:
+    """A file beyond the usual size is refused, and read where a greater size is allowed."""
+    text = post() + "#" * SCHEDULE_READ_LIMITS.max_bytes
+    assert only_problem(text).code == "file_too_big"
+    assert parse_schedule(text, context=DESK, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)).posts
+
+
+def test_a_follow_up_before_its_original_is_told() -> None:
+    """What would be cancelled because its original is not out yet is refused, whichever of the two stands first."""
+    original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
+    early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
+    assert [problem.code for problem in refusal(early + original).problems] == ["follows_too_early"]
+    assert [problem.code for problem in refusal(original + early).problems] == ["follows_too_early"]
+    assert read(original + early.replace("09:59:59", "10:00:00")).posts

@@ -1,0 +1,70 @@
+"""Where secrets are looked for, and that their content never shows."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from publisher.secrets import SecretError, read_secret, secret_variable_name
+
+VALUE = '{"app_id": "wx1", "app_secret": "hunter2"}'
+
+
+def test_the_variable_is_named_after_the_secret() -> None:
+    """Upper case, with underscores for hyphens."""
+    assert secret_variable_name("weibo-beijing") == "PUBLISHER_SECRET_WEIBO_BEIJING"
+
+
+def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
+    """The environment comes before systemd's credentials, those before the folder of secrets."""
+    folder, credentials = tmp_path / "secrets", tmp_path / "credentials"
+    for place in (folder, credentials):
+        place.mkdir()
+        (place / "w").write_text(f'{{"from": "{place.name}"}}\n')
+    environment = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    variable = {"PUBLISHER_SECRET_W": '{"from": "environment"}'}
+    assert read_secret("w", secrets_dir=folder, environment=environment | variable) == {"from": "environment"}
+    assert read_secret("w", secrets_dir=folder, environment=environment) == {"from": "credentials"}
+    assert read_secret("w", secrets_dir=folder, environment={}) == {"from": "secrets"}
+
+
+def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
+    """The error tells every place that was looked in."""
+    with pytest.raises(SecretError) as caught:
+        read_secret("w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"})
+    assert caught.value.code == "secret_missing"
+    assert caught.value.places == ("PUBLISHER_SECRET_W", "/run/credentials/w", str(tmp_path / "w"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["hunter2", '"hunter2"', '["hunter2"]', '{"a": "hunter2", "b": ""}', '{"a": {"hunter2": 1}}', "{}", "", VALUE[:-1]],
+)
+def test_i19_the_content_never_shows(value: str) -> None:
+    """A secret of the wrong form is refused without a trace of it in the error or its causes."""
+    with pytest.raises(SecretError) as caught:
+        read_secret("w", environment={"PUBLISHER_SECRET_W": value})
+    assert caught.value.code == "secret_not_json"
+    assert caught.value.__context__ is None
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + str(caught.value.facts)
+
+
+def test_numbers_are_taken_as_texts() -> None:
+    """An app key typed as a number is the same key."""
+    assert read_secret("w", environment={"PUBLISHER_SECRET_W": '{"app_key": 123}'}) == {"app_key": "123"}
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    """A file that cannot be a secret is refused."""
+    (tmp_path / "w").write_text(" " * 100_000)
+    with pytest.raises(SecretError) as caught:
+        read_secret("w", secrets_dir=tmp_path, environment={})
+    assert caught.value.code == "secret_unreadable"
+
+
+@pytest.mark.parametrize("name", ["", "../w", "a/b", "密钥", "a b"])
+def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    """A name that could be a path is refused before anything is opened."""
+    with pytest.raises(SecretError) as caught:
+        read_secret(name, secrets_dir=tmp_path, environment={})
+    assert caught.value.code == "bad_secret_name"
