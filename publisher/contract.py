@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.problem import Problem
-from publisher.domain.rate_limit import RateLimit
+from publisher.domain.errors import Problem
+from publisher.domain.policy import RateLimit, Timing, parse_retry_after
 from publisher.domain.rendered import RenderedPost, SendRequest
 from publisher.domain.results import (
     DeletionResult,
@@ -24,8 +24,6 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.retry_after import parse_retry_after
-from publisher.domain.timing import Timing
 
 T = TypeVar("T")
 

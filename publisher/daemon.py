@@ -15,17 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
 from publisher.app.application import Application, find_unreadable_secrets, open_application
-from publisher.app.checkpoint_targets import build_checkpoint_targets
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import Mode
-from publisher.domain.delivery import State
-from publisher.domain.errors import InputError, PublisherError, RefusedError, ScheduleError
+from publisher.domain.delivery import State, parse_manual_task
+from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.events import MAINTENANCE
-from publisher.domain.manual_task import parse_manual_task
 from publisher.domain.post import Schedule
-from publisher.domain.problem import Problem
-from publisher.engine.checkpoints import CheckpointTargets, write_checkpoint
+from publisher.engine.checkpoints import CheckpointTargets, build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
 from publisher.engine.monitor import check_logins_due, monitor_due

@@ -1,11 +1,34 @@
-"""One Tieba account in one forum: the order of its calls."""
+"""One Tieba account in one forum: the order of its calls.
+
+What the platform has against an account, read before anything is written. Pure.
+
+`c/s/pc/sync` is the 2026 PC site's own; clients read `anti.tbs` and `user.is_login` in it. The numbers of `block_stat`,
+`hide_stat` and `vcode_stat` are those of the official app's dialogs (n0099/open-tbclient, `AntiHelper`); all read on
+2026-11-24.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters.tieba import api, post_list, replies
+from adapters.tieba.api import (
+    Json,
+    RequestFailure,
+    decode_body,
+    get_account_flags,
+    get_error_code,
+    get_object,
+    is_posting_hidden,
+    sign_pc_form,
+    to_int,
+)
+from adapters.tieba.capabilities import CAPABILITIES, get_configured_forum_id
+from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
+from adapters.tieba.post_list import ThreadQuery, TiebaThreadList, build_thread_url, decode_thread_page
+from adapters.tieba.validation import find_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import Marker, RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -31,11 +54,79 @@ from publisher.domain.results import (
     Unknown,
 )
 
-from . import api, metrics, post_list, replies
-from .account_status import decode_account_status, encode_account_status
-from .capabilities import CAPABILITIES, get_configured_forum_id
-from .codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
-from .validation import find_problems
+MAX_MEASURED_THREADS = 10
+"""So many threads are read at one time; each costs a call, and hurried reads are noticed."""
+THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account"})
+"""What is strange about one thread and says nothing of the next."""
+
+
+def decode_reach(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
+    """Read a thread's figures as anybody is shown them; replies may or may not count the first floor."""
+    body = decode_thread_page(response, query)
+    if not isinstance(body, Mapping):
+        return body
+    thread = get_object(body, "thread")
+    return Reach(
+        reads=_find_largest(body.get("thread_freq_num"), thread.get("view_num")),
+        reposts=_find_largest(thread.get("share_num")),
+        comments=_find_largest(thread.get("reply_num")),
+        likes=_find_largest(thread.get("agree_num"), get_object(thread, "agree").get("agree_num")),
+    )
+
+
+def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPost]:
+    """Give the threads in one forum that others are shown too, newest first."""
+    shown = [item for item in listing.items if item.fid == fid and item.is_visible]
+    newest = sorted(shown, key=lambda item: (item.created_at, int(item.tid)), reverse=True)
+    return [
+        ObservedPost(
+            remote_id=item.tid,
+            url=build_thread_url(item.tid),
+            published_at=item.created_at,
+            text=f"{item.title}\n{item.abstract}",
+        )
+        for item in newest
+    ]
+
+
+def _find_largest(*values: object) -> int | None:
+    """Give the largest figure told: the app's readers take views from one place, the site's from another."""
+    figures = [figure for value in values if (figure := to_int(value)) is not None and figure >= 0]
+    return max(figures, default=None)
+
+
+BANNED_EVERYWHERE = 2
+"""As `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
+
+
+def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
+    return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=sign_pc_form({}), cookies=cookies)
+
+
+def decode_account_status(response: HttpResponse | RequestFailure, identity: str) -> Blocked | None:
+    """Tell what a person must see to first; None where nothing is said against the account, or nothing can be read."""
+    body = decode_body(response)
+    if not isinstance(body, Mapping) or get_error_code(body) != 0:
+        return None
+    stranger = _find_other_identity(get_object(body, "user"), identity)
+    if stranger is not None:
+        return Blocked(code="tieba_other_session", reason=stranger, hold_reason=HoldReason.WRONG_ACCOUNT)
+    anti = get_account_flags(body)
+    if to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
+        return Blocked(code="tieba_banned", reason="")
+    if is_posting_hidden(body):
+        return Blocked(code="tieba_hidden", reason="")
+    if to_int(anti.get("vcode_stat")) == 1:
+        return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
+    return None
+
+
+def _find_other_identity(user: Json, identity: str) -> str | None:
+    """Give whose session it is where that is surely somebody else: like is compared with like only."""
+    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")
+    names = [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
+    return names[0] if names and identity not in names else None
+
 
 MAX_PAGES = 10
 _FINAL_ERROR_CLASSES = frozenset(
@@ -164,15 +255,15 @@ class TiebaAdapter:
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         """Read threads one by one, as anybody sees them, the first few of them; trouble ends it."""
         figures: dict[str, Reach] = {}
-        for receipt in receipts[: metrics.MAX_MEASURED_THREADS]:
+        for receipt in receipts[:MAX_MEASURED_THREADS]:
             query = post_list.ThreadQuery(tid=receipt.remote_id, marker=None, identity=self.account.identity)
             response = await self._fetch(api.encode_page(self._web_url, receipt.remote_id))
-            found = metrics.decode_reach(response, query)
+            found = decode_reach(response, query)
             if isinstance(found, Reach):
                 figures[receipt.remote_id] = found
             elif isinstance(found, RateLimited):
                 return found
-            elif isinstance(found, Unknown) and found.reason not in metrics.THREAD_ONLY_REASONS:
+            elif isinstance(found, Unknown) and found.reason not in THREAD_ONLY_REASONS:
                 return figures or found
         return figures
 
@@ -181,7 +272,7 @@ class TiebaAdapter:
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
         page = await self._list_own_threads(1)
-        return page if isinstance(page, ReadFailure) else metrics.to_observed_posts(page, fid)
+        return page if isinstance(page, ReadFailure) else to_observed_posts(page, fid)
 
     def _interpret_thread(self, answer: HttpResponse | NotSent | Unknown, request: SendRequest) -> Outcome:
         if not isinstance(answer, HttpResponse):

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.rate_limit import RateLimit
-from publisher.domain.timing import Timing
+from publisher.domain.policy import RateLimit, Timing
 
 
 def measure(text: str) -> int:

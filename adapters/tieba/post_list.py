@@ -25,7 +25,7 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.text_match import is_similar
+from publisher.domain.verification import is_similar
 
 from .api import (
     WEB_URL,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+from adapters.tieba.api import sign_pc_form
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.rendered import Marker, SendRequest
 from publisher.domain.results import (
@@ -28,12 +29,11 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.text_match import is_similar
+from publisher.domain.verification import is_similar
 
 from .api import WEB_URL, CreatedPost, Json, RequestFailure, decode_created, get_object, parse_unix_time, to_int
 from .codes import THREAD_ONLY_CODES, to_message_key
 from .post_list import ThreadQuery, build_thread_url, decode_thread_page, is_written_by, join_texts
-from .signature import sign_pc_form
 
 _THREAD_ID = re.compile(r"/p/(\d+)")
 

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.rate_limit import RateLimit
-from publisher.domain.timing import Timing
+from publisher.domain.policy import RateLimit, Timing
 
 ARTICLE_FORM = "article"
 """The value of the option `form` with which texts are articles in HTML."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from publisher.domain.account import Account
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedImage, RenderedPost
 
 from .capabilities import CAPABILITIES

@@ -1,12 +1,50 @@
-"""One WeChat account: the order of the calls."""
+"""One WeChat account: the order of the calls.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date, timedelta
+How far articles have come, as WeChat's statistics tell it. Pure.
 
-from publisher.contract import AdapterContext, HttpResponse
-from publisher.domain.account import Account, Capabilities
-from publisher.domain.problem import Problem
+Source: developers.weixin.qq.com, getarticletotaldetail, read 2026-11-24: asked for a day of publishing, up to
+yesterday; each line of an article sums up all days from its publishing on. Figures are ready about 08:00 the next day.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from adapters.wechat.api import (
+    BASE_URL,
+    ArticlePage,
+    ErrorResponse,
+    JobStatus,
+    PendingJob,
+    build_json_request,
+    decode_articles,
+    decode_job,
+    decode_published,
+    decode_response,
+    decode_submit,
+    decode_success,
+    decode_ticket,
+    encode_article,
+    encode_delete,
+    encode_job,
+    encode_published,
+    encode_submit,
+    encode_ticket,
+    get_text,
+)
+from adapters.wechat.auth import FailedCall, WeChatAuth
+from adapters.wechat.capabilities import can_mass_send, get_capabilities, get_tag_id
+from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error, to_unread
+from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
+from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_send, encode_preview, parse_mass_send_id
+from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
+from adapters.wechat.validation import find_problems, find_setting_problems
+from publisher.contract import AdapterContext, HttpRequest, HttpResponse
+from publisher.domain.account import BEIJING, Account, Capabilities
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -22,7 +60,9 @@ from publisher.domain.results import (
     ObservedPost,
     Outcome,
     PreviewResult,
+    PreviewSent,
     Published,
+    RateLimited,
     Reach,
     ReadbackResult,
     ReadFailure,
@@ -33,33 +73,105 @@ from publisher.domain.results import (
     Unknown,
 )
 
-from .api import (
-    BASE_URL,
-    ArticlePage,
-    ErrorResponse,
-    JobStatus,
-    decode_articles,
-    decode_job,
-    decode_published,
-    decode_submit,
-    decode_success,
-    encode_article,
-    encode_delete,
-    encode_job,
-    encode_published,
-    encode_submit,
-)
-from .auth import FailedCall, WeChatAuth
-from .capabilities import can_mass_send, get_capabilities, get_tag_id
-from .codes import NO_SUCH_ARTICLE, get_reason, interpret_create_error, to_unread
-from .drafts import DRAFT_CONSUMED, DraftBox
-from .mass_api import decode_mass_send, encode_mass_send, parse_mass_send_id
-from .mass_send import MassSender
-from .metrics import decode_reach, encode_reach, get_days_to_query, get_statistics_id
-from .post_list import match_post, read_pages, to_observed_posts
-from .preview import PreviewSender
-from .tickets import PendingJob, decode_ticket, encode_ticket
-from .validation import find_problems, find_setting_problems
+_MAX_NOTICE_DELAY = timedelta(hours=1)
+"""So long after its publishing an article may have been noticed, perhaps only the next day."""
+
+
+def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date, ...]:
+    """Give the days in Beijing on which these posts were published, as far as statistics go by now."""
+    instants = [at for item in receipts for at in (item.published_at, item.published_at - _MAX_NOTICE_DELAY)]
+    today = _to_beijing_day(now)
+    return tuple(sorted({_to_beijing_day(at) for at in instants if _to_beijing_day(at) < today}))
+
+
+def encode_reach(base: str, token: str, day: date) -> HttpRequest:
+    """Ask for all articles published on one day."""
+    body = {"begin_date": day.isoformat(), "end_date": day.isoformat()}
+    return build_json_request(base, "getarticletotaldetail", token, body, path_prefix="datacube")
+
+
+def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | ErrorResponse:
+    """Read the figures by the statistics' own name for an article."""
+    return decode_response(
+        response, lambda answer: dict(_parse_article(item) for item in answer["list"] if item["detail_list"])
+    )
+
+
+def get_statistics_id(receipt: Receipt) -> str | None:
+    """Give the name under which statistics know a post: its message's number and place; None when it cannot be told."""
+    mass = parse_mass_send_id(receipt.remote_id)
+    if mass is not None:
+        return f"{mass.data_id}_1" if mass.data_id else None
+    query = parse_qs(urlsplit(receipt.url).query)
+    return f"{query['mid'][0]}_{query['idx'][0]}" if {"mid", "idx"} <= query.keys() else None
+
+
+def _parse_article(item: Mapping[str, Any]) -> tuple[str, Reach]:
+    newest = max(item["detail_list"], key=lambda line: str(line["stat_date"]))
+    reach = Reach(
+        reads=_parse_count(newest, "read_user"),
+        reposts=_parse_count(newest, "share_user"),
+        comments=_parse_count(newest, "comment_count"),
+        likes=_parse_count(newest, "like_user"),
+        url=str(item.get("content_url") or "") or None,
+    )
+    return get_text(item, "msgid"), reach
+
+
+def _parse_count(line: Mapping[str, Any], name: str) -> int | None:
+    value = line.get(name)
+    return None if value is None else int(value)
+
+
+def _to_beijing_day(instant: datetime) -> date:
+    return instant.astimezone(BEIJING).date()
+
+
+MAX_PREVIEWS_PER_DAY = 100
+"""As many as WeChat sends to people by name in a day (developers.weixin.qq.com, preview, as users quote it)."""
+_COUNT_KEY = "previews"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewSender:
+    """Shows renditions of one account. No call of it can make anything public."""
+
+    auth: WeChatAuth
+    context: AdapterContext
+    drafts: DraftBox
+
+    async def send(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
+        """Send one preview; several of the same words share one draft."""
+        today = self.context.now().astimezone(BEIJING).date().isoformat()
+        number = await self._count_sent_on(today)
+        if number >= MAX_PREVIEWS_PER_DAY:
+            return RateLimited(code="wechat_previews_used_up", until=get_next_midnight(self.context.now()))
+        draft = await self._ensure_draft(rendered, images)
+        if isinstance(draft, FailedCall):
+            return draft.outcome
+        await self.context.state.set(_COUNT_KEY, json.dumps({"day": today, "number": number + 1}))
+        sent = await self.auth.fetch(
+            lambda token: encode_preview(self.auth.base_url, token, draft, recipient), decode_success
+        )
+        return sent.outcome if isinstance(sent, FailedCall) else PreviewSent()
+
+    async def _count_sent_on(self, day: str) -> int:
+        noted = json.loads(await self.context.state.get(_COUNT_KEY) or "{}")
+        return int(noted["number"]) if noted.get("day") == day else 0
+
+    async def _ensure_draft(self, rendered: RenderedPost, images: Sequence[bytes]) -> str | FailedCall:
+        key = f"preview:{rendered.fingerprint}"
+        noted = await self.context.state.get(key)
+        standing = await self.drafts.read(noted) if noted is not None else DRAFT_CONSUMED
+        if noted is not None and not isinstance(standing, FailedCall):
+            return noted
+        if standing != DRAFT_CONSUMED and isinstance(standing, FailedCall):
+            return standing
+        made = await self.drafts.create(rendered, images, author=PREVIEW_AUTHOR)
+        if isinstance(made, str):
+            await self.context.state.set(key, made)
+        return made
+
 
 POLL_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800))
 """Pauses between two looks at a submission; the platform allows 100 such reads a day, for all posts together."""

@@ -9,12 +9,13 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from publisher.contract import HttpRequest, HttpResponse, Upload
-from publisher.domain.rendered import RenderedImage, RenderedPost
+from publisher.domain.rendered import DeliveryId, RenderedImage, RenderedPost
+from publisher.domain.results import Ticket
 
 BASE_URL = "https://api.weixin.qq.com"
 PAGE_SIZE = 20
@@ -319,3 +320,29 @@ def _parse_articles(name: str, content: Mapping[str, Any], updated: object) -> t
         )
         for news in content["news_item"]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingJob:
+    """What WeChat still works on: the number of a submission, or the name of a mass send, and how often we asked."""
+
+    name: str
+    delivery: DeliveryId
+    looks: int
+
+
+def encode_ticket(pending_job: PendingJob) -> Ticket:
+    return Ticket(payload=json.dumps(asdict(pending_job)))
+
+
+def decode_ticket(ticket: Ticket) -> PendingJob | None:
+    """Read a ticket back, also one of an earlier version; None where it is not ours."""
+    try:
+        facts = json.loads(ticket.payload)
+        return PendingJob(
+            name=str(facts["name"] if "name" in facts else facts["publish_id"]),
+            delivery=DeliveryId(int(facts.get("delivery", 0))),
+            looks=int(facts["looks"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

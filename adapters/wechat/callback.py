@@ -15,14 +15,12 @@ from xml.parsers import expat
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from adapters.wechat.api import decode_ticket
+from adapters.wechat.mass_send import MassSendId, parse_failure_code, parse_mass_send_id
 from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account
-from publisher.domain.errors import PublisherError
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem, PublisherError
 from publisher.domain.results import Ticket
-
-from .mass_api import MassSendId, parse_failure_code, parse_mass_send_id
-from .tickets import decode_ticket
 
 MAX_TIMESTAMP_SKEW = timedelta(minutes=5)
 """How far the time in a signed message may lie from ours, either way."""

@@ -10,9 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities
-from publisher.domain.rate_limit import NotificationLimit, RateLimit
-from publisher.domain.timing import Timing
+from publisher.domain.account import Account, Capabilities, NotificationLimit
+from publisher.domain.policy import RateLimit, Timing
 
 ADVISED_TITLE_LENGTH = 32
 """The length that the reference of draft/add states."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
-from publisher.domain.rate_limit import BEIJING
+from publisher.domain.account import BEIJING
+from publisher.domain.policy import parse_retry_after
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -19,7 +20,6 @@ from publisher.domain.results import (
     Rejected,
     Unknown,
 )
-from publisher.domain.retry_after import parse_retry_after
 
 from .api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse
 

@@ -1,11 +1,23 @@
-"""Mass sends: the key announced before the call, the way read afterwards, the page taken down."""
+"""Mass sends: the key announced before the call, the way read afterwards, the page taken down.
 
+WeChat's mass sends as data: their calls, answers and names. Pure.
+
+Source: developers.weixin.qq.com, Batch_Sends and the pages of sendall, mass/get and mass/delete, read 2026-11-24. A
+mass send is known by a `msg_id`; statistics know it by a `msg_data_id`, which the answer to the first call alone tells.
+"""
+
+import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
-from publisher.contract import AdapterContext
+from adapters.wechat.api import ApiError, ErrorResponse, build_json_request, decode_response, decode_success, get_text
+from adapters.wechat.auth import FailedCall, WeChatAuth
+from adapters.wechat.codes import to_unread
+from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.rendered import DeliveryId, SendRequest
 from publisher.domain.results import (
     Deleted,
@@ -18,18 +30,111 @@ from publisher.domain.results import (
     Unknown,
 )
 
-from .api import decode_success
-from .auth import FailedCall, WeChatAuth
-from .codes import to_unread
-from .mass_api import (
-    MASS_FAILURE_CODES,
-    MassSendId,
-    decode_mass_status,
-    encode_mass_delete,
-    encode_mass_status,
-    make_idempotency_key,
-    parse_mass_send_id,
+DUPLICATE_KEY_CODE = 45065
+"""The code by which WeChat says that it knows the key of a mass send."""
+MASS_FAILURE_CODES = frozenset(
+    {"10001", "20001", "20002", "20004", "20006", "20008", "20013", "21000", "22000", "30001", "30002", "30003"}
+    | {"40001", "40002"}
 )
+"""The numbers by which the event at a mass send's end tells why it failed (Batch_Sends; copied in SDKs)."""
+_FAILURE_STATUS = re.compile(r"err\((\d{1,9})\)")
+_MASS_SEND_ID_PREFIX = "mass"
+_KEY_CHARACTERS = 32
+"""The reference allows 64 bytes, but users saw 36 characters refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassSendId:
+    """What a mass send is called. Lists of published articles never hold one."""
+
+    msg_id: str
+    data_id: str | None = None
+
+    @property
+    def remote_id(self) -> str:
+        """Spell it so that no article's id is spelled alike."""
+        return "-".join(part for part in (_MASS_SEND_ID_PREFIX, self.msg_id, self.data_id) if part)
+
+
+def parse_mass_send_id(remote_id: str) -> MassSendId | None:
+    """Read a remote id; None when it is an article's."""
+    prefix, *numbers = remote_id.split("-")
+    if prefix != _MASS_SEND_ID_PREFIX or not 1 <= len(numbers) <= 2 or not all(map(_is_number, numbers)):
+        return None
+    return MassSendId(msg_id=numbers[0], data_id=numbers[1] if len(numbers) == 2 else None)
+
+
+def make_idempotency_key(request: SendRequest) -> str:
+    """Give the key by which WeChat knows a repeat of this attempt's mass send."""
+    named = f"{request.account}\n{request.marker.code}\n{request.delivery}\n{request.attempt}"
+    return hashlib.sha256(named.encode()).hexdigest()[:_KEY_CHARACTERS]
+
+
+def encode_mass_send(base: str, token: str, draft: str, tag: int | None, key: str) -> HttpRequest:
+    """Push a draft to all followers, or to those with a tag. The one call that creates."""
+    body = {
+        "filter": {"is_to_all": True} if tag is None else {"is_to_all": False, "tag_id": tag},
+        "msgtype": "mpnews",
+        "mpnews": {"media_id": draft},
+        "send_ignore_reprint": 0,
+        "clientmsgid": key,
+    }
+    return build_json_request(base, "message/mass/sendall", token, body)
+
+
+def encode_mass_status(base: str, token: str, mass_send_id: MassSendId) -> HttpRequest:
+    return build_json_request(base, "message/mass/get", token, {"msg_id": mass_send_id.msg_id})
+
+
+def encode_mass_delete(base: str, token: str, mass_send_id: MassSendId) -> HttpRequest:
+    """Delete all articles of a mass send: the page goes dead, the card stays with those who received it."""
+    return build_json_request(
+        base, "message/mass/delete", token, {"msg_id": int(mass_send_id.msg_id), "article_idx": 0}
+    )
+
+
+def encode_preview(base: str, token: str, draft: str, recipient: str) -> HttpRequest:
+    """Show a draft to one person, by WeChat name. It counts as no mass send; a second call is a second message."""
+    body = {"towxname": recipient, "msgtype": "mpnews", "mpnews": {"media_id": draft}}
+    return replace(build_json_request(base, "message/mass/preview", token, body), is_idempotent=False)
+
+
+def decode_mass_send(response: HttpResponse) -> str | ErrorResponse:
+    """Read the name of the mass send; where WeChat knew the key, that of the first one, if it tells it."""
+    answer = decode_response(response, _decode_mass_send_id)
+    if isinstance(answer, ApiError) and answer.code == DUPLICATE_KEY_CODE:
+        return _decode_first_send_id(response) or answer
+    return answer
+
+
+def decode_mass_status(response: HttpResponse) -> str | ErrorResponse:
+    return decode_response(response, lambda answer: get_text(answer, "msg_status"))
+
+
+def parse_failure_code(status: str) -> str | None:
+    """Read why a mass send failed out of a status such as `err(20008)`; None where it names no listed number."""
+    found = _FAILURE_STATUS.fullmatch(status)
+    return found[1] if found and found[1] in MASS_FAILURE_CODES else None
+
+
+def _decode_first_send_id(response: HttpResponse) -> str | None:
+    try:
+        return _decode_mass_send_id(json.loads(response.body))
+    except (KeyError, ValueError):
+        return None
+
+
+def _decode_mass_send_id(answer: Mapping[str, Any]) -> str:
+    data_id = str(answer.get("msg_data_id") or "")
+    mass = MassSendId(msg_id=get_text(answer, "msg_id"), data_id=data_id if _is_number(data_id) else None)
+    if not _is_number(mass.msg_id):
+        raise ValueError(mass.msg_id)
+    return mass.remote_id
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
 
 KEY_LIFETIME = timedelta(hours=23)
 """An hour less than WeChat remembers a key."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from adapters.wechat.mass_send import parse_mass_send_id
 from publisher.domain.rendered import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.results import Deleted, ObservedPost, PossibleMatch, Published, Receipt
-from publisher.domain.text_match import is_similar
+from publisher.domain.verification import is_similar
 
 from .api import ArticlePage, WeChatArticle
 from .auth import FailedCall
-from .mass_api import parse_mass_send_id
 
 _HTML_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 MIN_PAGES = 3

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 from publisher.domain.account import Account
-from publisher.domain.problem import Problem, Severity
+from publisher.domain.errors import Problem, Severity
 from publisher.domain.rendered import RenderedPost
 
 from .api import find_pictures, insert_picture_urls

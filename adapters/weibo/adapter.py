@@ -4,9 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from adapters.weibo import api, post_list
+from adapters.weibo import api as article
+from adapters.weibo.api import WeiboEndpoint, is_article_receipt
+from adapters.weibo.capabilities import MAX_PLAIN_CHARACTERS, get_capabilities, measure
+from adapters.weibo.post_list import (
+    LIST_TOO_SHORT,
+    WeiboMatchCriteria,
+    decode_ticket,
+    encode_ticket,
+    interpret_timeline,
+    make_criteria,
+)
+from adapters.weibo.profiles import BIZ, SHARE, get_article_cover_url, get_profile
+from adapters.weibo.validation import find_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
-from publisher.domain.account import Account, Capabilities
-from publisher.domain.problem import Problem
+from publisher.domain.account import BEIJING, Account, Capabilities
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedImage, RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -30,21 +44,37 @@ from publisher.domain.results import (
     Unknown,
 )
 
-from . import api, article, post_list
-from .api import WeiboEndpoint
-from .capabilities import MAX_PLAIN_CHARACTERS, get_capabilities, measure
-from .profiles import BIZ, SHARE, get_article_cover_url, get_profile
-from .read_budget import ReadBudget
-from .timeline import (
-    LIST_TOO_SHORT,
-    WeiboMatchCriteria,
-    decode_ticket,
-    encode_ticket,
-    interpret_timeline,
-    make_criteria,
-)
-from .urls import is_article_receipt
-from .validation import find_problems
+_STATE_KEY = "reads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBudget:
+    """The count of Beijing's present day. Watching and measuring stop at `spare`; ending a doubt never does.
+
+    Reads that wait together and are answered by one call count as often as they were wanted.
+    """
+
+    context: AdapterContext
+    max_optional_reads: int | None
+
+    async def try_take(self, *, is_optional: bool) -> bool:
+        """Count one read, and say whether it may be made."""
+        if self.max_optional_reads is None:
+            return True
+        made = await self._count_today()
+        if is_optional and made >= self.max_optional_reads:
+            return False
+        await self.context.state.set(_STATE_KEY, f"{self._today} {made + 1}")
+        return True
+
+    async def _count_today(self) -> int:
+        day, _, made = (await self.context.state.get(_STATE_KEY) or "").partition(" ")
+        return int(made) if day == self._today else 0
+
+    @property
+    def _today(self) -> str:
+        return self.context.now().astimezone(BEIJING).date().isoformat()
+
 
 NOTICE_PERIOD = timedelta(minutes=10)
 """For so long a removal is refused on account of the article that stays."""

@@ -3,16 +3,26 @@
 Paths, parameters and answers are those of the open platform's wiki (2/statuses/share, update, upload; C/2/statuses/
 upload_pic/biz and upload_url_text/biz; Toutiao/api). The token travels in the header that the wiki names
 (`Authorization: OAuth2 …`), so that no address ever holds it; articles name it among their parameters only.
+
+Headline articles: long words behind a short post (wiki Toutiao/api, 2022-11-29, read 2026-11-25). Pure.
 """
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from html import escape
+from typing import Any
 from urllib.parse import quote
 
+from adapters.weibo.capabilities import get_post_limit, measure
+from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
+from adapters.weibo.profiles import API_URL, UPDATE, UPLOAD_URL, WeiboProfile, get_article_cover_url
 from publisher.contract import HttpRequest, HttpResponse, Upload
+from publisher.domain.account import Account
+from publisher.domain.rendered import RenderedPost
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -22,16 +32,183 @@ from publisher.domain.results import (
     Outcome,
     Published,
     RateLimited,
+    ReadFailure,
+    Receipt,
     Rejected,
     Submitted,
     Ticket,
     Unknown,
+    to_read_failure,
 )
 
-from .codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
-from .parse import Json, get_error_code, get_error_message, get_owner_id, get_post_id, parse_object, parse_time, to_int
-from .profiles import API_URL, UPDATE, UPLOAD_URL, WeiboProfile
-from .urls import decode_created_at, make_receipt
+MAX_TITLE_LENGTH = 32
+MAX_LEAD_LENGTH = 1900
+"""The page's limit for the post that leads to an article, in characters."""
+
+
+def is_article(account: Account, rendered: RenderedPost) -> bool:
+    """Whether the words go out as an article: where the account writes them, and a plain post cannot hold them."""
+    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
+
+
+def render_lead(rendered: RenderedPost) -> str:
+    """Give the post that leads to the article: its first lines up to the marker, then the link."""
+    lines: list[str] = []
+    for line in rendered.text.splitlines():
+        lines.append(line)
+        if rendered.marker.is_in("\n".join(lines)):
+            break
+    words = "\n".join(lines)
+    return words if not rendered.link or rendered.link in words else f"{words} {rendered.link}"
+
+
+def render_content(rendered: RenderedPost) -> str:
+    """Give the article itself: each line of the text is a paragraph."""
+    return "".join(f"<p>{escape(line)}</p>" for line in rendered.text.splitlines() if line.strip())
+
+
+_BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ID_EPOCH_SECONDS = 515_483_463
+"""Seconds between 1970 and the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
+_MAX_UNIX_SECONDS = 253_402_300_799
+"""The last second of the year 9999."""
+_ARTICLE_FRAGMENT = "#article"
+
+
+def make_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
+    return Receipt(remote_id=remote_id, url=f"https://weibo.com/{uid}/{encode_short_id(remote_id)}", published_at=at)
+
+
+def make_article_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
+    """Give the receipt of a post that leads to an article; its address says so, for whoever takes it down."""
+    found = make_receipt(remote_id, uid, at)
+    return replace(found, url=f"{found.url}{_ARTICLE_FRAGMENT}")
+
+
+def is_article_receipt(receipt: Receipt) -> bool:
+    return receipt.url.endswith(_ARTICLE_FRAGMENT)
+
+
+def encode_short_id(mid: str) -> str:
+    """Spell a post's number as its address does: groups of seven digits from the right, each in base 62."""
+    ends = range(len(mid), 0, -7)
+    groups = [_to_base62(int(mid[max(end - 7, 0) : end])) for end in ends]
+    padded = [group.rjust(4, "0") for group in groups[:-1]] + groups[-1:]
+    return "".join(reversed(padded))
+
+
+def decode_created_at(mid: str) -> datetime:
+    """Read the second at which a post was made out of its number; a senseless number gives the end of the calendar."""
+    return datetime.fromtimestamp(min((int(mid) >> 22) + _ID_EPOCH_SECONDS, _MAX_UNIX_SECONDS), UTC)
+
+
+def _to_base62(number: int) -> str:
+    letters = ""
+    while number:
+        number, digit = divmod(number, 62)
+        letters = _BASE62_DIGITS[digit] + letters
+    return letters or "0"
+
+
+Json = Mapping[str, Any]
+
+
+def decode_object(response: HttpResponse | NotSent | ReadFailure) -> Json | ReadFailure:
+    """Give the good answer of a call that may be repeated, or why there is none; codes read `weibo_NUMBER`."""
+    body = decode_json(response)
+    if isinstance(body, ReadFailure):
+        return body
+    return body if isinstance(body, dict) else Unknown(reason="bad_response")
+
+
+def decode_list(response: HttpResponse | NotSent | ReadFailure) -> list[object] | ReadFailure:
+    """Give the good answer of a call that answers with a list, or why there is none."""
+    body = decode_json(response)
+    if isinstance(body, ReadFailure):
+        return body
+    return body if isinstance(body, list) else Unknown(reason="bad_response")
+
+
+def decode_json(response: HttpResponse | NotSent | ReadFailure) -> object:
+    if not isinstance(response, HttpResponse):
+        return to_read_failure(response)
+    body = _parse_json(response)
+    code = get_error_code(body if isinstance(body, dict) else None)
+    if code is not None:
+        return Unknown(reason=to_message_key(code))
+    if response.status >= 500:
+        return Unknown(reason="server_error")
+    return body if response.status == 200 else Unknown(reason="bad_response")
+
+
+def get_reason(trouble: ReadFailure) -> str:
+    """Give the key of the words that say why an answer brings nothing."""
+    return trouble.code if isinstance(trouble, RateLimited) else trouble.reason
+
+
+def parse_object(response: HttpResponse) -> Json | None:
+    body = _parse_json(response)
+    return body if isinstance(body, dict) else None
+
+
+def get_error_code(body: Json | None) -> int | None:
+    """Give the error code of an answer, which comes as a number or as text."""
+    return to_int(body.get("error_code")) if body else None
+
+
+def parse_reason_code(reason: str) -> int | None:
+    """Give the code that a reason names, where it names one."""
+    return to_int(reason.removeprefix("weibo_")) if reason.startswith("weibo_") else None
+
+
+def get_error_message(body: Json | None) -> str:
+    return str(body.get("error", ""))[:200] if body else ""
+
+
+def get_post_id(body: Json) -> str | None:
+    """Give a post's number; `id` comes last, as clients have rounded it."""
+    found = (to_text(body.get(key)) for key in ("idstr", "mid", "id"))
+    return next((text for text in found if text and is_number(text)), None)
+
+
+def get_owner_id(body: Json) -> str | None:
+    user = body.get("user")
+    if isinstance(user, dict):
+        return str(user.get("idstr") or user.get("id") or "") or None
+    return to_text(body.get("uid"))
+
+
+def to_text(value: object) -> str | None:
+    """Spell what comes as a number or as text."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return text or None
+
+
+def to_int(value: object) -> int | None:
+    text = to_text(value)
+    return int(text) if text and is_number(text) else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number of a size that platforms use."""
+    return text.isascii() and text.isdigit() and len(text) <= 20
+
+
+def parse_time(value: object) -> datetime | None:
+    """Read `Wed Oct 24 23:49:17 +0800 2012`, whatever language the host speaks."""
+    try:
+        day, month, date, time, zone, year = str(value).split()
+        return parsedate_to_datetime(f"{day}, {date} {month} {year} {time} {zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _parse_json(response: HttpResponse) -> object:
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+
 
 VISIBLE_AFTER = timedelta(minutes=2)
 DEFAULT_COOLDOWN = timedelta(hours=1)

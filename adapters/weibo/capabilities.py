@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.rate_limit import RateLimit
-from publisher.domain.timing import Timing
+from publisher.domain.policy import RateLimit, Timing
 
 from .profiles import can_send_long_text, get_article_cover_url, get_profile
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from adapters.weibo.api import decode_object, get_reason, to_int
 from publisher.contract import Http, HttpRequest, HttpResponse
 from publisher.domain.account import Account
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.results import Blocked, NotSent, ReadFailure, Unknown
 
 from .api import WeiboEndpoint
 from .codes import CODES, to_message_key
-from .parse import decode_object, get_reason, to_int
 from .post_list import WeiboTokenInfo, check_token, decode_token_facts, encode_token_info
 from .profiles import API_URL, get_profile
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from adapters.weibo.api import MAX_LEAD_LENGTH, MAX_TITLE_LENGTH, is_article, render_lead
 from publisher.domain.account import Account
-from publisher.domain.problem import Problem, Severity
+from publisher.domain.errors import Problem, Severity
 from publisher.domain.rendered import RenderedImage, RenderedPost
 
-from .article import MAX_LEAD_LENGTH, MAX_TITLE_LENGTH, is_article, render_lead
 from .capabilities import get_capabilities
 from .profiles import get_article_cover_url, get_profile
 

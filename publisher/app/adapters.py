@@ -10,9 +10,8 @@ from adapters.manual import ManualPostingValidator
 from publisher.config import Environment, LimitSettings, Settings, apply_overrides
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account, AccountId, Mode, Platform
-from publisher.domain.errors import PublisherError, SettingsError
+from publisher.domain.errors import Problem, PublisherError, SettingsError, Severity
 from publisher.domain.policy import AccountPolicy
-from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotSent, Unknown
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE

@@ -8,12 +8,12 @@ from datetime import timedelta
 from functools import partial
 
 from adapters._http import LoginHttp, get_host, preload
-from adapters.manual import enable_manual_posting
+from adapters.manual import ManualPostingAdapter, enable_manual_posting
 from publisher.app.adapters import find_unsafe_timings, load_factories
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store_with_policies
 from publisher.config import Environment, Settings
-from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider
+from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, PostPreviewer
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import SettingsError
 from publisher.domain.rendered import SendRequest
@@ -28,8 +28,7 @@ from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapte
 from publisher.store.monitor.login_health import LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
 from publisher.store.monitor.system_alerts import SystemAlerts
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.store.plan.posts import PostStore
 from publisher.store.queries.audit_log import AuditLog
 from publisher.store.queries.queries import Queries
@@ -221,3 +220,10 @@ def find_unreadable_secrets(
         except SecretError as error:
             missing[key] = error
     return missing
+
+
+def find_previewer(application: Application, account: AccountId) -> PostPreviewer | None:
+    """Give what shows posts on an account's platform; None where the platform cannot."""
+    adapter = application.adapters[account]
+    own = adapter.inner if isinstance(adapter, ManualPostingAdapter) else adapter
+    return own if isinstance(own, PostPreviewer) else None

@@ -11,7 +11,7 @@ from publisher.app.application import open_vault
 from publisher.config import Settings
 from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
 from publisher.domain.account import Account, AccountId, Mode
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.secrets import SecretError, read_secret
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import StoredAdapterState

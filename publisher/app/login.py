@@ -1,21 +1,43 @@
 """Signing a login in with a browser: what to open, and what to do with what comes back."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
+from adapters._http import LoginHttp
 from publisher.app.adapters import load_factories
 from publisher.app.application import build_host_filter, open_vault
-from publisher.app.http_line import http_for_login
 from publisher.config import Settings
 from publisher.contract import Http, LoginFlow
 from publisher.domain.account import Account
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.secrets import SecretError, Vault, list_secret_values, read_secret
+
+
+def http_for_login(
+    *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool]
+) -> Http:
+    """Give a login's way to its platform; `allow` is asked with each host's name. What is repeated does not wait."""
+    return LoginHttp(
+        request_timeout=timeout,
+        monotonic=monotonic,
+        failpoint=_ignore_failpoint,
+        is_host_allowed=is_host_allowed,
+        sleep=_no_wait,
+    )
+
+
+def _ignore_failpoint(_name: str) -> None:
+    return
+
+
+async def _no_wait(_seconds: float) -> None:
+    return
+
 
 LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
 

@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from publisher.config import SETTINGS_FILE, Environment, Settings, has_password
-from publisher.domain.errors import RefusedError
-from publisher.domain.problem import Location, Problem, Severity
+from publisher.domain.errors import Location, Problem, RefusedError, Severity
 from publisher.secrets import KEY_NAME, Vault
 
 MAX_LISTED_FILES = 20

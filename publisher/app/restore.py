@@ -9,13 +9,17 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from publisher.app.adapters import build_policies
-from publisher.app.checkpoint_targets import build_checkpoint_targets
 from publisher.app.open_store import build_worker_id, journal_path
 from publisher.config import Settings
 from publisher.domain.audit_chain import Checkpoint
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
-from publisher.engine.checkpoints import append_checkpoint, own_checkpoint_files, read_checkpoints
+from publisher.engine.checkpoints import (
+    append_checkpoint,
+    build_checkpoint_targets,
+    own_checkpoint_files,
+    read_checkpoints,
+)
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError

@@ -7,8 +7,15 @@ import click
 
 from publisher.cli.framework import LocalizedUsageError, option_name
 from publisher.cli.terminal import Terminal, display_path, echo
-from publisher.domain.errors import IllegalTransitionError, InputError, NoSuchItemError, PublisherError, RefusedError
-from publisher.domain.problem import Location, Problem
+from publisher.domain.errors import (
+    IllegalTransitionError,
+    InputError,
+    Location,
+    NoSuchItemError,
+    Problem,
+    PublisherError,
+    RefusedError,
+)
 from publisher.i18n import Messages
 from publisher.secrets import SecretError
 

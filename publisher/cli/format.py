@@ -9,13 +9,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.config import BUILT_IN_PLATFORMS
-from publisher.domain.delivery import FINAL_STATES, Delivery, State
+from publisher.domain.delivery import FINAL_STATES, Delivery, State, parse_manual_task
 from publisher.domain.events import Role
-from publisher.domain.manual_task import parse_manual_task
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import HoldReason
 from publisher.i18n import Messages
-from publisher.store.plan.modes import ModeOverride
+from publisher.store.plan.actions import ModeOverride
 from publisher.store.queries.queries import Alert, Pause
 
 NO_VALUE = "—"

@@ -12,7 +12,7 @@ import click
 
 from publisher.cli.terminal import Terminal
 from publisher.cli.text_width import ColumnHelp
-from publisher.domain.names import find_invisible
+from publisher.domain.characters import find_invisible
 from publisher.i18n import LANGUAGES, Messages
 
 C = TypeVar("C", bound=Callable[..., Any])

@@ -1,10 +1,17 @@
 """What the operator decides: publisher.toml, read once and frozen."""
 
 from publisher.config.addresses import has_password, is_postgres_url, split_host_port
-from publisher.config.load import SETTINGS_FILE, apply_overrides, load_settings, parse_settings
+from publisher.config.load import (
+    BUILT_IN_PLATFORMS,
+    SETTINGS_FILE,
+    WEIBO_PROFILES,
+    apply_overrides,
+    find_api_blocker,
+    load_settings,
+    parse_settings,
+    settings_schema,
+)
 from publisher.config.model import Environment, LimitSettings, Settings
-from publisher.config.rules import BUILT_IN_PLATFORMS, WEIBO_PROFILES, find_api_blocker
-from publisher.config.schema import settings_schema
 
 __all__ = [
     "BUILT_IN_PLATFORMS",

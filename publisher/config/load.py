@@ -1,22 +1,320 @@
 """From publisher.toml to Settings, or to all its Problems at once."""
 
 import asyncio
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from publisher.config.addresses import resolve_database_url
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from publisher.config.addresses import (
+    is_ip,
+    is_link_template,
+    is_listen_address,
+    is_loopback,
+    is_public_ipv4,
+    parse_host,
+    resolve_database_url,
+)
 from publisher.config.model import AuditSettings, CallbackSettings, Environment, LimitSettings, Settings
-from publisher.config.rules import BUILT_IN_PLATFORMS, find_account_problems, find_global_problems, find_group_problems
-from publisher.config.schema import AccountEntry, SettingsFile
 from publisher.domain.account import Account, AccountId, Mode, Platform, RegionCode
 from publisher.domain.errors import SettingsError
-from publisher.domain.rate_limit import RateLimit
-from publisher.domain.timing import Timing
-from publisher.tomlfile import ReadLimits, TomlDocument, parse_toml, read_toml, validate_table
+from publisher.domain.policy import RateLimit, Timing
+from publisher.tomlfile import (
+    DurationValue,
+    Identifier,
+    ReadLimits,
+    SingleLine,
+    StrictModel,
+    TomlDocument,
+    UnlocatedProblem,
+    parse_toml,
+    read_toml,
+    suggest_closest,
+    validate_table,
+)
+
+DEFAULT_DATABASE = "sqlite:///var/publisher.db"
+
+
+def _read_secret_name(value: object) -> str:
+    """Take the name of a secret. What else stands there may be the secret itself, and is repeated nowhere."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", value):
+        raise PydanticCustomError("not_a_secret_name", "")
+    return value
+
+
+SecretName = Annotated[
+    str, PlainValidator(_read_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
+]
+
+
+class AccountEntry(StrictModel):
+    id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
+    platform: SingleLine = Field(description="平台：weibo、wechat、tieba、webhook，或已安装的其他适配器的名称")
+    identity: SingleLine = Field(description="平台上的身份：微博 uid、公众号 AppID、贴吧 portrait 或用户名")
+    secret: SecretName = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
+    region: SingleLine | None = Field(default=None, description="所属地区的代码，须在 [region.代码] 中写明")
+    mode: Literal["api", "assisted", "off"] = Field(
+        default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
+    )
+    forum: SingleLine | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")
+    accept_risk: bool = Field(default=False, description="贴吧没有官方发帖接口；自动发布须由运营方确认风险")
+    link_template: SingleLine | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
+    base_url: SingleLine | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
+    public_ip: SingleLine | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
+    profile: SingleLine | None = Field(
+        default=None,
+        description="平台授予本登录的接口。微博：share（默认）、update、biz；"
+        "微信：publish（默认，不通知关注者）、mass（紧急内容群发）",
+    )
+    exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的帖子就告警")
+    options: dict[str, SingleLine] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
+
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class LimitEntry(StrictModel):
+    min_interval: DurationValue | None = Field(default=None, description="同一登录两次发布的最短间隔")
+    per_hour: PositiveInt | None = Field(default=None, description="任意一小时内最多发布几条")
+    per_day: PositiveInt | None = Field(default=None, description="任意一天内最多发布几条")
+    request_timeout: DurationValue | None = Field(default=None, description="一次调用最长多久")
+    lease_timeout: DurationValue | None = Field(
+        default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
+    )
+    visibility_window: DurationValue | None = Field(default=None, description="多久之后平台的结果一定可见")
+    first_check_after: DurationValue | None = Field(default=None, description="结果不明时，第一次回查前等多久")
+    retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
+    platform_clock_tolerance: DurationValue | None = Field(default=None, description="本机与平台时钟的最大误差")
+
+
+class DashboardEntry(StrictModel):
+    listen: SingleLine = Field(default="127.0.0.1:8700", description="监听地址，写成 地址:端口")
+
+
+class CallbacksEntry(StrictModel):
+    listen: SingleLine | None = Field(
+        default=None, description="监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来"
+    )
+
+
+class AuditEntry(StrictModel):
+    checkpoint_file: SingleLine = Field(
+        default=AuditSettings().checkpoint_file,
+        description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
+    )
+    syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
+
+
+class SettingsFile(StrictModel):
+    environment: Literal["live", "drill"] = Field(
+        default="live", description="live 正式；drill 演练，只能连接本机的模拟器"
+    )
+    timezone: SingleLine = Field(default="Asia/Shanghai", description="时区；文件中不带时差的时间都按它理解")
+    database: SingleLine = Field(default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…")
+    plan_days: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
+    days_kept: Annotated[int, Field(ge=180, le=36500)] = Field(
+        default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
+    )
+    secrets_dir: SingleLine | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
+    public_ip: SingleLine | None = Field(default=None, description="本机对外的公网 IPv4；正式环境的微博账号必需")
+    dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
+    callbacks: CallbacksEntry = Field(
+        default_factory=CallbacksEntry, description="接收平台的事件推送（微信），让审核结果早几分钟知道"
+    )
+    audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
+    approvals: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="审批环节；本版本尚不支持")
+    limits: dict[str, LimitEntry] = Field(default_factory=dict, description="按平台的限额和等待时间")
+    region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；键可自定")
+    groups: dict[str, list[SingleLine]] = Field(default_factory=dict, description="账号分组")
+    account: list[AccountEntry] = Field(default_factory=list, description="账号")
+
+
+def settings_schema() -> dict[str, Any]:
+    """Describe publisher.toml as a JSON Schema, for editors."""
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **SettingsFile.model_json_schema()}
+
+
+BUILT_IN_PLATFORMS: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
+WEIBO_PROFILES = ("share", "update", "biz")
+"""The sets of calls that Weibo grants; a profile of another platform is its adapter's own matter."""
+
+
+def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
+    """Judge what concerns all accounts."""
+    if not _is_timezone(file.timezone):
+        facts = {
+            "value": file.timezone,
+            "choices": suggest_closest(file.timezone, ["Asia/Shanghai", *available_timezones()]),
+        }
+        yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
+    if resolve_database_url(file.database, Path("/")) is None:
+        yield UnlocatedProblem(path=("database",), code="bad_database")
+    if not is_listen_address(file.dashboard.listen):
+        yield UnlocatedProblem(path=("dashboard", "listen"), code="bad_listen", facts={"value": file.dashboard.listen})
+    if file.callbacks.listen is not None and not is_listen_address(file.callbacks.listen):
+        yield UnlocatedProblem(path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
+    if file.public_ip and not is_ip(file.public_ip):
+        yield UnlocatedProblem(path=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
+    for kind, stages in file.approvals.items():
+        if stages:
+            yield UnlocatedProblem(path=("approvals", kind), code="approvals_not_available", facts={"kind": kind})
+    for platform, limits in file.limits.items():
+        if platform not in platforms:
+            facts = {"value": platform, "choices": suggest_closest(platform, sorted(platforms))}
+            yield UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
+        yield from _find_limit_problems(platform, limits)
+
+
+def _find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
+    for name in ("request_timeout", "lease_timeout", "visibility_window", "first_check_after", "retry_first"):
+        if getattr(limits, name) == timedelta(0):
+            yield UnlocatedProblem(path=("limits", platform, name), code="not_zero", facts={"key": name})
+    given = [
+        (name, value)
+        for name in ("request_timeout", "lease_timeout", "visibility_window")
+        if (value := getattr(limits, name)) is not None
+    ]
+    for (shorter, least), (longer, most) in pairwise(given):
+        if least >= most:
+            facts = {"shorter": shorter, "longer": longer}
+            yield UnlocatedProblem(path=("limits", platform, longer), code="wrong_order", facts=facts)
+    if limits.per_hour and limits.per_day and limits.per_hour > limits.per_day:
+        facts = {"shorter": "per_hour", "longer": "per_day"}
+        yield UnlocatedProblem(path=("limits", platform, "per_hour"), code="hour_over_day", facts=facts)
+
+
+def find_account_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
+    """Judge each account, and that no two are the same."""
+    ids: dict[str, int] = {}
+    voices: dict[tuple[str, str, str | None], int] = {}
+    for index, item in enumerate(file.account):
+        here = ("account", index)
+        if (first := ids.setdefault(item.id, index)) != index:
+            lines = {"first": ("account", first, "id")}
+            yield UnlocatedProblem(
+                path=(*here, "id"), code="duplicate_account", facts={"account": item.id}, line_facts=lines
+            )
+        voice = (item.platform, item.identity, item.forum)
+        if (first := voices.setdefault(voice, index)) != index:
+            facts = {"account": item.id, "other": file.account[first].id}
+            lines = {"first": ("account", first, "identity")}
+            yield UnlocatedProblem(path=(*here, "identity"), code="same_identity", facts=facts, line_facts=lines)
+        if item.platform not in platforms:
+            facts = {"value": item.platform, "choices": suggest_closest(item.platform, sorted(platforms))}
+            yield UnlocatedProblem(path=(*here, "platform"), code="unknown_platform", facts=facts)
+        if item.region and item.region not in file.region:
+            facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
+            yield UnlocatedProblem(path=(*here, "region"), code="unknown_region", facts=facts)
+        yield from _find_mode_problems(item, index)
+        yield from _find_address_problems(item, index, is_drill=file.environment == "drill")
+        yield from _find_public_ip_problems(item, index, file)
+
+
+def _find_mode_problems(item: AccountEntry, index: int) -> Iterator[UnlocatedProblem]:
+    facts = {"account": item.id}
+    if item.forum and item.platform in BUILT_IN_PLATFORMS - {"tieba"}:
+        yield UnlocatedProblem(
+            path=("account", index, "forum"), code="forum_only_on_tieba", facts=facts, is_at_key=True
+        )
+    if item.link_template is not None and not is_link_template(item.link_template):
+        yield UnlocatedProblem(path=("account", index, "link_template"), code="bad_link_template", facts=facts)
+    if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
+        choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
+        yield UnlocatedProblem(
+            path=("account", index, "profile"), code="weibo_profile_unknown", facts={**facts, **choices}
+        )
+    if item.mode != "off" and item.platform == "tieba" and not item.forum:
+        yield UnlocatedProblem(path=("account", index, "forum"), code="forum_missing", facts=facts)
+    if item.mode == "api":
+        platform, profile = Platform(item.platform), item.profile
+        for key, code in _find_missing_settings(
+            platform, profile, has_accepted_risk=item.accept_risk, link_template=item.link_template
+        ):
+            yield UnlocatedProblem(path=("account", index, key), code=code, facts=facts)
+
+
+def find_api_blocker(account: Account) -> str | None:
+    """Give the code of what the settings of an account lack for automatic posting; None where nothing is missing."""
+    lacks = _find_missing_settings(
+        account.platform,
+        account.profile,
+        has_accepted_risk=account.has_accepted_risk,
+        link_template=account.link_template,
+    )
+    return next((code for _key, code in lacks), None)
+
+
+def _find_missing_settings(
+    platform: Platform, profile: str | None, *, has_accepted_risk: bool, link_template: str | None
+) -> Iterator[tuple[str, str]]:
+    if platform == "tieba" and not has_accepted_risk:
+        yield "accept_risk", "risk_not_accepted"
+    if platform == "weibo" and profile in {None, "share"} and link_template is None:
+        yield "link_template", "link_template_missing"
+
+
+def _find_address_problems(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[UnlocatedProblem]:
+    facts = {"account": item.id}
+    if item.base_url is None:
+        if is_drill:
+            yield UnlocatedProblem(path=("account", index, "base_url"), code="drill_needs_base_url", facts=facts)
+    elif (host := parse_host(item.base_url)) is None:
+        yield UnlocatedProblem(path=("account", index, "base_url"), code="bad_base_url", facts=facts)
+    elif is_drill and not is_loopback(host):
+        yield UnlocatedProblem(
+            path=("account", index, "base_url"), code="drill_not_loopback", facts={**facts, "host": host}
+        )
+    elif urlsplit(item.base_url).scheme != "https" and not is_loopback(host):
+        yield UnlocatedProblem(
+            path=("account", index, "base_url"), code="base_url_not_https", facts={**facts, "host": host}
+        )
+
+
+def _find_public_ip_problems(item: AccountEntry, index: int, file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Name an address that is none, or that Weibo would not take in earnest: it wants a public IPv4."""
+    address = item.public_ip or file.public_ip
+    if item.public_ip and not is_ip(item.public_ip):
+        yield UnlocatedProblem(path=("account", index, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
+    elif address and is_ip(address) and not is_public_ipv4(address):
+        loc = ("account", index, "public_ip") if item.public_ip else ("public_ip",)
+        if file.environment == "live" and item.platform == "weibo" and item.mode == "api":
+            yield UnlocatedProblem(path=loc, code="ip_not_public", facts={"value": address, "account": item.id})
+
+
+def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Judge the groups: by their names, and by their members."""
+    accounts = [item.id for item in file.account]
+    for name, members in file.groups.items():
+        if name in accounts or name == "all" or ":" in name:
+            yield UnlocatedProblem(path=("groups", name), code="bad_group_name", facts={"value": name}, is_at_key=True)
+        counts = Counter(members)
+        for position, member in enumerate(members):
+            if member not in accounts:
+                facts = {"value": member, "group": name, "choices": suggest_closest(member, accounts)}
+                yield UnlocatedProblem(path=("groups", name, position), code="unknown_member", facts=facts)
+            elif counts[member] > 1 and members.index(member) != position:
+                facts = {"value": member, "group": name}
+                yield UnlocatedProblem(path=("groups", name, position), code="duplicate_member", facts=facts)
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
 
 SETTINGS_FILE = "publisher.toml"
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import timedelta, timezone, tzinfo
 from enum import StrEnum
 from typing import NewType
-
-from publisher.domain.rate_limit import NotificationLimit
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -18,6 +16,21 @@ class Mode(StrEnum):
     API = "api"
     ASSISTED = "assisted"
     OFF = "off"
+
+
+BEIJING = timezone(timedelta(hours=8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationLimit:
+    """How many posts that notify followers a platform takes from an account; None is no limit.
+
+    Days and months are those of `zone`, the platform's own, wherever the workspace is.
+    """
+
+    per_day: int | None = None
+    per_month: int | None = None
+    zone: tzinfo = BEIJING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

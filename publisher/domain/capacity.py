@@ -7,9 +7,8 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 
 from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.policy import AccountPolicy, RateLimit
 from publisher.domain.post import PostId
-from publisher.domain.rate_limit import RateLimit
 
 DAY_FORMAT, MONTH_FORMAT = "%Y-%m-%d", "%Y-%m"
 

@@ -29,6 +29,15 @@ from publisher.domain.events import (
     Revised,
     Role,
 )
+from publisher.domain.policy import (
+    Timing,
+    compute_jitter,
+    next_check_at,
+    next_crash_retry_at,
+    next_delete_at,
+    next_poll_at,
+    next_retry_at,
+)
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -44,15 +53,6 @@ from publisher.domain.results import (
     Rejected,
     Submitted,
     Unknown,
-)
-from publisher.domain.timing import (
-    Timing,
-    compute_jitter,
-    next_check_at,
-    next_crash_retry_at,
-    next_delete_at,
-    next_poll_at,
-    next_retry_at,
 )
 
 MIN_EXTENDABLE_DELAY = timedelta(minutes=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
 
-from publisher.domain.delivery import OPEN_STATES, Delivery, State
+from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Delivery, State
 from publisher.domain.post import PostKind
 from publisher.domain.results import Reach
 
@@ -115,3 +115,37 @@ def _add_metrics(readings: Iterable[Reach]) -> Reach:
 def _count_reasons(rows: Sequence[ReportRow], state: State) -> Mapping[str, int]:
     counts = Counter(case.delivery.reason or "" for case in rows if case.delivery.state is state)
     return dict(counts.most_common())
+
+
+_IDLE_STATES = frozenset({State.PENDING, State.DUE, State.RETRYING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWork:
+    """The deliveries of an account that have not ended.
+
+    `unresolved` are in flight or in doubt: something of them is live or may be, and the platform is still to be read.
+    `waiting` have left nothing anywhere. `live` stay where they are.
+    """
+
+    unresolved: tuple[Delivery, ...] = ()
+    waiting: tuple[Delivery, ...] = ()
+    published: tuple[Delivery, ...] = ()
+
+
+def collect_open_work(deliveries: Sequence[Delivery]) -> OpenWork:
+    """Sort what an account still has in hand."""
+    waiting = tuple(delivery for delivery in deliveries if is_not_started(delivery))
+    live = tuple(delivery for delivery in deliveries if delivery.state is State.PUBLISHED)
+    settled = {delivery.id for delivery in (*waiting, *live)}
+    return OpenWork(
+        waiting=waiting,
+        published=live,
+        unresolved=tuple(item for item in deliveries if item.state not in FINAL_STATES and item.id not in settled),
+    )
+
+
+def is_not_started(delivery: Delivery) -> bool:
+    """Whether it waits, and nothing of it can be live: no call in flight or in doubt, no person's claim."""
+    never_called = not delivery.attempts and delivery.reported_url is None
+    return delivery.state in _IDLE_STATES or (delivery.state is State.HELD and never_called)

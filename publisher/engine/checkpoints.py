@@ -5,12 +5,14 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from publisher.config import Settings
 from publisher.domain.audit_chain import Checkpoint, SignatureCheck
 from publisher.domain.audit_export import checkpoint_signing_text, format_checkpoint, parse_checkpoint
 from publisher.runtime.logs import log
-from publisher.secrets import AuditKey, SecretError, is_signed_by
+from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
 from publisher.store.audit.append import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
@@ -165,3 +167,23 @@ def _append_line(path: Path, line: str) -> None:
         file.write(b"\n" * is_torn + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+SYSLOG_SOCKET = Path("/dev/log")
+
+
+def build_checkpoint_targets(settings: Settings) -> CheckpointTargets:
+    """Give the places outside the database where the audit's head is written down."""
+    return CheckpointTargets(
+        file=settings.workspace / settings.audit.checkpoint_file,
+        newest_file=settings.workspace / "var" / "audit-anchors.newest",
+        syslog_socket=SYSLOG_SOCKET if settings.audit.syslog else None,
+        load_key=partial(load_workspace_audit_key, settings),
+    )
+
+
+def load_workspace_audit_key(settings: Settings, *, creates_missing: bool = True) -> AuditKey | None:
+    """Read the workspace's key that signs anchors, and make one at the first use. Raises SecretError."""
+    return load_audit_key(
+        Vault(folder=settings.workspace / "var"), settings.secrets_dir, creates_missing=creates_missing
+    )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from publisher.contract import Adapter, TimeSource
 from publisher.domain.account import Account, AccountId, LoginId
+from publisher.domain.policy import MAX_COOLDOWN
 from publisher.domain.results import RateLimited
-from publisher.domain.retry_after import MAX_COOLDOWN
 from publisher.engine.adapter_call import call_adapter
 from publisher.runtime.clock import ClockTrust
 from publisher.runtime.logs import log

@@ -2,11 +2,10 @@
 
 from enum import StrEnum
 
-from publisher.domain.delivery import CHECKED_STATES, Delivery, State
+from publisher.domain.characters import is_same_name
+from publisher.domain.delivery import CHECKED_STATES, Delivery, State, parse_manual_task
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor, Resolved, Role
-from publisher.domain.manual_task import parse_manual_task
-from publisher.domain.names import is_same_name
 from publisher.domain.results import Receipt
 from publisher.runtime.system_user import read_system_user
 from publisher.store.deliveries.outbox import Outbox

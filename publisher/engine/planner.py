@@ -8,13 +8,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
-from publisher.domain.correction import CorrectionPlan, plan_correction
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
-from publisher.domain.errors import RefusedError, ScheduleError
+from publisher.domain.errors import Problem, RefusedError, ScheduleError
 from publisher.domain.events import Actor
-from publisher.domain.plan import Plan, PlannedDeliveries, PlanWindow, StoredPost, StoredPosts, plan
+from publisher.domain.plan import (
+    CorrectionPlan,
+    Plan,
+    PlannedDeliveries,
+    PlanWindow,
+    StoredPost,
+    StoredPosts,
+    plan,
+    plan_correction,
+)
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, Schedule, make_occurrence
-from publisher.domain.problem import Problem
 from publisher.domain.rendered import RenderedRevision
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule import (
@@ -27,8 +34,7 @@ from publisher.schedule import (
 )
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.batches import RenderedOccurrence
-from publisher.store.plan.posts import AuditAction, PlanCommit, PostStore
+from publisher.store.plan.posts import AuditAction, PlanCommit, PostStore, RenderedOccurrence
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.queries.queries import Queries
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import State
+from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.events import RECONCILER
-from publisher.domain.manual_task import parse_manual_task
 from publisher.domain.rendered import DeliveryId, SendRequest
 from publisher.domain.results import ReadbackResult, Unknown, result_code
 from publisher.engine.adapter_call import call_adapter

@@ -18,7 +18,7 @@ from importlib.resources import files
 from threading import Lock
 from typing import Any, Literal
 
-from publisher.domain.problem import Location, Problem
+from publisher.domain.errors import Location, Problem
 
 Lang = Literal["zh_CN", "en"]
 COMMON_AREAS = ("states.toml", "cli.toml")

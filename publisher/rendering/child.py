@@ -17,7 +17,7 @@ from typing import Final
 
 from PIL import Image, MpoImagePlugin, TiffImagePlugin  # noqa: F401 # imported by Pillow for some JPEG files
 
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.rendering.jobs import (
     CleanPicture,
     CompilePage,

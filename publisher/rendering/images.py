@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from publisher.domain.problem import Location, Problem
+from publisher.domain.errors import Location, Problem
 from publisher.domain.rendered import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import CleanedPicture, CleanPicture, JobResult, Renderer

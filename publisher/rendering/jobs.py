@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, time
 from typing import IO, Final, Protocol
 
-from publisher.domain.problem import Location, Problem
+from publisher.domain.errors import Location, Problem
 
 _LENGTH_HEADER: Final = struct.Struct(">I")
 _TYPE_TAG: Final = "\0"

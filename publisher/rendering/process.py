@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from publisher.domain.errors import PublisherError
-from publisher.domain.problem import Location, Problem
+from publisher.domain.errors import Location, Problem, PublisherError
 from publisher.rendering.jobs import (
     FindLine,
     JobResult,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
-from publisher.domain.errors import TemplateError
+from publisher.domain.errors import Problem, Severity, TemplateError
 from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, Post, PostId, PostImage
-from publisher.domain.problem import Problem, Severity
 from publisher.domain.rendered import RenderedImage, RenderedPost, derive_marker
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_pictures

@@ -8,9 +8,8 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from markupsafe import Markup
 
-from publisher.domain.errors import InputError
-from publisher.domain.problem import Location, Problem
-from publisher.rendering.image_cleaner import clean_picture
+from publisher.domain.errors import InputError, Location, Problem
+from publisher.rendering.image_formats import clean_picture
 from publisher.rendering.jobs import (
     CleanedPicture,
     CleanPicture,

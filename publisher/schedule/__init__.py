@@ -1,11 +1,10 @@
 """schedule.toml: what staff write, read as a whole or refused as a whole."""
 
-from publisher.schedule.capacity_warnings import find_capacity_warnings
 from publisher.schedule.context import ScheduleContext, make_schedule_context
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
 from publisher.schedule.model import schedule_schema
-from publisher.schedule.warnings import find_overdue_posts, find_warnings
+from publisher.schedule.warnings import find_capacity_warnings, find_overdue_posts, find_warnings
 
 __all__ = [
     "SCHEDULE_READ_LIMITS",

@@ -10,9 +10,8 @@ from publisher.domain.account import AccountId
 from publisher.runtime.logs import log
 from publisher.store.audit.append import clear_alerts, raise_alert
 from publisher.store.db.database import Transaction
-from publisher.store.db.errors import write_error_code
 from publisher.store.db.mappers import ALERT
-from publisher.store.db.postgres import CommitUnknownError, is_connection_lost
+from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, write_error_code
 from publisher.store.store import Store
 
 FAILURES_BEFORE_ALERT = 3

@@ -9,14 +9,20 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import DESIRED_NO_SEND, Delivery, DesiredState, State, WorkerId
+from publisher.domain.delivery import (
+    DESIRED_NO_SEND,
+    Delivery,
+    DesiredState,
+    State,
+    WorkerId,
+    make_manual_timing,
+    parse_manual_task,
+)
 from publisher.domain.events import Actor, Cancelled, Event, RetractionRequested, Role, event_code
 from publisher.domain.lifecycle import advance
-from publisher.domain.manual_task import make_manual_timing, parse_manual_task
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.policy import AccountPolicy, Timing
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import Submitted, Unknown
-from publisher.domain.timing import Timing
 from publisher.runtime.clock import Runtime
 from publisher.store.audit.append import (
     audit_entry,
@@ -26,11 +32,10 @@ from publisher.store.audit.append import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.call_record import CallRecord
+from publisher.store.db.call_record import CallEnds, CallRecord
 from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.mappers import DELIVERY, CallResult, changed_columns
-from publisher.store.db.settle_clock import CallEnds
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States whose entry is an alert."""

@@ -6,13 +6,10 @@ from datetime import datetime, timedelta
 
 from publisher.domain.account import Account, AccountId, Capabilities, Platform
 from publisher.domain.plan import Plan, PlannedDeliveries
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.policy import AccountPolicy, RateLimit, Timing
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, make_occurrence
-from publisher.domain.rate_limit import RateLimit
 from publisher.domain.rendered import RenderedPost, RenderedRevision, derive_marker, format_part_prefix
-from publisher.domain.timing import Timing
-from publisher.store.plan.batches import RenderedOccurrence
-from publisher.store.plan.posts import PlanCommit, PostStore
+from publisher.store.plan.posts import PlanCommit, PostStore, RenderedOccurrence
 from publisher.testing.fakes import TEST_CAPABILITIES
 
 TEST_TIMING = Timing(platform_clock_tolerance=timedelta(seconds=2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from publisher.domain.account import Capabilities
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost, SendRequest
 from publisher.domain.results import (
     Deleted,

@@ -12,7 +12,10 @@ accepted, and a batch is smaller than the house: whoever speaks at once is heard
 import asyncio
 import contextlib
 import ipaddress
+import os
+import resource
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,8 +24,81 @@ from urllib.parse import parse_qsl, unquote
 import h11
 
 from publisher.runtime.logs import log
-from publisher.web.descriptors import descriptor_limit, free_descriptors
-from publisher.web.sparse_log import ThrottledLog
+
+LogKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class ThrottledLog:
+    """Writes a warning at once, and what repeats as one line per interval, with how often for which reason.
+
+    Events, facts and reasons must be few: those of the last interval are remembered.
+    """
+
+    interval_seconds: float
+    """In seconds."""
+    _counts: dict[LogKey, Counter[str]] = field(default_factory=dict)
+    _timers: dict[LogKey, asyncio.TimerHandle] = field(default_factory=dict)
+
+    def warn(self, event: str, reason: str, **facts: str) -> None:
+        key = (event, tuple(sorted(facts.items())))
+        if (counts := self._counts.get(key)) is not None:
+            counts[reason] += 1
+            return
+        self._write(key, Counter([reason]))
+
+    def close(self) -> None:
+        """Write what has been counted, and end."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for (event, facts), counts in self._counts.items():
+            if counts:
+                log.warning(event, **dict(facts), reasons=dict(counts))
+        self._counts.clear()
+        self._timers.clear()
+
+    def _write(self, key: LogKey, counts: Counter[str]) -> None:
+        event, facts = key
+        log.warning(event, **dict(facts), reasons=dict(counts))
+        self._counts[key] = Counter()
+        self._timers[key] = asyncio.get_running_loop().call_later(self.interval_seconds, self._end_interval, key)
+
+    def _end_interval(self, key: LogKey) -> None:
+        counts = self._counts.pop(key)
+        del self._timers[key]
+        if counts:
+            self._write(key, counts)
+
+
+MAX_DESCRIPTORS = 65_536
+"""Far more than calls, reads and callers together ever hold; some systems refuse a limit without end."""
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit, 1024 by default under systemd, to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        log.warning("descriptor_limit_unchanged", soft=soft, hard=hard, error=type(error).__name__)
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def free_descriptors() -> int:
+    """Return how many more this process may open; 0 where even counting them finds no room."""
+    try:
+        return descriptor_limit() - len(os.listdir("/dev/fd"))  # noqa: PTH208 # a count of names, ten times cheaper
+    except OSError:
+        return 0
+
 
 MAX_HEAD_BYTES = 8_192
 MAX_HEAD_LINES = 40

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.tieba import account_status, metrics, post_list, replies
+from adapters.tieba import adapter as account_status
+from adapters.tieba import adapter as metrics
 from adapters.tieba import api as tieba
+from adapters.tieba import post_list, replies
 from adapters.tieba.adapter import _interpret_deletion
 from adapters.weibo import api as weibo_wire
 from adapters.weibo import oauth as weibo_sign_in
+from adapters.weibo import post_list as timeline
 from adapters.weibo import post_list as weibo
-from adapters.weibo import timeline
 from publisher.contract import HttpResponse
 from publisher.domain.rendered import Baseline, Marker
 from publisher.domain.results import NotFound, Published, Ticket, Unknown

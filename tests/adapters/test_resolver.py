@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-import adapters._resolver
-from adapters._resolver import MAX_LOOKUPS_PER_HOST, LookupTimeoutError, resolve
+import adapters._http
+from adapters._http import MAX_LOOKUPS_PER_HOST, LookupTimeoutError, resolve
 from publisher.contract import HttpRequest
 from publisher.domain.results import NotSent
 from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, wire
@@ -35,7 +35,7 @@ class NameServer:
 
 @pytest.fixture
 def name_server(monkeypatch):
-    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
+    monkeypatch.setattr(adapters._http, "_pending_lookups", {})
     server = NameServer()
     monkeypatch.setattr(socket, "getaddrinfo", server)
     yield server
@@ -44,7 +44,7 @@ def name_server(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(adapters._resolver, "LOOKUP_TIMEOUT_SECONDS", SHORT)
+    monkeypatch.setattr(adapters._http, "LOOKUP_TIMEOUT_SECONDS", SHORT)
 
 
 async def test_f18_a_name_that_takes_too_long_is_proof_that_nothing_was_sent(name_server, impatient):
@@ -97,7 +97,7 @@ async def test_calls_that_need_the_same_name_share_a_lookup(name_server):
 
 async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     """A host with several addresses is reached by any of them, in their order."""
-    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
+    monkeypatch.setattr(adapters._http, "_pending_lookups", {})
     addresses = [("::1", 0, 0, 0), ("127.0.0.1", 0), ("127.0.0.1", 0)]
     found = [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
@@ -109,12 +109,12 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
 
 ENDS = """
 import asyncio, socket, threading
-import adapters._resolver
-adapters._resolver.LOOKUP_SECONDS = 0.05
+import adapters._http
+adapters._http.LOOKUP_SECONDS = 0.05
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
 async def main():
     try:
-        await adapters._resolver.resolve("no-such-host.invalid")
+        await adapters._http.resolve("no-such-host.invalid")
     except TimeoutError:
         print("gave up")
 asyncio.run(main())

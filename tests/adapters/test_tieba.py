@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from adapters.tieba import TIEBA
-from adapters.tieba.signature import APP_SALT, PC_SALT, sign
+from adapters.tieba.api import APP_SALT, PC_SALT, sign
 from publisher.domain.results import (
     Blocked,
     Busy,

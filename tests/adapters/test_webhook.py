@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from adapters import BUILT_IN_ADAPTERS
 from adapters.webhook import WEBHOOK, api
+from adapters.webhook.adapter import interpret_refusal
 from adapters.webhook.codes import CODES, WebhookErrorClass, to_message_key
-from adapters.webhook.interpret import interpret_refusal
 from publisher import config
 from publisher.contract import HttpResponse
 from publisher.domain.account import Account, AccountId, Platform

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.wechat import api, mass_api, metrics
+from adapters.wechat import adapter as metrics
+from adapters.wechat import api
+from adapters.wechat import mass_send as mass_api
 from publisher.contract import HttpResponse
 from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, article, picture
 

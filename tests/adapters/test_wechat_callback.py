@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.wechat.api import PendingJob, encode_ticket
 from adapters.wechat.callback import WeChatCallbacks, compute_signature, decrypt_message, parse_xml
-from adapters.wechat.tickets import PendingJob, encode_ticket
 from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import Ticket
 from publisher.simulator.wechat.encryption import encrypt

@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from adapters.wechat.mass_api import MassSendId, parse_mass_send_id
+from adapters.wechat.mass_send import MassSendId, parse_mass_send_id
 from publisher.domain.rendered import Baseline
 from publisher.domain.results import (
     Blocked,

@@ -7,8 +7,8 @@ import pytest
 from adapters.wechat import WECHAT
 from adapters.wechat.capabilities import CAPABILITIES
 from adapters.wechat.codes import CODES
-from adapters.wechat.mass_api import MASS_FAILURE_CODES
-from publisher.domain.problem import Severity
+from adapters.wechat.mass_send import MASS_FAILURE_CODES
+from publisher.domain.errors import Severity
 from publisher.i18n import Messages, load_catalogue
 from tests.adapters.fakes_wechat import COVER, INSIDE, Scene, article, picture
 

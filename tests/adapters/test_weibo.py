@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.api import get_next_full_hour
-from adapters.weibo.urls import decode_created_at, encode_short_id, make_receipt
+from adapters.weibo.api import decode_created_at, encode_short_id, get_next_full_hour, make_receipt
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.rendered import Baseline
 from publisher.domain.results import (
@@ -169,7 +168,7 @@ async def test_token_info_golden(weibo, golden, answer):
 
 
 def _receipt():
-    from adapters.weibo.urls import make_receipt  # noqa: PLC0415
+    from adapters.weibo.api import make_receipt  # noqa: PLC0415
 
     return make_receipt(POST_ID, UID, MADE)
 
@@ -581,7 +580,7 @@ def test_declared_patience_covers_the_platforms_delays():
 
 def test_ticket_is_json_without_words_of_the_post(parcel):
     """A ticket holds what a later look needs, and nothing of the text."""
-    from adapters.weibo.timeline import encode_ticket  # noqa: PLC0415
+    from adapters.weibo.post_list import encode_ticket  # noqa: PLC0415
 
     facts = json.loads(encode_ticket(parcel, is_article=False).payload)
     assert set(facts) == {"marker", "newest_id", "since"}

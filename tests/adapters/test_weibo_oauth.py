@@ -9,7 +9,7 @@ import pytest
 from adapters.weibo import WEIBO
 from adapters.weibo.oauth import parse_authorization_code
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.i18n import load_catalogue
 
 UID = "1404376560"

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
+from adapters.weibo.api import decode_created_at
 from adapters.weibo.profiles import PROFILES
-from adapters.weibo.urls import decode_created_at
 from publisher.config import WEIBO_PROFILES
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import (

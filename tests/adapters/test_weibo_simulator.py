@@ -10,7 +10,7 @@ from adapters._http import LoginHttp
 from adapters.weibo import WEIBO
 from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import Baseline
 from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app

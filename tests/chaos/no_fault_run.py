@@ -17,8 +17,7 @@ from urllib.request import Request, urlopen
 
 from mutants import BUGS
 
-from publisher.cli.demo.regions import read_regions
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files
+from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
 from publisher.cli.workspace import create_workspace, new_workspace_files
 
 SOUND = ""

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from publisher.cli import run_command
-from publisher.cli.demo.regions import read_regions
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files
+from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
 from publisher.cli.workspace import create_workspace, new_workspace_files
 from publisher.rendering.worker import RenderWorker
 

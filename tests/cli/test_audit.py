@@ -10,10 +10,9 @@ import sqlite3
 import pytest
 
 from publisher.app.application import open_application
-from publisher.app.checkpoint_targets import build_checkpoint_targets
 from publisher.config import load_settings
 from publisher.domain.audit_chain import hash_entry
-from publisher.engine.checkpoints import write_checkpoint
+from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.runtime import system_user
 from publisher.runtime.clock import Runtime
 from tests.cli.posts import warning, write_schedule

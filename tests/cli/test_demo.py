@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from publisher.cli.demo.regions import read_regions
-from publisher.cli.demo.schedule import DemoSchedule, shift_schedule
+from publisher.cli.demo.workspace import DemoSchedule, read_regions, shift_schedule
 from publisher.cli.workspace import find_shipped_schedule
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset

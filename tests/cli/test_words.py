@@ -12,15 +12,14 @@ from publisher.cli.commands.why import format_event
 from publisher.cli.format import Formatter
 from publisher.cli.program import COMMAND_PATHS
 from publisher.cli.text_width import text_width, wrap_text
-from publisher.domain.delivery import State
+from publisher.domain.delivery import ReminderKind, State
 from publisher.domain.events import EVENT_CODES
-from publisher.domain.manual_task import ReminderKind
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Messages
 from publisher.store.queries.queries import Alert, AuditLine
 
 ROOT = Path(__file__).parents[2]
-CORE = [*(ROOT / "publisher" / "store").glob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
+CORE = [*(ROOT / "publisher" / "store").rglob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
 ADAPTERS = list((ROOT / "adapters").rglob("*.py"))
 RECORDED = {
     *EVENT_CODES.values(),

@@ -11,9 +11,9 @@ from publisher.app.application import _may_start_call, open_application
 from publisher.config import parse_settings
 from publisher.daemon import Daemon
 from publisher.domain.delivery import State
+from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, Published, RateLimited, Unknown
-from publisher.domain.timing import CRASH_RETRY_SPREAD
 from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
 from publisher.engine.sender import send_delivery, send_due

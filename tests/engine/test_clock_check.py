@@ -14,8 +14,7 @@ from publisher.engine.decisions import named_person
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE, Runtime
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns
 from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 

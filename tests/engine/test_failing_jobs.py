@@ -31,7 +31,7 @@ from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.jobs import FAILURES_BEFORE_ALERT, JobRunner
 from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides
 from publisher.store.plan.offboard import Offboarding
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import make_policy

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-import adapters._resolver
+import adapters._http
 from adapters._http import LoginHttp
 from publisher.contract import HttpRequest
 from publisher.domain.account import AccountId
@@ -57,7 +57,7 @@ class Noticing(FakeAdapter):
 @pytest.fixture
 def name_server(monkeypatch):
     """Give what lets the name server answer: that there is no such host."""
-    monkeypatch.setattr(adapters._resolver, "_pending_lookups", {})
+    monkeypatch.setattr(adapters._http, "_pending_lookups", {})
     free = threading.Event()
 
     def hang(*_args, **_facts):

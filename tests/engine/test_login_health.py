@@ -12,7 +12,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
 from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter

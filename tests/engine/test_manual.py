@@ -9,22 +9,20 @@ import pytest
 
 from adapters.manual import ManualPostingAdapter
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import State
+from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.errors import RefusedError
-from publisher.domain.manual_task import parse_manual_task
+from publisher.domain.policy import RateLimit
 from publisher.domain.post import PostId
-from publisher.domain.rate_limit import RateLimit
 from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.retractor import retract_due
 from publisher.engine.sender import send_due
-from publisher.store.deliveries.requests import last_requests
+from publisher.store.deliveries.intents import last_requests
 from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.store.plan.manual_tasks import ManualTasks
-from publisher.store.plan.modes import ModeOverrides
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter

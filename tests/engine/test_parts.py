@@ -21,7 +21,7 @@ from publisher.domain.results import Busy, HoldReason, Published, Rejected, Unkn
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.simulator import create_app
-from publisher.store.deliveries.requests import last_requests
+from publisher.store.deliveries.intents import last_requests
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.manual_tasks import ManualTasks
 from publisher.store.queries.queries import Queries

@@ -34,8 +34,7 @@ from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.batches import RenderedOccurrence
-from publisher.store.plan.posts import PlanCommit
+from publisher.store.plan.posts import PlanCommit, RenderedOccurrence
 from publisher.store.queries.queries import Queries
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.testing.fakes import START_TIME

@@ -14,7 +14,7 @@ from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.schedule import schedule_schema
 from publisher.simulator.faults import FAULT_KINDS
-from publisher.store.db.errors import DATABASE_BUSY, DISK_FULL
+from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL
 from publisher.store.store import ALERTED_STATES
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[st
 
 def alert_codes() -> set[str]:
     """Give the codes of all alerts that the store writes."""
-    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").glob("*.py"))
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py"))
     literal = re.findall(
         r'(?:raise_delivery_alert|raise_alert|raise_alert_hourly)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
         text,
@@ -166,7 +166,7 @@ def test_the_simulators_page_names_every_fault_and_endpoint():
 
 def test_the_simulators_page_names_every_client_as_it_is_pinned():
     """Who vouches for the simulator stands there in the version that works on it."""
-    tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "clients").glob("test_*_client*.py")))
+    tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "interop").glob("test_*_client*.py")))
     pinned = {f"{name} {version}" for text in tests for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)}
     rows = re.findall(
         r"^\| (?:Weibo|WeChat|Tieba) \| ([^|]+) \|", (DOCS / "simulator.md").read_text("utf-8"), re.MULTILINE

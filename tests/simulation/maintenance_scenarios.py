@@ -12,7 +12,7 @@ import publisher.daemon
 import publisher.engine.reconciler
 import publisher.engine.retractor
 from publisher.store.deliveries import retention
-from publisher.store.plan import batches
+from publisher.store.plan import posts as batches
 from tests.simulation import patched_runtime
 from tests.simulation.checks import violations
 from tests.simulation.kinds import HOUR, LOST, MADE, Storm, draw_shape, one_offs, standing

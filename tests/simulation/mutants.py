@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from adapters.wechat import post_list
-from adapters.weibo import timeline
+from adapters.weibo import post_list as timeline
 from publisher.app import application
 from publisher.contract import Adapter
-from publisher.domain import events, lifecycle, rate_limit
+from publisher.domain import events, lifecycle
+from publisher.domain import policy as rate_limit
 from publisher.domain.delivery import Attempt, Delivery, Lease, Readback, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.rendered import Marker, SendRequest
 from publisher.domain.results import NotFound, Published, ReadbackResult, Receipt, Unknown
-from publisher.domain.text_match import DISTINCTIVE_PREFIX_CHARS
+from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
 from publisher.engine import reconciler
 from publisher.runtime.clock import Runtime
 from publisher.store.db import database, intent_journal

@@ -10,11 +10,9 @@ from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
 from publisher.runtime.clock import FailpointRaisedError
-from publisher.store.plan.batches import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, split_into_batches
-from publisher.store.plan.posts import PlanCommit
+from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
 from publisher.store.queries.queries import Queries
-from publisher.store.recovery.data_loss import mark_waiting_unresolved
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE
+from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -29,12 +27,12 @@ URGENT = make_post("urgent", ["a0"], START_TIME, is_urgent=True)
 @pytest.fixture(autouse=True)
 def _few_come_together(monkeypatch):
     """Let a version come into force with no more that is new than a portion."""
-    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
+    monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
 
 
 async def test_i22_what_a_version_asks_for_comes_into_force_with_it(open_desk, monkeypatch):
     """Up to a bound the plan is that of the old version or that of the new one, and never anything between."""
-    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
+    monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
     desk = await open_desk(*map(make_policy, NAMES))
     die(desk, 2)
     assert await accept(desk, MANY) == len(ALL)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from publisher.domain.delivery import State
 from publisher.domain.events import PLANNER, RECONCILER
 from publisher.domain.plan import Plan
+from publisher.domain.policy import RateLimit
 from publisher.domain.post import CronTrigger
-from publisher.domain.rate_limit import RateLimit
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person

@@ -11,15 +11,15 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from publisher.domain.delivery import State, WorkerId
+from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.results import Published, Receipt
-from publisher.domain.timing import CRASH_RETRY_SPREAD
 from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import send_due
 from publisher.store.db import database as engine
 from publisher.store.db.database import Database, open_engine
-from publisher.store.db.errors import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.mappers import ATTEMPT, RENDERED_POST
+from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
 from publisher.store.monitor.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
 from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database

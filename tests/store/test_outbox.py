@@ -12,8 +12,8 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalTransitionError, RefusedError
 from publisher.domain.events import RECONCILER, RETRACTOR, Actor, Resolved, RetractionRequested, Role
+from publisher.domain.policy import CRASH_RETRY_SPREAD, RateLimit
 from publisher.domain.post import PostId
-from publisher.domain.rate_limit import RateLimit
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -29,7 +29,6 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.timing import CRASH_RETRY_SPREAD
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.db.intent_journal import read_records
 from publisher.store.db.mappers import ATTEMPT, AUDIT

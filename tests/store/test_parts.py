@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from publisher.domain.delivery import State
 from publisher.domain.events import RECONCILER, RETRACTOR
-from publisher.domain.rate_limit import RateLimit
+from publisher.domain.policy import RateLimit
 from publisher.domain.rendered import format_part_prefix
 from publisher.domain.results import Deleted, NotFound, ObservedPost, Published, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import named_person

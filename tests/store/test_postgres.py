@@ -16,10 +16,10 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import RECONCILER
+from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotFound, Published, RateLimited, Receipt, Unknown
-from publisher.domain.timing import CRASH_RETRY_SPREAD
 from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.reconciler import reconcile_due

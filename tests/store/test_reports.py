@@ -6,7 +6,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.post import PostKind
 from publisher.domain.results import Published, Reach, Receipt
 from publisher.store.monitor.monitor import Monitoring
-from publisher.store.queries.reports import ReportQueries
+from publisher.store.queries.queries import ReportQueries
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME
 

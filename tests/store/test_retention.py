@@ -16,7 +16,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.retractor import retract_due
 from publisher.store.audit.append import write_readback
 from publisher.store.db.mappers import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
-from publisher.store.deliveries.requests import MAX_OWNED_IDS
+from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, prune
 from publisher.store.monitor.monitor import Monitoring
 from publisher.store.plan.actions import OperatorActions

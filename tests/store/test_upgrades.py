@@ -29,7 +29,7 @@ from tests.store.later_release import NUMBERS, be_later
 START = """
 import asyncio, sys
 from pathlib import Path
-from publisher.store import setup
+from publisher.store.recovery import setup
 from publisher.runtime.clock import Runtime, parse_failpoints
 if len(sys.argv) > 4:
     setup.MIGRATIONS_FOLDER, setup.NEWEST_MIGRATION = Path(sys.argv[4]), sys.argv[5]

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from adapters.wechat.api import PendingJob, encode_ticket
 from adapters.wechat.callback import WeChatCallbacks
-from adapters.wechat.tickets import PendingJob, encode_ticket
 from publisher.app.callbacks import CallbackEndpoint, make_endpoint_finder
 from publisher.app.callbacks import check_now as hasten_by
 from publisher.config import Settings
@@ -26,8 +26,7 @@ from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
-from publisher.web.callbacks import CHECK_NOW_INTERVAL, CallbackHandler, SeenNonces
-from publisher.web.listener import bind_socket
+from publisher.web.callbacks import CHECK_NOW_INTERVAL, CallbackHandler, SeenNonces, bind_socket
 from publisher.web.server import MAX_BODY_BYTES, HttpServer
 from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from publisher.web.listener import bind_socket
+from publisher.web.callbacks import bind_socket
 from publisher.web.server import (
     MAX_BODY_BYTES,
     MAX_BODY_PARTS,
@@ -18,9 +18,9 @@ from publisher.web.server import (
     MAX_HEAD_LINES,
     HttpLimits,
     HttpServer,
+    ThrottledLog,
     _peer_key,
 )
-from publisher.web.sparse_log import ThrottledLog
 
 ENDLESS = 3600.0
 LONGEST = 20
@@ -251,8 +251,8 @@ async def test_f90_nobody_is_accepted_while_descriptors_are_short():
 
 CHILD = """
 import asyncio, json, os, resource, sys
-from publisher.web.descriptors import free_descriptors, raise_descriptor_limit
-from publisher.web.listener import bind_socket
+from publisher.web.server import free_descriptors, raise_descriptor_limit
+from publisher.web.callbacks import bind_socket
 from publisher.web.server import HttpLimits, HttpServer
 
 async def serve():
@@ -315,7 +315,7 @@ async def test_f90_a_line_a_minute_tells_how_many_were_refused(monkeypatch):
         def warning(self, event, **facts):
             lines.append((event, facts))
 
-    monkeypatch.setattr("publisher.web.sparse_log.log", Lines())
+    monkeypatch.setattr("publisher.web.server.log", Lines())
     sparse = ThrottledLog(ENDLESS)
     for reason in ["full"] * 1000 + ["too_slow"] * 5:
         sparse.warn("connections_refused", reason)

@@ -1,8 +1,10 @@
 """`assist`: what waits for a person to post by hand, and the report that it is done."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,18 +14,62 @@ from publisher.cli.commands.status import is_daemon_running
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, PersonName, command, json_option
-from publisher.cli.manual_files import ManualTaskFiles, write_task_files
 from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.account import Account
-from publisher.domain.delivery import State
-from publisher.domain.manual_task import parse_manual_task
+from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.post import format_delivery_name
+from publisher.domain.rendered import RenderedImage, RenderedPost
 from publisher.engine.decisions import named_person
 from publisher.store.plan.manual_tasks import ManualTasks, OpenManualTask
 from publisher.store.queries.queries import Pause, Queries
 from publisher.store.store import Store
+
+_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/bmp": "bmp", "image/webp": "webp"}
+_PAGE_TEMPLATE = (
+    '<!doctype html>\n<html lang="zh-CN">\n<meta charset="utf-8">\n<title>{title}</title>\n{body}\n</html>\n'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualTaskFiles:
+    """A folder with a task's files. `pictures` are in the order of the rendition; `article` is the page, if any."""
+
+    folder: Path
+    pictures: Sequence[Path]
+    article: Path | None = None
+
+
+def write_task_files(
+    folder: Path, rendered: RenderedPost, data: Mapping[str, bytes], *, is_article: bool
+) -> ManualTaskFiles:
+    """Write a task's files, over older ones of the same names. What has left the books is left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        picture.sha256: folder / _picture_name(number, picture)
+        for number, picture in enumerate(rendered.images, 1)
+        if picture.sha256 in data
+    }
+    for sha256, file in files.items():
+        file.write_bytes(data[sha256])
+    article = folder / "article.html" if is_article else None
+    if article is not None:
+        article.write_text(_article_page(rendered, files), "utf-8")
+    return ManualTaskFiles(folder=folder, pictures=list(files.values()), article=article)
+
+
+def _picture_name(number: int, picture: RenderedImage) -> str:
+    return f"{number:02}.{_SUFFIXES.get(picture.media_type, 'bin')}"
+
+
+def _article_page(rendered: RenderedPost, files: Mapping[str, Path]) -> str:
+    body = rendered.text
+    for sha256, file in files.items():
+        body = body.replace(f"media:{sha256}", file.name)
+    title = rendered.title.replace("&", "&amp;").replace("<", "&lt;")
+    return _PAGE_TEMPLATE.format(title=title, body=body)
+
 
 SEPARATOR_LINE = "-" * 72
 MINUTE_SECONDS = 60

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from publisher.app.checkpoint_targets import build_checkpoint_targets, load_workspace_audit_key
 from publisher.app.open_store import journal_path
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
@@ -26,11 +25,24 @@ from publisher.cli.framework import (
 )
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
-from publisher.domain.audit_chain import AcceptedLossEntry, ChainBreak, ChainDefect, ChainVerifier, Checkpoint
+from publisher.domain.audit_chain import (
+    AcceptedDataLoss,
+    AcceptedLossEntry,
+    ChainBreak,
+    ChainDefect,
+    ChainLoss,
+    ChainVerifier,
+    Checkpoint,
+)
 from publisher.domain.audit_export import checkpoint_signing_text, format_time, verify_export
 from publisher.domain.characters import escape_forbidden
-from publisher.domain.data_loss import AcceptedDataLoss, ChainLoss
-from publisher.engine.checkpoints import own_checkpoint_files, own_signature_check, read_checkpoints
+from publisher.engine.checkpoints import (
+    build_checkpoint_targets,
+    load_workspace_audit_key,
+    own_checkpoint_files,
+    own_signature_check,
+    read_checkpoints,
+)
 from publisher.engine.decisions import named_person
 from publisher.secrets import SecretError, is_public_key, is_signed_by
 from publisher.store.db.intent_journal import read_records

@@ -18,9 +18,8 @@ from publisher.cli.errors import format_problems, sorted_problems
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
-from publisher.domain.errors import InputError, ScheduleError
+from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
 from publisher.domain.post import Post, PostId, Schedule
-from publisher.domain.problem import Location, Problem, Severity
 from publisher.i18n import Messages
 from publisher.rendering import shipped_templates
 from publisher.schedule import (

@@ -17,8 +17,8 @@ from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import NonEmptyText, by_option, command
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.correction import CorrectionPlan
 from publisher.domain.errors import NoSuchItemError
+from publisher.domain.plan import CorrectionPlan
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import send_correction

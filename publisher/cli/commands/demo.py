@@ -18,11 +18,9 @@ import click
 
 from publisher.cli.context import open_command_store
 from publisher.cli.demo.processes import SIMULATOR_STOP_SECONDS, catch_interrupts, start_simulator, stop_process
-from publisher.cli.demo.regions import read_regions
 from publisher.cli.demo.scenario import Scenario
-from publisher.cli.demo.schedule import DemoSchedule, shift_schedule
 from publisher.cli.demo.simulated_platforms import SimulatedPlatforms
-from publisher.cli.demo.workspace import TIMEZONE, DemoWorkspace, demo_files
+from publisher.cli.demo.workspace import TIMEZONE, DemoSchedule, DemoWorkspace, demo_files, read_regions, shift_schedule
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedIntRange, command

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from publisher.cli.demo.regions import read_regions
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files
+from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.cli.workspace import create_workspace, new_workspace_files

@@ -13,8 +13,7 @@ from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import NonEmptyText, PersonName, command
 from publisher.cli.terminal import Terminal, hidden_input
 from publisher.domain.account import AccountId
-from publisher.domain.errors import NoSuchItemError
-from publisher.domain.problem import Problem
+from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.runtime.clock import Runtime
 from publisher.secrets import read_secret
 

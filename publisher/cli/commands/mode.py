@@ -14,7 +14,7 @@ from publisher.config import Settings, find_api_blocker
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError
 from publisher.engine.decisions import named_person
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides
 from publisher.store.queries.queries import Queries
 
 SETTINGS_MODE = "settings"

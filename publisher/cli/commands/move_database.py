@@ -14,6 +14,7 @@ from publisher.config import has_password, is_postgres_url
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import sqlite_file
+from publisher.store.recovery.move_database import copy_to_postgres
 from publisher.store.recovery.setup import lock_process, prepare_database
 
 
@@ -41,4 +42,4 @@ async def _move_database(terminal: Terminal, url: str, by: str) -> int:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
             await prepare_database(database, settings.environment.value, journal_path(settings), runtime)
-        return sum((await move_database(settings.database, url, runtime, named_person(by))).values())
+        return sum((await copy_to_postgres(settings.database, url, runtime, named_person(by))).values())

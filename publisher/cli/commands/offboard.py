@@ -17,10 +17,10 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.events import Actor
-from publisher.domain.open_work import OpenWork, collect_open_work
+from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.engine.decisions import named_person
 from publisher.secrets import find_external_source
-from publisher.store.plan.modes import ModeOverrides
+from publisher.store.plan.actions import ModeOverrides
 from publisher.store.plan.offboard import Offboarding
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store

@@ -1,28 +1,48 @@
 """`preview`: the very words, before anybody reads them."""
 
 import asyncio
+import base64
 import hashlib
+import re
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
+from jinja2 import Environment, StrictUndefined
 
+from publisher.app.application import find_previewer, open_application
 from publisher.app.offline import build_offline_app
-from publisher.cli.errors import format_problems
+from publisher.cli.context import report_database_errors
+from publisher.cli.errors import CommandFailedError, format_problems
+from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, NonEmptyText, PersonName, command, json_option
-from publisher.cli.preview_page import preview_html
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
-from publisher.domain.errors import NoSuchItemError, ScheduleError
+from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import Occurrence, Post, PostId
-from publisher.domain.problem import Problem
 from publisher.domain.rendered import RenderedImage, RenderedPost
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    NotSent,
+    PreviewSent,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
+from publisher.domain.results import PreviewResult as Answer
+from publisher.engine.adapter_call import call_adapter
+from publisher.engine.decisions import named_person
+from publisher.i18n import Messages
 from publisher.rendering.renderer import RenderResult
+from publisher.runtime.clock import Runtime
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
     find_next_occurrence,
@@ -31,6 +51,36 @@ from publisher.schedule import (
     parse_schedule,
 )
 from publisher.tomlfile import read_toml
+
+_MEDIA = re.compile(r"media:([0-9a-f]{64})")
+
+
+def preview_html(
+    messages: Messages,
+    post: Post,
+    due: datetime,
+    render_result: RenderResult,
+    capabilities: Mapping[AccountId, Capabilities],
+) -> str:
+    """Write the page; whatever staff wrote is escaped, and articles stand in frames that may do nothing."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = (files("publisher.cli") / "preview.html").read_text("utf-8")
+    return environment.from_string(source).render(
+        post=post,
+        due=f"{due:%Y-%m-%d %H:%M}",
+        renditions=render_result.rendered_posts,
+        traits=capabilities,
+        address=lambda picture: _data_url(picture.sha256, render_result),
+        article=lambda text: _MEDIA.sub(lambda found: _data_url(found[1], render_result), text),
+        say=messages.translate,
+        lang=messages.lang.replace("_", "-"),
+    )
+
+
+def _data_url(sha256: str, render_result: RenderResult) -> str:
+    media_type, data = render_result.media.get(sha256, ("image/png", b""))
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
 
 SEPARATOR_LINE = "─" * 60
 
@@ -93,7 +143,7 @@ def preview(  # noqa: PLR0913 # one argument an option
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.preview_send import PreviewRequest, send_preview  # noqa: PLC0415 # opens the books, which looking must not
+        from publisher.cli.commands.preview import PreviewRequest, send_preview  # noqa: PLC0415 # opens the books, which looking must not
 
         return asyncio.run(
             send_preview(
@@ -206,3 +256,62 @@ def _as_json(post_preview: PostPreview) -> dict[str, Any]:
             for rendered in post_preview.result.rendered_posts
         ],
     }
+
+
+PREVIEW_TIMEOUT = timedelta(minutes=2)
+"""Pictures, draft and message together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRequest:
+    """Who is to be shown what, and who says so."""
+
+    post: PostId
+    result: RenderResult
+    to: str
+    by: str
+
+
+async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> int:
+    """Send the preview of the one rendition, and say how it went. Raises FailedError where that cannot be."""
+    rendered = _single_post(request.result)
+    account, media = rendered.account, request.result.media
+    images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
+    with report_database_errors():
+        async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
+            previewer = find_previewer(application, account)
+            if previewer is None:
+                raise CommandFailedError("preview_not_supported", account=account)
+            detail = {"to": request.to, "rendition": rendered.fingerprint}
+            await application.operator_actions.record_action(
+                "preview_requested", f"{request.post}@{account}", named_person(request.by), detail
+            )
+            answer = await call_adapter(previewer.send_preview(rendered, images, request.to), PREVIEW_TIMEOUT)
+    if isinstance(answer, PreviewSent):
+        terminal.print_note("preview_shown", account=account, to=request.to)
+        return 0
+    reason = _failure_reason(answer, Formatter(messages=terminal.messages, timezone=settings.timezone))
+    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)
+
+
+def _single_post(result: RenderResult) -> RenderedPost:
+    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
+        raise CommandFailedError("preview_has_errors")
+    return result.rendered_posts[0]
+
+
+def _failure_reason(answer: Answer, formatter: Formatter) -> str:
+    """Put what went wrong into words, with the platform's own where it gave any."""
+    match answer:
+        case RateLimited(code=code):
+            return formatter.reason(code)
+        case (
+            Rejected(code=code, reason=platform_message)
+            | Busy(code=code, reason=platform_message)
+            | Blocked(code=code, reason=platform_message)
+        ):
+            return f"{formatter.reason(code)} ({platform_message})"
+        case CredentialExpired(reason=reason) | NotSent(reason=reason) | Unknown(reason=reason):
+            return formatter.reason(reason)
+        case PreviewSent():
+            return ""

@@ -19,7 +19,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
-from publisher.store.queries.reports import ReportQueries
+from publisher.store.queries.queries import ReportQueries
 
 COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")

@@ -12,8 +12,8 @@ from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.daemon import run as run_daemon
 from publisher.runtime.logs import configure_logging
-from publisher.web.descriptors import raise_descriptor_limit
-from publisher.web.listener import serve_callbacks
+from publisher.web.callbacks import serve_callbacks
+from publisher.web.server import raise_descriptor_limit
 
 
 @command("run")

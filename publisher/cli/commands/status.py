@@ -18,7 +18,7 @@ from publisher.config import Settings
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
-from publisher.store.plan.modes import ModeOverride, ModeOverrides
+from publisher.store.plan.actions import ModeOverride, ModeOverrides
 from publisher.store.queries.queries import MAX_STATUS_AGE, Alert, Pause, Queries, WorkerStatus
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)

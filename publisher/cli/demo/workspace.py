@@ -1,13 +1,36 @@
 """The settings of a drill: accounts of the simulator, and demo values for all waits and limits."""
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 import tomlkit
+from tomlkit.items import AoT
 
-from publisher.cli.demo.regions import Region
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A city with its code (GB/T 2260), and what its police call themselves."""
+
+    code: str
+    name: str
+    slug: str
+    agency: str
+    forum: str
+    hotline: str
+    tip_line: str
+    tip_link: str
+
+
+def read_regions() -> Sequence[Region]:
+    """Give all regions, the capital first."""
+    text = (files("publisher.cli.demo") / "regions.toml").read_text("utf-8")
+    return [Region(**table) for table in tomllib.loads(text)["region"]]
+
 
 TIMEZONE = "Asia/Shanghai"
 PLATFORMS = ("weibo", "wechat", "tieba")
@@ -111,3 +134,43 @@ def _account_entry(account: DemoAccount, address: str) -> Mapping[str, Any]:
     if account.platform == "tieba":
         entry |= {"forum": account.region.forum, "accept_risk": True}
     return entry
+
+
+REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
+"""Keys that belong to the times which a demonstration replaces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSchedule:
+    """When the posts of a demonstration are due: the first at `start`, the last `spread` later.
+
+    `start` is a time of the workspace's zone, without offset. With `only_warning` just one warning to all remains.
+    """
+
+    start: datetime
+    spread: timedelta
+    is_single_warning: bool = False
+
+
+def shift_schedule(text: str, demo_schedule: DemoSchedule) -> str:
+    """Rewrite a schedule to a timetable. The order of its posts stays: follow-ups come after their originals."""
+    document = tomlkit.parse(text)
+    posts = document["post"]
+    if not isinstance(posts, AoT):
+        raise TypeError(posts)
+    if demo_schedule.is_single_warning:
+        _keep_first_warning(posts)
+    step = demo_schedule.spread / max(len(posts) - 1, 1)
+    for position, post in enumerate(posts):
+        for key in REPLACED_TIME_KEYS:
+            post.pop(key, None)
+        post["at"] = (demo_schedule.start + step * position).replace(microsecond=0)
+    return tomlkit.dumps(document)
+
+
+def _keep_first_warning(posts: AoT) -> None:
+    """Leave the first warning that goes to all."""
+    kept_index = next(index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
+    for index in reversed(range(len(posts))):
+        if index != kept_index:
+            del posts[index]

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from publisher.domain.audit_chain import ENTRY_FIELDS, hash_entry
 from publisher.domain.errors import PublisherError, RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.store.db.errors import DATABASE_BUSY, JOURNAL_UNWRITABLE, write_error_code
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
-from publisher.store.db.mappers import DATABASE_INFO
+from publisher.store.db.mappers import AUDIT, DATABASE_INFO
 from publisher.store.db.postgres import (
     CONNECT_ARGS,
+    DATABASE_BUSY,
+    JOURNAL_UNWRITABLE,
     SESSION_OPTIONS,
     CommitUnknownError,
     RetryWindow,
@@ -28,8 +30,38 @@ from publisher.store.db.postgres import (
     is_connection_lost,
     is_serialization_failure,
     read_transaction_id,
+    write_error_code,
 )
-from publisher.store.db.sealing import append_entries
+from publisher.store.db.tables import MICROSECOND, UNIX_EPOCH
+
+GENESIS_KEY = "audit_genesis"
+"""The key that the first entry of a database is bound to."""
+_TEXT_FIELDS = ENTRY_FIELDS[1:]
+
+_LOCK_GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY).with_for_update()
+_HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
+_INSERT_ENTRIES = insert(AUDIT)
+
+
+def append_entries(connection: Connection, entries: Sequence[Mapping[str, object]]) -> tuple[int, str]:
+    """Number these entries, bind them into the chain, and write them. Returns the last one's number and hash.
+
+    Whoever shares the database waits here for its turn until the transaction ends, so this comes last in one. The head
+    is read in a statement of its own after that wait: only then it shows what the others committed.
+    """
+    genesis: str = connection.execute(_LOCK_GENESIS).scalar_one()
+    head = connection.execute(_HEAD).first()
+    number, previous = (head.id, head.hash) if head else (0, genesis)
+    rows = []
+    for entry in entries:
+        number += 1
+        at = (entry["at"] - UNIX_EPOCH) // MICROSECOND  # type: ignore[operator] # an entry's instant is a datetime
+        digest = hash_entry(number, [at, *(entry[name] for name in _TEXT_FIELDS)], previous)
+        rows.append({**entry, "id": number, "previous": previous, "hash": digest})
+        previous = digest
+    connection.execute(_INSERT_ENTRIES, rows)
+    return number, previous
+
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -326,4 +358,13 @@ def is_corrupt(error: BaseException) -> bool:
     original = getattr(error, "orig", error)
     return isinstance(original, sqlite3.DatabaseError) and any(
         word in str(original) for word in ("malformed", "not a database", "corrupt")
+    )
+
+
+def try_lock(transaction: Transaction, name: str) -> bool:
+    """Whether nobody else is at this kind of work; if so, nobody else is until this transaction ends."""
+    if transaction.connection.dialect.name == "sqlite":
+        return True
+    return bool(
+        transaction.connection.scalar(select(func.pg_try_advisory_xact_lock(func.hashtext(f"publisher/{name}"))))
     )

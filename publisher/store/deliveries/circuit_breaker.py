@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 
 from publisher.domain.account import Account, Platform
+from publisher.domain.delivery import parse_manual_task
 from publisher.domain.events import Actor
-from publisher.domain.manual_task import parse_manual_task
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, Submitted, Unknown
 from publisher.store.audit.append import clear_alerts, raise_alert, write_audit
 from publisher.store.db.database import Transaction

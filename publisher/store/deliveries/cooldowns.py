@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, selec
 from publisher.domain.account import LoginId
 from publisher.domain.delivery import State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
+from publisher.domain.policy import MAX_COOLDOWN
 from publisher.domain.results import RateLimited
-from publisher.domain.retry_after import MAX_COOLDOWN
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, in_state

@@ -8,16 +8,24 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, and_, exists, literal, or_, select, true, update
 
-from publisher.domain.delivery import CHECKED_STATES, DESIRED_NO_SEND, FINAL_STATES, Delivery, State
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    DESIRED_NO_SEND,
+    FINAL_STATES,
+    Delivery,
+    State,
+    due_reminder,
+    find_hold_reason,
+    parse_manual_task,
+)
 from publisher.domain.events import MAINTENANCE, BecameDue, Cancelled, Event, Expired, Held, LeaseExpired
-from publisher.domain.manual_task import due_reminder, find_hold_reason, parse_manual_task
 from publisher.domain.post import PostId
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
 from publisher.store.audit.append import raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
     in_open_state,
     in_state,
@@ -28,7 +36,6 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.locks import try_lock
 from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, READBACK, to_delivery
 from publisher.store.deliveries.claims import PREPARE_AHEAD
 from publisher.store.deliveries.cooldowns import redate_cooldowns

@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam,
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import CHECKED_STATES, WAITING_STATES, Delivery, Lease, Readback, State
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    WAITING_STATES,
+    Delivery,
+    Lease,
+    ManualTask,
+    Readback,
+    State,
+    parse_manual_task,
+)
 from publisher.domain.events import (
     SENDER,
     AbsenceProven,
@@ -21,7 +30,6 @@ from publisher.domain.events import (
     Released,
 )
 from publisher.domain.lifecycle import MAX_AUTH_FAILURES
-from publisher.domain.manual_task import ManualTask, parse_manual_task
 from publisher.domain.rendered import DeliveryId, SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -55,7 +63,6 @@ from publisher.store.audit.append import (
     write_readback,
 )
 from publisher.store.db.database import IntentNotJournaledError, Transaction
-from publisher.store.db.errors import DATABASE_BUSY, JOURNAL_UNWRITABLE, write_error_code
 from publisher.store.db.filters import in_state, may_call, mode_override
 from publisher.store.db.mappers import (
     ATTEMPT,
@@ -68,7 +75,13 @@ from publisher.store.db.mappers import (
     to_delivery,
     to_readback,
 )
-from publisher.store.db.postgres import CommitUnknownError, is_connection_lost
+from publisher.store.db.postgres import (
+    DATABASE_BUSY,
+    JOURNAL_UNWRITABLE,
+    CommitUnknownError,
+    is_connection_lost,
+    write_error_code,
+)
 from publisher.store.deliveries.circuit_breaker import is_unreadable, trip_breakers
 from publisher.store.deliveries.claims import PREPARE_AHEAD, choose_claims, has_published_parts, is_claimable
 from publisher.store.deliveries.cooldowns import (
@@ -77,8 +90,7 @@ from publisher.store.deliveries.cooldowns import (
     start_login_cooldown,
     start_post_cooldown,
 )
-from publisher.store.deliveries.intents import Declined, record_intents, revert_cooldowns
-from publisher.store.deliveries.requests import last_requests
+from publisher.store.deliveries.intents import Declined, last_requests, record_intents, revert_cooldowns
 from publisher.store.recovery.recover import can_claim, recover_lost_attempts
 from publisher.store.store import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, Store
 

@@ -28,7 +28,7 @@ from publisher.store.db.mappers import (
     SCHEDULE,
     load_rendered_post,
 )
-from publisher.store.deliveries.requests import MAX_OWNED_IDS
+from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.store import Store
 
 PRUNE_BATCH_SIZE = 100

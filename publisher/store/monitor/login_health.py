@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.events import Actor, Role
-from publisher.domain.rate_limit import DAY
+from publisher.domain.policy import DAY, MAX_COOLDOWN
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -20,16 +20,14 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.domain.retry_after import MAX_COOLDOWN
 from publisher.store.audit.append import clear_alerts, raise_alert
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
-from publisher.store.db.locks import try_lock
 from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
 from publisher.store.deliveries.circuit_breaker import update_breaker
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.jobs import JobRunner
-from publisher.store.plan.modes import active_modes
+from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
 
 PROBER = Actor(role=Role.RECONCILER, name="login_checker")

@@ -9,15 +9,14 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, up
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, Readback, State
 from publisher.domain.events import Actor, Role
-from publisher.domain.metrics import MAX_METRICS_AGE, needs_metrics
+from publisher.domain.policy import MAX_METRICS_AGE, needs_metrics
 from publisher.domain.post import PostId
 from publisher.domain.rendered import DeliveryId, derive_marker
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
 from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import in_state
-from publisher.store.db.locks import try_lock
 from publisher.store.db.mappers import (
     ATTEMPT,
     DELIVERY,
@@ -31,10 +30,10 @@ from publisher.store.db.mappers import (
 )
 from publisher.store.db.tables import UNIX_EPOCH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
+from publisher.store.deliveries.intents import last_requests
 from publisher.store.deliveries.outbox import PendingReadback
-from publisher.store.deliveries.requests import last_requests
 from publisher.store.jobs import JobRunner
-from publisher.store.plan.modes import active_modes
+from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")

@@ -3,11 +3,12 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import WAITING_STATES, Delivery, State
 from publisher.domain.events import MAINTENANCE, Actor, Expired, RetractionRequested
 from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId, make_occurrence
@@ -16,7 +17,16 @@ from publisher.runtime.clock import ClockReading
 from publisher.store.audit.append import clear_alerts, lock_planning, pause_account, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_state, is_in_scope
-from publisher.store.db.mappers import DELIVERY, PAUSE, POST, WORKER, WORKER_STATE, load_post, to_delivery
+from publisher.store.db.mappers import (
+    DELIVERY,
+    MODE_OVERRIDE,
+    PAUSE,
+    POST,
+    WORKER,
+    WORKER_STATE,
+    load_post,
+    to_delivery,
+)
 from publisher.store.plan.posts import AuditAction, cancel_matching
 from publisher.store.recovery.identity import clear_acceptance, is_original_database, set_worker_state
 from publisher.store.recovery.recover import recover_lost_attempts
@@ -241,3 +251,51 @@ class OperatorActions:
             return True
 
         return await self.store.database.write(operation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeOverride:
+    """A mode that stands instead of the settings', who ordered it, and why."""
+
+    account: AccountId
+    mode: Mode
+    at: datetime
+    by: str
+    reason: str
+
+
+def active_modes(store: Store, connection: Connection) -> Mapping[AccountId, Mode]:
+    """Give each account's mode: what people ordered, else what the settings say."""
+    ordered = {
+        row.account: Mode(row.mode) for row in connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
+    }
+    return {key: ordered.get(key, terms.account.mode) for key, terms in store.policies.items()}
+
+
+class ModeOverrides:
+    """The modes ordered at run time. Every intent asks for them, so an order holds from the next call on."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def set_override(self, account: AccountId, mode: Mode | None, by: Actor, reason: str) -> None:
+        """Let an account publish in this mode from now on; None gives it back to the settings."""
+
+        def operation(transaction: Transaction) -> None:
+            now = self.store.runtime.now()
+            transaction.connection.execute(delete(MODE_OVERRIDE).where(MODE_OVERRIDE.c.account == account))
+            if mode is not None:
+                row = {"account": account, "mode": mode.value, "at": now, "by": by.name, "reason": reason}
+                transaction.connection.execute(insert(MODE_OVERRIDE).values(row))
+            detail = {"mode": mode.value if mode else "settings", "reason": reason}
+            write_audit(transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail)
+
+        await self.store.database.write(operation)
+
+    async def list_overrides(self) -> Sequence[ModeOverride]:
+        """Give the orders in force."""
+        query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
+        rows = await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [
+            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])}) for row in rows
+        ]

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import State
 from publisher.domain.events import Actor, Resolved
-from publisher.domain.open_work import is_not_started
+from publisher.domain.reports import is_not_started
 from publisher.store.audit.append import clear_alerts, lock_planning, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.mappers import AUDIT, DELIVERY, to_delivery

@@ -10,21 +10,22 @@ from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
+    LOSS_ACCEPTED_EVENT,
+    AcceptedDataLoss,
     ChainEntry,
     ChainVerifier,
     Checkpoint,
     SignatureCheck,
+    parse_accepted_loss,
     reject_signature,
 )
 from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header
-from publisher.domain.data_loss import LOSS_ACCEPTED_EVENT, AcceptedDataLoss, parse_accepted_loss
 from publisher.domain.events import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import GENESIS_KEY, Transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.mappers import ALERT, AUDIT, DATABASE_INFO, DELIVERY
-from publisher.store.db.sealing import GENESIS_KEY
 from publisher.store.recovery.recover import subject_of_record
 from publisher.store.store import Store
 

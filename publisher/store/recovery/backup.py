@@ -14,9 +14,8 @@ from typing import Any
 from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.store.db.database import is_corrupt
+from publisher.store.db.database import GENESIS_KEY, is_corrupt
 from publisher.store.db.intent_journal import JournalRecord, read_records, sync_directory
-from publisher.store.db.sealing import GENESIS_KEY
 from publisher.store.recovery.setup import BACKUP_KEY
 
 BUSY_TIMEOUT_SECONDS = 10.0

@@ -12,9 +12,8 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.events import Actor
 from publisher.runtime.clock import Runtime
 from publisher.store.audit.append import audit_entry
-from publisher.store.db.database import MOVED_TO_KEY, open_engine
+from publisher.store.db.database import MOVED_TO_KEY, append_entries, open_engine
 from publisher.store.db.mappers import DATABASE_INFO, MEDIA
-from publisher.store.db.sealing import append_entries
 from publisher.store.recovery.identity import store_identity
 
 ROWS_PER_PAGE, PICTURES_PER_PAGE = 500, 5

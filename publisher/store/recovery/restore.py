@@ -22,9 +22,8 @@ from publisher.store.recovery.backup import (
     restore_details,
     stored_backup_info,
 )
-from publisher.store.recovery.data_loss import mark_waiting_unresolved
 from publisher.store.recovery.identity import accept_restored, accepted_until, workers_to_compare
-from publisher.store.recovery.recover import missing_from, orphaned_attempts, recover
+from publisher.store.recovery.recover import mark_waiting_unresolved, missing_from, orphaned_attempts, recover
 from publisher.store.recovery.setup import BACKUP_KEY
 from publisher.store.store import Store
 

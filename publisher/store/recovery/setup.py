@@ -29,7 +29,7 @@ from publisher.store.recovery.swap import finish_swaps
 
 NEWEST_MIGRATION = "0001"
 """The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
-MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+MIGRATIONS_FOLDER = Path(__file__).parents[1] / "db" / "migrations"
 BACKUP_KEY = "backup"
 """The key of a copy that was made to be kept: when, of what, and what the journal was then."""
 _CHECKED_KEYS = ("environment", MOVED_TO_KEY, BACKUP_KEY)

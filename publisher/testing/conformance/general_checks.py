@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from publisher.contract import Adapter
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
 from publisher.testing.conformance.harness import Harness

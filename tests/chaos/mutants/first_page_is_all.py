@@ -10,7 +10,7 @@ from adapters.wechat import adapter
 from adapters.wechat.api import ArticlePage
 from adapters.wechat.auth import FailedCall
 from adapters.wechat.post_list import ArticleList
-from adapters.weibo import timeline
+from adapters.weibo import post_list as timeline
 from publisher.domain.rendered import Baseline
 
 

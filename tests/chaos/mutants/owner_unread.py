@@ -5,8 +5,7 @@ account; it is not held, and the account goes on.
 """
 
 from adapters.weibo import api
-from adapters.weibo.parse import Json, get_post_id, parse_time
-from adapters.weibo.urls import decode_created_at, make_receipt
+from adapters.weibo.api import Json, decode_created_at, get_post_id, make_receipt, parse_time
 from publisher.domain.results import Outcome, Published, Unknown
 
 

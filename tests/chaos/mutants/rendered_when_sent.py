@@ -15,7 +15,7 @@ from publisher.domain.rendered import SendRequest
 from publisher.rendering.renderer import PostRenderer
 from publisher.store.db.mappers import POST, load_post
 from publisher.store.deliveries import intents
-from publisher.store.deliveries.requests import build_request
+from publisher.store.deliveries.intents import build_request
 from publisher.store.store import Store
 
 _presses: list[PostRenderer] = []

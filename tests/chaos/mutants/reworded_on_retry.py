@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from publisher.domain.delivery import Attempt, Delivery
 from publisher.domain.rendered import SendRequest
 from publisher.store.deliveries import intents
-from publisher.store.deliveries.requests import build_request
+from publisher.store.deliveries.intents import build_request
 from publisher.store.store import Store
 
 ADDED = "（重发）"

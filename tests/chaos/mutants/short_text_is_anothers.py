@@ -7,9 +7,9 @@ marker, two looks count as absence. A second copy goes out; or what is to be tak
 from collections.abc import Sequence
 
 from adapters.wechat import post_list
-from adapters.weibo import timeline
+from adapters.weibo import post_list as timeline
 from publisher.domain.rendered import Marker
-from publisher.domain.text_match import DISTINCTIVE_PREFIX_CHARS, is_similar
+from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS, is_similar
 
 
 def _is_long_enough(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:

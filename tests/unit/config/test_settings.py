@@ -20,8 +20,7 @@ from publisher.config import (
 )
 from publisher.domain.account import Mode
 from publisher.domain.errors import SettingsError
-from publisher.domain.rate_limit import RateLimit
-from publisher.domain.timing import Timing
+from publisher.domain.policy import RateLimit, Timing
 from publisher.schedule import make_schedule_context
 from tests.unit.schedule.contexts import told
 

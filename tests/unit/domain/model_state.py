@@ -8,10 +8,10 @@ from typing import NamedTuple
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import Delivery, DesiredState, State
 from publisher.domain.lifecycle import advance
+from publisher.domain.policy import Timing
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.rendered import DeliveryId, Fingerprint
 from publisher.domain.results import NotFound, PossibleMatch, Published, Receipt, Ticket
-from publisher.domain.timing import Timing
 from publisher.domain.verification import is_confirmed, proves_absent
 
 DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.audit_chain import (
+    LOSS_ACCEPTED_EVENT,
     MAX_LISTED_BREAKS,
     RESTORED_EVENT,
+    AcceptedDataLoss,
     ChainDefect,
     ChainEntry,
     ChainVerifier,
@@ -19,7 +21,6 @@ from publisher.domain.audit_chain import (
     hash_entry,
 )
 from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header, verify_export
-from publisher.domain.data_loss import LOSS_ACCEPTED_EVENT, AcceptedDataLoss
 
 GENESIS = "00" * 32
 RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000

@@ -6,12 +6,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.account import Account, AccountId, Capabilities, Mode, Platform
+from publisher.domain.account import Account, AccountId, Capabilities, Mode, NotificationLimit, Platform
 from publisher.domain.capacity import LimitKind, PlannedSend, find_overloads
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.policy import AccountPolicy, RateLimit, Timing
 from publisher.domain.post import PostId
-from publisher.domain.rate_limit import NotificationLimit, RateLimit
-from publisher.domain.timing import Timing
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 11, 25, 4, 0, tzinfo=UTC)

@@ -35,6 +35,7 @@ from publisher.domain.events import (
     Role,
 )
 from publisher.domain.lifecycle import MAX_WORKER_CRASHES, TRANSITIONS, advance
+from publisher.domain.policy import CRASH_RETRY_SPREAD, Timing
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.rendered import DeliveryId, Fingerprint
 from publisher.domain.results import (
@@ -54,7 +55,6 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.timing import CRASH_RETRY_SPREAD, Timing
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

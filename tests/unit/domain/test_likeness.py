@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from publisher.domain.account import AccountId
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.rendered import derive_marker, normalize
-from publisher.domain.text_match import MIN_PREFIX_CHARS, is_similar, matches_text
+from publisher.domain.verification import MIN_PREFIX_CHARS, is_similar, matches_text
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")
 MARKER = derive_marker(KEY, AccountId("beijing-weibo"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from publisher.domain.names import find_invisible, is_same_name, name_skeleton
+from publisher.domain.characters import find_invisible, is_same_name, name_skeleton
 
 SAME = [
     ("zhang", "Zhang"),

@@ -7,9 +7,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from publisher.domain.account import Account, AccountId, Capabilities, Platform, RegionCode
-from publisher.domain.errors import InputError, TemplateError
+from publisher.domain.errors import InputError, Problem, TemplateError
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
-from publisher.domain.problem import Problem
 from publisher.domain.rendered import Marker, RenderedImage, RenderedPost
 from publisher.rendering import Templates
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose

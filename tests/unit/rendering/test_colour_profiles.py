@@ -9,8 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from publisher.rendering.colour_profile import MAX_REBUILT_BYTES, rebuild_profile
-from publisher.rendering.image_cleaner import clean_picture
-from publisher.rendering.image_formats import MAX_PROFILE_BYTES
+from publisher.rendering.image_formats import MAX_PROFILE_BYTES, clean_picture
 
 AUTHOR = b"Author: Wang, GPS 39.9 N 116.4 E, C02XK0AAJGH5"
 SRGB = ImageCms.createProfile("sRGB")

@@ -10,8 +10,13 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from publisher.domain.errors import InputError
 from publisher.rendering.colour_profile import rebuild_profile
-from publisher.rendering.image_cleaner import clean_picture
-from publisher.rendering.image_formats import MAX_ASPECT_RATIO, MAX_JPEG_SCANS, MAX_SEGMENTS, strip_metadata
+from publisher.rendering.image_formats import (
+    MAX_ASPECT_RATIO,
+    MAX_JPEG_SCANS,
+    MAX_SEGMENTS,
+    clean_picture,
+    strip_metadata,
+)
 from tests.unit.rendering.rendering_fixtures import read_picture
 
 AUTHOR = b"Zhang San of the Canary Street station"

@@ -43,7 +43,7 @@ def rendered(entry, platform, shipped, region):
     )
     original = entry.get("follows")
     pictures = [
-        read_picture(ROOT / "publisher/cli/workspace" / image["file"], image["alt"])[0]
+        read_picture(ROOT / "publisher/cli/workspace_files" / image["file"], image["alt"])[0]
         for image in entry.get("images", [])
     ]
     return render_for(

@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from publisher.domain.problem import Problem
+from publisher.domain.errors import Problem
 from publisher.rendering import load_templates, process, shipped_templates
 from publisher.rendering.jobs import (
     CleanedPicture,

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from publisher.domain.errors import InputError, ScheduleError
+from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
-from publisher.domain.problem import Problem, Severity
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
     find_overdue_posts,

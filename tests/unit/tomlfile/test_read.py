@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.errors import InputError
-from publisher.domain.problem import Problem
+from publisher.domain.errors import InputError, Problem
 from publisher.tomlfile import ReadLimits, TomlDocument, UnlocatedProblem, parse_toml, read_toml
 from publisher.tomlfile.limits import QUOTED_OR_COMMENT, find_excess
 

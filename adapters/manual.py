@@ -6,8 +6,8 @@ from datetime import datetime
 
 from publisher.contract import Adapter, TimeSource
 from publisher.domain.account import Capabilities
-from publisher.domain.manual_task import MANUAL_CHECK_INTERVAL, ManualTask, parse_manual_task
-from publisher.domain.problem import Problem
+from publisher.domain.delivery import MANUAL_CHECK_INTERVAL, ManualTask, parse_manual_task
+from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost, SendRequest
 from publisher.domain.results import (
     Deleted,
@@ -26,7 +26,7 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.text_match import matches_text
+from publisher.domain.verification import matches_text
 
 API_ONLY_PROBLEM_CODES = frozenset({"weibo_no_link_template", "weibo_link_not_apart", "tieba_risk_not_accepted"})
 """What a platform asks of its interface's users alone; a person who posts by hand need not care."""
