@@ -220,25 +220,25 @@ def filters() -> str:
     return ", ".join(f"`{name}`" for name in sorted(TemplateSandbox(lambda _name: None).filters) if " " not in name)
 
 
-def floors() -> str:
-    """Give the floors as the import rules have them, highest first."""
+def layers() -> str:
+    """Return the layers as the import rules have them, highest first."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    layers = next(rule["layers"] for rule in rules if rule["type"] == "layers")
-    return "\n".join(["```text", *layers, "```"])
+    names = next(rule["layers"] for rule in rules if rule["type"] == "layers")
+    return "\n".join(["```text", *names, "```"])
 
 
-def rooms() -> str:
-    """Give each room of publisher/ and adapters/ with the first sentence of its docstring."""
-    return _table(["room", "what happens there"], (row for house in ("publisher", "adapters") for row in _rooms(house)))
+def packages() -> str:
+    """Return each package of publisher/ and adapters/ with the first paragraph of its docstring."""
+    return _table(["package", "purpose"], (row for root in ("publisher", "adapters") for row in _package_rows(root)))
 
 
-def _rooms(house: str) -> Iterator[list[str]]:
-    for path in sorted((ROOT / house).glob("*")):
+def _package_rows(root: str) -> Iterator[list[str]]:
+    for path in sorted((ROOT / root).glob("*")):
         module = path / "__init__.py" if path.is_dir() else path
         if module.suffix != ".py" or not module.exists() or module.name == "__main__.py" or path.name == "__init__.py":
             continue
-        words = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
-        yield [f"`{house}/{path.name}`", words.partition("\n\n")[0].replace("\n", " ")]
+        docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+        yield [f"`{root}/{path.name}`", docstring.partition("\n\n")[0].replace("\n", " ")]
 
 
 def failpoints() -> str:
@@ -277,7 +277,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "codes.md": codes_page,
 }
 PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part for part in (holds, settings, templates, filters, floors, rooms, failpoints)
+    part.__name__: part for part in (holds, settings, templates, filters, layers, packages, failpoints)
 }
 
 

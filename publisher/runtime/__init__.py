@@ -1,0 +1,1 @@
+"""Clock, failpoints, logs, redaction and files: what a process needs before anything else."""

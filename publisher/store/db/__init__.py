@@ -1,0 +1,1 @@
+"""Connection, transactions, tables, and the files beside the database."""

@@ -1,0 +1,1 @@
+"""A delivery from due to receipt: claims, intents, outcomes, maintenance."""

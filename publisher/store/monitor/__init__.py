@@ -1,0 +1,1 @@
+"""What is published, whether logins work, and alerts about the system."""

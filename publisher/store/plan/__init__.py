@@ -1,0 +1,1 @@
+"""Accepted schedules, planned deliveries, and what people order."""

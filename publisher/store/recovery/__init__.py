@@ -1,0 +1,1 @@
+"""Start, backup, restore, move; and attempts that a database has lost."""
