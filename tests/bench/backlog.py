@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from books import file_schedule
-from figures import Figure, percentile
-from rig import POST, daemon, double, schedule_of, wait_for_words, workspace
+from tests.bench.books import file_schedule
+from tests.bench.figures import Figure, percentile
+from tests.bench.rig import POST, daemon, double, schedule_of, wait_for_words, workspace
 
 ACCOUNTS = 150
 POSTS = 667

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from books import ripen_all
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
@@ -35,6 +34,7 @@ from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import FakeAdapter
+from tests.bench.books import ripen_all
 
 ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
 MOST = 3
@@ -83,7 +83,7 @@ def measure(url: str, folder: Path, workers: int) -> float:
     """Give the deliveries a second that so many workers reach together; the folder takes their journals."""
     folder.mkdir()
     asyncio.run(fill(url, folder))
-    command = [sys.executable, __file__, url, str(folder)]
+    command = [sys.executable, "-m", "tests.bench.hosts", url, str(folder)]
     crew = [
         subprocess.Popen([*command, f"worker-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(workers)

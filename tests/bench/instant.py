@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from books import file_schedule
-from figures import Figure, median, percentile
-from rig import daemon, double, schedule_of, wait_for_words, workspace
+from tests.bench.books import file_schedule
+from tests.bench.figures import Figure, median, percentile
+from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace
 
 AHEAD = timedelta(seconds=12)
 """How long before its instant a post is filed and the daemon started."""

@@ -10,18 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from backlog import p6, p11
-from commands import p10
-from figures import Figure
-from instant import p5
-from past import p14
-from rendering import p9
-from rig import PUBLISHER
-from scale import p4, p12, p13
-from syncing import p3
-from throughput import p1
-
 from publisher.runtime.logs import configure_logging
+from tests.bench.backlog import p6, p11
+from tests.bench.commands import p10
+from tests.bench.figures import Figure
+from tests.bench.instant import p5
+from tests.bench.past import p14
+from tests.bench.rendering import p9
+from tests.bench.rig import PUBLISHER
+from tests.bench.scale import p4, p12, p13
+from tests.bench.syncing import p3
+from tests.bench.throughput import p1
 
 Measure = Callable[[Sequence[str], int], list[Figure]]
 ALL: Mapping[str, Measure] = {

@@ -8,15 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from books import application, file_schedule
-from commands import seconds_of
-from figures import Figure, median
-from rig import schedule_of, workspace
-from scale import ACCOUNTS, announce, fill
-
 from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.planner import active_schedule, plan_window
 from publisher.store.recovery.setup import check_integrity
+from tests.bench.books import application, file_schedule
+from tests.bench.commands import seconds_of
+from tests.bench.figures import Figure, median
+from tests.bench.rig import schedule_of, workspace
+from tests.bench.scale import ACCOUNTS, announce, fill
 
 PASTS = (1_000, 10_000, 100_000)
 CHECK = "reading the whole file"

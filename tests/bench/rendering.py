@@ -5,10 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from figures import Figure, in_turn
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from rig import ROOT
 
 from adapters.tieba.capabilities import CAPABILITIES
 from publisher.domain.account import Account, AccountId, Platform
@@ -20,6 +18,8 @@ from publisher.rendering.compose import RenderTarget, compose
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.worker import RenderWorker
+from tests.bench.figures import Figure, in_turn
+from tests.bench.rig import ROOT
 
 TIMES = 500
 ACCOUNTS = 50

@@ -87,7 +87,7 @@ class Double:
 @contextlib.contextmanager
 def double(delay: float = 0.0, mark: str = "") -> Iterator[Double]:
     """Run the platform's double in a process of its own; it remembers apart the calls whose body names `mark`."""
-    command = [sys.executable, str(Path(__file__).with_name("double.py")), str(delay), mark]
+    command = [sys.executable, "-m", "tests.bench.double", str(delay), mark]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

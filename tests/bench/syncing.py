@@ -17,14 +17,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from books import application, file_schedule, ripen_all
-from figures import Figure, median
-from rig import double, schedule_of, workspace
 from sqlalchemy import Engine, event
-from throughput import ACCOUNTS, deliver_all
 
 from publisher.domain.rendered import SendRequest
 from publisher.runtime.logs import configure_logging
+from tests.bench.books import application, file_schedule, ripen_all
+from tests.bench.figures import Figure, median
+from tests.bench.rig import double, schedule_of, workspace
+from tests.bench.throughput import ACCOUNTS, deliver_all
 
 POSTS = 7
 _CALLS = re.compile(r"\b(?:fsync|fdatasync)\(")
@@ -48,7 +48,7 @@ def p3(_publisher: Sequence[str], _runs: int) -> list[Figure]:
 
 
 def _counted(folder: Path) -> tuple[int, str]:
-    burst = [sys.executable, __file__, str(folder)]
+    burst = [sys.executable, "-m", "tests.bench.syncing", str(folder)]
     strace = shutil.which("strace")
     if strace is None:
         return int(subprocess.run(burst, check=True, capture_output=True, text=True).stdout), "by commits"

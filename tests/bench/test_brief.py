@@ -3,14 +3,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 PATIENCE = 120
 
 
 def test_a_small_run_measures_p1_and_p4(tmp_path):
     """P1 delivers more than one round makes due, P4 announces on top of a past: both end, and give figures."""
-    command = [sys.executable, str(Path(__file__).with_name("main.py")), "--brief", "--json", str(tmp_path / "figures")]
+    command = [sys.executable, "-m", "tests.bench.main", "--brief", "--json", str(tmp_path / "figures")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures").read_text("utf-8"))

@@ -8,10 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from books import application, file_schedule, ripen_all
-from figures import Figure, in_turn
-from rig import double, schedule_of, workspace
-
 from adapters._http import LoginHttp
 from adapters.weibo import api
 from adapters.weibo.profiles import SHARE
@@ -21,6 +17,9 @@ from publisher.domain.delivery import State
 from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
 from publisher.engine.sender import send_due
 from publisher.store.db.mappers import load_rendered_post
+from tests.bench.books import application, file_schedule, ripen_all
+from tests.bench.figures import Figure, in_turn
+from tests.bench.rig import double, schedule_of, workspace
 
 AT_ONCE = 64
 ACCOUNTS = 150

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checker.database import Rows, rows_of_server
-from workspace import CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
+from tests.chaos.checker.database import Rows, rows_of_server
+from tests.chaos.workspace import CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
-    from campaign import Campaign
+    from tests.chaos.campaign import Campaign
 
 REST_WITHIN = 60.0
 """Seconds after which what has not moved is stuck; a campaign waits longer for anything to move."""

@@ -22,12 +22,13 @@ from random import Random
 from typing import Any
 
 import click
-from artefacts import RESENDS, save
-from checker.history import Stamps, WrongClock
-from db_peek import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
-from faults import blanks, crowds, excerpts, rules
-from judge import Duty, Task, Verdict, is_at_rest, judge
-from kill_plan import (
+
+from tests.chaos.artefacts import RESENDS, save
+from tests.chaos.checker.history import Stamps, WrongClock
+from tests.chaos.db_peek import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from tests.chaos.faults import blanks, crowds, excerpts, rules
+from tests.chaos.judge import Duty, Task, Verdict, is_at_rest, judge
+from tests.chaos.kill_plan import (
     AHEAD,
     AT_A_START,
     COMMON_POINTS,
@@ -40,13 +41,13 @@ from kill_plan import (
     Deck,
     Kill,
 )
-from metrics import figures_of, record, tell
-from operators import People
-from options import Options, options_of
-from platforms import Platforms, start_platforms
-from publisher_process import DaemonError, Publisher, broken
-from verdicts import Finding, check, findings_of, write
-from workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
+from tests.chaos.metrics import figures_of, record, tell
+from tests.chaos.operators import People
+from tests.chaos.options import Options, options_of
+from tests.chaos.platforms import Platforms, start_platforms
+from tests.chaos.publisher_process import DaemonError, Publisher, broken
+from tests.chaos.verdicts import Finding, check, findings_of, write
+from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
@@ -422,7 +423,7 @@ def _told_as(kill: Kill, *, is_reached: bool) -> str:
 def main() -> int:
     options = options_of(sys.argv[1:])
     if options.sweep:
-        from sweep import sweep  # noqa: PLC0415 # it starts campaigns of its own
+        from tests.chaos.sweep import sweep  # noqa: PLC0415 # it starts campaigns of its own
 
         return sweep(options)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from checker.shaping import post_id
-from faults import CREATING, REFUSED, RETRY_AFTER
+from tests.chaos.checker.shaping import post_id
+from tests.chaos.faults import CREATING, REFUSED, RETRY_AFTER
 
 NUMBER = re.compile(r"第(\d{4})期")
 """The number in a post's title, by which its copies are known on every platform."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from judge import Verdict
-from kill_plan import AT_A_START, POINTS
-from options import Options
-from publisher_process import HERE
+
+from tests.chaos.judge import Verdict
+from tests.chaos.kill_plan import AT_A_START, POINTS
+from tests.chaos.options import Options
+from tests.chaos.publisher_process import ROOT
 
 if TYPE_CHECKING:
-    from campaign import Campaign
-    from verdicts import Finding
+    from tests.chaos.campaign import Campaign
+    from tests.chaos.verdicts import Finding
 
 BEGIN, END = "<!-- recorded by scripts/chaos --record: begin -->", "<!-- recorded: end -->"
 COLUMNS = (
@@ -80,7 +81,7 @@ def _command(options: Options) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from mutants import BUGS
+from tests.chaos.mutants import BUGS
 
 Place = tuple[Any, str]
 """A module, class or table, and a name or key in it."""

@@ -1,4 +1,4 @@
-"""A day without faults, once with each planted bug: `no_fault_run.py [NAME…]`. None of them may show.
+"""A day without faults, once with each mutant: `python -m tests.chaos.no_fault_run [NAME…]`. None of them may show.
 
 Six accounts on the simulator get two posts each: the program starts, `check` passes, `run --once` ends with 0 and no
 alert, and each account holds both posts, once, with exactly the words that a sound program says.
@@ -15,10 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
 
-from mutants import BUGS
-
 from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
 from publisher.cli.workspace import create_workspace, new_workspace_files
+from tests.chaos.mutants import BUGS
 
 SOUND = ""
 POSTS = ("refund", "parcel")
@@ -75,8 +74,8 @@ def day(name: str, address: str, folder: Path) -> tuple[Words, list[str]]:
 
 
 def publisher(name: str, folder: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    way = [str(Path(__file__).with_name("run_mutant.py")), name] if name else ["-m", "publisher"]
-    command = [sys.executable, *way, "-C", str(folder), *words]
+    module = ["tests.chaos.run_mutant", name] if name else ["publisher"]
+    command = [sys.executable, "-m", *module, "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from db_peek import BEGUN, FINISHED, HELD_EDITED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, OPEN_OUTCOME, PAUSED
-from workspace import HOTLINES, Entry
+from tests.chaos.db_peek import BEGUN, FINISHED, HELD_EDITED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, OPEN_OUTCOME, PAUSED
+from tests.chaos.workspace import HOTLINES, Entry
 
 if TYPE_CHECKING:
-    from campaign import Campaign
+    from tests.chaos.campaign import Campaign
 
 PAUSE_SECONDS = 2.5
 HANDS = 4

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kill_plan import COMMON_POINTS
-from mutant_names import BUGS
+from tests.chaos.kill_plan import COMMON_POINTS
+from tests.chaos.mutant_names import BUGS
 
 FEWEST = 40
 MOST_WORKERS = 8
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--missed", action="store_true", help="let instants of a repeating post be missed at the end")
     parser.add_argument("--brief", action="store_true", help="a campaign of a few minutes")
     parser.add_argument("--bug", choices=sorted(BUGS), help="run a daemon with this planted bug")
-    parser.add_argument("--artefacts", type=Path, help="leave what scripts/verdict judges in this folder")
+    parser.add_argument("--artefacts", type=Path, help="leave what scripts/check-run judges in this folder")
     parser.add_argument("--json", type=Path, help="write what was violated into this file")
     parser.add_argument("--record", type=Path, help="write a good run, or what a sweep caught, into this page")
     parser.add_argument("--expect-violation", action="store_true", help="0 when doubled posts were found, else 1")

@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from publisher_process import HERE, PUBLISHER
-from workspace import Account
+
+from tests.chaos.publisher_process import PUBLISHER, module_command
+from tests.chaos.workspace import Account
 
 LONG_AGO = 7200.0
 START_SECONDS = 30.0
@@ -128,7 +128,7 @@ def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float)
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
     words = [f"--{name}={value}" for name, value in options.items()]
     with (platforms.state.parent / "network.log").open("wb") as told:
-        network = subprocess.Popen([sys.executable, str(HERE / "proxy.py"), *words], stdout=told, stderr=told)
+        network = subprocess.Popen(module_command("proxy", *words), stdout=told, stderr=told)
     platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and network.poll() is None:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artefacts import order
-from checker.history import WrongClock
-from db_peek import IN_SENDING, Books
-from kill_plan import Kill
-from workspace import NAME
+from tests.chaos.artefacts import order
+from tests.chaos.checker.history import WrongClock
+from tests.chaos.db_peek import IN_SENDING, Books
+from tests.chaos.kill_plan import Kill
+from tests.chaos.workspace import NAME
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
 BEGUN = b'"own_leases_expired"'
 """The daemon's first word in its log, once the database is its own."""
@@ -45,9 +45,14 @@ class DaemonError(Exception):
     """The daemon ended by itself, or would not start or stop."""
 
 
+def module_command(name: str, *arguments: str) -> Sequence[str]:
+    """Return the command that runs a module of the campaign; it is to be started in the root of the repository."""
+    return (sys.executable, "-m", f"tests.chaos.{name}", *arguments)
+
+
 def broken(bug: str | None) -> Sequence[str]:
     """Give the way to begin a daemon with a planted bug; nothing for a sound one."""
-    return (sys.executable, str(HERE / "run_mutant.py"), bug) if bug else ()
+    return module_command("run_mutant", bug) if bug else ()
 
 
 @dataclass(slots=True)
@@ -173,9 +178,9 @@ class Publisher:
         self.starts += 1
         way = self.broken
         if ahead:
-            way = (sys.executable, str(HERE / "with_clock.py"), str(ahead), *self.broken[1:])
+            way = module_command("with_clock", str(ahead), *self.broken[-1:])
         elif hangs:
-            way = (sys.executable, str(HERE / "with_names.py"), NAME, *self.broken[1:])
+            way = module_command("with_names", NAME, *self.broken[-1:])
         self.mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as told:
             return subprocess.Popen(

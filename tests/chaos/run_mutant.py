@@ -1,10 +1,9 @@
-"""The program with one mistake in it: `run_mutant.py NAME ARGUMENTS…` runs `publisher ARGUMENTS…` that way."""
+"""The program with one mutation: `python -m tests.chaos.run_mutant NAME ARGUMENTS…` runs `publisher ARGUMENTS…` so."""
 
 import sys
 
-from mutants import BUGS
-
 from publisher.cli import main
+from tests.chaos.mutants import BUGS
 
 if __name__ == "__main__":
     BUGS[sys.argv.pop(1)].plant()

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from metrics import row, write_between
-from mutant_names import BUGS, SOUND, broken_by
-from options import Options
-from publisher_process import HERE
-from verdicts import Finding, read
+
+from tests.chaos.metrics import row, write_between
+from tests.chaos.mutant_names import BUGS, SOUND, broken_by
+from tests.chaos.options import Options
+from tests.chaos.publisher_process import module_command
+from tests.chaos.verdicts import Finding, read
 
 SHORT = ("--deliveries", "100", "--kills", "13", "--lost", "0.3", "--network", "0.06", "--patience", "2")
 """Few posts, and much trouble: what is uncommon must come often."""
@@ -111,7 +112,7 @@ def _told(catch: Catch) -> Catch:
 def _campaign(name: str, seed: int) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="publisher-sweep-") as folder:
         file = Path(folder) / "findings.json"
-        command = [sys.executable, str(HERE / "campaign.py"), *_words(name, seed), "--json", str(file)]
+        command = module_command("campaign", *_words(name, seed), "--json", str(file))
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
         except subprocess.TimeoutExpired:

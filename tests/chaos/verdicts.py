@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from judge import Verdict
-from publisher_process import HERE
+from tests.chaos.judge import Verdict
+from tests.chaos.publisher_process import module_command
 
 NOT_RECORDED = frozenset({"I5", "I20", "I23", "I25"})
 """What a campaign has no artefact for; all else must be judged, or the run has proven nothing."""
@@ -43,7 +42,7 @@ def findings_of(verdict: Verdict) -> Iterator[Finding]:
 
 def check(artefacts: Path) -> Iterator[Finding]:
     """Have the checker judge what a run has left, in a process of its own."""
-    command = [sys.executable, str(HERE / "checker"), str(artefacts), "--json"]
+    command = module_command("checker", str(artefacts), "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1} or not done.stdout:
         yield Finding(by="checker", invariant="NONE", what=f"could not judge: {done.stderr[-500:]}")

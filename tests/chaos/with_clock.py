@@ -1,11 +1,10 @@
-"""The program on a host whose clock is wrong: `with_clock.py SECONDS [run_mutant.py NAME] ARGUMENTS…` runs it so."""
+"""The program on a host with a wrong clock: `python -m tests.chaos.with_clock SECONDS [MUTANT] ARGUMENTS…`."""
 
 import sys
 from datetime import datetime, timedelta
 
-import wrapped
-
 from publisher.runtime.clock import Runtime
+from tests.chaos import wrapped
 
 
 def set_ahead(ahead: timedelta) -> None:

@@ -1,11 +1,11 @@
-"""The program on a host whose name server hangs for one name: `with_names.py HOST [run_mutant.py NAME] ARGUMENTS…`."""
+"""The program where a name server hangs for one name: `python -m tests.chaos.with_names HOST [MUTANT] ARGUMENTS…`."""
 
 import socket
 import sys
 import threading
 from typing import Any
 
-import wrapped
+from tests.chaos import wrapped
 
 
 def hang(name: str) -> None:

@@ -1,16 +1,15 @@
-"""The program on a host with a fault: `[run_mutant.py NAME] ARGUMENTS…` is what is left to run."""
+"""The program on a host with a fault: `[MUTANT] ARGUMENTS…` is what is left to run."""
 
 import sys
-from pathlib import Path
 
 from publisher.cli import main
+from tests.chaos.mutant_names import BUGS
 
 
 def run() -> None:
     """Run what the command line names, with the planted mistake that it names, if any."""
-    if Path(sys.argv[1]).name == "run_mutant.py":
-        from mutants import BUGS  # noqa: PLC0415 # planted into few daemons
+    if sys.argv[1] in BUGS:
+        from tests.chaos.mutants import BUGS as MUTANTS  # noqa: PLC0415 # planted into few daemons
 
-        sys.argv.pop(1)
-        BUGS[sys.argv.pop(1)].plant()
+        MUTANTS[sys.argv.pop(1)].plant()
     main()

@@ -40,7 +40,6 @@ REASONS = {
 } - {"app_id"}
 OF_THE_CLOCK = {"clock_jumped_back", "clock_jumped_ahead", "clock_unconfirmed", "clock_wrong"}
 ALERTS = {
-    "clock_skew",
     *OF_THE_CLOCK,
     *(f"held.{reason.value}" for reason in HoldReason),
     "failed.weibo_20012",

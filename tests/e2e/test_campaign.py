@@ -1,9 +1,8 @@
 """The campaign's own machinery: what it draws follows from the seed, and its judge lets nothing pass unexplained."""
 
-import runpy
 import subprocess
 import sys
-from pathlib import Path
+from importlib import import_module
 from random import Random
 
 import pytest
@@ -12,7 +11,6 @@ from publisher.simulator.faults import FAULT_KINDS
 
 pytestmark = pytest.mark.smoke
 
-CHAOS = Path(__file__).parents[1] / "chaos"
 DUTY = ("post-0001", "weibo-01")
 SHARE = "/2/statuses/share.json"
 
@@ -22,15 +20,14 @@ def dice(seed):
 
 
 @pytest.fixture
-def chaos(monkeypatch):
-    """Load a module of the campaign, as its scripts do."""
-    monkeypatch.syspath_prepend(str(CHAOS))
-    return lambda name: runpy.run_path(str(CHAOS / f"{name}.py"), run_name=name)
+def chaos():
+    """Return a function that gives what a module of the campaign defines."""
+    return lambda name: vars(import_module(f"tests.chaos.{name}"))
 
 
 def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
     """No kind of the simulator's faults is left out, and the same seed draws the same rules."""
-    rules = chaos("troubles")["rules"]
+    rules = chaos("faults")["rules"]
     drawn = list(rules(dice(1), 0.05, 1000))
     assert {rule["fault"]["kind"] for rule in drawn} == FAULT_KINDS
     assert drawn == list(rules(dice(1), 0.05, 1000))
@@ -39,7 +36,7 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
 
 def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
     """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
-    troubles = chaos("troubles")
+    troubles = chaos("faults")
     assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]
     assert troubles["ACT_LATE"] + troubles["LIST_LATE"] < 4
 
@@ -47,7 +44,7 @@ def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
 @pytest.mark.parametrize("is_brief", [True, False])
 def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
     """The same seed deals the same lives; a long deck holds kills, sleeps longer than a lease, and full disks."""
-    kills = chaos("kills")
+    kills = chaos("kill_plan")
     decks = [kills["Deck"](dice(7), is_brief=is_brief) for _ in range(2)]
     first, second = ([deck.deal() for _ in range(300)] for deck in decks)
     assert list(map(str, first)) == list(map(str, second))
@@ -118,7 +115,7 @@ def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome,
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):
     """The page keeps what stands around the table, and one line for each run."""
-    figures = chaos("figures")
+    figures = chaos("metrics")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{figures['BEGIN']}\n{figures['END']}\nafter\n", "utf-8")
     for run, seconds in (("one", "1"), ("two", "2"), ("one", "3")):
@@ -131,5 +128,5 @@ def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monk
 @pytest.mark.parametrize("words", [("--bug", "none"), ("--seeds", "few")])
 def test_a_bug_that_nobody_planted_cannot_be_run(words):
     """An unknown name ends with 2 before anything is started."""
-    command = [sys.executable, str(CHAOS / "campaign.py"), *words]
+    command = [sys.executable, "-m", "tests.chaos.campaign", *words]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2

@@ -1,27 +1,28 @@
 """A short kill campaign, a planted bug that a campaign must catch, and a judge that must see what is wrong."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-CHAOS = Path(__file__).parents[1] / "chaos"
+from tests.chaos import judge
+
+ROOT = Path(__file__).parents[2]
 
 
 def campaign(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(CHAOS / "campaign.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.chaos.campaign", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
     """Run a campaign that must end well, have its folder judged, and give what was said of each invariant."""
     done = campaign("--artefacts", str(folder), *options)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    command = [sys.executable, str(CHAOS / "checker"), str(folder), "--json"]
-    verdict = subprocess.run(command, capture_output=True, check=False)
+    command = [sys.executable, "-m", "tests.chaos.checker", str(folder), "--json"]
+    verdict = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
     assert verdict.returncode in {0, 1}, verdict.stderr
     return {one["id"]: one for one in json.loads(verdict.stdout)["invariants"]}
 
@@ -50,9 +51,7 @@ def test_a_campaign_that_cannot_be_run_says_so(options):
     assert campaign(*options).returncode == 2
 
 
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(CHAOS)  # the campaign's modules know each other by their bare names
-    JUDGE = runpy.run_path(str(CHAOS / "judge.py"))
+JUDGE = vars(judge)
 TITLE = "警惕“退款客服”诈骗第0001期"
 DUTY = ("post-0001", "weibo-01")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKER = Path(__file__).parents[1] / "chaos" / "checker"
+ROOT = Path(__file__).parents[2]
 
 SENTENCE = "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
 POST = """
@@ -134,14 +134,14 @@ def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_pa
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     run = tmp_path / "run"
     leave(run, workspace, simulator, began)
-    command = [sys.executable, str(CHECKER), str(run), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.chaos.checker", str(run), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     found = {one["id"]: one["verdict"] for one in json.loads(done.stdout)["invariants"]}
     assert done.returncode == 0, done.stdout
     assert {found[name] for name in ("I1", "I3", "I4", "I6", "I7", "I13")} == {"kept"}
     with closing(sqlite3.connect(run / "publisher.db")) as books, books:
         assert books.execute("DELETE FROM attempt WHERE part = 2").rowcount == 1
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     [intents] = [one for one in json.loads(done.stdout)["invariants"] if one["id"] == "I3"]
     assert "a call without an attempt" in {one["what"] for one in intents["violations"]}
 

@@ -16,7 +16,7 @@ FEWEST = 14
 @pytest.fixture(scope="module")
 def changes():
     """Give what planting each bug changes, seen in a process of its own."""
-    command = [sys.executable, str(CHAOS / "mutant_changes.py")]
+    command = [sys.executable, "-m", "tests.chaos.mutant_changes"]
     root = str(CHAOS.parents[1])
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env={"PYTHONPATH": root})
     return json.loads(done.stdout)

@@ -1,13 +1,11 @@
-"""`python tests/chaos/checker FOLDER [--json]`: 0 when nothing is violated, 1 when something is, 2 for wrong usage."""
+"""Run as `python -m tests.chaos.checker FOLDER [--json]`: exit 0 nothing is violated, 1 something is, 2 wrong usage."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from checker.verdict import Verdict, judge  # noqa: E402 # the package is beside this folder, not in it
+from .verdict import Verdict, judge
 
 MOST_TOLD = 20
 """So many violations of one invariant are told, the rest are counted."""

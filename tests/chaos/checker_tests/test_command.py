@@ -15,13 +15,13 @@ from tests.chaos.checker_tests.broken_runs import made_twice
 from tests.chaos.checker_tests.folder import tables_of, write_run, write_sqlite
 from tests.chaos.checker_tests.sound_runs import full_run
 
-CHECKER = Path(__file__).parents[1] / "checker"
+ROOT = Path(__file__).parents[3]
 CANARY = "canary+S3cret/of the platform"
 
 
 def verdict(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(CHECKER), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.chaos.checker", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
