@@ -67,12 +67,12 @@ def make(pinned: str, turn: IO[str]) -> None:
     if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):
         progress.begin("建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all")
         _empty()
-        progress.check_mass_send(_making(uv))
+        progress.run(_making(uv))
     UNFINISHED.touch()
     progress.begin(f"安装锁定的依赖（{pinned}）", f"installing the pinned packages ({pinned})", _count(pinned))
-    progress.check_mass_send([*_installing(uv), "--require-hashes", "--no-deps", "-r", pinned])
+    progress.run([*_installing(uv), "--require-hashes", "--no-deps", "-r", pinned])
     progress.begin("安装 publisher", "installing publisher")
-    progress.check_mass_send([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
+    progress.run([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
     _stamp_of(pinned).write_text(_wanted(pinned), "ascii")
     UNFINISHED.unlink()
 
@@ -145,7 +145,7 @@ class Progress:
         self.began = self.shown = time.monotonic()
         say(f"正在{chinese} / {english} …")
 
-    def check_mass_send(self, command: Sequence[str]) -> None:
+    def run(self, command: Sequence[str]) -> None:
         """Run an installer to its end, showing how far it is. Raises SetUpError with the end of its output."""
         kept: deque[str] = deque(maxlen=KEPT_LINES)
         with _running(command, self.turn) as process:

@@ -164,7 +164,7 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear,
 @contextlib.contextmanager
 def flood(port, silent, dripping, seconds):
     """Run a flood beside this process; give a function that waits for its end, and tells what it saw."""
-    arguments = [Path(__file__).with_name("flooding.py"), *map(str, (port, silent, dripping, seconds))]
+    arguments = [Path(__file__).with_name("request_flood.py"), *map(str, (port, silent, dripping, seconds))]
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             began = json.loads(process.stdout.readline())
