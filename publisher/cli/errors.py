@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -130,3 +131,18 @@ def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 def _sort_key(place: Location | None) -> tuple[str, int, int]:
     return (display_path(place.file), place.line, place.column) if place else ("", 0, 0)
+
+
+def problem_as_json(problem: Problem, messages: Messages) -> dict[str, Any]:
+    """Give a problem for machines."""
+    place = problem.location
+    return {
+        "file": display_path(place.file) if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "path": place.path if place else None,
+        "severity": problem.severity.value,
+        "code": problem.code,
+        "message": messages.translate(problem.code, **problem.facts),
+        "hint": messages.hint(problem.code, **problem.facts),
+    }

@@ -12,7 +12,15 @@ from publisher.config import BUILT_IN_PLATFORMS
 from publisher.domain.delivery import FINAL_STATES, Delivery, State, parse_manual_task
 from publisher.domain.events import Role
 from publisher.domain.post import ONCE_OCCURRENCE
-from publisher.domain.results import HoldReason
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    HealthCheckResult,
+    Healthy,
+    HoldReason,
+    RateLimited,
+    Unknown,
+)
 from publisher.i18n import Messages
 from publisher.store.plan.actions import ModeOverride
 from publisher.store.queries.queries import Alert, Pause
@@ -219,3 +227,29 @@ def format_counts(deliveries: Iterable[Delivery], formatter: Formatter) -> str:
     counts = Counter(delivery.state for delivery in deliveries)
     shown = [f"{formatter.state(state)} {counts[state]}" for state in State if counts[state]]
     return formatter.messages.translate("list_comma").join(shown)
+
+
+def credential_days_left(health: HealthCheckResult | None, now: datetime) -> int | None:
+    """Say for how many whole days the credentials last, where the platform tells."""
+    return (
+        (health.credentials_expire_at - now).days
+        if isinstance(health, Healthy) and health.credentials_expire_at
+        else None
+    )
+
+
+def format_health(health: HealthCheckResult | None, formatter: Formatter) -> str:
+    """Put a probe's answer into words."""
+    match health:
+        case None:
+            return formatter.messages.translate("health_never")
+        case Healthy():
+            return formatter.messages.translate("health_ready")
+        case CredentialExpired(reason=reason):
+            return formatter.messages.translate("health_expired", reason=formatter.reason(reason))
+        case Blocked(code=reason):
+            return formatter.messages.translate("health_blocked", reason=formatter.reason(reason))
+        case RateLimited(until=until):
+            return formatter.messages.translate("health_rate_limited", until=formatter.time(until))
+        case Unknown(reason=reason):
+            return formatter.messages.translate("health_unknown", reason=formatter.reason(reason))

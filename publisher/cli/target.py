@@ -9,11 +9,14 @@ from zoneinfo import ZoneInfo
 import click
 
 from publisher.cli.framework import LocalizedParam, LocalizedUsageError
+from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import ONCE_OCCURRENCE, PostId
+from publisher.store.plan.actions import SCOPE_ALL
 from publisher.store.queries.queries import Queries
+from publisher.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +96,25 @@ def _pick(group: Sequence[Delivery], now: datetime, is_wanted: Callable[[Deliver
     fitting = [delivery for delivery in group if is_wanted(delivery)]
     due = [delivery for delivery in group if delivery.due_at <= now]
     return fitting[-1] if fitting else due[-1] if due else group[0]
+
+
+async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
+    """Find out what a name stands for. What is paused now can always be named, even if it is gone from the settings."""
+    queries = Queries(store)
+    kind, _, rest = name.partition(":")
+    is_account = (rest if kind == "account" else name) in settings.accounts
+    is_post = await queries.has_post(PostId(rest if kind == "post" else name))
+    paused = {pause.scope for pause in await queries.pauses()}
+    if name == SCOPE_ALL or name in paused:
+        return name
+    if kind == "platform":
+        if rest not in {account.platform for account in settings.accounts.values()}:
+            raise NoSuchItemError("platform", rest)
+        return name
+    if is_account and is_post:
+        raise LocalizedUsageError("scope_ambiguous", name=name)
+    if is_account or f"account:{name}" in paused:
+        return name if kind == "account" else f"account:{name}"
+    if is_post:
+        return name if kind == "post" else f"post:{name}"
+    raise NoSuchItemError("scope", name)

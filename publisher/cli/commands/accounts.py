@@ -7,18 +7,12 @@ from typing import Any
 
 from publisher.app.adapters import build_policies
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.format import NO_VALUE, Formatter
+from publisher.cli.format import NO_VALUE, Formatter, credential_days_left, format_health
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns
 from publisher.config import Settings
 from publisher.domain.results import (
-    Blocked,
-    CredentialExpired,
-    HealthCheckResult,
-    Healthy,
-    RateLimited,
-    Unknown,
     result_code,
 )
 from publisher.store.monitor.login_health import AccountHealth, LoginHealthStore
@@ -78,29 +72,3 @@ def _table_rows(logins: Sequence[AccountHealth], formatter: Formatter, now: date
             )
         )
     return rows
-
-
-def credential_days_left(health: HealthCheckResult | None, now: datetime) -> int | None:
-    """Say for how many whole days the credentials last, where the platform tells."""
-    return (
-        (health.credentials_expire_at - now).days
-        if isinstance(health, Healthy) and health.credentials_expire_at
-        else None
-    )
-
-
-def format_health(health: HealthCheckResult | None, formatter: Formatter) -> str:
-    """Put a probe's answer into words."""
-    match health:
-        case None:
-            return formatter.messages.translate("health_never")
-        case Healthy():
-            return formatter.messages.translate("health_ready")
-        case CredentialExpired(reason=reason):
-            return formatter.messages.translate("health_expired", reason=formatter.reason(reason))
-        case Blocked(code=reason):
-            return formatter.messages.translate("health_blocked", reason=formatter.reason(reason))
-        case RateLimited(until=until):
-            return formatter.messages.translate("health_rate_limited", until=formatter.time(until))
-        case Unknown(reason=reason):
-            return formatter.messages.translate("health_unknown", reason=formatter.reason(reason))

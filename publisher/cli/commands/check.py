@@ -7,20 +7,18 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
 from publisher.app.adapters import find_missing_public_ips, find_unsafe_timings
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.permissions import find_unsafe_permissions
-from publisher.cli.errors import format_problems, sorted_problems
+from publisher.cli.errors import format_problems, problem_as_json, sorted_problems
 from publisher.cli.framework import command, json_option
-from publisher.cli.terminal import Terminal, display_path, echo
+from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
 from publisher.domain.post import Post, PostId, Schedule
-from publisher.i18n import Messages
 from publisher.rendering import shipped_templates
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
@@ -163,18 +161,3 @@ def _show_progress(terminal: Terminal, posts: Sequence[Post]) -> Iterator[Iterat
     label = terminal.translate("proofreading")
     with click.progressbar(posts, label=label, file=sys.stderr) as watched:
         yield iter(watched)
-
-
-def problem_as_json(problem: Problem, messages: Messages) -> dict[str, Any]:
-    """Give a problem for machines."""
-    place = problem.location
-    return {
-        "file": display_path(place.file) if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-        "path": place.path if place else None,
-        "severity": problem.severity.value,
-        "code": problem.code,
-        "message": messages.translate(problem.code, **problem.facts),
-        "hint": messages.hint(problem.code, **problem.facts),
-    }

@@ -9,12 +9,12 @@ import click
 
 from publisher.app.application import Application
 from publisher.cli.application_context import open_command_application
-from publisher.cli.commands.send import load_post, parse_file_or_post, read_posts_file, with_locations
-from publisher.cli.commands.status import StatusSnapshot, take_snapshot
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.post_source import load_post, parse_file_or_post, read_posts_file, with_locations
+from publisher.cli.snapshot import StatusSnapshot, take_snapshot
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError

@@ -10,11 +10,9 @@ import click
 
 from publisher.app.application import open_application
 from publisher.app.permissions import find_unsafe_permissions
-from publisher.cli.commands.accounts import credential_days_left, format_health
-from publisher.cli.commands.check import problem_as_json
 from publisher.cli.context import load_workspace_settings, open_command_store, report_database_errors
-from publisher.cli.errors import format_problems
-from publisher.cli.format import NO_VALUE, Formatter
+from publisher.cli.errors import format_problems, problem_as_json
+from publisher.cli.format import NO_VALUE, Formatter, credential_days_left, format_health
 from publisher.cli.framework import LocalizedUsageError, PersonName, command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns

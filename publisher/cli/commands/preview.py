@@ -7,7 +7,7 @@ import re
 import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,8 @@ from typing import Any
 import click
 from jinja2 import Environment, StrictUndefined
 
-from publisher.app.application import find_previewer, open_application
 from publisher.app.offline import build_offline_app
-from publisher.cli.context import report_database_errors
-from publisher.cli.errors import CommandFailedError, format_problems
-from publisher.cli.format import Formatter
+from publisher.cli.errors import format_problems
 from publisher.cli.framework import LocalizedUsageError, NonEmptyText, PersonName, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
@@ -27,22 +24,8 @@ from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import Occurrence, Post, PostId
 from publisher.domain.rendered import RenderedImage, RenderedPost
-from publisher.domain.results import (
-    Blocked,
-    Busy,
-    CredentialExpired,
-    NotSent,
-    PreviewSent,
-    RateLimited,
-    Rejected,
-    Unknown,
-)
-from publisher.domain.results import PreviewResult as Answer
-from publisher.engine.adapter_call import call_adapter
-from publisher.engine.decisions import named_person
 from publisher.i18n import Messages
 from publisher.rendering.renderer import RenderResult
-from publisher.runtime.clock import Runtime
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
     find_next_occurrence,
@@ -143,7 +126,7 @@ def preview(  # noqa: PLR0913 # one argument an option
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.commands.preview import PreviewRequest, send_preview  # noqa: PLC0415 # opens the books, which looking must not
+        from publisher.cli.preview_send import PreviewRequest, send_preview  # noqa: PLC0415 # opens the books, which looking must not
 
         return asyncio.run(
             send_preview(
@@ -256,62 +239,3 @@ def _as_json(post_preview: PostPreview) -> dict[str, Any]:
             for rendered in post_preview.result.rendered_posts
         ],
     }
-
-
-PREVIEW_TIMEOUT = timedelta(minutes=2)
-"""Pictures, draft and message together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewRequest:
-    """Who is to be shown what, and who says so."""
-
-    post: PostId
-    result: RenderResult
-    to: str
-    by: str
-
-
-async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> int:
-    """Send the preview of the one rendition, and say how it went. Raises FailedError where that cannot be."""
-    rendered = _single_post(request.result)
-    account, media = rendered.account, request.result.media
-    images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
-    with report_database_errors():
-        async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
-            previewer = find_previewer(application, account)
-            if previewer is None:
-                raise CommandFailedError("preview_not_supported", account=account)
-            detail = {"to": request.to, "rendition": rendered.fingerprint}
-            await application.operator_actions.record_action(
-                "preview_requested", f"{request.post}@{account}", named_person(request.by), detail
-            )
-            answer = await call_adapter(previewer.send_preview(rendered, images, request.to), PREVIEW_TIMEOUT)
-    if isinstance(answer, PreviewSent):
-        terminal.print_note("preview_shown", account=account, to=request.to)
-        return 0
-    reason = _failure_reason(answer, Formatter(messages=terminal.messages, timezone=settings.timezone))
-    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)
-
-
-def _single_post(result: RenderResult) -> RenderedPost:
-    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
-        raise CommandFailedError("preview_has_errors")
-    return result.rendered_posts[0]
-
-
-def _failure_reason(answer: Answer, formatter: Formatter) -> str:
-    """Put what went wrong into words, with the platform's own where it gave any."""
-    match answer:
-        case RateLimited(code=code):
-            return formatter.reason(code)
-        case (
-            Rejected(code=code, reason=platform_message)
-            | Busy(code=code, reason=platform_message)
-            | Blocked(code=code, reason=platform_message)
-        ):
-            return f"{formatter.reason(code)} ({platform_message})"
-        case CredentialExpired(reason=reason) | NotSent(reason=reason) | Unknown(reason=reason):
-            return formatter.reason(reason)
-        case PreviewSent():
-            return ""

@@ -3,8 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
@@ -12,45 +11,14 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
 from publisher.cli.framework import NonEmptyText, command, json_option
+from publisher.cli.snapshot import StatusSnapshot, take_snapshot
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns
 from publisher.config import Settings
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
-from publisher.store.plan.actions import ModeOverride, ModeOverrides
-from publisher.store.queries.queries import MAX_STATUS_AGE, Alert, Pause, Queries, WorkerStatus
-
-HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-"""A daemon signs every few seconds; one that is silent for longer does not run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusSnapshot:
-    """What the books show at one moment."""
-
-    now: datetime
-    workers: Sequence[WorkerStatus] = ()
-    pauses: Sequence[Pause] = ()
-    deliveries: Sequence[Delivery] = ()
-    alerts: Sequence[Alert] = ()
-    pause_alerts: Sequence[Alert] = ()
-    mode_overrides: Sequence[ModeOverride] = ()
-    has_older: bool = False
-    """Whether deliveries that ended long ago are left out."""
-
-    @property
-    def latest_worker(self) -> WorkerStatus | None:
-        """The daemon that was last seen."""
-        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a daemon gave a sign of life just now."""
-        return any(map(self.is_alive, self.workers))
-
-    def is_alive(self, worker: WorkerStatus) -> bool:
-        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, WorkerStatus
 
 
 @command("status")
@@ -78,26 +46,6 @@ async def _read_status(terminal: Terminal, post: PostId | None, *, shows_all: bo
         if post is not None and not await queries.has_post(post):
             raise NoSuchItemError("post", post)
         return settings, await take_snapshot(queries, post, shows_all=shows_all)
-
-
-async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
-    """Look at the books, or at what concerns one post in them; without one, at what ended long ago only if asked to."""
-    alerts, is_whole = await queries.alerts(), shows_all or post is not None
-    return StatusSnapshot(
-        now=queries.store.runtime.now(),
-        workers=await queries.workers(),
-        pauses=await queries.pauses(),
-        deliveries=await (queries.deliveries(post) if is_whole else queries.current_deliveries()),
-        has_older=not is_whole and await queries.has_older_deliveries(),
-        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
-        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
-        mode_overrides=await ModeOverrides(queries.store).list_overrides(),
-    )
-
-
-async def is_daemon_running(queries: Queries) -> bool:
-    """Whether a daemon gave a sign of life just now."""
-    return StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:

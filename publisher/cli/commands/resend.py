@@ -1,0 +1,55 @@
+"""`resend`: send a delivery that has ended again."""
+
+import asyncio
+
+import click
+
+from publisher.cli.application_context import open_command_application
+from publisher.cli.context import load_workspace_settings
+from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
+from publisher.cli.framework import by_option, command, reason_option
+from publisher.cli.snapshot import is_daemon_running
+from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
+from publisher.cli.terminal import Terminal
+from publisher.domain.delivery import State
+from publisher.domain.errors import NoSuchItemError
+from publisher.engine.decisions import named_person
+from publisher.engine.planner import resend_post
+from publisher.store.plan.posts import AuditAction
+
+RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
+"""What may be sent again as a new occurrence."""
+
+
+@command("resend")
+@click.argument("target", metavar="POST@ACCOUNT", type=TargetParam(wants_account=True))
+@by_option
+@reason_option
+def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> int:
+    asyncio.run(_resend(terminal, target, by, reason))
+    return 0
+
+
+async def _resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:
+    settings = await load_workspace_settings(terminal)
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    async with open_command_application(settings) as application:
+        found = await find_deliveries(
+            application.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
+        )
+        old = found[0]
+        subject = formatter.subject(old)
+        if old.state not in RESENDABLE_STATES:
+            raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
+        if old.account not in application.planner.post_renderer.accounts:
+            raise NoSuchItemError("account", old.account)
+        post = await application.post_store.get_post(old.key.post)
+        if post is None:
+            raise NoSuchItemError("post", old.key.post)
+        action = AuditAction(event="resend_requested", subject=subject, by=named_person(by), detail={"reason": reason})
+        await resend_post(application.planner, post, [old.account], [action])
+        runs = await is_daemon_running(application.queries)
+    terminal.print_message("resend_done", post=old.key.post, account=old.account)
+    if not runs:
+        terminal.print_note("no_daemon_hint")

@@ -1,0 +1,36 @@
+"""`resume`: lift a pause."""
+
+import asyncio
+
+import click
+
+from publisher.app.open_store import AccessMode
+from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.format import Formatter
+from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.target import resolve_scope
+from publisher.cli.terminal import Terminal, echo
+from publisher.engine.decisions import named_person
+from publisher.store.plan.actions import SCOPE_ALL, OperatorActions
+from publisher.store.queries.queries import Queries
+
+
+@command("resume")
+@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=NonEmptyText())
+@by_option
+def resume(terminal: Terminal, scope: str, by: str) -> int:
+    asyncio.run(_resume(terminal, scope, by))
+    return 0
+
+
+async def _resume(terminal: Terminal, name: str, by: str) -> None:
+    """Lift a pause; not where the books do not know all that was sent: the pause may be all that prevents a second."""
+    settings = await load_workspace_settings(terminal)
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    async with open_command_store(settings, AccessMode.COMMAND) as store:
+        scope = await resolve_scope(name, settings, store)
+        was_paused = await OperatorActions(store).resume(scope, named_person(by))
+        left = await Queries(store).pauses()
+    terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(scope))
+    for pause_left in left:
+        echo(formatter.pause("still_paused", pause_left), err=True)

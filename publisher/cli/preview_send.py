@@ -1,0 +1,86 @@
+"""Sends a preview to one person over the platform."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from publisher.app.application import find_previewer, open_application
+from publisher.cli.context import report_database_errors
+from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
+from publisher.cli.terminal import Terminal
+from publisher.config import Settings
+from publisher.domain.post import PostId
+from publisher.domain.rendered import RenderedPost
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    NotSent,
+    PreviewSent,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
+from publisher.domain.results import PreviewResult as Answer
+from publisher.engine.adapter_call import call_adapter
+from publisher.engine.decisions import named_person
+from publisher.rendering.renderer import RenderResult
+from publisher.runtime.clock import Runtime
+
+PREVIEW_TIMEOUT = timedelta(minutes=2)
+"""Pictures, draft and message together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRequest:
+    """Who is to be shown what, and who says so."""
+
+    post: PostId
+    result: RenderResult
+    to: str
+    by: str
+
+
+async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> int:
+    """Send the preview of the one rendition, and say how it went. Raises FailedError where that cannot be."""
+    rendered = _single_post(request.result)
+    account, media = rendered.account, request.result.media
+    images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
+    with report_database_errors():
+        async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
+            previewer = find_previewer(application, account)
+            if previewer is None:
+                raise CommandFailedError("preview_not_supported", account=account)
+            detail = {"to": request.to, "rendition": rendered.fingerprint}
+            await application.operator_actions.record_action(
+                "preview_requested", f"{request.post}@{account}", named_person(request.by), detail
+            )
+            answer = await call_adapter(previewer.send_preview(rendered, images, request.to), PREVIEW_TIMEOUT)
+    if isinstance(answer, PreviewSent):
+        terminal.print_note("preview_shown", account=account, to=request.to)
+        return 0
+    reason = _failure_reason(answer, Formatter(messages=terminal.messages, timezone=settings.timezone))
+    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)
+
+
+def _single_post(result: RenderResult) -> RenderedPost:
+    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
+        raise CommandFailedError("preview_has_errors")
+    return result.rendered_posts[0]
+
+
+def _failure_reason(answer: Answer, formatter: Formatter) -> str:
+    """Put what went wrong into words, with the platform's own where it gave any."""
+    match answer:
+        case RateLimited(code=code):
+            return formatter.reason(code)
+        case (
+            Rejected(code=code, reason=platform_message)
+            | Busy(code=code, reason=platform_message)
+            | Blocked(code=code, reason=platform_message)
+        ):
+            return f"{formatter.reason(code)} ({platform_message})"
+        case CredentialExpired(reason=reason) | NotSent(reason=reason) | Unknown(reason=reason):
+            return formatter.reason(reason)
+        case PreviewSent():
+            return ""
