@@ -19,7 +19,7 @@ import click
 
 from adapters import BUILT_IN_ADAPTERS
 from publisher.cli.framework import shared_options
-from publisher.cli.program import COMMAND_PATHS, build_program
+from publisher.cli.program import COMMANDS, build_program
 from publisher.cli.terminal import Terminal
 from publisher.config import settings_schema
 from publisher.domain.delivery import FINAL_STATES, State
@@ -116,7 +116,7 @@ def _transition(event: str, rule: Transition) -> list[str]:
 
 def cli_page() -> str:
     """Give the page on the command line: a heading for each command, in both languages."""
-    sections = (part for name in COMMAND_PATHS for part in _command_section(name))
+    sections = (part for name in COMMANDS for part in _command_section(name))
     return _page(["# Commands · 命令", GENERATED, CLI_HEAD, *sections])
 
 

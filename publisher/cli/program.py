@@ -7,7 +7,7 @@ import click
 from publisher.cli.framework import LocalizedGroup, shared_options
 from publisher.cli.terminal import echo
 
-COMMAND_PATHS = {
+COMMANDS = {
     "init": "publisher.cli.commands.init:init",
     "check": "publisher.cli.commands.check:check",
     "preview": "publisher.cli.commands.preview:preview",
@@ -56,7 +56,7 @@ def build_program() -> LocalizedGroup:
     )
     return LocalizedGroup(
         "publisher",
-        command_paths=COMMAND_PATHS,
+        command_paths=COMMANDS,
         help="program",
         params=[*shared_options(), version_option],
         no_args_is_help=True,

@@ -10,7 +10,7 @@ import pytest
 from publisher.cli import run_command
 from publisher.cli.commands.why import format_event
 from publisher.cli.format import Formatter
-from publisher.cli.program import COMMAND_PATHS
+from publisher.cli.program import COMMANDS
 from publisher.cli.text_width import text_width, wrap_text
 from publisher.domain.delivery import ReminderKind, State
 from publisher.domain.events import EVENT_CODES
@@ -176,7 +176,7 @@ def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-@pytest.mark.parametrize("command", ["", *COMMAND_PATHS])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_speaks_the_language(capsys, command, lang):
     """Every help page is in words of its language, without a bare code or a word of the other library."""
     assert run_command(["--lang", lang, *filter(None, [command]), "--help"]) == 0

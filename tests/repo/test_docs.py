@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.cli.program import COMMAND_PATHS
+from publisher.cli.program import COMMANDS
 from publisher.config import settings_schema
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
@@ -74,7 +74,7 @@ def alert_codes() -> set[str]:
 @pytest.mark.parametrize(
     ("page", "wanted"),
     [
-        ("cli.md", set(COMMAND_PATHS)),
+        ("cli.md", set(COMMANDS)),
         ("states.md", set(State)),
         ("operating.md", set(HoldReason) | alert_codes()),
         ("settings.md", set(keys_of(settings_schema()))),
