@@ -1,4 +1,4 @@
-"""The command line. It calls verbs and reads the board; nothing is decided here."""
+"""The command line. It calls the engine and reads the store; nothing is decided here."""
 
 import os
 import sys
@@ -15,17 +15,17 @@ from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, Lang, Messages
 
 EXIT_INTERRUPTED = 130
-"""The exit code after ^C, as shells have it."""
+"""The exit code after ^C, by the convention of shells."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code."""
+    """Run one command and exit with its code."""
     harden_process()
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command; give its exit code. Whatever trouble can be expected ends in words, never in a traceback."""
+    """Run one command and return its exit code. Expected errors become messages, never a traceback."""
     terminal = Terminal(messages=Messages(detect_language(arguments)), workspace=Path())
     try:
         done = build_program().main(list(arguments), prog_name="publisher", standalone_mode=False, obj=terminal)
@@ -40,7 +40,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def detect_language(arguments: Sequence[str]) -> Lang:
-    """Find the language before anything is parsed, for help and usage errors need it already."""
+    """Return the language; it is read before parsing, as help and usage errors need it."""
     wanted = os.environ.get("PUBLISHER_LANG", "")
     for position, argument in enumerate(arguments):
         if argument == "--":

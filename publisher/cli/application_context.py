@@ -1,4 +1,4 @@
-"""What the commands begin with that render or plan: the whole."""
+"""Opens the application for commands that render or plan; apart from `context`, as loading the adapters takes long."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from publisher.runtime.clock import Runtime
 
 @contextlib.asynccontextmanager
 async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
-    """Open the books together with templates and planning. Raises FailedError when the database does not answer."""
+    """Open the store with templates and planner. Raise CommandFailedError when the database does not answer."""
     with report_database_errors():
         async with open_application(settings, Runtime(), can_send=False) as application:
             yield application

@@ -1,6 +1,4 @@
-"""The audit entry of an act that happens outside the database, such as keeping a secret."""
-
-import asyncio
+"""The audit entry of an action that happens outside the database, such as storing a secret."""
 
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
@@ -12,28 +10,21 @@ from publisher.runtime.system_user import read_system_user
 from publisher.store.plan.actions import OperatorActions
 
 
-def record_action(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:
-    """Write down such an act where there is a database, after it is done: none may wait for the books.
+async def record_action(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:
+    """Record a finished action where there is a database; without a name it is the system user's.
 
-    Without a name it is that of the system's user. Returns False, and says so, where it could not be written.
+    Such an action must not wait for the database. Return False, with a note, if the entry could not be written.
     """
+    user = read_system_user()
     try:
-        asyncio.run(_record_action(terminal, event, subject, by or _system_user_name()))
+        if not (terminal.workspace / SETTINGS_FILE).is_file():  # nothing else runs here
+            return True
+        settings = await load_workspace_settings(terminal)
+        if has_database(settings):
+            person = named_person(by or user.user or f"uid {user.uid}")
+            async with open_command_store(settings) as store:
+                await OperatorActions(store).record_action(event, subject, person, {})
     except (InputError, CommandFailedError, RefusedError):
         terminal.print_note("audit_not_written")
         return False
     return True
-
-
-async def _record_action(terminal: Terminal, event: str, subject: str, by: str) -> None:
-    if not (terminal.workspace / SETTINGS_FILE).is_file():
-        return
-    settings = await load_workspace_settings(terminal)
-    if has_database(settings):
-        async with open_command_store(settings) as store:
-            await OperatorActions(store).record_action(event, subject, named_person(by), {})
-
-
-def _system_user_name() -> str:
-    user = read_system_user()
-    return user.user or f"uid {user.uid}"

@@ -1,4 +1,4 @@
-"""What most commands begin with: the settings, and the books."""
+"""What most commands begin with: the settings and the store."""
 
 import asyncio
 import contextlib
@@ -23,39 +23,37 @@ from publisher.store.store import Store
 
 
 async def load_workspace_settings(terminal: Terminal) -> Settings:
-    """Read the workspace's settings; words are those of the language asked for here. Raises SettingsError."""
+    """Load the workspace's settings, with the language of this command. Raise SettingsError."""
     return replace(await load_settings(terminal.workspace), lang=terminal.messages.lang)
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether there are books to look at; looking must not make any."""
+    """True if there is a database to read; commands that only read must not create one."""
     file = sqlite_file(settings.database)
     return file is None or file.is_file() or bool(pending_swaps(file))
 
 
 @contextlib.asynccontextmanager
 async def open_command_store(settings: Settings, access: AccessMode = AccessMode.READ) -> AsyncIterator[Store]:
-    """Open the books for looking and for orders. Raises FailedError when the database does not answer."""
+    """Open the store. With read access, warn on standard error of a journal that a daemon would refuse.
+
+    Raise CommandFailedError when the database does not answer.
+    """
     with report_database_errors():
         async with open_store(settings, Runtime(), access) as store:
             if access is AccessMode.READ:
-                await asyncio.to_thread(_warn_stale_journal, settings)
+                try:
+                    await asyncio.to_thread(check_against_journal, settings.database, journal_path(settings))
+                except (RefusedError, OSError) as error:
+                    terminal = Terminal(messages=Messages(settings.lang), workspace=settings.workspace)
+                    terminal.print_note("journal_unusable")
+                    report_error(error, terminal)
             yield store
-
-
-def _warn_stale_journal(settings: Settings) -> None:
-    """Tell who looks or stops that a daemon would not start on these books, and why."""
-    try:
-        check_against_journal(settings.database, journal_path(settings))
-    except (RefusedError, OSError) as error:
-        terminal = Terminal(messages=Messages(settings.lang), workspace=settings.workspace)
-        terminal.print_note("journal_unusable")
-        report_error(error, terminal)
 
 
 @contextlib.contextmanager
 def report_database_errors() -> Iterator[None]:
-    """Say in words that the database does not answer. Raises FailedError."""
+    """Raise CommandFailedError where the database does not answer."""
     try:
         yield
     except DBAPIError as error:
@@ -64,10 +62,9 @@ def report_database_errors() -> Iterator[None]:
 
 
 def make_runtime(settings: Settings) -> Runtime:
-    """Give the world, with the failpoints that the environment asks for; never in live operation."""
-    asked = os.environ.get("PUBLISHER_FAILPOINTS", "")
+    """Return the runtime with the failpoints of PUBLISHER_FAILPOINTS. Raise RefusedError if there are any in `live`."""
     try:
-        failpoints = parse_failpoints(asked)
+        failpoints = parse_failpoints(os.environ.get("PUBLISHER_FAILPOINTS", ""))
     except FailpointSyntaxError as error:
         raise CommandFailedError("failpoints_invalid", item=str(error)) from error
     if failpoints and settings.environment is Environment.LIVE:

@@ -1,7 +1,7 @@
-"""From trouble to words and an exit code: 1 something failed, 2 wrong usage, 3 refused for safety, 4 no such thing."""
+"""Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -11,7 +11,6 @@ from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.domain.errors import (
     IllegalTransitionError,
     InputError,
-    Location,
     NoSuchItemError,
     Problem,
     PublisherError,
@@ -22,11 +21,11 @@ from publisher.secrets import SecretError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({"large_removal", "no_open_manual_task", "nothing_to_resolve", "clock_skew"})
-"""Refusals after which trying again may do: with another word from the user, or once the clock has been set."""
+"""Refusals after which the same command may work: with another option, or once the clock is set."""
 
 
 class CommandFailedError(PublisherError):
-    """A command cannot do what was asked, and says why in words."""
+    """A command cannot do what was asked; `code` and `facts` make the message."""
 
     def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)
@@ -35,7 +34,7 @@ class CommandFailedError(PublisherError):
 
 
 def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
-    """Put an error into words on standard error; give the exit code."""
+    """Print an error with its hint to standard error; return the exit code."""
     messages = terminal.messages
     match error:
         case InputError():
@@ -45,21 +44,28 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             _print_error(terminal, f"no_such_{error.what}", name=error.name)
             return EXIT_NOT_FOUND
         case RefusedError():
-            _print_error(terminal, error.code, **_localize_facts(error.facts, messages))
+            facts = error.facts
+            if "state" in facts:
+                facts = {**facts, "state": messages.translate(f"state_{facts['state']}")}
+            _print_error(terminal, error.code, **facts)
             return EXIT_FAILED if error.code in RETRYABLE_REFUSALS else EXIT_REFUSED
         case CommandFailedError() | SecretError():
             _print_error(terminal, error.code, **error.facts)
         case IllegalTransitionError():
             _print_error(terminal, "illegal_transition")
         case OSError():
-            _print_error(terminal, "system_error", reason=_format_os_error(error, messages), file=error.filename or "")
+            code = (
+                f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text; others the system's
+            )
+            reason = messages.translate(code) if code in messages.entries else error.strerror or type(error).__name__
+            _print_error(terminal, "system_error", reason=reason, file=error.filename or "")
         case _:
             _print_error(terminal, "concurrent_update", error=type(error).__name__)
     return EXIT_FAILED
 
 
 def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
-    """Tell what was wrong with a command line, and where its help stands."""
+    """Print what is wrong with a command line, and how to get help; return the exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
         echo(error.ctx.get_help(), err=True)
         return EXIT_USAGE
@@ -89,17 +95,6 @@ def _format_usage_error(error: click.UsageError, messages: Messages) -> str:
             return error.format_message()
 
 
-def _format_os_error(error: OSError, messages: Messages) -> str:
-    """Put the errors that people meet into words; the rest in the system's own."""
-    code = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
-    return messages.translate(code) if code in messages.entries else error.strerror or type(error).__name__
-
-
-def _localize_facts(facts: Mapping[str, str], messages: Messages) -> dict[str, str]:
-    """Put a delivery's state into words."""
-    return {name: messages.translate(f"state_{fact}") if name == "state" else fact for name, fact in facts.items()}
-
-
 def _print_error(terminal: Terminal, code: str, /, **facts: object) -> None:
     terminal.print_note(code, **facts)
     if hint := terminal.messages.hint(code, **facts):
@@ -107,40 +102,36 @@ def _print_error(terminal: Terminal, code: str, /, **facts: object) -> None:
 
 
 def format_problems(problems: Iterable[Problem], messages: Messages) -> str:
-    """Write problems one a line, sorted by place, each with its hint on a line of its own."""
+    """Format problems one a line, sorted by location, each followed by its hint on a line of its own."""
     lines = []
     for problem in sorted_problems(problems):
+        at, where = problem.location, ""
+        if at is not None:
+            where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{at.path}: " if at.path else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
-        lines.append(f"{_format_location(problem.location)}{mark}{messages.translate(problem.code, **problem.facts)}")
+        lines.append(f"{where}{mark}{messages.translate(problem.code, **problem.facts)}")
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
     return "\n".join(lines)
 
 
-def _format_location(place: Location | None) -> str:
-    if place is None:
-        return ""
-    path = f"{place.path}: " if place.path else ""
-    return f"{display_path(place.file)}:{place.line}:{place.column}: {path}"
-
-
 def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort problems as they stand in the files."""
-    return sorted(problems, key=lambda problem: (_sort_key(problem.location), problem.code))
+    """Sort problems by file, line, column and code; those without a location come first."""
 
+    def sort_key(problem: Problem) -> tuple[str, int, int, str]:
+        at = problem.location
+        return (display_path(at.file), at.line, at.column, problem.code) if at else ("", 0, 0, problem.code)
 
-def _sort_key(place: Location | None) -> tuple[str, int, int]:
-    return (display_path(place.file), place.line, place.column) if place else ("", 0, 0)
+    return sorted(problems, key=sort_key)
 
 
 def problem_as_json(problem: Problem, messages: Messages) -> dict[str, Any]:
-    """Give a problem for machines."""
-    place = problem.location
+    at = problem.location
     return {
-        "file": display_path(place.file) if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-        "path": place.path if place else None,
+        "file": display_path(at.file) if at else None,
+        "line": at.line if at else None,
+        "column": at.column if at else None,
+        "path": at.path if at else None,
         "severity": problem.severity.value,
         "code": problem.code,
         "message": messages.translate(problem.code, **problem.facts),

@@ -1,6 +1,8 @@
-"""Commands and groups whose every word comes from the message catalogue; help texts are given as codes."""
+"""Click commands and groups whose texts all come from the message catalogue; help texts are given as codes."""
 
+import functools
 import gc
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -19,7 +21,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 class LocalizedUsageError(click.UsageError):
-    """A usage error of ours: a code and its facts."""
+    """A usage error with a code and its facts, instead of click's English text."""
 
     def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
         super().__init__(code, ctx)
@@ -28,13 +30,13 @@ class LocalizedUsageError(click.UsageError):
 
 
 def get_messages(ctx: click.Context) -> Messages:
-    """Give the words of the language asked for."""
+    """Return the messages of the chosen language."""
     terminal: Terminal = ctx.find_root().obj
     return terminal.messages
 
 
 class _LocalizedHelp(click.Command):
-    """What commands and groups share."""
+    """Help in the chosen language, for commands and groups."""
 
     class context_class(click.Context):  # noqa: N801 # click's own name for it
         formatter_class = ColumnHelp
@@ -70,8 +72,6 @@ class _LocalizedHelp(click.Command):
 
 
 class LocalizedCommand(_LocalizedHelp):
-    """One command."""
-
     allow_extra_args = True
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -85,7 +85,7 @@ class LocalizedCommand(_LocalizedHelp):
 
 
 class LocalizedGroup(_LocalizedHelp, click.Group):
-    """Commands that are loaded when they are called: `places` says where each stands, as `module:attribute`."""
+    """Loads a command when it is called; `command_paths` maps its name to `module:attribute`."""
 
     def __init__(self, *args: Any, command_paths: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 # click's own
         super().__init__(*args, **kwargs)
@@ -98,7 +98,7 @@ class LocalizedGroup(_LocalizedHelp, click.Group):
         if cmd_name not in self.command_paths:
             return None
         module, _, attribute = self.command_paths[cmd_name].partition(":")
-        gc.disable()  # what is loaded stays; looking for garbage in it costs each command a tenth of its time
+        gc.disable()  # loaded modules stay; collecting garbage among them costs each command a tenth of its time
         try:
             command: click.Command = getattr(import_module(module), attribute)
         finally:
@@ -127,12 +127,10 @@ class LocalizedGroup(_LocalizedHelp, click.Group):
 
 
 class LocalizedParam(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.5
-    """A kind of value; whoever gives another is told in words."""
+    """A parameter type whose errors are LocalizedUsageError."""
 
 
 class LocalizedIntRange(LocalizedParam):
-    """A whole number in a range."""
-
     name = "number"
 
     def __init__(self, minimum: int, maximum: int) -> None:
@@ -150,8 +148,6 @@ class LocalizedIntRange(LocalizedParam):
 
 
 class LocalizedChoice(LocalizedParam):
-    """One of a few words."""
-
     name = "choice"
 
     def __init__(self, *choices: str) -> None:
@@ -165,7 +161,7 @@ class LocalizedChoice(LocalizedParam):
 
 
 class NonEmptyText(LocalizedParam):
-    """A name or a reason: one line that says something."""
+    """A name or a reason: one line that is not blank."""
 
     name = "text"
 
@@ -177,7 +173,7 @@ class NonEmptyText(LocalizedParam):
 
 
 class PersonName(NonEmptyText):
-    """The name of a person, in which everything can be seen."""
+    """The name of a person, without invisible characters."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         if (found := find_invisible(str(value).strip(" "))) is not None:
@@ -189,7 +185,7 @@ class PersonName(NonEmptyText):
 
 
 class HostPort(LocalizedParam):
-    """An address to listen on, as `host:port`; port 0 takes a free one."""
+    """An address to listen on, as `host:port`; port 0 picks a free one."""
 
     name = "address"
 
@@ -203,22 +199,22 @@ class HostPort(LocalizedParam):
 
 
 def option_name(param: click.Parameter | None) -> str:
-    """Name a parameter as people type it."""
+    """Return a parameter's name as it is typed."""
     if isinstance(param, click.Option):
         return param.opts[-1]
     return (param.metavar or param.name or "") if param else ""
 
 
-def _set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        ctx.obj = replace(ctx.obj, workspace=Path(value))
-
-
 def shared_options() -> list[click.Parameter]:
-    """Give the options that every command takes. The language was found before anything was parsed."""
+    """Return the options of every command. `--lang` is only declared: detect_language() reads it before parsing."""
+
+    def set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.obj = replace(ctx.obj, workspace=Path(value))
+
     return [
         click.Option(
-            ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=_set_workspace
+            ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=set_workspace
         ),
         click.Option(
             ["--lang"],
@@ -231,11 +227,22 @@ def shared_options() -> list[click.Parameter]:
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
-    """Make a command of a function that is given the Terminal first."""
+    """Make a command of a function, sync or async, whose first argument is the Terminal.
+
+    The function returns the exit code; None stands for 0.
+    """
 
     def decorate(function: Callable[..., Any]) -> LocalizedCommand:
+        @functools.wraps(function)
+        def run_async(*args: Any, **kwargs: Any) -> int | None:  # noqa: ANN401 # whatever the command takes
+            import asyncio  # noqa: PLC0415 # help needs none
+
+            exit_code: int | None = asyncio.run(function(*args, **kwargs))
+            return exit_code
+
         take_terminal = click.make_pass_decorator(Terminal)
-        made = click.command(name, cls=LocalizedCommand, help=f"cmd_{name}")(take_terminal(function))
+        call = run_async if inspect.iscoroutinefunction(function) else function
+        made = click.command(name, cls=LocalizedCommand, help=f"cmd_{name}")(take_terminal(call))
         made.params += shared_options()
         return made
 
@@ -243,15 +250,12 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
 
 
 def by_option(function: C) -> C:
-    """Ask who gives the order."""
     return click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")(function)
 
 
 def reason_option(function: C) -> C:
-    """Ask why."""
     return click.option("--reason", metavar="TEXT", required=True, type=NonEmptyText(), help="opt_reason")(function)
 
 
 def json_option(function: C) -> C:
-    """Offer the answer as JSON."""
     return click.option("--json", "as_json", is_flag=True, help="opt_json")(function)

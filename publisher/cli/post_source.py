@@ -12,19 +12,22 @@ from publisher.cli.errors import CommandFailedError
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
 from publisher.engine.decisions import named_person
-from publisher.engine.planner import apply_schedule as put_in_force
+from publisher.engine.planner import apply_schedule
 from publisher.schedule import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
 from publisher.store.plan.posts import AuditAction
 from publisher.tomlfile import TomlDocument, read_toml
 
 
-def parse_file_or_post(what: str) -> Path | PostId:
-    """Tell a file of its own from a post of the schedule."""
-    return Path(what).absolute() if what.endswith(".toml") or Path(what).is_file() else PostId(what)
+def parse_file_or_post(text: str) -> Path | PostId:
+    """Return a path if the text ends in .toml or names a file, else a post of the schedule."""
+    return Path(text).absolute() if text.endswith(".toml") or Path(text).is_file() else PostId(text)
 
 
 async def read_posts_file(application: Application, file: Path) -> tuple[TomlDocument, Sequence[Post]]:
-    """Read the posts of a file of its own. Raises ScheduleError, or FailedError when one is known already."""
+    """Read the posts of a file other than the schedule.
+
+    Raise ScheduleError, or CommandFailedError when there is no post in it or one is known already.
+    """
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     context = replace(application.planner.schedule_context, known_posts=await application.post_store.post_ids())
     posts = parse_schedule(toml.text, file=toml.file, context=context).posts
@@ -39,7 +42,7 @@ async def read_posts_file(application: Application, file: Path) -> tuple[TomlDoc
 
 @contextlib.contextmanager
 def with_locations(toml: TomlDocument) -> Iterator[None]:
-    """Name the lines of a file in what is wrong with its posts."""
+    """Add lines of the file to the problems of a ScheduleError."""
     try:
         yield
     except ScheduleError as error:
@@ -47,9 +50,9 @@ def with_locations(toml: TomlDocument) -> Iterator[None]:
 
 
 async def load_post(application: Application, post_id: PostId) -> Post:
-    """Give a post of the books. A schedule that nobody has read yet is put in force first.
+    """Return a stored post for the accounts that publish; if it is unknown, activate the present schedule first.
 
-    Raises NoSuchError, or FailedError when it was withdrawn.
+    Raise NoSuchItemError, or CommandFailedError when the post was cancelled.
     """
     post = await application.post_store.get_post(post_id)
     if post is None:
@@ -66,19 +69,13 @@ async def load_post(application: Application, post_id: PostId) -> Post:
 async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: str | None = None
 ) -> int | None:
-    """Read the schedule and put it in force; give how many deliveries are new, or None when nothing has changed."""
+    """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
     file = schedule_path(application.settings)
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     if toml.text == await application.post_store.active_schedule_text():
         return None
     actions = []
     if confirmed_removals is not None and by is not None:
-        actions = [
-            AuditAction(
-                event="removals_confirmed",
-                subject="schedule",
-                by=named_person(by),
-                detail={"number": str(confirmed_removals)},
-            )
-        ]
-    return await put_in_force(application.planner, toml.text, str(file), confirmed_removals, actions)
+        detail = {"number": str(confirmed_removals)}
+        actions = [AuditAction(event="removals_confirmed", subject="schedule", by=named_person(by), detail=detail)]
+    return await apply_schedule(application.planner, toml.text, str(file), confirmed_removals, actions)

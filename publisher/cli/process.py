@@ -1,4 +1,4 @@
-"""What a process of publisher gives up before it reads or writes anything."""
+"""Restrictions that a process of publisher sets itself before it reads or writes anything."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden_process() -> None:
-    """Write files for their owner alone, no core file, which would hold every secret, and no log of TLS keys."""
+    """Create files for their owner only; write no core file, which would hold every secret, and no log of TLS keys."""
     os.umask(0o077)
     os.environ["PYTHONSAFEPATH"] = "1"  # no child imports from the working directory, which staff may write to
     os.environ.pop("SSLKEYLOGFILE", None)
@@ -19,5 +19,5 @@ def harden_process() -> None:
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 # only needed here
 
-        # a core file that is piped to a program knows no limit; and no other process of this user may read our memory
+        # a core file piped to a program ignores the limit; and no other process of this user may read our memory
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The list of all commands, and where each one stands. None is loaded before it is called."""
+"""The table of commands. A command is loaded when it is called."""
 
 from importlib.metadata import version
 
@@ -44,8 +44,6 @@ COMMANDS = {
 
 
 def build_program() -> LocalizedGroup:
-    """Build the program."""
-
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
             echo(version("publisher"))

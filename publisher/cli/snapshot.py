@@ -10,13 +10,11 @@ from publisher.store.plan.actions import ModeOverride, ModeOverrides
 from publisher.store.queries.queries import Alert, Pause, Queries, WorkerStatus
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-"""A daemon signs every few seconds; one that is silent for longer does not run."""
+"""A daemon writes a heartbeat every few seconds; after this time without one it is not running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSnapshot:
-    """What the books show at one moment."""
-
     now: datetime
     workers: Sequence[WorkerStatus] = ()
     pauses: Sequence[Pause] = ()
@@ -25,16 +23,15 @@ class StatusSnapshot:
     pause_alerts: Sequence[Alert] = ()
     mode_overrides: Sequence[ModeOverride] = ()
     has_older: bool = False
-    """Whether deliveries that ended long ago are left out."""
+    """True if deliveries that ended long ago are left out."""
 
     @property
     def latest_worker(self) -> WorkerStatus | None:
-        """The daemon that was last seen."""
+        """Return the daemon that was last seen, one that is alive first."""
         return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
 
     @property
     def is_running(self) -> bool:
-        """Whether a daemon gave a sign of life just now."""
         return any(map(self.is_alive, self.workers))
 
     def is_alive(self, worker: WorkerStatus) -> bool:
@@ -42,7 +39,7 @@ class StatusSnapshot:
 
 
 async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
-    """Look at the books, or at what concerns one post in them; without one, at what ended long ago only if asked to."""
+    """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
     return StatusSnapshot(
         now=queries.store.runtime.now(),
@@ -57,5 +54,5 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
 
 
 async def is_daemon_running(queries: Queries) -> bool:
-    """Whether a daemon gave a sign of life just now."""
+    """True if a daemon wrote a heartbeat within HEARTBEAT_TIMEOUT."""
     return StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running

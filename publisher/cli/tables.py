@@ -1,4 +1,4 @@
-"""A table in the terminal."""
+"""A table in the terminal, by rich, which takes long to load."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,10 @@ from rich.text import Text
 from publisher.domain.characters import escape_forbidden
 
 STATE_COLUMN = 2
-"""The column that is coloured."""
 
 
 def print_table(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
-    """Show rows under their heading; `styles` colours each row's state."""
+    """Print a table whose first row is the heading; `styles` colours the state in each other row."""
     heading, *lines = rows
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in heading:

@@ -1,4 +1,4 @@
-"""What people type to name deliveries: POST, POST@ACCOUNT, POST#INSTANT@ACCOUNT."""
+"""Names typed on the command line: of deliveries (POST, POST@ACCOUNT, POST#INSTANT@ACCOUNT) and of pause scopes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTarget:
-    """A post; maybe one account of it, and one instant. An instant without an offset is the workspace's."""
+    """A post, optionally one account and one instant; an instant without offset is in the workspace's zone."""
 
     text: str
     post: PostId
@@ -29,7 +29,7 @@ class DeliveryTarget:
     instant: datetime | None = None
 
     def occurrence(self, timezone: ZoneInfo) -> str | None:
-        """Give the occurrence's label in the books, None for any."""
+        """Return the stored key of the occurrence, or None for any."""
         if self.instant is None:
             return None
         aware = self.instant if self.instant.tzinfo else self.instant.replace(tzinfo=timezone)
@@ -37,7 +37,7 @@ class DeliveryTarget:
 
 
 class TargetParam(LocalizedParam):
-    """Reads a target; with `wants_account` it must name one."""
+    """Parses a target; with `wants_account` it must name an account."""
 
     name = "target"
 
@@ -53,28 +53,21 @@ class TargetParam(LocalizedParam):
             raise LocalizedUsageError("bad_target", ctx, value=value)
         if self.wants_account and not account:
             raise LocalizedUsageError("account_needed", ctx, value=value)
-        when = _parse_instant(instant) if separator and instant != ONCE_OCCURRENCE else None
-        if separator and instant != ONCE_OCCURRENCE and when is None:
-            raise LocalizedUsageError("bad_target", ctx, value=value)
+        try:
+            when = datetime.fromisoformat(instant) if separator and instant != ONCE_OCCURRENCE else None
+        except ValueError:
+            raise LocalizedUsageError("bad_target", ctx, value=value) from None
         return DeliveryTarget(
             text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when
         )
 
 
-def _parse_instant(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 async def find_deliveries(
     queries: Queries, target: DeliveryTarget, timezone: ZoneInfo, is_wanted: Callable[[Delivery], bool]
 ) -> Sequence[Delivery]:
-    """Give one delivery for each account that a target names.
+    """Return one delivery for each account that a target names. Raise NoSuchItemError.
 
-    Without an instant that is the newest `wanted` one, else the newest that has come due, else the next. Raises
-    NoSuchError.
+    Without an instant it is the newest wanted one, else the newest that is due, else the next.
     """
     if not await queries.has_post(target.post):
         raise NoSuchItemError("post", target.post)
@@ -88,18 +81,19 @@ async def find_deliveries(
     for delivery in found:
         by_account.setdefault(delivery.account, []).append(delivery)
     now = queries.store.runtime.now()
-    return [_pick(group, now, is_wanted) for group in by_account.values()]
-
-
-def _pick(group: Sequence[Delivery], now: datetime, is_wanted: Callable[[Delivery], bool]) -> Delivery:
-    """Choose among the occurrences of one account, oldest first."""
-    fitting = [delivery for delivery in group if is_wanted(delivery)]
-    due = [delivery for delivery in group if delivery.due_at <= now]
-    return fitting[-1] if fitting else due[-1] if due else group[0]
+    chosen = []
+    for group in by_account.values():  # oldest first
+        wanted = [delivery for delivery in group if is_wanted(delivery)]
+        due = [delivery for delivery in group if delivery.due_at <= now]
+        chosen.append(wanted[-1] if wanted else due[-1] if due else group[0])
+    return chosen
 
 
 async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
-    """Find out what a name stands for. What is paused now can always be named, even if it is gone from the settings."""
+    """Return the scope for a name. A scope that is paused can be named even if it has left the settings.
+
+    Raise NoSuchItemError, or LocalizedUsageError for a name that is an account and a post.
+    """
     queries = Queries(store)
     kind, _, rest = name.partition(":")
     is_account = (rest if kind == "account" else name) in settings.accounts

@@ -1,4 +1,4 @@
-"""Where a command was started, and how it speaks to who started it."""
+"""Output to the terminal, and the workspace of a command."""
 
 import json
 import sys
@@ -15,13 +15,13 @@ from publisher.i18n import Messages
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Write a text to the terminal, which obeys nothing in it: control and invisible characters are spelled out."""
+    """Print text with control and invisible characters escaped, so that a terminal obeys nothing in it."""
     click.echo(escape_forbidden(text), err=err, nl=nl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
-    """Answers go to standard output; diagnostics and progress to standard error."""
+    """Results go to standard output; notes and progress to standard error."""
 
     messages: Messages
     workspace: Path
@@ -30,26 +30,22 @@ class Terminal:
         return self.messages.translate(code, **facts)
 
     def print_message(self, code: str, /, **facts: object) -> None:
-        """Answer in words."""
         echo(self.translate(code, **facts))
 
     def print_note(self, code: str, /, **facts: object) -> None:
-        """Tell beside the answer."""
         echo(self.translate(code, **facts), err=True)
 
     def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
-        """Answer with one JSON document."""
         echo(json.dumps(value, ensure_ascii=False, indent=2))
 
     @property
     def can_draw_progress(self) -> bool:
-        """Whether progress may be drawn: somebody is watching standard error."""
         return sys.stderr.isatty()
 
 
 @contextmanager
 def hidden_input() -> Iterator[None]:
-    """Let a terminal not show what is typed or pasted, as for a password; a pipe, or a system without it, stays."""
+    """Turn off the terminal's echo, as for a password; do nothing on a pipe or on Windows."""
     if not sys.stdin.isatty() or sys.platform == "win32":
         yield
         return
@@ -67,7 +63,6 @@ def hidden_input() -> Iterator[None]:
 
 
 def display_path(path: str | Path) -> str:
-    """Name a file as seen from the current folder, where it lies below it."""
-    found = Path(path)
-    here = Path.cwd()
-    return str(found.relative_to(here)) if found.is_relative_to(here) else str(found)
+    """Return a path relative to the current folder where it lies below that, else as it is."""
+    full, current = Path(path), Path.cwd()
+    return str(full.relative_to(current)) if full.is_relative_to(current) else str(full)

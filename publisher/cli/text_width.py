@@ -1,8 +1,8 @@
-"""Help in columns, where a Chinese letter takes two."""
+"""Text in terminal columns, of which a Chinese character takes two."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 import click
 
@@ -11,12 +11,11 @@ _COLUMN_GAP = 2
 
 
 def text_width(text: str) -> int:
-    """Count terminal columns."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def align_columns(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
-    """Line up cells of the same column, by terminal columns."""
+    """Yield the rows as lines whose cells are padded to columns."""
     widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell + " " * (width - text_width(cell) + gap) for cell, width in zip(row, widths, strict=True))
@@ -24,9 +23,11 @@ def align_columns(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
 
 
 def wrap_text(text: str, width: int) -> Iterator[str]:
-    """Break a text into lines of at most `width` columns, between words or between Chinese letters."""
+    """Yield lines of at most `width` columns, broken between words or between Chinese characters."""
+    starts = [0, *(place for place in range(1, len(text)) if _can_break(text[place - 1], text[place]))]
     line = ""
-    for piece in _breakable_pieces(text):
+    for start, end in pairwise([*starts, len(text)]):
+        piece = text[start:end]
         if line and text_width(line + piece.rstrip()) > width:
             yield line.rstrip()
             line = ""
@@ -35,28 +36,18 @@ def wrap_text(text: str, width: int) -> Iterator[str]:
         yield line.rstrip()
 
 
-def _breakable_pieces(text: str) -> Iterator[str]:
-    """Cut a text wherever a line may end."""
-    start = 0
-    for position in range(1, len(text)):
-        if _can_break(text[position - 1], text[position]):
-            yield text[start:position]
-            start = position
-    yield text[start:]
-
-
 def _can_break(before: str, after: str) -> bool:
-    """Whether a line may end between two letters: not before closing punctuation, not after opening."""
+    """True if a line may break here: not before closing punctuation, not after opening."""
     if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
         return False
     return before == " " or text_width(before) == 2 or text_width(after) == 2
 
 
 class ColumnHelp(click.HelpFormatter):
-    """Click's help, measured in columns."""
+    """Click's help formatter, measured in terminal columns."""
 
     def write_heading(self, heading: str) -> None:
-        """The catalogue's headings bring their own colon."""
+        """Write a heading without click's colon: the catalogue's headings have one."""
         self.write(f"{' ' * self.current_indent}{heading}\n")
 
     def write_text(self, text: str) -> None:
@@ -79,7 +70,7 @@ class ColumnHelp(click.HelpFormatter):
             lines = list(wrap_text(second, room))
             if text_width(first) > first_width:
                 self.write(f"{indent}{first}\n")
-                first = ""  # noqa: PLW2901 # the rest of the row stands under it
+                first = ""  # noqa: PLW2901 # the rest of the row goes below it
             for left, right in zip_longest([first], lines, fillvalue=""):
                 blank = " " * (first_width - text_width(left) + col_spacing)
                 self.write(f"{indent}{left}{blank}{right}".rstrip() + "\n")

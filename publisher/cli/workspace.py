@@ -1,4 +1,4 @@
-"""What a workspace is made of."""
+"""The files of a new workspace."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PRIVATE_FOLDER = "secrets"
 
 
 def new_workspace_files() -> dict[str, bytes]:
-    """Give the files of a new workspace by their path inside it."""
+    """Return the contents of a new workspace's files by their path inside it."""
     media = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES_FOLDER / "media").iterdir()}
     schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
     return {
@@ -29,14 +29,14 @@ def new_workspace_files() -> dict[str, bytes]:
 
 
 def find_shipped_schedule() -> Traversable:
-    """Find the schedule that comes with the program: inside the package, or beside it in a source tree."""
+    """Return the sample schedule: inside the package, or beside it in a source tree."""
     package = files("publisher")
     packaged = package / "_workspace" / "schedule.toml"
     return packaged if packaged.is_file() else Path(str(package)).parent / "schedule.toml"
 
 
 def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a workspace. Raises FailedError, and writes nothing, when anything is in the way."""
+    """Write a workspace. Raise CommandFailedError, and write nothing, when a file or folder exists already."""
     taken = [name for name in contents if (folder / name).exists() or (folder / name).is_symlink()]
     taken += [name for name in WORKSPACE_FOLDERS if (folder / name).exists() and not (folder / name).is_dir()]
     if taken or (folder.exists() and not folder.is_dir()):

@@ -1,4 +1,4 @@
-"""`backup`: a copy of the database that is kept."""
+"""`backup`: copy the database to a file."""
 
 import asyncio
 from pathlib import Path
@@ -12,20 +12,12 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import NonEmptyText, command
 from publisher.cli.terminal import Terminal
 from publisher.store.db.database import sqlite_file
-from publisher.store.recovery.backup import BackupInfo, make_backup
+from publisher.store.recovery.backup import make_backup
 
 
 @command("backup")
 @click.argument("target", metavar="FILE", type=NonEmptyText())
-def backup(terminal: Terminal, target: str) -> int:
-    label = asyncio.run(_backup(terminal, Path(target)))
-    size = Path(target).stat().st_size // 1024
-    terminal.print_message("backup_done", file=target, at=label.at, entries=label.entries, size=size)
-    terminal.print_note("backup_also_keep")
-    return 0
-
-
-async def _backup(terminal: Terminal, target: Path) -> BackupInfo:
+async def backup(terminal: Terminal, target: str) -> None:
     settings = await load_workspace_settings(terminal)
     file = sqlite_file(settings.database)
     if file is None:
@@ -34,4 +26,7 @@ async def _backup(terminal: Terminal, target: Path) -> BackupInfo:
         raise CommandFailedError("backup_nothing_yet")
     runtime = make_runtime(settings)
     await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
-    return await asyncio.to_thread(make_backup, file, target, journal_path(settings), runtime)
+    info = await asyncio.to_thread(make_backup, file, Path(target), journal_path(settings), runtime)
+    size = Path(target).stat().st_size // 1024  # noqa: ASYNC240 # nothing else runs here
+    terminal.print_message("backup_done", file=target, at=info.at, entries=info.entries, size=size)
+    terminal.print_note("backup_also_keep")

@@ -1,6 +1,4 @@
-"""`cancel`: what is not wanted any more."""
-
-import asyncio
+"""`cancel`: a post is no longer wanted; published posts stay."""
 
 import click
 
@@ -18,14 +16,9 @@ from publisher.store.queries.queries import Queries
 @click.argument("post", metavar="POST", type=NonEmptyText())
 @by_option
 @reason_option
-def cancel(terminal: Terminal, post: str, by: str, reason: str) -> int:
-    number = asyncio.run(_cancel(terminal, PostId(post), by, reason))
-    terminal.print_message("cancel_done", post=post, number=number)
-    return 0
-
-
-async def _cancel(terminal: Terminal, post: PostId, by: str, reason: str) -> int:
+async def cancel(terminal: Terminal, post: str, by: str, reason: str) -> None:
     async with open_command_store(await load_workspace_settings(terminal)) as store:
-        if not await Queries(store).has_post(post):
+        if not await Queries(store).has_post(PostId(post)):
             raise NoSuchItemError("post", post)
-        return await OperatorActions(store).cancel_post(post, named_person(by), reason)
+        number = await OperatorActions(store).cancel_post(PostId(post), named_person(by), reason)
+    terminal.print_message("cancel_done", post=post, number=number)

@@ -1,4 +1,4 @@
-"""`init`: a workspace that passes its own check."""
+"""`init`: make a workspace that passes its own check."""
 
 from pathlib import Path
 
@@ -11,16 +11,15 @@ from publisher.cli.workspace import create_workspace, new_workspace_files
 
 DEMO_REGION_COUNT = 3
 SIMULATOR_URL = "http://127.0.0.1:8710"
-"""Where `publisher simulate` listens unless told otherwise."""
+"""The default address of `publisher simulate`."""
 
 
 @command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--demo", "is_drill", is_flag=True, help="opt_demo")
-def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> int:
+def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> None:
     files = new_workspace_files()
     if is_drill:
         files |= demo_files(DemoWorkspace(regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL))
     create_workspace(folder, files)
     terminal.print_message("drill_made" if is_drill else "workspace_made", folder=folder)
-    return 0

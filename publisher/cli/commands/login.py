@@ -1,4 +1,4 @@
-"""`login`: authorise an account anew, in a browser."""
+"""`login`: authorise an account again, in a browser."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from publisher.app.login import LoginSession, start_login
+from publisher.app.login import start_login
 from publisher.cli.audit_record import record_action
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
@@ -21,28 +21,20 @@ from publisher.secrets import read_secret
 @command("login")
 @click.argument("account", metavar="ACCOUNT", type=NonEmptyText())
 @click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_or_system_user")
-def login(terminal: Terminal, account: str, by: str | None) -> int:
-    asyncio.run(_login(terminal, AccountId(account)))
-    is_recorded = record_action(terminal, "SignedIn", f"account:{account}", by)
-    return 0 if is_recorded else EXIT_FAILED
-
-
-async def _login(terminal: Terminal, name: AccountId) -> None:
+async def login(terminal: Terminal, account: str, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
-    if name not in settings.accounts:
-        raise NoSuchItemError("account", name)
-    session = start_login(settings, settings.accounts[name], Runtime())
+    if (known := settings.accounts.get(AccountId(account))) is None:
+        raise NoSuchItemError("account", account)
+    session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):
         raise CommandFailedError(session.code, **session.facts)
-    terminal.print_message("login_open", account=name, address=session.consent_url)
+    terminal.print_message("login_open", account=account, address=session.consent_url)
     with hidden_input():
         terminal.print_note("login_paste")
         answer = await asyncio.to_thread(sys.stdin.readline)
     if problem := await session.finish(answer.strip()):
         raise CommandFailedError(problem.code, **problem.facts)
-    terminal.print_message("login_done", account=name, days=_days_left(session))
-
-
-def _days_left(session: LoginSession) -> str:
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
-    return str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
+    days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
+    terminal.print_message("login_done", account=account, days=days)
+    return 0 if await record_action(terminal, "SignedIn", f"account:{account}", by) else EXIT_FAILED

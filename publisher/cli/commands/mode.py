@@ -1,6 +1,4 @@
-"""`mode`: how an account publishes from now on, whatever the settings say."""
-
-import asyncio
+"""`mode`: set how an account publishes from now on, whatever the settings say."""
 
 import click
 
@@ -10,7 +8,7 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedChoice, NonEmptyText, by_option, command, reason_option
 from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.terminal import Terminal
-from publisher.config import Settings, find_api_blocker
+from publisher.config import find_api_blocker
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError
 from publisher.engine.decisions import named_person
@@ -25,39 +23,23 @@ SETTINGS_MODE = "settings"
 @click.argument("mode", metavar="api|assisted|off|settings", type=LocalizedChoice(*Mode, SETTINGS_MODE))
 @by_option
 @reason_option
-def mode(terminal: Terminal, account: str, mode: str, *, by: str, reason: str) -> int:
-    wanted = None if mode == SETTINGS_MODE else Mode(mode)
-    asyncio.run(_set_override(terminal, AccountId(account), wanted, (by, reason)))
-    return 0
-
-
-async def _set_override(terminal: Terminal, account: AccountId, wanted: Mode | None, order: tuple[str, str]) -> None:
+async def mode(terminal: Terminal, account: str, mode: str, *, by: str, reason: str) -> None:
+    account_id, wanted = AccountId(account), None if mode == SETTINGS_MODE else Mode(mode)
     settings = await load_workspace_settings(terminal)
-    by, reason = order
+    known = settings.accounts.get(account_id)
     async with open_command_store(settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND) as store:
         overrides = ModeOverrides(store)
-        is_overridden = account in {override.account for override in await overrides.list_overrides()}
-        if wanted is not None or not is_overridden:  # an order can be lifted although its account has left the settings
-            _require_allowed(terminal, settings, account, wanted)
-        await overrides.set_override(account, wanted, named_person(by), reason)
+        is_overridden = account_id in {override.account for override in await overrides.list_overrides()}
+        if known is None and (wanted is not None or not is_overridden):  # an override outlives its account's settings
+            raise NoSuchItemError("account", account)
+        if known is not None and known.mode is Mode.OFF and wanted is not None:
+            raise CommandFailedError("mode_off_in_settings", account=account)
+        if known is not None and wanted is Mode.API and (code := find_api_blocker(known)):
+            raise CommandFailedError("mode_not_api", account=account, reason=terminal.translate(code, account=account))
+        await overrides.set_override(account_id, wanted, named_person(by), reason)
         runs = await is_daemon_running(Queries(store))
-    known = settings.accounts.get(account)
     now = wanted or (known.mode if known else Mode.OFF)
-    terminal.print_message(
-        "mode_override_set" if wanted else "mode_override_cleared",
-        account=account,
-        mode=terminal.translate(f"mode_{now}"),
-    )
+    code = "mode_override_set" if wanted else "mode_override_cleared"
+    terminal.print_message(code, account=account, mode=terminal.translate(f"mode_{now}"))
     if not runs:
         terminal.print_note("no_daemon_hint")
-
-
-def _require_allowed(terminal: Terminal, settings: Settings, account: AccountId, wanted: Mode | None) -> None:
-    """Refuse what cannot work. Raises NoSuchError, FailedError."""
-    known = settings.accounts.get(account)
-    if known is None:
-        raise NoSuchItemError("account", account)
-    if known.mode is Mode.OFF and wanted is not None:
-        raise CommandFailedError("mode_off_in_settings", account=account)
-    if wanted is Mode.API and (code := find_api_blocker(known)):
-        raise CommandFailedError("mode_not_api", account=account, reason=terminal.translate(code, account=account))

@@ -1,6 +1,5 @@
-"""`move-database`: from SQLite to a PostgreSQL database of one's own."""
+"""`move-database`: move from SQLite to a PostgreSQL database of one's own."""
 
-import asyncio
 import contextlib
 
 import click
@@ -21,18 +20,11 @@ from publisher.store.recovery.setup import lock_process, prepare_database
 @command("move-database")
 @click.argument("url", metavar="URL", type=NonEmptyText())
 @by_option
-def move_database(terminal: Terminal, url: str, by: str) -> int:
+async def move_database(terminal: Terminal, url: str, by: str) -> None:
     if not is_postgres_url(url):
         raise LocalizedUsageError("not_postgres")
     if has_password(url):
         raise LocalizedUsageError("password_in_url")
-    rows = asyncio.run(_move_database(terminal, url, by))
-    terminal.print_message("moved_done", rows=rows)
-    return 0
-
-
-async def _move_database(terminal: Terminal, url: str, by: str) -> int:
-    """Move all books; gives the number of rows."""
     settings, runtime = await load_workspace_settings(terminal), Runtime()
     if sqlite_file(settings.database) is None:
         raise CommandFailedError("already_shared")
@@ -42,4 +34,5 @@ async def _move_database(terminal: Terminal, url: str, by: str) -> int:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
             await prepare_database(database, settings.environment.value, journal_path(settings), runtime)
-        return sum((await copy_to_postgres(settings.database, url, runtime, named_person(by))).values())
+        rows = sum((await copy_to_postgres(settings.database, url, runtime, named_person(by))).values())
+    terminal.print_message("moved_done", rows=rows)

@@ -1,6 +1,4 @@
-"""`pause`: the kill switch."""
-
-import asyncio
+"""`pause`: stop sending, for all or for one platform, account or post."""
 
 import click
 
@@ -17,15 +15,10 @@ from publisher.store.plan.actions import SCOPE_ALL, OperatorActions
 @click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=NonEmptyText())
 @by_option
 @click.option("--reason", metavar="TEXT", default="", help="opt_reason")
-def pause(terminal: Terminal, scope: str, by: str, reason: str) -> int:
-    asyncio.run(_pause(terminal, scope, by, reason))
-    return 0
-
-
-async def _pause(terminal: Terminal, name: str, by: str, reason: str) -> None:
+async def pause(terminal: Terminal, scope: str, by: str, reason: str) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
-        scope = await resolve_scope(name, settings, store)
-        await OperatorActions(store).pause(scope, named_person(by), reason)
-    words = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(scope)
-    terminal.print_message("paused_done", scope=words, argument=scope_argument(scope))
+        resolved = await resolve_scope(scope, settings, store)
+        await OperatorActions(store).pause(resolved, named_person(by), reason)
+    text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
+    terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

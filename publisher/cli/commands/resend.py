@@ -1,6 +1,4 @@
-"""`resend`: send a delivery that has ended again."""
-
-import asyncio
+"""`resend`: send a delivery that has ended without a published post once more."""
 
 import click
 
@@ -19,26 +17,20 @@ from publisher.engine.planner import resend_post
 from publisher.store.plan.posts import AuditAction
 
 RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""What may be sent again as a new occurrence."""
+"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @command("resend")
 @click.argument("target", metavar="POST@ACCOUNT", type=TargetParam(wants_account=True))
 @by_option
 @reason_option
-def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> int:
-    asyncio.run(_resend(terminal, target, by, reason))
-    return 0
-
-
-async def _resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:
+async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
-        found = await find_deliveries(
+        [old] = await find_deliveries(
             application.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
         )
-        old = found[0]
         subject = formatter.subject(old)
         if old.state not in RESENDABLE_STATES:
             raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))

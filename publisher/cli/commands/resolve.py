@@ -1,6 +1,4 @@
-"""`resolve`: what people decide about single deliveries."""
-
-import asyncio
+"""`resolve`: a person decides about one delivery."""
 
 import click
 
@@ -13,8 +11,7 @@ from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.results import HoldReason
-from publisher.engine.decisions import Resolution, can_be_resolved
-from publisher.engine.decisions import resolve_delivery as apply_ruling
+from publisher.engine.decisions import Resolution, can_be_resolved, resolve_delivery
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.queries.queries import Queries
 
@@ -26,7 +23,7 @@ from publisher.store.queries.queries import Queries
 @by_option
 @reason_option
 @click.option("--second", metavar="NAME", type=PersonName(), help="opt_second")
-def resolve(  # noqa: PLR0913 # one argument an option
+async def resolve(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
     target: DeliveryTarget,
     ruling: str,
@@ -35,39 +32,27 @@ def resolve(  # noqa: PLR0913 # one argument an option
     by: str,
     reason: str,
     second: str | None,
-) -> int:
-    decided = Resolution(ruling)
-    if decided is Resolution.PUBLISHED and not url:
-        raise LocalizedUsageError("resolve_needs_url")
-    if decided is not Resolution.PUBLISHED and url:
-        raise LocalizedUsageError("resolve_takes_no_url", ruling=ruling)
-    if decided is not Resolution.PUBLISHED and second:
-        raise LocalizedUsageError("second_only_published")
-    asyncio.run(_resolve(terminal, target, decided, {"by": by, "reason": reason, "url": url, "second": second}))
-    return 0
-
-
-async def _resolve(
-    terminal: Terminal, target: DeliveryTarget, resolution: Resolution, order: dict[str, str | None]
 ) -> None:
-    """Carry out a ruling. Only `cancel` can lead to no post, whatever the books have forgotten: it always works."""
+    resolution = Resolution(ruling)
+    if resolution is Resolution.PUBLISHED and not url:
+        raise LocalizedUsageError("resolve_needs_url")
+    if resolution is not Resolution.PUBLISHED and url:
+        raise LocalizedUsageError("resolve_takes_no_url", ruling=ruling)
+    if resolution is not Resolution.PUBLISHED and second:
+        raise LocalizedUsageError("second_only_published")
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    # `cancel` can lead to no post, whatever the database has lost: it must always work
     access = AccessMode.READ if resolution is Resolution.CANCEL else AccessMode.COMMAND
     async with open_command_store(settings, access) as store:
         queries = Queries(store)
-        held = (await find_deliveries(queries, target, settings.timezone, can_be_resolved))[0]
-        by, reason = order["by"] or "", order["reason"] or ""
-        outbox = Outbox(store)
-        after = await apply_ruling(
-            outbox, held, resolution, by=by, reason=reason, url=order["url"], second_person=order["second"]
+        [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
+        after = await resolve_delivery(
+            Outbox(store), held, resolution, by=by, reason=reason, url=url, second_person=second
         )
         pauses, runs = pauses_covering(await queries.pauses(), after), await is_daemon_running(queries)
-    terminal.print_message(
-        _result_code(resolution, after, is_manually_confirmed=bool(order["second"])),
-        subject=formatter.subject(after),
-        **order,
-    )
+    code = _result_code(resolution, after, is_manually_confirmed=bool(second))
+    terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
     if resolution is Resolution.RESEND:
         for pause in pauses:
             echo(formatter.pause("still_paused", pause), err=True)
@@ -76,14 +61,15 @@ async def _resolve(
 
 
 def _result_code(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
-    """Name the words for what a ruling led to: after a retraction nothing is sent, and nothing counts as failed."""
-    if after.state is State.HELD and after.reason == HoldReason.EDITED:
-        return "resolved_edited"
-    ended = {
-        State.RETRACTED: "resolved_retracted",
-        State.RETRACTING: "resolved_retracting",
-        State.CANCELLED: "resolved_cancel",
-    }
-    return ended.get(after.state) or (
-        "resolved_published_by_people" if is_manually_confirmed else f"resolved_{resolution.value}"
-    )
+    """Return the message for the result: a retraction that was asked for earlier goes before the decision."""
+    match after.state:
+        case State.HELD if after.reason == HoldReason.EDITED:
+            return "resolved_edited"
+        case State.RETRACTED:
+            return "resolved_retracted"
+        case State.RETRACTING:
+            return "resolved_retracting"
+        case State.CANCELLED:
+            return "resolved_cancel"
+        case _:
+            return "resolved_published_by_people" if is_manually_confirmed else f"resolved_{resolution.value}"

@@ -1,13 +1,12 @@
-"""`restore`: an older database in the present one's place."""
+"""`restore`: put an older database in the place of the present one, or accept the present one as restored."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from publisher.app.restore import RestoreResult, accept_current
-from publisher.app.restore import restore as put_back
+from publisher.app.restore import accept_current
+from publisher.app.restore import restore as restore_database
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, NonEmptyText, by_option, command
@@ -19,54 +18,45 @@ from publisher.store.db.database import sqlite_file
 
 @command("restore")
 @click.argument("source", metavar="[FILE]", required=False, type=NonEmptyText())
-@click.option("--accept-current", "is_this", is_flag=True, help="opt_accept_current")
+@click.option("--accept-current", "accepts_current", is_flag=True, help="opt_accept_current")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
 @click.option("--anchors", metavar="FILE", multiple=True, type=NonEmptyText(), help="opt_newer_checkpoints")
 @by_option
-def restore(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, source: str | None, by: str, anchors: Sequence[str], *, is_this: bool, without_journal: bool
-) -> int:
-    if (source is None) is not is_this:
+async def restore(  # noqa: PLR0913 # one argument an option
+    terminal: Terminal,
+    source: str | None,
+    by: str,
+    anchors: Sequence[str],
+    *,
+    accepts_current: bool,
+    without_journal: bool,
+) -> None:
+    if (source is None) is not accepts_current:
         raise LocalizedUsageError("restore_usage")
     checkpoint_files = [Path(name) for name in anchors]
-    done = asyncio.run(
-        _restore(terminal, Path(source) if source else None, by, checkpoint_files, without_journal=without_journal)
-    )
-    summary = done.summary
-    facts = {
-        "at": summary.taken_at.isoformat(timespec="seconds"),
-        "calls": summary.recovered,
-        "doubts": summary.unresolved,
-    }
-    terminal.print_message("restore_done", **facts)
-    if summary.orphaned:
-        terminal.print_message("restore_orphaned", number=summary.orphaned)
-    if done.replaced_database is not None:
-        terminal.print_message("restore_old_database", file=display_path(done.replaced_database))
-    if summary.workers_to_compare:
-        terminal.print_message(
-            "restore_waiting_for_workers", workers="\n".join(f"  {worker}" for worker in summary.workers_to_compare)
-        )
-    terminal.print_message("restore_next_steps")
-    return 0
-
-
-async def _restore(
-    terminal: Terminal, source: Path | None, by: str, checkpoint_files: Sequence[Path], *, without_journal: bool
-) -> RestoreResult:
     settings = await load_workspace_settings(terminal)
     file = sqlite_file(settings.database)
     if file is None and source is not None:
         raise CommandFailedError("restore_postgres")
-    for one in checkpoint_files:
-        if next(read_checkpoints(one), None) is None:
-            raise CommandFailedError("audit_checkpoints_unreadable", file=display_path(one))
+    for path in checkpoint_files:
+        if next(read_checkpoints(path), None) is None:
+            raise CommandFailedError("audit_checkpoints_unreadable", file=display_path(path))
+    person, replacement = named_person(by), Path(source) if source else None
     with report_database_errors():
         runtime = make_runtime(settings)
         if file is None:
-            return await accept_current(
-                settings, runtime, named_person(by), checkpoint_files, allow_incomplete=without_journal
+            result = await accept_current(settings, runtime, person, checkpoint_files, allow_incomplete=without_journal)
+        else:
+            result = await restore_database(
+                settings, runtime, file, replacement, person, checkpoint_files, allow_incomplete=without_journal
             )
-        return await put_back(
-            settings, runtime, file, source, named_person(by), checkpoint_files, allow_incomplete=without_journal
-        )
+    summary, taken_at = result.summary, result.summary.taken_at.isoformat(timespec="seconds")
+    terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, doubts=summary.unresolved)
+    if summary.orphaned:
+        terminal.print_message("restore_orphaned", number=summary.orphaned)
+    if result.replaced_database is not None:
+        terminal.print_message("restore_old_database", file=display_path(result.replaced_database))
+    if summary.workers_to_compare:
+        workers = "\n".join(f"  {worker}" for worker in summary.workers_to_compare)
+        terminal.print_message("restore_waiting_for_workers", workers=workers)
+    terminal.print_message("restore_next_steps")

@@ -1,7 +1,5 @@
 """`resume`: lift a pause."""
 
-import asyncio
-
 import click
 
 from publisher.app.open_store import AccessMode
@@ -18,19 +16,14 @@ from publisher.store.queries.queries import Queries
 @command("resume")
 @click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=NonEmptyText())
 @by_option
-def resume(terminal: Terminal, scope: str, by: str) -> int:
-    asyncio.run(_resume(terminal, scope, by))
-    return 0
-
-
-async def _resume(terminal: Terminal, name: str, by: str) -> None:
-    """Lift a pause; not where the books do not know all that was sent: the pause may be all that prevents a second."""
+async def resume(terminal: Terminal, scope: str, by: str) -> None:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    # refused where the database does not know all that was sent: the pause may be all that prevents a second post
     async with open_command_store(settings, AccessMode.COMMAND) as store:
-        scope = await resolve_scope(name, settings, store)
-        was_paused = await OperatorActions(store).resume(scope, named_person(by))
+        resolved = await resolve_scope(scope, settings, store)
+        was_paused = await OperatorActions(store).resume(resolved, named_person(by))
         left = await Queries(store).pauses()
-    terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(scope))
-    for pause_left in left:
-        echo(formatter.pause("still_paused", pause_left), err=True)
+    terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved))
+    for pause in left:
+        echo(formatter.pause("still_paused", pause), err=True)

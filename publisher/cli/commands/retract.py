@@ -1,7 +1,5 @@
 """`retract`: take published posts down."""
 
-import asyncio
-
 import click
 
 from publisher.cli.context import load_workspace_settings, open_command_store
@@ -21,20 +19,15 @@ from publisher.store.queries.queries import Queries
 @click.option("--account", metavar="ACCOUNT", type=NonEmptyText(), help="opt_account")
 @by_option
 @reason_option
-def retract(terminal: Terminal, post: str, account: str | None, by: str, reason: str) -> int:
-    asyncio.run(_retract(terminal, PostId(post), AccountId(account) if account else None, (by, reason)))
-    return 0
-
-
-async def _retract(terminal: Terminal, post: PostId, account: AccountId | None, order: tuple[str, str]) -> None:
-    by, reason = order
+async def retract(terminal: Terminal, post: str, account: str | None, by: str, reason: str) -> None:
+    post_id, only_account = PostId(post), AccountId(account) if account else None
     async with open_command_store(await load_workspace_settings(terminal)) as store:
         queries = Queries(store)
-        if not await queries.has_post(post):
+        if not await queries.has_post(post_id):
             raise NoSuchItemError("post", post)
-        if account is not None and not await queries.deliveries(post, account):
+        if only_account is not None and not await queries.deliveries(post_id, only_account):
             raise NoSuchItemError("delivery", f"{post}@{account}")
-        number = len(await OperatorActions(store).retract(post, account, named_person(by), reason))
+        number = len(await OperatorActions(store).retract(post_id, only_account, named_person(by), reason))
         runs = await is_daemon_running(queries)
     terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
     if number and not runs:

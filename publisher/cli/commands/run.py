@@ -1,6 +1,5 @@
 """`run`: the daemon."""
 
-import asyncio
 import os
 from contextlib import AbstractAsyncContextManager
 
@@ -18,13 +17,9 @@ from publisher.web.server import raise_descriptor_limit
 
 @command("run")
 @click.option("--once", is_flag=True, help="opt_once")
-def run(terminal: Terminal, *, once: bool) -> int:
+async def run(terminal: Terminal, *, once: bool) -> int:
     configure_logging()
     raise_descriptor_limit()
-    return asyncio.run(_run(terminal, once=once))
-
-
-async def _run(terminal: Terminal, *, once: bool) -> int:
     settings = await load_workspace_settings(terminal)
 
     def on_ready() -> None:

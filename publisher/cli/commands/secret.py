@@ -1,4 +1,4 @@
-"""`secret`: the encrypted store."""
+"""`secret`: the encrypted store of secrets."""
 
 import sys
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "s
 
 
 @command("secret")
-@click.argument("deed", metavar="set|list|rotate|remove", type=LocalizedChoice("set", "list", "rotate", "remove"))
+@click.argument("action", metavar="set|list|rotate|remove", type=LocalizedChoice("set", "list", "rotate", "remove"))
 @click.argument("name", metavar="[NAME]", required=False, type=NonEmptyText())
 @click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_or_system_user")
-def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> int:
+async def secret(terminal: Terminal, action: str, name: str | None, by: str | None) -> int:
     vault = Vault(folder=terminal.workspace / "var")
-    if deed in {"set", "remove"} and name is None:
+    if action in {"set", "remove"} and name is None:
         raise LocalizedUsageError("missing_parameter", name="NAME")
-    match deed:
+    match action:
         case "set":
             vault.write(name or "", _read_fields(terminal, name or ""))
             terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
@@ -37,12 +37,12 @@ def secret(terminal: Terminal, deed: str, name: str | None, by: str | None) -> i
         case _:
             echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
             return 0
-    is_recorded = record_action(terminal, AUDIT_EVENTS[deed], f"secret:{name or '*'}", by)
+    is_recorded = await record_action(terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by)
     return 0 if is_recorded else EXIT_FAILED
 
 
 def _read_fields(terminal: Terminal, name: str) -> Mapping[str, str]:
-    """Read the secret's JSON from standard input, where no other user of the machine sees it, nor who looks on."""
+    """Read the secret's JSON from standard input, so that neither other users nor onlookers see it."""
     with hidden_input():
         if sys.stdin.isatty():
             terminal.print_note("secret_prompt")

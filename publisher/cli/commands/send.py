@@ -1,6 +1,5 @@
-"""`send`: a post, sooner than by itself."""
+"""`send`: publish a post now, from the schedule or from a file of its own."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -23,18 +22,14 @@ from publisher.store.plan.posts import AuditAction
 @command("send")
 @click.argument("what", metavar="FILE|POST", type=NonEmptyText())
 @by_option
-def send(terminal: Terminal, what: str, by: str) -> int:
-    asyncio.run(_send(terminal, parse_file_or_post(what), by))
-    return 0
-
-
-async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
+async def send(terminal: Terminal, what: str, by: str) -> None:
+    named = parse_file_or_post(what)
     async with open_command_application(await load_workspace_settings(terminal)) as application:
-        if isinstance(what, Path):
-            sent = await _send_file(application, what, by)
+        if isinstance(named, Path):
+            sent = await _send_file(application, named, by)
         else:
-            sent = {what: await _send_post(application, what, by)}
-        await application.maintenance.promote_requested(list(sent))  # the daemon need not look at its clock first
+            sent = {named: await _send_post(application, named, by)}
+        await application.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
         runs = await is_daemon_running(application.queries)
     for post, number in sent.items():
         terminal.print_message("send_done", post=post, number=number)
@@ -43,7 +38,7 @@ async def _send(terminal: Terminal, what: Path | PostId, by: str) -> None:
 
 
 async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:
-    """File all posts of a file of its own, due now; none when one of them is known already."""
+    """File all posts of a file, due now; none when one of them is known already or cannot be sent."""
     toml, posts = await read_posts_file(application, file)
     for post in posts:
         if not post.accounts:
@@ -59,17 +54,8 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
     return {post.id: len(post.accounts) for post in posts}
 
 
-async def _require_original(application: Application, post: Post) -> None:
-    """Raise FailedError when a post follows one that is nowhere live and nowhere on its way: it would be cancelled."""
-    if post.follows is None:
-        return
-    originals = await application.queries.deliveries(post.follows)
-    if not any(item.state in OPEN_STATES | {State.PUBLISHED} for item in originals if item.account in post.accounts):
-        raise CommandFailedError("send_original_missing", post=post.id, original=post.follows)
-
-
 async def _send_post(application: Application, post_id: PostId, by: str) -> int:
-    """Make a post of the schedule due now."""
+    """Make a post of the schedule due now; return its number of deliveries."""
     post = await load_post(application, post_id)
     if not post.accounts:
         raise CommandFailedError("send_no_accounts", post=post_id)
@@ -81,3 +67,12 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     if not number:
         raise CommandFailedError("send_nothing", post=post_id)
     return number
+
+
+async def _require_original(application: Application, post: Post) -> None:
+    """Raise CommandFailedError if the original is neither published nor under way: the post would be cancelled."""
+    if post.follows is None:
+        return
+    originals = await application.queries.deliveries(post.follows)
+    if not any(item.state in OPEN_STATES | {State.PUBLISHED} for item in originals if item.account in post.accounts):
+        raise CommandFailedError("send_original_missing", post=post.id, original=post.follows)

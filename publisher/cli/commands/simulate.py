@@ -1,4 +1,4 @@
-"""`simulate`: the three platforms on this machine."""
+"""`simulate`: the three platforms, simulated on this machine."""
 
 import asyncio
 import signal
@@ -19,44 +19,28 @@ Address = tuple[str, int]
 @click.option("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=HostPort(), help="opt_listen")
 @click.option("--tls-listen", metavar="HOST:PORT", type=HostPort(), help="opt_tls_listen")
 @click.option("--state", metavar="DIR", type=click.Path(path_type=Path), help="opt_state")
-def simulate(terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None) -> int:
+async def simulate(terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None) -> None:
+    def on_ready(port: int) -> None:
+        terminal.print_message("simulator_started", address=_format_url("http", listen[0], port))
+
+    def on_tls_ready(port: int, certificate: Path) -> None:
+        address = _format_url("https", tls_listen[0] if tls_listen else "", port)
+        terminal.print_message("simulator_tls_started", address=address, certificate=display_path(certificate))
+
     if state is not None:
-        state.mkdir(parents=True, exist_ok=True)
-    try:
-        asyncio.run(_simulate(terminal, listen, tls_listen, state))
-    except CertificateError as error:
-        raise CommandFailedError(f"certificate_{error.reason}") from error
-    return 0
-
-
-async def _simulate(terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None) -> None:
-    host, port = listen
-
-    def on_ready(taken: int) -> None:
-        terminal.print_message("simulator_started", address=f"http://{_format_host(host)}:{taken}")
-
-    serving = asyncio.create_task(serve(host, port, state, on_ready, tls=_tls_listener(terminal, tls_listen)))
+        state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 # nothing else runs yet
+    tls = TlsListener(host=tls_listen[0], port=tls_listen[1], on_ready=on_tls_ready) if tls_listen else None
+    serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, serving.cancel)
     await asyncio.wait([serving])
-    if not serving.cancelled():
-        serving.result()
+    try:
+        if not serving.cancelled():
+            serving.result()
+    except CertificateError as error:
+        raise CommandFailedError(f"certificate_{error.reason}") from error
 
 
-def _tls_listener(terminal: Terminal, address: Address | None) -> TlsListener | None:
-    if address is None:
-        return None
-    host, port = address
-
-    def on_ready(taken: int, certificate: Path) -> None:
-        shown = display_path(certificate)
-        terminal.print_message(
-            "simulator_tls_started", address=f"https://{_format_host(host)}:{taken}", certificate=shown
-        )
-
-    return TlsListener(host=host, port=port, on_ready=on_ready)
-
-
-def _format_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _format_url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
