@@ -1,5 +1,6 @@
-"""Codes of the books in words: states, reasons, alerts, scopes, instants."""
+"""Texts for stored codes and values: states, reasons, alerts, scopes, instants."""
 
+import contextlib
 import ipaddress
 import re
 from collections import Counter
@@ -26,7 +27,7 @@ from publisher.store.plan.actions import ModeOverride
 from publisher.store.queries.queries import Alert, Pause
 
 NO_VALUE = "—"
-"""Stands where nothing is known."""
+"""Shown where nothing is known."""
 _PLATFORM_CODE = re.compile(rf"(?:{'|'.join(sorted(BUILT_IN_PLATFORMS))})_-?\w+")
 
 
@@ -43,7 +44,7 @@ STATE_STYLES: Mapping[State, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatter:
-    """Speaks one language, in the workspace's zone."""
+    """Formats values in one language and time zone."""
 
     messages: Messages
     timezone: ZoneInfo
@@ -52,11 +53,11 @@ class Formatter:
         return self.messages.translate(f"state_{state.value}")
 
     def status(self, delivery: Delivery) -> str:
-        """Say where a delivery stands; one in a person's hands is not in the platform's."""
+        """Return the text for a delivery's state, or for its open manual task."""
         return self.messages.translate(manual_task_code(delivery) or f"state_{delivery.state.value}")
 
     def parts_progress(self, delivery: Delivery) -> str | None:
-        """Say how far a text of several floors has come; None for what has only one."""
+        """Return how many parts of a long text are published; None for one part, or when the delivery has ended."""
         if not delivery.extra_parts or delivery.state in FINAL_STATES:
             return None
         is_left = delivery.is_incomplete and delivery.state is State.PUBLISHED
@@ -71,7 +72,7 @@ class Formatter:
         return self.messages.translate(code, number=number, total=delivery.extra_parts + 1)
 
     def reason(self, reason: str | None) -> str:
-        """Put a reason into words. What a person wrote is no code and stays as it is."""
+        """Return the text for a reason code. A reason that a person wrote stays as it is."""
         entries = self.messages.entries
         if not reason:
             return self.messages.translate("reason_none")
@@ -84,16 +85,12 @@ class Formatter:
         return self.messages.translate(reason)
 
     def alert(self, alert: Alert) -> str:
-        """Put an alert into words; `held.captcha` and the like are a state and a reason."""
+        """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
         if platform_message := alert.facts.get("said"):
-            reason_text = " ".join(
-                filter(
-                    None,
-                    [reason_text, self.remedy(alert.facts.get("reason"), platform_message), f"({platform_message})"],
-                )
-            )
+            remedy = self.remedy(alert.facts.get("reason"), platform_message)
+            reason_text = " ".join(filter(None, [reason_text, remedy, f"({platform_message})"]))
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
         if job := alert.facts.get("job"):
             since = self.time(datetime.fromisoformat(alert.facts["since"]))
@@ -102,43 +99,47 @@ class Formatter:
         return self.messages.translate(named if named in self.messages.entries else alert.code, **facts)
 
     def remedy(self, code: str | None, platform_message: str) -> str:
-        """Say what a person must do about a platform's refusal, with the address that its words name, if any."""
+        """Return what to do about a platform's refusal, with the IP address that its message names, if any."""
         return self.messages.hint(code or "", address=self.ip_address(platform_message))
 
     def ip_address(self, platform_message: str) -> str:
-        """Give the IP address that a platform's words name: this machine's, as the platform sees it."""
-        return _find_ip_address(platform_message) or self.messages.translate("address_unknown")
+        """Return the first IP address in a platform's message: this machine's, as the platform sees it."""
+        for word in re.split(r"[^0-9A-Fa-f:.]+", platform_message):
+            with contextlib.suppress(ValueError):
+                return str(ipaddress.ip_address(word.strip(".")))
+        return self.messages.translate("address_unknown")
 
     def platform(self, platform: str) -> str:
         code = f"platform_{platform}"
         return self.messages.translate(code) if code in self.messages.entries else platform
 
     def sign_in_place(self, platform: str) -> str:
-        """Say where a person signs in."""
+        """Return where a person signs in to the platform."""
         code = f"place_{platform}"
         return self.messages.translate(code if code in self.messages.entries else "place_other")
 
     def removal_steps(self, platform: str, url: str) -> str:
-        """Say how a person takes a post down where publisher may not."""
+        """Return how a person deletes a post where publisher may not."""
         code = f"take_down_{platform}"
         return self.messages.translate(code if code in self.messages.entries else "take_down_other", url=url)
 
     def mode(self, code: str, override: ModeOverride) -> str:
-        """Put a mode ordered at run time into the words of `code`."""
-        facts = {
-            "account": override.account,
-            "by": override.by,
-            "at": self.time(override.at),
-            "reason": override.reason,
-        }
-        return self.messages.translate(code, mode=self.messages.translate(f"mode_{override.mode}"), **facts)
+        """Return message `code` about a mode set at run time."""
+        return self.messages.translate(
+            code,
+            mode=self.messages.translate(f"mode_{override.mode}"),
+            account=override.account,
+            by=override.by,
+            at=self.time(override.at),
+            reason=override.reason,
+        )
 
     def scope(self, scope: str) -> str:
         kind, _, name = scope.partition(":")
         return self.messages.translate(f"scope_{kind}", name=name)
 
     def pause(self, code: str, pause: Pause) -> str:
-        """Put a pause into the words of `code`."""
+        """Return message `code` about a pause."""
         return self.messages.translate(
             code,
             scope=self.scope(pause.scope),
@@ -149,39 +150,42 @@ class Formatter:
         )
 
     def time(self, instant: datetime | None) -> str:
-        """Write an instant for people."""
-        return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}" if instant else "—"
+        """Return an instant for people."""
+        return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}" if instant else NO_VALUE
 
     def iso(self, instant: datetime | None) -> str | None:
-        """Write an instant for machines, with its offset."""
+        """Return an instant for machines, with its offset."""
         return instant.astimezone(self.timezone).isoformat() if instant else None
 
     def occurrence(self, delivery: Delivery) -> str:
-        """Name an occurrence: `once`, or the instant."""
-        label = delivery.key.occurrence
-        return (
-            label if label == ONCE_OCCURRENCE else datetime.fromisoformat(label).astimezone(self.timezone).isoformat()
-        )
+        """Return `once` or the occurrence's instant."""
+        key = delivery.key.occurrence
+        return key if key == ONCE_OCCURRENCE else datetime.fromisoformat(key).astimezone(self.timezone).isoformat()
 
     def subject(self, delivery: Delivery) -> str:
-        """Name a delivery as it is typed."""
+        """Return a delivery's name as it is typed."""
         occurrence = self.occurrence(delivery)
         instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
         return f"{delivery.key.post}{instant}@{delivery.account}"
 
-
-def _find_ip_address(platform_message: str) -> str | None:
-    """Find the first IP address in a platform's words."""
-    for word in re.split(r"[^0-9A-Fa-f:.]+", platform_message):
-        try:
-            return str(ipaddress.ip_address(word.strip(".")))
-        except ValueError:
-            continue
-    return None
+    def health(self, health: HealthCheckResult | None) -> str:
+        match health:
+            case None:
+                return self.messages.translate("health_never")
+            case Healthy():
+                return self.messages.translate("health_ready")
+            case CredentialExpired(reason=reason):
+                return self.messages.translate("health_expired", reason=self.reason(reason))
+            case Blocked(code=reason):
+                return self.messages.translate("health_blocked", reason=self.reason(reason))
+            case RateLimited(until=until):
+                return self.messages.translate("health_rate_limited", until=self.time(until))
+            case Unknown(reason=reason):
+                return self.messages.translate("health_unknown", reason=self.reason(reason))
 
 
 def manual_task_code(delivery: Delivery) -> str | None:
-    """Give the code of where a task in a person's hands stands; None for what is none."""
+    """Return the message code for a delivery's manual task, or None when it has none or has ended."""
     task = parse_manual_task(delivery.ticket)
     if task is None or delivery.state is not State.SUBMITTED:
         return None
@@ -189,25 +193,25 @@ def manual_task_code(delivery: Delivery) -> str | None:
 
 
 def reason_code(delivery: Delivery, pauses: Iterable[Pause]) -> str | None:
-    """Return the code of why a delivery stands where it does: what is due and covered by a pause waits for that."""
+    """Return the code for why a delivery is in its state: a pause, its manual task, or its own reason."""
     if delivery.state is State.DUE and pauses_covering(pauses, delivery):
         return "paused"
     return manual_task_code(delivery) or delivery.reason
 
 
 def scope_argument(scope: str) -> str:
-    """Give what one types to name a scope."""
+    """Return a scope as it is typed."""
     return scope.removeprefix("account:").removeprefix("post:")
 
 
 def pauses_covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
-    """Give the pauses that keep a delivery from being sent."""
+    """Return the pauses that keep a delivery from being sent."""
     scopes = {"all", f"platform:{delivery.platform}", f"account:{delivery.account}", f"post:{delivery.key.post}"}
     return [pause for pause in pauses if pause.scope in scopes]
 
 
 def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, object]:
-    """Give what the words about a state may name."""
+    """Return the facts that messages about a state may use."""
     receipt = delivery.receipt
     return {
         "subject": formatter.subject(delivery),
@@ -218,38 +222,18 @@ def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, objec
         "due": formatter.time(delivery.due_at),
         "next": formatter.time(delivery.next_action_at),
         "expires": formatter.time(delivery.expires_at),
-        "url": delivery.reported_url or (receipt.url if receipt else "—"),
+        "url": delivery.reported_url or (receipt.url if receipt else NO_VALUE),
     }
 
 
 def format_counts(deliveries: Iterable[Delivery], formatter: Formatter) -> str:
-    """Count deliveries by state, in words."""
+    """Return the number of deliveries in each state, as text."""
     counts = Counter(delivery.state for delivery in deliveries)
     shown = [f"{formatter.state(state)} {counts[state]}" for state in State if counts[state]]
     return formatter.messages.translate("list_comma").join(shown)
 
 
 def credential_days_left(health: HealthCheckResult | None, now: datetime) -> int | None:
-    """Say for how many whole days the credentials last, where the platform tells."""
-    return (
-        (health.credentials_expire_at - now).days
-        if isinstance(health, Healthy) and health.credentials_expire_at
-        else None
-    )
-
-
-def format_health(health: HealthCheckResult | None, formatter: Formatter) -> str:
-    """Put a probe's answer into words."""
-    match health:
-        case None:
-            return formatter.messages.translate("health_never")
-        case Healthy():
-            return formatter.messages.translate("health_ready")
-        case CredentialExpired(reason=reason):
-            return formatter.messages.translate("health_expired", reason=formatter.reason(reason))
-        case Blocked(code=reason):
-            return formatter.messages.translate("health_blocked", reason=formatter.reason(reason))
-        case RateLimited(until=until):
-            return formatter.messages.translate("health_rate_limited", until=formatter.time(until))
-        case Unknown(reason=reason):
-            return formatter.messages.translate("health_unknown", reason=formatter.reason(reason))
+    """Return the whole days until the credentials expire, or None where the platform does not report it."""
+    expires_at = health.credentials_expire_at if isinstance(health, Healthy) else None
+    return (expires_at - now).days if expires_at else None

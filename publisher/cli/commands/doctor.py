@@ -1,10 +1,9 @@
-"""`doctor`: every login asked right now, and where to act."""
+"""`doctor`: check every login now, and show what to do."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import click
 
@@ -12,7 +11,7 @@ from publisher.app.application import open_application
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.context import load_workspace_settings, open_command_store, report_database_errors
 from publisher.cli.errors import format_problems, problem_as_json
-from publisher.cli.format import NO_VALUE, Formatter, credential_days_left, format_health
+from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, PersonName, command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns
@@ -36,11 +35,12 @@ from publisher.store.queries.queries import Pause
 
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=30)
 MAX_HEALTH_CHECKS = 10
+EXPIRY_NOTICE = timedelta(days=max(EXPIRY_WARNING_DAYS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginDiagnosis:
-    """What one login answered just now, the account it was asked by, and the pauses that stop its accounts."""
+    """The result of one login's health check, by one of its accounts, and the pauses of those accounts."""
 
     login_health: AccountHealth
     health: HealthCheckResult
@@ -59,83 +59,79 @@ class LoginDiagnosis:
 @click.option("--confirm-clock", is_flag=True, help="opt_confirm_clock")
 @click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
 @json_option
-def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
+async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
     if confirm_clock is not (by is not None):
         raise LocalizedUsageError("confirm_clock_needs_by")
-    if by is not None:
-        asyncio.run(_confirm_clock(terminal, by))
-        return 0
-    runtime = Runtime()
-    settings, found = asyncio.run(_diagnose_logins(terminal, runtime))
+    settings, runtime = await load_workspace_settings(terminal), Runtime()
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    if by is not None:
+        async with open_command_store(settings) as store:
+            reading = await OperatorActions(store).confirm_clock(named_person(by))
+        terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
+        return 0
+    diagnoses = await _diagnose_logins(settings, runtime)
     now = datetime.now(settings.timezone)
-    loose = find_unsafe_permissions(settings)
-    is_clock_right, apart = runtime.is_clock_confirmed(), runtime.server_clock_offset
+    file_problems = find_unsafe_permissions(settings)
+    is_clock_right, clock_offset = runtime.is_clock_confirmed(), runtime.server_clock_offset
     if as_json:
-        seconds = apart.total_seconds() if apart is not None else None
+        seconds = clock_offset.total_seconds() if clock_offset is not None else None
+        logins = [
+            {
+                "account": diagnosis.account.id,
+                "platform": diagnosis.account.platform,
+                "health": result_code(diagnosis.health),
+                "message": formatter.health(diagnosis.health),
+                "days_left": credential_days_left(diagnosis.health, now),
+                "quota_left": diagnosis.login_health.quota_left,
+                "to_do": list(_required_steps(diagnosis, formatter, now)),
+            }
+            for diagnosis in diagnoses
+        ]
+        files = [problem_as_json(problem, terminal.messages) for problem in file_problems]
         clock = {"confirmed": is_clock_right, "apart": seconds}
-        files = [problem_as_json(problem, terminal.messages) for problem in loose]
-        logins = [_as_json(one, formatter, now) for one in found]
         terminal.print_json({"logins": logins, "clock": clock, "files": files})
     else:
-        _print_diagnoses(terminal, found, formatter, now)
-        _print_clock(terminal, apart, is_right=is_clock_right)
-        if loose:
-            echo(format_problems(loose, terminal.messages))
-    is_tight = not any(problem.is_error for problem in loose)
-    return int(not (is_tight and is_clock_right and all(one.is_healthy for one in found)))
+        _print_diagnoses(terminal, diagnoses, formatter, now)
+        if is_clock_right:
+            terminal.print_message("doctor_clock_right")
+        elif clock_offset is not None:
+            terminal.print_message("doctor_clock_wrong", seconds=f"{clock_offset.total_seconds():+.0f}")
+        else:
+            terminal.print_message("doctor_clock_unknown")
+        if file_problems:
+            echo(format_problems(file_problems, terminal.messages))
+    are_files_safe = not any(problem.is_error for problem in file_problems)
+    return int(not (are_files_safe and is_clock_right and all(diagnosis.is_healthy for diagnosis in diagnoses)))
 
 
-async def _confirm_clock(terminal: Terminal, by: str) -> None:
-    settings = await load_workspace_settings(terminal)
-    async with open_command_store(settings) as store:
-        reading = await OperatorActions(store).confirm_clock(named_person(by))
-    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
+async def _diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[LoginDiagnosis]:
+    """Check every login without a cooldown, MAX_HEALTH_CHECKS at a time, and record the results.
 
-
-async def _diagnose_logins(terminal: Terminal, runtime: Runtime) -> tuple[Settings, Sequence[LoginDiagnosis]]:
-    """Probe every login that need not rest, a few at a time, and write down what each said.
-
-    The clock is confirmed on the way.
+    The replies confirm the clock.
     """
-    settings = await load_workspace_settings(terminal)
     with report_database_errors():
         async with open_application(settings, runtime, can_send=False, can_read=True) as application:
             runtime.confirm_from_kernel()
             if (reading := await application.operator_actions.confirmed_clock_reading()) is not None:
                 runtime.confirm_clock(reading)
-            logins = [one for one in await application.login_health.list_accounts() if one.mode is Mode.API]
-            login_by_id = {checkup.account.login: checkup for checkup in logins}
+            accounts = [one for one in await application.login_health.list_accounts() if one.mode is Mode.API]
+            one_by_login = {account_health.account.login: account_health for account_health in accounts}
             pauses = await application.queries.pauses()
             gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
-            async def diagnose(checkup: AccountHealth) -> LoginDiagnosis:
-                login = checkup.account.login
-                scopes = {f"account:{other.account.id}" for other in logins if other.account.login == login}
-                health: HealthCheckResult = RateLimited(code="rate_limited", until=checkup.cooldown_until)
-                if checkup.cooldown_until is None:
+            async def diagnose(login: AccountHealth) -> LoginDiagnosis:
+                scopes = {f"account:{one.account.id}" for one in accounts if one.account.login == login.account.login}
+                health: HealthCheckResult = RateLimited(code="rate_limited", until=login.cooldown_until)
+                if login.cooldown_until is None:
                     async with gate:
                         health = await call_adapter(
-                            application.adapters[checkup.account.id].check_health(), HEALTH_CHECK_TIMEOUT
+                            application.adapters[login.account.id].check_health(), HEALTH_CHECK_TIMEOUT
                         )
-                        await application.login_health.record_probe(checkup.account, health)
-                stopped = [pause for pause in pauses if pause.scope in scopes]
-                return LoginDiagnosis(login_health=checkup, health=health, pauses=stopped)
+                        await application.login_health.record_probe(login.account, health)
+                own_pauses = [pause for pause in pauses if pause.scope in scopes]
+                return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
 
-            return settings, await asyncio.gather(*map(diagnose, login_by_id.values()))
-
-
-def _as_json(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> dict[str, Any]:
-    return {
-        "account": diagnosis.account.id,
-        "platform": diagnosis.account.platform,
-        "health": result_code(diagnosis.health),
-        "message": format_health(diagnosis.health, formatter),
-        "days_left": credential_days_left(diagnosis.health, now),
-        "quota_left": diagnosis.login_health.quota_left,
-        "to_do": list(_required_steps(diagnosis, formatter, now)),
-    }
+            return await asyncio.gather(*map(diagnose, one_by_login.values()))
 
 
 def _print_diagnoses(
@@ -146,11 +142,8 @@ def _print_diagnoses(
     for one in diagnoses:
         left = credential_days_left(one.health, now)
         platform = formatter.platform(one.account.platform)
-        health = (
-            terminal.translate("doctor_ready")
-            if isinstance(one.health, Healthy)
-            else format_health(one.health, formatter)
-        )
+        is_healthy = isinstance(one.health, Healthy)
+        health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
         days = NO_VALUE if left is None else terminal.translate("days", days=left)
         rows.append((one.account.id, platform, health, days, str(one.login_health.quota_left)))
     if diagnoses:
@@ -167,48 +160,36 @@ def _print_diagnoses(
         terminal.print_message("doctor_all_healthy", number=len(diagnoses))
 
 
-def _print_clock(terminal: Terminal, clock_offset: timedelta | None, *, is_right: bool) -> None:
-    if is_right:
-        terminal.print_message("doctor_clock_right")
-    elif clock_offset is not None:
-        terminal.print_message("doctor_clock_wrong", seconds=f"{clock_offset.total_seconds():+.0f}")
-    else:
-        terminal.print_message("doctor_clock_unknown")
-
-
 def _required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> Iterator[str]:
-    """Say what a person has to do about a login, and where."""
-    say, account = formatter.messages.translate, diagnosis.account
+    """Yield what a person has to do about a login, and where."""
+    translate, account = formatter.messages.translate, diagnosis.account
     platform_message = diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""
     facts = {"account": account.id, "name": account.secret, "place": formatter.sign_in_place(account.platform)}
     facts["address"] = formatter.ip_address(platform_message)
     match diagnosis.health:
-        case Healthy(credentials_expire_at=datetime() as until) if until - now <= timedelta(
-            days=max(EXPIRY_WARNING_DAYS)
-        ):
-            yield say("doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now))
+        case Healthy(credentials_expire_at=datetime() as until) if until - now <= EXPIRY_NOTICE:
+            yield translate("doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now))
         case Healthy():
             pass
         case CredentialExpired(reason=reason):
             yield from _hints_for_code(reason, formatter, facts)
-            yield say("doctor_renew", **facts)
+            yield translate("doctor_renew", **facts)
         case Blocked(code=code):
             if platform_message:
-                yield say("doctor_platform_message", said=platform_message)
+                yield translate("doctor_platform_message", said=platform_message)
             yield from _hints_for_code(code, formatter, facts)
-            yield say("doctor_needs_login", **facts)
+            yield translate("doctor_needs_login", **facts)
         case RateLimited(until=until):
-            yield say("doctor_wait", **facts, until=formatter.time(until))
+            yield translate("doctor_wait", **facts, until=formatter.time(until))
         case Unknown(reason=reason):
             yield from _hints_for_code(reason, formatter, facts)
-            yield say("doctor_unreachable", **facts)
+            yield translate("doctor_unreachable", **facts)
     if not diagnosis.login_health.quota_left:
-        yield say("doctor_quota", **facts)
+        yield translate("doctor_quota", **facts)
     for pause in diagnosis.pauses:
         yield formatter.pause("still_paused", pause)
 
 
 def _hints_for_code(code: str, formatter: Formatter, facts: dict[str, str]) -> Iterator[str]:
-    """Give what the catalogue says to do about a code."""
     if hint := formatter.messages.hint(code, **facts) or formatter.messages.hint(f"reason_{code}", **facts):
         yield hint

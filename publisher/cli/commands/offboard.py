@@ -1,4 +1,4 @@
-"""`offboard`: an account leaves, for another's hands or for good."""
+"""`offboard`: an account leaves, handed to others or closed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.events import Actor
 from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.engine.decisions import named_person
 from publisher.secrets import find_external_source
@@ -28,7 +27,7 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffboardingAccount:
-    """An account that leaves: the login behind it, who else speaks by that login, and whether the settings name it."""
+    """An account that leaves, its login, and the other accounts of that login."""
 
     account: AccountId
     login: LoginId
@@ -46,7 +45,7 @@ class OffboardingAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffboardingResult:
-    """How things stand after the order. `secret_place`: where the secret still stands and has to be removed by hand."""
+    """The state after the command. `secret_location`: where the secret still is and must be removed manually."""
 
     open_work: OpenWork
     cancelled: int | None
@@ -64,67 +63,54 @@ class OffboardingResult:
 @by_option
 @reason_option
 @click.option("--cancel", "cancels", is_flag=True, help="opt_cancel")
-def offboard(terminal: Terminal, account: str, *, by: str, reason: str, cancels: bool) -> int:
-    settings, offboarding, result = asyncio.run(
-        _offboard(terminal, AccountId(account), (named_person(by), reason), cancels)
-    )
+async def offboard(terminal: Terminal, account: str, *, by: str, reason: str, cancels: bool) -> int:
+    person, account_id = named_person(by), AccountId(account)
+    settings = await load_workspace_settings(terminal)
+    async with open_command_store(settings) as store:
+        offboarding = await _find_account(store, settings, account_id)
+        store_offboarding, overrides = Offboarding(store), ModeOverrides(store)
+        modes = {override.account: override.mode for override in await overrides.list_overrides()}
+        if modes.get(account_id) is not Mode.OFF:
+            await overrides.set_override(account_id, Mode.OFF, person, reason)
+        await store_offboarding.begin(account_id, offboarding.login, person, reason)
+        cancelled = await store_offboarding.cancel_waiting(account_id, person, reason) if cancels else None
+        open_work = collect_open_work(await Queries(store).deliveries(account=account_id))
+        is_secret_removed, secret_location = False, None
+        if not (open_work.unresolved or open_work.waiting or offboarding.shared_with):
+            vault = open_vault(settings)
+            is_secret_removed = await asyncio.to_thread(
+                lambda: offboarding.secret in vault.list_names() and vault.remove(offboarding.secret)
+            )
+            secret_location = find_external_source(offboarding.secret, secrets_dir=settings.secrets_dir)
+        result = OffboardingResult(
+            open_work=open_work,
+            cancelled=cancelled,
+            is_secret_removed=is_secret_removed,
+            secret_location=secret_location,
+            is_daemon_running=await is_daemon_running(Queries(store)),
+        )
+        if result.is_done:
+            is_shared = bool(offboarding.shared_with)
+            await store_offboarding.finish(account_id, offboarding.login, person, is_shared=is_shared)
     _print_result(terminal, settings, offboarding, result)
     return int(not result.is_done)
 
 
-async def _offboard(
-    terminal: Terminal,
-    account: AccountId,
-    order: tuple[Actor, str],
-    cancels: bool,  # noqa: FBT001 # as it was given
-) -> tuple[Settings, OffboardingAccount, OffboardingResult]:
-    settings = await load_workspace_settings(terminal)
-    by, reason = order
-    async with open_command_store(settings) as store:
-        offboarding = await _find_account(store, settings, account)
-        handovers = Offboarding(store)
-        modes = {ordered.account: ordered.mode for ordered in await ModeOverrides(store).list_overrides()}
-        if modes.get(account) is not Mode.OFF:
-            await ModeOverrides(store).set_override(account, Mode.OFF, by, reason)
-        await handovers.begin(account, offboarding.login, by, reason)
-        cancelled = await handovers.cancel_waiting(account, by, reason) if cancels else None
-        open_work = collect_open_work(await Queries(store).deliveries(account=account))
-        is_free = not (open_work.unresolved or open_work.waiting or offboarding.shared_with)
-        result = OffboardingResult(
-            open_work=open_work,
-            cancelled=cancelled,
-            is_secret_removed=is_free and await asyncio.to_thread(_remove_secret, settings, offboarding),
-            secret_location=find_external_source(offboarding.secret, secrets_dir=settings.secrets_dir)
-            if is_free
-            else None,
-            is_daemon_running=await is_daemon_running(Queries(store)),
-        )
-        if result.is_done:
-            await handovers.finish(account, offboarding.login, by, is_shared=bool(offboarding.shared_with))
-    return settings, offboarding, result
-
-
 async def _find_account(store: Store, settings: Settings, account: AccountId) -> OffboardingAccount:
-    """Find the login behind an account, in the settings or, once it has left them, in the books. Raises NoSuchError."""
-    known = settings.accounts.get(account)
-    login = known.login if known else await _find_stored_login(store, account)
-    if login is None:
-        raise NoSuchItemError("account", account)
+    """Find the login of an account, in the settings or, once it has left them, in the store. Raise NoSuchItemError."""
+    if (known := settings.accounts.get(account)) is not None:
+        login = known.login
+    else:
+        queries = Queries(store)
+        recorded = [entry.detail.get("login") for entry in await queries.audit_history(f"account:{account}")]
+        sent = [delivery.login for delivery in await queries.deliveries(account=account)]
+        logins = [LoginId(str(stored)) for stored in [*sent, *recorded] if stored]
+        if not logins:
+            raise NoSuchItemError("account", account)
+        login = logins[-1]
     secret = login.partition("/")[2]
     shared_with = [key for key, other in settings.accounts.items() if other.secret == secret and key != account]
     return OffboardingAccount(account=account, login=login, shared_with=shared_with, is_in_settings=known is not None)
-
-
-async def _find_stored_login(store: Store, account: AccountId) -> LoginId | None:
-    queries = Queries(store)
-    noted = [entry.detail.get("login") for entry in await queries.audit_history(f"account:{account}")]
-    sent = [delivery.login for delivery in await queries.deliveries(account=account)]
-    return next((LoginId(str(login)) for login in reversed([*sent, *noted]) if login), None)
-
-
-def _remove_secret(settings: Settings, offboarding: OffboardingAccount) -> bool:
-    vault = open_vault(settings)
-    return offboarding.secret in vault.list_names() and vault.remove(offboarding.secret)
 
 
 def _print_result(
@@ -147,10 +133,9 @@ def _print_result(
     if offboarding.shared_with:
         others = terminal.translate("list_comma").join(offboarding.shared_with)
         terminal.print_message("offboard_secret_shared", name=offboarding.secret, accounts=others)
-    terminal.print_message(
-        "offboard_to_do" if _remaining_steps(terminal, offboarding, result) else "offboard_complete", account=account
-    )
-    for number, step in enumerate(_remaining_steps(terminal, offboarding, result), 1):
+    steps = _remaining_steps(terminal, offboarding, result)
+    terminal.print_message("offboard_to_do" if steps else "offboard_complete", account=account)
+    for number, step in enumerate(steps, 1):
         echo(f"  {number}. {step}")
     if open_work.unresolved and not result.is_daemon_running:
         terminal.print_note("no_daemon_hint")
@@ -162,7 +147,7 @@ def _print_deliveries(deliveries: Sequence[Delivery], formatter: Formatter) -> N
 
 
 def _remaining_steps(terminal: Terminal, offboarding: OffboardingAccount, result: OffboardingResult) -> Sequence[str]:
-    """Say what is left to a person, in the order in which it can be done."""
+    """Return what is left for a person, in the order in which it can be done."""
     facts = {"account": offboarding.account, "name": offboarding.secret, "place": result.secret_location or ""}
     is_settled = not (result.open_work.unresolved or result.open_work.waiting)
     revoke = f"revoke_{offboarding.platform}"

@@ -1,9 +1,7 @@
-"""`reach`: how far what is live has come, read by read."""
+"""`reach`: the metrics of published posts, reading by reading."""
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import click
 
@@ -12,8 +10,6 @@ from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import NonEmptyText, command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns
-from publisher.config import Settings
-from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES
@@ -24,46 +20,43 @@ from publisher.store.queries.queries import Queries
 @command("reach")
 @click.argument("post", metavar="[POST]", required=False, type=NonEmptyText())
 @json_option
-def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> int:
-    settings, readings, pruned = asyncio.run(_read(terminal, PostId(post) if post else None))
+async def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> None:
+    settings = await load_workspace_settings(terminal)
+    post_id = PostId(post) if post else None
+    readings: Sequence[MetricsPoint] = ()
+    pruned = 0  # deliveries of the post whose readings are no longer kept
+    if has_database(settings):
+        async with open_command_store(settings) as store:
+            queries = Queries(store)
+            if post_id is not None:
+                if not await queries.has_post(post_id):
+                    raise NoSuchItemError("post", post_id)
+                pruned = sum(delivery.is_pruned for delivery in await queries.deliveries(post_id))
+            readings = await Monitoring(store).metrics_series(post_id)
+    elif post_id is not None:
+        raise NoSuchItemError("post", post_id)
+    all_series = [list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json(
-            {"reach": [_as_json(*one, formatter) for one in _group_by_delivery(readings)], "pruned": pruned}
-        )
-        return 0
-    if readings:
-        echo("\n".join(align_columns(_table_rows(readings, formatter))))
+        terminal.print_json({"reach": [_series_as_json(series, formatter) for series in all_series], "pruned": pruned})
+        return
+    if all_series:
+        names = ("column_post", "column_account", *(f"column_{name}" for name in METRIC_NAMES), "column_as_of")
+        rows = [tuple(terminal.translate(name) for name in names)]
+        for series in all_series:
+            delivery, newest = series[0].delivery, series[-1]
+            values = [getattr(newest.reach, name) for name in METRIC_NAMES]
+            cells = [NO_VALUE if value is None else str(value) for value in values]
+            rows.append((delivery.key.post, delivery.account, *cells, formatter.time(newest.at)))
+        echo("\n".join(align_columns(rows)))
     elif not pruned:
         terminal.print_message("no_reach_yet")
     if pruned:
         terminal.print_message("reach_pruned", number=pruned)
-    return 0
 
 
-async def _read(terminal: Terminal, post: PostId | None) -> tuple[Settings, Sequence[MetricsPoint], int]:
-    """Give the readings, and of how many of the post's deliveries they are no longer kept."""
-    settings = await load_workspace_settings(terminal)
-    if not has_database(settings):
-        if post is not None:
-            raise NoSuchItemError("post", post)
-        return settings, (), 0
-    async with open_command_store(settings) as store:
-        queries, pruned = Queries(store), 0
-        if post is not None:
-            if not await queries.has_post(post):
-                raise NoSuchItemError("post", post)
-            pruned = sum(item.is_pruned for item in await queries.deliveries(post))
-        return settings, await Monitoring(store).metrics_series(post), pruned
-
-
-def _group_by_delivery(readings: Sequence[MetricsPoint]) -> Iterator[tuple[Delivery, Sequence[MetricsPoint]]]:
-    for _id, series in groupby(readings, key=lambda reading: reading.delivery.id):
-        points = list(series)
-        yield points[0].delivery, points
-
-
-def _as_json(delivery: Delivery, series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, Any]:
+def _series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, object]:
+    delivery = series[0].delivery
     receipt = delivery.receipt
     return {
         "post": delivery.key.post,
@@ -77,15 +70,3 @@ def _as_json(delivery: Delivery, series: Sequence[MetricsPoint], formatter: Form
             for point in series
         ],
     }
-
-
-def _table_rows(readings: Sequence[MetricsPoint], formatter: Formatter) -> list[tuple[str, ...]]:
-    """Lay the newest figures of each delivery out in columns, under a heading."""
-    names = ("column_post", "column_account", *(f"column_{name}" for name in METRIC_NAMES), "column_as_of")
-    rows = [tuple(formatter.messages.translate(name) for name in names)]
-    for delivery, series in _group_by_delivery(readings):
-        newest = series[-1]
-        told = [getattr(newest.reach, name) for name in METRIC_NAMES]
-        figures = [NO_VALUE if figure is None else str(figure) for figure in told]
-        rows.append((delivery.key.post, delivery.account, *figures, formatter.time(newest.at)))
-    return rows

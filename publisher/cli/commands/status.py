@@ -1,6 +1,5 @@
-"""`status`: where everything stands."""
+"""`status`: the state of the daemon, of deliveries, pauses and alerts."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +13,6 @@ from publisher.cli.framework import NonEmptyText, command, json_option
 from publisher.cli.snapshot import StatusSnapshot, take_snapshot
 from publisher.cli.terminal import Terminal, echo
 from publisher.cli.text_width import align_columns
-from publisher.config import Settings
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -25,31 +23,27 @@ from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, Work
 @click.argument("post", metavar="[POST]", required=False, type=NonEmptyText())
 @click.option("--all", "shows_all", is_flag=True, help="opt_all")
 @json_option
-def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> int:
-    settings, snapshot = asyncio.run(_read_status(terminal, PostId(post) if post else None, shows_all=shows_all))
+async def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> None:
+    settings = await load_workspace_settings(terminal)
+    post_id = PostId(post) if post else None
+    if has_database(settings):
+        async with open_command_store(settings) as store:
+            queries = Queries(store)
+            if post_id is not None and not await queries.has_post(post_id):
+                raise NoSuchItemError("post", post_id)
+            snapshot = await take_snapshot(queries, post_id, shows_all=shows_all)
+    elif post_id is not None:
+        raise NoSuchItemError("post", post_id)
+    else:
+        snapshot = StatusSnapshot(now=datetime.now(settings.timezone))
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json(snapshot_as_json(snapshot, formatter))
+        terminal.print_json(_snapshot_as_json(snapshot, formatter))
     else:
         _print_status(terminal, snapshot, formatter)
-    return 0
 
 
-async def _read_status(terminal: Terminal, post: PostId | None, *, shows_all: bool) -> tuple[Settings, StatusSnapshot]:
-    settings = await load_workspace_settings(terminal)
-    if not has_database(settings):
-        if post is not None:
-            raise NoSuchItemError("post", post)
-        return settings, StatusSnapshot(now=datetime.now(settings.timezone))
-    async with open_command_store(settings) as store:
-        queries = Queries(store)
-        if post is not None and not await queries.has_post(post):
-            raise NoSuchItemError("post", post)
-        return settings, await take_snapshot(queries, post, shows_all=shows_all)
-
-
-def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
-    """Give a snapshot for machines."""
+def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     rows = [_delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
     worker = snapshot.latest_worker
     daemon: dict[str, Any] = {"running": snapshot.is_running}
@@ -120,14 +114,14 @@ def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Fo
 
 
 def _is_still_published(delivery: Delivery) -> bool:
-    """Whether it was ordered down and is not confirmed gone."""
-    is_ordered = delivery.state is State.RETRACTING or (
+    """True if a retraction was requested and is not confirmed."""
+    is_requested = delivery.state is State.RETRACTING or (
         delivery.state is State.HELD and delivery.is_retraction_requested
     )
-    return is_ordered and delivery.receipt is not None
+    return is_requested and delivery.receipt is not None
 
 
-def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:
+def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:  # noqa: C901 # flat
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
             "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
@@ -141,7 +135,27 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
     if not snapshot.deliveries and not snapshot.has_older:
         terminal.print_message("nothing_planned")
     elif snapshot.deliveries:
-        _print_table(snapshot, formatter)
+        columns = ("post", "account", "state", "due", "attempts", "more")
+        rows = [
+            tuple(terminal.translate(f"column_{column}") for column in columns),
+            *(
+                (
+                    delivery.key.post,
+                    delivery.account,
+                    formatter.status(delivery),
+                    formatter.time(delivery.due_at),
+                    str(delivery.attempts or ""),
+                    _format_details(delivery, snapshot.pauses, formatter),
+                )
+                for delivery in snapshot.deliveries
+            ),
+        ]
+        if sys.stdout.isatty():
+            from publisher.cli.tables import print_table  # noqa: PLC0415 # loading rich takes longer than all else here
+
+            print_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
+        else:
+            echo("\n".join(align_columns(rows)))
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
             counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
@@ -154,55 +168,22 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
         echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
 
 
-def table_rows(snapshot: StatusSnapshot, formatter: Formatter) -> list[tuple[str, ...]]:
-    """Lay deliveries out in columns, under a heading."""
-    columns = ("column_post", "column_account", "column_state", "column_due", "column_attempts", "column_more")
-    heading = tuple(formatter.messages.translate(column) for column in columns)
-    return [
-        heading,
-        *(
-            (
-                delivery.key.post,
-                delivery.account,
-                formatter.status(delivery),
-                formatter.time(delivery.due_at),
-                str(delivery.attempts or ""),
-                _format_details(delivery, snapshot.pauses, formatter),
-            )
-            for delivery in snapshot.deliveries
-        ),
-    ]
-
-
-def _print_table(snapshot: StatusSnapshot, formatter: Formatter) -> None:
-    """Show a table to a person, plain columns to a program."""
-    rows = table_rows(snapshot, formatter)
-    if sys.stdout.isatty():
-        from publisher.cli.tables import print_table  # noqa: PLC0415 # loading rich takes longer than all else here
-
-        print_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
-    else:
-        echo("\n".join(align_columns(rows)))
-
-
 def _format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:
-    parts = formatter.parts_progress(delivery)
-    if delivery.state is State.PUBLISHED and delivery.receipt:
-        code = (
-            "manually_confirmed"
-            if delivery.receipt.is_manually_confirmed
-            else "is_verified"
-            if delivery.verified_at
-            else ""
-        )
-        return " ".join(filter(None, [delivery.receipt.url, formatter.messages.translate(code) if code else "", parts]))
-    told = [*filter(None, [parts]), *([formatter.reason(delivery.reason)] if delivery.reason else [])]
-    if delivery.state is State.DUE:
-        told += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(pauses, delivery)]
+    translate, receipt, parts = formatter.messages.translate, delivery.receipt, formatter.parts_progress(delivery)
+    if delivery.state is State.PUBLISHED and receipt:
+        code = "manually_confirmed" if receipt.is_manually_confirmed else "is_verified" if delivery.verified_at else ""
+        return " ".join(filter(None, [receipt.url, translate(code) if code else "", parts]))
+    details = []
+    if _is_still_published(delivery) and receipt:
+        details.append(translate("still_published", url=receipt.url))
     if delivery.state is State.RETRACTED:
-        told.insert(0, formatter.messages.translate("deleted_at", at=formatter.time(delivery.updated_at)))
-    if _is_still_published(delivery) and delivery.receipt:
-        told.insert(0, formatter.messages.translate("still_published", url=delivery.receipt.url))
+        details.append(translate("deleted_at", at=formatter.time(delivery.updated_at)))
+    if parts:
+        details.append(parts)
+    if delivery.reason:
+        details.append(formatter.reason(delivery.reason))
+    if delivery.state is State.DUE:
+        details += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(pauses, delivery)]
     if delivery.next_action_at and delivery.state is not State.PENDING:
-        told.append(formatter.messages.translate("next_at", at=formatter.time(delivery.next_action_at)))
-    return formatter.messages.translate("list_comma").join(told)
+        details.append(translate("next_at", at=formatter.time(delivery.next_action_at)))
+    return translate("list_comma").join(details)

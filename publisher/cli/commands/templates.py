@@ -1,8 +1,8 @@
-"""`templates`: which there are, where each comes from, and how a post for it is written."""
+"""`templates`: list the templates with their origin, or show one with a sample post."""
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,69 +18,65 @@ from publisher.domain.post import PostKind
 from publisher.rendering import Templates, TemplateSample, load_templates, shipped_templates
 from publisher.rendering.process import RenderProcess
 
-PAGE_SUFFIXES = (".txt", ".html")
-
 
 @command("templates")
 @click.argument("name", metavar="[TEMPLATE]", required=False, type=NonEmptyText())
 @json_option
 def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
-    own = asyncio.run(load_workspace_settings(terminal)).workspace / "templates"
-    found = load_templates([own, shipped_templates()], RenderProcess())
+    own_folder = asyncio.run(load_workspace_settings(terminal)).workspace / "templates"
+    found = load_templates([own_folder, shipped_templates()], RenderProcess())
     if name is not None and name not in found.names:
         raise NoSuchItemError("template", name)
-    names = found.names if name is None else (name,)
     if as_json:
-        terminal.print_json({"templates": [_as_json(each, found, own) for each in names]})
+        names = found.names if name is None else (name,)
+        terminal.print_json({"templates": [_as_json(each, found, own_folder) for each in names]})
     elif name is None:
-        echo("\n".join(align_columns(list(_table_rows(terminal, found, own)))))
+        columns = ("template", "about", "origin", "needs")
+        rows = [tuple(terminal.translate(f"column_{column}") for column in columns)]
+        for each in found.names:
+            sample = found.samples[each]
+            rows.append((each, sample.about, _origin(terminal, each, found, own_folder), ", ".join(sample.needs)))
+        echo("\n".join(align_columns(rows)))
         terminal.print_message("templates_more")
     else:
-        _print_template(terminal, name, found, own)
-    faults = found.problems if name is None else found.problems_of(name)
-    if faults:
-        echo(format_problems(faults, terminal.messages), err=True)
-    return int(bool(faults))
+        _print_template(terminal, name, found, own_folder)
+    problems = found.problems if name is None else found.problems_of(name)
+    if problems:
+        echo(format_problems(problems, terminal.messages), err=True)
+    return int(bool(problems))
 
 
-def _as_json(name: str, found: Templates, own: Path) -> dict[str, Any]:
+def _as_json(name: str, found: Templates, own_folder: Path) -> dict[str, Any]:
     sample = found.samples[name]
     return {
         "name": name,
         "about": sample.about,
-        "files": {file: str(place) for file, place in found.file_paths(name).items()},
-        "own": _workspace_files(name, found, own),
+        "files": {file: str(path) for file, path in found.file_paths(name).items()},
+        "own": _own_files(name, found, own_folder),
         "needs": dict(sample.needs),
         "offers": dict(sample.offers),
         "sample": _sample_entry(name, sample),
     }
 
 
-def _workspace_files(name: str, found: Templates, own: Path) -> list[str]:
-    """Name the files of a template that are the workspace's own."""
-    return sorted(file for file, place in found.file_paths(name).items() if place.is_relative_to(own))
+def _own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
+    """Return the files of a template that are the workspace's own."""
+    return sorted(file for file, path in found.file_paths(name).items() if path.is_relative_to(own_folder))
 
 
-def _table_rows(terminal: Terminal, found: Templates, own: Path) -> Iterator[tuple[str, ...]]:
-    yield tuple(terminal.translate(f"column_{column}") for column in ("template", "about", "origin", "needs"))
-    for name in found.names:
-        sample = found.samples[name]
-        yield name, sample.about, _origin(terminal, name, found, own), ", ".join(sample.needs)
-
-
-def _origin(terminal: Terminal, name: str, found: Templates, own: Path) -> str:
-    ours = _workspace_files(name, found, own)
-    if not ours:
+def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> str:
+    files = _own_files(name, found, own_folder)
+    if not files:
         return terminal.translate("template_shipped")
-    is_whole = len(ours) == len(found.file_paths(name))
-    return terminal.translate("template_own" if is_whole else "template_mixed", files=", ".join(ours))
+    is_whole = len(files) == len(found.file_paths(name))
+    return terminal.translate("template_own" if is_whole else "template_mixed", files=", ".join(files))
 
 
-def _print_template(terminal: Terminal, name: str, found: Templates, own: Path) -> None:
+def _print_template(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> None:
     sample = found.samples[name]
     echo(f"{name}  {sample.about}".rstrip())
-    terminal.print_message("template_files", origin=_origin(terminal, name, found, own))
-    echo("\n".join(f"    {display_path(place)}" for file, place in found.file_paths(name).items()))
+    terminal.print_message("template_files", origin=_origin(terminal, name, found, own_folder))
+    echo("\n".join(f"    {display_path(path)}" for path in found.file_paths(name).values()))
     for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
         if keys:
             terminal.print_message(code)
@@ -90,9 +86,9 @@ def _print_template(terminal: Terminal, name: str, found: Templates, own: Path) 
 
 
 def _sample_entry(name: str, sample: TemplateSample) -> str:
-    """Write a post for the template, ready to be put into schedule.toml and changed."""
+    """Return a sample post for the template, to be pasted into schedule.toml and changed."""
     kind = PostKind(name) if name in frozenset(PostKind) else PostKind.BULLETIN
-    told: Mapping[str, str | None] = {
+    entry: Mapping[str, str | None] = {
         "id": "id",
         "kind": kind.value,
         "template": name,
@@ -103,6 +99,6 @@ def _sample_entry(name: str, sample: TemplateSample) -> str:
         "body": sample.body or None,
         "at": "asap",
     }
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items() if value is not None]
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items() if value is not None]
     data = [f"{key} = {value}" for key, value in sample.as_toml.items()]
     return "\n".join(["[[post]]", *lines, 'to = ["all"]', "[post.data]", *data, ""])
