@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -242,3 +243,11 @@ def test_wrapping_counts_columns(width):
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert all(text_width(line) <= width + 2 for line in lines if " " not in line)
     assert not any(line.startswith(("，", "。", "、")) for line in lines)
+
+
+def test_every_code_of_the_preview_page_has_a_text():
+    """The page of `preview --html` names no code that the catalogue does not have."""
+    page = (files("publisher.cli") / "preview.html").read_text("utf-8")
+    codes = re.findall(r'(?:say|translate)\("(\w+)"[,)]', page)
+    assert codes
+    assert [code for code in codes if code not in Messages().entries] == []
