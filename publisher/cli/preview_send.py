@@ -1,4 +1,4 @@
-"""Sends a preview to one person over the platform."""
+"""Shows a preview to one person through the platform. It opens the store, which a mere look must not."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,6 @@ from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.domain.post import PostId
-from publisher.domain.rendered import RenderedPost
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -21,19 +20,18 @@ from publisher.domain.results import (
     Rejected,
     Unknown,
 )
-from publisher.domain.results import PreviewResult as Answer
 from publisher.engine.adapter_call import call_adapter
 from publisher.engine.decisions import named_person
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 
 PREVIEW_TIMEOUT = timedelta(minutes=2)
-"""Pictures, draft and message together."""
+"""For images, draft and message together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewRequest:
-    """Who is to be shown what, and who says so."""
+    """What to show to whom, and who asks for it."""
 
     post: PostId
     result: RenderResult
@@ -41,9 +39,11 @@ class PreviewRequest:
     by: str
 
 
-async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> int:
-    """Send the preview of the one rendition, and say how it went. Raises FailedError where that cannot be."""
-    rendered = _single_post(request.result)
+async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> None:
+    """Send the preview of the only rendered post. Raise CommandFailedError where that fails."""
+    if len(request.result.rendered_posts) != 1 or any(problem.is_error for problem in request.result.problems):
+        raise CommandFailedError("preview_has_errors")
+    rendered = request.result.rendered_posts[0]
     account, media = rendered.account, request.result.media
     images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
     with report_database_errors():
@@ -56,31 +56,19 @@ async def send_preview(terminal: Terminal, settings: Settings, request: PreviewR
                 "preview_requested", f"{request.post}@{account}", named_person(request.by), detail
             )
             answer = await call_adapter(previewer.send_preview(rendered, images, request.to), PREVIEW_TIMEOUT)
-    if isinstance(answer, PreviewSent):
-        terminal.print_note("preview_shown", account=account, to=request.to)
-        return 0
-    reason = _failure_reason(answer, Formatter(messages=terminal.messages, timezone=settings.timezone))
-    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)
-
-
-def _single_post(result: RenderResult) -> RenderedPost:
-    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
-        raise CommandFailedError("preview_has_errors")
-    return result.rendered_posts[0]
-
-
-def _failure_reason(answer: Answer, formatter: Formatter) -> str:
-    """Put what went wrong into words, with the platform's own where it gave any."""
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:
+        case PreviewSent():
+            terminal.print_note("preview_shown", account=account, to=request.to)
+            return
         case RateLimited(code=code):
-            return formatter.reason(code)
+            reason = formatter.reason(code)
         case (
             Rejected(code=code, reason=platform_message)
             | Busy(code=code, reason=platform_message)
             | Blocked(code=code, reason=platform_message)
         ):
-            return f"{formatter.reason(code)} ({platform_message})"
-        case CredentialExpired(reason=reason) | NotSent(reason=reason) | Unknown(reason=reason):
-            return formatter.reason(reason)
-        case PreviewSent():
-            return ""
+            reason = f"{formatter.reason(code)} ({platform_message})"
+        case CredentialExpired(reason=code) | NotSent(reason=code) | Unknown(reason=code):
+            reason = formatter.reason(code)
+    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)

@@ -71,7 +71,7 @@ def test_every_floor_that_was_previewed_arrives_once(workspace, simulator):
     assert all(item["length"] <= 2000 for item in shown)
     page = workspace.folder / "page.html"
     assert "第 3 层，共 3 层" in workspace.publisher("preview", "long", "--html", str(page))
-    assert page.read_text("utf-8").count('data-testid="floor-beijing-tieba-') == 2
+    assert page.read_text("utf-8").count('data-testid="part-beijing-tieba-') == 2
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     delivery = delivery_of(workspace)
     assert (delivery["state"], delivery["attempts"]) == ("published", 3)

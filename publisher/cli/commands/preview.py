@@ -1,4 +1,4 @@
-"""`preview`: the very words, before anybody reads them."""
+"""`preview`: the final texts and images of a post, before they are published."""
 
 import asyncio
 import base64
@@ -24,7 +24,6 @@ from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import Occurrence, Post, PostId
 from publisher.domain.rendered import RenderedImage, RenderedPost
-from publisher.i18n import Messages
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
@@ -35,49 +34,20 @@ from publisher.schedule import (
 )
 from publisher.tomlfile import read_toml
 
-_MEDIA = re.compile(r"media:([0-9a-f]{64})")
-
-
-def preview_html(
-    messages: Messages,
-    post: Post,
-    due: datetime,
-    render_result: RenderResult,
-    capabilities: Mapping[AccountId, Capabilities],
-) -> str:
-    """Write the page; whatever staff wrote is escaped, and articles stand in frames that may do nothing."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = (files("publisher.cli") / "preview.html").read_text("utf-8")
-    return environment.from_string(source).render(
-        post=post,
-        due=f"{due:%Y-%m-%d %H:%M}",
-        renditions=render_result.rendered_posts,
-        traits=capabilities,
-        address=lambda picture: _data_url(picture.sha256, render_result),
-        article=lambda text: _MEDIA.sub(lambda found: _data_url(found[1], render_result), text),
-        say=messages.translate,
-        lang=messages.lang.replace("_", "-"),
-    )
-
-
-def _data_url(sha256: str, render_result: RenderResult) -> str:
-    media_type, data = render_result.media.get(sha256, ("image/png", b""))
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
+MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 SEPARATOR_LINE = "─" * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostPreview:
-    """One occurrence of a post, proved for some accounts."""
+    """One occurrence of a post, rendered for some accounts."""
 
     settings: Settings
     post: Post
     occurrence: Occurrence
     result: RenderResult
     problems: Sequence[Problem]
-    capabilities: dict[AccountId, Capabilities]
+    capabilities: Mapping[AccountId, Capabilities]
 
     @property
     def due(self) -> datetime:
@@ -105,41 +75,32 @@ def preview(  # noqa: PLR0913 # one argument an option
 ) -> int:
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
-    post_preview = render_preview(terminal, PostId(post), AccountId(account) if account else None)
-    if post_preview.problems:
-        echo(format_problems(post_preview.problems, terminal.messages), err=True)
+    rendered = _render_preview(terminal, PostId(post), AccountId(account) if account else None)
+    if rendered.problems:
+        echo(format_problems(rendered.problems, terminal.messages), err=True)
     if as_json:
-        terminal.print_json(_as_json(post_preview))
+        terminal.print_json(_as_json(rendered))
     else:
-        for rendered in post_preview.result.rendered_posts:
-            _print_post(terminal, rendered, post_preview)
+        for rendered_post in rendered.result.rendered_posts:
+            _print_post(terminal, rendered_post, rendered)
     if html or opens:
-        file = (html or post_preview.settings.workspace / "var" / f"preview-{post}.html").absolute()
+        file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(
-            preview_html(
-                terminal.messages, post_preview.post, post_preview.due, post_preview.result, post_preview.capabilities
-            ),
-            "utf-8",
-        )
+        file.write_text(_preview_page(terminal, rendered), "utf-8")
         terminal.print_note("page_written", file=display_path(file))
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.preview_send import PreviewRequest, send_preview  # noqa: PLC0415 # opens the books, which looking must not
+        from publisher.cli.preview_send import PreviewRequest, send_preview  # noqa: PLC0415 # loads store and adapters
 
-        return asyncio.run(
-            send_preview(
-                terminal,
-                post_preview.settings,
-                PreviewRequest(post=post_preview.post.id, result=post_preview.result, to=to, by=by),
-            )
-        )
-    return int(any(problem.is_error for problem in post_preview.problems))
+        request = PreviewRequest(post=rendered.post.id, result=rendered.result, to=to, by=by)
+        asyncio.run(send_preview(terminal, rendered.settings, request))
+        return 0
+    return int(any(problem.is_error for problem in rendered.problems))
 
 
-def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
-    """Render a post's next occurrence. Raises NoSuchError, InputError."""
+def _render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
+    """Render a post's next occurrence. Raise NoSuchItemError, InputError."""
     settings = asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
     toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
@@ -152,9 +113,8 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     if only_account is not None and only_account not in post.accounts:
         raise NoSuchItemError("delivery", f"{post_id}@{only_account}")
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
-    result = offline_app.post_renderer.render(
-        post, occurrence, [only_account] if only_account else post.accounts, posts
-    )
+    accounts = [only_account] if only_account else post.accounts
+    result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
     return PostPreview(
         settings=settings,
         post=post,
@@ -165,33 +125,57 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     )
 
 
-def text_sha256(text: str) -> str:
-    """Give the SHA-256 of a text's bytes."""
+def _preview_page(terminal: Terminal, preview: PostPreview) -> str:
+    """Return the HTML page. All text is escaped; articles are in frames without any permission."""
+
+    def data_url(sha256: str) -> str:
+        media_type, data = preview.result.media.get(sha256, ("image/png", b""))
+        return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = (files("publisher.cli") / "preview.html").read_text("utf-8")
+    return environment.from_string(source).render(
+        post=preview.post,
+        due=f"{preview.due:%Y-%m-%d %H:%M}",
+        rendered_posts=preview.result.rendered_posts,
+        capabilities=preview.capabilities,
+        image_url=lambda picture: data_url(picture.sha256),
+        article_html=lambda text: MEDIA_REFERENCE.sub(lambda found: data_url(found[1]), text),
+        translate=terminal.translate,
+        lang=terminal.messages.lang.replace("_", "-"),
+    )
+
+
+def _text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _print_post(terminal: Terminal, rendered: RenderedPost, post_preview: PostPreview) -> None:
-    capabilities = post_preview.capabilities[rendered.account]
-    named = f"platform_{rendered.platform}"
+def _print_post(terminal: Terminal, rendered: RenderedPost, preview: PostPreview) -> None:
+    capabilities = preview.capabilities[rendered.account]
+    platform_code = f"platform_{rendered.platform}"
     terminal.print_message(
         "preview_head",
         account=rendered.account,
-        platform=terminal.translate(named) if named in terminal.messages.entries else rendered.platform,
+        platform=terminal.translate(platform_code) if platform_code in terminal.messages.entries else rendered.platform,
         title=rendered.title,
         marker=rendered.marker.code,
-        due=f"{post_preview.due:%Y-%m-%d %H:%M}",
+        due=f"{preview.due:%Y-%m-%d %H:%M}",
         length=capabilities.count_text(rendered.text),
         limit=capabilities.text_limit,
         link=rendered.link or terminal.translate("nothing"),
-        sha256=text_sha256(rendered.text),
+        sha256=_text_sha256(rendered.text),
     )
     for picture in rendered.images:
-        terminal.print_message("preview_image", **_picture_as_json(picture))
+        terminal.print_message("preview_image", **_image_as_json(picture))
     for number, part in enumerate(rendered.all_parts, 1):
         if rendered.extra_parts:
-            facts = {"number": number, "total": len(rendered.all_parts), "limit": capabilities.text_limit}
             terminal.print_message(
-                "preview_part", length=capabilities.count_text(part), sha256=text_sha256(part), **facts
+                "preview_part",
+                number=number,
+                total=len(rendered.all_parts),
+                length=capabilities.count_text(part),
+                limit=capabilities.text_limit,
+                sha256=_text_sha256(part),
             )
         echo(SEPARATOR_LINE)
         echo(part, nl=not part.endswith("\n"))
@@ -199,43 +183,34 @@ def _print_post(terminal: Terminal, rendered: RenderedPost, post_preview: PostPr
     echo()
 
 
-def _picture_as_json(picture: RenderedImage) -> dict[str, Any]:
-    return {
-        "sha256": picture.sha256,
-        "media_type": picture.media_type,
-        "size": picture.size,
-        "width": picture.width,
-        "height": picture.height,
-        "alt": picture.alt,
-    }
+def _image_as_json(image: RenderedImage) -> dict[str, Any]:
+    return {name: getattr(image, name) for name in ("sha256", "media_type", "size", "width", "height", "alt")}
 
 
-def _as_json(post_preview: PostPreview) -> dict[str, Any]:
+def _as_json(preview: PostPreview) -> dict[str, Any]:
+    def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
+        return {
+            "text": text,
+            "sha256": _text_sha256(text),
+            "length": preview.capabilities[account].count_text(text),
+        }
+
     return {
-        "post": post_preview.post.id,
-        "due": post_preview.due.isoformat(),
+        "post": preview.post.id,
+        "due": preview.due.isoformat(),
         "renditions": [
             {
                 "account": rendered.account,
                 "platform": rendered.platform,
                 "title": rendered.title,
-                "text": rendered.text,
-                "sha256": text_sha256(rendered.text),
-                "length": post_preview.capabilities[rendered.account].count_text(rendered.text),
-                "limit": post_preview.capabilities[rendered.account].text_limit,
+                **text_as_json(rendered.account, rendered.text),
+                "limit": preview.capabilities[rendered.account].text_limit,
                 "summary": rendered.summary,
                 "link": rendered.link,
                 "marker": rendered.marker.code,
-                "pictures": [_picture_as_json(picture) for picture in rendered.images],
-                "floors": [
-                    {
-                        "text": part,
-                        "sha256": text_sha256(part),
-                        "length": post_preview.capabilities[rendered.account].count_text(part),
-                    }
-                    for part in rendered.extra_parts
-                ],
+                "pictures": [_image_as_json(image) for image in rendered.images],
+                "floors": [text_as_json(rendered.account, part) for part in rendered.extra_parts],
             }
-            for rendered in post_preview.result.rendered_posts
+            for rendered in preview.result.rendered_posts
         ],
     }
