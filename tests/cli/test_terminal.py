@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 import publisher.cli
-from publisher.cli.commands.report import _build_report, _write_csv
+from publisher.cli.commands.report import build_report, write_csv
 from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal, echo
 from publisher.i18n import Messages
@@ -81,12 +81,12 @@ def test_f66_a_log_line_on_a_terminal_gives_no_orders(capsys):
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
 def test_a_spreadsheet_computes_nothing_of_a_report(tmp_path, start):
     """What would be a formula is text: there is a mark before it."""
-    drawn = _build_report(date(2027, 1, 1), date(2027, 1, 2), ())
+    drawn = build_report(date(2027, 1, 1), date(2027, 1, 2), ())
     account = f"{start}HYPERLINK(1)\x1b"
     drawn = type(drawn)(
         first=drawn.first, last=drawn.last, platforms=(), total=drawn.total, accounts=[(account, "x", drawn.total)]
     )
-    _write_csv(tmp_path / "r.csv", drawn, Formatter(messages=Messages(), timezone=ZoneInfo("Asia/Shanghai")))
+    write_csv(tmp_path / "r.csv", drawn, Formatter(messages=Messages(), timezone=ZoneInfo("Asia/Shanghai")))
     *_, row = csv.reader((tmp_path / "r.csv").read_text("utf-8-sig").splitlines())
     assert row[0] == f"'{start}HYPERLINK(1)\\u001b"
 

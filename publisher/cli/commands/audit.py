@@ -1,9 +1,9 @@
-"""`audit`: computing the audit's chain again, and handing out parts of it."""
+"""`audit`: verify the audit chain, export parts of it, accept a loss, show the public key."""
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -48,13 +48,13 @@ from publisher.secrets import SecretError, is_public_key, is_signed_by
 from publisher.store.db.intent_journal import read_records
 from publisher.store.queries.audit_log import AuditLog
 
+SUBCOMMANDS = ("verify", "export", "accept", "key")
 STDOUT_NAME = "-"
 MAX_LINE_CHARACTERS = 2**20
-ONE_DAY = timedelta(days=1)
 
 
 class TimeParam(LocalizedParam):
-    """A day or an instant, as ISO 8601; without an offset it is the workspace's."""
+    """A day or an instant, as ISO 8601; without an offset it is in the workspace's zone."""
 
     name = "time"
 
@@ -69,7 +69,7 @@ class TimeParam(LocalizedParam):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedCheckpoints:
-    """Anchors by what their signatures are worth: those to compare with, and those that cannot be ours."""
+    """Checkpoints to compare with, and those whose signature is not ours."""
 
     checkpoints: Sequence[Checkpoint]
     forged: Sequence[Checkpoint]
@@ -81,7 +81,9 @@ class CheckedCheckpoints:
 
 
 @command("audit")
-@click.argument("deed", metavar="verify|export|accept|key", type=LocalizedChoice("verify", "export", "accept", "key"))
+@click.argument(
+    "subcommand", metavar="verify|export|accept|key", type=LocalizedChoice("verify", "export", "accept", "key")
+)
 @click.argument("target", metavar="[FILE|-]", required=False, type=NonEmptyText())
 @click.option("--anchors", metavar="FILE", multiple=True, type=NonEmptyText(), help="opt_checkpoints")
 @click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=NonEmptyText(), help="opt_audit_key")
@@ -91,9 +93,9 @@ class CheckedCheckpoints:
 @click.option("--by", metavar="NAME", type=PersonName(), help="opt_by_accept")
 @click.option("--reason", metavar="TEXT", type=NonEmptyText(), help="opt_reason_accept")
 @json_option
-def audit(  # noqa: PLR0913, PLR0917 # one argument an option
+async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,
-    deed: str,
+    subcommand: str,
     target: str | None,
     anchors: Sequence[str],
     keys: Sequence[str],
@@ -105,62 +107,47 @@ def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     *,
     as_json: bool,
 ) -> int:
-    named = [Path(name) for name in anchors]
-    _require_valid_options(
-        deed,
-        target,
-        {"anchors": named, "keys": keys, "file": file, "since": since, "until": until},
-        {"by": by, "reason": reason},
-        as_json=as_json,
-    )
-    publics = [_read_public_key(key) for key in keys]
-    match deed:
+    options: dict[str, object] = {"anchors": anchors, "keys": keys, "file": file, "since": since, "until": until}
+    options |= {"by": by, "reason": reason, "target": target, "json": as_json}
+    _require_valid_options(subcommand, {name for name, value in options.items() if value})
+    paths, public_keys = [Path(name) for name in anchors], [_read_public_key(key) for key in keys]
+    match subcommand:
         case "export":
-            asyncio.run(_export(terminal, target or STDOUT_NAME, since, until))
+            await _export(terminal, target or STDOUT_NAME, since, until)
             return 0
         case "key":
-            return asyncio.run(_show_key(terminal))
+            key = await asyncio.to_thread(load_workspace_audit_key, await load_workspace_settings(terminal))
+            echo(key.public if key else "")
+            terminal.print_note("audit_key_shown")
+            return 0
         case "accept":
-            return asyncio.run(_accept_loss(terminal, named, publics, by or "", reason or ""))
+            return await _accept_loss(terminal, paths, public_keys, by or "", reason or "")
     zone: tzinfo | None = None
     if file:
-        verification, checked = _verify_export(terminal, Path(file), named, publics)
+        verification, checked = _verify_export(terminal, Path(file), paths, public_keys)
     else:
-        verification, checked, settings = asyncio.run(_verify_database(terminal, named, publics))
+        verification, checked, settings = await _verify_database(terminal, paths, public_keys)
         zone = settings.timezone
     _print_verification(terminal, verification, checked, zone, as_json=as_json)
     return 0 if verification.is_sound else EXIT_FAILED
 
 
-def _require_valid_options(
-    subcommand: str,
-    target: str | None,
-    options: Mapping[str, object],
-    order: Mapping[str, str | None],
-    *,
-    as_json: bool,
-) -> None:
-    """Refuse options that another deed takes. Raises WordedUsageError."""
-    given = {name for name, value in {**options, **order}.items() if value}
-    takes = {
-        "export": {"since", "until"},
+def _require_valid_options(subcommand: str, given: Collection[str]) -> None:
+    """Raise LocalizedUsageError for options of another subcommand, or where one is missing."""
+    allowed = {
+        "export": {"target", "since", "until"},
         "key": set(),
         "accept": {"anchors", "keys", "by", "reason"},
-        "verify": {"anchors", "keys", "file"},
-    }[subcommand]
-    is_missing = (subcommand == "export" and target is None) or (
-        subcommand == "accept" and not all(value for value in (options["anchors"], *order.values()))
-    )
-    is_too_much = (
-        given - takes or (target is not None and subcommand != "export") or (as_json and subcommand != "verify")
-    )
-    if is_missing or is_too_much:
+        "verify": {"anchors", "keys", "file", "json"},
+    }
+    required = {"export": {"target"}, "accept": {"anchors", "by", "reason"}}
+    if not (required.get(subcommand, set()) <= set(given) <= allowed[subcommand]):
         codes = {"export": "audit_export_usage", "key": "audit_key_usage", "accept": "audit_accept_usage"}
         raise LocalizedUsageError(codes.get(subcommand, "audit_verify_usage"))
 
 
 def _read_public_key(given: str) -> str:
-    """Read a public key, which is given as it is or as a file that holds it. Raises WordedUsageError, OSError."""
+    """Return a public key, given as text or as a file that holds it. Raise LocalizedUsageError, OSError."""
     text = given if is_public_key(given) else ""
     if not text and Path(given).is_file():
         text = Path(given).read_text("utf-8-sig", errors="replace").strip()
@@ -169,18 +156,10 @@ def _read_public_key(given: str) -> str:
     return text
 
 
-async def _show_key(terminal: Terminal) -> int:
-    settings = await load_workspace_settings(terminal)
-    key = await asyncio.to_thread(load_workspace_audit_key, settings)
-    echo(key.public if key else "")
-    terminal.print_note("audit_key_shown")
-    return 0
-
-
 async def _verify_database(
     terminal: Terminal, named: Sequence[Path], publics: Sequence[str]
 ) -> tuple[ChainVerifier, CheckedCheckpoints, Settings]:
-    """Verify the workspace's own database, with its own anchors first."""
+    """Verify the workspace's database against its own checkpoints and the given ones."""
     settings = await load_workspace_settings(terminal)
     targets = build_checkpoint_targets(settings)
     files = [*own_checkpoint_files(targets), *named]
@@ -203,7 +182,7 @@ async def _verify_database(
 
 
 def _own_public_key(terminal: Terminal, settings: Settings) -> Sequence[str]:
-    """Give the workspace's own public key, if it has one that can be read."""
+    """Return the workspace's public key, if there is one that can be read."""
     try:
         key = load_workspace_audit_key(settings, creates_missing=False)
     except SecretError as error:
@@ -215,7 +194,7 @@ def _own_public_key(terminal: Terminal, settings: Settings) -> Sequence[str]:
 def _verify_export(
     terminal: Terminal, file: Path, named: Sequence[Path], publics: Sequence[str]
 ) -> tuple[ChainVerifier, CheckedCheckpoints]:
-    """Verify an exported part, which needs neither workspace nor database. Raises FailedError, OSError."""
+    """Verify an export, without workspace or database. Raise CommandFailedError, OSError."""
     checked = _check_signatures(terminal, named, publics)
     with file.open("r", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
         lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), "")
@@ -228,9 +207,9 @@ def _verify_export(
 
 
 def _check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) -> CheckedCheckpoints:
-    """Read every file's anchors, and check their signatures; a file that has none proves nothing, and that is said.
+    """Read the checkpoints of the files and check their signatures, with a note for a file without any.
 
-    One without a signature is taken as it is, unless it stands behind a signed one. Raises OSError.
+    A checkpoint without a signature is accepted, unless it comes after a signed one in its file. Raise OSError.
     """
     checkpoints: list[Checkpoint] = []
     forged: list[Checkpoint] = []
@@ -257,7 +236,7 @@ def _check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequen
 
 
 async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
-    """Let the holder of anchors accept what was lost, by name, as a signed entry of the audit."""
+    """Record as a signed audit entry that a named holder of checkpoints accepts what was lost."""
     verification, _checked, settings = await _verify_database(terminal, named, publics)
     targets = build_checkpoint_targets(settings)
     own = [file for file in (targets.file, targets.newest_file) if file is not None and file.exists()]
@@ -267,9 +246,8 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
     if not lost or not has_database(settings):
         raise CommandFailedError("audit_nothing_to_accept")
     key = await asyncio.to_thread(load_workspace_audit_key, settings)
-    now = datetime.now(
-        UTC
-    ).isoformat()  # an entry that was forged may name an instant far ahead: nothing later is excused
+    # a forged entry may name an instant far ahead: nothing later than now is accepted
+    now = datetime.now(UTC).isoformat()
     losses = [replace(item.loss, at=min(item.loss.at, now)) for item in lost if item.loss is not None]
     acceptance = AcceptedDataLoss(name=by, reason=reason, losses=losses)
     signature = key.sign(acceptance.signing_text) if key else ""
@@ -297,15 +275,25 @@ def _print_verification(
         "anchored": verification.last_confirmed,
     }
     if as_json:
-        breaks = [_break_as_json(terminal, item, zone) for item in verification.breaks]
+        breaks = [
+            {
+                "damage": item.defect.value,
+                "sequence": item.sequence,
+                "until": item.until,
+                "other": item.other,
+                **_localize_times(item.facts, zone),
+                "message": _format_break(terminal, item, zone),
+            }
+            for item in verification.breaks
+        ]
         accepted = [
             _accepted_as_json(item, loss, zone)
             for item in verification.accepted_losses
             for loss in item.accepted_loss.losses
         ]
         signatures = {"signed": checked.signed, "unsigned": checked.unsigned}
-        told = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
-        terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **told})
+        lists = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
+        terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **lists})
         return
     for item in verification.accepted_losses:
         for loss in item.accepted_loss.losses:
@@ -326,8 +314,8 @@ def _print_verification(
 
 
 def _accepted_as_json(item: AcceptedLossEntry, loss: ChainLoss, zone: tzinfo | None) -> dict[str, Any]:
-    told = {"sequence": loss.sequence, "until": loss.until, "till": loss.at, "reason": item.accepted_loss.reason}
-    return _localize_times({**item.facts, **told}, zone)
+    facts = {"sequence": loss.sequence, "until": loss.until, "till": loss.at, "reason": item.accepted_loss.reason}
+    return _localize_times({**item.facts, **facts}, zone)
 
 
 def _format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> str:
@@ -343,33 +331,18 @@ def _format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> 
 
 
 def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    return {
-        name: _localize_time(fact, zone) if name in {"at", "since", "till"} else fact for name, fact in facts.items()
-    }
+    """Return the facts with their times in the workspace's zone, else this machine's; invalid times stay."""
+    localized = dict(facts)
+    for name in {"at", "since", "till"} & facts.keys():
+        with suppress(ValueError, OverflowError):
+            instant = datetime.fromisoformat(format_time(facts[name]))
+            localized[name] = instant.astimezone(zone).isoformat(timespec="seconds")
+    return localized
 
 
 def _with_system_user(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Put the system user beside the name, for a line of text: a name is only claimed."""
+    """Return the facts with the system user beside the name, as a name is only claimed."""
     return {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
-
-
-def _localize_time(instant: str, zone: tzinfo | None) -> str:
-    """Give an instant in the workspace's zone, else this machine's; what is none stays as it is."""
-    try:
-        return datetime.fromisoformat(format_time(instant)).astimezone(zone).isoformat(timespec="seconds")
-    except (ValueError, OverflowError):
-        return instant
-
-
-def _break_as_json(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> dict[str, Any]:
-    return {
-        "damage": item.defect.value,
-        "sequence": item.sequence,
-        "until": item.until,
-        "other": item.other,
-        **_localize_times(item.facts, zone),
-        "message": _format_break(terminal, item, zone),
-    }
 
 
 async def _export(
@@ -378,6 +351,13 @@ async def _export(
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
         raise CommandFailedError("audit_nothing_yet")
+
+    def in_zone(instant: datetime) -> datetime:
+        return instant if instant.tzinfo else instant.replace(tzinfo=settings.timezone)
+
+    start, end = in_zone(since[0]) if since else None, in_zone(until[0]) if until else None
+    if end is not None and until is not None and until[1]:  # a day is exported as a whole
+        end += timedelta(days=1)
     with ExitStack() as stack:
         stream = sys.stdout.buffer
         if target != STDOUT_NAME:
@@ -387,21 +367,8 @@ async def _export(
                 lambda line: stream.write(
                     (escape_forbidden(line) if stream.isatty() else line).encode("utf-8", "surrogateescape")
                 ),
-                _parse_start(since, settings),
-                _parse_end(until, settings),
+                start,
+                end,
             )
         stream.flush()
     terminal.print_note("audit_exported", number=number, file=target)
-
-
-def _parse_start(value: tuple[datetime, bool] | None, settings: Settings) -> datetime | None:
-    if value is None:
-        return None
-    instant = value[0]
-    return instant if instant.tzinfo else instant.replace(tzinfo=settings.timezone)
-
-
-def _parse_end(value: tuple[datetime, bool] | None, settings: Settings) -> datetime | None:
-    """A day is meant up to its end."""
-    start = _parse_start(value, settings)
-    return start + ONE_DAY if start is not None and value is not None and value[1] else start

@@ -1,4 +1,4 @@
-"""`demo`: see it all at work, break it, and see it put itself right."""
+"""`demo`: a drill with simulated platforms; kill the daemon and watch it recover."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ import sys
 import tempfile
 import webbrowser
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,22 +31,11 @@ from publisher.store.queries.queries import Queries
 DEFAULT_PORT = 8710
 MAX_REGIONS = 50
 MANY_REGION_COUNT = 10
-"""From so many regions on, one warning to all is enough for a quick look."""
+"""From this number of regions on, one warning to all is enough for a quick look."""
 DAEMON_START_DELAY = timedelta(seconds=4)
-"""What the daemon needs to start."""
+"""The time that the daemon needs to start."""
 FAST_SPREAD = timedelta(seconds=5)
 NORMAL_SPREAD = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions:
-    """What was asked for on the command line."""
-
-    port: int | None
-    regions: int
-    opens_browser: bool
-    exits_when_settled: bool
-    is_fast: bool
 
 
 @command("demo")
@@ -56,34 +44,24 @@ class DemoOptions:
 @click.option("--no-open", is_flag=True, help="opt_no_open")
 @click.option("--exit-when-settled", "exits", is_flag=True, help="opt_exit_when_settled")
 @click.option("--fast", "is_fast", is_flag=True, help="opt_fast")
-def demo(  # noqa: PLR0913 # one argument an option
+async def demo(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, *, port: int | None, regions: int, no_open: bool, exits: bool, is_fast: bool
 ) -> int:
-    options = DemoOptions(
-        port=port, regions=regions, opens_browser=not no_open, exits_when_settled=exits, is_fast=is_fast
-    )
     workspace = Path(tempfile.mkdtemp(prefix="publisher-demo-"))
     terminal.print_message("demo_begins", workspace=workspace)
-    exit_code = asyncio.run(_run_demo(terminal, workspace, options))
-    if exit_code:
-        terminal.print_message("demo_kept", workspace=workspace)
-    else:
-        shutil.rmtree(workspace, ignore_errors=True)
-    return exit_code
-
-
-async def _run_demo(terminal: Terminal, workspace: Path, options: DemoOptions) -> int:
     async with AsyncExitStack() as stack:
         stopping = await stack.enter_async_context(catch_interrupts())
-        simulator, address = await _start_simulator(options.port)
+        simulator, address = await _start_simulator(port)
         stack.push_async_callback(stop_process, simulator, SIMULATOR_STOP_SECONDS)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            callback_port: int = free.getsockname()[1]
         demo_workspace = DemoWorkspace(
-            regions=read_regions()[: options.regions],
+            regions=read_regions()[:regions],
             simulator_url=address,
-            callback_listen=f"127.0.0.1:{_free_port()}",
+            callback_listen=f"127.0.0.1:{callback_port}",
         )
         platforms = SimulatedPlatforms(base_url=address)
-        await asyncio.to_thread(_create_workspace, workspace, demo_workspace, platforms, options)
+        await asyncio.to_thread(_create_workspace, workspace, demo_workspace, platforms, is_fast)
         settings = await load_settings(workspace)
         queries = Queries(await stack.enter_async_context(open_command_store(settings)))
         scenario = Scenario(
@@ -96,13 +74,20 @@ async def _run_demo(terminal: Terminal, workspace: Path, options: DemoOptions) -
             stopping=stopping,
         )
         terminal.print_message("demo_where", address=address, workspace=workspace)
-        if options.opens_browser and _has_browser():
+        # on Linux without a display, a browser would take over this terminal
+        has_browser = sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+        if has_browser and not no_open:
             await asyncio.to_thread(webbrowser.open, f"{address}/_sim/")
-        return await scenario.run(exits=options.exits_when_settled)
+        exit_code = await scenario.run(exits=exits)
+    if exit_code:
+        terminal.print_message("demo_kept", workspace=workspace)
+    else:
+        shutil.rmtree(workspace, ignore_errors=True)
+    return exit_code
 
 
 async def _start_simulator(port: int | None) -> tuple[asyncio.subprocess.Process, str]:
-    """Start the simulator on the port asked for; on the usual one, or any, when none was."""
+    """Start the simulator on the given port; without one on the default port, or any if that is taken."""
     if port is not None:
         return await start_simulator(port)
     try:
@@ -111,32 +96,23 @@ async def _start_simulator(port: int | None) -> tuple[asyncio.subprocess.Process
         return await start_simulator(0)
 
 
-def _free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def _create_workspace(
-    workspace: Path, demo_workspace: DemoWorkspace, platforms: SimulatedPlatforms, options: DemoOptions
+    workspace: Path,
+    demo_workspace: DemoWorkspace,
+    platforms: SimulatedPlatforms,
+    is_fast: bool,  # noqa: FBT001 # to_thread passes positions
 ) -> None:
-    """Make the workspace; its accounts exist on the stage already, and their posts are due soon."""
+    """Create the workspace with accounts that exist on the simulator already, and posts that are due soon."""
     secrets = platforms.create_accounts(demo_workspace.accounts)
     files = {**new_workspace_files(), **demo_files(demo_workspace)}
     by_id = {account.id: account for account in demo_workspace.accounts}
     files |= {
         f"secrets/{name}": json.dumps({**by_id[name].secret, **secret}).encode() for name, secret in secrets.items()
     }
-    only_warning = options.is_fast and options.regions >= MANY_REGION_COUNT
-    start = datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY
     demo_schedule = DemoSchedule(
-        start=start, spread=FAST_SPREAD if options.is_fast else NORMAL_SPREAD, is_single_warning=only_warning
+        start=datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY,
+        spread=FAST_SPREAD if is_fast else NORMAL_SPREAD,
+        is_single_warning=is_fast and len(demo_workspace.regions) >= MANY_REGION_COUNT,
     )
     files["schedule.toml"] = shift_schedule(files["schedule.toml"].decode(), demo_schedule).encode()
     create_workspace(workspace, files)
-
-
-def _has_browser() -> bool:
-    """Whether a page can be opened without taking over this terminal."""
-    return sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))

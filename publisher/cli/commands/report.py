@@ -1,8 +1,7 @@
-"""`report`: the inspection report over some days."""
+"""`report`: the delivery report over some days."""
 
-import asyncio
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,8 +14,6 @@ from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import LocalizedParam, LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.cli.text_width import align_columns
-from publisher.config import Settings
-from publisher.domain.account import AccountId
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
 from publisher.store.queries.queries import ReportQueries
@@ -25,12 +22,10 @@ COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed"
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 ReportLine = tuple[str, str, ReportTotals]
-"""A line of the report: the account and its platform, blank where the line stands for all of them; the figures."""
+"""A line of the report: account and platform, each blank for all of them, and the totals."""
 
 
 class DayParam(LocalizedParam):
-    """Reads a day."""
-
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:  # noqa: ANN401, ARG002
@@ -44,7 +39,7 @@ class DayParam(LocalizedParam):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """The figures of whole days, both ends included: by platform, by account, and in all."""
+    """The totals of whole days, `last` included: by platform, by account, and of all."""
 
     first: date
     last: date
@@ -62,73 +57,63 @@ class DeliveryReport:
 @click.option("--to", "last", metavar="DAY", required=True, type=DayParam(), help="opt_last_day")
 @click.option("--csv", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="opt_csv")
 @json_option
-def report(terminal: Terminal, first: date, last: date, *, file: Path | None, as_json: bool) -> int:
+async def report(terminal: Terminal, first: date, last: date, *, file: Path | None, as_json: bool) -> None:
     if last < first:
         raise LocalizedUsageError("days_reversed", first=first, last=last)
-    settings, cases = asyncio.run(_read(terminal, first, last))
-    delivery_report = _build_report(first, last, cases)
+    settings = await load_workspace_settings(terminal)
+    rows: Sequence[ReportRow] = ()
+    if has_database(settings):
+        since, until = (datetime.combine(day, time(), settings.timezone) for day in (first, last + timedelta(days=1)))
+        regions = {key: settings.regions.get(account.region or "", {}) for key, account in settings.accounts.items()}
+        tip_lines = {key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")}
+        async with open_command_store(settings) as store:
+            rows = await ReportQueries(store).report_rows(since, until, tip_lines)
+    delivery_report = build_report(first, last, rows)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if file is not None:
-        _write_csv(file, delivery_report, formatter)
-        terminal.print_note("report_written", file=display_path(file.absolute()))
+        write_csv(file, delivery_report, formatter)
+        terminal.print_note("report_written", file=display_path(file.absolute()))  # noqa: ASYNC240 # asks no disk
     if as_json:
-        terminal.print_json(_as_json(delivery_report))
-    elif cases:
+        terminal.print_json(
+            {
+                "from": first.isoformat(),
+                "to": last.isoformat(),
+                "total": _totals_as_json(delivery_report.total),
+                "platforms": [
+                    {"platform": platform, **_totals_as_json(totals)}
+                    for _all, platform, totals in delivery_report.platforms
+                ],
+                "accounts": [
+                    {"account": account, "platform": platform, **_totals_as_json(totals)}
+                    for account, platform, totals in delivery_report.accounts
+                ],
+            }
+        )
+    elif rows:
         echo("\n".join(_report_lines(delivery_report, formatter)))
     else:
         terminal.print_message("report_empty", first=first, last=last)
-    return 0
 
 
-async def _read(terminal: Terminal, first: date, last: date) -> tuple[Settings, Sequence[ReportRow]]:
-    settings = await load_workspace_settings(terminal)
-    if not has_database(settings):
-        return settings, ()
-    since, until = (datetime.combine(day, time(), settings.timezone) for day in (first, last + timedelta(days=1)))
-    async with open_command_store(settings) as store:
-        return settings, await ReportQueries(store).report_rows(since, until, _region_tip_lines(settings))
-
-
-def _region_tip_lines(settings: Settings) -> Mapping[AccountId, str]:
-    """Give the tip line of each account's region, where it has one."""
-    lines = {key: settings.regions.get(account.region or "", {}) for key, account in settings.accounts.items()}
-    return {key: region["tip_line"] for key, region in lines.items() if region.get("tip_line")}
-
-
-def _build_report(first: date, last: date, cases: Sequence[ReportRow]) -> DeliveryReport:
-    accounts = sorted({(case.delivery.platform, case.delivery.account) for case in cases})
+def build_report(first: date, last: date, rows: Sequence[ReportRow]) -> DeliveryReport:
+    accounts = sorted({(row.delivery.platform, row.delivery.account) for row in rows})
     return DeliveryReport(
         first=first,
         last=last,
         platforms=[
-            ("", platform, summarize([case for case in cases if case.delivery.platform == platform]))
+            ("", platform, summarize([row for row in rows if row.delivery.platform == platform]))
             for platform in sorted({platform for platform, _account in accounts})
         ],
         accounts=[
-            (account, platform, summarize([case for case in cases if case.delivery.account == account]))
+            (account, platform, summarize([row for row in rows if row.delivery.account == account]))
             for platform, account in accounts
         ],
-        total=summarize(cases),
+        total=summarize(rows),
     )
 
 
-def _as_json(delivery_report: DeliveryReport) -> dict[str, Any]:
-    return {
-        "from": delivery_report.first.isoformat(),
-        "to": delivery_report.last.isoformat(),
-        "total": _totals_as_json(delivery_report.total),
-        "platforms": [
-            {"platform": platform, **_totals_as_json(found)} for _all, platform, found in delivery_report.platforms
-        ],
-        "accounts": [
-            {"account": account, "platform": platform, **_totals_as_json(found)}
-            for account, platform, found in delivery_report.accounts
-        ],
-    }
-
-
 def _totals_as_json(totals: ReportTotals) -> dict[str, Any]:
-    """Give figures for machines; lateness in seconds."""
+    """Return the totals for machines, lateness in seconds."""
     return {
         **{name: getattr(totals, name) for name in (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS)},
         "median_late": _seconds(totals.median_lateness),
@@ -146,30 +131,36 @@ def _seconds(lateness: timedelta | None) -> float | None:
 
 
 def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iterator[str]:
-    """Lay the report out as two tables, and the reasons below them."""
-    say = formatter.messages.translate
-    yield say("report_head", first=delivery_report.first, last=delivery_report.last)
-    yield ""
-    yield from align_columns(
-        [
-            _table_heading(formatter, COUNT_COLUMNS),
-            *(_table_row(line, formatter, _format_counts) for line in delivery_report.lines),
-        ]
-    )
-    yield ""
-    names = (*FOLLOW_UP_COLUMNS, "median_late", "max_delay", *METRIC_NAMES, "tip_line")
-    yield from align_columns(
-        [
-            _table_heading(formatter, names),
-            *(_table_row(line, formatter, _format_follow_up) for line in delivery_report.lines),
-        ]
-    )
-    if delivery_report.total.pruned:
+    """Yield the report as two tables with the reasons below."""
+    translate, total = formatter.messages.translate, delivery_report.total
+    counts = [_table_heading(formatter, COUNT_COLUMNS)]
+    follow_up = [_table_heading(formatter, (*FOLLOW_UP_COLUMNS, "median_late", "max_delay", *METRIC_NAMES, "tip_line"))]
+    for account, platform, totals in delivery_report.lines:
+        names = (
+            account or translate("report_all"),
+            formatter.platform(platform) if platform else translate("report_all"),
+        )
+        lateness = (_seconds(totals.median_lateness), _seconds(totals.longest_lateness))
+        figures = (*lateness, *(getattr(totals.reach, name) for name in METRIC_NAMES))
+        counts.append((*names, *(str(getattr(totals, name)) for name in COUNT_COLUMNS)))
+        follow_up.append(
+            (
+                *names,
+                *(str(getattr(totals, name)) for name in FOLLOW_UP_COLUMNS),
+                *(_format_figure(figure) for figure in figures),
+                f"{totals.tip_line_named}/{totals.tip_line_asked}",
+            )
+        )
+    yield translate("report_head", first=delivery_report.first, last=delivery_report.last)
+    for table in (counts, follow_up):
         yield ""
-        yield say("report_pruned", number=delivery_report.total.pruned)
-    for state, reasons in delivery_report.total.reasons.items():
+        yield from align_columns(table)
+    if total.pruned:
         yield ""
-        yield say("report_reasons", state=formatter.state(state))
+        yield translate("report_pruned", number=total.pruned)
+    for state, reasons in total.reasons.items():
+        yield ""
+        yield translate("report_reasons", state=formatter.state(state))
         yield from (f"  {number}  {formatter.reason(reason)}" for reason, number in reasons.items())
 
 
@@ -177,56 +168,25 @@ def _table_heading(formatter: Formatter, names: Sequence[str]) -> tuple[str, ...
     return tuple(formatter.messages.translate(f"column_{name}") for name in ("account", "platform", *names))
 
 
-def _table_row(
-    line: ReportLine, formatter: Formatter, figures: Callable[[ReportTotals], tuple[str, ...]]
-) -> tuple[str, ...]:
-    account, platform, totals = line
-    whole = formatter.messages.translate("report_all")
-    return (account or whole, formatter.platform(platform) if platform else whole, *figures(totals))
-
-
-def _format_counts(totals: ReportTotals) -> tuple[str, ...]:
-    return tuple(str(getattr(totals, name)) for name in COUNT_COLUMNS)
-
-
-def _format_follow_up(totals: ReportTotals) -> tuple[str, ...]:
-    lateness = (_format_figure(_seconds(totals.median_lateness)), _format_figure(_seconds(totals.longest_lateness)))
-    reach = tuple(_format_figure(getattr(totals.reach, name)) for name in METRIC_NAMES)
-    counts = tuple(str(getattr(totals, name)) for name in FOLLOW_UP_COLUMNS)
-    return (*counts, *lateness, *reach, f"{totals.tip_line_named}/{totals.tip_line_asked}")
-
-
 def _format_figure(figure: float | None) -> str:
     return NO_VALUE if figure is None else f"{figure:g}" if isinstance(figure, float) else str(figure)
 
 
-def _write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
-    """Write one line an account; the mark at the start makes spreadsheets read it as UTF-8."""
-    names = (
-        *COUNT_COLUMNS,
-        *FOLLOW_UP_COLUMNS,
-        "median_late",
-        "max_delay",
-        *METRIC_NAMES,
-        "tip_line_named",
-        "tip_line_asked",
-    )
+def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+    """Write one line an account, with the byte order mark by which spreadsheets recognise UTF-8."""
+    late, tip_line = ("median_late", "max_delay"), ("tip_line_named", "tip_line_asked")
+    names = (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS, *late, *METRIC_NAMES, *tip_line)
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(_table_heading(formatter, names))
-        for account, platform, found in delivery_report.accounts:
-            told = _totals_as_json(found)
-            figures = {**told, **told["reach"]}
-            table.writerow(
-                [
-                    _escape_cell(account),
-                    _escape_cell(platform),
-                    *("" if figures[name] is None else figures[name] for name in names),
-                ]
-            )
+        for account, platform, totals in delivery_report.accounts:
+            values = _totals_as_json(totals)
+            values |= values["reach"]
+            figures = ("" if values[name] is None else values[name] for name in names)
+            table.writerow([_escape_cell(account), _escape_cell(platform), *figures])
 
 
 def _escape_cell(text: str) -> str:
-    """Spell out what nobody would see, and put a mark before what a spreadsheet would take for a formula."""
-    shown = escape_forbidden(text)
-    return f"'{shown}" if shown.startswith(FORMULA_PREFIXES) else shown
+    """Escape invisible characters, and prefix an apostrophe where a spreadsheet would see a formula."""
+    escaped = escape_forbidden(text)
+    return f"'{escaped}" if escaped.startswith(FORMULA_PREFIXES) else escaped
