@@ -72,27 +72,23 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
     if error.ctx is not None:
         echo(error.ctx.get_usage(), err=True)
     terminal.print_note("see_help", command=error.ctx.command_path if error.ctx else "publisher")
-    terminal.print_note("usage_error", message=_format_usage_error(error, terminal.messages))
-    return EXIT_USAGE
-
-
-def _format_usage_error(error: click.UsageError, messages: Messages) -> str:
     match error:
         case LocalizedUsageError():
-            return messages.translate(error.code, **error.facts)
+            message = terminal.translate(error.code, **error.facts)
         case click.NoSuchOption():
             code = "unknown_option_close" if error.possibilities else "unknown_option"
-            return messages.translate(code, name=error.option_name, close=", ".join(error.possibilities or ()))
+            message = terminal.translate(code, name=error.option_name, close=", ".join(error.possibilities or ()))
         case click.MissingParameter():
-            return messages.translate("missing_parameter", name=option_name(error.param))
+            message = terminal.translate("missing_parameter", name=option_name(error.param))
         case click.BadParameter():
-            return messages.translate("bad_parameter", name=option_name(error.param), message=error.message)
+            message = terminal.translate("bad_parameter", name=option_name(error.param), message=error.message)
         case click.BadOptionUsage():
-            wants_value = "does not take" not in error.message
-            code = "option_needs_value" if wants_value else "option_takes_no_value"
-            return messages.translate(code, name=error.option_name)
+            code = "option_takes_no_value" if "does not take" in error.message else "option_needs_value"
+            message = terminal.translate(code, name=error.option_name)
         case _:
-            return error.format_message()
+            message = error.format_message()
+    terminal.print_note("usage_error", message=message)
+    return EXIT_USAGE
 
 
 def _print_error(terminal: Terminal, code: str, /, **facts: object) -> None:

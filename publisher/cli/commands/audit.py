@@ -165,7 +165,12 @@ async def _verify_database(
     files = [*own_checkpoint_files(targets), *named]
     if not files:
         terminal.print_note("audit_no_checkpoints", file=display_path(targets.file))
-    known = [*await asyncio.to_thread(_own_public_key, terminal, settings), *publics]
+    known = list(publics)
+    try:
+        if key := await asyncio.to_thread(load_workspace_audit_key, settings, creates_missing=False):
+            known.insert(0, key.public)
+    except SecretError as error:
+        report_error(error, terminal)
     checked = await asyncio.to_thread(_check_signatures, terminal, files, known)
     is_own_signature = own_signature_check(None, known)
     if not has_database(settings):
@@ -179,16 +184,6 @@ async def _verify_database(
     for checkpoint in checked.forged:
         verification.report_forged_checkpoint(checkpoint)
     return verification, checked, settings
-
-
-def _own_public_key(terminal: Terminal, settings: Settings) -> Sequence[str]:
-    """Return the workspace's public key, if there is one that can be read."""
-    try:
-        key = load_workspace_audit_key(settings, creates_missing=False)
-    except SecretError as error:
-        report_error(error, terminal)
-        return []
-    return [key.public] if key else []
 
 
 def _verify_export(

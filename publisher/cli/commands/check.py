@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,7 +135,10 @@ def _render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule,
     by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
     by_id |= {post.id: post for post in schedule.posts}
     problems: list[Problem] = []
-    with _show_progress(terminal, schedule.posts) as posts:
+    watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
+    if terminal.can_draw_progress:
+        watched = click.progressbar(schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr)
+    with watched as posts:
         for post in posts:
             occurrence = find_next_occurrence(post, now, offline_app.settings.timezone)
             render_result = offline_app.post_renderer.render(post, occurrence, post.accounts, by_id)
@@ -142,13 +146,3 @@ def _render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule,
             problems += render_result.problems
     report.accounts = len({account for post in schedule.posts for account in post.accounts})
     return list({(found.code, found.location, *sorted(found.facts.items())): found for found in problems}.values())
-
-
-@contextlib.contextmanager
-def _show_progress(terminal: Terminal, posts: Sequence[Post]) -> Iterator[Iterator[Post]]:
-    if not terminal.can_draw_progress:
-        yield iter(posts)
-        return
-    label = terminal.translate("proofreading")
-    with click.progressbar(posts, label=label, file=sys.stderr) as watched:
-        yield iter(watched)

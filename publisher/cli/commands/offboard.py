@@ -133,10 +133,21 @@ def _print_result(
     if offboarding.shared_with:
         others = terminal.translate("list_comma").join(offboarding.shared_with)
         terminal.print_message("offboard_secret_shared", name=offboarding.secret, accounts=others)
-    steps = _remaining_steps(terminal, offboarding, result)
+    # what is left for a person, in the order in which it can be done
+    is_settled = not (open_work.unresolved or open_work.waiting)
+    revoke = f"revoke_{offboarding.platform}"
+    possible_steps = {
+        "offboard_restore_entry": bool(open_work.unresolved) and not offboarding.is_in_settings,
+        "offboard_repeat": not is_settled,
+        "offboard_remove_secret": result.secret_location is not None,
+        "offboard_remove_entry": is_settled and offboarding.is_in_settings,
+        revoke if revoke in terminal.messages.entries else "revoke_other": is_settled and not offboarding.shared_with,
+    }
+    steps = [step for step, is_left in possible_steps.items() if is_left]
     terminal.print_message("offboard_to_do" if steps else "offboard_complete", account=account)
     for number, step in enumerate(steps, 1):
-        echo(f"  {number}. {step}")
+        place = result.secret_location or ""
+        echo(f"  {number}. {terminal.translate(step, account=account, name=offboarding.secret, place=place)}")
     if open_work.unresolved and not result.is_daemon_running:
         terminal.print_note("no_daemon_hint")
 
@@ -144,18 +155,3 @@ def _print_result(
 def _print_deliveries(deliveries: Sequence[Delivery], formatter: Formatter) -> None:
     for delivery in deliveries:
         echo(f"    {formatter.subject(delivery)}  {formatter.status(delivery)}")
-
-
-def _remaining_steps(terminal: Terminal, offboarding: OffboardingAccount, result: OffboardingResult) -> Sequence[str]:
-    """Return what is left for a person, in the order in which it can be done."""
-    facts = {"account": offboarding.account, "name": offboarding.secret, "place": result.secret_location or ""}
-    is_settled = not (result.open_work.unresolved or result.open_work.waiting)
-    revoke = f"revoke_{offboarding.platform}"
-    steps = {
-        "offboard_restore_entry": bool(result.open_work.unresolved) and not offboarding.is_in_settings,
-        "offboard_repeat": not is_settled,
-        "offboard_remove_secret": result.secret_location is not None,
-        "offboard_remove_entry": is_settled and offboarding.is_in_settings,
-        revoke if revoke in terminal.messages.entries else "revoke_other": is_settled and not offboarding.shared_with,
-    }
-    return [terminal.translate(step, **facts) for step, is_left in steps.items() if is_left]

@@ -141,13 +141,14 @@ def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iter
             formatter.platform(platform) if platform else translate("report_all"),
         )
         lateness = (_seconds(totals.median_lateness), _seconds(totals.longest_lateness))
-        figures = (*lateness, *(getattr(totals.reach, name) for name in METRIC_NAMES))
+        metrics = (getattr(totals.reach, name) for name in METRIC_NAMES)
         counts.append((*names, *(str(getattr(totals, name)) for name in COUNT_COLUMNS)))
         follow_up.append(
             (
                 *names,
                 *(str(getattr(totals, name)) for name in FOLLOW_UP_COLUMNS),
-                *(_format_figure(figure) for figure in figures),
+                *(NO_VALUE if seconds is None else f"{seconds:g}" for seconds in lateness),
+                *(NO_VALUE if number is None else str(number) for number in metrics),
                 f"{totals.tip_line_named}/{totals.tip_line_asked}",
             )
         )
@@ -166,10 +167,6 @@ def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iter
 
 def _table_heading(formatter: Formatter, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(formatter.messages.translate(f"column_{name}") for name in ("account", "platform", *names))
-
-
-def _format_figure(figure: float | None) -> str:
-    return NO_VALUE if figure is None else f"{figure:g}" if isinstance(figure, float) else str(figure)
 
 
 def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:

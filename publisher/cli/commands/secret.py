@@ -1,7 +1,6 @@
 """`secret`: the encrypted store of secrets."""
 
 import sys
-from collections.abc import Mapping
 
 import click
 
@@ -25,7 +24,14 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
         raise LocalizedUsageError("missing_parameter", name="NAME")
     match action:
         case "set":
-            vault.write(name or "", _read_fields(terminal, name or ""))
+            with hidden_input():
+                if sys.stdin.isatty():
+                    terminal.print_note("secret_prompt")
+                # from standard input, so that neither other users of the machine nor onlookers see it
+                fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
+            if fields is None:
+                raise CommandFailedError("secret_not_json", name=name, places="stdin")
+            vault.write(name or "", fields)
             terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
         case "remove":
             if not vault.remove(name or ""):
@@ -39,14 +45,3 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
             return 0
     is_recorded = await record_action(terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by)
     return 0 if is_recorded else EXIT_FAILED
-
-
-def _read_fields(terminal: Terminal, name: str) -> Mapping[str, str]:
-    """Read the secret's JSON from standard input, so that neither other users nor onlookers see it."""
-    with hidden_input():
-        if sys.stdin.isatty():
-            terminal.print_note("secret_prompt")
-        fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
-    if fields is None:
-        raise CommandFailedError("secret_not_json", name=name, places="stdin")
-    return fields

@@ -1,1 +1,1 @@
-"""The demonstration: a drill workspace, the simulated platforms, and the daemon, in one command."""
+"""The demo: a drill workspace, the simulated platforms and the daemon in one command."""

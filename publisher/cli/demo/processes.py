@@ -1,4 +1,4 @@
-"""The demonstration's other processes: this program again, in sessions of their own."""
+"""The demo's child processes: publisher itself, each in a session of its own."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,13 @@ from publisher.cli.errors import CommandFailedError
 
 PUBLISHER_COMMAND = (sys.executable, "-P", "-m", "publisher")
 DAEMON_STOP_SECONDS = 30.0
-"""Seconds in which a daemon ends its calls."""
+"""Enough for a daemon to finish its calls."""
 SIMULATOR_STOP_SECONDS = 5.0
 START_TIMEOUT_SECONDS = 30.0
-"""Seconds that a child may take to start."""
 
 
 async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
-    """Start the simulator; give it, and its address. Raises FailedError when it does not start."""
+    """Start the simulator; return it and its address. Raise CommandFailedError when it does not start."""
     command = [*PUBLISHER_COMMAND, "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -40,7 +39,7 @@ async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
 
 
 async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process:
-    """Start the daemon of a workspace; it logs into `var/daemon.log`."""
+    """Start the daemon of a workspace; it logs to `var/daemon.log`."""
     command = [*PUBLISHER_COMMAND, "--lang", lang, "-C", str(workspace), "run"]
     with _log_path(workspace).open("ab") as log:
         return await asyncio.create_subprocess_exec(
@@ -49,12 +48,11 @@ async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process
 
 
 def read_log_tail(workspace: Path, number: int) -> Sequence[str]:
-    """Give the end of the daemon's log."""
     return _log_path(workspace).read_text("utf-8", errors="replace").splitlines()[-number:]
 
 
 async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
-    """End a child in order; by force when it does not."""
+    """Terminate a child, and kill it after the timeout."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
@@ -68,13 +66,13 @@ async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: flo
 
 @contextlib.asynccontextmanager
 async def catch_interrupts() -> AsyncIterator[asyncio.Event]:
-    """Give an event that ^C or SIGTERM sets, instead of tearing everything down at once."""
-    asked = asyncio.Event()
+    """Yield an event that ^C or SIGTERM sets, so that the demo can stop its children in order."""
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stopping.set)
     try:
-        yield asked
+        yield stopping
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

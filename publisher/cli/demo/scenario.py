@@ -1,10 +1,10 @@
-"""One performance: keep the daemon running, show the board, and say how it went."""
+"""One run of the demo: keep the daemon running, show the deliveries, and check the result."""
 
 import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,43 +22,48 @@ from publisher.cli.terminal import echo
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.rendered import DeliveryId
-from publisher.i18n import Lang
 from publisher.store.queries.queries import Queries
 
 UNSHOWN_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.SENDING})
-"""States that last too short a time to be worth a line."""
+"""States too short to be worth a line."""
+POLL_SECONDS = 0.5
+MAX_DAEMON_FAILURES = 3
+SHOWN_LOG_LINES = 5
 
 
 @dataclass(slots=True, kw_only=True)
 class DemoScreen:
-    """Shows how the deliveries come along."""
+    """Shows the deliveries: as a live table on a terminal, else one line for each change of state."""
 
     formatter: Formatter
     live: Live | None = None
     shown_states: dict[DeliveryId, State] = field(default_factory=dict)
 
     def show(self, deliveries: Sequence[Delivery]) -> None:
-        """Show where the deliveries stand now."""
         if self.live is not None:
             self.live.update(_status_table(deliveries, self.formatter), refresh=True)
             return
         for delivery in deliveries:
             if delivery.state not in UNSHOWN_STATES and self.shown_states.get(delivery.id) is not delivery.state:
                 self.shown_states[delivery.id] = delivery.state
-                echo(_format_line(delivery, self.formatter))
+                details = self.formatter.reason(delivery.reason) if delivery.reason else ""
+                if delivery.receipt:
+                    details = delivery.receipt.url
+                at = delivery.updated_at.astimezone(self.formatter.timezone)
+                subject, state = self.formatter.subject(delivery), self.formatter.state(delivery.state)
+                echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
     def print_message(self, code: str, **facts: object) -> None:
-        """Say something beside the board."""
-        words = self.formatter.messages.translate(code, **facts)
+        text = self.formatter.messages.translate(code, **facts)
         if self.live is not None:
-            self.live.console.print(escape_forbidden(words), highlight=False, markup=False)
+            self.live.console.print(escape_forbidden(text), highlight=False, markup=False)
         else:
-            echo(words)
+            echo(text)
 
 
 @contextlib.contextmanager
 def open_screen(formatter: Formatter) -> Iterator[DemoScreen]:
-    """Draw where somebody watches; write lines where nobody does."""
+    """Yield a screen with a live table on a terminal, else one that prints lines."""
     if not sys.stdout.isatty():
         yield DemoScreen(formatter=formatter)
         return
@@ -67,43 +72,26 @@ def open_screen(formatter: Formatter) -> Iterator[DemoScreen]:
 
 
 def _status_table(deliveries: Sequence[Delivery], formatter: Formatter) -> Table:
-    """One row a post: there may be many hundred deliveries."""
-    say = formatter.messages.translate
+    """Return a table of one row a post, as there may be many hundred deliveries."""
     table = Table()
     for column in ("column_post", "column_due", "column_state"):
-        table.add_column(say(column))
+        table.add_column(formatter.messages.translate(column))
     by_post: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         by_post.setdefault(delivery.key.post, []).append(delivery)
     for post, group in by_post.items():
-        due = group[0].due_at.astimezone(formatter.timezone)
-        table.add_row(post, f"{due:%H:%M:%S}", _format_states(Counter(delivery.state for delivery in group), formatter))
+        due, states = group[0].due_at.astimezone(formatter.timezone), Text()
+        counts = Counter(delivery.state for delivery in group)
+        for state in State:
+            if counts[state]:
+                states.append(f"{formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
+        table.add_row(post, f"{due:%H:%M:%S}", states)
     return table
-
-
-def _format_states(counts: Mapping[State, int], formatter: Formatter) -> Text:
-    told = Text()
-    for state in State:
-        if counts.get(state):
-            told.append(f"{formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
-    return told
-
-
-def _format_line(delivery: Delivery, formatter: Formatter) -> str:
-    more = delivery.receipt.url if delivery.receipt else formatter.reason(delivery.reason) if delivery.reason else ""
-    at = delivery.updated_at.astimezone(formatter.timezone)
-    return f"{at:%H:%M:%S}  {formatter.subject(delivery)}  {formatter.state(delivery.state)}  {more}".rstrip()
-
-
-POLL_SECONDS = 0.5
-"""Seconds between two looks at the books."""
-MAX_DAEMON_FAILURES = 3
-SHOWN_LOG_LINES = 5
 
 
 @dataclass(slots=True, kw_only=True)
 class Scenario:
-    """What a performance needs, and its daemon. A daemon that ends with an error, not by a signal, has failed."""
+    """A run of the demo and its daemon. A daemon that exits with an error, not by a signal, has failed."""
 
     formatter: Formatter
     workspace: Path
@@ -116,59 +104,52 @@ class Scenario:
     has_registered_callbacks: bool = False
     daemon: asyncio.subprocess.Process | None = field(default=None)
 
-    @property
-    def lang(self) -> Lang:
-        return self.formatter.messages.lang
-
     async def run(self, *, exits: bool) -> int:
-        """Perform until asked to stop, or, with `exits`, until all has ended. Give the exit code."""
-        verdict: int | None = None
+        """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
+        exit_code: int | None = None
         with open_screen(self.formatter) as screen:
             try:
-                while not self.stopping.is_set() and not (exits and verdict is not None):
+                while not self.stopping.is_set() and not (exits and exit_code is not None):
                     deliveries = await self.queries.deliveries()
                     await self._ensure_daemon(screen)
-                    await self._register_callbacks()
+                    if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
+                        # fails until the daemon listens
+                        self.has_registered_callbacks = await asyncio.to_thread(
+                            self.platforms.register_callbacks,
+                            self.demo_workspace.accounts,
+                            self.demo_workspace.callback_listen,
+                        )
                     screen.show(deliveries)
-                    if verdict is None and is_settled(deliveries):
-                        verdict = await self._verify(screen, deliveries)
+                    if exit_code is None and is_settled(deliveries):
+                        exit_code = await self._verify(screen, deliveries)
                         screen.print_message("demo_stays" if not exits else "demo_ends")
-                    await self._wait()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.stopping.wait(), POLL_SECONDS)
             finally:
                 if self.daemon is not None:
                     await stop_process(self.daemon, DAEMON_STOP_SECONDS)
-        return verdict if verdict is not None else int(exits)
-
-    async def _wait(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stopping.wait(), POLL_SECONDS)
-
-    async def _register_callbacks(self) -> None:
-        """Let WeChat tell the daemon of what has ended, as soon as that listens."""
-        if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
-            callback_target = (self.demo_workspace.accounts, self.demo_workspace.callback_listen)
-            self.has_registered_callbacks = await asyncio.to_thread(self.platforms.register_callbacks, *callback_target)
+        return exit_code if exit_code is not None else int(exits)
 
     async def _ensure_daemon(self, screen: DemoScreen) -> None:
-        """Start the daemon, and start it again when somebody has killed it."""
+        """Start the daemon, and again after it was killed. Raise CommandFailedError after MAX_DAEMON_FAILURES."""
         if self.simulator.returncode is not None:
             raise CommandFailedError("simulator_gone")
         if self.daemon is not None and self.daemon.returncode is None:
             return
-        gone = self.daemon
-        if gone is not None and (gone.returncode or 0) > 0:
+        ended = self.daemon
+        if ended is not None and (ended.returncode or 0) > 0:
             self.daemon_failures += 1
         if self.daemon_failures >= MAX_DAEMON_FAILURES:
             lines = await asyncio.to_thread(read_log_tail, self.workspace, SHOWN_LOG_LINES)
             raise CommandFailedError("daemon_fails", log="\n".join(lines))
-        self.daemon = await start_daemon(self.workspace, self.lang)
-        if gone is None:
+        self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
+        if ended is None:
             screen.print_message("demo_daemon", pid=self.daemon.pid)
         else:
-            screen.print_message("demo_daemon_again", gone=gone.pid, pid=self.daemon.pid)
+            screen.print_message("demo_daemon_again", gone=ended.pid, pid=self.daemon.pid)
 
     async def _verify(self, screen: DemoScreen, deliveries: Sequence[Delivery]) -> int:
-        """Compare the books with what stands on the accounts: 0 if every delivery is live exactly once."""
+        """Compare the database with the platforms; return 0 if every delivery is published exactly once."""
         accounts = {account.id: account for account in self.demo_workspace.accounts}
         counts = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
         if all(delivery.state is State.PUBLISHED for delivery in deliveries) and counts.are_all_single:
@@ -187,5 +168,5 @@ class Scenario:
 
 
 def is_settled(deliveries: Sequence[Delivery]) -> bool:
-    """Whether everything filed has ended, or waits for a person."""
+    """True if every delivery has ended or waits for a person."""
     return bool(deliveries) and not any(delivery.state in OPEN_STATES - {State.HELD} for delivery in deliveries)

@@ -1,4 +1,4 @@
-"""The simulator, as the demonstration steers and reads it."""
+"""Control calls of the demo to the simulator."""
 
 import json
 from collections import Counter
@@ -14,18 +14,17 @@ from publisher.domain.rendered import derive_marker
 
 HOUR_SECONDS = 3600
 REQUEST_TIMEOUT_SECONDS = 20
-"""Seconds that one control call may take."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedPlatforms:
-    """The simulator at an address. `by_hand` are the posts that were there before."""
+    """The simulator at an address. `external_ids` are the posts that were there before."""
 
     base_url: str
     external_ids: set[str] = field(default_factory=set)
 
     def create_accounts(self, accounts: Sequence[DemoAccount]) -> dict[str, Mapping[str, str]]:
-        """Name the accounts and give each an older post, as if a person had made it. Returns their secrets by id."""
+        """Create the accounts, each with an older post as if by a person; return their secrets by account id."""
         secrets = {
             account.id: self._request(
                 "POST",
@@ -52,7 +51,7 @@ class SimulatedPlatforms:
         return secrets
 
     def register_callbacks(self, accounts: Sequence[DemoAccount], listen: str) -> bool:
-        """Tell WeChat where its accounts listen; it tries that at once, so False as long as nobody answers there."""
+        """Register the callback URLs of WeChat accounts. WeChat tries them at once: False while nothing answers."""
         wechat_accounts = [account for account in accounts if account.platform == "wechat"]
         return all(
             self._request(
@@ -68,19 +67,19 @@ class SimulatedPlatforms:
         )
 
     def count_posts(self, deliveries: Sequence[Delivery], accounts: Mapping[str, DemoAccount]) -> "PostCounts":
-        """Count how often each delivery stands on its account, and what stands there without one."""
+        """Count the published posts of each delivery, and those that belong to no delivery."""
         posts = [post for post in self._request("GET", "/_sim/posts") if post["id"] not in self.external_ids]
-        live = [post for post in posts if post["visible"] and not post["removed"]]
-        of_account: dict[tuple[str, str], list[str]] = {}
-        for post in live:
-            words = "\n".join(str(post[part]) for part in ("title", "text", "html"))
-            of_account.setdefault((post["platform"], post["account"]), []).append(words)
+        texts_by_account: dict[tuple[str, str], list[str]] = {}
+        for post in posts:
+            if post["visible"] and not post["removed"]:
+                text = "\n".join(str(post[part]) for part in ("title", "text", "html"))
+                texts_by_account.setdefault((post["platform"], post["account"]), []).append(text)
         counts: Counter[int] = Counter()
         for delivery in deliveries:
             account = accounts[delivery.account]
             marker = derive_marker(delivery.key, delivery.account)
-            found = of_account.get((account.platform, account.identity), [])
-            counts[delivery.id] = sum(marker.is_in(words) for words in found)
+            texts = texts_by_account.get((account.platform, account.identity), [])
+            counts[delivery.id] = sum(map(marker.is_in, texts))
         return PostCounts(by_delivery=counts, unexplained=len(posts) - counts.total())
 
     def _request(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 # any JSON value
@@ -94,12 +93,12 @@ class SimulatedPlatforms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostCounts:
-    """How often each delivery is live; `unexplained` posts belong to none."""
+    """The number of published posts of each delivery; `unexplained` posts belong to none."""
 
     by_delivery: Mapping[int, int]
     unexplained: int
 
     @property
     def are_all_single(self) -> bool:
-        """Whether every delivery stands there exactly once, and nothing else does."""
+        """True if every delivery is published exactly once, and nothing else is."""
         return self.unexplained == 0 and all(number == 1 for number in self.by_delivery.values())

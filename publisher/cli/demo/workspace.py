@@ -1,8 +1,8 @@
-"""The settings of a drill: accounts of the simulator, and demo values for all waits and limits."""
+"""The settings of a drill: accounts of the simulator, and short waits and limits."""
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -27,7 +27,7 @@ class Region:
 
 
 def read_regions() -> Sequence[Region]:
-    """Give all regions, the capital first."""
+    """Return all regions, the capital first."""
     text = (files("publisher.cli.demo") / "regions.toml").read_text("utf-8")
     return [Region(**table) for table in tomllib.loads(text)["region"]]
 
@@ -35,9 +35,9 @@ def read_regions() -> Sequence[Region]:
 TIMEZONE = "Asia/Shanghai"
 PLATFORMS = ("weibo", "wechat", "tieba")
 CALLBACK_SIGNING_KEY = "drill"
-"""What messages of the simulated WeChat are signed with."""
+"""The key that signs messages of the simulated WeChat."""
 NORTHERN_PROVINCES = ("11", "12", "13", "14", "15", "21", "22", "23")
-"""GB/T 2260: the first two digits of the provinces of the north."""
+"""The first two digits of the northern provinces in GB/T 2260."""
 DEMO_LIMITS = {
     "min_interval": "200ms",
     "per_hour": 10000,
@@ -49,13 +49,11 @@ DEMO_LIMITS = {
     "retry_first": "300ms",
     "platform_clock_tolerance": "1s",
 }
-"""So short that a doubt ends while one watches; no real platform settles so soon."""
+"""So short that an unknown outcome is resolved while one watches; no real platform is this fast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoAccount:
-    """An account of the simulator."""
-
     id: str
     platform: str
     identity: str
@@ -63,7 +61,7 @@ class DemoAccount:
 
     @property
     def secret(self) -> Mapping[str, str]:
-        """Give credentials that the simulator takes as they are: they name the account themselves."""
+        """Return credentials that the simulator accepts because they name the account."""
         match self.platform:
             case "weibo":
                 return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
@@ -75,7 +73,7 @@ class DemoAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoWorkspace:
-    """A drill in some regions, against the simulator at an address; its messages are heard at `listen`, if anywhere."""
+    """A drill in some regions against a simulator, which calls back to `callback_listen` if that is set."""
 
     regions: Sequence[Region]
     simulator_url: str
@@ -83,68 +81,61 @@ class DemoWorkspace:
 
     @property
     def accounts(self) -> Sequence[DemoAccount]:
-        return [account for region in self.regions for account in _region_accounts(region)]
+        return [
+            DemoAccount(id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region)
+            for region in self.regions
+            for platform, identity in (
+                ("weibo", f"1{region.code}001"),
+                ("wechat", f"wx{region.code}0000000000"),
+                ("tieba", f"tb.1.{region.slug}"),
+            )
+        ]
 
 
 def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
-    """Give the files by which a drill's workspace differs from another."""
-    secrets = {f"secrets/{account.id}": json.dumps(account.secret).encode() for account in demo_workspace.accounts}
-    return {"publisher.toml": tomlkit.dumps(_settings(demo_workspace)).encode(), **secrets}
-
-
-def _region_accounts(region: Region) -> Iterator[DemoAccount]:
-    identities = (f"1{region.code}001", f"wx{region.code}0000000000", f"tb.1.{region.slug}")
-    for platform, identity in zip(PLATFORMS, identities, strict=True):
-        yield DemoAccount(id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region)
-
-
-def _settings(demo_workspace: DemoWorkspace) -> Mapping[str, Any]:
+    """Return the files in which a drill's workspace differs from another: its settings and secrets."""
+    accounts = []
+    for account in demo_workspace.accounts:
+        entry: dict[str, Any] = {
+            "id": account.id,
+            "platform": account.platform,
+            "identity": account.identity,
+            "region": account.region.code,
+            "secret": account.id,
+            "base_url": demo_workspace.simulator_url,
+        }
+        if account.platform == "weibo":
+            entry["link_template"] = "https://example.gov.cn/n/{marker}"
+        if account.platform == "tieba":
+            entry |= {"forum": account.region.forum, "accept_risk": True}
+        accounts.append(entry)
     north = [account.id for account in demo_workspace.accounts if account.region.code.startswith(NORTHERN_PROVINCES)]
-    return {
+    settings = {
         "environment": "drill",
         "timezone": TIMEZONE,
         "secrets_dir": "secrets",
         **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
         "limits": dict.fromkeys(PLATFORMS, DEMO_LIMITS),
         "region": {
-            region.code: {
-                "name": region.name,
-                "hotline": region.hotline,
-                "tip_line": region.tip_line,
-                "tip_link": region.tip_link,
-            }
+            region.code: {name: getattr(region, name) for name in ("name", "hotline", "tip_line", "tip_link")}
             for region in demo_workspace.regions
         },
         "groups": {"north": north},
-        "account": [_account_entry(account, demo_workspace.simulator_url) for account in demo_workspace.accounts],
+        "account": accounts,
     }
-
-
-def _account_entry(account: DemoAccount, address: str) -> Mapping[str, Any]:
-    entry: dict[str, Any] = {
-        "id": account.id,
-        "platform": account.platform,
-        "identity": account.identity,
-        "region": account.region.code,
-        "secret": account.id,
-        "base_url": address,
-    }
-    if account.platform == "weibo":
-        entry["link_template"] = "https://example.gov.cn/n/{marker}"
-    if account.platform == "tieba":
-        entry |= {"forum": account.region.forum, "accept_risk": True}
-    return entry
+    secrets = {f"secrets/{account.id}": json.dumps(account.secret).encode() for account in demo_workspace.accounts}
+    return {"publisher.toml": tomlkit.dumps(settings).encode(), **secrets}
 
 
 REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
-"""Keys that belong to the times which a demonstration replaces."""
+"""Keys that have no meaning once the demo has set `at`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSchedule:
-    """When the posts of a demonstration are due: the first at `start`, the last `spread` later.
+    """The due times of the demo's posts: the first at `start`, the last `spread` later.
 
-    `start` is a time of the workspace's zone, without offset. With `only_warning` just one warning to all remains.
+    `start` is in the workspace's zone, without offset. With `is_single_warning` only one warning to all remains.
     """
 
     start: datetime
@@ -153,24 +144,20 @@ class DemoSchedule:
 
 
 def shift_schedule(text: str, demo_schedule: DemoSchedule) -> str:
-    """Rewrite a schedule to a timetable. The order of its posts stays: follow-ups come after their originals."""
+    """Return the schedule with new due times. The order of posts stays, so that follow-ups come after originals."""
     document = tomlkit.parse(text)
     posts = document["post"]
     if not isinstance(posts, AoT):
         raise TypeError(posts)
     if demo_schedule.is_single_warning:
-        _keep_first_warning(posts)
+        warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
+        kept_index = next(warnings)
+        for index in reversed(range(len(posts))):
+            if index != kept_index:
+                del posts[index]
     step = demo_schedule.spread / max(len(posts) - 1, 1)
     for position, post in enumerate(posts):
         for key in REPLACED_TIME_KEYS:
             post.pop(key, None)
         post["at"] = (demo_schedule.start + step * position).replace(microsecond=0)
     return tomlkit.dumps(document)
-
-
-def _keep_first_warning(posts: AoT) -> None:
-    """Leave the first warning that goes to all."""
-    kept_index = next(index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
-    for index in reversed(range(len(posts))):
-        if index != kept_index:
-            del posts[index]
