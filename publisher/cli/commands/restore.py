@@ -51,7 +51,7 @@ async def restore(  # noqa: PLR0913 # one argument an option
                 settings, runtime, file, replacement, person, checkpoint_files, allow_incomplete=without_journal
             )
     summary, taken_at = result.summary, result.summary.taken_at.isoformat(timespec="seconds")
-    terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, doubts=summary.unresolved)
+    terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved)
     if summary.orphaned:
         terminal.print_message("restore_orphaned", number=summary.orphaned)
     if result.replaced_database is not None:
