@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -16,8 +16,6 @@ from publisher.cli.terminal import Terminal
 from publisher.cli.text_width import ColumnHelp
 from publisher.domain.characters import find_invisible
 from publisher.i18n import LANGUAGES, Messages
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 
 class LocalizedUsageError(click.UsageError):
@@ -249,13 +247,6 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
     return decorate
 
 
-def by_option(function: C) -> C:
-    return click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")(function)
-
-
-def reason_option(function: C) -> C:
-    return click.option("--reason", metavar="TEXT", required=True, type=NonEmptyText(), help="opt_reason")(function)
-
-
-def json_option(function: C) -> C:
-    return click.option("--json", "as_json", is_flag=True, help="opt_json")(function)
+by_option = click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")
+reason_option = click.option("--reason", metavar="TEXT", required=True, type=NonEmptyText(), help="opt_reason")
+json_option = click.option("--json", "as_json", is_flag=True, help="opt_json")

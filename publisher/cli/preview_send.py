@@ -1,6 +1,5 @@
 """Shows a preview to one person through the platform. It opens the store, which a mere look must not."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from publisher.app.application import find_previewer, open_application
@@ -29,37 +28,29 @@ PREVIEW_TIMEOUT = timedelta(minutes=2)
 """For images, draft and message together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewRequest:
-    """What to show to whom, and who asks for it."""
-
-    post: PostId
-    result: RenderResult
-    to: str
-    by: str
-
-
-async def send_preview(terminal: Terminal, settings: Settings, request: PreviewRequest) -> None:
+async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
+    terminal: Terminal, settings: Settings, post: PostId, result: RenderResult, *, to: str, by: str
+) -> None:
     """Send the preview of the only rendered post. Raise CommandFailedError where that fails."""
-    if len(request.result.rendered_posts) != 1 or any(problem.is_error for problem in request.result.problems):
+    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
         raise CommandFailedError("preview_has_errors")
-    rendered = request.result.rendered_posts[0]
-    account, media = rendered.account, request.result.media
+    rendered = result.rendered_posts[0]
+    account, media = rendered.account, result.media
     images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
     with report_database_errors():
         async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
             previewer = find_previewer(application, account)
             if previewer is None:
                 raise CommandFailedError("preview_not_supported", account=account)
-            detail = {"to": request.to, "rendition": rendered.fingerprint}
+            detail = {"to": to, "rendition": rendered.fingerprint}
             await application.operator_actions.record_action(
-                "preview_requested", f"{request.post}@{account}", named_person(request.by), detail
+                "preview_requested", f"{post}@{account}", named_person(by), detail
             )
-            answer = await call_adapter(previewer.send_preview(rendered, images, request.to), PREVIEW_TIMEOUT)
+            answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:
         case PreviewSent():
-            terminal.print_note("preview_shown", account=account, to=request.to)
+            terminal.print_note("preview_shown", account=account, to=to)
             return
         case RateLimited(code=code):
             reason = formatter.reason(code)
@@ -71,4 +62,4 @@ async def send_preview(terminal: Terminal, settings: Settings, request: PreviewR
             reason = f"{formatter.reason(code)} ({platform_message})"
         case CredentialExpired(reason=code) | NotSent(reason=code) | Unknown(reason=code):
             reason = formatter.reason(code)
-    raise CommandFailedError("preview_failed", account=account, to=request.to, reason=reason)
+    raise CommandFailedError("preview_failed", account=account, to=to, reason=reason)

@@ -14,11 +14,11 @@ def text_width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def align_columns(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
+def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the rows as lines whose cells are padded to columns."""
     widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (cell + " " * (width - text_width(cell) + gap) for cell, width in zip(row, widths, strict=True))
+        cells = (cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True))
         yield "".join(cells).rstrip()
 
 

@@ -91,10 +91,9 @@ def preview(  # noqa: PLR0913 # one argument an option
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.preview_send import PreviewRequest, send_preview  # noqa: PLC0415 # loads store and adapters
+        from publisher.cli.preview_send import send_preview  # noqa: PLC0415 # loads store and adapters
 
-        request = PreviewRequest(post=rendered.post.id, result=rendered.result, to=to, by=by)
-        asyncio.run(send_preview(terminal, rendered.settings, request))
+        asyncio.run(send_preview(terminal, rendered.settings, rendered.post.id, rendered.result, to=to, by=by))
         return 0
     return int(any(problem.is_error for problem in rendered.problems))
 
@@ -152,7 +151,7 @@ def _text_sha256(text: str) -> str:
 
 def _print_post(terminal: Terminal, rendered: RenderedPost, preview: PostPreview) -> None:
     capabilities = preview.capabilities[rendered.account]
-    platform_code = f"platform_{rendered.platform}"
+    platform_code = f"platform_{rendered.platform}"  # without Formatter, which loads the store
     terminal.print_message(
         "preview_head",
         account=rendered.account,
