@@ -5,7 +5,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -70,7 +69,3 @@ def make_runtime(settings: Settings) -> Runtime:
     if failpoints and settings.environment is Environment.LIVE:
         raise RefusedError("failpoints_live")
     return Runtime(failpoints=failpoints)
-
-
-def schedule_path(settings: Settings) -> Path:
-    return settings.workspace / "schedule.toml"

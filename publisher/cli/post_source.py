@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from publisher.app.application import Application
-from publisher.cli.context import schedule_path
 from publisher.cli.errors import CommandFailedError
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
@@ -70,7 +69,7 @@ async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: str | None = None
 ) -> int | None:
     """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
-    file = schedule_path(application.settings)
+    file = application.settings.workspace / "schedule.toml"
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     if toml.text == await application.post_store.active_schedule_text():
         return None

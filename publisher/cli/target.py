@@ -28,13 +28,6 @@ class DeliveryTarget:
     account: AccountId | None = None
     instant: datetime | None = None
 
-    def occurrence(self, timezone: ZoneInfo) -> str | None:
-        """Return the stored key of the occurrence, or None for any."""
-        if self.instant is None:
-            return None
-        aware = self.instant if self.instant.tzinfo else self.instant.replace(tzinfo=timezone)
-        return aware.astimezone(UTC).isoformat()
-
 
 class TargetParam(LocalizedParam):
     """Parses a target; with `wants_account` it must name an account."""
@@ -72,10 +65,11 @@ async def find_deliveries(
     if not await queries.has_post(target.post):
         raise NoSuchItemError("post", target.post)
     found = await queries.deliveries(target.post, target.account)
-    occurrence = target.occurrence(timezone)
-    if occurrence is not None:
+    if (instant := target.instant) is not None:
+        aware = instant if instant.tzinfo else instant.replace(tzinfo=timezone)
+        occurrence = aware.astimezone(UTC).isoformat()
         found = [delivery for delivery in found if delivery.key.occurrence == occurrence]
-    if not found and (target.account or occurrence):
+    if not found and (target.account or target.instant):
         raise NoSuchItemError("delivery", target.text)
     by_account: dict[AccountId, list[Delivery]] = {}
     for delivery in found:

@@ -38,10 +38,6 @@ class Terminal:
     def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         echo(json.dumps(value, ensure_ascii=False, indent=2))
 
-    @property
-    def can_draw_progress(self) -> bool:
-        return sys.stderr.isatty()
-
 
 @contextmanager
 def hidden_input() -> Iterator[None]:

@@ -75,10 +75,6 @@ class CheckedCheckpoints:
     forged: Sequence[Checkpoint]
     unsigned: int
 
-    @property
-    def signed(self) -> int:
-        return len(self.checkpoints) - self.unsigned
-
 
 @command("audit")
 @click.argument(
@@ -286,7 +282,7 @@ def _print_verification(
             for item in verification.accepted_losses
             for loss in item.accepted_loss.losses
         ]
-        signatures = {"signed": checked.signed, "unsigned": checked.unsigned}
+        signatures = {"signed": len(checked.checkpoints) - checked.unsigned, "unsigned": checked.unsigned}
         lists = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
         terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **lists})
         return

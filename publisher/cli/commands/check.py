@@ -136,7 +136,7 @@ def _render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule,
     by_id |= {post.id: post for post in schedule.posts}
     problems: list[Problem] = []
     watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
-    if terminal.can_draw_progress:
+    if sys.stderr.isatty():
         watched = click.progressbar(schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr)
     with watched as posts:
         for post in posts:

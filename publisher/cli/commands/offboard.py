@@ -35,10 +35,6 @@ class OffboardingAccount:
     is_in_settings: bool
 
     @property
-    def platform(self) -> str:
-        return self.login.partition("/")[0]
-
-    @property
     def secret(self) -> str:
         return self.login.partition("/")[2]
 
@@ -108,8 +104,8 @@ async def _find_account(store: Store, settings: Settings, account: AccountId) ->
         if not logins:
             raise NoSuchItemError("account", account)
         login = logins[-1]
-    secret = login.partition("/")[2]
-    shared_with = [key for key, other in settings.accounts.items() if other.secret == secret and key != account]
+    others = {key: other for key, other in settings.accounts.items() if key != account}
+    shared_with = [key for key, other in others.items() if other.secret == login.partition("/")[2]]
     return OffboardingAccount(account=account, login=login, shared_with=shared_with, is_in_settings=known is not None)
 
 
@@ -135,7 +131,7 @@ def _print_result(
         terminal.print_message("offboard_secret_shared", name=offboarding.secret, accounts=others)
     # what is left for a person, in the order in which it can be done
     is_settled = not (open_work.unresolved or open_work.waiting)
-    revoke = f"revoke_{offboarding.platform}"
+    revoke = f"revoke_{offboarding.login.partition('/')[0]}"
     possible_steps = {
         "offboard_restore_entry": bool(open_work.unresolved) and not offboarding.is_in_settings,
         "offboard_repeat": not is_settled,

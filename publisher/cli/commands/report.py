@@ -47,10 +47,6 @@ class DeliveryReport:
     accounts: Sequence[ReportLine]
     total: ReportTotals
 
-    @property
-    def lines(self) -> Sequence[ReportLine]:
-        return (*self.accounts, *self.platforms, ("", "", self.total))
-
 
 @command("report")
 @click.option("--from", "first", metavar="DAY", required=True, type=DayParam(), help="opt_first_day")
@@ -135,7 +131,7 @@ def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iter
     translate, total = formatter.messages.translate, delivery_report.total
     counts = [_table_heading(formatter, COUNT_COLUMNS)]
     follow_up = [_table_heading(formatter, (*FOLLOW_UP_COLUMNS, "median_late", "max_delay", *METRIC_NAMES, "tip_line"))]
-    for account, platform, totals in delivery_report.lines:
+    for account, platform, totals in (*delivery_report.accounts, *delivery_report.platforms, ("", "", total)):
         names = (
             account or translate("report_all"),
             formatter.platform(platform) if platform else translate("report_all"),

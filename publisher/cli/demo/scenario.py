@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,16 +61,6 @@ class DemoScreen:
             echo(text)
 
 
-@contextlib.contextmanager
-def open_screen(formatter: Formatter) -> Iterator[DemoScreen]:
-    """Yield a screen with a live table on a terminal, else one that prints lines."""
-    if not sys.stdout.isatty():
-        yield DemoScreen(formatter=formatter)
-        return
-    with Live(console=Console(), auto_refresh=False) as live:
-        yield DemoScreen(formatter=formatter, live=live)
-
-
 def _status_table(deliveries: Sequence[Delivery], formatter: Formatter) -> Table:
     """Return a table of one row a post, as there may be many hundred deliveries."""
     table = Table()
@@ -107,7 +97,10 @@ class Scenario:
     async def run(self, *, exits: bool) -> int:
         """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
         exit_code: int | None = None
-        with open_screen(self.formatter) as screen:
+        with contextlib.ExitStack() as stack:
+            screen = DemoScreen(formatter=self.formatter)
+            if sys.stdout.isatty():
+                screen.live = stack.enter_context(Live(console=Console(), auto_refresh=False))
             try:
                 while not self.stopping.is_set() and not (exits and exit_code is not None):
                     deliveries = await self.queries.deliveries()
