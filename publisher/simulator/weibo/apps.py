@@ -1,4 +1,4 @@
-"""Apps: each account that was registered has one of its own, all others share the open mode's."""
+"""Apps: each registered account has its own, all others share the app of the open mode."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def get_app_key(state: SimulatorState, identity: str) -> str:
 
 
 def find_developer(state: SimulatorState, app_key: str) -> str:
-    """The account whose own app it is; empty for an app that nobody registered."""
+    """Return the account that owns the app; empty for an unregistered app."""
     owners = (
         account.identity
         for account in state.accounts.values()
@@ -36,6 +36,6 @@ def is_known_app(state: SimulatorState, app_key: str) -> bool:
 
 
 def is_secret_correct(state: SimulatorState, app_key: str, app_secret: str) -> bool:
-    """In open mode an app that nobody registered has any secret."""
+    """True if the secret is the app's own; in open mode an unregistered app accepts any."""
     owner = find_developer(state, app_key)
     return state.accounts["weibo", owner].secret.get("app_secret") == app_secret if owner else state.behaviour.open

@@ -1,9 +1,9 @@
-"""Weibo's error codes and the words beside them (open.weibo.com wiki Error_code and Toutiao/api, read 2026-11-25)."""
+"""Weibo's error codes and their texts (open.weibo.com wiki Error_code and Toutiao/api, read 2026-11-25)."""
 
 HTTP_FORBIDDEN = 403
 HTTP_BAD_REQUEST = 400
 ARTICLE_CODES = frozenset({10001, 10008, 11001, 11002, 11003})
-"""What the article call says in its own envelope; all else comes in the usual body."""
+"""Codes that the article call returns in its own envelope; all others come in the usual body."""
 
 ERROR_TEXTS = {
     10001: "System error",
@@ -103,6 +103,6 @@ ERROR_TEXTS = {
 
 
 def get_http_status(code: int) -> int:
-    """403 for missing permission, rate limits and dead tokens, else 400; the platform itself is not consistent."""
+    """Return 403 for missing permission, rate limits and invalid tokens, else 400; the platform is not consistent."""
     forbidden = code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
     return HTTP_FORBIDDEN if forbidden else HTTP_BAD_REQUEST

@@ -1,4 +1,4 @@
-"""The two pages that a person meets when signing an app in."""
+"""The two pages that a person sees when authorizing an app."""
 
 from pathlib import Path
 from urllib.parse import urlencode
@@ -19,14 +19,14 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""Without form-action: the answer leads on to the app's page."""
+"""Without form-action: submitting the form redirects to the app's page."""
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "pages"), autoescape=True, trim_blocks=True
 )
 
 
 def render_consent_page(request: ApiRequest, state: SimulatorState) -> ApiResponse:
-    """Who asks, in whose name one may answer, and the two answers."""
+    """Show the app that asks, the accounts to choose from, and the two buttons."""
     accounts = [account for account in state.accounts.values() if account.platform == "weibo"]
     facts = {
         "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
@@ -38,7 +38,7 @@ def render_consent_page(request: ApiRequest, state: SimulatorState) -> ApiRespon
 
 
 def render_code_page(request: ApiRequest) -> ApiResponse:
-    """The platform's own page to come back to: it shows the code for a person to copy."""
+    """Serve the platform's own redirect page, which shows the code for a person to copy."""
     return _render(
         "code.html", request, {"code": request.get_parameter("code"), "error": request.get_parameter("error")}
     )

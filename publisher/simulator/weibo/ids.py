@@ -1,4 +1,4 @@
-"""Weibo's numbers: a post's id carries its second, an address carries the id in base 62."""
+"""Weibo's ids: a post's id contains its second, its URL contains the id in base 62."""
 
 from publisher.simulator.state import SimulatorState
 
@@ -10,7 +10,7 @@ SECOND_BITS = 22
 
 
 class PostIdGenerator:
-    """Hands out ids, growing within a second, never one twice."""
+    """Generates post ids that grow within a second and never repeat."""
 
     def __init__(self, state: SimulatorState) -> None:
         self._state = state
@@ -28,7 +28,7 @@ class PostIdGenerator:
 
 
 def encode_bid(mid: str) -> str:
-    """The id as it stands in a post's address: groups of seven digits from the right, four characters each."""
+    """Return the id as a post's URL shows it: groups of seven digits from the right, four characters each."""
     groups: list[str] = []
     while mid:
         mid, group = mid[:-7], mid[-7:]
@@ -37,7 +37,7 @@ def encode_bid(mid: str) -> str:
 
 
 def to_uid_number(identity: str) -> int:
-    """The identity as the integer that answers carry beside the text."""
+    """Return the identity as the integer that responses carry beside the text."""
     if identity.isascii() and identity.isdigit():
         return int(identity)
     return 1_000_000_000 + int.from_bytes(identity.encode()[-4:], "big") % 9_000_000_000

@@ -1,7 +1,6 @@
-"""Pictures that come with a post, and those stored for one (open.weibo.com wiki C/2/statuses/upload_pic/biz)."""
+"""Pictures sent with a post, and pictures stored for a later one (open.weibo.com wiki C/2/statuses/upload_pic/biz)."""
 
 import base64
-import hashlib
 import secrets
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ NO_IMAGE, WRONG_TYPE, TOO_LARGE, MISSING_PARAMETER, INVALID_PARAMETER = 20007, 2
 PLACEHOLDER_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgQCAbdzBAgAAAABJRU5ErkJggg=="
 )
-"""One grey dot in place of what lies at an address: the simulator fetches nothing."""
+"""One grey pixel, used for a picture given by URL: the simulator fetches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class WeiboPictures:
     state: SimulatorState
 
     def check_upload(self, request: ApiRequest, *, is_needed: bool) -> ApiResponse | None:
-        """What is wrong with the picture in the body, if anything."""
+        """Return the refusal of the picture in the body, if any."""
         picture = request.files.get("pic")
         if picture is None:
             return refuse(request, NO_IMAGE) if is_needed or "pic" in request.form else None
@@ -36,39 +35,39 @@ class WeiboPictures:
         return refuse(request, TOO_LARGE) if len(picture.data) >= MAX_PICTURE_BYTES else None
 
     def check_references(self, request: ApiRequest) -> ApiResponse | None:
-        """What is wrong with the numbers or the address in place of a picture; numbers win."""
-        numbers, address = _get_picture_ids(request), request.get_parameter("url") or ""
-        if numbers:
-            is_good = len(numbers) <= MAX_PICTURES and all(self._find_digest(request, number) for number in numbers)
-            return None if is_good else refuse(request, INVALID_PARAMETER, "pic_id")
-        if not address:
+        """Return the refusal of the picture ids, or without ids of the URL, if any."""
+        ids, url = _get_picture_ids(request), request.get_parameter("url") or ""
+        if ids:
+            is_valid = len(ids) <= MAX_PICTURES and all(self._find_digest(request, pic_id) for pic_id in ids)
+            return None if is_valid else refuse(request, INVALID_PARAMETER, "pic_id")
+        if not url:
             return refuse(request, MISSING_PARAMETER, "pic_id or url")
-        return None if address.lower().startswith("http") else refuse(request, INVALID_PARAMETER, "url")
+        return None if url.lower().startswith("http") else refuse(request, INVALID_PARAMETER, "url")
 
     def store_pictures(self, request: ApiRequest) -> list[str]:
-        """The digests of a good call's pictures, in the post's order."""
+        """Store the pictures of a valid call and return their digests, in the post's order."""
         picture = request.files.get("pic")
         if picture is not None:
             return [self.state.store_media(picture.data)]
-        return [self._find_digest(request, number) for number in _get_picture_ids(request)]
+        return [self._find_digest(request, pic_id) for pic_id in _get_picture_ids(request)]
 
     def store_placeholder(self) -> list[str]:
         return [self.state.store_media(PLACEHOLDER_PICTURE)]
 
     def register_picture(self, request: ApiRequest) -> ApiResponse:
-        """Keep a picture for a post to come, under a number that only its account may use."""
-        digest, number = self.store_pictures(request)[0], _make_picture_id()
-        self.state.put_row(PICTURES_TABLE, number, {"sha256": digest, "account": request.account})
-        return ApiResponse.from_json({"pic_id": number, **build_picture_urls(number)})
+        """Store a picture for a later post, under an id that only its account may use."""
+        digest, pic_id = self.store_pictures(request)[0], secrets.token_hex(13)[:25]
+        self.state.put_row(PICTURES_TABLE, pic_id, {"sha256": digest, "account": request.account})
+        return ApiResponse.from_json({"pic_id": pic_id, **build_picture_urls(pic_id)})
 
-    def _find_digest(self, request: ApiRequest, number: str) -> str:
-        facts = self.state.get_row(PICTURES_TABLE, number)
+    def _find_digest(self, request: ApiRequest, pic_id: str) -> str:
+        facts = self.state.get_row(PICTURES_TABLE, pic_id)
         return str(facts["sha256"]) if facts and facts["account"] == request.account else ""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadPictureEndpoint:
-    """upload_pic: nothing shows the picture until a post names it."""
+    """Serve upload_pic, whose picture stays invisible until a post names it."""
 
     auth: SimulatedWeiboAuth
     pictures: WeiboPictures
@@ -83,7 +82,3 @@ class UploadPictureEndpoint:
 
 def _get_picture_ids(request: ApiRequest) -> list[str]:
     return [each.strip() for each in (request.get_parameter("pic_id") or "").split(",") if each.strip()]
-
-
-def _make_picture_id() -> str:
-    return hashlib.sha256(secrets.token_bytes(16)).hexdigest()[:25]

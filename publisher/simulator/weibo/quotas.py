@@ -1,4 +1,4 @@
-"""How often may be called (open.weibo.com wiki Rate-limiting, 2/account/rate_limit_status), on Beijing's full hours."""
+"""Rate limits (open.weibo.com wiki Rate-limiting, 2/account/rate_limit_status), by the full hour in Beijing."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +10,9 @@ from .responses import BEIJING, refuse
 
 BUSINESS_SUFFIX = "/biz.json"
 MAX_IP_CALLS_PER_HOUR, MAX_USER_POSTS_PER_HOUR, MAX_USER_CALLS_PER_DAY = 15_000, 30, 100
-"""The platform's own figures, told where the settings name none."""
+"""The platform's own limits, reported where the settings name none."""
 ALL_CALLERS = "*"
-"""All callers come from this machine, so they share one address."""
+"""All callers come from this machine, so they share one IP address."""
 
 
 class WeiboQuotas:
@@ -20,7 +20,7 @@ class WeiboQuotas:
         self.state = state
 
     def check(self, request: ApiRequest, *, is_publishing: bool) -> ApiResponse | None:
-        """Count a call, or say which window is full. Business calls have a limit per address only."""
+        """Count a call, or refuse it if a window is full. Business calls have a limit per IP address only."""
         settings, is_business = self.state.behaviour, request.endpoint.endswith(BUSINESS_SUFFIX)
         wanted = [(ALL_CALLERS, "hour", settings.weibo_per_ip, 10022)]
         if not is_business:
@@ -38,7 +38,7 @@ class WeiboQuotas:
         return self.state.quota_usage["weibo", account, unit, self._format_window(unit)]
 
     def describe(self, account: str) -> dict[str, Any]:
-        """What is left; where the settings name no limit, the platform's figures are told and nothing counts."""
+        """Return the remaining calls; without a limit in the settings, the platform's limit is reported in full."""
         settings = self.state.behaviour
         now = datetime.fromtimestamp(self.state.now(), BEIJING)
         reset = (now + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
@@ -68,5 +68,5 @@ class WeiboQuotas:
 
 
 def get_resource_name(request: ApiRequest) -> str:
-    """A call as errors and limits name it: `/statuses/share`."""
+    """Return the call's name in errors and limits, such as `/statuses/share`."""
     return request.endpoint.removeprefix("/2").removesuffix(".json")

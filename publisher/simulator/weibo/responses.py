@@ -1,4 +1,4 @@
-"""Weibo's shapes: statuses, users, pictures, errors (open.weibo.com wiki 2/statuses/share, Error_code)."""
+"""Weibo's response bodies: statuses, users, pictures, errors (open.weibo.com wiki 2/statuses/share, Error_code)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -13,32 +13,21 @@ from .ids import to_uid_number
 
 BEIJING = timezone(timedelta(hours=8))
 ARTICLE_PATH = "/proxy/article/publish.json"
-OAUTH_PREFIX = "/oauth2/"
 WEB_SOURCE, APP_SOURCE = "微博网页版", "平安发布"
 
 
 def refuse(request: ApiRequest, code: int, detail: str = "", message: str | None = None) -> ApiResponse:
-    """An error in the shape of the endpoint: OAuth says more, the article call has an envelope of its own."""
+    """Return an error in the endpoint's format: OAuth adds fields, the article call has an envelope of its own."""
     text = ERROR_TEXTS.get(code, "System error").format(detail) if message is None else message
     if request.endpoint == ARTICLE_PATH and code in ARTICLE_CODES:
         return ApiResponse.from_json({"code": str(code), "msg": text, "data": ""})
-    if request.endpoint.startswith(OAUTH_PREFIX):
-        return _refuse_oauth(request, code, message)
-    return ApiResponse.from_json(
-        {"request": request.endpoint, "error_code": code, "error": text}, get_http_status(code)
-    )
-
-
-def _refuse_oauth(request: ApiRequest, code: int, description: str | None) -> ApiResponse:
-    facts = {
-        "error": ERROR_TEXTS.get(code, "System error").format(""),
-        "error_code": code,
-        "request": request.endpoint,
-        "error_uri": request.endpoint,
-    }
-    return ApiResponse.from_json(
-        facts | ({"error_description": description} if description else {}), get_http_status(code)
-    )
+    body: dict[str, object] = {"request": request.endpoint, "error_code": code, "error": text}
+    if request.endpoint.startswith("/oauth2/"):
+        name = ERROR_TEXTS.get(code, "System error").format("")
+        body = {"error": name, "error_code": code, "request": request.endpoint, "error_uri": request.endpoint}
+        if message:
+            body["error_description"] = message
+    return ApiResponse.from_json(body, get_http_status(code))
 
 
 def format_time(unix: float) -> str:
@@ -57,7 +46,7 @@ def format_user(account: SimulatedAccount) -> dict[str, Any]:
 
 
 def build_picture_urls(name: str) -> dict[str, str]:
-    """The addresses of one picture, as a status and a stored picture name them."""
+    """Return the URLs of one picture, as a status and a stored picture name them."""
     sizes = {"thumbnail": "thumbnail", "bmiddle": "bmiddle", "original": "large"}
     return {f"{size}_pic": f"http://ww2.sinaimg.cn/{folder}/{name}.jpg" for size, folder in sizes.items()}
 
@@ -69,16 +58,13 @@ def format_pictures(images: Sequence[str]) -> dict[str, Any]:
     return {**build_picture_urls(images[0]), "pic_urls": urls}
 
 
-def get_source(post: SimulatedPost) -> str:
-    return str(post.extra.get("source") or (WEB_SOURCE if post.extra.get("by_hand") else APP_SOURCE))
-
-
 def format_status(
     post: SimulatedPost, account: SimulatedAccount, now: float, *, trim_user: bool = False
 ) -> dict[str, Any]:
-    """A status as it stands now; what was sent along unseen (`annotations`) comes back with it."""
-    extra, reach = post.extra, compute_metrics(post, now)
+    """Return a status as of now, with the `annotations` that were sent with it."""
+    extra, metrics = post.extra, compute_metrics(post, now)
     owner = format_user(account)
+    source = extra.get("source") or (WEB_SOURCE if extra.get("by_hand") else APP_SOURCE)
     return {
         "created_at": format_time(post.created),
         "id": int(post.id),
@@ -86,7 +72,7 @@ def format_status(
         "mid": post.id,
         "text": post.text,
         "textLength": len(post.text),
-        "source": f'<a href="https://pub.example.gov.cn" rel="nofollow">{get_source(post)}</a>',
+        "source": f'<a href="https://pub.example.gov.cn" rel="nofollow">{source}</a>',
         "favorited": False,
         "truncated": False,
         "in_reply_to_status_id": "",
@@ -94,9 +80,9 @@ def format_status(
         "in_reply_to_screen_name": "",
         **format_pictures(post.images),
         "geo": extra.get("geo"),
-        "reposts_count": reach.reposts,
-        "comments_count": reach.comments,
-        "attitudes_count": reach.likes,
+        "reposts_count": metrics.reposts,
+        "comments_count": metrics.comments,
+        "attitudes_count": metrics.likes,
         "isLongText": bool(extra.get("long")),
         "visible": {"type": extra.get("visible", 0), "list_id": extra.get("list_id", 0)},
         "url_objects": extra.get("url_objects", []),

@@ -1,4 +1,4 @@
-"""Whose token it is, what it may, and how often it may (open.weibo.com wiki OAuth2, Error_code)."""
+"""Authentication, grants and rate limits of a call (open.weibo.com wiki OAuth2, Error_code)."""
 
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
@@ -14,7 +14,7 @@ NOT_GRANTED = 10014
 
 
 class SimulatedWeiboAuth:
-    """Checks in the order: verb, token, grant, rate."""
+    """Checks in the order: HTTP method, token, grant, rate."""
 
     def __init__(self, state: SimulatorState, tokens: WeiboTokens, quotas: WeiboQuotas) -> None:
         self.state = state
@@ -22,7 +22,7 @@ class SimulatedWeiboAuth:
         self._quotas = quotas
 
     def get_token(self, request: ApiRequest) -> str:
-        """From body, query, or the header `Authorization: OAuth2 TOKEN`: real clients use each."""
+        """Return the token from body, query, or the header `Authorization: OAuth2 TOKEN`: real clients use each."""
         header = request.headers.get("authorization", "")
         if header[: len(SCHEME)].lower() == SCHEME:
             return header[len(SCHEME) :].strip()
@@ -38,7 +38,7 @@ class SimulatedWeiboAuth:
     def check(
         self, request: ApiRequest, method: str, grant: str = "", *, is_publishing: bool = False
     ) -> ApiResponse | None:
-        """The checks that come before any parameter is read."""
+        """Run the checks that come before any parameter is read, and return the refusal, if any."""
         token = self.validate_token(request, method)
         if isinstance(token, ApiResponse):
             return token
@@ -48,7 +48,7 @@ class SimulatedWeiboAuth:
         return self._quotas.check(request, is_publishing=is_publishing)
 
     def validate_token(self, request: ApiRequest, *methods: str) -> ApiResponse | WeiboAccessToken:
-        """The call's token if it is good, else what is wrong with the call."""
+        """Return the call's token if it is valid, else the refusal of the call."""
         if request.method not in methods:
             return refuse(request, 10021)
         if not self.get_token(request):
@@ -56,15 +56,15 @@ class SimulatedWeiboAuth:
         token = self._tokens.find(self.get_token(request))
         if token is None:
             return refuse(request, UNKNOWN_TOKEN)
-        trouble = token.find_error(self.state.now())
-        return token if trouble is None else refuse(request, trouble)
+        error = token.find_error(self.state.now())
+        return token if error is None else refuse(request, error)
 
     def has_grant(self, account: str, grant: str) -> bool:
-        """Whether the platform granted an account a set of calls: an ordinary app has none."""
+        """True if the platform granted an account a set of calls: an ordinary app has none."""
         grants = self.state.behaviour.weibo_grants
         return grant in grants.get(account, ()) or grant in grants.get(ALL_CALLERS, ())
 
     def show_rate_limit(self, request: ApiRequest) -> ApiResponse:
-        """What is left of the user's calls; asking costs none."""
+        """Report the user's remaining calls; this call is not counted."""
         token = self.validate_token(request, "GET")
         return token if isinstance(token, ApiResponse) else ApiResponse.from_json(self._quotas.describe(token.account))

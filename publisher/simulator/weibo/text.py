@@ -1,4 +1,4 @@
-"""What Weibo counts and what it rewrites in a text.
+"""How Weibo counts and rewrites a text.
 
 The count is that of the platform's own composer (Sina's STK front end, module kit.extra.count).
 """
@@ -18,7 +18,7 @@ BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def count_half_width_units(text: str) -> int:
-    """Half-width units: a code unit above U+00FF weighs two."""
+    """Return the length in half-width units: a UTF-16 code unit above U+00FF counts as two."""
     units = 0
     for each in text:
         code = ord(each)
@@ -26,25 +26,22 @@ def count_half_width_units(text: str) -> int:
     return units
 
 
-def _weigh_link(link: str) -> int:
-    size = len(link)
-    if OWN_LINK.match(link) and size <= MAX_SHORT_OWN_LINK_LENGTH:
-        return size
-    return LINK_WEIGHT if size <= MAX_FIXED_WEIGHT_LINK_LENGTH else size - MAX_FIXED_WEIGHT_LINK_LENGTH + LINK_WEIGHT
-
-
 def count_characters(text: str) -> int:
-    """Characters as the composer shows them; 140 are allowed."""
+    """Return the number of characters as the composer shows it; 140 are allowed."""
     text = text.replace("\r\n", "\n")
     if "http" not in text:
         return (count_half_width_units(text) + 1) // 2
-    rest, charged = text, 0
+    rest, link_units = text, 0
     for match in COUNTED_LINK.finditer(text):
         link = match.group()
-        if not link.lower().startswith("http://t.cn"):
-            charged += _weigh_link(link)
-            rest = rest.replace(link, "", 1)
-    return (charged + count_half_width_units(rest) + 1) // 2
+        if link.lower().startswith("http://t.cn"):
+            continue
+        if OWN_LINK.match(link) and len(link) <= MAX_SHORT_OWN_LINK_LENGTH:
+            link_units += len(link)
+        else:
+            link_units += LINK_WEIGHT + max(0, len(link) - MAX_FIXED_WEIGHT_LINK_LENGTH)
+        rest = rest.replace(link, "", 1)
+    return (link_units + count_half_width_units(rest) + 1) // 2
 
 
 def to_base62(number: int, width: int) -> str:
@@ -56,7 +53,7 @@ def to_base62(number: int, width: int) -> str:
 
 
 def shorten_links(text: str) -> tuple[str, list[dict[str, str]]]:
-    """The text with t.cn codes for its links, and which code stands for which link."""
+    """Return the text with its links as t.cn codes, and the link behind each code."""
     if "http" not in text:
         return text, []
     found: dict[str, str] = {}
@@ -73,7 +70,7 @@ def shorten_links(text: str) -> tuple[str, list[dict[str, str]]]:
 
 
 def strip_topics(text: str) -> str:
-    """`#topic#` loses its marks; those inside a link are not topics."""
+    """Remove the marks of each `#topic#`; marks inside a link are not topics."""
     if "#" not in text:
         return text
     pieces, end = [], 0

@@ -1,4 +1,4 @@
-"""Reading back and taking down (open.weibo.com wiki 2/statuses/user_timeline, show, destroy; C/2/statuses/…/biz)."""
+"""Listing, showing and deleting posts (open.weibo.com wiki 2/statuses/user_timeline, show, destroy; C/2/…/biz)."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ FEATURE_FILTERS: dict[str, Callable[[SimulatedPost], bool]] = {
     "7": lambda post: not post.images,
     "8": lambda _post: False,
 }
-"""Pictures, video, music, text only, reposts; every other number leaves the list as it is."""
+"""By `feature`: pictures, video, music, text only, reposts; any other value filters nothing."""
 MISSING_PARAMETER, POST_NOT_FOUND, NOT_OWN_POST, PRIVATE_POST = 10016, 20101, 20102, 20112
 
 
@@ -27,7 +27,7 @@ class WeiboTimelineApi:
         self._auth = auth
 
     def timeline(self, request: ApiRequest) -> ApiResponse:
-        """The caller's own posts, whatever uid is asked for; an ordinary app sees the newest few only."""
+        """List the caller's own posts, whatever `uid` is given; an ordinary app sees only the newest few."""
         refusal = self._auth.check(request, "GET")
         return refusal or self._statuses(request, self.state.behaviour.weibo_timeline_cap)
 
@@ -36,31 +36,24 @@ class WeiboTimelineApi:
         return refusal or self._statuses(request, None)
 
     def _statuses(self, request: ApiRequest, cap: int | None) -> ApiResponse:
-        posts = self._list_own_posts(request)
-        chosen, older = self._cut_page(request, posts[:cap])
-        account, trim = self.state.ensure_account("weibo", request.account), request.get_parameter("trim_user") == "1"
-        now = self.state.now()
-        return _make_list_response(
-            [format_status(post, account, now, trim_user=trim) for post in chosen], older, len(posts)
-        )
-
-    def _list_own_posts(self, request: ApiRequest) -> list[SimulatedPost]:
-        """What the list is cut from, newest first; posts for the author's own eyes are among them."""
+        """Return one page, newest first, with posts that only the author sees; `next_cursor` 0 marks the last page."""
         posts = [post for post in reversed(self.state.get_posts("weibo", request.account)) if post.state == "live"]
         if request.get_parameter("base_app") == "1":
             posts = [post for post in posts if not post.extra.get("by_hand")]
         if wanted := FEATURE_FILTERS.get(request.get_parameter("feature") or ""):
             posts = [post for post in posts if wanted(post)]
-        return self.state.apply_list_faults(request, posts)
-
-    def _cut_page(self, request: ApiRequest, posts: list[SimulatedPost]) -> tuple[list[SimulatedPost], int]:
-        """The posts asked for, and the number of the next older one, or 0."""
+        posts = self.state.apply_list_faults(request, posts)
         since, until = request.get_int("since_id", 0), request.get_int("max_id", 0)
-        wanted = [post for post in posts if int(post.id) > since and (not until or int(post.id) <= until)]
+        listed = [post for post in posts[:cap] if int(post.id) > since and (not until or int(post.id) <= until)]
         count = max(1, min(request.get_int("count", DEFAULT_LIST_SIZE), MAX_LIST_SIZE))
         start = (max(1, request.get_int("page", 1)) - 1) * count
-        older = wanted[start + count : start + count + 1]
-        return wanted[start : start + count], int(older[0].id) if older else 0
+        older = listed[start + count : start + count + 1]
+        account, trim = self.state.ensure_account("weibo", request.account), request.get_parameter("trim_user") == "1"
+        entries = [
+            format_status(post, account, self.state.now(), trim_user=trim) for post in listed[start : start + count]
+        ]
+        cursors = {"previous_cursor": 0, "next_cursor": int(older[0].id) if older else 0}
+        return ApiResponse.from_json({"statuses": entries, **cursors, "total_number": len(posts)})
 
     def _find_post(self, request: ApiRequest) -> SimulatedPost | None:
         post = self.state.posts.get(request.get_parameter("id") or "")
@@ -100,9 +93,3 @@ class WeiboTimelineApi:
 
 def _check_id(request: ApiRequest) -> ApiResponse | None:
     return None if request.get_parameter("id") else refuse(request, MISSING_PARAMETER, "id")
-
-
-def _make_list_response(entries: list[object], older: int, total: int) -> ApiResponse:
-    return ApiResponse.from_json(
-        {"statuses": entries, "previous_cursor": 0, "next_cursor": older, "total_number": total}
-    )

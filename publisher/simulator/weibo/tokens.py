@@ -1,4 +1,4 @@
-"""Tokens and the codes they are changed for (open.weibo.com wiki OAuth2 and its page on how long tokens live)."""
+"""Tokens and authorization codes (open.weibo.com wiki OAuth2 and its page on token lifetimes)."""
 
 import secrets
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from publisher.simulator.state import SimulatorState
 from .apps import get_app_key
 
 TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000, "test": 86_400}
-"""Seconds: five years when the user is the app's own developer, else thirty days, one day before the app's review."""
+"""Five years if the user is the app's own developer, else thirty days; one day before the app's review."""
 CODE_LIFETIME_SECONDS = 600
-"""Seconds; the platform does not say."""
+"""Our choice: the platform does not state it."""
 TOKEN_EXPIRED, TOKEN_REVOKED = 21327, 21321
 CODES_TABLE, TOKENS_TABLE = "weibo_codes", "weibo_access"
 
@@ -26,20 +26,20 @@ class WeiboAccessToken:
     is_superseded: bool
 
     def find_error(self, now: float) -> int | None:
-        """The code that says why it is no good any more."""
+        """Return the error code if the token is no longer valid."""
         if self.is_revoked:
             return TOKEN_REVOKED
         return TOKEN_EXPIRED if self.expires_at <= now else None
 
 
 class WeiboTokens:
-    """Those given out here, and those that accounts have had from the start; these begin to live when first used."""
+    """Issued tokens, and those that accounts have from the start, whose lifetime begins with their first use."""
 
     def __init__(self, state: SimulatorState) -> None:
         self._state = state
 
     def find_owner(self, token: str) -> str:
-        """Whose token it is, without judging it; empty when nobody's."""
+        """Return the account of a token, valid or not; empty for an unknown token."""
         known = self._state.get_row(TOKENS_TABLE, token)
         return str(known["account"]) if known and "account" in known else self._state.get_identity("weibo", token)
 
@@ -47,7 +47,10 @@ class WeiboTokens:
         owner = self.find_owner(token)
         if not owner:
             return None
-        facts = self._state.get_row(TOKENS_TABLE, token) or self._start_lifetime(token)
+        facts = self._state.get_row(TOKENS_TABLE, token)
+        if facts is None:
+            facts = self._compute_lifetime()
+            self._state.put_row(TOKENS_TABLE, token, facts)
         return WeiboAccessToken(
             account=owner,
             app_key=str(facts.get("app_key") or get_app_key(self._state, owner)),
@@ -58,7 +61,7 @@ class WeiboTokens:
         )
 
     def issue(self, account: str, app_key: str) -> tuple[str, int]:
-        """A new token and its seconds to live; the account's older ones for that app live on to their own ends."""
+        """Return a new token and its lifetime in seconds; older tokens stay valid until they expire."""
         for token, facts in [*self._state.tables[TOKENS_TABLE].items()]:
             if (facts.get("account"), facts.get("app_key")) == (account, app_key):
                 self._state.put_row(TOKENS_TABLE, token, {**facts, "superseded": True})
@@ -67,11 +70,8 @@ class WeiboTokens:
         return token, life["ends"] - life["made"]
 
     def revoke(self, token: str) -> None:
-        self._state.put_row(
-            TOKENS_TABLE,
-            token,
-            {**(self._state.get_row(TOKENS_TABLE, token) or self._compute_lifetime()), "revoked": True},
-        )
+        facts = self._state.get_row(TOKENS_TABLE, token) or self._compute_lifetime()
+        self._state.put_row(TOKENS_TABLE, token, {**facts, "revoked": True})
 
     def issue_code(self, account: str, app_key: str, redirect_uri: str) -> str:
         code = secrets.token_hex(16)
@@ -80,7 +80,7 @@ class WeiboTokens:
         return code
 
     def find_code(self, code: str) -> dict[str, Any] | None:
-        """What a code stands for, while it may be used."""
+        """Return the record of a code that is still usable."""
         facts = self._state.get_row(CODES_TABLE, code)
         if facts is None or facts.get("used") or facts["made"] + CODE_LIFETIME_SECONDS < self._state.now():
             return None
@@ -93,11 +93,6 @@ class WeiboTokens:
     def use_code(self, code: str) -> None:
         self._state.put_row(CODES_TABLE, code, {**(self._state.get_row(CODES_TABLE, code) or {}), "used": True})
 
-    def _start_lifetime(self, token: str) -> dict[str, Any]:
-        facts = self._compute_lifetime()
-        self._state.put_row(TOKENS_TABLE, token, facts)
-        return facts
-
-    def _compute_lifetime(self) -> dict[str, int]:
+    def _compute_lifetime(self) -> dict[str, Any]:
         now = int(self._state.now())
         return {"made": now, "ends": now + TOKEN_LIFETIME_SECONDS[self._state.behaviour.weibo_app]}
