@@ -1,12 +1,10 @@
-"""What an article of a draft must be, and how it is kept (developers.weixin.qq.com, api_draft_add).
+"""Validation and storage of a draft's articles (developers.weixin.qq.com, api_draft_add).
 
-Two kinds: `news`, a text in HTML with a cover, and `newspic`, pictures with a plain text. Where the page and its users
-disagree about a limit, the users' wider figure holds.
+There are two types: `news`, HTML text with a cover, and `newspic`, pictures with plain text. Where the page and users
+disagree about a limit, the users' wider limit applies.
 """
 
-import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from publisher.simulator.request import ApiRequest
@@ -16,11 +14,13 @@ from .html import sanitise
 from .ids import find_pictures
 
 Article = dict[str, Any]
+Checks = tuple[tuple[bool, int], ...]
+"""Conditions in the platform's order, each with the error code if it is true."""
 NEWS_TYPE, PICTURES_TYPE = "news", "newspic"
 MAX_AUTHOR_LENGTH = 16
 MAX_DIGEST_LENGTH = 128
 DEFAULT_DIGEST_LENGTH = 54
-"""Without a digest that many first characters of the text stand in for it."""
+"""An article without a digest gets this many characters of its text."""
 MAX_CONTENT_CHARACTERS = 20_000
 MAX_CONTENT_BYTES = 1024 * 1024
 MAX_SOURCE_URL_BYTES = 1024
@@ -28,7 +28,7 @@ MAX_PICTURE_TITLE_LENGTH = 20
 MAX_PICTURE_TEXT_LENGTH = 1000
 MAX_PICTURES = 20
 MIN_COVER_PIXELS = 10
-"""Pixels: one is known to be too few for a cover, 600 to be enough; between them it is our reading."""
+"""One pixel is known to be too small for a cover and 600 to be enough; the value between them is our choice."""
 CROP_PATTERN = re.compile(r"(?:[01](?:\.\d{1,6})?_){3}[01](?:\.\d{1,6})?")
 CROP_RATIOS = ("1_1", "16_9", "2.35_1")
 TEXT_FIELDS = ("title", "author", "digest", "content", "content_source_url", "thumb_media_id")
@@ -36,28 +36,27 @@ FLAG_FIELDS = ("show_cover_pic", "need_open_comment", "only_fans_can_comment")
 
 
 class ArticleValidator:
-    """Looks through what comes in, and keeps what stands in a draft."""
+    """Validates incoming articles, and normalizes them for the draft box."""
 
     def __init__(self, state: SimulatorState) -> None:
         self.state = state
 
     def find_error(self, request: ApiRequest, article: Article) -> int | None:
-        """Why this article is not taken, as an error code."""
+        """Return the error code that refuses this article, or None."""
         kind = article.get("article_type") or NEWS_TYPE
         if kind not in (NEWS_TYPE, PICTURES_TYPE):
             return 40035
         if article.get("need_open_comment") in (1, "1") and not self.state.behaviour.wechat_comments:
             return 88000
-        code = (self._find_news_error if kind == NEWS_TYPE else self._find_pictures_error)(request, article)
-        return self._find_word_error(article) if code is None else code
+        checks = self._check_news(request, article) if kind == NEWS_TYPE else self._check_pictures(request, article)
+        if code := next((code for is_wrong, code in checks if is_wrong), None):
+            return code
+        text = "".join(str(article.get(name) or "") for name in ("title", "digest", "content"))
+        return next((code for word, code in self.state.behaviour.wechat_words.items() if word in text), None)
 
-    def _find_word_error(self, article: Article) -> int | None:
-        said = "".join(str(article.get(name) or "") for name in ("title", "digest", "content"))
-        return next((code for word, code in self.state.behaviour.wechat_words.items() if word in said), None)
-
-    def _find_news_error(self, request: ApiRequest, article: Article) -> int | None:
+    def _check_news(self, request: ApiRequest, article: Article) -> Checks:
         text = {name: str(article.get(name) or "") for name in TEXT_FIELDS}
-        checks = (
+        return (
             (not text["title"], 40035),
             (len(text["title"]) > self.state.behaviour.wechat_title_limit, 45003),
             (len(text["author"]) > MAX_AUTHOR_LENGTH, 45110),
@@ -69,17 +68,13 @@ class ArticleValidator:
             (self._find_material(request, text["thumb_media_id"]) is None, 40007),
             (not self._is_valid_cover(text["thumb_media_id"]), 53402),
             (not all(_is_crop(article.get(name)) for name in ("pic_crop_235_1", "pic_crop_1_1")), 53402),
+            (sanitise(text["content"]) is None, 45166),
         )
-        code = next((code for wrong, code in checks if wrong), None)
-        return 45166 if code is None and sanitise(text["content"]) is None else code
 
-    def _find_pictures_error(self, request: ApiRequest, article: Article) -> int | None:
-        title, content, names = (
-            str(article.get("title") or ""),
-            str(article.get("content") or ""),
-            get_picture_ids(article),
-        )
-        checks = (
+    def _check_pictures(self, request: ApiRequest, article: Article) -> Checks:
+        title, content = str(article.get("title") or ""), str(article.get("content") or "")
+        names = get_picture_ids(article)
+        return (
             (not title, 40035),
             (len(title) > MAX_PICTURE_TITLE_LENGTH, 45003),
             (not content, 44004),
@@ -90,37 +85,33 @@ class ArticleValidator:
             (not all(self._is_valid_cover(name) for name in names[:1]), 53402),
             (not _has_valid_crops(article.get("cover_info")), 53402),
         )
-        return next((code for wrong, code in checks if wrong), None)
 
     def normalize(self, article: Article) -> Article:
+        kept: Article
         if article.get("article_type") == PICTURES_TYPE:
-            return self._normalize_pictures(article)
-        kept: Article = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
-        kept["content"] = sanitise(str(kept["content"])) or ""
-        kept["digest"] = kept["digest"] or _extract_digest(str(kept["content"]))
-        return kept | _parse_flags(article)
-
-    def _normalize_pictures(self, article: Article) -> Article:
-        names = [{"image_media_id": name} for name in get_picture_ids(article)]
-        kept: Article = {
-            "article_type": PICTURES_TYPE,
-            "title": article["title"],
-            "content": article["content"],
-            "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
-            "image_info": {"image_list": names},
-        }
-        more = {name: article[name] for name in ("cover_info", "product_info") if name in article}
-        return kept | more | _parse_flags(article)
+            kept = {
+                "article_type": PICTURES_TYPE,
+                "title": article["title"],
+                "content": article["content"],
+                "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
+                "image_info": {"image_list": [{"image_media_id": name} for name in get_picture_ids(article)]},
+            }
+            kept |= {name: article[name] for name in ("cover_info", "product_info") if name in article}
+        else:
+            kept = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
+            kept["content"] = sanitise(str(kept["content"])) or ""
+            kept["digest"] = kept["digest"] or _extract_digest(str(kept["content"]))
+        return kept | {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
 
     def get_picture_digests(self, article: Article) -> list[str]:
-        """The pictures of an article, the cover first."""
+        """Return the digests of an article's pictures, the cover first."""
         names = get_picture_ids(article) or [str(article.get("thumb_media_id") or "")]
         materials = [self.state.get_row("wechat_materials", name) for name in names]
         inside = find_pictures(str(article["content"])) if article.get("article_type") != PICTURES_TYPE else []
         return [str(each["sha256"]) for each in materials if each] + inside
 
     def format_article(self, article: Article, url: str, *, no_content: bool) -> Article:
-        """An article as drafts and lists tell it."""
+        """Return an article as drafts and lists show it."""
         material = self.state.get_row("wechat_materials", str(article.get("thumb_media_id") or ""))
         response = {**article, "url": url}
         response.pop("pictures", None)
@@ -131,7 +122,7 @@ class ArticleValidator:
         return response
 
     def _find_material(self, request: ApiRequest, name: str) -> dict[str, Any] | None:
-        """A picture of the caller's library; temporary ones are none."""
+        """Return the caller's permanent picture; temporary ones do not count."""
         found = self.state.get_row("wechat_materials", name)
         return found if found and found["app_id"] == request.account else None
 
@@ -149,12 +140,8 @@ def get_picture_ids(article: Article) -> list[str]:
     return [str(each.get("image_media_id") or "") for each in items]
 
 
-def _parse_flags(article: Article) -> Article:
-    return {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
-
-
 def _is_crop(value: object) -> bool:
-    """Four fractions, the left upper corner before the right lower one."""
+    """True for an absent crop, or for four fractions: the upper left corner before the lower right one."""
     if not value:
         return True
     if not isinstance(value, str) or not CROP_PATTERN.fullmatch(value):
@@ -164,15 +151,13 @@ def _is_crop(value: object) -> bool:
 
 def _has_valid_crops(info: object) -> bool:
     listed = info.get("crop_percent_list") if isinstance(info, dict) else []
-    return isinstance(listed, list) and all(isinstance(each, dict) and _is_ratio_crop(each) for each in listed)
-
-
-def _is_ratio_crop(crop: Mapping[str, Any]) -> bool:
+    if not isinstance(listed, list) or not all(isinstance(crop, dict) for crop in listed):
+        return False
     try:
-        corners = [float(crop[name]) for name in ("x1", "y1", "x2", "y2")]
+        corners = [[float(crop[name]) for name in ("x1", "y1", "x2", "y2")] for crop in listed]
     except (KeyError, TypeError, ValueError):
         return False
-    return crop.get("ratio") in CROP_RATIOS and all(map(math.isfinite, corners)) and _is_frame(*corners)
+    return all(crop.get("ratio") in CROP_RATIOS for crop in listed) and all(_is_frame(*frame) for frame in corners)
 
 
 def _is_frame(left: float, upper: float, right: float, lower: float) -> bool:
@@ -180,7 +165,7 @@ def _is_frame(left: float, upper: float, right: float, lower: float) -> bool:
 
 
 def _extract_digest(html: str) -> str:
-    """The first characters of the text between the tags."""
+    """Return the first characters of the text between the tags."""
     text, inside = [], False
     for each in html:
         if each in "<>":

@@ -1,15 +1,14 @@
-"""Telling an address of events (developers.weixin.qq.com, Access_Overview and Message_encryption_and_decryption).
+"""Sending events to a URL (developers.weixin.qq.com, Access_Overview and Message_encryption_and_decryption).
 
-An address first proves that it knows the token, then is told of each job's end: within five seconds it answers
-`success` or nothing, or it is told again, three times in all. Rules for the endpoint `/callback/EVENT` spoil it:
-`drop_before` loses the event, `duplicate` tells it twice, `delay` tells it late.
+A URL first proves that it knows the token, then receives an event at each job's end. It answers `success` or nothing
+within five seconds, or the event is sent again, three times in all. Fault rules apply to the endpoint
+`/callback/EVENT`: `drop_before` loses the event, `duplicate` sends it twice, `delay` sends it late.
 """
 
 import asyncio
 import secrets
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -25,92 +24,88 @@ ENCRYPTION_MODES = ("plain", "compatible", "aes")
 TOKEN_LENGTHS = range(3, 33)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackMessage:
-    """One event on its way: what it says, and the parts of its address."""
-
-    post: SimulatedPost
-    event: Mapping[str, Any]
-    request: ApiRequest
-
-
 class CallbackSender:
     def __init__(self, state: SimulatorState) -> None:
         self.state = state
         self._tasks: set[asyncio.Task[None]] = set()
-        state.review_listeners.append(self._schedule_event)
+        state.review_listeners.append(self.schedule_event)
 
     async def register(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Register `url`, `token`, `aes_key` and `mode` of an account after the handshake; without a url forget it."""
-        account, url = str(wanted.get("account") or ""), str(wanted.get("url") or "")
+        """Register an account's `url`, `token`, `aes_key` and `mode` after the handshake, or remove them without a url.
+
+        Raises ValueError for an invalid registration and for a failed handshake.
+        """
+        account, url, token = (str(wanted.get(name) or "") for name in ("account", "url", "token"))
+        mode, aes_key = str(wanted.get("mode") or "plain"), str(wanted.get("aes_key") or "")
         if not account:
             raise ValueError("account is needed")
         if not url:
             self.state.put_row("wechat_callbacks", account, None)
             return {"ok": True}
-        registration = {"url": url, "token": str(wanted.get("token") or ""), "mode": str(wanted.get("mode") or "plain")}
-        registration["aes_key"] = str(wanted.get("aes_key") or "")
-        _validate_registration(registration)
-        await self._verify_endpoint(registration)
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ValueError("url must be an address of http or https")
+        if len(token) not in TOKEN_LENGTHS or not token.isalnum():
+            raise ValueError("token must be 3 to 32 letters and digits")
+        if mode not in ENCRYPTION_MODES:
+            raise ValueError("mode must be one of " + ", ".join(ENCRYPTION_MODES))
+        if mode != "plain":
+            decode_key(aes_key)
+        echo = str(secrets.randbelow(10**19))
+        status, body = await self._request("GET", url, {**self._sign_query(token), "echostr": echo}, b"")
+        if (status, body.strip()) != (200, echo.encode()):
+            raise ValueError(f"the address did not answer with echostr (status {status})")
+        registration = {"url": url, "token": token, "mode": mode, "aes_key": aes_key}
         self.state.put_row("wechat_callbacks", account, registration)
         return {"ok": True}
 
-    async def _verify_endpoint(self, registration: Mapping[str, str]) -> None:
-        echo = str(secrets.randbelow(10**19))
-        query = {**_make_signed_query(registration["token"], int(self.state.now())), "echostr": echo}
-        status, body = await self._request("GET", _add_query(registration["url"], query), b"")
-        if (status, body.strip()) != (200, echo.encode()):
-            raise ValueError(f"the address did not answer with echostr (status {status})")
-
-    def _schedule_event(self, post: SimulatedPost) -> None:
+    def schedule_event(self, post: SimulatedPost) -> None:
         if post.platform != "wechat" or self.state.get_row("wechat_callbacks", post.account) is None:
             return
         endpoint, event = f"/callback/{get_event_name(post)}", make_event(post, self.state)
         request = ApiRequest("wechat", endpoint, "POST", {}, {}, to_xml(event).encode(), account=post.account)
         request.faults = self.state.fault_rules.collect_faults("wechat", post.account, endpoint)
-        task = asyncio.get_running_loop().create_task(
-            self._deliver(CallbackMessage(post=post, event=event, request=request))
-        )
+        task = asyncio.get_running_loop().create_task(self._deliver(post, event, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, message: CallbackMessage) -> None:
-        request = message.request
+    async def _deliver(self, post: SimulatedPost, event: Mapping[str, Any], request: ApiRequest) -> None:
         await self.state.files.wait_synced()
         if delay := request.get_fault("delay"):
             await asyncio.sleep(float(delay.get("seconds", 1)))
         if request.get_fault("drop_before"):
-            self.state.record_event("callback", message.post, request)
+            self.state.record_event("callback", post, request)
             return
         for _ in range(2 if request.get_fault("duplicate") else 1):
-            await self._send_until_accepted(message)
+            for _ in range(MAX_ATTEMPTS):
+                registration = self.state.get_row("wechat_callbacks", post.account)
+                if registration is None:
+                    return
+                query, body = self._encrypt(event, request.body, post.account, registration)
+                status, response = await self._request("POST", registration["url"], query, body)
+                self.state.record_event("callback", post, request, status or None)
+                if status == 200 and response.strip() in (b"", b"success"):
+                    break
 
-    async def _send_until_accepted(self, message: CallbackMessage) -> None:
-        for _ in range(MAX_ATTEMPTS):
-            registration = self.state.get_row("wechat_callbacks", message.post.account)
-            if registration is None:
-                return
-            query, body = self._wrap(message, registration)
-            status, response = await self._request("POST", _add_query(registration["url"], query), body)
-            self.state.record_event("callback", message.post, message.request, status or None)
-            if status == 200 and response.strip() in (b"", b"success"):
-                return
-
-    def _wrap(self, message: CallbackMessage, registration: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
-        """The query and the body, as the account's mode wants them."""
-        query = _make_signed_query(registration["token"], int(self.state.now())) | {
-            "openid": str(message.event["FromUserName"])
-        }
+    def _encrypt(
+        self, event: Mapping[str, Any], body: bytes, account: str, registration: Mapping[str, str]
+    ) -> tuple[dict[str, str], bytes]:
+        """Return the query and the body in the account's mode."""
+        query = self._sign_query(registration["token"]) | {"openid": str(event["FromUserName"])}
         if registration["mode"] == "plain":
-            return query, message.request.body
-        sealed = encrypt(message.request.body.decode(), registration["aes_key"], message.post.account)
-        signed = compute_signature(registration["token"], query["timestamp"], query["nonce"], sealed)
-        shown = message.event if registration["mode"] == "compatible" else {"ToUserName": message.event["ToUserName"]}
-        query |= {"encrypt_type": "aes", "msg_signature": signed}
-        return query, to_xml({**shown, "Encrypt": sealed}).encode()
+            return query, body
+        encrypted = encrypt(body.decode(), registration["aes_key"], account)
+        signature = compute_signature(registration["token"], query["timestamp"], query["nonce"], encrypted)
+        shown = event if registration["mode"] == "compatible" else {"ToUserName": event["ToUserName"]}
+        query |= {"encrypt_type": "aes", "msg_signature": signature}
+        return query, to_xml({**shown, "Encrypt": encrypted}).encode()
 
-    async def _request(self, method: str, url: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer; no status when there was none in time."""
+    def _sign_query(self, token: str) -> dict[str, str]:
+        timestamp, nonce = str(int(self.state.now())), str(secrets.randbelow(10**10))
+        return {"signature": compute_signature(token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce}
+
+    async def _request(self, method: str, url: str, query: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Return status and body of the response; status 0 if none came in time."""
+        url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
         try:
             async with asyncio.timeout(self.state.behaviour.wechat_callback_seconds):
                 return await _send_http(method, url, body)
@@ -118,46 +113,21 @@ class CallbackSender:
             return 0, b""
 
 
-def _validate_registration(registration: Mapping[str, str]) -> None:
-    if urlsplit(registration["url"]).scheme not in ("http", "https") or not urlsplit(registration["url"]).hostname:
-        raise ValueError("url must be an address of http or https")
-    if len(registration["token"]) not in TOKEN_LENGTHS or not registration["token"].isalnum():
-        raise ValueError("token must be 3 to 32 letters and digits")
-    if registration["mode"] not in ENCRYPTION_MODES:
-        raise ValueError("mode must be one of " + ", ".join(ENCRYPTION_MODES))
-    if registration["mode"] != "plain":
-        decode_key(registration["aes_key"])
-
-
-def _make_signed_query(token: str, moment: int) -> dict[str, str]:
-    timestamp, nonce = str(moment), str(secrets.randbelow(10**10))
-    return {"signature": compute_signature(token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce}
-
-
-def _add_query(url: str, query: Mapping[str, str]) -> str:
-    return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
-
-
 async def _send_http(method: str, url: str, body: bytes) -> tuple[int, bytes]:
-    """One request over a connection of its own; no redirect is followed."""
+    """Send one request over a connection of its own; redirects are not followed."""
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    context = ssl.create_default_context() if secure else None
-    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
+    is_tls = parts.scheme == "https"
+    context = ssl.create_default_context() if is_tls else None
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or (443 if is_tls else 80), ssl=context)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         head = f"{method} {target} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nContent-Type: text/xml\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         await writer.drain()
-        return await _read_response(reader)
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = min(int(headers.get("content-length", MAX_RESPONSE_BYTES)), MAX_RESPONSE_BYTES)
+        data = await reader.readexactly(length) if "content-length" in headers else await reader.read(length)
+        return int(first.split(" ")[1]), data
     finally:
         writer.close()
-
-
-async def _read_response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    length = min(int(headers.get("content-length", MAX_RESPONSE_BYTES)), MAX_RESPONSE_BYTES)
-    body = await reader.readexactly(length) if "content-length" in headers else await reader.read(length)
-    return int(first.split(" ")[1]), body

@@ -6,7 +6,7 @@ from typing import Any
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .articles import Article, ArticleValidator
+from .articles import ArticleValidator
 from .ids import make_media_id
 from .responses import OK_BODY, refuse
 
@@ -18,7 +18,7 @@ class DraftApi:
     def __init__(self, state: SimulatorState) -> None:
         self.state = state
         self.validator = ArticleValidator(state)
-        state.review_listeners.append(self._remove_submitted)
+        state.review_listeners.append(self.remove_submitted)
 
     def add(self, request: ApiRequest) -> ApiResponse:
         wanted = request.parse_json()
@@ -32,24 +32,22 @@ class DraftApi:
         for article in articles:
             if code := self.validator.find_error(request, article):
                 return refuse(request, code)
-        return self._store(request, [self.validator.normalize(article) for article in articles])
-
-    def _store(self, request: ApiRequest, articles: list[Article]) -> ApiResponse:
-        now = self.state.now()
-        name = make_media_id(secrets.token_hex(8))
-        draft = {"app_id": request.account, "articles": articles, "create_time": int(now), "update_time": now}
+        now, name = self.state.now(), make_media_id(secrets.token_hex(8))
+        draft = {
+            "app_id": request.account,
+            "articles": [self.validator.normalize(article) for article in articles],
+            "create_time": int(now),
+            "update_time": now,
+        }
         self.state.put_row("wechat_drafts", name, draft)
         self.state.record_event("act", None, request)
         return ApiResponse.from_json({"media_id": name, "item": []})
 
     def update(self, request: ApiRequest) -> ApiResponse:
-        """Put one article in another's place; here `articles` is the article itself, no list."""
+        """Replace one article; in this call `articles` is the article itself, not a list."""
         wanted = request.parse_json() or {}
-        article, index, draft = (
-            wanted.get("articles"),
-            wanted.get("index", 0),
-            self.find(request, wanted.get("media_id")),
-        )
+        article, index = wanted.get("articles"), wanted.get("index", 0)
+        draft = self.find(request, wanted.get("media_id"))
         if not isinstance(article, dict):
             return refuse(request, 47001)
         if draft is None:
@@ -67,17 +65,17 @@ class DraftApi:
         return ApiResponse.from_json(OK_BODY)
 
     def find(self, request: ApiRequest, name: object) -> dict[str, Any] | None:
-        """The caller's draft of that name, if it still stands in the box."""
+        """Return the caller's draft of that name, if it is still in the draft box."""
         draft = self.state.get_row("wechat_drafts", str(name or ""))
         return draft if draft and draft["app_id"] == request.account else None
 
     def mark_submitted(self, name: str) -> None:
-        """A draft was accepted for the public: it goes, or where it stays until its job has ended, it is marked."""
+        """Remove an accepted draft; with `wechat_consume` at `finish`, only mark it until its job ends."""
         draft = self.state.get_row("wechat_drafts", name)
         stays = self.state.behaviour.wechat_consume == "finish"
         self.state.put_row("wechat_drafts", name, {**draft, "submitted": True} if draft and stays else None)
 
-    def _remove_submitted(self, post: SimulatedPost) -> None:
+    def remove_submitted(self, post: SimulatedPost) -> None:
         name = post.extra.get("draft")
         if name and self.state.get_row("wechat_drafts", name):
             self.state.put_row("wechat_drafts", name, None)

@@ -1,6 +1,6 @@
-"""How events are signed and sealed (developers.weixin.qq.com, Message_encryption_and_decryption).
+"""How events are signed and encrypted (developers.weixin.qq.com, Message_encryption_and_decryption).
 
-A seal is AES-256 in CBC mode: sixteen random bytes, the length in four, the text, the AppID, filled up to 32.
+AES-256 in CBC mode over sixteen random bytes, the length in four bytes, the text and the AppID, padded to 32 bytes.
 """
 
 import base64
@@ -13,12 +13,12 @@ BLOCK_BYTES = 32
 
 
 def compute_signature(*parts: str) -> str:
-    """SHA-1 over the sorted parts, in hexadecimal."""
+    """Return the SHA-1 of the sorted parts, in hexadecimal."""
     return hashlib.sha1("".join(sorted(parts)).encode(), usedforsecurity=False).hexdigest()
 
 
 def decode_key(encoding_aes_key: str) -> bytes:
-    """Thirty-two bytes out of 43 characters; ValueError when they are none."""
+    """Decode the 32 bytes of a 43-character key; raises ValueError if it is invalid."""
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
     except ValueError:
@@ -29,10 +29,10 @@ def decode_key(encoding_aes_key: str) -> bytes:
 
 
 def encrypt(text: str, encoding_aes_key: str, app_id: str, salt: bytes | None = None) -> str:
-    """The text, readable for who has the key."""
-    key, said = decode_key(encoding_aes_key), text.encode()
-    plain = (salt or secrets.token_hex(8).encode()) + len(said).to_bytes(4, "big") + said + app_id.encode()
-    filling = BLOCK_BYTES - len(plain) % BLOCK_BYTES
-    sealing = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
-    sealed = sealing.update(plain + bytes([filling]) * filling) + sealing.finalize()
-    return base64.b64encode(sealed).decode()
+    """Encrypt a text; `salt` replaces the sixteen random bytes."""
+    key, data = decode_key(encoding_aes_key), text.encode()
+    plain = (salt or secrets.token_hex(8).encode()) + len(data).to_bytes(4, "big") + data + app_id.encode()
+    padding = BLOCK_BYTES - len(plain) % BLOCK_BYTES
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
+    encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    return base64.b64encode(encrypted).decode()

@@ -1,4 +1,4 @@
-"""What is told at the end of a job, as XML (developers.weixin.qq.com, Callback_on_finish and Batch_Sends)."""
+"""The events at the end of a job, as XML (developers.weixin.qq.com, Callback_on_finish and Batch_Sends)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from .publish import format_job
 
 PUBLISH_EVENT, MASS_SEND_EVENT = "PUBLISHJOBFINISH", "MASSSENDJOBFINISH"
 SENDER_NAME = "mphelper"
-"""A helper account of the platform's, no follower."""
+"""A helper account of the platform, not a follower."""
 ADMIN_REFUSED, ADMIN_TIMEOUT = 40001, 40002
 NOT_A_REPRINT = 1
 
@@ -20,35 +20,50 @@ def get_event_name(post: SimulatedPost) -> str:
 
 
 def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
-    """The event at the end of a post's job; numbers stay bare, texts become CDATA, lists repeat their name."""
-    told = (
-        _make_mass_send_fields(post, state)
-        if "mass" in post.extra
-        else {"PublishEventInfo": _make_publish_fields(post)}
-    )
+    """Return the event at the end of a post's job; numbers stay bare, texts become CDATA, lists repeat their name."""
+    if "mass" in post.extra:
+        fields = _make_mass_send_fields(post, state)
+    else:
+        job = format_job(post)
+        info = {"publish_id": int(job["publish_id"]), "publish_status": job["publish_status"]}
+        info |= {name: job[name] for name in ("article_id", "article_detail", "fail_idx") if job.get(name)}
+        fields = {"PublishEventInfo": info}
     head = {"ToUserName": make_original_id(post.account), "FromUserName": SENDER_NAME, "CreateTime": int(state.now())}
-    return {**head, "MsgType": "event", "Event": get_event_name(post), **told}
-
-
-def _make_publish_fields(post: SimulatedPost) -> dict[str, Any]:
-    job = format_job(post)
-    told = {"publish_id": int(job["publish_id"]), "publish_status": job["publish_status"]}
-    more = {name: job[name] for name in ("article_id", "article_detail") if name in job}
-    return told | more | ({"fail_idx": job["fail_idx"]} if job["fail_idx"] else {})
+    return {**head, "MsgType": "event", "Event": get_event_name(post), **fields}
 
 
 def _make_mass_send_fields(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
-    mass, articles = post.extra["mass"], post.extra["articles"] if post.extra["mass"]["kind"] == "mpnews" else []
+    mass = post.extra["mass"]
+    indexes = range(1, len(post.extra["articles"]) + 1) if mass["kind"] == "mpnews" else range(0)
     sent = mass["sent"] if post.state == "live" else 0
-    checked = [_make_copyright_result(index) for index in range(1, len(articles) + 1)]
+    checked = [
+        {
+            "ArticleIdx": index,
+            "UserDeclareState": 0,
+            "AuditState": 2,
+            "OriginalArticleUrl": "",
+            "OriginalArticleType": 0,
+            "CanReprint": 0,
+            "NeedReplaceContent": 0,
+            "NeedShowReprintSource": 0,
+        }
+        for index in indexes
+    ]
     urls = [
         {"ArticleIdx": index, "ArticleUrl": build_article_url(post.account, post.extra["publish_id"], index)}
-        for index in range(1, len(articles) + 1)
+        for index in indexes
         if post.state == "live"
     ]
+    if post.state == "live":
+        status = "send success"
+    else:
+        confirm_until, code = post.review.get("confirm_until"), post.review.get("status")
+        if confirm_until is not None:
+            code = ADMIN_TIMEOUT if state.now() >= confirm_until else ADMIN_REFUSED
+        status = f"err({code})" if code else "send fail"
     return {
         "MsgID": mass["msg_id"],
-        "Status": _format_mass_status(post, state),
+        "Status": status,
         "TotalCount": mass["total"],
         "FilterCount": mass["sent"],
         "SentCount": sent,
@@ -60,21 +75,6 @@ def _make_mass_send_fields(post: SimulatedPost, state: SimulatorState) -> dict[s
         },
         "ArticleUrlResult": {"Count": len(urls), "ResultList": {"item": urls}},
     }
-
-
-def _make_copyright_result(index: int) -> dict[str, Any]:
-    own = {"UserDeclareState": 0, "AuditState": 2, "OriginalArticleUrl": "", "OriginalArticleType": 0}
-    return {"ArticleIdx": index, **own, "CanReprint": 0, "NeedReplaceContent": 0, "NeedShowReprintSource": 0}
-
-
-def _format_mass_status(post: SimulatedPost, state: SimulatorState) -> str:
-    if post.state == "live":
-        return "send success"
-    until = post.review.get("confirm_until")
-    code = post.review.get("status")
-    if until is not None:
-        code = ADMIN_TIMEOUT if state.now() >= until else ADMIN_REFUSED
-    return f"err({code})" if code else "send fail"
 
 
 def to_xml(event: Mapping[str, Any]) -> str:

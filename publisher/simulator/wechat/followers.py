@@ -1,4 +1,4 @@
-"""Followers and their tags (developers.weixin.qq.com, user/tag), and whom a mass send reaches (Batch_Sends)."""
+"""Followers and their tags (developers.weixin.qq.com, user/tag), and the audience of a mass send (Batch_Sends)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MAX_TAG_NAME_BYTES = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """Who shall receive a mass send; `who` tells audiences of one kind apart."""
+    """The intended receivers of a mass send; `key` distinguishes audiences of one kind."""
 
     kind: Literal["all", "tag", "list"]
     key: str
@@ -31,7 +31,7 @@ class FollowerApi:
         self.state = state
 
     def parse_filter(self, request: ApiRequest, wanted: Mapping[str, Any]) -> Audience | int:
-        """The audience of `sendall`: all, or those with a tag; else an error code."""
+        """Return the audience of `sendall`: all followers, or those with a tag; else an error code."""
         chosen = wanted.get("filter")
         if not isinstance(chosen, dict):
             return 40035
@@ -43,7 +43,7 @@ class FollowerApi:
         return Audience(kind="tag", key=str(chosen["tag_id"]), count=len(tag["members"]))
 
     def parse_open_ids(self, wanted: Mapping[str, Any]) -> Audience | int:
-        """The audience of `send`: two to ten thousand followers by name."""
+        """Return the audience of `send`, two to ten thousand open ids; else an error code."""
         names = wanted.get("touser")
         if not isinstance(names, list) or not 2 <= len(names) <= MAX_OPEN_IDS:
             return 40130
@@ -52,7 +52,7 @@ class FollowerApi:
         return Audience(kind="list", key=",".join(sorted(set(names))), count=len(set(names)))
 
     def count_receivers(self, account: str, audience: Audience) -> int | None:
-        """How many of them still may receive one this month; None when the account may not send at all now."""
+        """Return how many receivers a mass send still reaches this month; None if the account may not send now."""
         settings = self.state.behaviour
         if not settings.wechat_mass_per_day and not settings.wechat_mass_per_month:
             return audience.count
@@ -68,7 +68,12 @@ class FollowerApi:
                 return None
         if settings.wechat_kind == "subscription" or not settings.wechat_mass_per_month:
             return audience.count
-        reached = [post for post in month if _is_to_all(post) or _has_same_audience(post, audience)]
+        same = (audience.kind, audience.key)
+        reached = [
+            post
+            for post in month
+            if _is_to_all(post) or (post.extra["mass"]["audience"], post.extra["mass"]["who"]) == same
+        ]
         if len(reached) < settings.wechat_mass_per_month:
             return audience.count
         return None if audience.kind == "all" else 0
@@ -113,7 +118,7 @@ class FollowerApi:
         return ApiResponse.from_json(OK_BODY)
 
     def list_followers(self, request: ApiRequest) -> ApiResponse:
-        """The names of the account's followers, at most ten thousand of them."""
+        """List the open ids of the account's followers, at most ten thousand."""
         total = self.state.behaviour.wechat_followers
         names = [make_open_id(request.account, number) for number in range(min(total, MAX_OPEN_IDS))]
         last = names[-1] if names else ""
@@ -124,7 +129,3 @@ class FollowerApi:
 
 def _is_to_all(post: SimulatedPost) -> bool:
     return bool(post.extra["mass"]["audience"] == "all")
-
-
-def _has_same_audience(post: SimulatedPost, audience: Audience) -> bool:
-    return (post.extra["mass"]["audience"], post.extra["mass"]["who"]) == (audience.kind, audience.key)

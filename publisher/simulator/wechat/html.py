@@ -1,7 +1,7 @@
-"""What WeChat does to an article's HTML before it stores it.
+"""How WeChat cleans an article's HTML before it stores it.
 
-Scripts go, pictures from elsewhere are blanked, a link to elsewhere is refused (developers.weixin.qq.com,
-api_draft_add and api_uploadimage). Content with nothing to object to is stored as it came, byte for byte.
+Scripts are removed, external picture URLs are blanked, external links are refused (developers.weixin.qq.com,
+api_draft_add and api_uploadimage). Clean content is stored unchanged, byte for byte.
 """
 
 from html import escape
@@ -13,11 +13,11 @@ from .ids import PICTURE_HOSTS
 REMOVED_WITH_CONTENT = frozenset(
     {"script", "style", "iframe", "object", "form", "textarea", "select", "noscript", "title"}
 )
-"""Go together with what they hold."""
+"""Tags that are removed together with their content."""
 REMOVED_TAGS = frozenset(
     {"html", "head", "body", "meta", "link", "base", "embed", "input", "button", "frame", "frameset"}
 )
-"""Go, what they hold stays."""
+"""Tags that are removed while their content stays."""
 LINK_HOST = "mp.weixin.qq.com"
 Attributes = list[tuple[str, str | None]]
 
@@ -81,9 +81,14 @@ class HtmlSanitiser(HTMLParser):
             self.pieces.append(text)
 
     def _write_tag(self, tag: str, attrs: Attributes, *, closed: bool) -> None:
-        kept = [(name, self._clean_value(tag, name, value)) for name, value in attrs if not _is_forbidden(name)]
-        if tag == "a":
-            self._check_link(dict(attrs).get("href"))
+        kept = [
+            (name, "" if value and self._is_external(tag, name, value) else value)
+            for name, value in attrs
+            if name not in ("class", "id", "srcdoc") and not name.startswith("on")
+        ]
+        href = dict(attrs).get("href") if tag == "a" else None
+        if href and not href.startswith("#") and urlsplit(href.strip()).hostname != LINK_HOST:
+            self.has_foreign_link = True
         if kept == attrs:
             self.pieces.append(self.get_starttag_text() or "")
             return
@@ -91,28 +96,15 @@ class HtmlSanitiser(HTMLParser):
         written = "".join(f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in kept)
         self.pieces.append(f"<{tag}{written}{'/' if closed else ''}>")
 
-    def _clean_value(self, tag: str, name: str, value: str | None) -> str | None:
-        if name in ("src", "xlink:href", "srcset", "poster") and value and not _is_own_picture(value):
-            return ""
-        if tag != "a" and name == "href" and value and not value.startswith("#"):
-            return ""
-        return value
-
-    def _check_link(self, href: str | None) -> None:
-        if href and not href.startswith("#") and urlsplit(href.strip()).hostname != LINK_HOST:
-            self.has_foreign_link = True
-
-
-def _is_forbidden(name: str) -> bool:
-    return name in ("class", "id", "srcdoc") or name.startswith("on")
-
-
-def _is_own_picture(address: str) -> bool:
-    return urlsplit(address.strip()).hostname in PICTURE_HOSTS
+    def _is_external(self, tag: str, name: str, value: str) -> bool:
+        """True if the attribute loads something from another host; links of `a` are refused elsewhere."""
+        if name in ("src", "xlink:href", "srcset", "poster"):
+            return urlsplit(value.strip()).hostname not in PICTURE_HOSTS
+        return tag != "a" and name == "href" and not value.startswith("#")
 
 
 def sanitise(html: str) -> str | None:
-    """The HTML as it would be stored; None when it holds a link that is refused."""
+    """Return the HTML as it would be stored; None if it contains a refused link."""
     sanitiser = HtmlSanitiser()
     sanitiser.feed(html)
     sanitiser.close()

@@ -1,4 +1,4 @@
-"""WeChat's names for things: 43 URL-safe characters for media and articles, numbers for jobs."""
+"""WeChat's ids: 43 URL-safe characters for media and articles, numbers for jobs."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ def make_media_id(seed: str) -> str:
 
 
 def build_picture_url(digest: str, kind: str) -> str:
-    """An address on the platform's picture host; the digest in it names the bytes."""
+    """Return a URL on the platform's picture host; the digest in it names the stored bytes."""
     return f"http://mmbiz.qpic.cn/mmbiz_{kind}/{digest}/0?wx_fmt={kind}"
 
 
@@ -29,11 +29,11 @@ def build_article_url(app_id: str, publish_id: int, index: int) -> str:
 
 
 def make_open_id(app_id: str, number: int) -> str:
-    """A follower's name before one account: 28 characters, the first an `o`."""
+    """Return a follower's id for one account: 28 characters, the first an `o`."""
     digest = hashlib.sha256(f"{app_id}/follower/{number}".encode()).digest()
     return "o" + base64.urlsafe_b64encode(digest).decode()[:27]
 
 
 def make_original_id(app_id: str) -> str:
-    """The account's own name in events."""
+    """Return the account's own id in events."""
     return "gh_" + hashlib.sha256(app_id.encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""Shapes in which one and the same answer may come: clients have met all of them.
+"""Variants of the same JSON response; clients have seen all of them.
 
-Numbers of jobs as numbers or as text, JSON that calls itself text, slashes escaped.
+Job ids as numbers or as text, JSON with a text content type, escaped slashes.
 """
 
 import json
@@ -16,7 +16,7 @@ ID_KEYS = ("publish_id", "msg_id", "msg_data_id")
 def with_variant(
     state: SimulatorState, handler: Callable[[ApiRequest], ApiResponse]
 ) -> Callable[[ApiRequest], ApiResponse]:
-    """The same handler, its JSON in the shape that the settings ask for."""
+    """Wrap a handler so that its JSON follows the settings."""
     return lambda request: apply_variant(state.behaviour, handler(request))
 
 

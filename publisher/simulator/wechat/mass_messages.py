@@ -1,6 +1,6 @@
 """Mass sends (developers.weixin.qq.com, Batch_Sends, api_sendall, api_masssend, api_massmsgget, api_deletemassmsg).
 
-An accepted mass send is one post, public when its job has ended; no list ever shows it.
+An accepted mass send is one post, which becomes public when its job ends; no list ever shows it.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ FIRST_MESSAGE_ID = 3_147_400_001
 MAX_KEY_BYTES = 64
 KEY_LIFETIME_SECONDS = 24 * 3600
 KEY_RETRY_SECONDS = 60
-"""Seconds in which a key may not be repeated."""
+"""A key repeated within this time is refused as a retry that came too fast."""
 CONFIRMATION_SECONDS = 30 * 60
 STATUS_BY_STATE = {"review": "SENDING", "live": "SEND_SUCCESS", "refused": "SEND_FAIL", "removed": "DELETE"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MassSendContent:
-    """What a mass send says: a draft's articles, a text, or pictures."""
+    """The content of a mass send: a draft's articles, a text, or pictures."""
 
     kind: str
     text: str = ""
@@ -51,18 +51,18 @@ class MassSendApi:
 
     def send_all(self, request: ApiRequest) -> ApiResponse:
         wanted = request.parse_json()
-        return (
-            self._send(request, wanted, self.followers.parse_filter(request, wanted))
-            if wanted
-            else refuse(request, 47001)
-        )
+        if not wanted:
+            return refuse(request, 47001)
+        return self._send(request, wanted, self.followers.parse_filter(request, wanted))
 
     def send(self, request: ApiRequest) -> ApiResponse:
-        """To followers by name; service accounts only."""
+        """Send to followers by open id; service accounts only."""
         wanted = request.parse_json()
         if self.state.behaviour.wechat_kind != "service":
             return refuse(request, 48001)
-        return self._send(request, wanted, self.followers.parse_open_ids(wanted)) if wanted else refuse(request, 47001)
+        if not wanted:
+            return refuse(request, 47001)
+        return self._send(request, wanted, self.followers.parse_open_ids(wanted))
 
     def _send(self, request: ApiRequest, wanted: Mapping[str, Any], audience: Audience | int) -> ApiResponse:
         if isinstance(audience, int):
@@ -70,25 +70,26 @@ class MassSendApi:
         key = str(wanted.get("clientmsgid") or "")
         if len(key.encode()) > MAX_KEY_BYTES:
             return refuse(request, 45067)
-        key = f"{request.account}/{key or _derive_key(wanted, audience)}"
+        if not key:  # audience and content stand in for a missing key
+            message = {name: value for name, value in wanted.items() if name not in ("filter", "touser")}
+            key = hashlib.sha256(to_json([audience.kind, audience.key, message])).hexdigest()
+        key = f"{request.account}/{key}"
         content = self._parse_content(request, wanted)
-        accepts = self.state.behaviour.wechat_repeats == "accept"
-        repeated = None if accepts else self._check_repeated_key(request, key)
-        if repeated and (self.state.behaviour.wechat_mass_first == "key" or not isinstance(content, int)):
-            return repeated
+        refusal = self._check_repeated_key(request, key)
+        if refusal and (self.state.behaviour.wechat_mass_first == "key" or not isinstance(content, int)):
+            return refusal
         if isinstance(content, int):
             return refuse(request, content)
         receivers = self.followers.count_receivers(request.account, audience)
         if receivers is None:
             return refuse(request, 45028)
-        return self._accept(
-            request,
-            content,
-            {"audience": audience.kind, "who": audience.key, "key": key, "total": audience.count, "sent": receivers},
-        )
+        mass = {"audience": audience.kind, "who": audience.key, "key": key, "total": audience.count, "sent": receivers}
+        return self._accept(request, content, mass)
 
     def _check_repeated_key(self, request: ApiRequest, key: str) -> ApiResponse | None:
-        """What a known key is answered; the first mass send stays as it is."""
+        """Refuse a known key for a day; the first mass send stays as it is."""
+        if self.state.behaviour.wechat_repeats == "accept":
+            return None
         known, now = self.state.get_row("wechat_keys", key), self.state.now()
         if known is None or now - known["at"] >= KEY_LIFETIME_SECONDS:
             return None
@@ -97,41 +98,44 @@ class MassSendApi:
         return refuse(request, 45065, msg_id=known["msg_id"])
 
     def _parse_content(self, request: ApiRequest, wanted: Mapping[str, Any]) -> MassSendContent | int:
+        """Return the content or an error code; pictures are in `images.media_ids`, by older pages `image.media_id`."""
         kind = wanted.get("msgtype")
-        said = wanted.get("images" if kind == "image" and "images" in wanted else str(kind))
-        said = said if isinstance(said, dict) else {}
+        message = wanted.get("images" if kind == "image" and "images" in wanted else str(kind))
+        message = message if isinstance(message, dict) else {}
         if kind == "mpnews":
-            return self._get_draft_content(request, said.get("media_id"))
+            name = message.get("media_id")
+            draft = self._drafts.find(request, name)
+            if draft is None or (draft.get("submitted") and self.state.behaviour.wechat_repeats == "refuse"):
+                return 40007 if name else 41006
+            return MassSendContent(kind="mpnews", draft=str(name), articles=draft["articles"])
         if kind == "text":
-            return _make_text_content(str(said.get("content") or ""))
-        if kind == "image":
-            return self._get_picture_content(request, said)
-        return 40008
-
-    def _get_draft_content(self, request: ApiRequest, name: object) -> MassSendContent | int:
-        draft = self._drafts.find(request, name)
-        is_taken = draft is not None and draft.get("submitted") and self.state.behaviour.wechat_repeats == "refuse"
-        if draft is None or is_taken:
-            return 40007 if name else 41006
-        return MassSendContent(kind="mpnews", draft=str(name), articles=draft["articles"])
-
-    def _get_picture_content(self, request: ApiRequest, said: Mapping[str, Any]) -> MassSendContent | int:
-        """`images.media_ids` by the newer pages, `image.media_id` by the older."""
-        listed = said.get("media_ids")
-        names = [str(name) for name in (listed if isinstance(listed, list) else [said.get("media_id") or ""]) if name]
-        found = [
-            self._media.find_material(request, name) or self._media.find_temporary(request, name) for name in names
-        ]
+            text = str(message.get("content") or "")
+            if not text:
+                return 44004
+            has_foreign_link = "<a " in text.lower() and "mp.weixin.qq.com" not in text
+            return 40066 if has_foreign_link else MassSendContent(kind="text", text=text)
+        if kind != "image":
+            return 40008
+        listed = message.get("media_ids")
+        names = [str(name) for name in (listed if isinstance(listed, list) else [message.get("media_id")]) if name]
+        media = self._media
+        found = [media.find_material(request, name) or media.find_temporary(request, name) for name in names]
         if not found:
             return 41006
         digests = [each["sha256"] for each in found if each]
         if len(digests) < len(found):
             return 40007
-        return MassSendContent(kind="image", text=str(said.get("recommend") or ""), pictures=digests)
+        return MassSendContent(kind="image", text=str(message.get("recommend") or ""), pictures=digests)
 
     def _accept(self, request: ApiRequest, content: MassSendContent, mass: dict[str, Any]) -> ApiResponse:
         number = self._make_message_id()
-        post = self._build_post(request, content, str(number))
+        if content.draft:
+            post = self._publish_api.build_post(request, content.draft, content.articles, str(number))
+        else:
+            html = f"<p>{escape(content.text)}</p>"
+            article = {"title": "", "digest": content.text, "content": html, "pictures": content.pictures}
+            post = self._publish_api.build_post(request, "", [article], str(number))
+            post.images, post.extra["articles"] = content.pictures, [article]
         post.extra |= {"mass": {**mass, "msg_id": number, "kind": content.kind}}
         if self.state.behaviour.wechat_mass_confirm and mass["audience"] == "all":
             due = post.created + CONFIRMATION_SECONDS
@@ -140,17 +144,8 @@ class MassSendApi:
         if content.draft:
             self._drafts.mark_submitted(content.draft)
         self.state.put_row("wechat_keys", mass["key"], {"msg_id": number, "at": self.state.now()})
-        told = {**OK_BODY, "errmsg": "send job submission success", "msg_id": number}
-        return ApiResponse.from_json(told | ({"msg_data_id": post.extra["publish_id"]} if content.draft else {}))
-
-    def _build_post(self, request: ApiRequest, content: MassSendContent, name: str) -> SimulatedPost:
-        if content.draft:
-            return self._publish_api.build_post(request, content.draft, content.articles, name)
-        html = f"<p>{escape(content.text)}</p>"
-        only = {"title": "", "digest": content.text, "content": html, "pictures": content.pictures}
-        post = self._publish_api.build_post(request, "", [only], name)
-        post.images, post.extra["articles"] = content.pictures, [only]
-        return post
+        body = {**OK_BODY, "errmsg": "send job submission success", "msg_id": number}
+        return ApiResponse.from_json(body | ({"msg_data_id": post.extra["publish_id"]} if content.draft else {}))
 
     def _make_message_id(self) -> int:
         counter = self.state.get_row("wechat_counter", "messages") or {"next": FIRST_MESSAGE_ID}
@@ -172,11 +167,18 @@ class MassSendApi:
         return ApiResponse.from_json({"msg_id": post.extra["mass"]["msg_id"], "msg_status": STATUS_BY_STATE[state]})
 
     def delete(self, request: ApiRequest) -> ApiResponse:
-        """Articles of a mass send that succeeded, by number or address; the page goes, the card stays."""
+        """Delete articles of a mass send by index or URL; the page disappears, the card in the chat stays."""
         wanted = request.parse_json() or {}
         post, index = self._find_mass_send(request, wanted.get("msg_id")), wanted.get("article_idx") or 0
         if not wanted.get("msg_id") and wanted.get("url"):
-            post, index = self._find_by_url(request, str(wanted["url"]))
+            articles = (
+                (each, number)
+                for each in self.state.get_posts("wechat", request.account)
+                for number in range(1, len(each.extra["articles"]) + 1)
+                if "mass" in each.extra
+                and build_article_url(each.account, each.extra["publish_id"], number) == str(wanted["url"])
+            )
+            post, index = next(articles, (None, 0))
         if post is None or post.extra["mass"]["kind"] != "mpnews" or post.state not in ("live", "removed"):
             return refuse(request, 40059)
         if not isinstance(index, int) or not 0 <= index <= len(post.extra["articles"]):
@@ -184,15 +186,8 @@ class MassSendApi:
         delete_articles(self.state, request, post, index)
         return ApiResponse.from_json(OK_BODY)
 
-    def _find_by_url(self, request: ApiRequest, address: str) -> tuple[SimulatedPost | None, int]:
-        for post in self.state.get_posts("wechat", request.account):
-            for index in range(1, len(post.extra["articles"]) + 1) if "mass" in post.extra else ():
-                if build_article_url(post.account, post.extra["publish_id"], index) == address:
-                    return post, index
-        return None, 0
-
     def preview(self, request: ApiRequest) -> ApiResponse:
-        """To one person, by WeChat name or open id; the draft stays."""
+        """Send to one person, by WeChat name or open id; the draft stays."""
         wanted = request.parse_json() or {}
         name = wanted.get("towxname") or wanted.get("touser")
         if not name or (not wanted.get("towxname") and len(str(name)) != OPEN_ID_LENGTH):
@@ -202,17 +197,3 @@ class MassSendApi:
             return refuse(request, content)
         self.state.record_event("act", None, request)
         return ApiResponse.from_json({**OK_BODY, "errmsg": "preview success", "msg_id": self._make_message_id()})
-
-
-def _make_text_content(content: str) -> MassSendContent | int:
-    """A plain text; links to pages elsewhere are refused."""
-    if not content:
-        return 44004
-    foreign = "<a " in content.lower() and "mp.weixin.qq.com" not in content
-    return 40066 if foreign else MassSendContent(kind="text", text=content)
-
-
-def _derive_key(wanted: Mapping[str, Any], audience: Audience) -> str:
-    """What stands in for a key that is not given: audience and content."""
-    said = {name: value for name, value in wanted.items() if name not in ("filter", "touser")}
-    return hashlib.sha256(to_json([audience.kind, audience.key, said])).hexdigest()

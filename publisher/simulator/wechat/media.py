@@ -1,4 +1,4 @@
-"""Pictures: inside articles, in the library for good, or for three days (developers.weixin.qq.com, api/material)."""
+"""Pictures: inside articles, permanent, or kept for three days (developers.weixin.qq.com, api/material)."""
 
 import io
 import secrets
@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from publisher.simulator.log import to_json
 from publisher.simulator.request import ApiRequest, ApiResponse, UploadedFile
 from publisher.simulator.state import SimulatorState
 
@@ -31,7 +32,7 @@ class MediaApi:
         self.state = state
 
     def upload_image(self, request: ApiRequest) -> ApiResponse:
-        """JPEG or PNG under 1 MB; the answer is JSON that calls itself text."""
+        """Store a JPEG or PNG under 1 MB; the response is JSON with a text content type."""
         file = _get_uploaded_file(request)
         if file is None:
             return refuse(request, 41005)
@@ -42,9 +43,7 @@ class MediaApi:
             return refuse(request, 40009)
         url = build_picture_url(self.state.store_media(file.data), kind)
         self.state.record_event("act", None, request)
-        return ApiResponse(
-            ApiResponse.from_json({"url": url, "errcode": 0, "errmsg": "ok"}).body, content_type="text/plain"
-        )
+        return ApiResponse(to_json({"url": url, **OK_BODY}), content_type="text/plain")
 
     def add_material(self, request: ApiRequest) -> ApiResponse:
         wanted = request.query.get("type") or request.form.get("type", "")
@@ -66,7 +65,7 @@ class MediaApi:
         return ApiResponse.from_json({"media_id": name, "url": kept["url"], "item": []})
 
     def upload(self, request: ApiRequest) -> ApiResponse:
-        """Keep a picture for three days; its name is good for text-free mass sends and previews, not for covers."""
+        """Store a picture for three days; its id is valid for picture mass sends and previews, not for covers."""
         wanted = request.query.get("type") or request.form.get("type", "")
         data, kind, code = self._validate_upload(request, wanted)
         if code is None and kind not in TEMPORARY_TYPES:
@@ -94,13 +93,13 @@ class MediaApi:
         return ApiResponse(data, content_type=f"image/{kept['kind']}")
 
     def find_temporary(self, request: ApiRequest, name: str) -> dict[str, Any] | None:
-        """The caller's picture of that name, if its three days are not over."""
+        """Return the caller's temporary picture of that id, unless its three days are over."""
         kept = self.state.get_row("wechat_temporary", name)
         alive = kept is not None and kept["app_id"] == request.account and kept["dies_at"] > self.state.now()
         return kept if alive else None
 
     def _validate_upload(self, request: ApiRequest, wanted: str) -> tuple[bytes, str, int | None]:
-        """The picture and its kind, or why it is not taken."""
+        """Return the picture, its type and None, or the error code that refuses it."""
         file = _get_uploaded_file(request)
         if wanted not in MATERIAL_TYPES:
             return b"", "", 40004
@@ -116,7 +115,7 @@ class MediaApi:
     # --- the library ---
 
     def find_material(self, request: ApiRequest, name: object) -> dict[str, Any] | None:
-        """The caller's picture of that name in the library."""
+        """Return the caller's permanent picture of that id."""
         found = self.state.get_row("wechat_materials", str(name or ""))
         return found if found and found["app_id"] == request.account else None
 
@@ -126,7 +125,7 @@ class MediaApi:
         return mine[::-1]
 
     def get_material(self, request: ApiRequest) -> ApiResponse:
-        """The bytes themselves, for a picture."""
+        """Return the bytes of a picture."""
         found = self.find_material(request, (request.parse_json() or {}).get("media_id"))
         data = self.state.read_media(found["sha256"]) if found else None
         if data is None:
@@ -149,11 +148,8 @@ class MediaApi:
         wanted = request.parse_json() or {}
         if wanted.get("type") not in ("image", "voice", "video", "news"):
             return refuse(request, 40004)
-        found = (
-            [pair for kind in MATERIAL_TYPES for pair in self._list_materials(request, kind)]
-            if wanted["type"] == "image"
-            else []
-        )
+        kinds = MATERIAL_TYPES if wanted["type"] == "image" else ()
+        found = [pair for kind in kinds for pair in self._list_materials(request, kind)]
         start, count = parse_page(wanted)
         items = [
             {"media_id": name, "name": each["name"], "update_time": each["update_time"], "url": each["url"], "tags": []}
@@ -163,13 +159,13 @@ class MediaApi:
 
 
 def _get_uploaded_file(request: ApiRequest) -> UploadedFile | None:
-    """The picture sent; one without a file name, or in a body of untold length, is none (41005, as users report)."""
+    """Return the uploaded picture; without a file name or a content length there is none (41005, as users report)."""
     file = request.files.get("media")
     return file if file and file.filename and "content-length" in request.headers else None
 
 
 def _measure_picture(data: bytes) -> list[int] | None:
-    """Width and height in pixels; None for what cannot be read."""
+    """Return width and height in pixels; None for an unreadable picture."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return list(image.size)

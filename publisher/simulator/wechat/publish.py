@@ -1,7 +1,7 @@
 """Publishing without a push (developers.weixin.qq.com, public/api_freepublish_*).
 
-An accepted submit makes one article at once; it is public when its review has passed. So the creation is the
-submit's acceptance, and one submitted draft is one post however many articles it holds.
+An accepted submit creates one post at once, which becomes public when its review has passed. The creation is the
+submit's acceptance, and one submitted draft is one post, however many articles it contains.
 """
 
 import secrets
@@ -39,7 +39,7 @@ class PublishApi:
         return ApiResponse.from_json({**OK_BODY, "publish_id": number, "msg_data_id": number})
 
     def build_post(self, request: ApiRequest, draft: str, articles: list[Article], name: str) -> SimulatedPost:
-        """A post of a draft's articles; its number is the `mid` of their addresses."""
+        """Return a post of a draft's articles; its job id is the `mid` in their URLs."""
         now, first = self.state.now(), articles[0]
         pictured = [
             {**article, "pictures": self._drafts.validator.get_picture_digests(article)} for article in articles
@@ -71,14 +71,14 @@ class PublishApi:
             return refuse(request, 53502)
         return ApiResponse.from_json(format_job(self.state.apply_read_faults(request, post)))
 
-    def _get_own_posts(self, request: ApiRequest) -> list[SimulatedPost]:
-        """What was published without a push; mass sends are in no list."""
-        return [post for post in self.state.get_posts("wechat", request.account) if "mass" not in post.extra]
-
     def batch_get(self, request: ApiRequest) -> ApiResponse:
-        """Articles published without a push, newest first; deleted ones say so."""
+        """List posts published without a push, newest first, deleted ones included; mass sends are in no list."""
         wanted = request.parse_json() or {}
-        posts = [post for post in reversed(self._get_own_posts(request)) if post.state in ("live", "removed")]
+        posts = [
+            post
+            for post in reversed(self.state.get_posts("wechat", request.account))
+            if "mass" not in post.extra and post.state in ("live", "removed")
+        ]
         posts = self.state.apply_list_faults(request, posts)
         start, count = parse_page(wanted)
         items = [
@@ -100,14 +100,14 @@ class PublishApi:
 
     def get_article(self, request: ApiRequest) -> ApiResponse:
         post = self._find_post(request)
-        return (
-            ApiResponse.from_json(self._format_content(self.state.apply_read_faults(request, post), no_content=False))
-            if post
-            else refuse(request, 53600)
+        if post is None:
+            return refuse(request, 53600)
+        return ApiResponse.from_json(
+            self._format_content(self.state.apply_read_faults(request, post), no_content=False)
         )
 
     def delete(self, request: ApiRequest) -> ApiResponse:
-        """Delete one article, counted from 1, or all of them; it cannot be undone, and repeating it is harmless."""
+        """Delete one article, counted from 1, or all with 0; deletion is final, and repeating it is harmless."""
         post, index = self._find_post(request), (request.parse_json() or {}).get("index") or 0
         if post is None:
             return refuse(request, 53600)
@@ -129,7 +129,7 @@ class PublishApi:
 
 
 def delete_articles(state: SimulatorState, request: ApiRequest, post: SimulatedPost, index: int) -> None:
-    """Mark an article as deleted, 0 for all; with its last article the post is removed."""
+    """Mark one article as deleted, or all with index 0; a post without articles left is removed."""
     articles = [
         {**article, "is_deleted": True} if index in (0, number) else article
         for number, article in enumerate(post.extra["articles"], 1)
@@ -143,20 +143,17 @@ def delete_articles(state: SimulatorState, request: ApiRequest, post: SimulatedP
 
 
 def format_job(post: SimulatedPost) -> dict[str, Any]:
-    """How far a submission has come, as the status call tells it, and the event at its end."""
-    number, status = post.extra["publish_id"], _get_job_status(post)
-    count = len(post.extra["articles"])
-    response: dict[str, Any] = {"publish_id": str(number), "publish_status": status}
-    if status in (SUCCESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM):
-        items = [{"idx": n, "article_url": build_article_url(post.account, number, n)} for n in range(1, count + 1)]
-        response |= {"article_id": post.id, "article_detail": {"count": count, "item": items}}
-    refused = status not in (SUCCESS, IN_PROGRESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM)
-    return response | {"fail_idx": list(range(1, count + 1)) if refused else []}
-
-
-def _get_job_status(post: SimulatedPost) -> int:
+    """Return the status of a submission, for the status call and the event at the job's end."""
+    publish_id, indexes = post.extra["publish_id"], range(1, len(post.extra["articles"]) + 1)
     if post.state == "removed":
-        return DELETED_BY_OWNER if post.removed_by == "owner" else BANNED_BY_SYSTEM
-    if post.state == "refused":
-        return int(post.review.get("status") or REVIEW_REJECTED)
-    return SUCCESS if post.state == "live" else IN_PROGRESS
+        status = DELETED_BY_OWNER if post.removed_by == "owner" else BANNED_BY_SYSTEM
+    elif post.state == "refused":
+        status = int(post.review.get("status") or REVIEW_REJECTED)
+    else:
+        status = SUCCESS if post.state == "live" else IN_PROGRESS
+    response: dict[str, Any] = {"publish_id": str(publish_id), "publish_status": status}
+    if status in (SUCCESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM):
+        items = [{"idx": n, "article_url": build_article_url(post.account, publish_id, n)} for n in indexes]
+        response |= {"article_id": post.id, "article_detail": {"count": len(items), "item": items}}
+    is_refused = status not in (SUCCESS, IN_PROGRESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM)
+    return response | {"fail_idx": list(indexes) if is_refused else []}

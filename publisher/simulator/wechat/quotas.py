@@ -1,4 +1,4 @@
-"""How often may be called (developers.weixin.qq.com, API_Call_Limits), by Beijing's clock."""
+"""Call quotas (developers.weixin.qq.com, API_Call_Limits), by Beijing's clock."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -34,27 +34,18 @@ class WeChatQuotas:
         self.state = state
 
     def check(self, request: ApiRequest) -> ApiResponse | None:
-        """Count a call, or say which window is full."""
-        per_minute, per_day = (
-            self.state.behaviour.wechat_per_minute.get(request.endpoint),
-            self._get_daily_limit(request.endpoint),
-        )
-        if per_minute is not None and self.count_call(request.account, request.endpoint, MINUTE_FORMAT) > per_minute:
+        """Count a call, or refuse it if a window is full."""
+        behaviour, path = self.state.behaviour, request.endpoint
+        per_minute = behaviour.wechat_per_minute.get(path)
+        if per_minute is not None and self.count_call(request.account, path, MINUTE_FORMAT) > per_minute:
             return refuse(request, 45011)
-        if self.count_call(request.account, request.endpoint, DAY_FORMAT) > (
-            per_day if per_day is not None else float("inf")
-        ):
-            return refuse(request, 45009)
-        return None
+        platform_limits = DAILY_LIMITS if behaviour.wechat_quotas == "platform" else {}
+        per_day = behaviour.wechat_daily.get(path, platform_limits.get(path))
+        calls_today = self.count_call(request.account, path, DAY_FORMAT)
+        return refuse(request, 45009) if per_day is not None and calls_today > per_day else None
 
-    def count_call(self, account: str, what: str, window: str) -> int:
-        """Count one more in the present window, and give how many that makes."""
-        self.state.quota_usage[self._make_usage_key(account, what, window)] += 1
-        return self.state.quota_usage[self._make_usage_key(account, what, window)]
-
-    def _get_daily_limit(self, path: str) -> int | None:
-        figures = DAILY_LIMITS if self.state.behaviour.wechat_quotas == "platform" else {}
-        return self.state.behaviour.wechat_daily.get(path, figures.get(path))
-
-    def _make_usage_key(self, account: str, what: str, window: str) -> tuple[str, str, str, str]:
-        return "wechat", account, what, datetime.fromtimestamp(self.state.now(), BEIJING).strftime(window)
+    def count_call(self, account: str, resource: str, window: str) -> int:
+        """Count one more call in the current window, and return the new count."""
+        key = "wechat", account, resource, datetime.fromtimestamp(self.state.now(), BEIJING).strftime(window)
+        self.state.quota_usage[key] += 1
+        return self.state.quota_usage[key]

@@ -1,4 +1,4 @@
-"""WeChat's error shape: HTTP 200, `errcode`, and a text that ends in a request id."""
+"""WeChat's error format: HTTP 200, `errcode`, and a text that ends in a request id."""
 
 import hashlib
 import time
@@ -77,12 +77,9 @@ ERROR_TEXTS = {
 
 
 def refuse(request: ApiRequest, code: int, message: str | None = None, **more: object) -> ApiResponse:
-    """The error body as seen in answers: `… rid: 8hex-8hex-8hex`, its first group the second in hexadecimal."""
+    """Return an error body as seen in real responses: `… rid: 8hex-8hex-8hex`, the first group being the time."""
     digest = hashlib.sha256(f"{request.event_number}/{request.endpoint}".encode()).hexdigest()
-    text = (
-        ERROR_TEXTS.get(code, "system error").format(peer=request.peer_address or "127.0.0.1")
-        if message is None
-        else message
-    )
-    told = f"{text} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
-    return ApiResponse.from_json({"errcode": code, "errmsg": told, **more})
+    if message is None:
+        message = ERROR_TEXTS.get(code, "system error").format(peer=request.peer_address or "127.0.0.1")
+    text = f"{message} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
+    return ApiResponse.from_json({"errcode": code, "errmsg": text, **more})

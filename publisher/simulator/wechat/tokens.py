@@ -12,7 +12,7 @@ from .responses import refuse
 
 TOKEN_LIFETIME_SECONDS = 7200
 OVERLAP_SECONDS = 300
-"""An old token lives on that long beside its successor."""
+"""An old token stays valid this long beside its successor."""
 FORCED_RENEWAL_SECONDS = 30
 MAX_FORCED_RENEWALS_PER_DAY = 20
 VERIFIED_ONLY_PREFIXES = ("/cgi-bin/freepublish/", "/cgi-bin/message/mass/", "/datacube/")
@@ -20,7 +20,7 @@ Handler = Callable[[ApiRequest], ApiResponse]
 
 
 class WeChatTokenApi:
-    """`stable_token` and `token` are two isolated kinds; only the second replaces on each call."""
+    """`stable_token` and `token` are isolated from each other; only `token` replaces the old token on each call."""
 
     def __init__(self, state: SimulatorState, quotas: WeChatQuotas) -> None:
         self.state = state
@@ -35,43 +35,53 @@ class WeChatTokenApi:
         return str(found["app_id"]) if found else ""
 
     def require_token(self, handler: Handler, method: str = "POST") -> Handler:
-        """The handler behind what is checked before any business call: the verb, the token, the right, the quota."""
-        return lambda request: self._check(request, method) or handler(request)
+        """Wrap a handler so that HTTP method, token, permission and quota are checked first."""
 
-    def _check(self, request: ApiRequest, method: str) -> ApiResponse | None:
-        if request.method != method:
-            return refuse(request, 43002)
-        token = request.query.get("access_token", "")
-        if not token:
-            return refuse(request, 41001)
-        found = self.state.get_row("wechat_tokens", token)
-        if found is None:
-            return refuse(request, 40001)
-        if self.state.now() >= found["dies_at"]:
-            return refuse(request, 42001)
-        if not self.state.behaviour.wechat_verified and request.endpoint.startswith(VERIFIED_ONLY_PREFIXES):
-            return refuse(request, 48001)
-        return self._quotas.check(request)
+        def checked(request: ApiRequest) -> ApiResponse:
+            if request.method != method:
+                return refuse(request, 43002)
+            token = request.query.get("access_token", "")
+            if not token:
+                return refuse(request, 41001)
+            found = self.state.get_row("wechat_tokens", token)
+            if found is None:
+                return refuse(request, 40001)
+            if self.state.now() >= found["dies_at"]:
+                return refuse(request, 42001)
+            if not self.state.behaviour.wechat_verified and request.endpoint.startswith(VERIFIED_ONLY_PREFIXES):
+                return refuse(request, 48001)
+            return self._quotas.check(request) or handler(request)
+
+        return checked
 
     def expire_all(self, request: ApiRequest) -> None:
-        """Every token of the caller dies at once."""
+        """Expire every token of the caller."""
         for kind in ("stable", "plain"):
             self._expire(self._find_current(request.account, kind))
 
     def issue_stable(self, request: ApiRequest) -> ApiResponse:
+        """Return the current token, or a new one; a forced renewal too soon after the last one renews nothing."""
         wanted = request.parse_json()
         if request.method != "POST":
             return refuse(request, 43002)
         if wanted is None:
             return refuse(request, 47001)
-        return self._check_credentials(request, wanted) or self._renew_stable(
-            request, force=wanted.get("force_refresh") is True
-        )
+        if refusal := self._check_credentials(request, wanted):
+            return refusal
+        now, current = self.state.now(), self._find_current(request.account, "stable")
+        is_forced = wanted.get("force_refresh") is True
+        if current and is_forced and now - current["made_at"] >= FORCED_RENEWAL_SECONDS:
+            if self._quotas.count_call(request.account, "force_refresh", DAY_FORMAT) > MAX_FORCED_RENEWALS_PER_DAY:
+                return refuse(request, 45009)
+            self._expire(current)
+            current = None
+        if current is None or current["dies_at"] - now <= OVERLAP_SECONDS:
+            current = self._issue(request.account, "stable")
+        return self._make_response(current)
 
     def issue_plain(self, request: ApiRequest) -> ApiResponse:
-        unwelcome = self._check_credentials(request, request.query)
-        if unwelcome:
-            return unwelcome
+        if refusal := self._check_credentials(request, request.query):
+            return refusal
         old = self._find_current(request.account, "plain")
         if old:
             self._expire(old, OVERLAP_SECONDS)
@@ -91,18 +101,6 @@ class WeChatTokenApi:
             return refuse(request, 40125)
         listed = self.state.behaviour.wechat_addresses
         return refuse(request, 40164) if listed and request.peer_address not in listed else self._quotas.check(request)
-
-    def _renew_stable(self, request: ApiRequest, *, force: bool) -> ApiResponse:
-        """Force the old one out; what comes too soon after it was made refreshes nothing and counts nothing."""
-        now, current = self.state.now(), self._find_current(request.account, "stable")
-        if current and force and now - current["made_at"] >= FORCED_RENEWAL_SECONDS:
-            if self._quotas.count_call(request.account, "force_refresh", DAY_FORMAT) > MAX_FORCED_RENEWALS_PER_DAY:
-                return refuse(request, 45009)
-            self._expire(current)
-            current = None
-        if current and current["dies_at"] - now > OVERLAP_SECONDS:
-            return self._make_response(current)
-        return self._make_response(self._issue(request.account, "stable"))
 
     def _find_current(self, app_id: str, kind: str) -> dict[str, Any] | None:
         pointer = self.state.get_row("wechat_current", f"{kind}/{app_id}")
