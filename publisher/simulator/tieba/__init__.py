@@ -1,4 +1,4 @@
-"""Baidu Tieba: its PC site, and its app in forms and in messages."""
+"""Baidu Tieba: its PC site, and its app by forms and by Protocol Buffers."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -22,13 +22,30 @@ from .threads import ThreadApi
 from .users import TiebaUsers
 from .write import TiebaPostWriter
 
-Endpoints = dict[str, Callable[[ApiRequest], ApiResponse]]
-
 
 def create_platform(state: SimulatorState) -> Platform:
-    auth = SimulatedTiebaAuth(state)
-    threads, reply_ids = IdSequence(state, FIRST_THREAD_ID), ReplyNumbering(state, IdSequence(state, FIRST_REPLY_ID))
-    endpoints = {**_make_write_endpoints(state, auth, threads, reply_ids), **_make_read_endpoints(state, auth)}
+    auth, thread_ids = SimulatedTiebaAuth(state), IdSequence(state, FIRST_THREAD_ID)
+    numbering = ReplyNumbering(state, IdSequence(state, FIRST_REPLY_ID))
+    endpoints = _make_endpoints(state, auth, thread_ids, numbering)
+
+    def make_external_post(wanted: Mapping[str, Any]) -> SimulatedPost:
+        """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
+        account = state.ensure_account("tieba", str(wanted["account"]))
+        text, title = str(wanted.get("text") or ""), str(wanted.get("title") or "")
+        if wanted.get("thread"):
+            thread = state.posts.get(str(wanted["thread"]))
+            if thread is None or not is_thread(thread):
+                raise ValueError("no such thread")
+            pid, extra = numbering.reserve_id(thread, "")
+            return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
+        forum = str(wanted.get("forum") or (account.forums[0] if account.forums else account.display_name))
+        extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
+        return SimulatedPost(thread_ids.next(), "tieba", account.identity, state.now(), text, title, extra=extra)
+
+    def get_public_url(post: SimulatedPost) -> str:
+        path = post.id if is_thread(post) else f"{post.extra['thread']}?pid={post.id}"
+        return f"https://tieba.baidu.com/p/{path}"
+
     return Platform(
         name="tieba",
         endpoints={path: with_variant(state, handler) for path, handler in endpoints.items()},
@@ -38,73 +55,43 @@ def create_platform(state: SimulatorState) -> Platform:
         expire_token=lambda request: refuse(request, "230265"),
         fault_codes={"duplicate": "220034", "captcha": CAPTCHA_CODE},
         id_keys=frozenset({"tid", "pid", "picId", "fid"}),
-        make_external_post=lambda wanted: _make_external_post(state, threads, reply_ids, wanted),
-        get_public_url=_get_public_url,
+        make_external_post=make_external_post,
+        get_public_url=get_public_url,
         make_secret=make_secret,
         delayed_success_codes=frozenset({"230008"}),
     )
 
 
-def _make_write_endpoints(
-    state: SimulatorState, auth: SimulatedTiebaAuth, ids: IdSequence, floors: ReplyNumbering
-) -> Endpoints:
-    writer, pictures, deleting = TiebaPostWriter(state, auth), TiebaPictureApi(state, auth), TiebaDeleteApi(state, auth)
-    threads, replies = ThreadApi(state, writer, ids), ReplyApi(state, writer, floors)
+def _make_endpoints(
+    state: SimulatorState, auth: SimulatedTiebaAuth, thread_ids: IdSequence, numbering: ReplyNumbering
+) -> dict[str, Callable[[ApiRequest], ApiResponse]]:
+    writer, users, delete = TiebaPostWriter(state, auth), TiebaUsers(state), TiebaDeleteApi(state, auth)
+    replies, session = ReplyApi(state, writer, numbering), TiebaSessionApi(state, auth, users)
+    lists, page = ThreadListApi(state, auth, users), ThreadPageApi(state, auth, users)
     return {
-        "/c/c/thread/add_pc": threads.add,
+        "/c/c/thread/add_pc": ThreadApi(state, writer, thread_ids).add,
         "/c/c/post/add_pc": replies.add,
         "/c/c/post/add": replies.add,
-        "/c/s/uploadPicture_pc": pictures.upload,
-        "/c/c/bawu/delthread": deleting.delete_thread,
-        "/c/c/bawu/delpost": deleting.delete_reply,
-    }
-
-
-def _make_read_endpoints(state: SimulatorState, auth: SimulatedTiebaAuth) -> Endpoints:
-    users = TiebaUsers(state)
-    reading = TiebaSessionApi(state, auth, users)
-    listing, page = ThreadListApi(state, auth, users), ThreadPageApi(state, auth, users)
-    return {
-        "/dc/common/tbs": reading.tbs,
-        "/c/s/pc/sync": reading.sync,
-        "/c/s/login": reading.login,
-        "/c/s/sync": reading.app_sync,
-        "/c/s/initNickname": reading.nickname,
-        "/c/u/user/profile": reading.profile,
-        "/f/commit/share/fnameShareApi": reading.forum,
-        "/c/u/feed/myThread": listing.list_own,
-        "/c/u/feed/userpost": listing.list_by_user,
-        "/c/f/frs/page": listing.list_by_forum,
+        "/c/s/uploadPicture_pc": TiebaPictureApi(state, auth).upload,
+        "/c/c/bawu/delthread": delete.delete_thread,
+        "/c/c/bawu/delpost": delete.delete_reply,
+        "/dc/common/tbs": session.tbs,
+        "/c/s/pc/sync": session.sync,
+        "/c/s/login": session.login,
+        "/c/s/sync": session.app_sync,
+        "/c/s/initNickname": session.nickname,
+        "/c/u/user/profile": session.profile,
+        "/f/commit/share/fnameShareApi": session.forum,
+        "/c/u/feed/myThread": lists.list_own,
+        "/c/u/feed/userpost": lists.list_by_user,
+        "/c/f/frs/page": lists.list_by_forum,
         "/c/f/pb/page_pc": page.show,
         "/c/f/pb/page": page.show,
         "/c/f/pb/floor": page.show_comments,
     }
 
 
-def _make_external_post(
-    state: SimulatorState, ids: IdSequence, floors: ReplyNumbering, wanted: Mapping[str, Any]
-) -> SimulatedPost:
-    """A thread, or with the number of a `thread` a floor under it."""
-    account = state.ensure_account("tieba", str(wanted["account"]))
-    text, title = str(wanted.get("text") or ""), str(wanted.get("title") or "")
-    if wanted.get("thread"):
-        thread = state.posts.get(str(wanted["thread"]))
-        if thread is None or not is_thread(thread):
-            raise ValueError("no such thread")
-        pid, extra = floors.reserve_id(thread, "")
-        return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
-    forum = str(wanted.get("forum") or (account.forums[0] if account.forums else account.display_name))
-    extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
-    return SimulatedPost(ids.next(), "tieba", account.identity, state.now(), text, title, extra=extra)
-
-
-def _get_public_url(post: SimulatedPost) -> str:
-    if is_thread(post):
-        return f"https://tieba.baidu.com/p/{post.id}"
-    return f"https://tieba.baidu.com/p/{post.extra['thread']}?pid={post.id}"
-
-
 def make_secret(identity: str) -> dict[str, str]:
-    """A BDUSS of 192 characters and a STOKEN of 64, as the real ones have."""
+    """Return a BDUSS of 192 characters and a STOKEN of 64, as long as the real ones."""
     digest = hashlib.sha512(f"tieba/{identity}".encode()).hexdigest()
     return {"BDUSS": (digest * 2)[:192], "STOKEN": digest[-64:]}

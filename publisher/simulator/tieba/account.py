@@ -1,4 +1,4 @@
-"""Reading that concerns no thread: the session, forums' numbers, people.
+"""Reads that concern no thread: the session, forum ids, users.
 
 The calls are those of public clients: `dc/common/tbs`, `c/s/pc/sync` and `f/commit/share/fnameShareApi` of the web,
 `c/s/login`, `c/s/sync`, `c/s/initNickname` and `c/u/user/profile` of the app; read on 2026-11-24.
@@ -26,7 +26,7 @@ class TiebaSessionApi:
         self._users = users
 
     def tbs(self, request: ApiRequest) -> ApiResponse:
-        """The cheapest look at a session: `is_login` is 0 without one, and a token comes all the same."""
+        """Check a session: `is_login` is 0 without one, and a token is returned in any case."""
         return ApiResponse.from_json(
             {"tbs": self._auth.make_tbs(request.account), "is_login": int(bool(request.account))}
         )
@@ -38,14 +38,13 @@ class TiebaSessionApi:
         user: dict[str, Any] = {"is_login": 0}
         if request.account:
             user = {"is_login": 1, **self._users.format_author(request.account)}
-        standing = get_restrictions(self.state, request.account)
-        flags = format_restrictions(request, standing) if any(standing.values()) else {}
-        return make_read_response(
-            request, {"anti": {"tbs": self._auth.make_tbs(request.account), **flags}, "user": user}
-        )
+        restrictions = get_restrictions(self.state, request.account)
+        flags = format_restrictions(request, restrictions) if any(restrictions.values()) else {}
+        anti = {"tbs": self._auth.make_tbs(request.account), **flags}
+        return make_read_response(request, {"anti": anti, "user": user})
 
     def login(self, request: ApiRequest) -> ApiResponse:
-        """The app's sign-in by BDUSS; 1 for one that is nobody's."""
+        """Sign the app in by BDUSS; code 1 for an unknown one."""
         refusal = self._auth.check_signed_post(request)
         if refusal or not request.account:
             return refusal or refuse(request, BAD_LOGIN_CODE)
@@ -83,13 +82,11 @@ class TiebaSessionApi:
             "my_like_num": len(account.forums),
             "tieba_uid": str(get_uid(account)),
         }
-        return make_read_response(
-            request,
-            {"user": user, "anti_stat": format_restrictions(request, get_restrictions(self.state, account.identity))},
-        )
+        restrictions = format_restrictions(request, get_restrictions(self.state, account.identity))
+        return make_read_response(request, {"user": user, "anti_stat": restrictions})
 
     def forum(self, request: ApiRequest) -> ApiResponse:
-        """A forum's number; 0 where there is none, or none any more."""
+        """Return a forum's id; 0 for an unknown or closed forum."""
         name = request.query.get("fname", "")
         is_closed = self.state.behaviour.tieba_forums.get(name, {}).get("closed")
         found = is_forum(self.state, name) and not is_closed

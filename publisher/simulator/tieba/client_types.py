@@ -1,4 +1,4 @@
-"""In which language a call speaks to Tieba: the app's forms or messages, the PC site's, the former site's reads."""
+"""The client type of a call: the app by form or by Protocol Buffers, the PC site, the former site."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ from .protobuf import decode
 from .protobuf_schemas import MESSAGE_TYPES
 
 MESSAGE_PART = "data"
-"""The one part of a message's multipart body."""
+"""The only part of a message's multipart body."""
 
 
 class ClientType(Enum):
@@ -31,7 +31,7 @@ def get_client_type(request: ApiRequest) -> ClientType:
 
 
 def decode_app_message(request: ApiRequest) -> ApiRequest:
-    """Put a message's fields where a form's would stand; what is no message leaves the form empty."""
+    """Decode a message's fields into the request's form; an invalid message leaves the form empty."""
     if get_client_type(request) is not ClientType.APP_PROTOBUF:
         return request
     request.form = {}

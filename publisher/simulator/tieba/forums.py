@@ -1,4 +1,4 @@
-"""Forums, and the numbers of forums, threads, floors and people."""
+"""Forums, and the ids of forums, threads, replies and users."""
 
 import zlib
 from itertools import count
@@ -12,17 +12,17 @@ FIRST_THREAD_ID = 10_990_000_001
 FIRST_REPLY_ID = 160_000_000_001
 FIRST_POST_ID_OFFSET = 139_010_000_000
 DEFAULT_LEVEL = 12
-"""Everybody's level, unless the setting `tieba_standing` names another."""
+"""The level of each user, unless the setting `tieba_standing` names another."""
 MIN_LEVEL = 3
 
 
 def get_forum_id(name: str) -> int:
-    """A forum's number, the same for the same name wherever the simulator runs."""
+    """Return a forum's id, the same for the same name in every simulator."""
     return 1000 + zlib.crc32(name.encode()) % 90_000_000
 
 
 def is_forum(state: SimulatorState, name: str) -> bool:
-    """In open mode every forum does, else those that an account was given."""
+    """True for any name in open mode, else for the forums of the registered accounts."""
     if not name:
         return False
     return state.behaviour.open or any(
@@ -31,12 +31,12 @@ def is_forum(state: SimulatorState, name: str) -> bool:
 
 
 def get_first_post_id(tid: str) -> str:
-    """The number of a thread's first floor."""
+    """Return the id of a thread's first post."""
     return str(int(tid) + FIRST_POST_ID_OFFSET)
 
 
 class IdSequence:
-    """Numbers for threads, or for floors, that the world has not seen yet."""
+    """Generates unused ids for threads or for replies."""
 
     def __init__(self, state: SimulatorState, first: int) -> None:
         self._state = state
@@ -55,7 +55,7 @@ def get_level(state: SimulatorState, account: str) -> int:
 
 
 def check_forum_access(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """Who may write in a forum, by the setting `tieba_forums`; 230274 for a name and a number that do not fit."""
+    """Refuse by the setting `tieba_forums`, and with 230274 for a forum name that does not match its id."""
     name = request.form.get("kw", "")
     fid = get_forum_id(name)
     if not is_forum(state, name) or request.form.get("fid") != str(fid):

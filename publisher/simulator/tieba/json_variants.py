@@ -1,4 +1,4 @@
-"""Shapes in which one and the same answer may come: clients have met all of them.
+"""Variants of the same JSON response; clients have seen all of them.
 
 `error_code` and ids as numbers or as text, ids at the top or inside `data`, UTF-8 under a header that says GBK.
 """
@@ -15,7 +15,7 @@ ID_KEYS = ("tid", "pid")
 def with_variant(
     state: SimulatorState, handler: Callable[[ApiRequest], ApiResponse]
 ) -> Callable[[ApiRequest], ApiResponse]:
-    """The same handler, its JSON in the shape that the settings ask for."""
+    """Wrap a handler so that its JSON follows the settings."""
     return lambda request: apply_variant(state.behaviour, handler(request))
 
 
@@ -24,17 +24,13 @@ def apply_variant(behaviour: Behaviour, response: ApiResponse) -> ApiResponse:
         return response
     if behaviour.tieba_types != "own" or behaviour.tieba_ids_in != "top":
         value = json.loads(response.body)
-        if behaviour.tieba_ids_in == "data":
-            value = _move_ids(value)
+        ids = {name: value[name] for name in ID_KEYS if name in value}
+        if ids and behaviour.tieba_ids_in == "data":
+            value = {**{name: each for name, each in value.items() if name not in ids}, "data": ids}
         response = ApiResponse.from_json(_convert_types(value, behaviour.tieba_types), response.status)
     if behaviour.tieba_charset == "gbk":
         return ApiResponse(response.body, response.status, "text/html; charset=GBK", response.headers)
     return response
-
-
-def _move_ids(value: dict[str, object]) -> dict[str, object]:
-    ids = {name: value[name] for name in ID_KEYS if name in value}
-    return {**{name: each for name, each in value.items() if name not in ids}, "data": ids} if ids else value
 
 
 def _convert_types(value: object, types: str) -> object:

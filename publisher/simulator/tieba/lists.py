@@ -1,4 +1,4 @@
-"""Lists of threads: one's own on the PC site (`myThread`) and in the app (`userpost`), a forum's (`frs/page`).
+"""Lists of threads: of a user on the PC site (`myThread`) and in the app (`userpost`), of a forum (`frs/page`).
 
 Field names are those that public clients read; read on 2026-11-24.
 """
@@ -32,7 +32,7 @@ class ThreadListApi:
         self._markup = MarkupParser(state)
 
     def list_own(self, request: ApiRequest) -> ApiResponse:
-        """Threads or replies of the portrait asked for; those in review only to their own author."""
+        """List a user's threads or replies; posts in review are shown to their author only."""
         refusal = self._auth.check_signature(request)
         if refusal:
             return refusal
@@ -46,22 +46,21 @@ class ThreadListApi:
         return make_read_response(request, {"data": {"has_more": int(has_more), "list": entries}})
 
     def _posts(self, request: ApiRequest, author: str, reader: str, *, are_threads: bool) -> list[SimulatedPost]:
+        """Return an author's posts that the reader sees; a reply is listed as long as its thread is visible."""
         posts = [
             post
             for post in reversed(self.state.get_posts("tieba", author))
-            if is_thread(post) == are_threads and can_see(post, reader) and self._is_in_visible_thread(post, reader)
+            if is_thread(post) == are_threads
+            and can_see(post, reader)
+            and (are_threads or can_see(self.state.posts[post.extra["thread"]], reader))
         ]
         return self.state.apply_list_faults(request, posts)
-
-    def _is_in_visible_thread(self, post: SimulatedPost, reader: str) -> bool:
-        """A reply is listed as long as its thread is there."""
-        return is_thread(post) or can_see(self.state.posts[post.extra["thread"]], reader)
 
     def _format_entry(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
         private = int(post.state == "review" or bool(post.extra.get("hidden")))
         if is_thread(post):
             return {"type": 1, "private": private, "thread_info": self._format_thread(post, reader)}
-        said = {
+        reply = {
             "id": int(post.id),
             "content": self._markup.parse(post.text),
             "quote_id": str(post.extra.get("under", 0)),
@@ -70,7 +69,7 @@ class ThreadListApi:
         }
         thread = self.state.posts[post.extra["thread"]]
         info = self._format_thread(thread, reader)
-        return {"type": 3 if "under" in post.extra else 2, "private": private, "thread_info": info, "post_info": said}
+        return {"type": 3 if "under" in post.extra else 2, "private": private, "thread_info": info, "post_info": reply}
 
     def _format_thread(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
         author = self._users.format_author(post.account)
@@ -103,7 +102,7 @@ class ThreadListApi:
         }
 
     def list_by_user(self, request: ApiRequest) -> ApiResponse:
-        """`userpost`: a person's threads, or their replies, each under its thread."""
+        """Serve `userpost`: a user's threads, or their replies, each with its thread."""
         refusal = self._auth.check_signed_post(request)
         account = self._users.find(request.form)
         if refusal or account is None:
@@ -137,36 +136,32 @@ class ThreadListApi:
             return {**entry, "first_post_content": thread["first_post_content"]}
         text = [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()}]
         kind = int("under" in post.extra)
-        said = {"post_content": text, "create_time": int(post.created), "post_type": kind, "post_id": int(post.id)}
-        return {**entry, "content": [said]}
+        reply = {"post_content": text, "create_time": int(post.created), "post_type": kind, "post_id": int(post.id)}
+        return {**entry, "content": [reply]}
 
     def list_by_forum(self, request: ApiRequest) -> ApiResponse:
-        """`frs/page`: a forum's threads as anybody sees them, those last replied to first."""
+        """Serve `frs/page`: a forum's public threads, the latest replies first."""
         refusal = self._auth.check_signed_post(request)
         name = request.form.get("kw", "")
         if refusal or not is_forum(self.state, name):
             return refusal or refuse(request, "230274")
-        threads = [post for post in self.state.posts.values() if is_thread(post) and self._is_in(post, name)]
+        threads = [
+            post
+            for post in self.state.posts.values()
+            if is_thread(post) and post.extra.get("forum") == name and can_see(post, "")
+        ]
         infos = [self._format_thread(post, "") for post in self.state.apply_list_faults(request, threads)]
         order = "create_time" if request.get_int("sort_type", 0) == BY_CREATION else "last_time_int"
         infos.sort(key=lambda info: (info[order], info["tid"]), reverse=True)
         if request.get_int("is_good", 0):
             infos = []
         shown, page = paginate(infos, request.get_int("pn", 1), request.get_int("rn", DEFAULT_PAGE_SIZE))
-        forum = {
-            "id": get_forum_id(name),
-            "name": name,
-            "member_num": 0,
-            "thread_num": len(infos),
-            "post_num": len(infos),
-        }
+        counts = {"member_num": 0, "thread_num": len(infos), "post_num": len(infos)}
+        forum = {"id": get_forum_id(name), "name": name, **counts}
         users = {info["author_id"]: info["author"] for info in shown}
         return make_read_response(
             request, {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())}
         )
-
-    def _is_in(self, post: SimulatedPost, forum: str) -> bool:
-        return post.extra.get("forum") == forum and can_see(post, "")
 
 
 def _cut_page(request: ApiRequest, posts: Sequence[SimulatedPost]) -> tuple[Sequence[SimulatedPost], bool]:
@@ -175,7 +170,7 @@ def _cut_page(request: ApiRequest, posts: Sequence[SimulatedPost]) -> tuple[Sequ
 
 
 def paginate(items: Sequence[Any], number: int, size: int) -> tuple[Sequence[Any], dict[str, int]]:
-    """One page of a list, and what is said about it; pages count from 1, and 0 is the first as well."""
+    """Return one page of a list, and its description; pages count from 1, and 0 means the first as well."""
     number, size = max(1, number), max(1, min(size, MAX_PAGE_SIZE))
     start, total = (number - 1) * size, len(items)
     pages = max(1, -(-total // size))

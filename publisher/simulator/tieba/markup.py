@@ -1,4 +1,4 @@
-"""What the marks in a text become when the thread is read: pictures, emoticons, mentions, labelled links."""
+"""Parsing of the markup in a text: pictures, emoticons, mentions, labelled links."""
 
 import re
 from collections.abc import Callable
@@ -22,13 +22,22 @@ class MarkupParser:
         self.state = state
         self._kinds: dict[re.Pattern[str], Callable[[re.Match[str]], Piece]] = {
             PICTURE_MARKUP: self._parse_picture,
-            EMOTICON_MARKUP: _parse_emoticon,
-            MENTION_MARKUP: _parse_mention,
-            LINK_MARKUP: _parse_link,
+            EMOTICON_MARKUP: lambda match: {
+                "type": 2,
+                "text": f"image_emoticon{EMOTICONS[match.group(1)]}",
+                "c": match.group(1),
+            },
+            MENTION_MARKUP: lambda match: {
+                "type": 4,
+                "text": f"@{match.group(2)}",
+                "uid": int(match.group(3)),
+                "portrait": match.group(1),
+            },
+            LINK_MARKUP: lambda match: {"type": 1, "text": unquote(match.group(2)), "link": unquote(match.group(1))},
         }
 
     def parse(self, text: str) -> list[Piece]:
-        """Text and pictures in their order: type 0 is text, 1 a link, 2 an emoticon, 3 a picture, 4 a mention."""
+        """Return the pieces of a text in order: type 0 is text, 1 a link, 2 an emoticon, 3 a picture, 4 a mention."""
         found = [(match, read) for kind, read in self._kinds.items() for match in kind.finditer(text)]
         pieces: list[Piece] = []
         end = 0
@@ -39,7 +48,7 @@ class MarkupParser:
         return pieces + _parse_text(text[end:])
 
     def get_picture_digests(self, text: str) -> list[str]:
-        """The digests of a text's pictures."""
+        """Return the digests of a text's pictures."""
         names = [match.group(1) for match in PICTURE_MARKUP.finditer(text)]
         return [found["sha256"] for name in names if (found := self.state.get_row("tieba_pictures", name))]
 
@@ -56,18 +65,6 @@ class MarkupParser:
             "bsize": f"{match.group(2)},{match.group(3)}",
             "pic_id": match.group(1),
         }
-
-
-def _parse_emoticon(match: re.Match[str]) -> Piece:
-    return {"type": 2, "text": f"image_emoticon{EMOTICONS[match.group(1)]}", "c": match.group(1)}
-
-
-def _parse_mention(match: re.Match[str]) -> Piece:
-    return {"type": 4, "text": f"@{match.group(2)}", "uid": int(match.group(3)), "portrait": match.group(1)}
-
-
-def _parse_link(match: re.Match[str]) -> Piece:
-    return {"type": 1, "text": unquote(match.group(2)), "link": unquote(match.group(1))}
 
 
 def _parse_text(text: str) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""One thread, floor by floor: the PC site's `page_pc`, the app's `pb/page`.
+"""One thread, reply by reply: the PC site's `page_pc`, the app's `pb/page`.
 
 Field names are those that public clients read; read on 2026-11-24.
 """
@@ -19,7 +19,7 @@ from .users import TiebaUsers
 POSTS_PER_PAGE = 30
 NEWEST_FIRST = 1
 COMMENTS_SHOWN = 4
-"""Answers shown under a floor, unless the call asks for more."""
+"""Comments shown under a reply, unless the call asks for more."""
 
 
 class ThreadPageApi:
@@ -30,65 +30,64 @@ class ThreadPageApi:
         self._markup = MarkupParser(state)
 
     def show(self, request: ApiRequest) -> ApiResponse:
-        """Needs no session; what its author alone may see is missing without one."""
-        refusal = self._auth.check_signed_post(request)
-        if refusal:
-            return refusal
-        post = self.state.posts.get(request.form.get("kz", ""))
-        if (
-            post is None
-            or not is_thread(post)
-            or not can_see(self.state.apply_read_faults(request, post), request.account)
-        ):
-            return make_missing_response(request, self.state.behaviour.tieba_deleted_code)
-        return make_read_response(request, self._format_page(request, post))
-
-    def show_comments(self, request: ApiRequest) -> ApiResponse:
-        """What stands under one floor, named by its own number or by that of one of its answers."""
+        """Show one page of a thread; without a session, posts that only their author sees are missing."""
         refusal = self._auth.check_signed_post(request)
         if refusal:
             return refusal
         thread = self.state.posts.get(request.form.get("kz", ""))
-        asked = self.state.posts.get(request.form.get("pid") or request.form.get("spid", ""))
-        floor = self.state.posts.get(asked.extra.get("under", asked.id)) if asked else None
-        shown = [each is not None and can_see(each, request.account) for each in (thread, floor)]
-        if thread is None or floor is None or not all(shown) or floor.extra.get("thread") != thread.id:
+        if (
+            thread is None
+            or not is_thread(thread)
+            or not can_see(self.state.apply_read_faults(request, thread), request.account)
+        ):
             return make_missing_response(request, self.state.behaviour.tieba_deleted_code)
-        said = self._get_visible_replies(request, thread)
-        under = [self._format_comment(each) for each in said if each.extra.get("under") == floor.id]
-        answers, page = paginate(under, request.get_int("pn", 1), POSTS_PER_PAGE)
+        visible = self._get_visible_replies(request, thread)
+        replies = [thread, *(each for each in visible if "under" not in each.extra)]
+        if request.get_int("lz", 0):
+            replies = [each for each in replies if each.account == thread.account]
+        if request.get_int("r", 0) == NEWEST_FIRST:
+            replies.reverse()
+        shown, page = paginate(replies, request.get_int("pn", 1), request.get_int("rn", POSTS_PER_PAGE))
+        posts = [self._format_reply(request, each, visible) for each in shown]
+        with_comments = [*posts, *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"])]
+        users = {each["author_id"]: each["author"] for each in with_comments}
+        return make_read_response(
+            request,
+            {
+                "forum": _format_forum(thread),
+                "page": page,
+                "thread": self._format_thread(thread, len(visible)),
+                "thread_freq_num": 0,
+                "first_floor": self._format_reply(request, thread, visible),
+                "post_list": posts,
+                "user_list": list(users.values()),
+            },
+        )
+
+    def show_comments(self, request: ApiRequest) -> ApiResponse:
+        """Show the comments on one reply, given by its own id or by the id of one of its comments."""
+        refusal = self._auth.check_signed_post(request)
+        if refusal:
+            return refusal
+        thread = self.state.posts.get(request.form.get("kz", ""))
+        named = self.state.posts.get(request.form.get("pid") or request.form.get("spid", ""))
+        reply = self.state.posts.get(named.extra.get("under", named.id)) if named else None
+        are_visible = [each is not None and can_see(each, request.account) for each in (thread, reply)]
+        if thread is None or reply is None or not all(are_visible) or reply.extra.get("thread") != thread.id:
+            return make_missing_response(request, self.state.behaviour.tieba_deleted_code)
+        visible = self._get_visible_replies(request, thread)
+        comments = [self._format_comment(each) for each in visible if each.extra.get("under") == reply.id]
+        shown, page = paginate(comments, request.get_int("pn", 1), POSTS_PER_PAGE)
         return make_read_response(
             request,
             {
                 "page": page,
-                "post": self._format_reply(request, floor, said),
-                "subpost_list": answers,
-                "thread": self._format_thread(thread, len(said)),
+                "post": self._format_reply(request, reply, visible),
+                "subpost_list": shown,
+                "thread": self._format_thread(thread, len(visible)),
                 "forum": _format_forum(thread),
             },
         )
-
-    def _format_page(self, request: ApiRequest, thread: SimulatedPost) -> dict[str, Any]:
-        said = self._get_visible_replies(request, thread)
-        replies = [each for each in said if "under" not in each.extra]
-        floors = [thread, *replies]
-        if request.get_int("lz", 0):
-            floors = [each for each in floors if each.account == thread.account]
-        if request.get_int("r", 0) == NEWEST_FIRST:
-            floors.reverse()
-        shown, page = paginate(floors, request.get_int("pn", 1), request.get_int("rn", POSTS_PER_PAGE))
-        posts = [self._format_reply(request, each, said) for each in shown]
-        spoken = [*posts, *(response for each in posts for response in each["sub_post_list"]["sub_post_list"])]
-        users = {each["author_id"]: each["author"] for each in spoken}
-        return {
-            "forum": _format_forum(thread),
-            "page": page,
-            "thread": self._format_thread(thread, len(said)),
-            "thread_freq_num": 0,
-            "first_floor": self._format_reply(request, thread, said),
-            "post_list": posts,
-            "user_list": list(users.values()),
-        }
 
     def _get_visible_replies(self, request: ApiRequest, thread: SimulatedPost) -> list[SimulatedPost]:
         return self.state.apply_list_faults(request, get_visible_replies(self.state, thread.id, request.account))
@@ -120,8 +119,8 @@ class ThreadPageApi:
     def _format_reply(self, request: ApiRequest, post: SimulatedPost, replies: list[SimulatedPost]) -> dict[str, Any]:
         pid = get_first_post_id(post.id) if is_thread(post) else post.id
         author = self._users.format_author(post.account)
-        answers = [each for each in replies if each.extra.get("under") == pid]
-        asked = request.get_int("floor_rn", COMMENTS_SHOWN) if request.get_int("with_floor", 0) else 0
+        comments = [each for each in replies if each.extra.get("under") == pid]
+        limit = request.get_int("floor_rn", COMMENTS_SHOWN) if request.get_int("with_floor", 0) else 0
         return {
             "id": int(pid),
             "tid": int(post.extra.get("thread", post.id)),
@@ -132,8 +131,8 @@ class ThreadPageApi:
             "author": author,
             "content": self._markup.parse(post.text),
             "agree": NO_AGREES,
-            "sub_post_number": len(answers),
-            "sub_post_list": {"sub_post_list": [self._format_comment(each) for each in answers[:asked]]},
+            "sub_post_number": len(comments),
+            "sub_post_list": {"sub_post_list": [self._format_comment(each) for each in comments[:limit]]},
         }
 
     def _format_comment(self, post: SimulatedPost) -> dict[str, Any]:

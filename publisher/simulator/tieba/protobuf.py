@@ -1,13 +1,13 @@
-"""Protocol Buffers on the wire, as far as Tieba's app uses them: varints and length-delimited fields.
+"""The Protocol Buffers wire format, as far as Tieba's app uses it: varints and length-delimited fields.
 
-A shape names the fields of one message and gives their numbers; what a shape does not name is not sent and not read.
+A schema maps the field names of one message to their numbers; other fields are neither sent nor read.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 MessageSchema = Mapping[str, "int | tuple[int, MessageSchema]"]
-"""Field name to field number, or to number and inner shape."""
+"""Field name to field number, or to number and inner schema."""
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
@@ -15,20 +15,18 @@ FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
 
 def encode(schema: MessageSchema, value: Mapping[str, Any]) -> bytes:
-    """Write what the shape knows of a value; a list is a repeated field."""
-    return b"".join(_encode_field(field, value[name]) for name, field in schema.items() if value.get(name) is not None)
-
-
-def _encode_field(field: int | tuple[int, MessageSchema], value: object) -> bytes:
-    number, inner = field if isinstance(field, tuple) else (field, {})
-    return b"".join(_encode_value(number, inner, each) for each in (value if isinstance(value, list) else [value]))
-
-
-def _encode_value(number: int, inner_schema: MessageSchema, value: object) -> bytes:
-    if isinstance(value, int):
-        return _encode_varint(number << 3 | VARINT) + _encode_varint(value)
-    payload = encode(inner_schema, value) if isinstance(value, Mapping) else str(value).encode()
-    return _encode_varint(number << 3 | LENGTH) + _encode_varint(len(payload)) + payload
+    """Encode the fields that the schema names; a list is a repeated field."""
+    pieces = []
+    for name, field in schema.items():
+        number, inner_schema = field if isinstance(field, tuple) else (field, {})
+        given = value.get(name)
+        for each in given if isinstance(given, list) else [] if given is None else [given]:
+            if isinstance(each, int):
+                pieces.append(_encode_varint(number << 3 | VARINT) + _encode_varint(each))
+                continue
+            payload = encode(inner_schema, each) if isinstance(each, Mapping) else str(each).encode()
+            pieces.append(_encode_varint(number << 3 | LENGTH) + _encode_varint(len(payload)) + payload)
+    return b"".join(pieces)
 
 
 def _encode_varint(value: int) -> bytes:
@@ -42,55 +40,51 @@ def _encode_varint(value: int) -> bytes:
 
 
 def decode(schema: MessageSchema, data: bytes) -> dict[str, Any]:
-    """Read a message; ValueError for bytes that are none. Of a repeated field the last one counts."""
+    """Decode a message; of a repeated field the last one counts. Raises ValueError for an invalid message."""
     names = {field[0] if isinstance(field, tuple) else field: name for name, field in schema.items()}
     found: dict[str, Any] = {}
     for number, value in _iter_fields(data):
         name = names.get(number)
-        if name is not None:
-            field = schema[name]
-            found[name] = _decode_value(field[1] if isinstance(field, tuple) else None, value)
+        if name is None:
+            continue
+        field = schema[name]
+        if isinstance(value, bytes):
+            found[name] = decode(field[1], value) if isinstance(field, tuple) else value.decode()
+        elif isinstance(field, tuple):
+            raise ValueError("a message is expected")  # noqa: TRY004 # malformed input, not a caller's mistake
+        else:
+            found[name] = value
     return found
 
 
-def _decode_value(inner_schema: MessageSchema | None, value: int | bytes) -> object:
-    if inner_schema is not None:
-        if isinstance(value, int):
-            raise ValueError("a message is expected")
-        return decode(inner_schema, value)
-    return value if isinstance(value, int) else value.decode()
-
-
 def _iter_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    place = 0
-    while place < len(data):
-        tag, place = _read_varint(data, place)
+    position = 0
+    while position < len(data):
+        tag, position = _read_varint(data, position)
         number, kind = tag >> 3, tag & 7
         if number == 0:
             raise ValueError("no field has the number 0")
-        value, place = _read_value(kind, data, place)
-        yield number, value
+        if kind == VARINT:
+            value, position = _read_varint(data, position)
+            yield number, value
+            continue
+        if kind == LENGTH:
+            size, position = _read_varint(data, position)
+        elif kind in FIXED_SIZES:
+            size = FIXED_SIZES[kind]
+        else:
+            raise ValueError("an unknown wire type")
+        payload = data[position : position + size]
+        if len(payload) < size:
+            raise ValueError("the message is cut short")
+        yield number, payload if kind == LENGTH else int.from_bytes(payload, "little")
+        position += size
 
 
-def _read_value(kind: int, data: bytes, place: int) -> tuple[int | bytes, int]:
-    if kind == VARINT:
-        return _read_varint(data, place)
-    if kind == LENGTH:
-        size, place = _read_varint(data, place)
-    elif kind in FIXED_SIZES:
-        size = FIXED_SIZES[kind]
-    else:
-        raise ValueError("an unknown wire type")
-    if place + size > len(data):
-        raise ValueError("the message is cut short")
-    value = data[place : place + size]
-    return (value if kind == LENGTH else int.from_bytes(value, "little")), place + size
-
-
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
     value = 0
-    for count, byte in enumerate(data[place : place + MAX_VARINT_BYTES]):
+    for count, byte in enumerate(data[position : position + MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
-            return value, place + count + 1
+            return value, position + count + 1
     raise ValueError("the message is cut short")

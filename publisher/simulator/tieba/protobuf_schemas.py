@@ -1,6 +1,6 @@
-"""Field numbers of the app's messages, and which call carries which.
+"""Field numbers of the app's messages, and the messages of each call.
 
-They are those of the official app's message set (n0099/tbclient.protobuf, August 2024) and of what aiotieba 4.7.1 and
+They come from the official app's messages (n0099/tbclient.protobuf, August 2024) and from what aiotieba 4.7.1 and
 4.8.2 send and read; both were read on 2026-11-24. Only what the simulator sends or reads is named.
 """
 
@@ -88,7 +88,7 @@ COMMENT_SCHEMA: MessageSchema = {
     "author": (7, USER_SCHEMA),
     "agree": (9, AGREE_SCHEMA),
 }
-"""An answer to a floor."""
+"""A comment on a reply."""
 REPLY_SCHEMA: MessageSchema = {
     "id": 1,
     "floor": 3,
@@ -155,7 +155,7 @@ SIMPLE_FORUM_SCHEMA: MessageSchema = {"id": 1, "name": 2, "member_num": 12, "pos
 
 @dataclass(frozen=True, slots=True)
 class MessageType:
-    """One call in Protocol Buffers: its number, and the `data` of its request and of its answer."""
+    """One call in Protocol Buffers: its `cmd` number, and the `data` of its request and response."""
 
     cmd: str
     request: MessageSchema

@@ -1,4 +1,4 @@
-"""Replying: floors of a thread, and answers to a floor.
+"""Replies in a thread, and comments on a reply.
 
 Field names and codes are those of `c/c/post/add_pc` and `c/c/post/add`, as public clients use them; read on 2026-11-24.
 """
@@ -21,42 +21,38 @@ def is_thread(post: SimulatedPost) -> bool:
 
 
 def get_replies(state: SimulatorState, tid: str) -> list[SimulatedPost]:
-    """Everything said under a thread's first floor, in its order."""
+    """Return the replies and comments of a thread, in order."""
     pids = (state.get_row(REPLIES_TABLE, tid) or {}).get("pids", [])
     return [state.posts[pid] for pid in pids if pid in state.posts]
 
 
 def get_visible_replies(state: SimulatorState, tid: str, reader: str) -> list[SimulatedPost]:
-    """What of it a reader finds: an answer goes with its floor."""
-    said = [each for each in get_replies(state, tid) if can_see(each, reader)]
-    standing = {get_first_post_id(tid), *(each.id for each in said)}
-    return [each for each in said if each.extra.get("under", each.id) in standing]
+    """Return the replies and comments that a reader sees; a comment disappears with its reply."""
+    visible = [each for each in get_replies(state, tid) if can_see(each, reader)]
+    visible_ids = {get_first_post_id(tid), *(each.id for each in visible)}
+    return [each for each in visible if each.extra.get("under", each.id) in visible_ids]
 
 
 class ReplyNumbering:
-    """Floors keep their numbers: one that is taken down leaves a gap."""
+    """Numbers replies; a deleted reply keeps its number and leaves a gap."""
 
     def __init__(self, state: SimulatorState, ids: IdSequence) -> None:
         self.state = state
         self._ids = ids
 
     def reserve_id(self, thread: SimulatedPost, quoted: str) -> tuple[str, dict[str, Any]]:
-        """Reserve a number under a thread, or under the floor that `quoted` names, for a post that follows at once."""
+        """Reserve an id in a thread, or under the reply that `quoted` names, for a post that is created at once."""
         known = self.state.get_row(REPLIES_TABLE, thread.id) or {"pids": [], "last": 1}
         extra = {"forum": thread.extra["forum"], "fid": thread.extra["fid"], "thread": thread.id}
-        if quoted:
-            extra["under"] = self._get_parent_reply_id(quoted)
+        if quoted:  # a comment on a comment belongs to the same reply
+            quoted_post = self.state.posts.get(quoted)
+            extra["under"] = str(quoted_post.extra.get("under", quoted)) if quoted_post else quoted
         else:
             known = {**known, "last": known["last"] + 1}
             extra["floor"] = known["last"]
         pid = self._ids.next()
         self.state.put_row(REPLIES_TABLE, thread.id, {**known, "pids": [*known["pids"], pid]})
         return pid, extra
-
-    def _get_parent_reply_id(self, quoted: str) -> str:
-        """An answer to an answer stands under the same floor."""
-        post = self.state.posts.get(quoted)
-        return str(post.extra.get("under", quoted)) if post else quoted
 
 
 class ReplyApi:
@@ -91,8 +87,8 @@ class ReplyApi:
         if not quoted or quoted == get_first_post_id(tid):
             return None
         post = self.state.posts.get(quoted)
-        stands = post is not None and post.extra.get("thread") == tid and can_see(post, request.account)
-        return None if stands else refuse(request, "230273")
+        is_visible = post is not None and post.extra.get("thread") == tid and can_see(post, request.account)
+        return None if is_visible else refuse(request, "230273")
 
 
 def _get_quoted_id(request: ApiRequest) -> str:
@@ -101,7 +97,7 @@ def _get_quoted_id(request: ApiRequest) -> str:
 
 
 def can_see(post: SimulatedPost, account: str) -> bool:
-    """What is in review or hidden is there for its own author only."""
+    """True if the account sees the post: in review or hidden, only its author does."""
     if post.account == account:
         return post.state in ("live", "review")
     return post.state == "live" and not post.extra.get("hidden")

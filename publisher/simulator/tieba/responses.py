@@ -1,4 +1,4 @@
-"""Tieba's answers: HTTP 200 and a number of its own, in the dialect of the call."""
+"""Tieba's responses: HTTP 200 and an error code of its own, in the format of the client."""
 
 import time
 from collections.abc import Mapping
@@ -49,33 +49,38 @@ CAPTCHA_CODE, FORMER_CAPTCHA_CODE = "5", "224011"
 BANNED_CODE, BANNED_IN_FORUM_CODE = "220012", "3250004"
 BAD_WORDS_CODE = "220015"
 NO_RESTRICTIONS = {"block_stat": 0, "hide_stat": 0, "vcode_stat": 0, "days_tofree": 0, "has_chance": 0}
-"""An account nobody has anything against."""
+"""The restrictions of an ordinary account."""
 ID_KEYS = ("tid", "pid")
 BINARY_CONTENT_TYPE = "application/octet-stream"
 NO_ERROR = {"errorno": 0, "errmsg": ""}
 
 
 def refuse(request: ApiRequest, code: str, message: str | None = None, **facts: object) -> ApiResponse:
-    """Say no, with `words` that offended or a `standing` where one is the reason."""
+    """Refuse a call in the format of its client; `words` are the forbidden ones, `restrictions` the account's."""
     text = ERROR_TEXTS.get(code, "未知错误") if message is None else message
-    dialect = get_client_type(request)
-    if dialect is ClientType.FORMER_SITE:
-        return _refuse_former(request, code, text)
+    client_type = get_client_type(request)
+    if client_type is ClientType.FORMER_SITE:  # a short and a long number, and no text with a captcha
+        long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
+        former: dict[str, object] = {"error": text, "data": None}
+        if is_captcha_required(request, code):
+            vcode = {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}
+            former = {"error": None, "data": {"vcode": vcode}}
+        return ApiResponse.from_json({"no": to_short_code(long), "err_code": long, **former})
     body = {**_make_error_details(request, code, facts), "ctime": 0, "logid": request.event_number}
-    if dialect is not ClientType.APP_PROTOBUF:
+    if client_type is not ClientType.APP_PROTOBUF:
         return ApiResponse.from_json({"error_code": code, "error_msg": text, "info": [], **body})
     error = {"errorno": int(code), "errmsg": text, "usermsg": text}
     return _make_protobuf_response(error, CREATED_SCHEMA, {"info": {"need_vcode": "0"}, **body})
 
 
 def _make_error_details(request: ApiRequest, code: str, facts: Mapping[str, object]) -> dict[str, Any]:
-    standing = facts.get("standing")
+    restrictions = facts.get("restrictions")
     if is_captcha_required(request, code):
         info = {"need_vcode": "1", "vcode_md5": "ab12cd34", "vcode_type": "4", "vcode_pic_url": ""}
-        return {"info": info, "anti_stat": format_restrictions(request, standing or {"vcode_stat": 1})}
+        return {"info": info, "anti_stat": format_restrictions(request, restrictions or {"vcode_stat": 1})}
     if code in (BANNED_CODE, BANNED_IN_FORUM_CODE):
-        standing = standing or {"block_stat": 3 if code == BANNED_IN_FORUM_CODE else 2, "days_tofree": 3}
-        return {"anti_stat": format_restrictions(request, standing)}
+        restrictions = restrictions or {"block_stat": 3 if code == BANNED_IN_FORUM_CODE else 2, "days_tofree": 3}
+        return {"anti_stat": format_restrictions(request, restrictions)}
     if code == BAD_WORDS_CODE:
         words = facts.get("words") or ["示例词"]
         return {"info": {"need_vcode": "0", "confilter_hitwords": words, "access_state": []}}
@@ -87,55 +92,42 @@ def is_captcha_required(request: ApiRequest, code: str) -> bool:
 
 
 def format_restrictions(request: ApiRequest, restrictions: object) -> dict[str, Any]:
-    """An account's standing: numbers in a message, texts in JSON."""
+    """Return an account's restrictions: numbers in Protocol Buffers, texts in JSON."""
     known = restrictions if isinstance(restrictions, Mapping) else {}
-    shown = {name: int(known.get(name, calm)) for name, calm in NO_RESTRICTIONS.items()}
-    return (
-        dict(shown)
-        if get_client_type(request) is ClientType.APP_PROTOBUF
-        else {name: str(each) for name, each in shown.items()}
-    )
-
-
-def _refuse_former(request: ApiRequest, code: str, text: str) -> ApiResponse:
-    """The former site has a short and a long number, and no words where a captcha is wanted."""
-    wanted = is_captcha_required(request, code)
-    long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
-    data = {"vcode": {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}}
-    body = {"error": None, "data": data} if wanted else {"error": text, "data": None}
-    return ApiResponse.from_json({"no": to_short_code(long), "err_code": long, **body})
+    convert = int if get_client_type(request) is ClientType.APP_PROTOBUF else str
+    return {name: convert(int(known.get(name, default))) for name, default in NO_RESTRICTIONS.items()}
 
 
 def to_short_code(long: int) -> int:
-    """The short number that clients of the former site have seen beside the long one."""
+    """Return the short number that clients of the former site have seen beside the long one."""
     return long % 10_000 if 200_000 <= long < 300_000 else long
 
 
 def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiResponse:
-    """The good answer of a read: the number is a number on the PC site, a text in the app."""
-    dialect = get_client_type(request)
-    if dialect is ClientType.APP_PROTOBUF:
+    """Return the success of a read: the error code is a number on the PC site, a text in the app."""
+    client_type = get_client_type(request)
+    if client_type is ClientType.APP_PROTOBUF:
         return _make_protobuf_response(NO_ERROR, MESSAGE_TYPES[request.endpoint].response, data)
-    if dialect is ClientType.PC_SITE:
+    if client_type is ClientType.PC_SITE:
         return ApiResponse.from_json({"error_code": 0, "error_msg": "", **data})
     return ApiResponse.from_json({"error_code": "0", "error_msg": "", **data, **_make_log_fields(request)})
 
 
 def make_done_response(request: ApiRequest) -> ApiResponse:
-    """The good answer of a write that makes nothing."""
+    """Return the success of a write that creates nothing."""
     return ApiResponse.from_json({"error_code": "0", "error_msg": "", "ctime": 0, "logid": request.event_number})
 
 
 def make_created_response(request: ApiRequest, tid: str, pid: str, restrictions: Mapping[str, Any]) -> ApiResponse:
-    """The good answer of a write that made a thread or a floor."""
+    """Return the success of a write that created a thread or a reply."""
     ids = {"tid": tid, "pid": pid}
-    dialect = get_client_type(request)
+    client_type = get_client_type(request)
     body: dict[str, Any] = {**ids, "msg": "发送成功", "opgroup": "0"}
-    if dialect is ClientType.PC_SITE:
+    if client_type is ClientType.PC_SITE:
         shown = {"anti_stat": format_restrictions(request, restrictions)} if any(restrictions.values()) else {}
         return ApiResponse.from_json({"error_code": "0", **body, **shown})
     body |= {"info": {"need_vcode": "0"}, "anti_stat": format_restrictions(request, restrictions)}
-    if dialect is ClientType.APP_FORM:
+    if client_type is ClientType.APP_FORM:
         return ApiResponse.from_json({"error_code": "0", **body, **_make_log_fields(request)})
     if request.get_fault("no_id"):
         body = {name: value for name, value in body.items() if name not in ID_KEYS}
@@ -143,7 +135,7 @@ def make_created_response(request: ApiRequest, tid: str, pid: str, restrictions:
 
 
 def make_missing_response(request: ApiRequest, code: int) -> ApiResponse:
-    """The answer of a read whose thread is not to be seen; the real number is not known for sure."""
+    """Return the response of a read whose thread is not visible; the platform's real code is not known for certain."""
     text = ERROR_TEXTS["230273"]
     if get_client_type(request) is ClientType.APP_PROTOBUF:
         return _make_protobuf_response({"errorno": code, "errmsg": text}, {}, {})

@@ -1,4 +1,4 @@
-"""What the platform has against an account, and how fast it lets one write."""
+"""The restrictions of an account, and its rate limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,25 +15,25 @@ BANNED_EVERYWHERE, BANNED_IN_FORUM = 2, 3
 
 
 def get_restrictions(state: SimulatorState, account: str) -> Mapping[str, Any]:
-    """The setting `tieba_standing`: block_stat, hide_stat, vcode_stat, days_tofree; `forum` limits a ban to one."""
+    """Return an account's entry in the setting `tieba_standing`; `forum` limits a ban to one forum."""
     return state.behaviour.tieba_standing.get(account, {})
 
 
 def check_ban(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """A ban comes before a captcha; a captcha is wanted whatever solution is sent."""
+    """Refuse a banned account, then one that needs a captcha, whatever solution it sends."""
     restrictions = get_restrictions(state, request.account)
     block, forum = restrictions.get("block_stat"), restrictions.get("forum")
     if block == BANNED_EVERYWHERE:
-        return refuse(request, BANNED_CODE, standing=restrictions)
+        return refuse(request, BANNED_CODE, restrictions=restrictions)
     if block == BANNED_IN_FORUM and forum in (None, request.form.get("kw")):
-        return refuse(request, BANNED_IN_FORUM_CODE, standing=restrictions)
-    return refuse(request, CAPTCHA_CODE, standing=restrictions) if restrictions.get("vcode_stat") else None
+        return refuse(request, BANNED_IN_FORUM_CODE, restrictions=restrictions)
+    return refuse(request, CAPTCHA_CODE, restrictions=restrictions) if restrictions.get("vcode_stat") else None
 
 
 def check_rate_limit(
     state: SimulatorState, request: ApiRequest, action: str, gap: float, code: str
 ) -> ApiResponse | None:
-    """Refuse what comes too soon after the last of its kind; each attempt counts only when it is let through."""
+    """Refuse a call within `gap` seconds of the last accepted one of its kind; refused calls do not count."""
     if not gap:
         return None
     key, now = f"{action}/{request.account}", state.now()
@@ -45,7 +45,7 @@ def check_rate_limit(
 
 
 def check_delete_quota(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """220034 when the account has deleted as much as one may in a Beijing day; otherwise this one counts."""
+    """Refuse with 220034 above the deletions of a Beijing day; otherwise count this one."""
     cap = state.behaviour.tieba_deletes_per_day
     key = ("tieba", request.account, "delete", str(int((state.now() + BEIJING_OFFSET_SECONDS) // DAY_SECONDS)))
     if cap and state.quota_usage[key] >= cap:

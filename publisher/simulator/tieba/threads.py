@@ -1,4 +1,4 @@
-"""Opening a thread.
+"""Creating a thread.
 
 Field names and codes are those of the 2026 PC editor's call `c/c/thread/add_pc`, as public clients use them; read on
 2026-11-24.
@@ -27,14 +27,12 @@ class ThreadApi:
         if refusal:
             return refusal
         tid = self._ids.next()
-        return self._writer.create_post(request, self._build_post(request, tid), tid, get_first_post_id(tid))
-
-    def _build_post(self, request: ApiRequest, tid: str) -> SimulatedPost:
         content, forum = request.form["content"], request.form["kw"]
         extra = {"forum": forum, "fid": get_forum_id(forum), "floor": 1}
         now, title = self.state.now(), request.form.get("title", "")
         images = self._markup.get_picture_digests(content)
-        return SimulatedPost(tid, "tieba", request.account, now, content, title, images=images, extra=extra)
+        post = SimulatedPost(tid, "tieba", request.account, now, content, title, images=images, extra=extra)
+        return self._writer.create_post(request, post, tid, get_first_post_id(tid))
 
 
 def _check_title(request: ApiRequest) -> ApiResponse | None:

@@ -1,4 +1,4 @@
-"""People as Tieba's answers show them."""
+"""Users as Tieba's responses show them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,9 +24,9 @@ class TiebaUsers:
         }
 
     def find(self, wanted: Mapping[str, str]) -> SimulatedAccount | None:
-        """The account that a `uid` or a portrait names."""
+        """Return the account that a `uid` or a portrait names."""
         portrait = wanted.get("friend_uid_portrait") or wanted.get("portrait")
         if portrait:
             return self.state.accounts.get(("tieba", portrait))
-        everybody = (each for each in self.state.accounts.values() if each.platform == "tieba")
-        return next((each for each in everybody if str(get_uid(each)) == wanted.get("uid")), None)
+        accounts = (each for each in self.state.accounts.values() if each.platform == "tieba")
+        return next((each for each in accounts if str(get_uid(each)) == wanted.get("uid")), None)

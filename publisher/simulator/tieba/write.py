@@ -1,4 +1,4 @@
-"""What threads and floors have in common: who may write, which words are taken, how the answer reads."""
+"""What threads and replies share: access, content checks, the response."""
 
 from collections.abc import Callable
 
@@ -24,52 +24,42 @@ Check = Callable[[ApiRequest], ApiResponse | None]
 class TiebaPostWriter:
     def __init__(self, state: SimulatorState, auth: SimulatedTiebaAuth) -> None:
         self.state = state
-        self._access_checks: tuple[Check, ...] = (
-            auth.check_signed_post,
-            auth.check_tbs,
-            lambda request: check_ban(state, request),
-            lambda request: check_forum_access(state, request),
-        )
-        self._content_checks: tuple[Check, ...] = (
-            self._check_content,
-            self._check_pictures,
-            self._check_words,
-            lambda request: check_rate_limit(state, request, "write", state.behaviour.tieba_gap, TOO_FAST_CODE),
-        )
+        self._auth = auth
 
     def check(self, request: ApiRequest, *own_checks: Check) -> ApiResponse | None:
-        """The first thing that stands against it; what its kind alone needs is asked before its words are read."""
-        answers = (check(request) for check in (*self._access_checks, *own_checks, *self._content_checks))
-        return next((response for response in answers if response is not None), None)
+        """Return the first refusal, if any; `own_checks` of threads or replies come before the content is read."""
+        checks: tuple[Check, ...] = (
+            self._auth.check_signed_post,
+            self._auth.check_tbs,
+            lambda request: check_ban(self.state, request),
+            lambda request: check_forum_access(self.state, request),
+            *own_checks,
+            self._check_content,
+        )
+        refusals = (check(request) for check in checks)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def _check_content(self, request: ApiRequest) -> ApiResponse | None:
-        content = request.form.get("content", "")
+        content, title = request.form.get("content", ""), request.form.get("title", "")
         if not content.strip():
             return refuse(request, "230020")
         if len(PICTURE_MARKUP.sub("", content)) > MAX_BODY_CHARACTERS:
             return refuse(request, "230046")
-        read_as_tags = any(each in "<>" for each in content + request.form.get("title", ""))
-        if read_as_tags:
+        if any(each in "<>" for each in content + title):  # the platform reads them as tags
             return refuse(request, "2000" if get_client_type(request) is ClientType.PC_SITE else "232000")
-        return None
-
-    def _check_pictures(self, request: ApiRequest) -> ApiResponse | None:
-        content = request.form.get("content", "")
         names = [match.group(1) for match in PICTURE_MARKUP.finditer(content)]
         if len(names) > MAX_PICTURES:
             return refuse(request, "230809")
         if len(EMOTICON_MARKUP.findall(content)) > MAX_EMOTICONS:
             return refuse(request, "230814")
-        known = all(self.state.get_row("tieba_pictures", name) for name in names)
-        return None if known else refuse(request, "230961")
-
-    def _check_words(self, request: ApiRequest) -> ApiResponse | None:
-        text = request.form.get("title", "") + request.form.get("content", "")
-        found = [word for word in self.state.behaviour.tieba_words if word in text]
-        return refuse(request, BAD_WORDS_CODE, words=found) if found else None
+        if not all(self.state.get_row("tieba_pictures", name) for name in names):
+            return refuse(request, "230961")
+        if words := [word for word in self.state.behaviour.tieba_words if word in title + content]:
+            return refuse(request, BAD_WORDS_CODE, words=words)
+        return check_rate_limit(self.state, request, "write", self.state.behaviour.tieba_gap, TOO_FAST_CODE)
 
     def create_post(self, request: ApiRequest, post: SimulatedPost, tid: str, pid: str) -> ApiResponse:
-        """Put it into the world and answer; an account whose posts are hidden is told of success all the same."""
+        """Add the post to the state and respond; an account whose posts are hidden gets a success as well."""
         restrictions = get_restrictions(self.state, request.account)
         if restrictions.get("hide_stat"):
             post.extra["hidden"] = True
