@@ -1,4 +1,4 @@
-"""The three platforms in one process, faults included; it shares no code with the rest of publisher."""
+"""The three platforms in one process, faults included; the simulator shares no code with the rest of publisher."""
 
 from .app import create_app
 from .certificate import CertificateError

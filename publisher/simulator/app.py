@@ -1,4 +1,4 @@
-"""Puts the platforms, the control endpoints and the pages under one roof."""
+"""The application: the platforms, the control endpoints and the pages."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -15,16 +15,20 @@ from .state import SimulatorState
 
 
 class Simulator(Starlette):
-    """Calls to the platforms take the short way past the router: they are many."""
+    """The ASGI application; platform calls bypass the router, which would slow down their large number."""
 
     def __init__(self, state: SimulatorState) -> None:
         self.simulator_state = state
-        platforms = {
-            platform.name: platform
-            for platform in (weibo.create_platform(state), wechat.create_platform(state), tieba.create_platform(state))
-        }
+        platforms = {each.name: each for each in (module.create_platform(state) for module in (weibo, wechat, tieba))}
         self._gateway = Gateway(state, platforms)
-        super().__init__(routes=[*make_control_routes(state, platforms), *make_feed_routes(state)], lifespan=_lifespan)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+            state.run_due()
+            yield
+            state.files.close()
+
+        super().__init__(routes=[*make_control_routes(state, platforms), *make_feed_routes(state)], lifespan=lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith("/_sim"):
@@ -33,16 +37,6 @@ class Simulator(Starlette):
             await super().__call__(scope, receive, send)
 
 
-@contextlib.asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    state = app.simulator_state if isinstance(app, Simulator) else None
-    if state:
-        state.run_due()
-    yield
-    if state:
-        state.files.close()
-
-
 def create_app(state_dir: Path | None = None) -> Starlette:
-    """An application with an empty world, or with the world last kept in `state_dir`."""
+    """Create an application with an empty state, or with the state last kept in `state_dir`."""
     return Simulator(SimulatorState(state_dir))

@@ -1,8 +1,7 @@
-"""A certificate of the simulator's own, for clients that speak TLS to the platforms' fixed hosts."""
+"""A self-signed certificate, for clients that speak TLS to the platforms' fixed hosts."""
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,11 +18,10 @@ PLATFORM_HOSTS = (
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
 VALIDITY_DAYS = "30"
 OPENSSL_TIMEOUT_SECONDS = 30
-"""Seconds that the making may take."""
 
 
 class CertificateError(Exception):
-    """No certificate could be made; `reason` is `missing` without the openssl program, else `failed`."""
+    """The certificate cannot be created; `reason` is `missing` without the openssl program, else `failed`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -31,16 +29,29 @@ class CertificateError(Exception):
 
 
 def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate and its key, by the openssl program; the key is for this user's eyes only."""
+    """Create a self-signed certificate and its key by the openssl program; only the owner can read the key.
+
+    Raises CertificateError.
+    """
     program = shutil.which("openssl")
     if program is None:
         raise CertificateError("missing")
     chain, key = folder / CERTIFICATE_FILE, folder / KEY_FILE
     key.unlink(missing_ok=True)
     key.touch(mode=0o600)
+    names = [f"DNS:{name}" for name in PLATFORM_HOSTS] + [f"IP:{address}" for address in LOOPBACK_ADDRESSES]
+    if host not in (*PLATFORM_HOSTS, *LOOPBACK_ADDRESSES):
+        try:
+            ip_address(host)
+        except ValueError:
+            names.append(f"DNS:{host}")
+        else:
+            names.append(f"IP:{host}")
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", VALIDITY_DAYS)
+    subject = ("-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
     try:
-        subprocess.run(  # noqa: S603 # a fixed program, and no word of anybody else's
-            [program, *_openssl_arguments(host), "-keyout", str(key), "-out", str(chain)],
+        subprocess.run(  # noqa: S603 # a fixed program, and no argument from outside but the host name
+            [program, "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(chain)],
             check=True,
             capture_output=True,
             timeout=OPENSSL_TIMEOUT_SECONDS,
@@ -48,19 +59,3 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     except (OSError, subprocess.SubprocessError) as error:
         raise CertificateError("failed") from error
     return chain, key
-
-
-def _openssl_arguments(host: str) -> Sequence[str]:
-    names = [f"DNS:{name}" for name in PLATFORM_HOSTS] + [f"IP:{address}" for address in LOOPBACK_ADDRESSES]
-    if host not in (*PLATFORM_HOSTS, *LOOPBACK_ADDRESSES):
-        names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
-    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", VALIDITY_DAYS)
-    return ("req", "-x509", *kind, "-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""The endpoints by which tests and demos steer the world."""
+"""The endpoints by which tests and demos control the simulator."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from .log import to_json
 from .platform import Platform
-from .state import Behaviour, SimulatedAccount, SimulatedPost, SimulatorState
+from .state import Behaviour, SimulatedPost, SimulatorState
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -28,7 +28,7 @@ def _error_response(message: str, status: int = 400) -> Response:
 
 
 async def _read_json(request: Request) -> dict[str, Any]:
-    """The JSON object sent; ValueError when it is none."""
+    """Return the JSON object sent; raises ValueError or TypeError if there is none."""
     body = await request.body()
     value = json.loads(body) if body else {}
     if not isinstance(value, dict):
@@ -37,7 +37,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
 
 
 def describe_post(post: SimulatedPost, state: SimulatorState, platform: Platform) -> dict[str, Any]:
-    """Give a post as the control endpoints show it. `text` is what was received; `shown` is what readers see of it."""
+    """Return a post as the control endpoints show it: `text` as received, `shown` as readers see it."""
     is_rewritten = post.extra.get("rewritten", False)
     thread = state.posts.get(post.extra.get("thread", post.id), post)
     return {
@@ -79,7 +79,17 @@ class ControlApi:
         return await self._respond_synced(secret)
 
     async def list_accounts(self, _request: Request) -> Response:
-        return _json_response([_describe_account(each) for each in self.state.accounts.values()])
+        return _json_response(
+            [
+                {
+                    "platform": each.platform,
+                    "account": each.identity,
+                    "name": each.display_name,
+                    "forums": each.forums,
+                }
+                for each in self.state.accounts.values()
+            ]
+        )
 
     async def list_posts(self, request: Request) -> Response:
         self.state.run_due()
@@ -131,17 +141,21 @@ class ControlApi:
 
     async def decide_reviews(self, request: Request) -> Response:
         wanted = await _read_json(request)
-        verdict, which = wanted.get("verdict"), str(wanted.get("post_id") or "")
+        verdict, post_id = wanted.get("verdict"), str(wanted.get("post_id") or "")
+        account = str(wanted.get("account") or "")
         if verdict not in ("pass", "refuse", "hold"):
             return _error_response("verdict must be pass, refuse or hold")
-        chosen = [
-            post for post in self.state.posts.values() if _is_selected(post, str(wanted.get("account") or ""), which)
+        selected = [
+            post
+            for post in self.state.posts.values()
+            if account in ("", post.account)
+            and (post_id in (post.id, str(post.extra.get("publish_id", ""))) if post_id else post.state == "review")
         ]
-        if which and not chosen:
+        if post_id and not selected:
             return _error_response("no such post", 404)
-        for post in chosen:
+        for post in selected:
             self.state.decide_review(post, verdict)
-        return await self._respond_synced({"judged": [post.id for post in chosen]})
+        return await self._respond_synced({"judged": [post.id for post in selected]})
 
     async def change_behaviour(self, request: Request) -> Response:
         behaviour = self.state.behaviour
@@ -149,12 +163,12 @@ class ControlApi:
         if unknown := [name for name in wanted if not hasattr(behaviour, name)]:
             return _error_response(f"no setting {unknown[0]}")
         try:
-            turned = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **wanted})
+            changed = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **wanted})
         except ValidationError as error:
             first = error.errors()[0]
             return _error_response(f"{first['loc'][0]}: {first['msg']}")
         for name in wanted:
-            setattr(behaviour, name, getattr(turned, name))
+            setattr(behaviour, name, getattr(changed, name))
         return _json_response(asdict(behaviour))
 
     async def register_callback(self, request: Request) -> Response:
@@ -176,25 +190,8 @@ class ControlApi:
         return _json_response(value)
 
 
-def _describe_account(account: SimulatedAccount) -> dict[str, Any]:
-    return {
-        "platform": account.platform,
-        "account": account.identity,
-        "name": account.display_name,
-        "forums": account.forums,
-    }
-
-
-def _is_selected(post: SimulatedPost, account: str, post_id: str) -> bool:
-    if account and post.account != account:
-        return False
-    if post_id:
-        return post_id in (post.id, str(post.extra.get("publish_id", "")))
-    return post.state == "review"
-
-
 def _report_errors(handler: Handler) -> Handler:
-    """Turn what a caller wrote wrongly into a 400 that says so."""
+    """Wrap a handler to respond to invalid input with a 400 that states the error."""
 
     async def wrapped(request: Request) -> Response:
         try:

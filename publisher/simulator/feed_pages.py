@@ -1,5 +1,6 @@
-"""Pages on which a post looks as a citizen would see it."""
+"""Pages that show posts as readers see them."""
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ BEIJING = timezone(timedelta(hours=8))
 AVATAR_COLOURS = ("#e4572e", "#2f6fed", "#0f9d78", "#8e5bd0", "#d9822b", "#1b8fb3", "#c2417c", "#5a6acf")
 POSTS_PER_PAGE = 30
 REFRESH_SECONDS = 5
-"""Seconds after which a list looks again, so that a demo needs no hand."""
+"""Lists reload themselves at this interval, so that a demo needs no operator."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -46,7 +47,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class SanitisedHtml:
-    """HTML that has been through the sanitiser; templates leave it as it is."""
+    """Sanitised HTML, which templates do not escape."""
 
     html: str
 
@@ -55,7 +56,7 @@ class SanitisedHtml:
 
 
 class PageContext:
-    """One reader's page: language, links, and how a moment is told."""
+    """One page's language, links and time format."""
 
     def __init__(self, request: Request, now: float) -> None:
         self.language = "en" if request.query_params.get("lang") == "en" else "zh"
@@ -102,33 +103,24 @@ class FeedPages:
     async def index(self, request: Request) -> Response:
         self.state.run_due()
         context = PageContext(request, self.state.now())
-        platforms = [
-            {
-                "name": name,
-                "accounts": [
-                    self._describe_account(each, context)
-                    for each in self.state.accounts.values()
-                    if each.platform == name
-                ],
-            }
-            for name in ("weibo", "wechat", "tieba")
-        ]
-        return self._render("index.html", context, sides=platforms, refresh=REFRESH_SECONDS)
-
-    def _describe_account(self, account: SimulatedAccount, context: PageContext) -> dict[str, Any]:
-        posts = self._get_account_posts(account)
-        last = posts[-1] if posts else None
-        return {
-            **describe_avatar(account),
-            "href": context.build_link(build_feed_path(account)),
-            "live": sum(1 for post in posts if self.state.is_listed(post)),
-            "removed": sum(1 for post in posts if post.state == "removed"),
-            "last": (last.title or last.text) if last else "",
-            "when": context.format_time(last.created) if last else "",
-        }
+        accounts: dict[str, list[dict[str, Any]]] = {"weibo": [], "wechat": [], "tieba": []}
+        for account in self.state.accounts.values():
+            posts = self._get_account_posts(account)
+            last = posts[-1] if posts else None
+            accounts[account.platform].append(
+                {
+                    **describe_avatar(account),
+                    "href": context.build_link(build_feed_path(account)),
+                    "live": sum(1 for post in posts if self.state.is_listed(post)),
+                    "removed": sum(1 for post in posts if post.state == "removed"),
+                    "last": (last.title or last.text) if last else "",
+                    "when": context.format_time(last.created) if last else "",
+                }
+            )
+        return self._render("index.html", context, platforms=accounts, refresh=REFRESH_SECONDS)
 
     def _get_account_posts(self, account: SimulatedAccount) -> list[SimulatedPost]:
-        """What stands on an account's page: floors stand under their threads."""
+        """Return the posts on an account's page; replies are shown in their threads."""
         posts = self.state.get_posts(account.platform, account.identity)
         return [post for post in posts if "thread" not in post.extra] if account.platform == "tieba" else posts
 
@@ -172,10 +164,11 @@ class FeedPages:
         }
         if "articles" in post.extra:
             articles = [_describe_article(each, context) for each in post.extra["articles"]]
-            cover = self._find_cover(post)
-            return self._render("article.html", context, articles=articles, cover=cover, **facts)
+            cover = post.images[0] if post.images else ""
+            is_shown = cover in post.html or any(cover in article["pictures"] for article in articles)
+            return self._render("article.html", context, articles=articles, cover="" if is_shown else cover, **facts)
         if post.platform == "tieba":
-            return self._render("thread.html", context, floors=self._describe_replies(post, account, context), **facts)
+            return self._render("thread.html", context, replies=self._describe_replies(post, account, context), **facts)
         return self._render(
             "weibo.html",
             context,
@@ -187,21 +180,18 @@ class FeedPages:
     def _describe_replies(
         self, thread: SimulatedPost, account: SimulatedAccount, context: PageContext
     ) -> list[dict[str, Any]]:
-        """The thread's floors in their order, each with its answers, those taken down included."""
-        said = [(each, self._describe_post(each, account, context)) for each in get_replies(self.state, thread.id)]
-        floors = [(get_first_post_id(thread.id), self._describe_post(thread, account, context))]
-        floors += [(each.id, shown) for each, shown in said if "under" not in each.extra]
-        under = [(each.extra["under"], shown) for each, shown in said if "under" in each.extra]
-        return [{**shown, "answers": [each for floor, each in under if floor == pid]} for pid, shown in floors]
-
-    def _find_cover(self, post: SimulatedPost) -> str:
-        """The cover, unless the text shows the same picture anyway."""
-        cover = post.images[0] if post.images else ""
-        is_shown = any(cover in _get_article_pictures(article) for article in post.extra["articles"])
-        return "" if is_shown or cover in post.html else cover
+        """Return the thread's first post and replies in order, each with its comments, deleted ones included."""
+        described = [(each, self._describe_post(each, account, context)) for each in get_replies(self.state, thread.id)]
+        replies = [(get_first_post_id(thread.id), self._describe_post(thread, account, context))]
+        replies += [(each.id, shown) for each, shown in described if "under" not in each.extra]
+        return [
+            {**reply, "comments": [shown for each, shown in described if each.extra.get("under") == pid]}
+            for pid, reply in replies
+        ]
 
     def _describe_post(self, post: SimulatedPost, account: SimulatedAccount, context: PageContext) -> dict[str, Any]:
         moment = datetime.fromtimestamp(post.created, BEIJING)
+        note = context.texts["hidden"] if post.extra.get("hidden") else ""
         return {
             "id": post.id,
             "href": context.build_link(build_feed_path(account), post=post.id),
@@ -210,10 +200,10 @@ class FeedPages:
             "pieces": self._split_text(post),
             "images": post.images,
             "state": post.state,
-            "note": self._describe_state(post, context),
+            "note": note if post.state == "live" else context.texts[post.state],
             "author": describe_avatar(self.state.ensure_account(post.platform, post.account)),
             "is_opener": post.account == account.identity,
-            "floor": context.texts["floor"].format(post.extra.get("floor", 1)),
+            "number": context.texts["reply_number"].format(post.extra.get("floor", 1)),
             "replies": sum(1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)),
             "forum": post.extra.get("forum", ""),
             "source": post.extra.get("source") or context.texts["by_hand" if post.extra.get("by_hand") else "app"],
@@ -224,14 +214,12 @@ class FeedPages:
             "iso": moment.isoformat(timespec="seconds"),
         }
 
-    def _describe_state(self, post: SimulatedPost, context: PageContext) -> str:
-        if post.state == "live":
-            return context.texts["hidden"] if post.extra.get("hidden") else ""
-        return context.texts[post.state]
-
     def _split_text(self, post: SimulatedPost) -> list[dict[str, str]]:
+        """Return the text in pieces: text, Weibo's short links with their targets, Tieba's pictures."""
         if post.platform == "weibo":
-            return _split_links(post)
+            links = {link["url_short"]: link["url_ori"] for link in post.extra.get("url_objects", [])}
+            parts = re.split("(" + "|".join(map(re.escape, links)) + ")", post.text) if links else [post.text]
+            return [{"href": links[part]} if part in links else {"text": part} for part in parts]
         pieces, end = [], 0
         for mark in PICTURE_MARKUP.finditer(post.text):
             picture = self.state.get_row("tieba_pictures", mark.group(1)) or {"sha256": ""}
@@ -263,53 +251,25 @@ def build_feed_path(account: SimulatedAccount) -> str:
     return f"/_sim/feed/{account.platform}/{quote(account.identity)}"
 
 
-def _split_links(post: SimulatedPost) -> list[dict[str, str]]:
-    """The text in pieces, its short links as links to where they lead."""
-    pieces: list[dict[str, str]] = [{"text": post.text}]
-    for link in post.extra.get("url_objects", []):
-        pieces = [part for piece in pieces for part in _split_at_link(piece, link)]
-    return pieces
-
-
-def _split_at_link(piece: dict[str, str], link: Mapping[str, str]) -> list[dict[str, str]]:
-    if "href" in piece:
-        return [piece]
-    before, *rest = piece["text"].split(link["url_short"])
-    parts = [{"text": before}]
-    for text in rest:
-        parts += [{"href": link["url_ori"]}, {"text": text}]
-    return parts
-
-
 def _describe_article(article: Mapping[str, Any], context: PageContext) -> dict[str, Any]:
     source = str(article.get("content_source_url") or "")
+    body: SanitisedHtml | str = str(article.get("content") or "")
+    if article.get("article_type") != "newspic":
+        html = sanitise(str(body))
+        # pictures come from here instead of from the platform's picture host
+        body = (
+            context.texts["refused_link"] if html is None else SanitisedHtml(PICTURE_URL.sub(r"/_sim/media/\1", html))
+        )
+    # the pictures of an HTML text are in the text, or its cover
+    pictures = [] if article.get("article_type") == "news" else list(article.get("pictures") or [])
     return {
         "title": article.get("title"),
-        "pictures": _get_article_pictures(article),
+        "pictures": pictures,
         "removed": article.get("is_deleted", False),
         "author": article.get("author"),
-        "body": _render_article_body(article, context),
+        "body": body,
         "source_url": source if source.startswith(("http://", "https://")) else "",
     }
-
-
-def _render_article_body(article: Mapping[str, Any], context: PageContext) -> "SanitisedHtml | str":
-    content = str(article.get("content") or "")
-    if article.get("article_type") == "newspic":
-        return content
-    html = sanitise(content)
-    return context.texts["refused_link"] if html is None else _localise_pictures(html)
-
-
-def _get_article_pictures(article: Mapping[str, Any]) -> list[str]:
-    """The pictures that stand by themselves: those of a text in HTML are in it, or its cover."""
-    is_text = article.get("article_type") == "news"
-    return [] if is_text else list(article.get("pictures") or [])
-
-
-def _localise_pictures(html: str) -> "SanitisedHtml":
-    """Cleaned HTML with its pictures taken from here instead of from the platform's picture host."""
-    return SanitisedHtml(PICTURE_URL.sub(r"/_sim/media/\1", html))
 
 
 def make_feed_routes(state: SimulatorState) -> list[Route]:

@@ -1,8 +1,8 @@
-"""The way of one call through a platform: received, spoiled or served, recorded, answered."""
+"""The path of one call through a platform: receive, serve with or without faults, log, respond."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
@@ -30,7 +30,7 @@ ERROR_PAGE = (
 
 
 class Gateway:
-    """The ASGI application behind which the platforms stand."""
+    """The ASGI application in front of the platforms."""
 
     def __init__(self, state: SimulatorState, platforms: Mapping[str, Platform]) -> None:
         self.state = state
@@ -58,21 +58,18 @@ class Gateway:
             peer_address=get_peer_address(scope),
             received_at=received_at,
         )
-        await self._handle(request, platform, transport)
-
-    async def _handle(self, request: ApiRequest, platform: Platform, transport: Transport) -> None:
         state = self.state
         state.run_due()
         request.account = platform.identify_caller(request)
         request.faults = state.fault_rules.collect_faults(request.platform, request.account, request.endpoint)
         request.event_number = state.record_event("recv", None, request)
-        if not request.faults:
-            response = self._serve(request, platform)
-            state.record_event("reply", None, request, response.status)
-            await state.files.wait_synced()
-            await transport.send(response)
+        if request.faults:
+            await self._serve_with_faults(request, platform, transport)
             return
-        await self._serve_with_faults(request, platform, transport)
+        response = self._serve(request, platform)
+        state.record_event("reply", None, request, response.status)
+        await state.files.wait_synced()
+        await transport.send(response)
 
     def _serve(self, request: ApiRequest, platform: Platform) -> ApiResponse:
         handler = platform.endpoints.get(request.endpoint)
@@ -80,9 +77,8 @@ class Gateway:
 
     async def _serve_with_faults(self, request: ApiRequest, platform: Platform, transport: Transport) -> None:
         if late := request.get_fault("act_late"):
-            self.state.schedule(
-                self.state.now() + float(late.get("seconds", 5)), lambda: self._serve_unanswered(request, platform)
-            )
+            due = self.state.now() + float(late.get("seconds", 5))
+            self.state.schedule(due, lambda: self._serve(request, platform))
         if late or request.get_fault("drop_before"):
             await self._reset_connection(transport)
             return
@@ -97,10 +93,13 @@ class Gateway:
             return
         self.state.record_event("reply", None, request, response.status)
         await self.state.files.wait_synced()
-        await self._send_with_faults(request, response, transport)
-
-    def _serve_unanswered(self, request: ApiRequest, platform: Platform) -> None:
-        self._serve(request, platform)
+        if cut := request.get_fault("truncate"):
+            await transport.truncate(response, int(cut.get("bytes", len(response.body) // 2)))
+        elif slow := request.get_fault("drip"):
+            rate = float(slow.get("bytes_per_second") or slow.get("rate") or 1)
+            await transport.drip(response, rate, complete=bool(slow.get("complete")))
+        else:
+            await transport.send(response)
 
     async def _reset_connection(self, transport: Transport) -> None:
         await self.state.files.wait_synced()
@@ -110,79 +109,43 @@ class Gateway:
         await self.state.files.wait_synced()
         await asyncio.sleep(float(fault.get("seconds", 1)))
 
-    async def _send_with_faults(self, request: ApiRequest, response: ApiResponse, transport: Transport) -> None:
-        if cut := request.get_fault("truncate"):
-            await transport.truncate(response, int(cut.get("bytes", len(response.body) // 2)))
-        elif slow := request.get_fault("drip"):
-            rate = float(slow.get("bytes_per_second") or slow.get("rate") or 1)
-            await transport.drip(response, rate, complete=bool(slow.get("complete")))
-        else:
-            await transport.send(response)
-
     def _apply_faults(self, request: ApiRequest, platform: Platform) -> ApiResponse:
         refusal = next((fault for fault in request.faults if fault["kind"] in REFUSAL_KINDS), None)
         response = self._refuse_by_fault(request, platform, refusal) if refusal else self._serve(request, platform)
+        own = request.account
         for fault in request.faults:
-            if apply_fault := RESPONSE_FAULTS.get(fault["kind"]):
-                response = apply_fault(response, fault, request, platform)
+            if fault["kind"] == "bad_json":
+                response = replace(response, body=response.body[:-1] + b',"')
+            elif fault["kind"] == "no_id" and response.body[:1] in (b"{", b"["):
+                # anything else is a page, or a message from which the platform has removed the ids itself
+                body = _remove_keys(json.loads(response.body), platform.id_keys)
+                response = ApiResponse(to_json(body), response.status, response.content_type)
+            elif fault["kind"] == "wrong_account" and own:
+                other = str(fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2")))
+                response = replace(response, body=response.body.replace(own.encode(), other.encode()))
         return response
 
     def _refuse_by_fault(self, request: ApiRequest, platform: Platform, fault: Fault) -> ApiResponse:
         if fault["kind"] == "expire_token":
             return platform.expire_token(request) or self._serve(request, platform)
         code = str(fault.get("code", platform.fault_codes.get(fault["kind"], "")))
-        own = fault["kind"] not in ("status", "html")
-        if fault.get("acts", own and code in platform.delayed_success_codes):
+        is_http = fault["kind"] in ("status", "html")
+        if fault.get("acts", not is_http and code in platform.delayed_success_codes):
             self._serve(request, platform)
-        if own:
+        if not is_http:
             return platform.refuse(request, code, fault.get("message"))
-        return _make_http_fault(fault)
+        is_page, body = fault["kind"] == "html", fault.get("body")
+        return ApiResponse(
+            body.encode() if isinstance(body, str) else (ERROR_PAGE if is_page else b""),
+            int(fault.get("code", 200 if is_page else 503)),
+            "text/html; charset=utf-8" if is_page else str(fault.get("type", JSON_CONTENT_TYPE)),
+            {str(name): str(value) for name, value in (fault.get("headers") or {}).items()},
+        )
 
 
-def _make_http_fault(fault: Fault) -> ApiResponse:
-    page = fault["kind"] == "html"
-    body = fault.get("body")
-    return ApiResponse(
-        body.encode() if isinstance(body, str) else (ERROR_PAGE if page else b""),
-        int(fault.get("code", 200 if page else 503)),
-        "text/html; charset=utf-8" if page else str(fault.get("type", JSON_CONTENT_TYPE)),
-        {str(name): str(value) for name, value in (fault.get("headers") or {}).items()},
-    )
-
-
-ResponseFault = Callable[[ApiResponse, Fault, ApiRequest, Platform], ApiResponse]
-
-
-def _corrupt_json(response: ApiResponse, _fault: Fault, _call: ApiRequest, _platform: Platform) -> ApiResponse:
-    return replace(response, body=response.body[: max(len(response.body) - 1, 0)] + b',"')
-
-
-def _remove_ids(response: ApiResponse, _fault: Fault, _call: ApiRequest, platform: Platform) -> ApiResponse:
-    if response.body[:1] not in (b"{", b"["):  # no JSON: a page, or the side has left the ids out itself
-        return response
-    return ApiResponse(
-        to_json(_drop_keys(json.loads(response.body), platform.id_keys)), response.status, response.content_type
-    )
-
-
-def _drop_keys(value: object, keys: frozenset[str]) -> object:
-    """At the top and in Tieba's `data`, where ids may stand as well."""
-    if isinstance(value, dict):
-        return {
-            key: _drop_keys(each, keys) if key == "data" else each for key, each in value.items() if key not in keys
-        }
-    return value
-
-
-def _replace_account(response: ApiResponse, fault: Fault, request: ApiRequest, _platform: Platform) -> ApiResponse:
-    """The same answer in another account's name: `to`, or the identity with its last character changed."""
-    own = request.account
-    other = str(fault.get("to") or (own[:-1] + ("1" if own[-1:] != "1" else "2")))
-    return replace(response, body=response.body.replace(own.encode(), other.encode())) if own else response
-
-
-RESPONSE_FAULTS: dict[str, ResponseFault] = {
-    "bad_json": _corrupt_json,
-    "no_id": _remove_ids,
-    "wrong_account": _replace_account,
-}
+def _remove_keys(value: object, keys: frozenset[str]) -> object:
+    """Remove keys at the top level and in `data`, where Tieba may put ids."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: each for key, each in value.items() if key not in keys}
+    return {key: _remove_keys(each, keys) if key == "data" else each for key, each in kept.items()}

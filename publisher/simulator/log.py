@@ -1,4 +1,4 @@
-"""What happened, in order, on disk before anyone is told."""
+"""The event log and the state file, written to disk before a response is sent."""
 
 import asyncio
 import json
@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-EventKind = str
-"""One of recv, act, reply, visible, removed, callback."""
-
 
 def to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 class AppendOnlyFiles:
-    """Appends lines to files of one directory; without a directory it forgets them and is always in step."""
+    """Appends lines to the files of one directory; without a directory it drops them and is always in sync."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
@@ -32,7 +29,7 @@ class AppendOnlyFiles:
             self._waiting.setdefault(name, []).append(line)
 
     def read(self, name: str) -> Iterator[bytes]:
-        """Whole lines of a file; a line torn by a crash is cut off, nobody was told of it."""
+        """Yield the complete lines of a file and cut off a line torn by a crash, which no response has acknowledged."""
         if self.directory is None or not (path := self.directory / name).exists():
             return
         data = path.read_bytes()
@@ -42,16 +39,16 @@ class AppendOnlyFiles:
         yield from data[:whole].splitlines()
 
     async def wait_synced(self) -> None:
-        """Return when every line appended so far is on disk; calls that meet here share one sync."""
+        """Wait until every line appended so far is on disk; concurrent calls share one sync."""
         if not self._waiting and self._sync_task is None:
             return
         loop = asyncio.get_running_loop()
         if self._next_sync is None:
             self._next_sync = loop.create_future()
-        mine = self._next_sync
+        own_sync = self._next_sync
         if self._sync_task is None:
             self._sync_task = loop.create_task(self._flush())
-        await asyncio.shield(mine)
+        await asyncio.shield(own_sync)
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -66,7 +63,7 @@ class AppendOnlyFiles:
     def _write(self, batch: dict[str, list[bytes]]) -> None:
         if self.directory is None:
             return
-        for name in sorted(batch, reverse=True):  # state before log: an act never names an unknown post
+        for name in sorted(batch, reverse=True):  # state before log, so that no `act` names an unknown post
             file = self._open(self.directory / name)
             file.write(b"".join(line + b"\n" for line in batch[name]))
             file.flush()
@@ -78,7 +75,7 @@ class AppendOnlyFiles:
         return self._files[path]
 
     def write_pending(self) -> None:
-        """Write and sync what waits, from ordinary code: at the end, when no loop runs any more."""
+        """Write and sync pending lines synchronously, at the end, when no event loop runs."""
         if self._waiting:
             batch, self._waiting = self._waiting, {}
             self._write(batch)
@@ -97,7 +94,7 @@ class AppendOnlyFiles:
 
 
 class EventLog:
-    """The simulator's record of calls and posts, numbered from 1 without gaps."""
+    """The simulator's log of calls and posts, numbered from 1 without gaps."""
 
     FILE_NAME = "log.jsonl"
 
@@ -105,7 +102,8 @@ class EventLog:
         self._files = files
         self._lines = list(files.read(self.FILE_NAME))
 
-    def add(self, kind: EventKind, facts: dict[str, Any]) -> int:
+    def add(self, kind: str, facts: dict[str, Any]) -> int:
+        """Add an entry of kind recv, act, reply, visible, removed or callback, and return its number."""
         number = len(self._lines) + 1
         line = to_json({"seq": number, "kind": kind, **facts})
         self._lines.append(line)
@@ -113,11 +111,11 @@ class EventLog:
         return number
 
     def read_since(self, number: int) -> bytes:
-        """The entries after `number`, as a JSON array."""
+        """Return the entries after `number` as a JSON array."""
         return b"[" + b",\n".join(self._lines[max(number, 0) :]) + b"]"
 
     def get_created_post_ids(self) -> set[str]:
-        """The posts that some `act` names."""
+        """Return the ids of the posts whose creation is logged."""
         acts = (json.loads(line) for line in self._lines if b'"kind":"act"' in line)
         return {entry["post_id"] for entry in acts if entry["post_id"]}
 

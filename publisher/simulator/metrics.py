@@ -1,4 +1,4 @@
-"""How far a post has come: figures that begin at nothing and grow with the simulator's clock, the same on each run."""
+"""Metrics of a post: they start at zero and grow with the simulator's clock, the same on each run."""
 
 import math
 import zlib
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from publisher.simulator.state import SimulatedPost
 
 HALF_REACH_SECONDS = 6 * 3600.0
-"""Seconds after which most readers of a post have seen it: our choice."""
+"""Time constant after which 63 % of a post's readers have seen it: our choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +19,13 @@ class SimulatedMetrics:
 
 
 def compute_metrics(post: SimulatedPost, now: float) -> SimulatedMetrics:
-    """Never less than a moment ago: what a post will come to hangs on its id, how much of it on its age."""
+    """Compute metrics that never fall: the id determines the final figures, the age the share reached so far."""
     age = max(now - post.created, 0.0)
     share = 1 - math.exp(-age / HALF_REACH_SECONDS)
-    fame = zlib.crc32(post.id.encode()) % 900 + 100
+    likes = zlib.crc32(post.id.encode()) % 900 + 100
     return SimulatedMetrics(
-        reads=int(fame * 90 * share),
-        reposts=int(fame * 0.4 * share),
-        comments=int(fame * 0.15 * share),
-        likes=int(fame * share),
+        reads=int(likes * 90 * share),
+        reposts=int(likes * 0.4 * share),
+        comments=int(likes * 0.15 * share),
+        likes=int(likes * share),
     )

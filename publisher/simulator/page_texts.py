@@ -1,4 +1,4 @@
-"""The words on the pages, in Chinese and English."""
+"""The texts on the pages, in Chinese and English."""
 
 CHINESE_TEXTS = {
     "title": "模拟平台",
@@ -37,7 +37,7 @@ CHINESE_TEXTS = {
     "threads": "个主题",
     "bar": "吧",
     "opener": "楼主",
-    "floor": "{}楼",
+    "reply_number": "{}楼",
     "now": "刚刚",
     "minutes": "{}分钟前",
     "today": "今天",
@@ -64,7 +64,7 @@ ENGLISH_TEXTS = {
     "removed": "Deleted",
     "review": "In review",
     "refused": "Refused by review",
-    "hidden": "Seen by its author only",
+    "hidden": "Visible to its author only",
     "nothing": "Nothing here yet",
     "nobody": "No account yet",
     "newer": "Newer",
@@ -87,7 +87,7 @@ ENGLISH_TEXTS = {
     "threads": "threads",
     "bar": " Bar",
     "opener": "Thread author",
-    "floor": "Floor {}",
+    "reply_number": "Reply {}",
     "now": "just now",
     "minutes": "{} min ago",
     "today": "today",

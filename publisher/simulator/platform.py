@@ -1,4 +1,4 @@
-"""What each platform hands to the front door and to the control endpoints."""
+"""The interface of a platform to the gateway and the control endpoints."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,28 +10,26 @@ from .state import SimulatedPost
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One platform, as the front door needs to know it."""
-
     name: str
     endpoints: Mapping[str, Callable[[ApiRequest], ApiResponse]]
     identify_caller: Callable[[ApiRequest], str]
-    """The identity a call claims, without judging it; empty when it claims none."""
+    """Return the identity that a call claims, unchecked; empty if it claims none."""
     refuse: Callable[[ApiRequest, str, str | None], ApiResponse]
-    """The platform's own words for an error code, with a message of one's choice."""
+    """Return the platform's response for an error code, with an optional message of its own."""
     refuse_unknown: Callable[[ApiRequest], ApiResponse]
     expire_token: Callable[[ApiRequest], ApiResponse | None]
-    """Make the caller's sign-in worthless; an answer when the call need not run any more."""
+    """Expire the caller's credentials; return a response if the call need not run."""
     fault_codes: Mapping[str, str]
-    """The code behind the faults `duplicate` and `captcha`."""
+    """The error codes of the faults `duplicate` and `captcha`."""
     id_keys: frozenset[str]
-    """What the fault `no_id` leaves out."""
+    """The keys that the fault `no_id` removes."""
     make_external_post: Callable[[Mapping[str, Any]], SimulatedPost]
-    """A post as if a person had written it on the platform's own site."""
+    """Return a post as if a person had written it on the platform's own site."""
     get_public_url: Callable[[SimulatedPost], str]
-    """Where the public reads a post on the real platform."""
+    """Return the post's URL on the real platform."""
     make_secret: Callable[[str], dict[str, str]]
-    """Made-up credentials of an identity, the same each time, in the secret's shape."""
+    """Return invented credentials of an identity, the same each time, in the format of the secret."""
     delayed_success_codes: frozenset[str] = frozenset()
-    """Codes that mean: done, but you cannot see it yet."""
+    """Error codes that mean: done, but not visible yet."""
     register_callback: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None
-    """Take an address that wants to be told of events; ValueError says why it is not taken."""
+    """Register a URL for events; raises ValueError for an invalid registration."""

@@ -1,8 +1,8 @@
-"""One call of a client, and the answer to it."""
+"""One call of a client, and the response to it."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -50,9 +50,8 @@ class ApiRequest:
     body_sha256: str = ""
     post_id: str | None = None
     peer_address: str = ""
-    """The caller's address."""
     received_at: float = 0.0
-    """When its head was there; the body may come much later."""
+    """When the request's head had arrived; the body may come much later."""
 
     def __post_init__(self) -> None:
         self.body_sha256 = hashlib.sha256(self.body).hexdigest()
@@ -63,12 +62,12 @@ class ApiRequest:
             self.form = parse_form(self.body.decode("utf-8", "replace"))
 
     def get_parameter(self, name: str) -> str | None:
-        """A parameter from the body, else from the query."""
+        """Return a parameter from the body, else from the query."""
         found = self.form.get(name)
         return self.query.get(name) if found is None else found
 
     def get_int(self, name: str, default: int) -> int:
-        """A whole number from body or query; the default for what is missing or none."""
+        """Return an integer from body or query, or the default if it is missing or invalid."""
         try:
             return int(self.get_parameter(name) or default)
         except ValueError:
@@ -82,8 +81,18 @@ class ApiRequest:
         return None
 
     def parse_json(self) -> dict[str, Any] | None:
-        r"""The body as a JSON object, with `\uXXXX` kept as written; None when it is none."""
-        return parse_json_body(self.body)
+        r"""Return the body as a JSON object, or None.
+
+        `\uXXXX` stays as these six characters, as WeChat stores it; other escapes work as in any JSON.
+        """
+        try:
+            text = self.body.decode("utf-8")
+            if "\\u" in text:
+                text = "\\\\".join(piece.replace("\\u", "\\\\u") for piece in text.split("\\\\"))
+            value = json.loads(text)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
     def get_fault(self, kind: str) -> Fault | None:
         return next((fault for fault in self.faults if fault["kind"] == kind), None)
@@ -97,22 +106,11 @@ def parse_form(text: str) -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
-def parse_json_body(body: bytes) -> dict[str, Any] | None:
-    r"""WeChat stores `\uXXXX` as these six characters; other escapes work as in any JSON."""
-    try:
-        text = body.decode("utf-8")
-        value = json.loads(_keep_escapes(text) if "\\u" in text else text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _keep_escapes(text: str) -> str:
-    pieces = text.split("\\\\")
-    return "\\\\".join(piece.replace("\\u", "\\\\u") for piece in pieces)
-
-
 class _MultipartCollector:
+    """Collects fields and files; the methods are the callbacks of `MultipartParser`, by name."""
+
+    CALLBACKS = ("part_begin", "header_field", "header_value", "header_end", "part_data", "part_end")
+
     def __init__(self) -> None:
         self.form: dict[str, str] = {}
         self.files: dict[str, UploadedFile] = {}
@@ -121,34 +119,24 @@ class _MultipartCollector:
         self._disposition = b""
         self._data = bytearray()
 
-    def callbacks(self) -> dict[str, Callable[..., None]]:
-        return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": self._on_header_name,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_part_data": self._on_part_data,
-            "on_part_end": self._on_part_end,
-        }
-
-    def _on_part_begin(self) -> None:
+    def part_begin(self) -> None:
         self._disposition, self._data = b"", bytearray()
 
-    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+    def header_field(self, data: bytes, start: int, end: int) -> None:
         self._key += data[start:end]
 
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+    def header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _on_header_end(self) -> None:
+    def header_end(self) -> None:
         if self._key.lower() == b"content-disposition":
             self._disposition = self._value
         self._key = self._value = b""
 
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+    def part_data(self, data: bytes, start: int, end: int) -> None:
         self._data += data[start:end]
 
-    def _on_part_end(self) -> None:
+    def part_end(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         filename = options.get(b"filename")
@@ -159,11 +147,13 @@ class _MultipartCollector:
 
 
 def parse_multipart(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, UploadedFile]]:
-    """Fields and files of a multipart body; a part without a file name is a field."""
+    """Return the fields and files of a multipart body; a part without a file name is a field."""
     _, options = parse_options_header(content_type)
     parts = _MultipartCollector()
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type] # TypedDict
+        parser = MultipartParser(options.get(b"boundary", b""))
+        for name in parts.CALLBACKS:
+            parser.set_callback(name, getattr(parts, name))  # type: ignore[arg-type] # a Literal
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError):

@@ -1,4 +1,4 @@
-"""The simulator as a server of its own."""
+"""The simulator as a server."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ LISTEN_BACKLOG = 2048
 
 
 class SimulatorServer(uvicorn.Server):
-    """A uvicorn that leaves signals to whoever started it, and says when it listens."""
+    """A uvicorn server that leaves signals to its caller, and calls back when it listens."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -35,7 +35,7 @@ class SimulatorServer(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsListener:
-    """Where to serve the same world over TLS as well; `on_ready` is told the port and the certificate's file."""
+    """Where to serve the same state over TLS as well; `on_ready` receives the port and the certificate's file."""
 
     host: str
     port: int
@@ -50,38 +50,26 @@ async def serve(
     *,
     tls: TlsListener | None = None,
 ) -> None:
-    """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` is told which.
+    """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` receives the port.
 
-    The certificate for `tls` is made anew, in the state's folder if there is one; CertificateError when it cannot be.
+    The certificate for `tls` is created on each start, in the state's folder if there is one. Both addresses are bound
+    before either serves; when one server ends, so does the other. Raises CertificateError.
     """
     app = create_app(state_dir)
     if tls is None:
         await serve_app(app, host, port, on_ready)
         return
-    with tempfile.TemporaryDirectory() as passing:
-        certificate = await asyncio.to_thread(make_certificate, state_dir or Path(passing), tls.host)
-        await _serve_both(app, (host, port, on_ready), tls, certificate)
+    with tempfile.TemporaryDirectory() as temporary:
+        certificate = await asyncio.to_thread(make_certificate, state_dir or Path(temporary), tls.host)
 
+        def on_tls_ready(port: int) -> None:
+            if tls.on_ready:
+                tls.on_ready(port, certificate[0])
 
-async def _serve_both(
-    app: Starlette,
-    plain: tuple[str, int, Callable[[int], None] | None],
-    tls: TlsListener,
-    certificate: tuple[Path, Path],
-) -> None:
-    """Both addresses are taken before either serves; when one of the two ends, so does the other."""
-
-    def ready(port: int) -> None:
-        if tls.on_ready:
-            tls.on_ready(port, certificate[0])
-
-    with (
-        contextlib.closing(_bind(*plain[:2])) as front,
-        contextlib.closing(_bind(tls.host, tls.port)) as back,
-    ):
-        async with asyncio.TaskGroup() as servers:
-            servers.create_task(_serve_on(app, front, plain[2]))
-            servers.create_task(_serve_on(app, back, ready, certificate))
+        with contextlib.closing(_bind(host, port)) as plain, contextlib.closing(_bind(tls.host, tls.port)) as secure:
+            async with asyncio.TaskGroup() as servers:
+                servers.create_task(_serve_on(app, plain, on_ready))
+                servers.create_task(_serve_on(app, secure, on_tls_ready, certificate))
 
 
 async def serve_app(
@@ -92,7 +80,7 @@ async def serve_app(
     *,
     certificate: tuple[Path, Path] | None = None,
 ) -> None:
-    """Serve an application that exists; with a certificate and its key over TLS. One may be served twice, both ways."""
+    """Serve an existing application, over TLS with a certificate and its key; it may be served both ways at once."""
     await _serve_on(app, _bind(host, port), on_ready, certificate)
 
 
@@ -107,7 +95,7 @@ async def _serve_on(
         app,
         access_log=False,
         server_header=False,
-        date_header=False,  # each answer has the simulator's own time, which may be shifted
+        date_header=False,  # responses carry the simulator's own time, which may be shifted
         log_config=None,
         log_level="error",
         lifespan="on",
@@ -133,7 +121,7 @@ async def _serve_on(
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """The protocol is named on purpose: only then does asyncio send small answers at once (TCP_NODELAY)."""
+    """Bind a socket with an explicit protocol: only then does asyncio send small responses at once (TCP_NODELAY)."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:

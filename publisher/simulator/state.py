@@ -1,4 +1,4 @@
-"""The shared ground of the three platforms: accounts, posts, pictures, the clock."""
+"""The state that the three platforms share: accounts, posts, pictures, the clock."""
 
 import asyncio
 import hashlib
@@ -54,7 +54,7 @@ class SimulatedPost:
 
 @dataclass
 class Behaviour:
-    """What the platforms leave open, one switch each; `POST /_sim/settings` turns them."""
+    """Settings for what the platforms leave open; `POST /_sim/settings` changes them."""
 
     open: bool = True
     weibo_rip: Literal["lax", "strict"] = "lax"
@@ -65,73 +65,73 @@ class Behaviour:
     """Empty: every domain counts as bound."""
     weibo_timeline_cap: int = 5
     weibo_per_hour: int = 0
-    """Publish calls per user and clock hour; 0 for no limit. The real figure is 30."""
+    """Publish calls per user and clock hour; 0 for no limit. The real limit is 30."""
     weibo_per_day: int = 0
-    """All calls per user and day; 0 for no limit. The real figure is 100."""
+    """All calls per user and day; 0 for no limit. The real limit is 100."""
     weibo_per_ip: int = 0
-    """All calls from one address per clock hour; 0 for no limit. The real figure is 15,000."""
+    """All calls from one IP address per clock hour; 0 for no limit. The real limit is 15,000."""
     weibo_grants: dict[str, list[str]] = field(default_factory=dict)
-    """What an account may beyond `share`, by identity or "*": update, advanced, biz, long_text, article, media."""
+    """Grants of an account beyond `share`, by identity or "*": update, advanced, biz, long_text, article, media."""
     weibo_app: Literal["own", "reviewed", "test"] = "own"
-    """How long new tokens live: five years, thirty days, or one day with the app's own account only."""
+    """The lifetime of new tokens: five years, thirty days, or one day and only for the app's own account."""
     weibo_redirects: dict[str, str] = field(default_factory=dict)
-    """By app key: the page registered for the way back; an app without an entry may name any."""
+    """By app key: the registered redirect page; an app without an entry may name any page."""
     weibo_consent: Literal["page", "allow", "deny"] = "page"
-    """Whether a person answers on the page, or the answer is given at once."""
+    """Whether a person decides on the page, or the decision is automatic."""
     weibo_gap: float = 0
     """Seconds between two posts of an account, else 20016; 0 for no limit."""
     weibo_similarity: float = 0
-    """From which likeness (up to 1) to the last text 20017 is answered; 0 for never."""
+    """The similarity (up to 1) to a recent text from which a post is refused with 20017; 0 for never."""
     weibo_duplicate_normalise: bool = False
-    """Whether links, topic marks and white space are left aside when texts are compared."""
+    """Whether links, topic marks and white space are ignored when texts are compared."""
     weibo_words: dict[str, int] = field(default_factory=dict)
-    """Words that are refused, each with its code: 20018, 20020, 20021, 21602."""
+    """Forbidden words, each with its code: 20018, 20020, 20021, 21602."""
     weibo_long_limit: int = 2000
     weibo_listing_delay: float = 0
-    """Seconds until a post can be seen."""
+    """Seconds until a post is visible."""
     weibo_short_links: bool = True
     weibo_error_code: Literal["number", "text"] = "number"
     wechat_consume: Literal["accept", "finish"] = "accept"
-    """When a submitted draft leaves the draft box; the platform does not say."""
+    """When a submitted draft leaves the draft box; the platform does not state it."""
     wechat_review_seconds: float = 0.3
     wechat_title_limit: int = 64
     wechat_daily: dict[str, int] = field(default_factory=dict)
     """Calls per path and Beijing day, then 45009; empty for no limit."""
     wechat_quotas: Literal["off", "platform"] = "off"
-    """Whether the platform's own figures hold for paths that `wechat_daily` does not name."""
+    """Whether the platform's own limits apply to paths that `wechat_daily` does not name."""
     wechat_per_minute: dict[str, int] = field(default_factory=dict)
     """Calls per path and minute, then 45011; empty for no limit."""
     wechat_addresses: list[str] = field(default_factory=list)
-    """Addresses that may ask for tokens, others get 40164; empty: all may."""
+    """IP addresses that may request tokens, others get 40164; empty for all."""
     wechat_kind: Literal["service", "subscription"] = "service"
     wechat_verified: bool = True
-    """Without it, publishing, mass sends and statistics are 48001."""
+    """If false, publishing, mass sends and statistics are refused with 48001."""
     wechat_comments: bool = True
-    """Without it, an article open to comments is 88000."""
+    """If false, an article open to comments is refused with 88000."""
     wechat_words: dict[str, int] = field(default_factory=dict)
-    """Words that are refused in drafts, each with its code: 87014, 200001."""
+    """Words forbidden in drafts, each with its code: 87014, 200001."""
     wechat_followers: int = 1000
     wechat_mass_per_day: int = 0
-    """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit. The real figure is 1."""
+    """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit. The real limit is 1."""
     wechat_mass_per_month: int = 0
-    """What a follower of a service account receives in a month; 0 for no limit. The real figure is 4."""
+    """Mass sends to one follower of a service account per month; 0 for no limit. The real limit is 4."""
     wechat_mass_confirm: bool = False
-    """Whether an administrator must confirm what goes to all followers, within half an hour."""
+    """Whether an administrator must confirm a mass send to all followers, within half an hour."""
     wechat_repeats: Literal["refuse", "accept"] = "refuse"
-    """Whether a draft that is submitted already, and a `clientmsgid` that is known, make another post."""
+    """Whether a submitted draft and a known `clientmsgid` are refused, or create another post."""
     wechat_mass_first: Literal["key", "draft"] = "key"
-    """Which of `clientmsgid` and draft is looked at first; the platform does not say."""
+    """Whether `clientmsgid` or draft is checked first; the platform does not state it."""
     wechat_callback_seconds: float = 5
-    """How long an answer to an event may take, before it is told again."""
+    """How long the response to an event may take before the event is sent again."""
     wechat_ids: Literal["own", "text", "numbers"] = "own"
-    """Whether numbers of jobs come as they should, as text, or as numbers."""
+    """Whether job ids come as documented, as text, or as numbers."""
     wechat_type: Literal["json", "text"] = "json"
-    """What the header says; the body is JSON either way."""
+    """The content type in the header; the body is JSON either way."""
     wechat_slashes: Literal["plain", "escaped"] = "plain"
     wechat_old_statistics: bool = True
-    """Whether the statistics calls that the platform has given up still answer."""
+    """Whether the statistics call that the platform has given up still works."""
     wechat_is_delay: bool = False
-    """Whether statistics of yesterday are late."""
+    """Whether yesterday's statistics are late."""
     tieba_deleted_code: int = 273
     tieba_sign: bool = True
     tieba_standing: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -140,22 +140,22 @@ class Behaviour:
     """By name: closed, read_only, followers_only, levels (three at least), blacklist (accounts)."""
     tieba_closed_threads: list[str] = field(default_factory=list)
     tieba_words: list[str] = field(default_factory=list)
-    """Words that are refused."""
+    """Forbidden words."""
     tieba_gap: float = 0
-    """Seconds between two threads or floors of an account; 0 for no limit, as for the next three."""
+    """Seconds between two threads or replies of an account; 0 for no limit, as for the next three."""
     tieba_upload_gap: float = 0
     tieba_deletes_per_day: int = 0
     tieba_tbs_seconds: float = 0
-    """After which a token is stale."""
+    """The lifetime of a tbs token."""
     tieba_types: Literal["own", "text", "numbers"] = "own"
-    """Whether JSON's numbers come as they should, all as text, or texts of digits as numbers."""
+    """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"
     tieba_charset: Literal["utf-8", "gbk"] = "utf-8"
-    """What the header says; the body is UTF-8 either way."""
+    """The charset in the header; the body is UTF-8 either way."""
 
 
 class SimulatorState:
-    """Everything the simulator knows; with a directory it knows it again after a restart."""
+    """All state of the simulator; with a directory it survives a restart."""
 
     STATE_FILE = "state.jsonl"
 
@@ -179,9 +179,9 @@ class SimulatorState:
         self.posts_by_account: dict[tuple[str, str], list[SimulatedPost]] = defaultdict(list)
         self.tables: dict[str, dict[str, Any]] = defaultdict(dict)
         self.quota_usage: dict[tuple[str, str, str, str], int] = defaultdict(int)
-        """Calls counted against quotas: platform, account, what, window."""
+        """Calls counted against quotas, by platform, account, resource, window."""
         self._media: dict[str, bytes] = {}
-        self._scheduled: list[tuple[float, int, Callable[[], None]]] = []
+        self._scheduled: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = count()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -198,13 +198,12 @@ class SimulatorState:
     def now(self) -> float:
         return time.time() + self.clock_shift
 
-    def schedule(self, when: float, action: Callable[[], None]) -> None:
-        """Do it at that instant of the simulator's own clock, or as soon as that clock is moved past it."""
+    def schedule(self, when: float, action: Callable[[], object]) -> None:
+        """Run the action at that time of the simulator's clock, or as soon as the clock is shifted past it."""
         heapq.heappush(self._scheduled, (when, next(self._sequence), action))
         self._set_timer()
 
     def run_due(self) -> None:
-        """Do what is due."""
         if not self._scheduled:
             return
         while self._scheduled and self._scheduled[0][0] <= self.now():
@@ -213,7 +212,7 @@ class SimulatorState:
             self._set_timer()
 
     def shift_clock(self, seconds: float) -> None:
-        """Shift the simulator's own clock, and do what has become due."""
+        """Shift the simulator's own clock, and run the actions that have become due."""
         self.clock_shift += seconds
         self.run_due()
         self._set_timer()
@@ -226,7 +225,7 @@ class SimulatorState:
             return
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # loaded before the loop runs; its start ticks, and so does each call
+        except RuntimeError:  # before the event loop starts; its start and each call run what is due
             return
         self._timer = loop.call_later(max(self._scheduled[0][0] - self.now(), 0) + 0.001, self._on_timer)
 
@@ -237,7 +236,7 @@ class SimulatorState:
     # --- accounts ---
 
     def get_identity(self, platform: str, credential: str) -> str:
-        """Whose credential it is; in open mode an unknown one names an account itself."""
+        """Return the account of a credential; in open mode an unknown credential is its own account."""
         known = self.credentials.get((platform, credential))
         if known is None:
             return credential if self.behaviour.open else ""
@@ -263,20 +262,10 @@ class SimulatorState:
     # --- posts ---
 
     def create_post(self, request: ApiRequest | None, post: SimulatedPost) -> SimulatedPost:
-        """Put a post into the world, by the faults of its call; exactly one `act` names it."""
+        """Add a post, changed by the faults of its call; the log gets exactly one `act` for it."""
         if request:
-            self._apply_post_faults(request, post)
             request.post_id = post.id
-        self.posts[post.id] = post
-        insort(self.posts_by_account[post.platform, post.account], post, key=lambda each: each.created)
-        self.save_post(post)
-        self.record_event("act", post, request)
-        self._schedule_listing(post)
-        self._schedule_review_end(post)
-        return post
-
-    def _apply_post_faults(self, request: ApiRequest, post: SimulatedPost) -> None:
-        for fault in request.faults:
+        for fault in request.faults if request else ():
             if fault["kind"] == "rewrite":
                 post.text, post.title, post.html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
                 post.extra = {**post.extra, "rewritten": True}
@@ -286,27 +275,35 @@ class SimulatorState:
                 verdict = fault.get("verdict", "pass")
                 due = None if verdict == "hold" else post.created + float(fault.get("seconds", 60))
                 post.state, post.review = "review", {"due": due, "verdict": verdict, "status": fault.get("status")}
+        self.posts[post.id] = post
+        insort(self.posts_by_account[post.platform, post.account], post, key=lambda each: each.created)
+        self.save_post(post)
+        self.record_event("act", post, request)
+        self._schedule_listing(post)
+        self._schedule_review_end(post)
+        return post
 
     def _schedule_listing(self, post: SimulatedPost) -> None:
+        def record_visible() -> None:
+            if post.state == "live" and self.posts.get(post.id) is post:
+                self.record_event("visible", post)
+
         if post.state != "live" or post.extra.get("hidden"):
             return
         if post.listed_from <= self.now():
             self.record_event("visible", post)
         else:
-            self.schedule(post.listed_from, lambda: self._record_visible(post))
-
-    def _record_visible(self, post: SimulatedPost) -> None:
-        if post.state == "live" and self.posts.get(post.id) is post:
-            self.record_event("visible", post)
+            self.schedule(post.listed_from, record_visible)
 
     def _schedule_review_end(self, post: SimulatedPost) -> None:
         due = post.review.get("due")
-        if post.state == "review" and due is not None:
-            self.schedule(due, lambda: self._end_review_if_due(post, due))
 
-    def _end_review_if_due(self, post: SimulatedPost, due: float) -> None:
-        if self.posts.get(post.id) is post and post.review.get("due") == due:
-            self.decide_review(post, post.review["verdict"])
+        def end_review() -> None:
+            if self.posts.get(post.id) is post and post.review.get("due") == due:
+                self.decide_review(post, post.review["verdict"])
+
+        if post.state == "review" and due is not None:
+            self.schedule(due, end_review)
 
     def decide_review(self, post: SimulatedPost, verdict: str) -> None:
         """End a review, or hold it."""
@@ -331,14 +328,14 @@ class SimulatorState:
         self.record_event("removed", post, request)
 
     def get_posts(self, platform: str, account: str) -> list[SimulatedPost]:
-        """Posts of an account, oldest first."""
+        """Return the posts of an account, oldest first."""
         return self.posts_by_account.get((platform, account), [])
 
     def is_listed(self, post: SimulatedPost) -> bool:
         return post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
 
     def apply_list_faults(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
-        """What a list call may show of these posts, by the faults of that call."""
+        """Return the listed ones of these posts, changed by the faults of the list call."""
         late = request.get_fault("list_late")
         newest = self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
         shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
@@ -351,7 +348,7 @@ class SimulatorState:
         return shown
 
     def apply_read_faults(self, request: ApiRequest, post: SimulatedPost) -> SimulatedPost:
-        """Return a post as a read shows it: by a fault, one that is live is said to have been taken down."""
+        """Return a post as a read shows it: the fault `gone` reports a live post as removed."""
         is_live = post.state == "live" and request.get_fault("gone")
         return replace(post, state="removed", removed_by="platform") if is_live else post
 
@@ -371,7 +368,7 @@ class SimulatorState:
         path = self._media_dir / digest
         return path.read_bytes() if path.exists() else None
 
-    # --- the record ---
+    # --- the log and the state file ---
 
     def record_event(
         self, kind: str, post: SimulatedPost | None = None, request: ApiRequest | None = None, status: int | None = None
@@ -390,7 +387,7 @@ class SimulatorState:
             facts["began"] = round(request.received_at, 6)
         if request and request.event_number:
             facts["call"] = request.event_number
-        if post and "thread" in post.extra:  # a floor, which is no second post
+        if post and "thread" in post.extra:  # a reply, which is no second post
             facts["thread"] = post.extra["thread"]
         return self.event_log.add(kind, facts)
 
@@ -398,7 +395,7 @@ class SimulatorState:
         self._persist("posts", post.id, vars(post))
 
     def put_row(self, table: str, key: str, value: dict[str, Any] | None) -> None:
-        """Keep a platform's own thing under a key; None forgets it."""
+        """Keep a platform's own row under a key; None deletes it."""
         if value is None:
             self.tables[table].pop(key, None)
         else:
@@ -427,9 +424,7 @@ class SimulatorState:
                 self.tables[table][key] = value
         recorded_ids = self.event_log.get_created_post_ids()
         for post in sorted(self.posts.values(), key=lambda each: each.created):
-            if (
-                post.id not in recorded_ids
-            ):  # killed between the two files: the post stands, so its creation is on record
+            if post.id not in recorded_ids:  # killed between the two writes: log the creation of a post that exists
                 self.record_event("act", post)
             self.posts_by_account[post.platform, post.account].append(post)
             self._schedule_review_end(post)
@@ -438,7 +433,7 @@ class SimulatorState:
 
 
 def _rewrite_post(post: SimulatedPost, change: Fault) -> SimulatedPost:
-    """Return a post as a list shows it; an excerpt is all that is left of it."""
+    """Return a post as a list shows it; an excerpt loses its links and notes as well."""
     extra, is_excerpt = dict(post.extra), change.get("how") == "excerpt"
     if is_excerpt:
         extra = {name: value for name, value in extra.items() if name not in FIELDS_BESIDE_TEXT}

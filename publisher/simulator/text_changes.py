@@ -1,40 +1,26 @@
-"""How platforms change a text that was given to them, and what their lists show."""
+"""How platforms change a text, and how their lists order posts."""
 
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 LINK_TAIL = " 网页链接 "
 EXCERPT_CHARACTERS, EXCERPT_ENDING = 30, "…"
 FIELDS_BESIDE_TEXT = frozenset({"url_objects", "annotations"})
-"""What an excerpt leaves out besides most of the text."""
-
-
-def _collapse_spaces(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
-
-
-def _remove_emoji(text: str) -> str:
-    return "".join(each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d")
-
-
-def _swap_punctuation(text: str) -> str:
-    return text.translate(str.maketrans(",!?：，", "，！？:,"))
+"""Fields that an excerpt omits."""
 
 
 def cut_excerpt(text: str, characters: int = EXCERPT_CHARACTERS, ending: str = EXCERPT_ENDING) -> str:
-    """Return the first characters of a text, and what stands in place of the rest."""
+    """Return the first characters of a text, and the ending if something was cut off."""
     return text if len(text) <= characters else text[:characters] + ending
 
 
 REWRITES: dict[str, Callable[[str], str]] = {
-    "spaces": _collapse_spaces,
-    "emoji": _remove_emoji,
+    "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
+    "emoji": lambda text: "".join(each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"),
     "tail": lambda text: text and text + LINK_TAIL,
-    "punctuation": _swap_punctuation,
+    "punctuation": lambda text: text.translate(str.maketrans(",!?：，", "，！？:,")),
     "width": lambda text: unicodedata.normalize("NFKC", text),
     "short": lambda text: text[: max(len(text) // 2, 1)],
     "garble": lambda text: text[::-1],
@@ -43,22 +29,17 @@ REWRITES: dict[str, Callable[[str], str]] = {
 
 
 def rewrite(fault: Mapping[str, Any], text: str) -> str:
-    """Return the text after the platform had its way; an unknown way is a mistake of the rule and raises KeyError."""
+    """Return the text as the platform changes it; raises KeyError for an unknown `how`."""
     how = str(fault.get("how", "spaces"))
-    if how == "excerpt":
-        return cut_excerpt(
-            text, int(fault.get("characters", EXCERPT_CHARACTERS)), str(fault.get("ending", EXCERPT_ENDING))
-        )
-    return REWRITES[how](text)
-
-
-def _repeat_each(items: Sequence[T]) -> list[T]:
-    return [item for item in items for _ in range(2)]
+    if how != "excerpt":
+        return REWRITES[how](text)
+    characters, ending = fault.get("characters", EXCERPT_CHARACTERS), fault.get("ending", EXCERPT_ENDING)
+    return cut_excerpt(text, int(characters), str(ending))
 
 
 REORDERINGS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "reverse": lambda items: list(items[::-1]),
-    "twice": _repeat_each,
+    "twice": lambda items: [item for item in items for _ in range(2)],
     "again": lambda items: [*items, *items],
 }
-"""How a list comes back: the oldest first, each item twice in a row, or all of it a second time after its end."""
+"""The order of a list: oldest first, each item twice in a row, or the whole list a second time after its end."""

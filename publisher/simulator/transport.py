@@ -1,4 +1,4 @@
-"""How an answer leaves, and all the ways in which it does not."""
+"""Sending a response, and the faults of its transport."""
 
 import asyncio
 import socket
@@ -15,9 +15,9 @@ PIECES_PER_SECOND = 10
 
 
 class Transport:
-    """One request's way back; `now` dates the answer. Under uvicorn a cut resets the socket: no error page is written.
+    """Sends the response to one request, dated by `now`; under uvicorn a reset closes the socket without an error page.
 
-    Where no socket is to be had (an in-process client), a cut is a ConnectionResetError.
+    Without a socket (in-process clients), a reset raises ConnectionResetError.
     """
 
     def __init__(self, receive: Receive, send: Send, now: Callable[[], float]) -> None:
@@ -31,7 +31,7 @@ class Transport:
         await self._send({"type": "http.response.body", "body": response.body})
 
     async def reset(self) -> None:
-        """Close without a word: the caller sees a reset."""
+        """Reset the connection without a response."""
         if self._transport is None:
             raise ConnectionResetError("cut by the simulator")
         sock = self._transport.get_extra_info("socket")
@@ -41,13 +41,13 @@ class Transport:
         await self._wait_for_disconnect()
 
     async def truncate(self, response: ApiResponse, keep: int) -> None:
-        """Promise the whole body, send its first bytes, hang up."""
+        """Announce the whole body, send its first bytes, close the connection."""
         await self._start(response)
-        await self._send_piece(response.body[:keep])
+        await self._send({"type": "http.response.body", "body": response.body[:keep], "more_body": True})
         await self._close()
 
     async def drip(self, response: ApiResponse, per_second: float, *, complete: bool) -> None:
-        """Send slowly; unless it is to be complete, hang up before the last byte."""
+        """Send slowly; unless `complete`, close the connection before the last byte."""
         await self._start(response)
         body = response.body if complete else response.body[:-1]
         step = max(1, int(per_second / PIECES_PER_SECOND))
@@ -55,7 +55,7 @@ class Transport:
             await asyncio.sleep(step / per_second)
             if self._transport is not None and self._transport.is_closing():
                 return
-            await self._send_piece(body[start : start + step])
+            await self._send({"type": "http.response.body", "body": body[start : start + step], "more_body": True})
         if complete:
             await self._send({"type": "http.response.body", "body": b""})
         else:
@@ -72,9 +72,6 @@ class Transport:
         ]
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
 
-    async def _send_piece(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
     async def _close(self) -> None:
         if self._transport is None:
             raise ConnectionResetError("cut by the simulator")
@@ -82,22 +79,18 @@ class Transport:
         await self._wait_for_disconnect()
 
     async def _wait_for_disconnect(self) -> None:
-        """Wait until the server has noticed; before that it would add an error page of its own."""
+        """Wait until the server has noticed, as it would add an error page of its own before."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The whole body; None when the caller left before its end."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return bytes(message.get("body", b""))
+    """Return the whole body, or None if the caller disconnected before its end."""
     pieces: list[bytes] = []
-    while message["type"] == "http.request":
+    while (message := await receive())["type"] == "http.request":
         pieces.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(pieces)
-        message = await receive()
     return None
 
 
@@ -106,6 +99,6 @@ def get_headers(scope: Scope) -> dict[str, str]:
 
 
 def get_peer_address(scope: Scope) -> str:
-    """The address that the request came from; empty where there is none to tell."""
+    """Return the caller's IP address; empty if there is none."""
     client = scope.get("client")
     return str(client[0]) if client else ""

@@ -194,8 +194,8 @@ async def test_a_page_shows_floors_and_what_was_removed(tieba):
     await tieba.as_(OTHER).reply(tid, "收到", quote_id=pid)
     await tieba.sim.delete(f"/_sim/posts/{pid}")
     shown = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}", params={"post": tid})).text
-    assert shown.count('data-testid="floor"') == 3
-    assert shown.count('data-testid="answer"') == 1
+    assert shown.count('data-testid="reply"') == 3
+    assert shown.count('data-testid="comment"') == 1
     assert ("更正内容" in shown, "已删除" in shown, "3楼" in shown, shown.count("楼主")) == (True, True, True, 2)
     listed = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}")).text
     assert listed.count('data-testid="post"') == 1
