@@ -1,1 +1,1 @@
-"""What tests stand on: a world that stands still, an adapter that behaves, and books that are quickly filled."""
+"""Test support: a runtime with a manual clock, a fake adapter, builders for a filled store, the conformance kit."""

@@ -1,4 +1,4 @@
-"""Books with deliveries in them, in few words."""
+"""Builders for posts and deliveries, and for a store that contains them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,12 +24,12 @@ def make_policy(
     rate_limit: RateLimit = TEST_RATE_LIMIT,
     timing: Timing = TEST_TIMING,
 ) -> AccountPolicy:
-    """Give the terms of an account on a fake platform; its login is its own unless named."""
+    """Return the policy of an account on a fake platform; its login is its own unless given."""
     account = Account(id=AccountId(name), platform=Platform("fake"), identity=name, secret=login or name)
     return AccountPolicy(account=account, capabilities=capabilities, rate_limit=rate_limit, timing=timing)
 
 
-def make_post(  # noqa: PLR0913 # what a test may care about, each with its default
+def make_post(  # noqa: PLR0913 # each field that a test may set, with its default
     name: str,
     accounts: Sequence[str],
     at: datetime,
@@ -39,7 +39,7 @@ def make_post(  # noqa: PLR0913 # what a test may care about, each with its defa
     is_urgent: bool = False,
     expires_at: datetime | None = None,
 ) -> Post:
-    """Give a one-off post."""
+    """Return a one-off post."""
     return Post(
         id=PostId(name),
         kind=PostKind.UPDATE if follows else PostKind.WARNING,
@@ -58,7 +58,7 @@ def make_post(  # noqa: PLR0913 # what a test may care about, each with its defa
 def make_rendered_delivery(
     post: Post, at: datetime, *, is_new: bool = True, occurrence_id: str = ONCE_OCCURRENCE, parts: int = 0
 ) -> RenderedOccurrence:
-    """Give a post's occurrence with plain words for each account, which go on in so many further floors."""
+    """Return a post's occurrence with a plain text and `parts` further parts for each account."""
     occurrence = make_occurrence(post, occurrence_id, at)
     rendered_posts = []
     for account in post.accounts:
@@ -73,7 +73,7 @@ def make_rendered_delivery(
 
 
 async def enqueue_posts(post_store: PostStore, *posts: Post, text: str | None = None, parts: int = 0) -> int:
-    """File one-off posts as if a schedule held them. Returns how many deliveries are new."""
+    """Store one-off posts as if a schedule contained them, and return the number of new deliveries."""
     dated = [(post, post.trigger.at) for post in posts if isinstance(post.trigger, OneTimeTrigger) and post.trigger.at]
     drafts = [make_rendered_delivery(post, at, parts=parts) for post, at in dated]
     plan = Plan(planned=tuple(draft.planned for draft in drafts))

@@ -1,4 +1,4 @@
-"""A world whose clock is moved by hand, and an adapter over a platform that is a list."""
+"""A runtime whose clock is advanced manually, and an adapter over a platform in memory."""
 
 import asyncio
 from collections import deque
@@ -41,9 +41,9 @@ TEST_CAPABILITIES = Capabilities(
 
 @dataclass(slots=True)
 class FakeRuntime(Runtime):
-    """A world in which time passes only when told to. Whoever sleeps wakes when the clock has been moved far enough.
+    """A runtime whose time passes only by `advance_time`, which wakes every sleeper that is due.
 
-    Its clock is confirmed from the start; `is_synchronised` is what its kernel says of it.
+    Its clock is confirmed from the start; `is_synchronized` is the kernel's own statement about it.
     """
 
     clock: datetime = START_TIME
@@ -69,19 +69,19 @@ class FakeRuntime(Runtime):
         return self.is_synchronized
 
     def jump_clock(self, by: timedelta) -> None:
-        """Set the clock, ahead or back, without any time passing: it is in doubt then."""
+        """Set the clock ahead or back without any time passing; it counts as unconfirmed then."""
         self.jump_total += by
         self.advance_time(by)
 
     def advance_time(self, duration: timedelta) -> None:
-        """Move the clock on and wake the sleepers."""
+        """Advance the clock and wake the sleepers."""
         self.clock += duration
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
 
 def make_confirmed_runtime() -> Runtime:
-    """Give the real world, with its clock confirmed: no platform need be asked."""
+    """Return a real runtime with a confirmed clock, so that no platform is asked for the time."""
     runtime = Runtime()
     runtime.confirm_clock(runtime.read_clocks())
     return runtime
@@ -89,10 +89,10 @@ def make_confirmed_runtime() -> Runtime:
 
 @dataclass(slots=True)
 class FakeAdapter:
-    """An adapter whose platform is `posts`, by remote id, in order; further floors stand there too, under their post.
+    """An adapter whose platform is `posts`, by remote id, in order; further parts are posts of their own.
 
-    Each call of `publish` takes the next of `script`; without one it publishes. A script entry is an outcome, or a
-    function of the parcel that may post before it answers, such as `lose_reply`.
+    Each call of `publish` takes the next entry of `script`; without one it publishes. An entry is an outcome, or a
+    function of the request that may post before it returns one, such as `lose_reply`.
     """
 
     now: Callable[[], datetime]
@@ -105,18 +105,18 @@ class FakeAdapter:
     external_posts: list[ObservedPost] = field(default_factory=list)
     reads: int = 1
 
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: ARG002 # everything is welcome here
+    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: ARG002 # every post is valid
         return ()
 
     def add_post(self, request: SendRequest) -> Receipt:
-        """Make the post exist."""
+        """Create the post."""
         remote_id = str(len(self.posts) + 1)
         self.posts[remote_id] = request
         self.published_at[remote_id] = self.now()
         return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
 
     def lose_reply(self, request: SendRequest) -> Outcome:
-        """Post, then let the reply be lost."""
+        """Create the post, then lose the reply."""
         self.add_post(request)
         return Unknown(reason="reset")
 
@@ -124,8 +124,8 @@ class FakeAdapter:
         self.calls.append(request)
         if not self.script:
             return Published(receipt=self.add_post(request))
-        answer = self.script.popleft()
-        return answer(request) if callable(answer) else answer
+        entry = self.script.popleft()
+        return entry(request) if callable(entry) else entry
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         request = self.posts.get(ticket.payload)
@@ -138,15 +138,15 @@ class FakeAdapter:
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         if self.findings:
             return self.findings.popleft()
-        for remote_id, held in self.posts.items():
-            if held.marker == request.marker:
+        for remote_id, post in self.posts.items():
+            if post.marker == request.marker:
                 return await self.check_ticket(Ticket(payload=remote_id))
         return NotFound(covered_since=request.baseline.taken_at)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         self.posts.pop(receipt.remote_id, None)
-        under = [key for key, held in self.posts.items() if held.parent and held.parent.remote_id == receipt.remote_id]
-        for key in under:
+        parts = [key for key, post in self.posts.items() if post.parent and post.parent.remote_id == receipt.remote_id]
+        for key in parts:
             del self.posts[key]
         return Deleted()
 
@@ -162,9 +162,9 @@ class FakeAdapter:
                 remote_id=key,
                 url=f"https://fake.example/{key}",
                 published_at=self.published_at.get(key, START_TIME),
-                text=held.rendered.text,
+                text=post.rendered.text,
             )
-            for key, held in self.posts.items()
-            if not held.part
+            for key, post in self.posts.items()
+            if not post.part
         ]
         return sorted([*own_posts, *self.external_posts], key=lambda item: item.published_at, reverse=True)

@@ -1,6 +1,6 @@
-"""The conformance kit: what every adapter must keep, shown by running it against a double of its platform.
+"""The conformance kit: rules for every adapter, checked by running it against a test server of its platform.
 
-Subclass `AdapterConformance` in a test module, say what it is about, and let pytest (with pytest-asyncio) run it:
+Subclass `AdapterConformance` in a test module, set its fields, and run it by pytest (with pytest-asyncio):
 
     class TestMine(AdapterConformance):
         factory = MINE
@@ -32,21 +32,21 @@ __all__ = ["AdapterConformance", "BrokenRuleError", "ConformanceRule", "FaultTar
 
 @pytest.mark.asyncio
 class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks):
-    """All rules. A subclass names the adapter, its account, a sample of what it publishes, and opens the double."""
+    """All rules. A subclass sets the adapter, its account and a sample post, and opens the test server."""
 
     factory: AdapterFactory
     account: Account
     images: tuple[bytes, ...] = ()
     render_sample: Callable[[Marker], RenderedPost]
-    """Write the sample for a marker; `images` go with its pictures. A staticmethod."""
+    """Return the sample post for a marker, with its pictures in `images`. A staticmethod."""
 
     def open_platform(self) -> AbstractAsyncContextManager[tuple[PlatformDouble, Mapping[str, str]]]:
-        """Start a double with the account on it; give it and the login's secret."""
+        """Start a test server with the account on it; yield the server and the login's secret."""
         raise NotImplementedError
 
     @asynccontextmanager
     async def open_harness(self) -> AsyncIterator[Harness]:
-        """Put the adapter and its double on a fresh stage."""
+        """Yield a fresh harness for the adapter and its test server."""
         async with self.open_platform() as (platform, secret):
             harness = Harness(
                 platform=platform,

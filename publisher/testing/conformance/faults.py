@@ -1,10 +1,10 @@
-"""The ways in which a platform misbehaves towards a creating call, and what may be said of each."""
+"""The faults that the kit injects, grouped by the outcome that an adapter may report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 UNLISTED_ERROR_CODE = 999_999
-"""A code that no platform has, so that no table lists it."""
+"""An error code that no platform has, so that no adapter's table lists it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +37,14 @@ UNKNOWN_OUTCOME_FAULTS = (
     _fault("api_error", code=UNLISTED_ERROR_CODE),
     _fault("api_error", code=UNLISTED_ERROR_CODE, acts=True),
 )
-"""After these nobody can tell whether a post was made: the one true answer is Unknown."""
+"""After these nobody can know whether a post was created: the only honest outcome is Unknown."""
 
 LATE_REPLY_FAULTS = (
     _fault("delay", seconds=1.5),
     _fault("delay", seconds=1.5, when="before"),
     _fault("drip", bytes_per_second=10),
 )
-"""The reply comes after the deadline."""
+"""The response comes after the timeout."""
 
 ANSWERED_FAULTS = (
     _fault("status", code=429),
@@ -58,7 +58,7 @@ ANSWERED_FAULTS = (
     _fault("review", seconds=30, verdict="refuse"),
     _fault("list_late", seconds=60),
 )
-"""After these the platform has said something; what it means is for the adapter's table."""
+"""The platform responds; the adapter's table decides what the response means."""
 
 TEXT_REWRITES = ("spaces", "emoji", "tail", "punctuation", "width")
 
@@ -78,7 +78,7 @@ UNREADABLE_LIST_FAULTS = (
     _fault("reorder"),
     _fault("reorder", how="twice"),
 )
-"""Lists that do not show what stands there."""
+"""Lists that do not show the existing posts."""
 
 TRUNCATED_LIST_FAULTS = (
     _fault("rewrite", how="excerpt", characters=4, ending="…"),
@@ -87,7 +87,7 @@ TRUNCATED_LIST_FAULTS = (
     _fault("rewrite", how="excerpt", characters=30, ending="…"),
     _fault("rewrite", how="excerpt", characters=50, ending=""),
 )
-"""Lists that cut the words they show, so that the marker may be lost."""
+"""Lists that cut the texts, so that the marker may be lost."""
 
 FAILED_READ_FAULTS = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
-"""Reads that bring nothing."""
+"""Reads that return nothing usable."""

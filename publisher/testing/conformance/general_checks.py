@@ -1,6 +1,7 @@
-"""What every adapter must keep besides: lengths, renewals, reach, silence about secrets."""
+"""Further rules for every adapter: lengths, renewals, metrics, no leaked secrets."""
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -12,47 +13,45 @@ from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
 from publisher.testing.conformance.harness import Harness
-from publisher.testing.conformance.rules import ConformanceRule, require_rule
+from publisher.testing.conformance.rules import ConformanceRule
 from publisher.testing.conformance.test_server import FaultTarget
 from publisher.testing.conformance.verdicts import publish_once
 
 MIN_SECRET_CHARACTERS = 8
-"""A secret's field that is shorter is nothing to hide."""
+"""Shorter fields of a secret are not searched for."""
 
 
 class GeneralChecks:
-    """Rules that hold beside the calls."""
+    """Checks that concern no single call."""
 
     open_harness: Callable[[], AbstractAsyncContextManager[Harness]]
     public_fields: frozenset[str] = frozenset()
-    """Fields of the secret that name the account and are no secret."""
+    """Fields of the secret that only name the account."""
 
     def lengthen(self, rendered: RenderedPost, by: int) -> RenderedPost:
-        """Make a text longer by so many full-width characters, without breaking what the platform wants of it."""
+        """Lengthen a text by so many full-width characters, without breaking the platform's rules for it."""
         return replace(rendered, text="公" * by + rendered.text)
 
     async def test_takes_texts_up_to_the_limit(self) -> None:
-        """A text of exactly the limit is taken, the next longer one refused, counted as the platform counts."""
+        """A text of exactly the limit is valid, the next longer one is not, counted as the platform counts."""
         async with self.open_harness() as harness:
             adapter = harness.build_adapter()
             sample = harness.make_request().rendered
-            require_rule(
-                ConformanceRule.LENGTH_MEASURED,
-                not _errors(adapter, sample),
-                f"the sample has {_errors(adapter, sample)}",
+            ConformanceRule.LENGTH_MEASURED.require(
+                not _errors(adapter, sample), f"the sample has {_errors(adapter, sample)}"
             )
-            full = self._fill_text(adapter, sample)
-            require_rule(
-                ConformanceRule.LENGTH_MEASURED,
-                not _errors(adapter, full),
-                f"at the limit, but {_errors(adapter, full)}",
+            limit, count_text = adapter.capabilities.text_limit, adapter.capabilities.count_text
+            spare = bisect_right(range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text))
+            full = self.lengthen(sample, max(spare - 1, 0))
+            ConformanceRule.LENGTH_MEASURED.require(
+                not _errors(adapter, full), f"at the limit, but {_errors(adapter, full)}"
             )
             over = self.lengthen(full, 1)
             what = f"one over the limit of {adapter.capabilities.text_limit}, but nothing is said"
-            require_rule(ConformanceRule.LENGTH_MEASURED, _errors(adapter, over), what)
+            ConformanceRule.LENGTH_MEASURED.require(_errors(adapter, over), what)
 
     async def test_takes_pictures_up_to_the_limit(self) -> None:
-        """One picture more than the platform takes is refused."""
+        """One picture above the platform's limit is refused."""
         async with self.open_harness() as harness:
             adapter = harness.build_adapter()
             sample = harness.make_request().rendered
@@ -62,10 +61,10 @@ class GeneralChecks:
             for count in (limit, limit + 1):
                 errors = _errors(adapter, replace(sample, images=sample.images[:1] * count))
                 is_right = bool(errors) == (count > limit)
-                require_rule(ConformanceRule.LENGTH_MEASURED, is_right, f"{count} of {limit} pictures, but {errors}")
+                ConformanceRule.LENGTH_MEASURED.require(is_right, f"{count} of {limit} pictures, but {errors}")
 
     async def test_renews_a_sign_in_once_for_a_call(self) -> None:
-        """However often it is refused, one call renews its sign-in once at most."""
+        """However often it is refused, one call renews its sign-in at most once."""
         async with self.open_harness() as harness:
             request = harness.make_request()
             adapter = harness.build_adapter()
@@ -82,53 +81,47 @@ class GeneralChecks:
                 before = harness.call_tally.renewal_count
                 answer = await call()
                 often = harness.call_tally.renewal_count - before
-                require_rule(
-                    ConformanceRule.ONE_REFRESH, often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}"
-                )
+                ConformanceRule.ONE_REFRESH.require(often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}")
 
     async def test_measures_reach(self) -> None:
-        """Reach is told of posts that were asked for, or is Unknown."""
+        """Metrics cover only the requested posts, or are Unknown."""
         async with self.open_harness() as harness:
             adapter, request = harness.build_adapter(), harness.make_request()
             await publish_once(harness, adapter, request)
             await harness.advance_time(adapter.capabilities.server_delay + adapter.capabilities.listing_lag)
             finding = await harness.find_post(request)
             receipts = [finding.receipt] if isinstance(finding, Published) else []
-            reach = await adapter.read_metrics(receipts)
-            if isinstance(reach, Mapping):
-                strange = set(reach) - {receipt.remote_id for receipt in receipts}
-                require_rule(
-                    ConformanceRule.READS_OR_SAYS_SO, not strange, f"reach of posts that nobody asked for: {strange}"
+            metrics = await adapter.read_metrics(receipts)
+            if isinstance(metrics, Mapping):
+                unrequested = set(metrics) - {receipt.remote_id for receipt in receipts}
+                ConformanceRule.READS_OR_SAYS_SO.require(
+                    not unrequested, f"metrics of posts that nobody asked for: {unrequested}"
                 )
             else:
-                require_rule(
-                    ConformanceRule.READS_OR_SAYS_SO,
-                    isinstance(reach, ReadFailure),
-                    f"neither reach nor Unknown: {reach!r}",
+                ConformanceRule.READS_OR_SAYS_SO.require(
+                    isinstance(metrics, ReadFailure), f"neither metrics nor Unknown: {metrics!r}"
                 )
 
     async def test_shows_what_is_new(self) -> None:
-        """The newest posts are those of the account, newest first, ours among them; or they are Unknown."""
+        """The recent posts are live, newest first, with ours among them; or they are Unknown."""
         async with self.open_harness() as harness:
             adapter, request = harness.build_adapter(), harness.make_request()
             await publish_once(harness, adapter, request)
             await harness.advance_time(adapter.capabilities.server_delay + adapter.capabilities.listing_lag)
-            sightings = await adapter.list_recent()
-            if isinstance(sightings, ReadFailure):
+            recent = await adapter.list_recent()
+            if isinstance(recent, ReadFailure):
                 return
             live = {post.remote_id for post in await harness.platform.posts() if post.is_published}
-            seen = [sighting.remote_id for sighting in sightings]
-            require_rule(
-                ConformanceRule.READS_OR_SAYS_SO, set(seen) <= live, f"{set(seen) - live} is shown, but not live"
-            )
+            seen = [post.remote_id for post in recent]
+            ConformanceRule.READS_OR_SAYS_SO.require(set(seen) <= live, f"{set(seen) - live} is shown, but not live")
             missing = {post.remote_id for post in await harness.created_posts()} - set(seen)
-            require_rule(ConformanceRule.READS_OR_SAYS_SO, not missing, f"the newest post {missing} is not shown")
-            at = [sighting.published_at for sighting in sightings]
-            require_rule(ConformanceRule.READS_OR_SAYS_SO, at == sorted(at, reverse=True), f"not newest first: {at}")
+            ConformanceRule.READS_OR_SAYS_SO.require(not missing, f"the newest post {missing} is not shown")
+            at = [post.published_at for post in recent]
+            ConformanceRule.READS_OR_SAYS_SO.require(at == sorted(at, reverse=True), f"not newest first: {at}")
 
     @pytest.mark.parametrize("kind", [None, "drop_after", "html", "api_error", "expire_token"])
     async def test_never_leaks_a_secret(self, kind: str | None, caplog: pytest.LogCaptureFixture) -> None:
-        """No secret and no token stands in an answer, an address, a log or a representation."""
+        """No secret and no token is in an outcome, a URL, a log or a representation."""
         caplog.set_level(logging.DEBUG)
         async with self.open_harness() as harness:
             adapter, request = harness.build_adapter(), harness.make_request()
@@ -150,19 +143,7 @@ class GeneralChecks:
             hidden = {name: value for name, value in harness.secret.items() if name not in self.public_fields}
             kept = {**hidden, **{f"token {number}": value for number, value in enumerate(harness.call_tally.tokens)}}
             shown = [name for name, value in kept.items() if len(value) >= MIN_SECRET_CHARACTERS and value in output]
-            require_rule(ConformanceRule.SECRETS_STAY, not shown, f"told in the open: {', '.join(shown)}")
-
-    def _fill_text(self, adapter: Adapter, sample: RenderedPost) -> RenderedPost:
-        """Fill a text up to its limit."""
-        limit, measure = adapter.capabilities.text_limit, adapter.capabilities.count_text
-        lower, upper = 0, limit
-        while lower < upper:
-            middle = (lower + upper + 1) // 2
-            if measure(self.lengthen(sample, middle).text) <= limit:
-                lower = middle
-            else:
-                upper = middle - 1
-        return self.lengthen(sample, lower)
+            ConformanceRule.SECRETS_STAY.require(not shown, f"leaked: {', '.join(shown)}")
 
 
 def _errors(adapter: Adapter, rendered: RenderedPost) -> Sequence[Problem]:

@@ -1,4 +1,4 @@
-"""One account on one double, and all that an adapter of it is handed and counted by."""
+"""One account on one test server, and the context that its adapters receive and are counted by."""
 
 import itertools
 import time
@@ -19,16 +19,16 @@ from publisher.store.monitor.adapter_state import MemoryTokenStore
 from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
-"""One call's deadline where the test is not about it; long, as the machine may be slow."""
+"""The timeout of a call in checks that are not about it; long, as the machine may be slow."""
 SHORT_TIMEOUT = timedelta(seconds=1)
 MAX_FOLLOW_UPS = 8
 LEASE_SECONDS = 3600.0
-"""Seconds until a parcel's lease ends."""
+"""Time until the lease of a send request ends."""
 
 
 @dataclass(slots=True)
 class CallTally:
-    """What passed through the hands of a stage's adapters."""
+    """The calls and tokens of a harness's adapters."""
 
     create_count: int = 0
     renewal_count: int = 0
@@ -56,7 +56,7 @@ class CountingHttp:
 
 @dataclass(frozen=True, slots=True)
 class ClosedHttp:
-    """A way on which nothing goes."""
+    """An HTTP client that cannot connect."""
 
     tally: CallTally
 
@@ -64,16 +64,16 @@ class ClosedHttp:
         self.tally.requests.append(request)
         return NotSent(reason="connect_failed")
 
-    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
+    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # nothing is sent
         return NotSent(reason="connect_failed")
 
-    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # it goes nowhere
+    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # nothing is sent
         return await self.fetch(request)
 
 
 @dataclass(frozen=True, slots=True)
 class CountingTokenStore:
-    """The daemon's own token book; a renewal of a token that was in use is counted."""
+    """The daemon's token store; counts renewals of a token that was in use."""
 
     inner: MemoryTokenStore
     tally: CallTally
@@ -109,7 +109,7 @@ class MemoryAdapterState:
 
 @dataclass(slots=True, kw_only=True)
 class Harness:
-    """What a check plays on. Its clock is moved together with the double's."""
+    """The environment of a check; its clock advances together with the test server's."""
 
     platform: PlatformDouble
     factory: AdapterFactory
@@ -136,29 +136,33 @@ class Harness:
         timeout: timedelta = DEFAULT_TIMEOUT,
         is_closed: bool = False,
     ) -> Adapter:
-        """Build an adapter as if the daemon had just started: notes and tokens are kept, nothing else."""
+        """Build an adapter as after a restart of the daemon: adapter state and tokens are kept, nothing else."""
         account = replace(self.account, base_url=base_url or self.account.base_url)
         host = urlsplit(account.base_url or "").hostname
         http = http_for_login(timeout=timeout, monotonic=time.monotonic, is_host_allowed={host, None}.__contains__)
         self._tokens = self._tokens or CountingTokenStore(MemoryTokenStore(now=self.now), self.call_tally)
-        kit = AdapterContext(
+
+        async def ignore_failpoint(_name: str) -> None:
+            return
+
+        context = AdapterContext(
             http=ClosedHttp(self.call_tally) if is_closed else CountingHttp(http, self.call_tally),
             secret=lambda: self.secret if secret is None else secret,
             tokens=self._tokens,
             state=self.adapter_state,
             now=self.now,
-            failpoint=_ignore_failpoint,
+            failpoint=ignore_failpoint,
         )
-        return self.factory.create(account, kit)
+        return self.factory.create(account, context)
 
     async def prepare(self) -> None:
-        """Give the account a past: a post that was made by hand an hour ago, on which every look can stand."""
+        """Create a manual post an hour ago, which serves as the baseline of every readback."""
         self._newest_id = await self.platform.post_manually("一小时前的旧消息", "这是一小时前由人工发布的旧消息。")
         await self.advance_time(timedelta(hours=1))
-        await self._remember_existing()
+        self._known_ids |= {post.remote_id for post in await self.platform.posts()}
 
     def make_request(self, *, attempt: int = 1, start_by: float | None = None) -> SendRequest:
-        """Hand out a new delivery's attempt. Its baseline is the account's past."""
+        """Return the send request of a new delivery, with the account's existing post as its baseline."""
         number = next(self._numbers)
         key = OccurrenceKey(post=PostId(f"conformance-{number}"), occurrence=ONCE_OCCURRENCE)
         rendered = self.render_sample(derive_marker(key, self.account.id))
@@ -174,18 +178,18 @@ class Harness:
         )
 
     async def created_posts(self) -> Sequence[PlatformPost]:
-        """Give what was created on the account since `prepare`, but for what was posted by hand."""
+        """Return the posts created on the account since `prepare`, except manual ones."""
         return [post for post in await self.platform.posts() if post.remote_id not in self._known_ids]
 
     async def post_manually(self, title: str, text: str) -> str:
-        made = await self.platform.post_manually(title, text)
-        self._known_ids.add(made)
-        return made
+        remote_id = await self.platform.post_manually(title, text)
+        self._known_ids.add(remote_id)
+        return remote_id
 
     async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> None:
-        """Let calls go wrong; without such a fault the check cannot be made."""
+        """Inject a fault into calls; skips the check if the test server has no such fault."""
         if not await self.platform.inject_fault(target, kind, **facts):
-            pytest.skip(f"NOT OFFERED: the double has no fault {kind} on {target}")
+            pytest.skip(f"NOT OFFERED: the test server has no fault {kind} on {target}")
 
     async def advance_time(self, duration: timedelta) -> None:
         self._shift += duration
@@ -201,13 +205,6 @@ class Harness:
         return finding
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        """Let an adapter that knows nothing of the call look for its post."""
+        """Let an adapter that knows nothing of the call find its post."""
         adapter = self.build_adapter()
         return await self.follow_ticket(adapter, await adapter.find_post(request))
-
-    async def _remember_existing(self) -> None:
-        self._known_ids |= {post.remote_id for post in await self.platform.posts()}
-
-
-async def _ignore_failpoint(_name: str) -> None:
-    return

@@ -1,10 +1,10 @@
-"""The rules that the kit can show by running, and what breaking one looks like."""
+"""The rules that the kit checks, and the error of a broken one."""
 
 from enum import StrEnum
 
 
 class ConformanceRule(StrEnum):
-    """What an adapter must keep, whatever its platform does."""
+    """The rules of an adapter, whatever its platform does."""
 
     ONE_CREATE = "one_create"
     HONEST_OUTCOME = "honest_outcome"
@@ -20,6 +20,11 @@ class ConformanceRule(StrEnum):
     READS_OR_SAYS_SO = "unreadable_is_reported"
     SECRETS_STAY = "no_secret_leaks"
 
+    def require(self, claim: object, what: str) -> None:
+        """Raise BrokenRuleError unless the claim holds; `what` describes the breach."""
+        if not claim:
+            raise BrokenRuleError(self, what)
+
 
 class BrokenRuleError(AssertionError):
     """An adapter broke a rule; the message begins with the rule's name."""
@@ -27,9 +32,3 @@ class BrokenRuleError(AssertionError):
     def __init__(self, rule: ConformanceRule, what: str) -> None:
         super().__init__(f"{rule.value}: {what}")
         self.rule = rule
-
-
-def require_rule(rule: ConformanceRule, claim: object, what: str) -> None:
-    """Demand what a rule asks. Raises BrokenRuleError."""
-    if not claim:
-        raise BrokenRuleError(rule, what)

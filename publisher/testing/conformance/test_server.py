@@ -1,4 +1,4 @@
-"""What the kit needs of a platform's double: to see what was made there, and to let it misbehave."""
+"""The kit's interface to a test server: to see the created posts, and to inject faults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from typing import Protocol
 
 
 class FaultTarget(StrEnum):
-    """Which calls a fault is about."""
+    """The calls that a fault applies to."""
 
     CREATE = "create"  # the creating call
-    LIST = "list"  # what `find` reads
-    RETRACT = "retract"  # the call that takes a post down
-    PROBE = "probe"  # what `probe` reads
+    LIST = "list"  # the calls of `find_post`
+    RETRACT = "retract"  # the call that deletes a post
+    PROBE = "probe"  # the calls of `check_health`
     ANY = "any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformPost:
-    """One post that was ever made on the account, as the platform itself knows it."""
+    """One post ever created on the account, as the platform itself knows it."""
 
     remote_id: str
     is_published: bool
@@ -29,33 +29,27 @@ class PlatformPost:
 class PlatformDouble(Protocol):
     """A platform with one account on it, listening on this machine.
 
-    The kinds of faults and their facts are those of publisher's simulator (docs/simulator.md); a double that has no
-    such fault answers False, and that check is skipped.
+    Kinds of faults and their fields are those of the simulator (docs/simulator.md). A test server without such a fault
+    returns False, and the check is skipped.
     """
 
     @property
     def base_url(self) -> str: ...
 
     async def posts(self) -> Sequence[PlatformPost]:
-        """Give every post ever made on the account, those taken down too."""
-        ...
+        """Return every post ever created on the account, deleted ones included."""
 
     async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> bool:
-        """Let every such call go wrong until `heal`; False where this double cannot."""
-        ...
+        """Inject a fault into every such call until `clear_faults`; return False if this server cannot."""
 
     async def clear_faults(self) -> None:
-        """Let every call succeed again."""
-        ...
+        """Remove all faults."""
 
     async def remove(self, remote_id: str) -> None:
-        """Take a post down, as the platform does it to its users."""
-        ...
+        """Delete a post as the platform does, not its author."""
 
     async def post_manually(self, title: str, text: str) -> str:
-        """Post as a person would, and give the post's id."""
-        ...
+        """Create a post as a person would, and return its id."""
 
     async def advance_time(self, duration: timedelta) -> None:
-        """Move the platform's clock on, and do what has become due."""
-        ...
+        """Advance the platform's clock, and run what has become due."""
