@@ -81,12 +81,7 @@ class ControlApi:
     async def list_accounts(self, _request: Request) -> Response:
         return _json_response(
             [
-                {
-                    "platform": each.platform,
-                    "account": each.identity,
-                    "name": each.display_name,
-                    "forums": each.forums,
-                }
+                {"platform": each.platform, "account": each.identity, "name": each.display_name, "forums": each.forums}
                 for each in self.state.accounts.values()
             ]
         )

@@ -9,18 +9,16 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .account import TiebaSessionApi
-from .delete import TiebaDeleteApi
 from .forums import FIRST_REPLY_ID, FIRST_THREAD_ID, IdSequence, get_forum_id
 from .json_variants import apply_variant, with_variant
 from .lists import ThreadListApi
 from .page import ThreadPageApi
 from .pictures import TiebaPictureApi
-from .replies import ReplyApi, ReplyNumbering, is_thread
+from .replies import ReplyNumbering, is_thread
 from .responses import CAPTCHA_CODE, refuse
 from .sign_in import SimulatedTiebaAuth
-from .threads import ThreadApi
 from .users import TiebaUsers
-from .write import TiebaPostWriter
+from .write import TiebaWriteApi
 
 
 def create_platform(state: SimulatorState) -> Platform:
@@ -65,16 +63,16 @@ def create_platform(state: SimulatorState) -> Platform:
 def _make_endpoints(
     state: SimulatorState, auth: SimulatedTiebaAuth, thread_ids: IdSequence, numbering: ReplyNumbering
 ) -> dict[str, Callable[[ApiRequest], ApiResponse]]:
-    writer, users, delete = TiebaPostWriter(state, auth), TiebaUsers(state), TiebaDeleteApi(state, auth)
-    replies, session = ReplyApi(state, writer, numbering), TiebaSessionApi(state, auth, users)
+    write, users = TiebaWriteApi(state, auth, thread_ids, numbering), TiebaUsers(state)
+    session = TiebaSessionApi(state, auth, users)
     lists, page = ThreadListApi(state, auth, users), ThreadPageApi(state, auth, users)
     return {
-        "/c/c/thread/add_pc": ThreadApi(state, writer, thread_ids).add,
-        "/c/c/post/add_pc": replies.add,
-        "/c/c/post/add": replies.add,
+        "/c/c/thread/add_pc": write.add_thread,
+        "/c/c/post/add_pc": write.add_reply,
+        "/c/c/post/add": write.add_reply,
         "/c/s/uploadPicture_pc": TiebaPictureApi(state, auth).upload,
-        "/c/c/bawu/delthread": delete.delete_thread,
-        "/c/c/bawu/delpost": delete.delete_reply,
+        "/c/c/bawu/delthread": write.delete_thread,
+        "/c/c/bawu/delpost": write.delete_reply,
         "/dc/common/tbs": session.tbs,
         "/c/s/pc/sync": session.sync,
         "/c/s/login": session.login,

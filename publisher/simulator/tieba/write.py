@@ -1,43 +1,85 @@
-"""What threads and replies share: access, content checks, the response."""
+"""Creating threads, replies and comments, and deleting one's own.
 
-from collections.abc import Callable
+Field names and codes are those of the 2026 PC editor's `c/c/thread/add_pc` and `c/c/post/add_pc`, and of the app's
+`c/c/post/add`, `c/c/bawu/delthread` and `c/c/bawu/delpost`, as public clients use them; read on 2026-11-24.
+"""
 
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .client_types import ClientType, get_client_type
-from .forums import check_forum_access
-from .markup import EMOTICON_MARKUP, PICTURE_MARKUP
-from .responses import BAD_WORDS_CODE, make_created_response, refuse
-from .restrictions import check_ban, check_rate_limit, get_restrictions
+from .forums import IdSequence, check_forum_access, get_first_post_id, get_forum_id
+from .markup import EMOTICON_MARKUP, PICTURE_MARKUP, MarkupParser
+from .replies import ReplyNumbering, can_see, is_thread
+from .responses import BAD_WORDS_CODE, make_created_response, make_done_response, refuse
+from .restrictions import check_ban, check_delete_quota, check_rate_limit, get_restrictions
 from .sign_in import SimulatedTiebaAuth
 
+MIN_TITLE_LENGTH, MAX_TITLE_LENGTH = 5, 31
 MAX_BODY_CHARACTERS = 2000
 MAX_PICTURES = 9
 MAX_EMOTICONS = 10
-IN_REVIEW_CODE = "230008"
-TOO_FAST_CODE = "230871"
-
-Check = Callable[[ApiRequest], ApiResponse | None]
+IN_REVIEW_CODE, TOO_FAST_CODE = "230008", "230871"
+POST_GONE_CODE, NOT_ALLOWED_CODE = "230273", "230308"
 
 
-class TiebaPostWriter:
-    def __init__(self, state: SimulatorState, auth: SimulatedTiebaAuth) -> None:
+class TiebaWriteApi:
+    """Checks in the order: signature, tbs, ban, forum, then title or thread, content, rate."""
+
+    def __init__(
+        self, state: SimulatorState, auth: SimulatedTiebaAuth, thread_ids: IdSequence, numbering: ReplyNumbering
+    ) -> None:
         self.state = state
         self._auth = auth
+        self._thread_ids = thread_ids
+        self._numbering = numbering
+        self._markup = MarkupParser(state)
 
-    def check(self, request: ApiRequest, *own_checks: Check) -> ApiResponse | None:
-        """Return the first refusal, if any; `own_checks` of threads or replies come before the content is read."""
-        checks: tuple[Check, ...] = (
-            self._auth.check_signed_post,
-            self._auth.check_tbs,
-            lambda request: check_ban(self.state, request),
-            lambda request: check_forum_access(self.state, request),
-            *own_checks,
-            self._check_content,
+    def add_thread(self, request: ApiRequest) -> ApiResponse:
+        if refusal := self._check_access(request):
+            return refusal
+        size = len(request.form.get("title", "").strip())
+        if size < MIN_TITLE_LENGTH:
+            return refuse(request, "230020")
+        if size > MAX_TITLE_LENGTH:
+            return refuse(request, "220011")
+        if refusal := self._check_content(request):
+            return refusal
+        tid, forum = self._thread_ids.next(), request.form["kw"]
+        extra = {"forum": forum, "fid": get_forum_id(forum), "floor": 1}
+        post = SimulatedPost(tid, "tieba", request.account, self.state.now(), title=request.form["title"], extra=extra)
+        return self._create_post(request, post, tid, get_first_post_id(tid))
+
+    def add_reply(self, request: ApiRequest) -> ApiResponse:
+        """Add a reply, or with `quote_id` a comment on a reply."""
+        if refusal := self._check_access(request):
+            return refusal
+        thread = self.state.posts.get(request.form.get("tid", ""))
+        if thread is None or not is_thread(thread) or not can_see(thread, request.account):
+            return refuse(request, POST_GONE_CODE)
+        if str(thread.extra["fid"]) != request.form.get("fid"):
+            return refuse(request, POST_GONE_CODE)
+        if thread.id in self.state.behaviour.tieba_closed_threads:
+            return refuse(request, "230277")
+        quoted = request.form.get("quote_id", "")
+        quoted = "" if quoted == "0" else quoted
+        if quoted and quoted != get_first_post_id(thread.id):
+            reply = self.state.posts.get(quoted)
+            if reply is None or reply.extra.get("thread") != thread.id or not can_see(reply, request.account):
+                return refuse(request, POST_GONE_CODE)
+        if refusal := self._check_content(request):
+            return refusal
+        pid, extra = self._numbering.reserve_id(thread, quoted)
+        post = SimulatedPost(pid, "tieba", request.account, self.state.now(), extra=extra)
+        return self._create_post(request, post, thread.id, pid)
+
+    def _check_access(self, request: ApiRequest) -> ApiResponse | None:
+        return (
+            self._auth.check_signed_post(request)
+            or self._auth.check_tbs(request)
+            or check_ban(self.state, request)
+            or check_forum_access(self.state, request)
         )
-        refusals = (check(request) for check in checks)
-        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def _check_content(self, request: ApiRequest) -> ApiResponse | None:
         content, title = request.form.get("content", ""), request.form.get("title", "")
@@ -58,8 +100,10 @@ class TiebaPostWriter:
             return refuse(request, BAD_WORDS_CODE, words=words)
         return check_rate_limit(self.state, request, "write", self.state.behaviour.tieba_gap, TOO_FAST_CODE)
 
-    def create_post(self, request: ApiRequest, post: SimulatedPost, tid: str, pid: str) -> ApiResponse:
+    def _create_post(self, request: ApiRequest, post: SimulatedPost, tid: str, pid: str) -> ApiResponse:
         """Add the post to the state and respond; an account whose posts are hidden gets a success as well."""
+        post.text = request.form["content"]
+        post.images = self._markup.get_picture_digests(post.text)
         restrictions = get_restrictions(self.state, request.account)
         if restrictions.get("hide_stat"):
             post.extra["hidden"] = True
@@ -67,3 +111,25 @@ class TiebaPostWriter:
         if post.state == "review" and (request.get_fault("review") or {}).get("announce"):
             return refuse(request, IN_REVIEW_CODE)
         return make_created_response(request, tid, pid, restrictions)
+
+    def delete_thread(self, request: ApiRequest) -> ApiResponse:
+        return self._delete(request, self.state.posts.get(request.form.get("z", "")), is_reply=False)
+
+    def delete_reply(self, request: ApiRequest) -> ApiResponse:
+        """Delete one reply or comment; the first post is deleted only with its thread."""
+        post = self.state.posts.get(request.form.get("pid", ""))
+        is_in_thread = post is not None and post.extra.get("thread") == request.form.get("z")
+        return self._delete(request, post if is_in_thread else None, is_reply=True)
+
+    def _delete(self, request: ApiRequest, post: SimulatedPost | None, *, is_reply: bool) -> ApiResponse:
+        refusal = self._auth.check_signed_post(request) or self._auth.check_tbs(request)
+        if refusal:
+            return refusal
+        if post is None or post.platform != "tieba" or is_thread(post) == is_reply or post.state == "removed":
+            return refuse(request, POST_GONE_CODE)
+        if post.account != request.account or request.form.get("fid") != str(post.extra["fid"]):
+            return refuse(request, NOT_ALLOWED_CODE)
+        if refusal := check_delete_quota(self.state, request):
+            return refusal
+        self.state.remove_post(post, "owner", request)
+        return make_done_response(request)

@@ -68,11 +68,7 @@ def _make_mass_send_fields(post: SimulatedPost, state: SimulatorState) -> dict[s
         "FilterCount": mass["sent"],
         "SentCount": sent,
         "ErrorCount": mass["sent"] - sent,
-        "CopyrightCheckResult": {
-            "Count": len(checked),
-            "ResultList": {"item": checked},
-            "CheckState": NOT_A_REPRINT,
-        },
+        "CopyrightCheckResult": {"Count": len(checked), "ResultList": {"item": checked}, "CheckState": NOT_A_REPRINT},
         "ArticleUrlResult": {"Count": len(urls), "ResultList": {"item": urls}},
     }
 
