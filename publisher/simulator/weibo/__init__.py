@@ -11,12 +11,8 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .apps import make_secret
-from .article import ArticleEndpoint
-from .consent import render_code_page
 from .ids import PostIdGenerator, encode_bid
-from .metrics import WeiboMetricsApi
-from .oauth import WeiboOAuthApi
-from .pictures import UploadPictureEndpoint
+from .oauth import WeiboOAuthApi, render_code_page
 from .post import CREATE_ENDPOINTS, WeiboPostWriter
 from .quotas import WeiboQuotas, get_resource_name
 from .responses import ARTICLE_PATH, refuse
@@ -48,11 +44,7 @@ def create_platform(state: SimulatorState) -> Platform:
         extra = {"by_hand": True, "sent": sent, "url_objects": links}
         return SimulatedPost(post_ids.next(now), "weibo", str(wanted["account"]), now, text, extra=extra)
 
-    oauth, timeline, metrics = (
-        WeiboOAuthApi(state, auth, tokens),
-        WeiboTimelineApi(state, auth),
-        WeiboMetricsApi(state, auth),
-    )
+    oauth, timeline = WeiboOAuthApi(state, auth, tokens), WeiboTimelineApi(state, auth)
     endpoints: dict[str, Endpoint] = {
         "/oauth2/authorize": oauth.authorize,
         "/oauth2/default.html": render_code_page,
@@ -61,15 +53,15 @@ def create_platform(state: SimulatorState) -> Platform:
         "/oauth2/revokeoauth2": oauth.revoke,
         "/2/account/rate_limit_status.json": auth.show_rate_limit,
         **{path: partial(writer.handle, endpoint=endpoint) for path, endpoint in CREATE_ENDPOINTS.items()},
-        "/2/statuses/upload_pic/biz.json": UploadPictureEndpoint(auth, writer.pictures),
-        ARTICLE_PATH: ArticleEndpoint(auth, writer),
+        "/2/statuses/upload_pic/biz.json": writer.upload_picture,
+        ARTICLE_PATH: writer.publish_article,
         "/2/statuses/user_timeline.json": timeline.timeline,
         "/2/statuses/user_timeline/biz.json": timeline.business_timeline,
         "/2/statuses/show.json": timeline.show,
         "/2/statuses/destroy.json": timeline.destroy,
         "/2/statuses/destroy/biz.json": timeline.business_destroy,
-        "/2/statuses/count.json": metrics.counts,
-        "/2/statuses/count/biz.json": metrics.business_counts,
+        "/2/statuses/count.json": timeline.counts,
+        "/2/statuses/count/biz.json": timeline.business_counts,
     }
     return Platform(
         name="weibo",

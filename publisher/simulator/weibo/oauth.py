@@ -1,13 +1,16 @@
 """OAuth: consent, token and revocation (open.weibo.com wiki Oauth2/authorize, access_token, revokeoauth2)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from jinja2 import Environment, FileSystemLoader
+
+from publisher.simulator.page_texts import get_page_texts
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
 from .apps import find_developer, is_known_app, is_secret_correct
-from .consent import render_consent_page
 from .ids import to_uid_number
 from .responses import refuse
 from .sign_in import SimulatedWeiboAuth
@@ -30,6 +33,17 @@ ACCESS_DENIED_PARAMETERS = {
     "error_description": "user denied your request.",
     "error_uri": "/oauth2/authorize",
 }
+KEPT_PARAMETERS = ("client_id", "redirect_uri", "state", "response_type", "language")
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Without form-action: submitting the form redirects to the app's page."""
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent.parent / "pages"), autoescape=True, trim_blocks=True
+)
 
 
 class WeiboOAuthApi:
@@ -58,7 +72,13 @@ class WeiboOAuthApi:
         if decision == "allow" and account:
             self.state.ensure_account("weibo", account)
             return _redirect_back(request, {"code": self._tokens.issue_code(account, app_key, page)})
-        return render_consent_page(request, self.state)
+        facts = {
+            "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
+            "accounts": [account for account in self.state.accounts.values() if account.platform == "weibo"],
+            "chosen": find_developer(self.state, app_key),
+            "is_open": self.state.behaviour.open,
+        }
+        return _render("consent.html", request, facts)
 
     def _read_consent(self, request: ApiRequest, app_key: str) -> tuple[str, str]:
         """Return the decision and its account; both empty if the page was only requested."""
@@ -135,3 +155,20 @@ def _redirect_back(request: ApiRequest, parameters: Mapping[str, str]) -> ApiRes
     return ApiResponse(
         b"", HTTP_FOUND, HTML_CONTENT_TYPE, {"location": f"{target}{'&' if '?' in target else '?'}{query}"}
     )
+
+
+def render_code_page(request: ApiRequest) -> ApiResponse:
+    """Serve the platform's own redirect page, which shows the code for a person to copy."""
+    return _render(
+        "code.html", request, {"code": request.get_parameter("code"), "error": request.get_parameter("error")}
+    )
+
+
+def _render(name: str, request: ApiRequest, facts: dict[str, object]) -> ApiResponse:
+    language = "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
+    other = {name: value for name, value in request.query.items() if name not in ("language", "lang")}
+    switch = urlencode({**other, "language": "zh" if language == "en" else "en"})
+    tail = "?lang=en" if language == "en" else ""
+    common = {"words": get_page_texts(language), "lang": language, "switch": switch, "tail": tail}
+    html = TEMPLATES.get_template(name).render(**common, **facts)
+    return ApiResponse(html.encode(), 200, HTML_CONTENT_TYPE, SECURITY_HEADERS)

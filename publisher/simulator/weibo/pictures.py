@@ -8,7 +8,6 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
 from .responses import build_picture_urls, refuse
-from .sign_in import SimulatedWeiboAuth
 
 MAX_PICTURE_BYTES = 5 * 1024 * 1024
 FILE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
@@ -63,21 +62,6 @@ class WeiboPictures:
     def _find_digest(self, request: ApiRequest, pic_id: str) -> str:
         facts = self.state.get_row(PICTURES_TABLE, pic_id)
         return str(facts["sha256"]) if facts and facts["account"] == request.account else ""
-
-
-@dataclass(frozen=True, slots=True)
-class UploadPictureEndpoint:
-    """Serve upload_pic, whose picture stays invisible until a post names it."""
-
-    auth: SimulatedWeiboAuth
-    pictures: WeiboPictures
-
-    def __call__(self, request: ApiRequest) -> ApiResponse:
-        return (
-            self.auth.check(request, "POST", "biz")
-            or self.pictures.check_upload(request, is_needed=True)
-            or self.pictures.register_picture(request)
-        )
 
 
 def _get_picture_ids(request: ApiRequest) -> list[str]:

@@ -1,17 +1,21 @@
-"""The calls that create a post (open.weibo.com wiki 2/statuses/share, update, upload; C/2/statuses/…/biz).
+"""The calls that create a post (open.weibo.com wiki 2/statuses/share, update, upload; C/2/statuses/…/biz; Error_code).
+
+Headline articles are a long text behind a short post (wiki Toutiao/api, 2022-11-29). Their responses have an envelope
+of their own, except for a missing grant, which comes in the usual body.
 
 An ordinary app may use `share`, with a link to a bound domain; every other call needs a grant.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .content_rules import ContentRules
 from .ids import PostIdGenerator
 from .pictures import WeiboPictures
 from .responses import format_status, refuse
@@ -24,6 +28,11 @@ UNREVIEWED_APP_SOURCE = "未通过审核应用"
 MISSING_PARAMETER, INVALID_PARAMETER, EMPTY_TEXT, TEXT_TOO_LONG, LONG_TEXT_TOO_LONG = 10016, 10017, 20008, 20012, 20049
 UNBOUND_DOMAIN, INVALID_VISIBLE, DELAYED_SUCCESS, TOO_FREQUENT = 10017, 20121, 20032, 20016
 VISIBLE_TO_SELF, VISIBLE_TO_GROUP = "1", "3"
+SAME_TEXT, SIMILAR_TEXT = 20019, 20017
+IGNORED_IN_COMPARISON = re.compile(r"[#\s]+")
+ARTICLE_SUCCESS, INVALID_ARTICLE_PARAMETER, ARTICLES_TOO_FREQUENT = "100000", 10008, 11001
+ARTICLE_FIELD_LIMITS = {"title": 32, "content": 90_000, "cover": 0, "text": 1900}
+"""The required fields of an article, each with its maximum length in characters; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +72,7 @@ class WeiboPostWriter:
 
     def __init__(self, state: SimulatorState, auth: SimulatedWeiboAuth, post_ids: PostIdGenerator) -> None:
         self.state = state
-        self.pictures = WeiboPictures(state)
-        self.content_rules = ContentRules(state)
+        self._pictures = WeiboPictures(state)
         self._auth = auth
         self._post_ids = post_ids
 
@@ -82,10 +90,12 @@ class WeiboPostWriter:
         extra = {} if endpoint.is_strict else _get_hidden_fields(request)
         if count_characters(text) > MAX_CHARACTERS:
             extra["long"] = True
-        images = [] if endpoint.picture == "none" else self.pictures.store_pictures(request)
+        images = [] if endpoint.picture == "none" else self._pictures.store_pictures(request)
         if endpoint.picture == "stored" and not images:
-            images = self.pictures.store_placeholder()
-        post = self.create_post(request, NewWeiboPost(id=self.next_id(), text=text, extra=extra, images=images))
+            images = self._pictures.store_placeholder()
+        post = self._create_post(
+            request, NewWeiboPost(id=self._post_ids.next(self.state.now()), text=text, extra=extra, images=images)
+        )
         if post.state == "review":
             return refuse(request, DELAYED_SUCCESS)
         return ApiResponse.from_json(
@@ -128,10 +138,10 @@ class WeiboPostWriter:
 
     def _check_picture(self, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse | None:
         if endpoint.picture == "stored":
-            return self.pictures.check_references(request)
+            return self._pictures.check_references(request)
         if endpoint.picture == "none":
             return None
-        return self.pictures.check_upload(request, is_needed=endpoint.picture == "must")
+        return self._pictures.check_upload(request, is_needed=endpoint.picture == "must")
 
     def _check_text(self, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse | None:
         text, behaviour = request.get_parameter("status") or "", self.state.behaviour
@@ -149,17 +159,56 @@ class WeiboPostWriter:
         bound = behaviour.weibo_safe_domains
         if endpoint.is_strict and not any(not bound or urlsplit(link).hostname in bound for link in links):
             return refuse(request, UNBOUND_DOMAIN, message="text not find domain!")
-        if code := self.content_rules.find_forbidden_code(text):
+        if code := self._find_forbidden_code(text):
             return refuse(request, code)
-        if self.content_rules.is_too_soon(request.account):
+        if self._is_too_soon(request.account):
             return refuse(request, TOO_FREQUENT)
-        code = self.content_rules.find_repetition_code(request.account, text)
+        code = self._find_repetition_code(request.account, text)
         return refuse(request, code) if code else None
 
-    def next_id(self) -> str:
-        return self._post_ids.next(self.state.now())
+    def publish_article(self, request: ApiRequest) -> ApiResponse:
+        """Publish a headline article; in review the response carries the id as well."""
+        refusal = self._auth.check(request, "POST", "article", is_publishing=True) or self._check_article(request)
+        if refusal:
+            return refusal
+        mid, title, html = (
+            self._post_ids.next(self.state.now()),
+            _get_article_parameter(request, "title"),
+            _get_article_parameter(request, "content"),
+        )
+        number = f"2309404{mid}"
+        url = f"https://weibo.com/ttarticle/p/show?id={number}"
+        article = {"title": title, "content": html, "author": "", "content_source_url": ""}
+        text = f"{_get_article_parameter(request, 'text')} {url}"
+        draft = NewWeiboPost(id=mid, text=text, extra={"articles": [article]}, title=title, html=html)
+        self._create_post(request, draft)
+        return ApiResponse.from_json(
+            {"code": ARTICLE_SUCCESS, "msg": "", "data": {"object_id": f"1022:{number}", "url": url, "mid": mid}}
+        )
 
-    def create_post(self, request: ApiRequest, draft: NewWeiboPost) -> SimulatedPost:
+    def _check_article(self, request: ApiRequest) -> ApiResponse | None:
+        given = {name: _get_article_parameter(request, name) for name in ARTICLE_FIELD_LIMITS}
+        for name, limit in ARTICLE_FIELD_LIMITS.items():
+            if not given[name].strip() or (limit and len(given[name]) > limit):
+                return refuse(request, INVALID_ARTICLE_PARAMETER, message=f"param {name} invalid")
+        if not given["cover"].startswith(("http://", "https://")):
+            return refuse(request, INVALID_ARTICLE_PARAMETER, message="param cover invalid")
+        if self.state.behaviour.weibo_rip == "strict" and not request.get_parameter("rip"):
+            return refuse(request, INVALID_ARTICLE_PARAMETER, message="param rip invalid")
+        if self._is_too_soon(request.account):
+            return refuse(request, ARTICLES_TOO_FREQUENT)
+        code = self._find_forbidden_code(given["title"] + given["content"] + given["text"])
+        return refuse(request, code) if code else None
+
+    def upload_picture(self, request: ApiRequest) -> ApiResponse:
+        """Serve upload_pic, whose picture stays invisible until a post names it."""
+        return (
+            self._auth.check(request, "POST", "biz")
+            or self._pictures.check_upload(request, is_needed=True)
+            or self._pictures.register_picture(request)
+        )
+
+    def _create_post(self, request: ApiRequest, draft: NewWeiboPost) -> SimulatedPost:
         """Add a post of the caller's account to the state, with its links shortened."""
         now, behaviour = self.state.now(), self.state.behaviour
         text, links = shorten_links(draft.text) if behaviour.weibo_short_links else (draft.text, [])
@@ -169,6 +218,37 @@ class WeiboPostWriter:
         post = SimulatedPost(draft.id, "weibo", request.account, now, text, draft.title, draft.html, draft.images)
         post.listed_from, post.extra = now + behaviour.weibo_listing_delay, extra
         return self.state.create_post(request, post)
+
+    def _find_forbidden_code(self, text: str) -> int | None:
+        """Return the error code of the first forbidden word in a text."""
+        return next((code for word, code in self.state.behaviour.weibo_words.items() if word in text), None)
+
+    def _is_too_soon(self, account: str) -> bool:
+        gap = self.state.behaviour.weibo_gap
+        last = self.state.get_posts("weibo", account)[-1:]
+        return bool(gap and last and self.state.now() - last[0].created < gap)
+
+    def _find_repetition_code(self, account: str, text: str) -> int | None:
+        """Return the error code if a recent post has the same or a similar text."""
+        settings = self.state.behaviour
+        if settings.weibo_duplicates == "off":
+            return None
+        new, now = self._normalize(text), self.state.now()
+        recent = [post for post in reversed(self.state.get_posts("weibo", account)) if post.state != "removed"]
+        for post in recent[:1] if settings.weibo_duplicates == "last" else recent:
+            if now - post.created > settings.weibo_duplicate_seconds:
+                return None
+            earlier = self._normalize(str(post.extra.get("sent", "")))
+            if earlier == new:
+                return SAME_TEXT
+            if settings.weibo_similarity and SequenceMatcher(None, earlier, new).ratio() >= settings.weibo_similarity:
+                return SIMILAR_TEXT
+        return None
+
+    def _normalize(self, text: str) -> str:
+        if not self.state.behaviour.weibo_duplicate_normalise:
+            return text
+        return IGNORED_IN_COMPARISON.sub("", LINK.sub("", text))
 
 
 def _get_hidden_fields(request: ApiRequest) -> dict[str, Any]:
@@ -184,3 +264,9 @@ def _get_hidden_fields(request: ApiRequest) -> dict[str, Any]:
         coordinates = [float(request.get_parameter(name) or 0) for name in ("lat", "long")]
         extra["geo"] = {"type": "Point", "coordinates": coordinates}
     return extra
+
+
+def _get_article_parameter(request: ApiRequest, name: str) -> str:
+    """Return a parameter; the caller percent-encodes the content once more than the transport does."""
+    text = request.get_parameter(name) or ""
+    return unquote(text) if name == "content" else text

@@ -1,7 +1,11 @@
-"""Listing, showing and deleting posts (open.weibo.com wiki 2/statuses/user_timeline, show, destroy; C/2/…/biz)."""
+"""Listing, showing, counting and deleting posts.
+
+Sources: open.weibo.com wiki 2/statuses/user_timeline, show, count, destroy; C/2/statuses/…/biz.
+"""
 
 from collections.abc import Callable
 
+from publisher.simulator.metrics import compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
@@ -18,7 +22,9 @@ FEATURE_FILTERS: dict[str, Callable[[SimulatedPost], bool]] = {
     "8": lambda _post: False,
 }
 """By `feature`: pictures, video, music, text only, reposts; any other value filters nothing."""
+MAX_COUNTED_POSTS = 100
 MISSING_PARAMETER, POST_NOT_FOUND, NOT_OWN_POST, PRIVATE_POST = 10016, 20101, 20102, 20112
+NO_IDS, TOO_MANY_IDS = 20001, 20009
 
 
 class WeiboTimelineApi:
@@ -89,6 +95,34 @@ class WeiboTimelineApi:
         return ApiResponse.from_json(
             format_status(post, self.state.ensure_account("weibo", request.account), self.state.now())
         )
+
+    def counts(self, request: ApiRequest) -> ApiResponse:
+        return self._auth.check(request, "GET") or self._list_counts(request, is_business=False)
+
+    def business_counts(self, request: ApiRequest) -> ApiResponse:
+        return self._auth.check(request, "GET", "biz") or self._list_counts(request, is_business=True)
+
+    def _list_counts(self, request: ApiRequest, *, is_business: bool) -> ApiResponse:
+        """Return the counts of visible posts; other ids are left out silently.
+
+        Business calls give numbers as text, and name the attitudes `likes`.
+        """
+        if request.get_parameter("ids") is None:
+            return refuse(request, MISSING_PARAMETER, "ids")
+        ids = [each.strip() for each in (request.get_parameter("ids") or "").split(",") if each.strip()]
+        if not ids:
+            return refuse(request, NO_IDS)
+        if len(ids) > MAX_COUNTED_POSTS:
+            return refuse(request, TOO_MANY_IDS)
+        found = (self.state.posts.get(each) for each in ids)
+        listed = [post for post in found if post and post.platform == "weibo" and self.state.is_listed(post)]
+        entries: list[dict[str, object]] = []
+        for post in self.state.apply_list_faults(request, listed):
+            metrics = compute_metrics(post, self.state.now())
+            likes = "likes" if is_business else "attitudes"
+            entry = {"id": int(post.id), "comments": metrics.comments, "reposts": metrics.reposts, likes: metrics.likes}
+            entries.append({name: str(count) if is_business else count for name, count in entry.items()})
+        return ApiResponse.from_json(entries)
 
 
 def _check_id(request: ApiRequest) -> ApiResponse | None:
