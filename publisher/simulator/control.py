@@ -36,29 +36,6 @@ async def _read_json(request: Request) -> dict[str, Any]:
     return value
 
 
-def describe_post(post: SimulatedPost, state: SimulatorState, platform: Platform) -> dict[str, Any]:
-    """Return a post as the control endpoints show it: `text` as received, `shown` as readers see it."""
-    is_rewritten = post.extra.get("rewritten", False)
-    thread = state.posts.get(post.extra.get("thread", post.id), post)
-    return {
-        "id": post.id,
-        "account": post.account,
-        "platform": post.platform,
-        "created": post.created,
-        "text": post.text if is_rewritten else post.extra.get("sent", post.text),
-        "shown": post.text,
-        "title": post.title,
-        "html": post.html,
-        "images": post.images,
-        "removed": post.state == "removed",
-        "visible": state.is_listed(post) and state.is_listed(thread),
-        "url": platform.get_public_url(post),
-        "state": post.state,
-        "removed_by": post.removed_by,
-        "extra": post.extra,
-    }
-
-
 class ControlApi:
     def __init__(self, state: SimulatorState, platforms: Mapping[str, Platform]) -> None:
         self.state = state
@@ -178,7 +155,25 @@ class ControlApi:
         return await self._respond_synced({"ok": True})
 
     def _describe_post(self, post: SimulatedPost) -> dict[str, Any]:
-        return describe_post(post, self.state, self.platforms[post.platform])
+        """Return a post as the control endpoints show it: `text` as received, `shown` as readers see it."""
+        thread = self.state.posts.get(post.extra.get("thread", post.id), post)
+        return {
+            "id": post.id,
+            "account": post.account,
+            "platform": post.platform,
+            "created": post.created,
+            "text": post.text if post.extra.get("rewritten", False) else post.extra.get("sent", post.text),
+            "shown": post.text,
+            "title": post.title,
+            "html": post.html,
+            "images": post.images,
+            "removed": post.state == "removed",
+            "visible": self.state.is_listed(post) and self.state.is_listed(thread),
+            "url": self.platforms[post.platform].get_public_url(post),
+            "state": post.state,
+            "removed_by": post.removed_by,
+            "extra": post.extra,
+        }
 
     async def _respond_synced(self, value: object) -> Response:
         await self.state.files.wait_synced()

@@ -12,7 +12,7 @@ from .log import to_json
 from .platform import Platform
 from .request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse, parse_form
 from .state import SimulatorState
-from .transport import Transport, get_headers, get_peer_address, read_body
+from .transport import Transport, read_body
 
 PLATFORM_BY_PREFIX = {
     "2": "weibo",
@@ -52,10 +52,10 @@ class Gateway:
             platform.name,
             path,
             scope["method"],
-            get_headers(scope),
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             query,
             body,
-            peer_address=get_peer_address(scope),
+            peer_address=str(scope["client"][0]) if scope.get("client") else "",
             received_at=received_at,
         )
         state = self.state

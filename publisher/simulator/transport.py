@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from email.utils import formatdate
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from .request import ApiResponse
 
@@ -92,13 +92,3 @@ async def read_body(receive: Receive) -> bytes | None:
         if not message.get("more_body"):
             return b"".join(pieces)
     return None
-
-
-def get_headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def get_peer_address(scope: Scope) -> str:
-    """Return the caller's IP address; empty if there is none."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""

@@ -1,16 +1,17 @@
 """Baidu Tieba: its PC site, and its app by forms and by Protocol Buffers."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from publisher.simulator.platform import Platform
-from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import SimulatedPost, SimulatorState
+from publisher.simulator.request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse
+from publisher.simulator.state import Behaviour, SimulatedPost, SimulatorState
 
 from .account import TiebaSessionApi
 from .forums import FIRST_REPLY_ID, FIRST_THREAD_ID, IdSequence, get_forum_id
-from .json_variants import apply_variant, with_variant
 from .lists import ThreadListApi
 from .page import ThreadPageApi
 from .pictures import TiebaPictureApi
@@ -19,6 +20,9 @@ from .responses import CAPTCHA_CODE, refuse
 from .sign_in import SimulatedTiebaAuth
 from .users import TiebaUsers
 from .write import TiebaWriteApi
+
+Handler = Callable[[ApiRequest], ApiResponse]
+VARIANT_ID_KEYS = ("tid", "pid")
 
 
 def create_platform(state: SimulatorState) -> Platform:
@@ -46,9 +50,9 @@ def create_platform(state: SimulatorState) -> Platform:
 
     return Platform(
         name="tieba",
-        endpoints={path: with_variant(state, handler) for path, handler in endpoints.items()},
+        endpoints={path: partial(_serve, state, handler) for path, handler in endpoints.items()},
         identify_caller=auth.identify_caller,
-        refuse=lambda request, code, message: apply_variant(state.behaviour, refuse(request, code, message)),
+        refuse=lambda request, code, message: _apply_variant(state.behaviour, refuse(request, code, message)),
         refuse_unknown=lambda request: refuse(request, "110001"),
         expire_token=lambda request: refuse(request, "230265"),
         fault_codes={"duplicate": "220034", "captcha": CAPTCHA_CODE},
@@ -62,7 +66,7 @@ def create_platform(state: SimulatorState) -> Platform:
 
 def _make_endpoints(
     state: SimulatorState, auth: SimulatedTiebaAuth, thread_ids: IdSequence, numbering: ReplyNumbering
-) -> dict[str, Callable[[ApiRequest], ApiResponse]]:
+) -> dict[str, Handler]:
     write, users = TiebaWriteApi(state, auth, thread_ids, numbering), TiebaUsers(state)
     session = TiebaSessionApi(state, auth, users)
     lists, page = ThreadListApi(state, auth, users), ThreadPageApi(state, auth, users)
@@ -93,3 +97,34 @@ def make_secret(identity: str) -> dict[str, str]:
     """Return a BDUSS of 192 characters and a STOKEN of 64, as long as the real ones."""
     digest = hashlib.sha512(f"tieba/{identity}".encode()).hexdigest()
     return {"BDUSS": (digest * 2)[:192], "STOKEN": digest[-64:]}
+
+
+def _serve(state: SimulatorState, handler: Handler, request: ApiRequest) -> ApiResponse:
+    return _apply_variant(state.behaviour, handler(request))
+
+
+def _apply_variant(behaviour: Behaviour, response: ApiResponse) -> ApiResponse:
+    """Apply the settings to a JSON response: variants of ids and numbers that clients have seen, a wrong charset."""
+    if response.content_type != JSON_CONTENT_TYPE:
+        return response
+    if behaviour.tieba_types != "own" or behaviour.tieba_ids_in != "top":
+        value = json.loads(response.body)
+        ids = {name: value[name] for name in VARIANT_ID_KEYS if name in value}
+        if ids and behaviour.tieba_ids_in == "data":
+            value = {**{name: each for name, each in value.items() if name not in ids}, "data": ids}
+        response = ApiResponse.from_json(_convert_types(value, behaviour.tieba_types), response.status)
+    if behaviour.tieba_charset == "gbk":
+        return ApiResponse(response.body, response.status, "text/html; charset=GBK", response.headers)
+    return response
+
+
+def _convert_types(value: object, types: str) -> object:
+    if isinstance(value, dict):
+        return {name: _convert_types(each, types) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_convert_types(each, types) for each in value]
+    if types == "text" and isinstance(value, int):
+        return str(value)
+    if types == "numbers" and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return value

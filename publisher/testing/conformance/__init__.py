@@ -12,10 +12,11 @@ Subclass `AdapterConformance` in a test module, set its fields, and run it by py
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account
@@ -44,8 +45,8 @@ class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks):
         """Start a test server with the account on it; yield the server and the login's secret."""
         raise NotImplementedError
 
-    @asynccontextmanager
-    async def open_harness(self) -> AsyncIterator[Harness]:
+    @pytest_asyncio.fixture
+    async def harness(self) -> AsyncIterator[Harness]:
         """Yield a fresh harness for the adapter and its test server."""
         async with self.open_platform() as (platform, secret):
             harness = Harness(

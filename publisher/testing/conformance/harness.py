@@ -38,37 +38,25 @@ class CallTally:
 
 @dataclass(frozen=True, slots=True)
 class CountingHttp:
+    """Counts calls; a closed client cannot connect."""
+
     inner: Http
     tally: CallTally
+    is_closed: bool
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
         self.tally.requests.append(request)
-        return await self.inner.fetch(request)
+        return NotSent(reason="connect_failed") if self.is_closed else await self.inner.fetch(request)
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        return await self.inner.fetch_date(base_url)
+        return NotSent(reason="connect_failed") if self.is_closed else await self.inner.fetch_date(base_url)
 
     async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
+        if self.is_closed:
+            return await self.fetch(request)
         self.tally.requests.append(request)
         self.tally.create_count += 1
         return await self.inner.create(request, send_request)
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedHttp:
-    """An HTTP client that cannot connect."""
-
-    tally: CallTally
-
-    async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
-        self.tally.requests.append(request)
-        return NotSent(reason="connect_failed")
-
-    async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # nothing is sent
-        return NotSent(reason="connect_failed")
-
-    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:  # noqa: ARG002 # nothing is sent
-        return await self.fetch(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +134,7 @@ class Harness:
             return
 
         context = AdapterContext(
-            http=ClosedHttp(self.call_tally) if is_closed else CountingHttp(http, self.call_tally),
+            http=CountingHttp(http, self.call_tally, is_closed),
             secret=lambda: self.secret if secret is None else secret,
             tokens=self._tokens,
             state=self.adapter_state,

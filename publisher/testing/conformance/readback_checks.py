@@ -1,7 +1,6 @@
 """Rules for every adapter's readbacks, deletions and health checks."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -42,228 +41,201 @@ RATE_LIMIT_PERIOD = timedelta(minutes=2)
 class ReadChecks:
     """Checks of the calls that resolve an unknown outcome."""
 
-    open_harness: Callable[[], AbstractAsyncContextManager[Harness]]
     factory: AdapterFactory
     later_post_count: int = 30
     """The number of posts that push ours off the first page."""
 
     @pytest.mark.parametrize("how", TEXT_REWRITES)
-    async def test_knows_its_post_by_the_marker(self, how: str) -> None:
+    async def test_knows_its_post_by_the_marker(self, harness: Harness, how: str) -> None:
         """The platform's changes to the text do not hide the post."""
-        async with self.open_harness() as harness:
-            await harness.inject_fault(FaultTarget.CREATE, "rewrite", how=how)
-            request = harness.make_request()
-            await publish_once(harness, harness.build_adapter(), request)
-            await _wait_until_visible(harness)
-            [made] = await harness.created_posts()
-            finding = await harness.find_post(request)
-            is_found = is_found_as(finding, made.remote_id)
-            ConformanceRule.MARKER_SURVIVES.require(
-                is_found, f"rewritten ({how}), {made.remote_id} is live, but {finding!r}"
-            )
+        await harness.inject_fault(FaultTarget.CREATE, "rewrite", how=how)
+        request = harness.make_request()
+        await publish_once(harness, harness.build_adapter(), request)
+        await _wait_until_visible(harness)
+        [made] = await harness.created_posts()
+        finding = await harness.find_post(request)
+        is_found = is_found_as(finding, made.remote_id)
+        ConformanceRule.MARKER_SURVIVES.require(
+            is_found, f"rewritten ({how}), {made.remote_id} is live, but {finding!r}"
+        )
 
-    async def test_finds_its_post_behind_many(self) -> None:
+    async def test_finds_its_post_behind_many(self, harness: Harness) -> None:
         """A post beyond the first page is found, or not denied."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            await self._add_later_posts(harness)
-            finding = await harness.find_post(request)
-            is_found = is_found_as(finding, receipt.remote_id)
-            is_honest = is_found or isinstance(finding, Unknown)
-            ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{receipt.remote_id} is live, but {finding!r}")
-            is_paged = harness.build_adapter().capabilities.list_size is None
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                is_found or not is_paged, f"the list has no end, but {finding!r}"
-            )
+        request, receipt = await _publish_visible(harness)
+        await self._add_later_posts(harness)
+        finding = await harness.find_post(request)
+        is_found = is_found_as(finding, receipt.remote_id)
+        is_honest = is_found or isinstance(finding, Unknown)
+        ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{receipt.remote_id} is live, but {finding!r}")
+        is_paged = harness.build_adapter().capabilities.list_size is None
+        ConformanceRule.FIND_PAST_BASELINE.require(is_found or not is_paged, f"the list has no end, but {finding!r}")
 
-    async def test_ignores_external_posts(self) -> None:
+    async def test_ignores_external_posts(self, harness: Harness) -> None:
         """External posts are not ours, however new they are."""
-        async with self.open_harness() as harness:
-            request = harness.make_request()
-            await harness.inject_fault(FaultTarget.CREATE, "drop_before")
-            await publish_once(harness, harness.build_adapter(), request)
-            await harness.platform.clear_faults()
-            await harness.post_manually("别人的新消息", "这是别人刚刚发布的消息，与本条无关。")
-            await _wait_until_visible(harness)
-            await verify_readback(harness, request, harness.build_adapter().capabilities)
+        request = harness.make_request()
+        await harness.inject_fault(FaultTarget.CREATE, "drop_before")
+        await publish_once(harness, harness.build_adapter(), request)
+        await harness.platform.clear_faults()
+        await harness.post_manually("别人的新消息", "这是别人刚刚发布的消息，与本条无关。")
+        await _wait_until_visible(harness)
+        await verify_readback(harness, request, harness.build_adapter().capabilities)
 
-    async def test_absence_needs_the_whole_list(self) -> None:
+    async def test_absence_needs_the_whole_list(self, harness: Harness) -> None:
         """If the list does not reach back past the baseline, absence is not claimed."""
-        async with self.open_harness() as harness:
-            request = harness.make_request()
-            await self._add_later_posts(harness)
-            finding = await harness.find_post(request)
-            ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
-                isinstance(finding, NotFound | Unknown), f"ours was never sent, {finding!r}"
-            )
-            reaches = not isinstance(finding, NotFound) or finding.covered_since <= request.baseline.taken_at
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                reaches, f"{finding!r} does not reach back to {request.baseline.taken_at}"
-            )
-            readable = harness.build_adapter().capabilities.list_size
-            is_far = readable is None or readable > self.later_post_count
-            is_honest = is_far or isinstance(finding, Unknown)
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                is_honest, f"only {readable} of {self.later_post_count} can be read, but {finding!r}"
-            )
+        request = harness.make_request()
+        await self._add_later_posts(harness)
+        finding = await harness.find_post(request)
+        ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
+            isinstance(finding, NotFound | Unknown), f"ours was never sent, {finding!r}"
+        )
+        reaches = not isinstance(finding, NotFound) or finding.covered_since <= request.baseline.taken_at
+        ConformanceRule.FIND_PAST_BASELINE.require(
+            reaches, f"{finding!r} does not reach back to {request.baseline.taken_at}"
+        )
+        readable = harness.build_adapter().capabilities.list_size
+        is_far = readable is None or readable > self.later_post_count
+        is_honest = is_far or isinstance(finding, Unknown)
+        ConformanceRule.FIND_PAST_BASELINE.require(
+            is_honest, f"only {readable} of {self.later_post_count} can be read, but {finding!r}"
+        )
 
-    async def test_ignores_posts_of_other_deliveries(self) -> None:
+    async def test_ignores_posts_of_other_deliveries(self, harness: Harness) -> None:
         """A post that belongs to another delivery is never matched."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            adapter = harness.build_adapter()
-            finding = await adapter.find_post(replace(request, owned_ids=frozenset({receipt.remote_id})))
-            is_other = not isinstance(finding, Published | Submitted)
-            ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(is_other, f"{receipt.remote_id} is another's, but {finding!r}")
+        request, receipt = await _publish_visible(harness)
+        adapter = harness.build_adapter()
+        finding = await adapter.find_post(replace(request, owned_ids=frozenset({receipt.remote_id})))
+        is_other = not isinstance(finding, Published | Submitted)
+        ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(is_other, f"{receipt.remote_id} is another's, but {finding!r}")
 
     @pytest.mark.parametrize("fault", UNREADABLE_LIST_FAULTS, ids=str)
-    async def test_a_list_that_cannot_be_read_proves_nothing(self, fault: AdapterFault) -> None:
+    async def test_a_list_that_cannot_be_read_proves_nothing(self, harness: Harness, fault: AdapterFault) -> None:
         """As long as a post exists, no faulty list leads to its denial."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            await harness.inject_fault(FaultTarget.LIST, fault.kind, **fault.facts)
-            finding = await harness.find_post(request)
-            is_found = is_found_as(finding, receipt.remote_id)
-            is_honest = is_found or isinstance(finding, Unknown)
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}"
-            )
-            await harness.platform.clear_faults()
-            await verify_readback(harness, request, harness.build_adapter().capabilities)
+        request, receipt = await _publish_visible(harness)
+        await harness.inject_fault(FaultTarget.LIST, fault.kind, **fault.facts)
+        finding = await harness.find_post(request)
+        is_found = is_found_as(finding, receipt.remote_id)
+        is_honest = is_found or isinstance(finding, Unknown)
+        ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
+        await harness.platform.clear_faults()
+        await verify_readback(harness, request, harness.build_adapter().capabilities)
 
     @pytest.mark.parametrize("fault", TRUNCATED_LIST_FAULTS, ids=str)
-    async def test_a_list_that_cuts_its_words_denies_nothing(self, fault: AdapterFault) -> None:
+    async def test_a_list_that_cuts_its_words_denies_nothing(self, harness: Harness, fault: AdapterFault) -> None:
         """A post of which a list shows only the beginning is found, a possible match, or Unknown."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            await harness.inject_fault(FaultTarget.LIST, fault.kind, **fault.facts)
-            finding = await harness.find_post(request)
-            is_found = is_found_as(finding, receipt.remote_id)
-            is_alike = isinstance(finding, PossibleMatch) and finding.remote_id == receipt.remote_id
-            is_honest = is_found or is_alike or isinstance(finding, Unknown)
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}"
-            )
+        request, receipt = await _publish_visible(harness)
+        await harness.inject_fault(FaultTarget.LIST, fault.kind, **fault.facts)
+        finding = await harness.find_post(request)
+        is_found = is_found_as(finding, receipt.remote_id)
+        is_alike = isinstance(finding, PossibleMatch) and finding.remote_id == receipt.remote_id
+        is_honest = is_found or is_alike or isinstance(finding, Unknown)
+        ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
 
     @pytest.mark.parametrize("fault", FAILED_READ_FAULTS, ids=str)
-    async def test_a_silent_platform_is_unknown(self, fault: AdapterFault) -> None:
+    async def test_a_silent_platform_is_unknown(self, harness: Harness, fault: AdapterFault) -> None:
         """All reads report a failed read as Unknown."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            adapter = harness.build_adapter()
-            await harness.advance_time(adapter.capabilities.first_metrics_after + timedelta(days=1))
-            await harness.inject_fault(FaultTarget.ANY, fault.kind, **fault.facts)
-            answers = {
-                "find_post": await adapter.find_post(request),
-                "check_ticket": await adapter.check_ticket(Ticket(payload=receipt.remote_id)),
-                "check_health": await adapter.check_health(),
-                "list_recent": await adapter.list_recent(),
-                "read_metrics": await adapter.read_metrics([receipt]),
-                "retract": await adapter.retract(receipt),
-            }
-            wrong = {name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)}
-            ConformanceRule.READS_OR_SAYS_SO.require(not wrong, f"{fault}, but {wrong!r}")
+        request, receipt = await _publish_visible(harness)
+        adapter = harness.build_adapter()
+        await harness.advance_time(adapter.capabilities.first_metrics_after + timedelta(days=1))
+        await harness.inject_fault(FaultTarget.ANY, fault.kind, **fault.facts)
+        answers = {
+            "find_post": await adapter.find_post(request),
+            "check_ticket": await adapter.check_ticket(Ticket(payload=receipt.remote_id)),
+            "check_health": await adapter.check_health(),
+            "list_recent": await adapter.list_recent(),
+            "read_metrics": await adapter.read_metrics([receipt]),
+            "retract": await adapter.retract(receipt),
+        }
+        wrong = {name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)}
+        ConformanceRule.READS_OR_SAYS_SO.require(not wrong, f"{fault}, but {wrong!r}")
 
-    async def test_says_when_the_platform_wants_fewer_calls(self) -> None:
+    async def test_says_when_the_platform_wants_fewer_calls(self, harness: Harness) -> None:
         """A read refused with 429 is RateLimited with its end, and makes no further call."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            await harness.advance_time(harness.build_adapter().capabilities.first_metrics_after + timedelta(days=1))
-            await harness.inject_fault(
-                FaultTarget.ANY, "status", code=429, headers={"retry-after": str(RATE_LIMIT_PERIOD.seconds)}
+        request, receipt = await _publish_visible(harness)
+        await harness.advance_time(harness.build_adapter().capabilities.first_metrics_after + timedelta(days=1))
+        await harness.inject_fault(
+            FaultTarget.ANY, "status", code=429, headers={"retry-after": str(RATE_LIMIT_PERIOD.seconds)}
+        )
+        reads: dict[str, Callable[[Adapter], Awaitable[object]]] = {
+            "find_post": lambda adapter: adapter.find_post(request),
+            "check_health": lambda adapter: adapter.check_health(),
+            "list_recent": lambda adapter: adapter.list_recent(),
+            "read_metrics": lambda adapter: adapter.read_metrics([receipt]),
+            "retract": lambda adapter: adapter.retract(receipt),
+        }
+        for name, read in reads.items():
+            before, calls = harness.now(), len(harness.call_tally.requests)
+            answer = await read(harness.build_adapter())
+            is_limit = isinstance(answer, RateLimited) and answer.until is not None
+            ConformanceRule.READS_OR_SAYS_SO.require(is_limit, f"{name} was answered with 429, but says {answer!r}")
+            until = answer.until if isinstance(answer, RateLimited) else None
+            is_kept = until is not None and until >= before + RATE_LIMIT_PERIOD
+            ConformanceRule.READS_OR_SAYS_SO.require(
+                is_kept, f"{name} must wait for {RATE_LIMIT_PERIOD}, but says {answer!r}"
             )
-            reads: dict[str, Callable[[Adapter], Awaitable[object]]] = {
-                "find_post": lambda adapter: adapter.find_post(request),
-                "check_health": lambda adapter: adapter.check_health(),
-                "list_recent": lambda adapter: adapter.list_recent(),
-                "read_metrics": lambda adapter: adapter.read_metrics([receipt]),
-                "retract": lambda adapter: adapter.retract(receipt),
-            }
-            for name, read in reads.items():
-                before, calls = harness.now(), len(harness.call_tally.requests)
-                answer = await read(harness.build_adapter())
-                is_limit = isinstance(answer, RateLimited) and answer.until is not None
-                ConformanceRule.READS_OR_SAYS_SO.require(is_limit, f"{name} was answered with 429, but says {answer!r}")
-                until = answer.until if isinstance(answer, RateLimited) else None
-                is_kept = until is not None and until >= before + RATE_LIMIT_PERIOD
-                ConformanceRule.READS_OR_SAYS_SO.require(
-                    is_kept, f"{name} must wait for {RATE_LIMIT_PERIOD}, but says {answer!r}"
-                )
-                made = len(harness.call_tally.requests) - calls
-                ConformanceRule.READS_OR_SAYS_SO.require(
-                    made == 1, f"{name} made {made} calls though the first was limited"
-                )
+            made = len(harness.call_tally.requests) - calls
+            ConformanceRule.READS_OR_SAYS_SO.require(
+                made == 1, f"{name} made {made} calls though the first was limited"
+            )
 
-    async def test_sees_that_the_platform_took_it_down(self) -> None:
+    async def test_sees_that_the_platform_took_it_down(self, harness: Harness) -> None:
         """A deleted post is no longer reported as live."""
-        async with self.open_harness() as harness:
-            request, receipt = await _publish_visible(harness)
-            await harness.platform.remove(receipt.remote_id)
-            finding = await harness.find_post(request)
-            is_gone = isinstance(finding, Deleted | NotFound | Unknown | Rejected)
-            ConformanceRule.FIND_PAST_BASELINE.require(is_gone, f"taken down, but find says {finding!r}")
+        request, receipt = await _publish_visible(harness)
+        await harness.platform.remove(receipt.remote_id)
+        finding = await harness.find_post(request)
+        is_gone = isinstance(finding, Deleted | NotFound | Unknown | Rejected)
+        ConformanceRule.FIND_PAST_BASELINE.require(is_gone, f"taken down, but find says {finding!r}")
 
-    async def test_retracts_and_confirms(self) -> None:
+    async def test_retracts_and_confirms(self, harness: Harness) -> None:
         """A post is deleted with confirmation, and deleting it again changes nothing."""
-        async with self.open_harness() as harness:
-            _, receipt = await _publish_visible(harness)
-            for _ in range(2):
-                result = await harness.build_adapter().retract(receipt)
-                ConformanceRule.RETRACTION_CONFIRMED.require(isinstance(result, Deleted), f"taken down, but {result!r}")
-                live = [post.remote_id for post in await harness.platform.posts() if post.is_published]
-                ConformanceRule.RETRACTION_CONFIRMED.require(
-                    receipt.remote_id not in live, f"{result!r}, but it is still live"
-                )
+        _, receipt = await _publish_visible(harness)
+        for _ in range(2):
+            result = await harness.build_adapter().retract(receipt)
+            ConformanceRule.RETRACTION_CONFIRMED.require(isinstance(result, Deleted), f"taken down, but {result!r}")
+            live = [post.remote_id for post in await harness.platform.posts() if post.is_published]
+            ConformanceRule.RETRACTION_CONFIRMED.require(
+                receipt.remote_id not in live, f"{result!r}, but it is still live"
+            )
 
     @pytest.mark.parametrize(
         "fault", [*FAILED_READ_FAULTS, AdapterFault(kind="drop_after"), AdapterFault(kind="truncate")], ids=str
     )
-    async def test_unknown_result_is_not_claimed(self, fault: AdapterFault) -> None:
+    async def test_unknown_result_is_not_claimed(self, harness: Harness, fault: AdapterFault) -> None:
         """Deleted is reported only of a deleted post, Rejected only of a live one."""
-        async with self.open_harness() as harness:
-            _, receipt = await _publish_visible(harness)
-            await harness.inject_fault(FaultTarget.RETRACT, fault.kind, **fault.facts)
-            result = await harness.build_adapter().retract(receipt)
-            is_live = receipt.remote_id in {
-                post.remote_id for post in await harness.platform.posts() if post.is_published
-            }
-            is_honest = isinstance(result, (Unknown, Rejected if is_live else Deleted))
-            ConformanceRule.RETRACTION_CONFIRMED.require(is_honest, f"{fault}: live is {is_live}, but {result!r}")
-            await harness.platform.clear_faults()
-            again = await harness.build_adapter().retract(receipt)
-            ConformanceRule.RETRACTION_CONFIRMED.require(
-                isinstance(again, Deleted), f"repeated after {fault}, but {again!r}"
-            )
+        _, receipt = await _publish_visible(harness)
+        await harness.inject_fault(FaultTarget.RETRACT, fault.kind, **fault.facts)
+        result = await harness.build_adapter().retract(receipt)
+        is_live = receipt.remote_id in {post.remote_id for post in await harness.platform.posts() if post.is_published}
+        is_honest = isinstance(result, (Unknown, Rejected if is_live else Deleted))
+        ConformanceRule.RETRACTION_CONFIRMED.require(is_honest, f"{fault}: live is {is_live}, but {result!r}")
+        await harness.platform.clear_faults()
+        again = await harness.build_adapter().retract(receipt)
+        ConformanceRule.RETRACTION_CONFIRMED.require(
+            isinstance(again, Deleted), f"repeated after {fault}, but {again!r}"
+        )
 
-    async def test_waits_out_what_the_platform_does_late(self) -> None:
+    async def test_waits_out_what_the_platform_does_late(self, harness: Harness) -> None:
         """The visibility window covers the longest server delay, the longest listing lag, and one timeout as a margin.
 
         After a timeout the request may still wait in a queue of the platform.
         """
-        async with self.open_harness() as harness:
-            capabilities, timing = harness.build_adapter().capabilities, self.factory.defaults.timing
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                timing.has_valid_order, f"not request_timeout < lease_timeout < visibility_window: {timing!r}"
-            )
-            least = capabilities.server_delay + capabilities.listing_lag + timing.request_timeout
-            ConformanceRule.FIND_PAST_BASELINE.require(
-                timing.visibility_window >= least, f"visibility_window {timing.visibility_window} is under {least}"
-            )
+        capabilities, timing = harness.build_adapter().capabilities, self.factory.defaults.timing
+        ConformanceRule.FIND_PAST_BASELINE.require(
+            timing.has_valid_order, f"not request_timeout < lease_timeout < visibility_window: {timing!r}"
+        )
+        least = capabilities.server_delay + capabilities.listing_lag + timing.request_timeout
+        ConformanceRule.FIND_PAST_BASELINE.require(
+            timing.visibility_window >= least, f"visibility_window {timing.visibility_window} is under {least}"
+        )
 
-    async def test_probe_tells_whether_the_login_works(self) -> None:
+    async def test_probe_tells_whether_the_login_works(self, harness: Harness) -> None:
         """The health check is Healthy for a valid login, CredentialExpired without or with refused credentials."""
-        async with self.open_harness() as harness:
-            health = await harness.build_adapter().check_health()
-            ConformanceRule.PROBE_TELLS.require(isinstance(health, Healthy), f"the login works, but {health!r}")
-            health = await harness.build_adapter(secret={}).check_health()
-            ConformanceRule.PROBE_TELLS.require(
-                isinstance(health, CredentialExpired), f"no credentials, but {health!r}"
-            )
-            await harness.inject_fault(FaultTarget.PROBE, "expire_token")
-            health = await harness.build_adapter().check_health()
-            ConformanceRule.PROBE_TELLS.require(
-                isinstance(health, CredentialExpired), f"a refused sign-in, but {health!r}"
-            )
+        health = await harness.build_adapter().check_health()
+        ConformanceRule.PROBE_TELLS.require(isinstance(health, Healthy), f"the login works, but {health!r}")
+        health = await harness.build_adapter(secret={}).check_health()
+        ConformanceRule.PROBE_TELLS.require(isinstance(health, CredentialExpired), f"no credentials, but {health!r}")
+        await harness.inject_fault(FaultTarget.PROBE, "expire_token")
+        health = await harness.build_adapter().check_health()
+        ConformanceRule.PROBE_TELLS.require(isinstance(health, CredentialExpired), f"a refused sign-in, but {health!r}")
 
     async def _add_later_posts(self, harness: Harness) -> None:
         for number in range(self.later_post_count):
