@@ -42,15 +42,15 @@ class ControlApi:
         self.platforms = platforms
 
     async def add_account(self, request: Request) -> Response:
-        wanted = await _read_json(request)
-        platform, identity = str(wanted.get("platform") or ""), str(wanted.get("account") or "")
+        fields = await _read_json(request)
+        platform, identity = str(fields.get("platform") or ""), str(fields.get("account") or "")
         if platform not in self.platforms or not identity:
             return _error_response("platform (weibo, wechat or tieba) and account are needed")
-        given = {name: str(value) for name, value in (wanted.get("secret") or {}).items()}
+        given = {name: str(value) for name, value in (fields.get("secret") or {}).items()}
         secret = self.platforms[platform].make_secret(identity) | given
         account = self.state.ensure_account(platform, identity)
-        account.name = str(wanted.get("name") or account.name)
-        account.forums = [str(each) for each in wanted.get("forums") or account.forums]
+        account.name = str(fields.get("name") or account.name)
+        account.forums = [str(each) for each in fields.get("forums") or account.forums]
         account.secret = secret
         self.state.save_account(account)
         return await self._respond_synced(secret)
@@ -77,11 +77,11 @@ class ControlApi:
         )
 
     async def add_post(self, request: Request) -> Response:
-        wanted = await _read_json(request)
-        if wanted.get("platform") not in self.platforms or not wanted.get("account"):
+        fields = await _read_json(request)
+        if fields.get("platform") not in self.platforms or not fields.get("account"):
             return _error_response("platform and account are needed")
-        self.state.ensure_account(wanted["platform"], str(wanted["account"]))
-        post = self.state.create_post(None, self.platforms[wanted["platform"]].make_external_post(wanted))
+        self.state.ensure_account(fields["platform"], str(fields["account"]))
+        post = self.state.create_post(None, self.platforms[fields["platform"]].make_external_post(fields))
         return await self._respond_synced(self._describe_post(post))
 
     async def remove_post(self, request: Request) -> Response:
@@ -112,9 +112,9 @@ class ControlApi:
         return await self._respond_synced({"now": self.state.now(), "shift": self.state.clock_shift})
 
     async def decide_reviews(self, request: Request) -> Response:
-        wanted = await _read_json(request)
-        verdict, post_id = wanted.get("verdict"), str(wanted.get("post_id") or "")
-        account = str(wanted.get("account") or "")
+        fields = await _read_json(request)
+        verdict, post_id = fields.get("verdict"), str(fields.get("post_id") or "")
+        account = str(fields.get("account") or "")
         if verdict not in ("pass", "refuse", "hold"):
             return _error_response("verdict must be pass, refuse or hold")
         selected = [
@@ -131,24 +131,24 @@ class ControlApi:
 
     async def change_behaviour(self, request: Request) -> Response:
         behaviour = self.state.behaviour
-        wanted = await _read_json(request) if request.method == "POST" else {}
-        if unknown := [name for name in wanted if not hasattr(behaviour, name)]:
+        fields = await _read_json(request) if request.method == "POST" else {}
+        if unknown := [name for name in fields if not hasattr(behaviour, name)]:
             return _error_response(f"no setting {unknown[0]}")
         try:
-            changed = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **wanted})
+            changed = _BEHAVIOUR_ADAPTER.validate_python({**asdict(behaviour), **fields})
         except ValidationError as error:
             first = error.errors()[0]
             return _error_response(f"{first['loc'][0]}: {first['msg']}")
-        for name in wanted:
+        for name in fields:
             setattr(behaviour, name, getattr(changed, name))
         return _json_response(asdict(behaviour))
 
     async def register_callback(self, request: Request) -> Response:
-        wanted = await _read_json(request)
-        platform = self.platforms.get(str(wanted.get("platform") or "wechat"))
+        fields = await _read_json(request)
+        platform = self.platforms.get(str(fields.get("platform") or "wechat"))
         if platform is None or platform.register_callback is None:
             return _error_response("this platform tells nobody of events")
-        return await self._respond_synced(await platform.register_callback(wanted))
+        return await self._respond_synced(await platform.register_callback(fields))
 
     async def reset(self, _request: Request) -> Response:
         self.state.reset()

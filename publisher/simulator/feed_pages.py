@@ -233,8 +233,8 @@ class FeedPages:
         if data is None:
             return Response("404 Not Found", 404, media_type="text/plain")
         kind = next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
-        kept = SECURITY_HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
-        return Response(data, media_type=kind, headers=kept)
+        headers = SECURITY_HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
+        return Response(data, media_type=kind, headers=headers)
 
 
 def describe_avatar(account: SimulatedAccount) -> dict[str, str]:

@@ -147,5 +147,5 @@ def _remove_keys(value: object, keys: frozenset[str]) -> object:
     """Remove keys at the top level and in `data`, where Tieba may put ids."""
     if not isinstance(value, dict):
         return value
-    kept = {key: each for key, each in value.items() if key not in keys}
-    return {key: _remove_keys(each, keys) if key == "data" else each for key, each in kept.items()}
+    remaining = {key: each for key, each in value.items() if key not in keys}
+    return {key: _remove_keys(each, keys) if key == "data" else each for key, each in remaining.items()}

@@ -30,17 +30,17 @@ def create_platform(state: SimulatorState) -> Platform:
     numbering = ReplyNumbering(state, IdSequence(state, FIRST_REPLY_ID))
     endpoints = _make_endpoints(state, auth, thread_ids, numbering)
 
-    def make_external_post(wanted: Mapping[str, Any]) -> SimulatedPost:
+    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
         """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
-        account = state.ensure_account("tieba", str(wanted["account"]))
-        text, title = str(wanted.get("text") or ""), str(wanted.get("title") or "")
-        if wanted.get("thread"):
-            thread = state.posts.get(str(wanted["thread"]))
+        account = state.ensure_account("tieba", str(fields["account"]))
+        text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
+        if fields.get("thread"):
+            thread = state.posts.get(str(fields["thread"]))
             if thread is None or not is_thread(thread):
                 raise ValueError("no such thread")
             pid, extra = numbering.reserve_id(thread, "")
             return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
-        forum = str(wanted.get("forum") or (account.forums[0] if account.forums else account.display_name))
+        forum = str(fields.get("forum") or (account.forums[0] if account.forums else account.display_name))
         extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
         return SimulatedPost(thread_ids.next(), "tieba", account.identity, state.now(), text, title, extra=extra)
 

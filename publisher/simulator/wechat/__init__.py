@@ -40,12 +40,12 @@ def create_platform(state: SimulatorState) -> Platform:
         more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
         return _apply_variant(state.behaviour, refuse(request, int(code), message, **more))
 
-    def make_external_post(wanted: Mapping[str, Any]) -> SimulatedPost:
-        text, title = str(wanted.get("text") or ""), str(wanted.get("title") or "")
-        html = str(wanted.get("html") or f"<p>{text}</p>")
+    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
+        text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
+        html = str(fields.get("html") or f"<p>{text}</p>")
         article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
         extra = {"by_hand": True, "articles": [article], "publish_id": publish_api.make_job_id()}
-        account, name = str(wanted["account"]), make_media_id(secrets.token_hex(8))
+        account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
         return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
 
     return Platform(

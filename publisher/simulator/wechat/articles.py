@@ -87,21 +87,21 @@ class ArticleValidator:
         )
 
     def normalize(self, article: Article) -> Article:
-        kept: Article
+        stored: Article
         if article.get("article_type") == PICTURES_TYPE:
-            kept = {
+            stored = {
                 "article_type": PICTURES_TYPE,
                 "title": article["title"],
                 "content": article["content"],
                 "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
                 "image_info": {"image_list": [{"image_media_id": name} for name in get_picture_ids(article)]},
             }
-            kept |= {name: article[name] for name in ("cover_info", "product_info") if name in article}
+            stored |= {name: article[name] for name in ("cover_info", "product_info") if name in article}
         else:
-            kept = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
-            kept["content"] = sanitise(str(kept["content"])) or ""
-            kept["digest"] = kept["digest"] or _extract_digest(str(kept["content"]))
-        return kept | {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
+            stored = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
+            stored["content"] = sanitise(str(stored["content"])) or ""
+            stored["digest"] = stored["digest"] or _extract_digest(str(stored["content"]))
+        return stored | {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
 
     def get_picture_digests(self, article: Article) -> list[str]:
         """Return the digests of an article's pictures, the cover first."""

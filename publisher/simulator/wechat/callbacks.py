@@ -30,13 +30,13 @@ class CallbackSender:
         self._tasks: set[asyncio.Task[None]] = set()
         state.review_listeners.append(self.schedule_event)
 
-    async def register(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    async def register(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Register an account's `url`, `token`, `aes_key` and `mode` after the handshake, or remove them without a url.
 
         Raises ValueError for an invalid registration and for a failed handshake.
         """
-        account, url, token = (str(wanted.get(name) or "") for name in ("account", "url", "token"))
-        mode, aes_key = str(wanted.get("mode") or "plain"), str(wanted.get("aes_key") or "")
+        account, url, token = (str(fields.get(name) or "") for name in ("account", "url", "token"))
+        mode, aes_key = str(fields.get("mode") or "plain"), str(fields.get("aes_key") or "")
         if not account:
             raise ValueError("account is needed")
         if not url:

@@ -21,8 +21,8 @@ class DraftApi:
         state.review_listeners.append(self.remove_submitted)
 
     def add(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.parse_json()
-        articles = wanted.get("articles") if wanted else None
+        fields = request.parse_json()
+        articles = fields.get("articles") if fields else None
         if not isinstance(articles, list) or not all(isinstance(each, dict) for each in articles):
             return refuse(request, 47001)
         if not articles:
@@ -45,9 +45,9 @@ class DraftApi:
 
     def update(self, request: ApiRequest) -> ApiResponse:
         """Replace one article; in this call `articles` is the article itself, not a list."""
-        wanted = request.parse_json() or {}
-        article, index = wanted.get("articles"), wanted.get("index", 0)
-        draft = self.find(request, wanted.get("media_id"))
+        fields = request.parse_json() or {}
+        article, index = fields.get("articles"), fields.get("index", 0)
+        draft = self.find(request, fields.get("media_id"))
         if not isinstance(article, dict):
             return refuse(request, 47001)
         if draft is None:
@@ -60,7 +60,7 @@ class DraftApi:
         articles = [*draft["articles"]]
         articles[index] = self.validator.normalize(article)
         changed = {**draft, "articles": articles, "update_time": self.state.now()}
-        self.state.put_row("wechat_drafts", str(wanted["media_id"]), changed)
+        self.state.put_row("wechat_drafts", str(fields["media_id"]), changed)
         self.state.record_event("act", None, request)
         return ApiResponse.from_json(OK_BODY)
 
@@ -88,27 +88,27 @@ class DraftApi:
         return ApiResponse.from_json(self._format_draft(str(name), draft, no_content=False))
 
     def batch_get(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.parse_json() or {}
-        mine = [
+        fields = request.parse_json() or {}
+        own = [
             (name, each)
             for name, each in self.state.tables["wechat_drafts"].items()
             if each["app_id"] == request.account
         ]
-        mine.sort(key=lambda pair: -float(pair[1]["update_time"]))
+        own.sort(key=lambda pair: -float(pair[1]["update_time"]))
         if request.get_fault("empty_list"):
-            mine = []
+            own = []
         if request.get_fault("reorder"):
-            mine.reverse()
-        start, count = parse_page(wanted)
+            own.reverse()
+        start, count = parse_page(fields)
         items = [
             {
                 "media_id": name,
-                "content": self._format_draft(name, draft, no_content=bool(wanted.get("no_content"))),
+                "content": self._format_draft(name, draft, no_content=bool(fields.get("no_content"))),
                 "update_time": int(draft["update_time"]),
             }
-            for name, draft in mine[start : start + count]
+            for name, draft in own[start : start + count]
         ]
-        return ApiResponse.from_json({"total_count": len(mine), "item_count": len(items), "item": items})
+        return ApiResponse.from_json({"total_count": len(own), "item_count": len(items), "item": items})
 
     def delete(self, request: ApiRequest) -> ApiResponse:
         name = (request.parse_json() or {}).get("media_id")
@@ -134,9 +134,9 @@ class DraftApi:
         return {"news_item": items, "create_time": draft["create_time"], "update_time": int(draft["update_time"])}
 
 
-def parse_page(wanted: dict[str, Any]) -> tuple[int, int]:
+def parse_page(fields: dict[str, Any]) -> tuple[int, int]:
     try:
-        start, count = int(wanted.get("offset") or 0), int(wanted.get("count") or MAX_LIST_SIZE)
+        start, count = int(fields.get("offset") or 0), int(fields.get("count") or MAX_LIST_SIZE)
     except (TypeError, ValueError):
         return 0, MAX_LIST_SIZE
     return max(0, start), max(1, min(count, MAX_LIST_SIZE))

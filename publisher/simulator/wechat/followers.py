@@ -30,9 +30,9 @@ class FollowerApi:
     def __init__(self, state: SimulatorState) -> None:
         self.state = state
 
-    def parse_filter(self, request: ApiRequest, wanted: Mapping[str, Any]) -> Audience | int:
+    def parse_filter(self, request: ApiRequest, fields: Mapping[str, Any]) -> Audience | int:
         """Return the audience of `sendall`: all followers, or those with a tag; else an error code."""
-        chosen = wanted.get("filter")
+        chosen = fields.get("filter")
         if not isinstance(chosen, dict):
             return 40035
         if chosen.get("is_to_all") is True:
@@ -42,9 +42,9 @@ class FollowerApi:
             return 45159
         return Audience(kind="tag", key=str(chosen["tag_id"]), count=len(tag["members"]))
 
-    def parse_open_ids(self, wanted: Mapping[str, Any]) -> Audience | int:
+    def parse_open_ids(self, fields: Mapping[str, Any]) -> Audience | int:
         """Return the audience of `send`, two to ten thousand open ids; else an error code."""
-        names = wanted.get("touser")
+        names = fields.get("touser")
         if not isinstance(names, list) or not 2 <= len(names) <= MAX_OPEN_IDS:
             return 40130
         if not all(isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names):
@@ -85,8 +85,8 @@ class FollowerApi:
     # --- tags ---
 
     def _get_tags(self, account: str) -> dict[str, dict[str, Any]]:
-        kept = self.state.get_row("wechat_tags", account)
-        return kept or {str(STARRED_TAG_ID): {"id": STARRED_TAG_ID, "name": "星标组", "members": []}}
+        tags = self.state.get_row("wechat_tags", account)
+        return tags or {str(STARRED_TAG_ID): {"id": STARRED_TAG_ID, "name": "星标组", "members": []}}
 
     def list_tags(self, request: ApiRequest) -> ApiResponse:
         tags = self._get_tags(request.account).values()
@@ -100,13 +100,13 @@ class FollowerApi:
         if not name or len(name.encode()) > MAX_TAG_NAME_BYTES or name in {each["name"] for each in tags.values()}:
             return refuse(request, 45157)
         number = max([FIRST_TAG_ID - 1, *(each["id"] for each in tags.values())]) + 1
-        made = {"id": number, "name": name, "members": []}
-        self.state.put_row("wechat_tags", request.account, {**tags, str(number): made})
+        tag = {"id": number, "name": name, "members": []}
+        self.state.put_row("wechat_tags", request.account, {**tags, str(number): tag})
         return ApiResponse.from_json({"tag": {"id": number, "name": name}})
 
     def tag_members(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.parse_json() or {}
-        number, names, tags = str(wanted.get("tagid")), wanted.get("openid_list"), self._get_tags(request.account)
+        fields = request.parse_json() or {}
+        number, names, tags = str(fields.get("tagid")), fields.get("openid_list"), self._get_tags(request.account)
         if number not in tags:
             return refuse(request, 45159)
         if not isinstance(names, list) or not all(

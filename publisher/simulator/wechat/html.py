@@ -81,7 +81,7 @@ class HtmlSanitiser(HTMLParser):
             self.pieces.append(text)
 
     def _write_tag(self, tag: str, attrs: Attributes, *, closed: bool) -> None:
-        kept = [
+        cleaned = [
             (name, "" if value and self._is_external(tag, name, value) else value)
             for name, value in attrs
             if name not in ("class", "id", "srcdoc") and not name.startswith("on")
@@ -89,12 +89,12 @@ class HtmlSanitiser(HTMLParser):
         href = dict(attrs).get("href") if tag == "a" else None
         if href and not href.startswith("#") and urlsplit(href.strip()).hostname != LINK_HOST:
             self.has_foreign_link = True
-        if kept == attrs:
+        if cleaned == attrs:
             self.pieces.append(self.get_starttag_text() or "")
             return
         self.is_changed = True
-        written = "".join(f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in kept)
-        self.pieces.append(f"<{tag}{written}{'/' if closed else ''}>")
+        attributes = "".join(f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in cleaned)
+        self.pieces.append(f"<{tag}{attributes}{'/' if closed else ''}>")
 
     def _is_external(self, tag: str, name: str, value: str) -> bool:
         """True if the attribute loads something from another host; links of `a` are refused elsewhere."""

@@ -50,31 +50,31 @@ class MassSendApi:
         self._publish_api = publish_api
 
     def send_all(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.parse_json()
-        if not wanted:
+        fields = request.parse_json()
+        if not fields:
             return refuse(request, 47001)
-        return self._send(request, wanted, self.followers.parse_filter(request, wanted))
+        return self._send(request, fields, self.followers.parse_filter(request, fields))
 
     def send(self, request: ApiRequest) -> ApiResponse:
         """Send to followers by open id; service accounts only."""
-        wanted = request.parse_json()
+        fields = request.parse_json()
         if self.state.behaviour.wechat_kind != "service":
             return refuse(request, 48001)
-        if not wanted:
+        if not fields:
             return refuse(request, 47001)
-        return self._send(request, wanted, self.followers.parse_open_ids(wanted))
+        return self._send(request, fields, self.followers.parse_open_ids(fields))
 
-    def _send(self, request: ApiRequest, wanted: Mapping[str, Any], audience: Audience | int) -> ApiResponse:
+    def _send(self, request: ApiRequest, fields: Mapping[str, Any], audience: Audience | int) -> ApiResponse:
         if isinstance(audience, int):
             return refuse(request, audience)
-        key = str(wanted.get("clientmsgid") or "")
+        key = str(fields.get("clientmsgid") or "")
         if len(key.encode()) > MAX_KEY_BYTES:
             return refuse(request, 45067)
         if not key:  # audience and content stand in for a missing key
-            message = {name: value for name, value in wanted.items() if name not in ("filter", "touser")}
+            message = {name: value for name, value in fields.items() if name not in ("filter", "touser")}
             key = hashlib.sha256(to_json([audience.kind, audience.key, message])).hexdigest()
         key = f"{request.account}/{key}"
-        content = self._parse_content(request, wanted)
+        content = self._parse_content(request, fields)
         refusal = self._check_repeated_key(request, key)
         if refusal and (self.state.behaviour.wechat_mass_first == "key" or not isinstance(content, int)):
             return refusal
@@ -97,10 +97,10 @@ class MassSendApi:
             return refuse(request, 45066)
         return refuse(request, 45065, msg_id=known["msg_id"])
 
-    def _parse_content(self, request: ApiRequest, wanted: Mapping[str, Any]) -> MassSendContent | int:
+    def _parse_content(self, request: ApiRequest, fields: Mapping[str, Any]) -> MassSendContent | int:
         """Return the content or an error code; pictures are in `images.media_ids`, by older pages `image.media_id`."""
-        kind = wanted.get("msgtype")
-        message = wanted.get("images" if kind == "image" and "images" in wanted else str(kind))
+        kind = fields.get("msgtype")
+        message = fields.get("images" if kind == "image" and "images" in fields else str(kind))
         message = message if isinstance(message, dict) else {}
         if kind == "mpnews":
             name = message.get("media_id")
@@ -168,15 +168,15 @@ class MassSendApi:
 
     def delete(self, request: ApiRequest) -> ApiResponse:
         """Delete articles of a mass send by index or URL; the page disappears, the card in the chat stays."""
-        wanted = request.parse_json() or {}
-        post, index = self._find_mass_send(request, wanted.get("msg_id")), wanted.get("article_idx") or 0
-        if not wanted.get("msg_id") and wanted.get("url"):
+        fields = request.parse_json() or {}
+        post, index = self._find_mass_send(request, fields.get("msg_id")), fields.get("article_idx") or 0
+        if not fields.get("msg_id") and fields.get("url"):
             articles = (
                 (each, number)
                 for each in self.state.get_posts("wechat", request.account)
                 for number in range(1, len(each.extra["articles"]) + 1)
                 if "mass" in each.extra
-                and build_article_url(each.account, each.extra["publish_id"], number) == str(wanted["url"])
+                and build_article_url(each.account, each.extra["publish_id"], number) == str(fields["url"])
             )
             post, index = next(articles, (None, 0))
         if post is None or post.extra["mass"]["kind"] != "mpnews" or post.state not in ("live", "removed"):
@@ -188,11 +188,11 @@ class MassSendApi:
 
     def preview(self, request: ApiRequest) -> ApiResponse:
         """Send to one person, by WeChat name or open id; the draft stays."""
-        wanted = request.parse_json() or {}
-        name = wanted.get("towxname") or wanted.get("touser")
-        if not name or (not wanted.get("towxname") and len(str(name)) != OPEN_ID_LENGTH):
+        fields = request.parse_json() or {}
+        name = fields.get("towxname") or fields.get("touser")
+        if not name or (not fields.get("towxname") and len(str(name)) != OPEN_ID_LENGTH):
             return refuse(request, 40003)
-        content = self._parse_content(request, wanted)
+        content = self._parse_content(request, fields)
         if isinstance(content, int):
             return refuse(request, content)
         self.state.record_event("act", None, request)

@@ -46,70 +46,72 @@ class MediaApi:
         return ApiResponse(to_json({"url": url, **OK_BODY}), content_type="text/plain")
 
     def add_material(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.query.get("type") or request.form.get("type", "")
-        data, kind, code = self._validate_upload(request, wanted)
+        media_type = request.query.get("type") or request.form.get("type", "")
+        data, kind, code = self._validate_upload(request, media_type)
         if code:
             return refuse(request, code)
         name, digest = make_media_id(secrets.token_hex(8)), self.state.store_media(data)
-        kept = {
+        material = {
             "app_id": request.account,
             "sha256": digest,
             "url": build_picture_url(digest, kind),
-            "type": wanted,
+            "type": media_type,
             "name": request.files["media"].filename,
             "size": _measure_picture(data),
             "update_time": int(self.state.now()),
         }
-        self.state.put_row("wechat_materials", name, kept)
+        self.state.put_row("wechat_materials", name, material)
         self.state.record_event("act", None, request)
-        return ApiResponse.from_json({"media_id": name, "url": kept["url"], "item": []})
+        return ApiResponse.from_json({"media_id": name, "url": material["url"], "item": []})
 
     def upload(self, request: ApiRequest) -> ApiResponse:
         """Store a picture for three days; its id is valid for picture mass sends and previews, not for covers."""
-        wanted = request.query.get("type") or request.form.get("type", "")
-        data, kind, code = self._validate_upload(request, wanted)
+        media_type = request.query.get("type") or request.form.get("type", "")
+        data, kind, code = self._validate_upload(request, media_type)
         if code is None and kind not in TEMPORARY_TYPES:
             code = 40005
         if code:
             return refuse(request, code)
         name, now = make_media_id(secrets.token_hex(8)), int(self.state.now())
-        kept = {
+        material = {
             "app_id": request.account,
             "sha256": self.state.store_media(data),
             "dies_at": now + TEMPORARY_LIFETIME_SECONDS,
             "kind": kind,
         }
-        self.state.put_row("wechat_temporary", name, kept)
+        self.state.put_row("wechat_temporary", name, material)
         self.state.record_event("act", None, request)
         return ApiResponse.from_json(
-            {"type": wanted, "thumb_media_id" if wanted == "thumb" else "media_id": name, "created_at": now}
+            {"type": media_type, "thumb_media_id" if media_type == "thumb" else "media_id": name, "created_at": now}
         )
 
     def download(self, request: ApiRequest) -> ApiResponse:
-        kept = self.find_temporary(request, request.query.get("media_id", ""))
-        data = self.state.read_media(kept["sha256"]) if kept else None
-        if not kept or data is None:
+        material = self.find_temporary(request, request.query.get("media_id", ""))
+        data = self.state.read_media(material["sha256"]) if material else None
+        if not material or data is None:
             return refuse(request, 40007)
-        return ApiResponse(data, content_type=f"image/{kept['kind']}")
+        return ApiResponse(data, content_type=f"image/{material['kind']}")
 
     def find_temporary(self, request: ApiRequest, name: str) -> dict[str, Any] | None:
         """Return the caller's temporary picture of that id, unless its three days are over."""
-        kept = self.state.get_row("wechat_temporary", name)
-        alive = kept is not None and kept["app_id"] == request.account and kept["dies_at"] > self.state.now()
-        return kept if alive else None
+        material = self.state.get_row("wechat_temporary", name)
+        is_valid = (
+            material is not None and material["app_id"] == request.account and material["dies_at"] > self.state.now()
+        )
+        return material if is_valid else None
 
-    def _validate_upload(self, request: ApiRequest, wanted: str) -> tuple[bytes, str, int | None]:
+    def _validate_upload(self, request: ApiRequest, media_type: str) -> tuple[bytes, str, int | None]:
         """Return the picture, its type and None, or the error code that refuses it."""
         file = _get_uploaded_file(request)
-        if wanted not in MATERIAL_TYPES:
+        if media_type not in MATERIAL_TYPES:
             return b"", "", 40004
         if file is None:
             return b"", "", 41005
         kind = detect_picture_type(file.data)
-        if kind is None or (wanted == "thumb" and kind != "jpeg"):
+        if kind is None or (media_type == "thumb" and kind != "jpeg"):
             return b"", "", 40005
-        if len(file.data) > (MAX_COVER_BYTES if wanted == "image" else MAX_THUMB_BYTES):
-            return b"", "", 40009 if wanted == "image" else 40012
+        if len(file.data) > (MAX_COVER_BYTES if media_type == "image" else MAX_THUMB_BYTES):
+            return b"", "", 40009 if media_type == "image" else 40012
         return file.data, kind, None
 
     # --- the library ---
@@ -119,10 +121,12 @@ class MediaApi:
         found = self.state.get_row("wechat_materials", str(name or ""))
         return found if found and found["app_id"] == request.account else None
 
-    def _list_materials(self, request: ApiRequest, wanted: str) -> list[tuple[str, dict[str, Any]]]:
-        kept = self.state.tables["wechat_materials"].items()
-        mine = [(name, each) for name, each in kept if each["app_id"] == request.account and each["type"] == wanted]
-        return mine[::-1]
+    def _list_materials(self, request: ApiRequest, media_type: str) -> list[tuple[str, dict[str, Any]]]:
+        materials = self.state.tables["wechat_materials"].items()
+        own = [
+            (name, each) for name, each in materials if each["app_id"] == request.account and each["type"] == media_type
+        ]
+        return own[::-1]
 
     def get_material(self, request: ApiRequest) -> ApiResponse:
         """Return the bytes of a picture."""
@@ -141,16 +145,16 @@ class MediaApi:
         return ApiResponse.from_json(OK_BODY)
 
     def count_materials(self, request: ApiRequest) -> ApiResponse:
-        count = sum(len(self._list_materials(request, wanted)) for wanted in MATERIAL_TYPES)
+        count = sum(len(self._list_materials(request, media_type)) for media_type in MATERIAL_TYPES)
         return ApiResponse.from_json({"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0})
 
     def batch_get_materials(self, request: ApiRequest) -> ApiResponse:
-        wanted = request.parse_json() or {}
-        if wanted.get("type") not in ("image", "voice", "video", "news"):
+        fields = request.parse_json() or {}
+        if fields.get("type") not in ("image", "voice", "video", "news"):
             return refuse(request, 40004)
-        kinds = MATERIAL_TYPES if wanted["type"] == "image" else ()
+        kinds = MATERIAL_TYPES if fields["type"] == "image" else ()
         found = [pair for kind in kinds for pair in self._list_materials(request, kind)]
-        start, count = parse_page(wanted)
+        start, count = parse_page(fields)
         items = [
             {"media_id": name, "name": each["name"], "update_time": each["update_time"], "url": each["url"], "tags": []}
             for name, each in found[start : start + count]

@@ -64,8 +64,8 @@ class PublishApi:
         return int(counter["next"])
 
     def get(self, request: ApiRequest) -> ApiResponse:
-        wanted = str((request.parse_json() or {}).get("publish_id") or "")
-        job = self.state.get_row("wechat_jobs", wanted)
+        fields = str((request.parse_json() or {}).get("publish_id") or "")
+        job = self.state.get_row("wechat_jobs", fields)
         post = self.state.posts.get(job["post_id"]) if job else None
         if post is None or post.account != request.account:
             return refuse(request, 53502)
@@ -73,19 +73,19 @@ class PublishApi:
 
     def batch_get(self, request: ApiRequest) -> ApiResponse:
         """List posts published without a push, newest first, deleted ones included; mass sends are in no list."""
-        wanted = request.parse_json() or {}
+        fields = request.parse_json() or {}
         posts = [
             post
             for post in reversed(self.state.get_posts("wechat", request.account))
             if "mass" not in post.extra and post.state in ("live", "removed")
         ]
         posts = self.state.apply_list_faults(request, posts)
-        start, count = parse_page(wanted)
+        start, count = parse_page(fields)
         items = [
             {
                 "article_id": post.id,
                 "content": self._format_content(
-                    self.state.apply_read_faults(request, post), no_content=bool(wanted.get("no_content"))
+                    self.state.apply_read_faults(request, post), no_content=bool(fields.get("no_content"))
                 ),
                 "update_time": int(post.created),
             }

@@ -79,9 +79,9 @@ class StatisticsApi:
 
     def _parse_range(self, request: ApiRequest) -> DateRange | int:
         """Return the requested days, which end yesterday at the latest; else an error code."""
-        wanted = request.parse_json() or {}
+        fields = request.parse_json() or {}
         try:
-            begin, end = (date.fromisoformat(str(wanted.get(name) or "")) for name in ("begin_date", "end_date"))
+            begin, end = (date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date"))
         except ValueError:
             return 61500
         return (begin, end) if FIRST_STATISTICS_DAY <= begin <= end < self._now().date() else 61501

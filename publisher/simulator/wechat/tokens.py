@@ -61,15 +61,15 @@ class WeChatTokenApi:
 
     def issue_stable(self, request: ApiRequest) -> ApiResponse:
         """Return the current token, or a new one; a forced renewal too soon after the last one renews nothing."""
-        wanted = request.parse_json()
+        fields = request.parse_json()
         if request.method != "POST":
             return refuse(request, 43002)
-        if wanted is None:
+        if fields is None:
             return refuse(request, 47001)
-        if refusal := self._check_credentials(request, wanted):
+        if refusal := self._check_credentials(request, fields):
             return refusal
         now, current = self.state.now(), self._find_current(request.account, "stable")
-        is_forced = wanted.get("force_refresh") is True
+        is_forced = fields.get("force_refresh") is True
         if current and is_forced and now - current["made_at"] >= FORCED_RENEWAL_SECONDS:
             if self._quotas.count_call(request.account, "force_refresh", DAY_FORMAT) > MAX_FORCED_RENEWALS_PER_DAY:
                 return refuse(request, 45009)
@@ -87,17 +87,17 @@ class WeChatTokenApi:
             self._expire(old, OVERLAP_SECONDS)
         return self._make_response(self._issue(request.account, "plain"))
 
-    def _check_credentials(self, request: ApiRequest, wanted: Mapping[str, Any]) -> ApiResponse | None:
-        if not wanted.get("appid"):
+    def _check_credentials(self, request: ApiRequest, fields: Mapping[str, Any]) -> ApiResponse | None:
+        if not fields.get("appid"):
             return refuse(request, 41002)
-        if not wanted.get("secret"):
+        if not fields.get("secret"):
             return refuse(request, 41004)
-        if wanted.get("grant_type") != "client_credential":
+        if fields.get("grant_type") != "client_credential":
             return refuse(request, 40002)
         if not self.state.behaviour.open and ("wechat", request.account) not in self.state.accounts:
             return refuse(request, 40013)
         known = self.state.ensure_account("wechat", request.account).secret.get("app_secret")
-        if known and known != wanted["secret"]:
+        if known and known != fields["secret"]:
             return refuse(request, 40125)
         listed = self.state.behaviour.wechat_addresses
         return refuse(request, 40164) if listed and request.peer_address not in listed else self._quotas.check(request)
@@ -110,10 +110,10 @@ class WeChatTokenApi:
     def _issue(self, app_id: str, kind: str) -> dict[str, Any]:
         now = self.state.now()
         token = f"60_{secrets.token_urlsafe(96)}"
-        made = {"token": token, "app_id": app_id, "made_at": now, "dies_at": now + TOKEN_LIFETIME_SECONDS}
-        self.state.put_row("wechat_tokens", token, made)
+        issued = {"token": token, "app_id": app_id, "made_at": now, "dies_at": now + TOKEN_LIFETIME_SECONDS}
+        self.state.put_row("wechat_tokens", token, issued)
         self.state.put_row("wechat_current", f"{kind}/{app_id}", {"token": token})
-        return made
+        return issued
 
     def _expire(self, token: dict[str, Any] | None, after: float = 0) -> None:
         if token:

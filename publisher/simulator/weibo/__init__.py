@@ -37,12 +37,12 @@ def create_platform(state: SimulatorState) -> Platform:
             refuse(request, code, ERROR_DETAILS.get(code, "") or get_resource_name(request), message), state
         )
 
-    def make_external_post(wanted: Mapping[str, Any]) -> SimulatedPost:
+    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
         now = state.now()
-        sent = str(wanted.get("text") or "")
+        sent = str(fields.get("text") or "")
         text, links = shorten_links(sent)
         extra = {"by_hand": True, "sent": sent, "url_objects": links}
-        return SimulatedPost(post_ids.next(now), "weibo", str(wanted["account"]), now, text, extra=extra)
+        return SimulatedPost(post_ids.next(now), "weibo", str(fields["account"]), now, text, extra=extra)
 
     oauth, timeline = WeiboOAuthApi(state, auth, tokens), WeiboTimelineApi(state, auth)
     endpoints: dict[str, Endpoint] = {

@@ -22,14 +22,14 @@ class WeiboQuotas:
     def check(self, request: ApiRequest, *, is_publishing: bool) -> ApiResponse | None:
         """Count a call, or refuse it if a window is full. Business calls have a limit per IP address only."""
         settings, is_business = self.state.behaviour, request.endpoint.endswith(BUSINESS_SUFFIX)
-        wanted = [(ALL_CALLERS, "hour", settings.weibo_per_ip, 10022)]
+        limits = [(ALL_CALLERS, "hour", settings.weibo_per_ip, 10022)]
         if not is_business:
-            wanted.append((request.account, "day", settings.weibo_per_day, 10023))
-            wanted.append((request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024))
-        for account, unit, limit, code in wanted:
+            limits.append((request.account, "day", settings.weibo_per_day, 10023))
+            limits.append((request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024))
+        for account, unit, limit, code in limits:
             if limit and self.get_usage(account, unit) >= limit:
                 return refuse(request, code, get_resource_name(request))
-        for account, unit, limit, _ in wanted:
+        for account, unit, limit, _ in limits:
             if limit:
                 self.state.quota_usage["weibo", account, unit, self._format_window(unit)] += 1
         return None

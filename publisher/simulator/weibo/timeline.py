@@ -46,8 +46,8 @@ class WeiboTimelineApi:
         posts = [post for post in reversed(self.state.get_posts("weibo", request.account)) if post.state == "live"]
         if request.get_parameter("base_app") == "1":
             posts = [post for post in posts if not post.extra.get("by_hand")]
-        if wanted := FEATURE_FILTERS.get(request.get_parameter("feature") or ""):
-            posts = [post for post in posts if wanted(post)]
+        if matches := FEATURE_FILTERS.get(request.get_parameter("feature") or ""):
+            posts = [post for post in posts if matches(post)]
         posts = self.state.apply_list_faults(request, posts)
         since, until = request.get_int("since_id", 0), request.get_int("max_id", 0)
         listed = [post for post in posts[:cap] if int(post.id) > since and (not until or int(post.id) <= until)]

@@ -52,11 +52,11 @@ class ReadChecks:
         request = harness.make_request()
         await publish_once(harness, harness.build_adapter(), request)
         await _wait_until_visible(harness)
-        [made] = await harness.created_posts()
+        [post] = await harness.created_posts()
         finding = await harness.find_post(request)
-        is_found = is_found_as(finding, made.remote_id)
+        is_found = is_found_as(finding, post.remote_id)
         ConformanceRule.MARKER_SURVIVES.require(
-            is_found, f"rewritten ({how}), {made.remote_id} is live, but {finding!r}"
+            is_found, f"rewritten ({how}), {post.remote_id} is live, but {finding!r}"
         )
 
     async def test_finds_its_post_behind_many(self, harness: Harness) -> None:
@@ -172,9 +172,9 @@ class ReadChecks:
             ConformanceRule.READS_OR_SAYS_SO.require(
                 is_kept, f"{name} must wait for {RATE_LIMIT_PERIOD}, but says {answer!r}"
             )
-            made = len(harness.call_tally.requests) - calls
+            count = len(harness.call_tally.requests) - calls
             ConformanceRule.READS_OR_SAYS_SO.require(
-                made == 1, f"{name} made {made} calls though the first was limited"
+                count == 1, f"{name} made {count} calls though the first was limited"
             )
 
     async def test_sees_that_the_platform_took_it_down(self, harness: Harness) -> None:

@@ -32,13 +32,13 @@ def is_found_as(finding: object, remote_id: str) -> bool:
 
 async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest) -> Outcome:
     """Make one attempt. Raises BrokenRuleError for more than one creating call or post."""
-    calls, made = harness.call_tally.create_count, len(await harness.created_posts())
+    calls, count = harness.call_tally.create_count, len(await harness.created_posts())
     outcome = await adapter.publish(request)
     ConformanceRule.ONE_CREATE.require(
         harness.call_tally.create_count - calls <= 1, f"{harness.call_tally.create_count - calls} creating calls"
     )
     ConformanceRule.ONE_CREATE.require(
-        len(await harness.created_posts()) - made <= 1, "one attempt made more than one post"
+        len(await harness.created_posts()) - count <= 1, "one attempt created more than one post"
     )
     return outcome
 
@@ -50,16 +50,16 @@ async def verify_outcome(harness: Harness, adapter: Adapter, request: SendReques
     """
     await harness.platform.clear_faults()
     await harness.advance_time(adapter.capabilities.server_delay)
-    made = await harness.created_posts()
-    ConformanceRule.ONE_CREATE.require(len(made) <= 1, f"{len(made)} posts stand where one was wanted")
+    created = await harness.created_posts()
+    ConformanceRule.ONE_CREATE.require(len(created) <= 1, f"{len(created)} posts exist instead of one")
     if isinstance(outcome, DENIAL_TYPES) or (
         isinstance(outcome, Blocked) and outcome.hold_reason not in CREATED_HOLD_REASONS
     ):
-        ConformanceRule.HONEST_OUTCOME.require(not made, f"{outcome!r}, but the platform made the post")
+        ConformanceRule.HONEST_OUTCOME.require(not created, f"{outcome!r}, but the platform created the post")
     if isinstance(outcome, Published | Submitted):
-        ConformanceRule.HONEST_OUTCOME.require(made, f"{outcome!r}, but the platform made nothing")
+        ConformanceRule.HONEST_OUTCOME.require(created, f"{outcome!r}, but the platform created nothing")
     if isinstance(outcome, Published):
-        ids = {post.remote_id for post in made}
+        ids = {post.remote_id for post in created}
         ConformanceRule.HONEST_OUTCOME.require(outcome.receipt.remote_id in ids, f"{outcome!r}, but the post is {ids}")
     await harness.advance_time(adapter.capabilities.listing_lag)
     await verify_readback(harness, request, adapter.capabilities)
@@ -67,14 +67,14 @@ async def verify_outcome(harness: Harness, adapter: Adapter, request: SendReques
 
 async def verify_readback(harness: Harness, request: SendRequest, capabilities: Capabilities) -> None:
     """Check a complete readback against the created posts. Raises BrokenRuleError."""
-    made = await harness.created_posts()
-    live = [post.remote_id for post in made if post.is_published]
+    created = await harness.created_posts()
+    live = [post.remote_id for post in created if post.is_published]
     finding = await harness.find_post(request)
     if live:
         is_found = any(is_found_as(finding, remote_id) for remote_id in live)
         ConformanceRule.FIND_PAST_BASELINE.require(is_found, f"{live} is live, but find says {finding!r}")
         return
-    is_honest = isinstance(finding, NotFound | Unknown | Rejected if made else NotFound | Unknown)
+    is_honest = isinstance(finding, NotFound | Unknown | Rejected if created else NotFound | Unknown)
     ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(is_honest, f"nothing of ours is live, but find says {finding!r}")
-    is_certain = made or not capabilities.can_resend or isinstance(finding, NotFound)
+    is_certain = created or not capabilities.can_resend or isinstance(finding, NotFound)
     ConformanceRule.FIND_PAST_BASELINE.require(is_certain, f"the list is short and whole, but find says {finding!r}")
