@@ -74,12 +74,6 @@ class AppendOnlyFiles:
             self._files[path] = path.open("ab")
         return self._files[path]
 
-    def write_pending(self) -> None:
-        """Write and sync pending lines synchronously, at the end, when no event loop runs."""
-        if self._waiting:
-            batch, self._waiting = self._waiting, {}
-            self._write(batch)
-
     def clear(self) -> None:
         self._waiting = {}
         if self.directory is not None:
@@ -87,7 +81,8 @@ class AppendOnlyFiles:
                 self._open(path).truncate(0)
 
     def close(self) -> None:
-        self.write_pending()
+        batch, self._waiting = self._waiting, {}
+        self._write(batch)  # synchronously: at the end no event loop runs
         for file in self._files.values():
             file.close()
         self._files.clear()

@@ -59,13 +59,14 @@ def refuse(request: ApiRequest, code: str, message: str | None = None, **facts: 
     """Refuse a call in the format of its client; `words` are the forbidden ones, `restrictions` the account's."""
     text = ERROR_TEXTS.get(code, "未知错误") if message is None else message
     client_type = get_client_type(request)
-    if client_type is ClientType.FORMER_SITE:  # a short and a long number, and no text with a captcha
+    if client_type is ClientType.FORMER_SITE:  # a short and a long code as clients have seen, no text with a captcha
         long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
+        short = long % 10_000 if 200_000 <= long < 300_000 else long
         former: dict[str, object] = {"error": text, "data": None}
         if is_captcha_required(request, code):
             vcode = {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}
             former = {"error": None, "data": {"vcode": vcode}}
-        return ApiResponse.from_json({"no": to_short_code(long), "err_code": long, **former})
+        return ApiResponse.from_json({"no": short, "err_code": long, **former})
     body = {**_make_error_details(request, code, facts), "ctime": 0, "logid": request.event_number}
     if client_type is not ClientType.APP_PROTOBUF:
         return ApiResponse.from_json({"error_code": code, "error_msg": text, "info": [], **body})
@@ -96,11 +97,6 @@ def format_restrictions(request: ApiRequest, restrictions: object) -> dict[str, 
     known = restrictions if isinstance(restrictions, Mapping) else {}
     convert = int if get_client_type(request) is ClientType.APP_PROTOBUF else str
     return {name: convert(int(known.get(name, default))) for name, default in NO_RESTRICTIONS.items()}
-
-
-def to_short_code(long: int) -> int:
-    """Return the short number that clients of the former site have seen beside the long one."""
-    return long % 10_000 if 200_000 <= long < 300_000 else long
 
 
 def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiResponse:

@@ -66,18 +66,18 @@ class SimulatedTiebaAuth:
 
     def check_tbs(self, request: ApiRequest) -> ApiResponse | None:
         """Refuse a call without a session, or without the account's own tbs token."""
-        owns = self.is_own_tbs(request.account, request.get_parameter("tbs") or "")
-        return self.check_signed_in(request) or (None if owns else refuse(request, "230308"))
+        if refusal := self.check_signed_in(request):
+            return refusal
+        tbs = request.get_parameter("tbs") or ""
+        second, lifetime = tbs[TBS_DIGITS:], self.state.behaviour.tieba_tbs_seconds
+        if tbs != self._make_tbs_head(request.account, second) + second:
+            return refuse(request, "230308")
+        is_valid = not lifetime or int(second) + lifetime >= self.state.now()
+        return None if is_valid else refuse(request, "230308")
 
     def make_tbs(self, account: str) -> str:
         """Return a token of 16 hexadecimal characters and the second in ten digits."""
         return self._make_tbs_head(account, second := f"{int(self.state.now()):010d}") + second
-
-    def is_own_tbs(self, account: str, tbs: str) -> bool:
-        second, lifetime = tbs[TBS_DIGITS:], self.state.behaviour.tieba_tbs_seconds
-        if tbs != self._make_tbs_head(account, second) + second:
-            return False
-        return not lifetime or int(second) + lifetime >= self.state.now()
 
     def _make_tbs_head(self, account: str, second: str) -> str:
         return hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS]

@@ -93,14 +93,12 @@ class WeiboPostWriter:
         images = [] if endpoint.picture == "none" else self._pictures.store_pictures(request)
         if endpoint.picture == "stored" and not images:
             images = self._pictures.store_placeholder()
-        post = self._create_post(
-            request, NewWeiboPost(id=self._post_ids.next(self.state.now()), text=text, extra=extra, images=images)
-        )
+        mid = self._post_ids.next(self.state.now())
+        post = self._create_post(request, NewWeiboPost(id=mid, text=text, extra=extra, images=images))
         if post.state == "review":
             return refuse(request, DELAYED_SUCCESS)
-        return ApiResponse.from_json(
-            format_status(post, self.state.ensure_account("weibo", request.account), self.state.now())
-        )
+        account = self.state.ensure_account("weibo", request.account)
+        return ApiResponse.from_json(format_status(post, account, self.state.now()))
 
     def _check_parameters(  # noqa: C901 # a list of guards, in the platform's order
         self, request: ApiRequest, endpoint: CreateEndpoint
@@ -171,20 +169,15 @@ class WeiboPostWriter:
         refusal = self._auth.check(request, "POST", "article", is_publishing=True) or self._check_article(request)
         if refusal:
             return refusal
-        mid, title, html = (
-            self._post_ids.next(self.state.now()),
-            _get_article_parameter(request, "title"),
-            _get_article_parameter(request, "content"),
-        )
+        title, html, text = (_get_article_parameter(request, name) for name in ("title", "content", "text"))
+        mid = self._post_ids.next(self.state.now())
         number = f"2309404{mid}"
         url = f"https://weibo.com/ttarticle/p/show?id={number}"
-        article = {"title": title, "content": html, "author": "", "content_source_url": ""}
-        text = f"{_get_article_parameter(request, 'text')} {url}"
-        draft = NewWeiboPost(id=mid, text=text, extra={"articles": [article]}, title=title, html=html)
+        extra = {"articles": [{"title": title, "content": html, "author": "", "content_source_url": ""}]}
+        draft = NewWeiboPost(id=mid, text=f"{text} {url}", extra=extra, title=title, html=html)
         self._create_post(request, draft)
-        return ApiResponse.from_json(
-            {"code": ARTICLE_SUCCESS, "msg": "", "data": {"object_id": f"1022:{number}", "url": url, "mid": mid}}
-        )
+        data = {"object_id": f"1022:{number}", "url": url, "mid": mid}
+        return ApiResponse.from_json({"code": ARTICLE_SUCCESS, "msg": "", "data": data})
 
     def _check_article(self, request: ApiRequest) -> ApiResponse | None:
         given = {name: _get_article_parameter(request, name) for name in ARTICLE_FIELD_LIMITS}

@@ -5,7 +5,7 @@ from publisher.simulator.state import SimulatorState
 
 from .quotas import ALL_CALLERS, WeiboQuotas
 from .responses import refuse
-from .tokens import WeiboAccessToken, WeiboTokens
+from .tokens import CODES_TABLE, WeiboAccessToken, WeiboTokens
 
 SCHEME = "oauth2 "
 UNKNOWN_TOKEN = 21332
@@ -30,7 +30,8 @@ class SimulatedWeiboAuth:
 
     def identify_caller(self, request: ApiRequest) -> str:
         if request.endpoint == "/oauth2/access_token":
-            return self._tokens.find_code_owner(request.get_parameter("code") or "")
+            facts = self.state.get_row(CODES_TABLE, request.get_parameter("code") or "")
+            return str(facts["account"]) if facts else ""
         if request.endpoint == "/oauth2/authorize":
             return request.form.get("other") or request.form.get("account") or ""
         return self._tokens.find_owner(self.get_token(request))

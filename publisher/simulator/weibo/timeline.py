@@ -75,9 +75,8 @@ class WeiboTimelineApi:
             return refuse(request, POST_NOT_FOUND)
         if post.extra.get("hidden") and post.account != request.account:
             return refuse(request, PRIVATE_POST)
-        return ApiResponse.from_json(
-            format_status(post, self.state.ensure_account("weibo", post.account), self.state.now())
-        )
+        account = self.state.ensure_account("weibo", post.account)
+        return ApiResponse.from_json(format_status(post, account, self.state.now()))
 
     def destroy(self, request: ApiRequest) -> ApiResponse:
         return self._auth.check(request, "POST") or _check_id(request) or self._destroy(request)
@@ -92,9 +91,8 @@ class WeiboTimelineApi:
         if post.account != request.account:
             return refuse(request, NOT_OWN_POST)
         self.state.remove_post(post, "owner", request)
-        return ApiResponse.from_json(
-            format_status(post, self.state.ensure_account("weibo", request.account), self.state.now())
-        )
+        account = self.state.ensure_account("weibo", request.account)
+        return ApiResponse.from_json(format_status(post, account, self.state.now()))
 
     def counts(self, request: ApiRequest) -> ApiResponse:
         return self._auth.check(request, "GET") or self._list_counts(request, is_business=False)

@@ -86,10 +86,6 @@ class WeiboTokens:
             return None
         return facts
 
-    def find_code_owner(self, code: str) -> str:
-        facts = self._state.get_row(CODES_TABLE, code)
-        return str(facts["account"]) if facts else ""
-
     def use_code(self, code: str) -> None:
         self._state.put_row(CODES_TABLE, code, {**(self._state.get_row(CODES_TABLE, code) or {}), "used": True})
 
