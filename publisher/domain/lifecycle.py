@@ -1,7 +1,7 @@
-"""The one table of what may happen to a delivery, and the one function that reads it.
+"""The delivery state machine: the table of transitions, and `advance`, the only function that reads it.
 
-`TRANSITIONS` is data: for each state and kind of event, where it may lead, who may bring it, and the small step that
-decides. The diagram in the docs is drawn from it.
+`TRANSITIONS` is data: for each state and kind of event it holds the target states, the roles that may bring the event,
+and the step that decides. The diagram in the docs is drawn from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,14 +56,14 @@ from publisher.domain.results import (
 )
 
 MIN_EXTENDABLE_DELAY = timedelta(minutes=1)
-"""A shorter `max_delay` is excused by no call that could not leave."""
+"""A delivery with a shorter `max_delay` gets no extension when a call could not be sent."""
 MAX_WORKER_CRASHES = 2
 MAX_AUTH_FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """What a step may know besides the delivery and the event."""
+    """The input of a step besides the delivery and the event."""
 
     now: datetime
     timing: Timing
@@ -75,7 +75,7 @@ Step = Callable[[Delivery, Any, StepContext], Delivery]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One line of the table: where it may lead, who may bring it, and the step that decides."""
+    """One row of the table: allowed target states, allowed roles, and the step that decides."""
 
     targets: frozenset[State]
     roles: frozenset[Role]
@@ -83,57 +83,48 @@ class Transition:
 
 
 def advance(delivery: Delivery, event: Event, *, by: Actor, now: datetime, timing: Timing) -> Delivery:
-    """Give the delivery as it stands after the event; the only place that decides.
+    """Return the delivery after the event.
 
-    Raises IllegalStepError when the table has no such line or `by` may not bring the event.
+    Raises IllegalTransitionError if the table has no row for state and event, or `by` may not bring the event.
     """
     rule = TRANSITIONS.get((delivery.state, type(event)))
     if rule is None or by.role not in rule.roles:
         raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} by {by.role}")
     after = rule.step(delivery, event, StepContext(now=now, timing=timing, by=by))
     if delivery.state is State.SENDING and after.state is not State.SENDING:
-        after = _record_attempt_end(after, event)
+        has_expired = isinstance(event, LeaseExpired)
+        has_begun = event.may_have_started if isinstance(event, LeaseExpired) else not isinstance(event, NotSent)
+        after = replace(
+            after,
+            first_attempt_deadline=None if has_begun else after.first_attempt_deadline,
+            worker_crashes=after.worker_crashes if has_expired else 0,
+        )
     if after.state not in rule.targets:
         raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
     return replace(after, version=delivery.version + 1, updated_at=now)
 
 
-def _record_attempt_end(delivery: Delivery, event: Event) -> Delivery:
-    """Note what the end of an attempt shows: whether its call can have begun, and that its worker is alive."""
-    is_lapsed = isinstance(event, LeaseExpired)
-    has_begun = event.may_have_started if isinstance(event, LeaseExpired) else not isinstance(event, NotSent)
-    return replace(
-        delivery,
-        first_attempt_deadline=None if has_begun else delivery.first_attempt_deadline,
-        worker_crashes=delivery.worker_crashes if is_lapsed else 0,
-    )
-
-
-def _on_became_due(delivery: Delivery, _event: BecameDue, _context: StepContext) -> Delivery:
+def on_became_due(delivery: Delivery, _event: BecameDue, _context: StepContext) -> Delivery:
     return replace(delivery, state=State.DUE, next_action_at=None)
 
 
-def _on_revised(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
-    """Take the new words before any call of the occurrence; after one, only what does not change them."""
+def on_revised(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+    """Replace the content before any call of the occurrence; after one, take over only what leaves it unchanged."""
     if event.has_started:
-        edited = _record_edit(delivery, event)
+        edited = record_edit(delivery, event, context)
         return edited if edited.desired is DesiredState.AS_PLANNED else _hold(edited, HoldReason.EDITED)
     return replace(
         _replace_content(delivery, event, context), state=State.PENDING, next_action_at=event.due_at, reason=None
     )
 
 
-def _on_revised_while_held(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
-    """Let the new words replace the old where nothing was sent of either; it stays held for whatever it was."""
-    return _record_edit(delivery, event) if event.has_started else _replace_content(delivery, event, context)
-
-
-def _on_revised_in_flight(delivery: Delivery, event: Revised, _context: StepContext) -> Delivery:
-    return _record_edit(delivery, event)
+def on_revised_while_held(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+    """Replace the content if nothing was sent yet; the delivery stays held for its original reason."""
+    return record_edit(delivery, event, context) if event.has_started else _replace_content(delivery, event, context)
 
 
 def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
-    """Take the words; the time for the first call starts again, from the edit where the instant has passed."""
+    """Replace the content. The deadline of the first attempt restarts: at the due time, or now if that has passed."""
     return replace(
         _replace_limits(delivery, event),
         rendered_hash=event.rendered_hash,
@@ -144,11 +135,12 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
     )
 
 
-def _record_edit(delivery: Delivery, event: Revised) -> Delivery:
+def record_edit(delivery: Delivery, event: Revised, _context: StepContext) -> Delivery:
+    """Note an edit without changing the content: a call may have been made with it."""
     is_same = event.rendered_hash == delivery.rendered_hash
     edited = _replace_limits(delivery, event)
-    longer = event.max_delay - delivery.max_delay
-    latest = edited.first_attempt_deadline and edited.first_attempt_deadline + longer
+    extension = event.max_delay - delivery.max_delay
+    latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
     return replace(edited, first_attempt_deadline=latest, desired=desired)
 
@@ -158,15 +150,15 @@ def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
 
 
 def _merge_desired(delivery: Delivery, desired: DesiredState) -> DesiredState:
-    """Return what the schedule says is wanted, unless people have ordered an end."""
+    """Return the state that the schedule wants, unless a person has cancelled or retracted the delivery."""
     return delivery.desired if delivery.desired in DESIRED_BY_PERSON else desired
 
 
-def _on_claimed(delivery: Delivery, _event: Claimed, _context: StepContext) -> Delivery:
+def on_claimed(delivery: Delivery, _event: Claimed, _context: StepContext) -> Delivery:
     return replace(delivery, state=State.CLAIMED, fencing_token=delivery.fencing_token + 1, next_action_at=None)
 
 
-def _on_attempt_started(delivery: Delivery, _event: AttemptStarted, _context: StepContext) -> Delivery:
+def on_attempt_started(delivery: Delivery, _event: AttemptStarted, _context: StepContext) -> Delivery:
     return replace(
         delivery,
         state=State.SENDING,
@@ -179,66 +171,68 @@ def _on_attempt_started(delivery: Delivery, _event: AttemptStarted, _context: St
     )
 
 
-def _on_released(delivery: Delivery, event: Released, context: StepContext) -> Delivery:
+def on_released(delivery: Delivery, event: Released, context: StepContext) -> Delivery:
     freed = replace(delivery, reason=event.reason or delivery.reason)
     if event.until is not None and event.extends_deadline and freed.first_attempt_deadline is not None:
         freed = replace(freed, first_attempt_deadline=max(freed.first_attempt_deadline, event.until + freed.max_delay))
     return _return_to_waiting(freed, State.DUE, event.until, context)
 
 
-def _on_lease_expired_before_call(delivery: Delivery, event: LeaseExpired, context: StepContext) -> Delivery:
-    """Try it again a little later than what died with it: what kills its worker then dies with little besides."""
+def on_lease_expired_before_call(delivery: Delivery, event: LeaseExpired, context: StepContext) -> Delivery:
+    """Retry after a spread delay, so that a delivery which crashes its worker takes few others down with it."""
     if not event.has_worker_crashed:
         return _return_to_waiting(delivery, State.DUE, None, context)
-    lapsed = replace(delivery, worker_crashes=delivery.worker_crashes + 1)
-    if lapsed.worker_crashes >= MAX_WORKER_CRASHES and event.is_only_suspect and lapsed.desired not in DESIRED_NO_SEND:
-        return _hold(lapsed, HoldReason.POISON)
-    again = next_crash_retry_at(context.now, lapsed.worker_crashes, compute_jitter(lapsed.id, lapsed.fencing_token))
-    return _return_to_waiting(lapsed, State.DUE, again, context)
+    expired = replace(delivery, worker_crashes=delivery.worker_crashes + 1)
+    is_suspect = expired.worker_crashes >= MAX_WORKER_CRASHES and event.is_only_suspect
+    if is_suspect and expired.desired not in DESIRED_NO_SEND:
+        return _hold(expired, HoldReason.POISON)
+    jitter = compute_jitter(expired.id, expired.fencing_token)
+    retry_at = next_crash_retry_at(context.now, expired.worker_crashes, jitter)
+    return _return_to_waiting(expired, State.DUE, retry_at, context)
 
 
-def _on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, context: StepContext) -> Delivery:
-    """Doubt a call that may have begun; one that provably has not leaves no doubt, and is tried again."""
+def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, context: StepContext) -> Delivery:
+    """Mark the outcome unknown if the call may have begun; retry if it provably has not."""
     if not event.may_have_started:
-        return _on_lease_expired_before_call(delivery, event, context)
+        return on_lease_expired_before_call(delivery, event, context)
     return _mark_unknown(
         replace(delivery, worker_crashes=delivery.worker_crashes + event.has_worker_crashed), "worker_lost", context
     )
 
 
-def _on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
-    return _finish(_record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
+def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
+    return _finish(record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
 
 
-def _on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
+def on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
     return _finish(delivery, State.EXPIRED, event.reason, context)
 
 
-def _on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
+def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
     return _hold(delivery, event.reason)
 
 
-def _record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
+def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
     desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
-def _record_retraction(delivery: Delivery, event: RetractionRequested, _context: StepContext) -> Delivery:
+def record_retraction(delivery: Delivery, event: RetractionRequested, _context: StepContext) -> Delivery:
     return replace(delivery, desired=DesiredState.RETRACTED, reason=event.reason)
 
 
 def _retraction_reason(delivery: Delivery) -> str | None:
-    """Return the reason as it stands where a retraction was ordered: what the platform says next does not end it."""
+    """Return the present reason if a retraction was ordered, else None: a platform result does not end the order."""
     return delivery.reason if delivery.is_retraction_requested else None
 
 
-def _on_published(delivery: Delivery, event: Published, context: StepContext) -> Delivery:
-    """Count what is live, the post itself or a further floor; as long as there are floors left, the next one is due."""
-    is_floor = delivery.is_incomplete and delivery.state is not State.RETRACTING
-    live = replace(
+def on_published(delivery: Delivery, event: Published, context: StepContext) -> Delivery:
+    """Count a published part, the post itself or a further one. While parts are left, make the next one due."""
+    is_extra_part = delivery.is_incomplete and delivery.state is not State.RETRACTING
+    published = replace(
         delivery,
         state=State.RETRACTING if delivery.is_retraction_requested else State.PUBLISHED,
-        receipt=delivery.receipt if is_floor else event.receipt,
+        receipt=delivery.receipt if is_extra_part else event.receipt,
         parts_done=min(delivery.parts_done + 1, delivery.extra_parts + 1),
         ticket=None,
         verified_at=context.now if event.is_text_confirmed else delivery.verified_at,
@@ -246,13 +240,10 @@ def _on_published(delivery: Delivery, event: Published, context: StepContext) ->
         auth_failures=0,
         next_action_at=context.now if delivery.is_retraction_requested else None,
     )
-    return _start_next_part(live, context) if live.is_incomplete and not live.is_retraction_requested else live
-
-
-def _start_next_part(delivery: Delivery, context: StepContext) -> Delivery:
-    """Make the next floor due: nothing of the last call counts for it."""
-    fresh = replace(
-        delivery,
+    if not published.is_incomplete or published.is_retraction_requested:
+        return published
+    next_part = replace(  # counters and reports of the last call do not count for the next part
+        published,
         readbacks=0,
         failures=0,
         unknown_since=None,
@@ -260,10 +251,10 @@ def _start_next_part(delivery: Delivery, context: StepContext) -> Delivery:
         reported_url=None,
         was_resent=False,
     )
-    return _return_to_waiting(fresh, State.DUE, None, context)
+    return _return_to_waiting(next_part, State.DUE, None, context)
 
 
-def _on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> Delivery:
+def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> Delivery:
     return replace(
         delivery,
         state=State.RETRACTING if delivery.is_retraction_requested else State.SUBMITTED,
@@ -277,56 +268,50 @@ def _on_submitted(delivery: Delivery, event: Submitted, context: StepContext) ->
     )
 
 
-def _on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
+def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
     return _finish(replace(delivery, ticket=None), State.FAILED, event.code, context)
 
 
-def _on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:
+def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:
     return _retry(delivery, "rate_limited", event.until, context)
 
 
-def _on_busy(delivery: Delivery, event: Busy, context: StepContext) -> Delivery:
+def on_busy(delivery: Delivery, event: Busy, context: StepContext) -> Delivery:
     return _retry(delivery, event.code, None, context)
 
 
-def _on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Delivery:
-    """Try again; what was tried in time is not late, so the time for the first call starts again with the next try.
+def on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Delivery:
+    """Retry, and extend the deadline of the first attempt from the retry: an attempt made in time is not late.
 
-    What may be late by less than a minute goes now or never.
+    A delivery whose `max_delay` is under a minute gets no extension.
     """
     waiting = _retry(delivery, event.reason, None, context)
-    if (
-        waiting.first_attempt_deadline is None
-        or waiting.next_action_at is None
-        or waiting.max_delay < MIN_EXTENDABLE_DELAY
-    ):
+    deadline, retry_at = waiting.first_attempt_deadline, waiting.next_action_at
+    if deadline is None or retry_at is None or waiting.max_delay < MIN_EXTENDABLE_DELAY:
         return waiting
-    return replace(
-        waiting, first_attempt_deadline=max(waiting.first_attempt_deadline, waiting.next_action_at + waiting.max_delay)
-    )
+    return replace(waiting, first_attempt_deadline=max(deadline, retry_at + waiting.max_delay))
 
 
-def _on_credential_expired(delivery: Delivery, event: CredentialExpired, context: StepContext) -> Delivery:
+def on_credential_expired(delivery: Delivery, event: CredentialExpired, context: StepContext) -> Delivery:
     refused = replace(delivery, auth_failures=delivery.auth_failures + 1)
     if refused.auth_failures >= MAX_AUTH_FAILURES:
         return _hold_unless_retracting(refused, HoldReason.AUTH, context)
     return _return_to_waiting(replace(refused, reason=event.reason), State.RETRYING, context.now, context)
 
 
-def _on_blocked(delivery: Delivery, event: Blocked, context: StepContext) -> Delivery:
+def on_blocked(delivery: Delivery, event: Blocked, context: StepContext) -> Delivery:
     return _hold_unless_retracting(delivery, event.hold_reason, context)
 
 
-def _on_unknown(delivery: Delivery, event: Unknown, context: StepContext) -> Delivery:
+def on_unknown(delivery: Delivery, event: Unknown, context: StepContext) -> Delivery:
     return _mark_unknown(delivery, event.reason, context)
 
 
-def _check_again(delivery: Delivery, event: ReadFailure | NotFound | AbsenceProven, context: StepContext) -> Delivery:
+def check_again(delivery: Delivery, event: ReadFailure | NotFound | AbsenceProven, context: StepContext) -> Delivery:
     since = delivery.unknown_since or context.now
     limit = event if isinstance(event, RateLimited) else None
     reason = event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
-    is_removal = delivery.state is State.RETRACTING and delivery.receipt is not None
-    if is_removal:
+    if delivery.state is State.RETRACTING and delivery.receipt is not None:
         wait_until = _next_deletion_at(delivery, context)
     else:
         was_read = not isinstance(event, ReadFailure)
@@ -338,8 +323,8 @@ def _check_again(delivery: Delivery, event: ReadFailure | NotFound | AbsenceProv
     )
 
 
-def _on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepContext) -> Delivery:
-    """Resend once, at most; never while a ticket is out: a review ends when it ends, and no list tells."""
+def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepContext) -> Delivery:
+    """Resend at most once, and never while a ticket is open: no list shows whether a review has ended."""
     if delivery.was_resent:
         return _hold(delivery, HoldReason.NOT_PUBLISHED_TWICE)
     if not event.can_resend or delivery.ticket is not None:
@@ -349,19 +334,19 @@ def _on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepCo
     return _return_to_waiting(replace(delivery, was_resent=True, reason="absence_proven"), State.DUE, None, context)
 
 
-def _on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:
+def on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:
     return replace(_hold(delivery, HoldReason.POSSIBLE_MATCH), reported_url=event.url)
 
 
-def _on_deleted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
+def on_deleted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
     return replace(delivery, state=State.REMOVED, reason="removed_on_platform", next_action_at=None)
 
 
-def _on_retraction_requested(delivery: Delivery, event: RetractionRequested, context: StepContext) -> Delivery:
+def on_retraction_requested(delivery: Delivery, event: RetractionRequested, context: StepContext) -> Delivery:
     return _start_retraction(replace(delivery, reason=event.reason), context)
 
 
-def _on_retraction_requested_while_waiting(
+def on_retraction_requested_while_waiting(
     delivery: Delivery, event: RetractionRequested, context: StepContext
 ) -> Delivery:
     ordered = replace(delivery, desired=DesiredState.RETRACTED, reason=event.reason)
@@ -369,7 +354,7 @@ def _on_retraction_requested_while_waiting(
 
 
 def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
-    """Lead to retracting, unless nothing was ever sent, nor claimed by a person to be live: then it just ends."""
+    """Start retracting. End as cancelled if nothing was ever sent and no person reported a URL."""
     is_untouched = not delivery.attempts and delivery.receipt is None and delivery.reported_url is None
     return replace(
         delivery,
@@ -381,94 +366,85 @@ def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
     )
 
 
-def _on_retracted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
+def on_retracted(delivery: Delivery, _event: Deleted, _context: StepContext) -> Delivery:
     return replace(delivery, state=State.RETRACTED, next_action_at=None)
 
 
-def _on_absence_proven_while_retracting(delivery: Delivery, event: AbsenceProven, context: StepContext) -> Delivery:
-    """Believe the lists, unless a ticket is out: what is under review may go live after them."""
+def on_absence_proven_while_retracting(delivery: Delivery, event: AbsenceProven, context: StepContext) -> Delivery:
+    """Accept the proof of absence, unless a ticket is open: a post under review may be published later."""
     if delivery.ticket is not None:
-        return _check_again(delivery, event, context)
+        return check_again(delivery, event, context)
     return replace(delivery, state=State.RETRACTED, next_action_at=None)
 
 
-def _on_rejected_while_retracting(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
-    """Without a receipt no removal was asked for, so it is the post that was refused: nothing is left to take down."""
+def on_rejected_while_retracting(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
+    """Retry the deletion. Without a receipt the post itself was rejected, so there is nothing to delete."""
     if delivery.receipt is None:
         return replace(delivery, state=State.RETRACTED, ticket=None, next_action_at=None, reason=event.code)
-    return _retry_deletion(delivery, event, context)
-
-
-def _retry_deletion(delivery: Delivery, event: Rejected | PossibleMatch, context: StepContext) -> Delivery:
-    reason = event.code if isinstance(event, Rejected) else HoldReason.POSSIBLE_MATCH.value
-    return replace(
-        delivery, readbacks=delivery.readbacks + 1, next_action_at=_next_deletion_at(delivery, context), reason=reason
-    )
+    next_at = _next_deletion_at(delivery, context)
+    return replace(delivery, readbacks=delivery.readbacks + 1, next_action_at=next_at, reason=event.code)
 
 
 def _next_deletion_at(delivery: Delivery, context: StepContext) -> datetime:
-    return next_delete_at(
-        context.timing, delivery.readbacks, context.now, compute_jitter(delivery.id, delivery.readbacks)
-    )
+    jitter = compute_jitter(delivery.id, delivery.readbacks)
+    return next_delete_at(context.timing, delivery.readbacks, context.now, jitter)
 
 
-def _on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
-    ruled = replace(
+def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:  # one flat match
+    resolved = replace(
         delivery, reason=event.reason, reported_url=event.url, next_action_at=None, auth_failures=0, worker_crashes=0
     )
     match event.to:
         case State.DUE | State.RETRYING:
-            was_resent = ruled.was_resent or ruled.unknown_since is not None
-            freed = replace(ruled, first_attempt_deadline=None, ticket=None)
-            released = replace(freed, was_resent=was_resent, resend_after_attempt=ruled.attempts)
-            if delivery.reason == HoldReason.EDITED and ruled.desired is DesiredState.EDITED:
-                released = replace(
-                    released, desired=DesiredState.AS_PLANNED
-                )  # asked about the edit, a person chose the old
+            released = replace(
+                resolved,
+                first_attempt_deadline=None,
+                ticket=None,
+                was_resent=resolved.was_resent or resolved.unknown_since is not None,
+                resend_after_attempt=resolved.attempts,
+            )
+            if delivery.reason == HoldReason.EDITED and resolved.desired is DesiredState.EDITED:
+                # The person was asked about the edit and chose the old content.
+                released = replace(released, desired=DesiredState.AS_PLANNED)
             return _return_to_waiting(released, State.DUE, None, context)
-        case State.UNKNOWN | State.SUBMITTED | State.RETRACTING:
-            return _restart_checks(ruled, event.to, context)
+        case State.RETRACTING | State.UNKNOWN | State.SUBMITTED:
+            if event.to is State.RETRACTING or resolved.is_retraction_requested:
+                return _start_retraction(resolved, context)
+            return replace(
+                resolved,
+                state=event.to,
+                readbacks=0,
+                unknown_since=context.now,  # waits restart from the decision; absence counts from the attempt
+                submitted_at=context.now if event.to is State.SUBMITTED else resolved.submitted_at,
+                next_action_at=context.now,
+            )
         case State.PUBLISHED:
             if event.receipt is None:
                 raise IllegalTransitionError("a ruling that it is live names no receipt")
-            live = _on_published(ruled, Published(receipt=event.receipt), context)
-            return live if live.state is State.HELD else replace(live, reason=event.reason)
-        case State.FAILED if ruled.is_retraction_requested:
-            return replace(ruled, state=State.RETRACTED, ticket=None)  # what was to be taken down is not live
-        case State.CANCELLED if ruled.is_incomplete and not ruled.is_retraction_requested:
-            return replace(ruled, state=State.PUBLISHED, ticket=None)  # the rest is not wanted; what is live stays
-        case State.FAILED | State.EXPIRED if ruled.is_incomplete and not ruled.is_retraction_requested:
-            return _hold(ruled, HoldReason.INCOMPLETE)
+            published = on_published(resolved, Published(receipt=event.receipt), context)
+            return published if published.state is State.HELD else replace(published, reason=event.reason)
+        case State.FAILED if resolved.is_retraction_requested:
+            return replace(resolved, state=State.RETRACTED, ticket=None)  # nothing is published, nothing to delete
+        case State.CANCELLED if resolved.is_incomplete and not resolved.is_retraction_requested:
+            return replace(resolved, state=State.PUBLISHED, ticket=None)  # the published parts stay
+        case State.FAILED | State.EXPIRED if resolved.is_incomplete and not resolved.is_retraction_requested:
+            return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
-            return replace(ruled, state=event.to)
+            return replace(resolved, state=event.to)
 
 
-def _on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
-    """Take a person's word that it is gone or never came to be; else look for it, at the address they name."""
-    ruled = replace(delivery, reason=event.reason, reported_url=event.url, receipt=delivery.receipt or event.receipt)
+def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
+    """Accept a person's statement that the post is gone or never existed; else check again, at the URL they give."""
+    resolved = replace(delivery, reason=event.reason, reported_url=event.url, receipt=delivery.receipt or event.receipt)
     match event.to:
         case State.FAILED:
-            return replace(ruled, state=State.RETRACTED, ticket=None, next_action_at=None)
+            return replace(resolved, state=State.RETRACTED, ticket=None, next_action_at=None)
         case State.CANCELLED | State.DUE if delivery.receipt is None:
-            return replace(ruled, state=State.CANCELLED, ticket=None, next_action_at=None)
+            return replace(resolved, state=State.CANCELLED, ticket=None, next_action_at=None)
         case State.CANCELLED | State.DUE | State.EXPIRED | State.REMOVED:
             raise IllegalTransitionError("what is live and to be taken down ends when it is gone")
         case _:
-            return _start_retraction(ruled, context)
-
-
-def _restart_checks(delivery: Delivery, to: State, context: StepContext) -> Delivery:
-    """Look once more; where a retraction is wanted, only to take down what is found."""
-    if delivery.is_retraction_requested or to is State.RETRACTING:
-        return _start_retraction(delivery, context)
-    return replace(
-        delivery,
-        state=to,
-        readbacks=0,
-        unknown_since=context.now,  # the person's word starts the patience anew; absence is reckoned from the attempt
-        submitted_at=context.now if to is State.SUBMITTED else delivery.submitted_at,
-        next_action_at=context.now,
-    )
+            return _start_retraction(resolved, context)
 
 
 def _hold(delivery: Delivery, reason: HoldReason) -> Delivery:
@@ -476,14 +452,14 @@ def _hold(delivery: Delivery, reason: HoldReason) -> Delivery:
 
 
 def _hold_unless_retracting(delivery: Delivery, reason: HoldReason, context: StepContext) -> Delivery:
-    """Ask a person, unless one has said already that what is live of it is to go."""
+    """Hold for a person, or start retracting if one has already ordered the published parts to be deleted."""
     if delivery.is_incomplete and delivery.is_retraction_requested:
         return _start_retraction(delivery, context)
     return _hold(delivery, reason)
 
 
 def _finish(delivery: Delivery, state: State, reason: str | None, context: StepContext) -> Delivery:
-    """End it, unless some of it is live: nothing that stands on a platform is forgotten."""
+    """End the delivery, or hold it if parts are published: nothing on a platform is forgotten."""
     if delivery.is_incomplete:
         return _hold_unless_retracting(delivery, HoldReason.INCOMPLETE, context)
     return replace(delivery, state=state, reason=reason, next_action_at=None)
@@ -508,7 +484,7 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, context: Ste
 
 
 def _return_to_waiting(delivery: Delivery, state: State, until: datetime | None, context: StepContext) -> Delivery:
-    """Lead back to a state from which a call may come, if people still want this very text to go out."""
+    """Return to a state from which a call may follow, if this exact content is still wanted."""
     if delivery.desired in DESIRED_NO_SEND:
         reason = "target_removed" if delivery.desired is DesiredState.NOT_TARGETED else "cancelled_by_person"
         return _finish(delivery, State.CANCELLED, reason, context)
@@ -519,101 +495,101 @@ def _return_to_waiting(delivery: Delivery, state: State, until: datetime | None,
 
 
 TransitionRow = tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step]
-"""From any of these states, a kind of event leads to one of those, if one of these brings it."""
+"""Source states, event, target states, roles that may bring it, step."""
 
 _S = State
 _PLANNER, _MAINTENANCE, _SENDER = {Role.PLANNER}, {Role.MAINTENANCE}, {Role.SENDER}
 _RECONCILER, _RETRACTOR, _PERSON = {Role.RECONCILER}, {Role.RETRACTOR}, {Role.PERSON}
 _JOB_ROLES = set(Role) - _PERSON
 _STARTED_WAITING = WAITING_STATES - {_S.PENDING}
-"""Where it waits with some of its floors live, if it has any."""
+"""States in which a delivery waits, possibly with some parts published."""
 _PARTLY_PUBLISHED = {_S.HELD, _S.RETRACTING}
-"""Where it goes instead of ending when some of its floors are live."""
+"""Targets instead of an end state while some parts are published."""
 _AFTER_FAILURE = {_S.RETRYING, _S.CANCELLED} | _PARTLY_PUBLISHED
 _AFTER_PART = {_S.PUBLISHED, _S.DUE, _S.HELD}
-"""Where it goes when one floor more is live: all of it, the next one, or a person who is asked about the rest."""
+"""Targets after one more published part: complete, next part due, or held for a decision about the rest."""
 
 _ROWS: tuple[TransitionRow, ...] = (
-    ({_S.PENDING, _S.RETRYING}, BecameDue, {_S.DUE}, _MAINTENANCE, _on_became_due),
+    ({_S.PENDING, _S.RETRYING}, BecameDue, {_S.DUE}, _MAINTENANCE, on_became_due),
     *(
-        ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, _on_revised)
+        ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, on_revised)
         for state in (_S.PENDING, _S.DUE, _S.CLAIMED)
     ),
-    ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, _on_revised),
-    ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, _on_revised_while_held),
-    *(({state}, Revised, {state}, _PLANNER, _on_revised_in_flight) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
-    ({_S.DUE}, Claimed, {_S.CLAIMED}, _SENDER, _on_claimed),
-    ({_S.CLAIMED}, AttemptStarted, {_S.SENDING}, _SENDER, _on_attempt_started),
-    ({_S.CLAIMED}, Released, {_S.DUE}, _SENDER, _on_released),
-    ({_S.CLAIMED}, LeaseExpired, {_S.DUE, _S.HELD}, _MAINTENANCE, _on_lease_expired_before_call),
-    ({_S.PENDING}, Cancelled, {_S.CANCELLED}, _PLANNER | _MAINTENANCE | _PERSON, _on_cancelled),
-    ({_S.PENDING}, Expired, {_S.EXPIRED}, _MAINTENANCE | _SENDER, _on_expired),
-    (_STARTED_WAITING, Cancelled, {_S.CANCELLED, _S.HELD}, _PLANNER | _MAINTENANCE | _PERSON, _on_cancelled),
-    (_STARTED_WAITING, Expired, {_S.EXPIRED, _S.HELD}, _MAINTENANCE | _SENDER, _on_expired),
+    ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, on_revised),
+    ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, on_revised_while_held),
+    *(({state}, Revised, {state}, _PLANNER, record_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
+    ({_S.DUE}, Claimed, {_S.CLAIMED}, _SENDER, on_claimed),
+    ({_S.CLAIMED}, AttemptStarted, {_S.SENDING}, _SENDER, on_attempt_started),
+    ({_S.CLAIMED}, Released, {_S.DUE}, _SENDER, on_released),
+    ({_S.CLAIMED}, LeaseExpired, {_S.DUE, _S.HELD}, _MAINTENANCE, on_lease_expired_before_call),
+    ({_S.PENDING}, Cancelled, {_S.CANCELLED}, _PLANNER | _MAINTENANCE | _PERSON, on_cancelled),
+    ({_S.PENDING}, Expired, {_S.EXPIRED}, _MAINTENANCE | _SENDER, on_expired),
+    (_STARTED_WAITING, Cancelled, {_S.CANCELLED, _S.HELD}, _PLANNER | _MAINTENANCE | _PERSON, on_cancelled),
+    (_STARTED_WAITING, Expired, {_S.EXPIRED, _S.HELD}, _MAINTENANCE | _SENDER, on_expired),
     (
         _STARTED_WAITING,
         RetractionRequested,
         {_S.RETRACTING, _S.CANCELLED},
         _PERSON,
-        _on_retraction_requested_while_waiting,
+        on_retraction_requested_while_waiting,
     ),
-    (WAITING_STATES, Held, {_S.HELD}, _JOB_ROLES, _on_held),
-    ({_S.SENDING}, Published, _AFTER_PART | {_S.RETRACTING}, _SENDER, _on_published),
-    ({_S.SENDING}, Submitted, {_S.SUBMITTED, _S.RETRACTING}, _SENDER, _on_submitted),
-    ({_S.SENDING}, Rejected, {_S.FAILED} | _PARTLY_PUBLISHED, _SENDER, _on_rejected),
-    ({_S.SENDING}, RateLimited, _AFTER_FAILURE, _SENDER, _on_rate_limited),
-    ({_S.SENDING}, Busy, _AFTER_FAILURE, _SENDER, _on_busy),
-    ({_S.SENDING}, NotSent, _AFTER_FAILURE, _SENDER, _on_not_sent),
-    ({_S.SENDING}, CredentialExpired, _AFTER_FAILURE, _SENDER, _on_credential_expired),
-    ({_S.SENDING}, Blocked, _PARTLY_PUBLISHED, _SENDER, _on_blocked),
-    ({_S.SENDING}, Unknown, {_S.UNKNOWN, _S.RETRACTING}, _SENDER, _on_unknown),
+    (WAITING_STATES, Held, {_S.HELD}, _JOB_ROLES, on_held),
+    ({_S.SENDING}, Published, _AFTER_PART | {_S.RETRACTING}, _SENDER, on_published),
+    ({_S.SENDING}, Submitted, {_S.SUBMITTED, _S.RETRACTING}, _SENDER, on_submitted),
+    ({_S.SENDING}, Rejected, {_S.FAILED} | _PARTLY_PUBLISHED, _SENDER, on_rejected),
+    ({_S.SENDING}, RateLimited, _AFTER_FAILURE, _SENDER, on_rate_limited),
+    ({_S.SENDING}, Busy, _AFTER_FAILURE, _SENDER, on_busy),
+    ({_S.SENDING}, NotSent, _AFTER_FAILURE, _SENDER, on_not_sent),
+    ({_S.SENDING}, CredentialExpired, _AFTER_FAILURE, _SENDER, on_credential_expired),
+    ({_S.SENDING}, Blocked, _PARTLY_PUBLISHED, _SENDER, on_blocked),
+    ({_S.SENDING}, Unknown, {_S.UNKNOWN, _S.RETRACTING}, _SENDER, on_unknown),
     (
         {_S.SENDING},
         LeaseExpired,
         {_S.UNKNOWN, _S.DUE, _S.CANCELLED} | _PARTLY_PUBLISHED,
         _MAINTENANCE,
-        _on_lease_expired_during_call,
+        on_lease_expired_during_call,
     ),
     *(
-        ({state}, Cancelled, {state}, _PLANNER | _PERSON, _record_cancellation)
+        ({state}, Cancelled, {state}, _PLANNER | _PERSON, record_cancellation)
         for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN, _S.HELD)
     ),
-    ({_S.SENDING}, RetractionRequested, {_S.SENDING}, _PERSON, _record_retraction),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Published, _AFTER_PART, _RECONCILER, _on_published),
-    ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, _on_submitted),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, _on_rejected),
-    ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, _check_again),
-    ({_S.SUBMITTED}, RateLimited, {_S.SUBMITTED}, _RECONCILER, _check_again),
-    ({_S.SUBMITTED}, NotFound, {_S.SUBMITTED}, _RECONCILER, _check_again),
-    ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, _check_again),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, _on_deleted),
-    ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, _check_again),
-    ({_S.UNKNOWN}, RateLimited, {_S.UNKNOWN}, _RECONCILER, _check_again),
-    ({_S.UNKNOWN}, NotFound, {_S.UNKNOWN}, _RECONCILER, _check_again),
-    ({_S.UNKNOWN}, AbsenceProven, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, _on_absence_proven),
-    ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, _on_possible_match),
-    ({_S.SUBMITTED, _S.UNKNOWN}, Held, {_S.HELD}, _RECONCILER | _MAINTENANCE, _on_held),
-    ({_S.RETRACTING}, Resolved, {_S.RETRACTING, _S.RETRACTED, _S.CANCELLED}, _PERSON, _on_resolved_while_retracting),
+    ({_S.SENDING}, RetractionRequested, {_S.SENDING}, _PERSON, record_retraction),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Published, _AFTER_PART, _RECONCILER, on_published),
+    ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, on_submitted),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, on_rejected),
+    ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.SUBMITTED}, RateLimited, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.SUBMITTED}, NotFound, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
+    ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, check_again),
+    ({_S.UNKNOWN}, RateLimited, {_S.UNKNOWN}, _RECONCILER, check_again),
+    ({_S.UNKNOWN}, NotFound, {_S.UNKNOWN}, _RECONCILER, check_again),
+    ({_S.UNKNOWN}, AbsenceProven, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, on_absence_proven),
+    ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, on_possible_match),
+    ({_S.SUBMITTED, _S.UNKNOWN}, Held, {_S.HELD}, _RECONCILER | _MAINTENANCE, on_held),
+    ({_S.RETRACTING}, Resolved, {_S.RETRACTING, _S.RETRACTED, _S.CANCELLED}, _PERSON, on_resolved_while_retracting),
     (
         {_S.HELD, _S.SUBMITTED, _S.UNKNOWN},
         Resolved,
         frozenset(State) - {_S.PENDING, _S.CLAIMED, _S.SENDING},
         _PERSON,
-        _on_resolved,
+        on_resolved,
     ),
-    ({_S.PUBLISHED, _S.SUBMITTED}, RetractionRequested, {_S.RETRACTING}, _PERSON, _on_retraction_requested),
-    ({_S.UNKNOWN, _S.HELD}, RetractionRequested, {_S.RETRACTING, _S.CANCELLED}, _PERSON, _on_retraction_requested),
-    ({_S.PUBLISHED}, Deleted, {_S.REMOVED}, _RECONCILER, _on_deleted),
-    ({_S.RETRACTING}, Deleted, {_S.RETRACTED}, _RETRACTOR, _on_retracted),
-    ({_S.RETRACTING}, AbsenceProven, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, _on_absence_proven_while_retracting),
-    ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, _on_published),
-    ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, _on_submitted),
-    ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, _check_again),
-    ({_S.RETRACTING}, RateLimited, {_S.RETRACTING}, _RETRACTOR, _check_again),
-    ({_S.RETRACTING}, NotFound, {_S.RETRACTING}, _RETRACTOR, _check_again),
-    ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, _on_rejected_while_retracting),
-    ({_S.RETRACTING}, PossibleMatch, {_S.HELD}, _RETRACTOR, _on_possible_match),
-    ({_S.RETRACTING}, Held, {_S.HELD}, _RETRACTOR, _on_held),
+    ({_S.PUBLISHED, _S.SUBMITTED}, RetractionRequested, {_S.RETRACTING}, _PERSON, on_retraction_requested),
+    ({_S.UNKNOWN, _S.HELD}, RetractionRequested, {_S.RETRACTING, _S.CANCELLED}, _PERSON, on_retraction_requested),
+    ({_S.PUBLISHED}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
+    ({_S.RETRACTING}, Deleted, {_S.RETRACTED}, _RETRACTOR, on_retracted),
+    ({_S.RETRACTING}, AbsenceProven, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, on_absence_proven_while_retracting),
+    ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, on_published),
+    ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, on_submitted),
+    ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, check_again),
+    ({_S.RETRACTING}, RateLimited, {_S.RETRACTING}, _RETRACTOR, check_again),
+    ({_S.RETRACTING}, NotFound, {_S.RETRACTING}, _RETRACTOR, check_again),
+    ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, on_rejected_while_retracting),
+    ({_S.RETRACTING}, PossibleMatch, {_S.HELD}, _RETRACTOR, on_possible_match),
+    ({_S.RETRACTING}, Held, {_S.HELD}, _RETRACTOR, on_held),
 )
 
 TRANSITIONS: Mapping[tuple[State, type], Transition] = {
@@ -621,4 +597,4 @@ TRANSITIONS: Mapping[tuple[State, type], Transition] = {
     for states, event, to, who, step in _ROWS
     for state in states
 }
-"""Every legal step; ended states have no line, so they never revert."""
+"""Every legal transition. Final states have no row, so they are never left."""

@@ -107,7 +107,7 @@ def an_edit_in_doubt_is_forgotten() -> Iterator[None]:
 
     def forget_the_schedule(delivery: Delivery, event: Any, moment: lifecycle.StepContext) -> Delivery:
         is_planned = moment.by.role is events.Role.PLANNER
-        return delivery if is_planned else lifecycle._record_cancellation(delivery, event, moment)
+        return delivery if is_planned else lifecycle.record_cancellation(delivery, event, moment)
 
     kept = dict(lifecycle.TRANSITIONS)
     for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD):

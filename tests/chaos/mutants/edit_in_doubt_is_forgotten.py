@@ -10,7 +10,7 @@ from publisher.domain import lifecycle
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import Cancelled, Revised, Role
 
-_remember_withdrawal = lifecycle._record_cancellation
+_remember_withdrawal = lifecycle.record_cancellation
 
 
 def _forget(delivery: Delivery, _event: object, _moment: object) -> Delivery:

@@ -10,7 +10,7 @@ from publisher.domain import lifecycle
 from publisher.domain.delivery import WAITING_STATES, Delivery, State
 from publisher.domain.events import Revised
 
-_revised = lifecycle._on_revised
+_revised = lifecycle.on_revised
 
 
 def _takes_new_words(delivery: Delivery, event: Revised, moment: lifecycle.StepContext) -> Delivery:

@@ -10,7 +10,7 @@ from publisher.domain import lifecycle
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.events import LeaseExpired
 
-_call_lapsed = lifecycle._on_lease_expired_during_call
+_call_lapsed = lifecycle.on_lease_expired_during_call
 
 
 def _try_again(delivery: Delivery, event: LeaseExpired, moment: lifecycle.StepContext) -> Delivery:
