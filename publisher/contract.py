@@ -1,4 +1,4 @@
-"""What an adapter promises, and what it is handed. Of publisher, adapters import this and the domain, nothing else."""
+"""The interface of adapters. From publisher, an adapter imports this module and the domain, nothing else."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,9 +42,9 @@ class Upload:
 class HttpRequest:
     """One HTTP request, as data.
 
-    `form` is sent urlencoded, or as multipart beside `uploads`; `content` is a raw body instead of a form. Values may
-    be secrets, so they stay out of the representation. `is_repeatable` is False for what leaves something behind each
-    time it is asked, such as a draft.
+    `form` is sent urlencoded, or as multipart if there are `uploads`; `content` is a raw body instead of a form. Values
+    may be secrets, so the repr omits them. `is_idempotent` is False for a request that creates something each time,
+    such as a draft.
     """
 
     method: str
@@ -60,7 +60,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """One complete HTTP answer: its body arrived whole and within the cap. `headers` have lower-case names."""
+    """One complete HTTP response: the whole body arrived, within the size limit. `headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,44 +68,44 @@ class HttpResponse:
     _decoded: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def decode_cached(self, decode: Callable[["HttpResponse", str], T], identity: str) -> T:
-        """Give what `decode` makes of it, done once for all who share this answer: a list may end a hundred doubts."""
+        """Return `decode(self, identity)`, computed once: one list may resolve a hundred unknown outcomes."""
         if (decode, identity) not in self._decoded:
             self._decoded[decode, identity] = decode(self, identity)
-        read: T = self._decoded[decode, identity]
-        return read
+        decoded: T = self._decoded[decode, identity]
+        return decoded
 
     def to_rate_limited(self, code: str, now: datetime) -> RateLimited | None:
-        """Give the limit that a 429 names, under the adapter's code for it; None for any other answer."""
+        """Return RateLimited with the adapter's code for a 429; None for any other response."""
         if self.status != 429:
             return None
         return RateLimited(code=code, until=parse_retry_after(self.headers.get("retry-after"), now))
 
 
 class Http(Protocol):
-    """The only way to a platform, one per login: at most one call of a login is in flight at a time.
+    """The only access to a platform, one per login: at most one call of a login is in flight at a time.
 
-    Trouble on the way is a value: NotSent only when the transport proves that no byte of the request left.
+    Transport failures are values: NotSent only if the transport proves that no byte of the request was sent.
     """
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
-        """Make a call that may be repeated: a read, a token, an upload, a draft.
+        """Make a repeatable call: a read, a token, an upload, a draft.
 
-        Those of a login that wait together and ask the same may get one answer, to a call that began after all of them.
+        Equal requests of a login that wait together may share one response, to a call that began after all of them.
         """
         ...
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        """Make a call without credentials to the host of this address, for the date of its reply.
+        """Make a call without credentials to the host of this address, for the Date of its response.
 
-        It has nothing to do with the login: it is made while the login rests, and no answer to it begins a rest.
+        It is independent of the login: it ignores the login's cooldown, and no response to it starts one.
         """
         ...
 
     async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
-        """Make the one call of a committed attempt that may create a post. Never repeated, by anyone.
+        """Make the one call of a committed attempt that may create a post. It is never repeated.
 
-        Right before its first byte it is asked whether the call may still begin, and recorded that it does: after a
-        crash, a call made in any other way would count as never begun, and would be made a second time.
+        Immediately before the first byte the core checks that the call may still begin, and records that it does. After
+        a crash, a call made in any other way would count as never begun and would be made a second time.
         """
         ...
 
@@ -114,35 +114,35 @@ class TokenStore(Protocol):
     """The shared store of a login's short-lived tokens."""
 
     async def current(self) -> str | None:
-        """Give the token in force, or None when there is none or it has ended."""
+        """Return the valid token, or None if there is none or it has expired."""
         ...
 
     async def renew(self, stale: str | None, fetch: Callable[[], Awaitable["Token | None"]]) -> str | None:
-        """Replace `stale` by what `fetch` brings, one at a time; whoever comes second gets the first one's token."""
+        """Replace `stale` by the result of `fetch`, one caller at a time; later callers get the token fetched first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A short-lived token and when it ends."""
+    """A short-lived token and its expiry."""
 
     value: str = field(repr=False)
     expires_at: datetime
 
 
 class AdapterState(Protocol):
-    """What an adapter must remember across restarts about a login: uploads made, steps done."""
+    """Key-value state of a login that survives restarts: uploads made, steps done."""
 
     async def get(self, key: str) -> str | None: ...
     async def set(self, key: str, value: str) -> None: ...
     async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
-        """Put what `change` makes of a note in its place, with nobody else's change in between; give the old one."""
+        """Replace a value by `change(old)` atomically; return the old value."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterContext:
-    """All that an adapter is given. `secret` is the login's, read when needed; `failpoint` is for tests of crashes."""
+    """The services of an adapter. `secret` reads the login's secret when called; `failpoint` is for crash tests."""
 
     http: Http
     secret: Callable[[], Mapping[str, str]]
@@ -153,91 +153,91 @@ class AdapterContext:
 
 
 class Adapter(Protocol):
-    """One account on one platform. It names what happened; what follows from it is the core's to say.
+    """One account on one platform. It reports what happened; the core decides what follows.
 
-    Any read may say RateLimited where the platform wants no more calls of the login for now, and then makes no further
-    one: the core keeps back every call of the login until then.
+    Any read may return RateLimited if the platform wants no more calls of the login for now, and then makes no further
+    call: the core stops every call of the login until the limit ends.
     """
 
     @property
     def capabilities(self) -> Capabilities: ...
 
     def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        """Tell what the platform would refuse. Pure."""
+        """Return what the platform would reject. Pure."""
         ...
 
     async def publish(self, request: SendRequest) -> Outcome:
-        """Make one attempt: whatever may be repeated first, then exactly one `http.create`, then no guess."""
+        """Make one attempt: repeatable calls first, then exactly one `http.create`. Return Unknown, never a guess."""
         ...
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Read how far the platform has come."""
+        """Read the platform's progress on a submitted post."""
         ...
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        """Take one complete look for the parcel's post; Unknown when the list cannot be read back past the baseline."""
+        """Search for the post once, completely; Unknown if the list cannot be read back to before the baseline."""
         ...
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
-        """Take the post down. Repeating it is harmless."""
+        """Delete the post. Idempotent."""
         ...
 
     async def check_health(self) -> HealthCheckResult:
-        """Read whether the login works."""
+        """Check that the login works."""
         ...
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
-        """Read how far these live posts have come, by their remote ids; one that the platform leaves out is missing."""
+        """Read the metrics of published posts, by remote id; posts that the platform leaves out are missing."""
         ...
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
-        """Read the newest live posts of the account, newest first, as many as one frugal read gives."""
+        """Read the account's newest published posts, newest first, as many as one cheap read returns."""
         ...
 
 
 @runtime_checkable
 class TimeSource(Protocol):
-    """How a platform says what time it is at no cost to a login. An adapter that can has this face as well."""
+    """Optional interface of an adapter whose platform gives the time without cost to a login."""
 
     async def fetch_time(self) -> object:
-        """Ask for the time by `http.ask_time`: whatever the reply says, it is dated."""
+        """Ask for the time with `http.fetch_date`; only the Date header of the response counts."""
         ...
 
 
 @runtime_checkable
 class PostPreviewer(Protocol):
-    """How a post is shown to one person first. An adapter whose platform can do that has this face as well."""
+    """Optional interface of an adapter whose platform can send a preview to one person."""
 
     async def send_preview(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
-        """Show these very words and pictures to one person, by the platform's name for them; make nothing public."""
+        """Send this exact content to one person, by their name on the platform; publish nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformDefaults:
-    """How often and how patiently a platform is used where the operator says nothing."""
+    """A platform's rate limit and timing if the operator sets none."""
 
     rate_limit: RateLimit
     timing: Timing
 
 
 class LoginFlow(Protocol):
-    """How a person signs a login in with a browser. A factory whose platform works like that has one as `sign_in`."""
+    """Browser login by a person. A factory whose platform has one provides it as `login_flow`."""
 
     def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
-        """Give the page where the account's keeper consents; `state` comes back with the answer."""
+        """Return the page on which the account's owner consents; the response contains `state`."""
         ...
 
     async def exchange_code(
         self, account: Account, secret: Mapping[str, str], response: str, http: Http
     ) -> Mapping[str, str] | Problem:
-        """Change the answer, a code or the whole address it came in, for the secret to be kept from now on."""
+        """Exchange the response, a code or the whole redirect address, for the secret to store."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRequest:
-    """One request that came in from outside, as data: whoever sent it, it is whatever they liked."""
+    """One incoming request, as data. Its sender is unverified and its content arbitrary."""
 
     query: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
@@ -245,10 +245,10 @@ class CallbackRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackEvent:
-    """A platform's word that something has ended. It is never believed, only a reason to read now.
+    """A platform's notice that a job has ended. It is never trusted, only a reason to check now.
 
-    `number` names what has ended as tickets do. `said` is a short word for why it ended badly: it is noted as
-    `said:NUMBER` for the adapter, which may put a refusal that it has read into words.
+    `job_id` names the job as tickets do. `reason` is a short word for a failure: it is stored as `said:JOB_ID` in the
+    adapter state, so that the adapter can explain a rejection that it reads.
     """
 
     job_id: str
@@ -256,40 +256,40 @@ class CallbackEvent:
 
 
 class PlatformCallbacks(Protocol):
-    """How a platform tells us of itself. Pure; a factory whose platform does so has one as `callbacks`."""
+    """Callbacks from a platform. Pure; a factory whose platform sends them provides this as `callbacks`."""
 
     def is_configured(self, secret: Mapping[str, str]) -> bool:
-        """Whether the secret holds what is needed to know the platform's messages from others."""
+        """True if the secret contains what is needed to verify the platform's messages."""
         ...
 
     def verify(
         self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
     ) -> str | Problem:
-        """Give the nonce of a signed, fresh request, which no two messages share; a Problem when it proves nothing.
+        """Return the nonce of a signed, fresh request, unique per message; a Problem if it is not authentic.
 
-        It is asked before the body is read, so the query alone decides; signatures are compared in constant time.
+        Called before the body is read, so the query alone decides. Signatures are compared in constant time.
         """
         ...
 
     def verify_endpoint(
         self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
     ) -> str | Problem:
-        """Give the answer that proves the address to be ours, when the platform asks for it."""
+        """Return the response to the platform's check that the endpoint is ours."""
         ...
 
     def parse(
         self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
     ) -> CallbackEvent | Problem | None:
-        """Read a message, having verified it as a whole: a hint, None for what is of no concern, else a Problem."""
+        """Verify and parse a message: an event, None if it is irrelevant, else a Problem."""
         ...
 
     def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
-        """Whether a ticket is of what the hint says has ended."""
+        """True if a ticket belongs to the job of the event."""
         ...
 
 
 class AdapterFactory(Protocol):
-    """What a package registers under `publisher.adapters`: how to build an adapter, and its platform's defaults."""
+    """The entry point `publisher.adapters` of a package: builds adapters and gives the platform's defaults."""
 
     @property
     def defaults(self) -> PlatformDefaults: ...
@@ -299,8 +299,8 @@ class AdapterFactory(Protocol):
 
 @runtime_checkable
 class AddressProvider(Protocol):
-    """How it is known where a platform is called. A factory that can say so has this face as well."""
+    """Optional interface of a factory that knows which addresses its adapters call."""
 
     def list_addresses(self, account: Account) -> Collection[str]:
-        """Give every address whose host is called for an account without `base_url`: no other host is."""
+        """Return every address whose host is called for an account without `base_url`; no other host is called."""
         ...

@@ -1,4 +1,4 @@
-"""Who speaks where, and what a platform lets them say."""
+"""Accounts, and the capabilities of their platforms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ BEIJING = timezone(timedelta(hours=8))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationLimit:
-    """How many posts that notify followers a platform takes from an account; None is no limit.
+    """How many posts that notify followers a platform accepts from an account; None means no limit.
 
-    Days and months are those of `zone`, the platform's own, wherever the workspace is.
+    Days and months are counted in `zone`, the platform's time zone, not the workspace's.
     """
 
     per_day: int | None = None
@@ -35,10 +35,10 @@ class NotificationLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One identity speaking in one place; for Tieba, in one forum.
+    """One identity that posts in one place; for Tieba, in one forum.
 
-    `profile` names the set of calls that the platform has granted the login. On an exclusive account nobody posts but
-    publisher. `options` are an adapter's own, for platforms that need more than all share.
+    `profile` names the set of API calls that the platform has granted the login. On an exclusive account only publisher
+    posts. `options` are specific to the adapter.
     """
 
     id: AccountId
@@ -58,24 +58,24 @@ class Account:
 
     @property
     def login(self) -> LoginId:
-        """The credentials behind the account; accounts that share them share a quota and one call at a time."""
+        """The credentials of the account. Accounts that share them share a rate limit and one call at a time."""
         return LoginId(f"{self.platform}/{self.secret}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a platform allows, and how long its truth takes to show.
+    """What a platform allows, and how long its results take to become visible.
 
-    `measure` counts text as the platform does. `server_delay` is the longest a call may act after its reply was
-    lost, `listing_lag` the longest until a list shows the post. `readable` is how many of the newest posts a list
-    gives, None when it can be paged without end. `may_resend` says whether a proven absence allows a second call.
-    `reach_after` is how long after going live the first figures of reach are worth a read, `watch_every` how often
-    the account's list may be read to see that what is live still stands.
-    `most_floors` is in how many further floors a text that is too long for one may go on, each a call of its own.
-    `notifies` says whether followers are told of a new post; where not, an urgent one goes out in silence. `notices`
-    says how many urgent posts may do so.
-    `counts_show_removals` says whether a post that the platform leaves out of its figures of reach may be gone, so that
-    it is worth asking for by itself.
+    `count_text` counts text as the platform does. `server_delay` is the longest a call may take effect after its
+    response was lost, `listing_lag` the longest until a list shows the post. `list_size` is how many of the newest
+    posts a list returns, None if it can be paged without end. `can_resend`: proven absence allows a second call.
+    `first_metrics_after` is how long after publishing the metrics are first worth reading, `monitor_interval` how often
+    the account's list may be read to check that published posts still exist.
+    `max_extra_parts` is the number of further parts that a long text may be split into, each a call of its own.
+    `notifies_followers`: followers are notified of a new post; if not, an urgent post is published silently.
+    `notification_limit` bounds the urgent posts that notify.
+    `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be deleted, so it is worth
+    checking by itself.
     """
 
     count_text: Callable[[str], int]

@@ -1,4 +1,4 @@
-"""A part of the audit as a file of JSON lines, which can be verified without the database it came from."""
+"""Export format of the audit: JSON lines that can be verified without the database they came from."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,12 +18,12 @@ EXPORT_FORMAT = "publisher audit 1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHECKPOINT_SIGNATURE_PREFIX = "publisher audit anchor 1\n"
 _CHECKPOINT_START = '{"database"'
-"""How an anchor begins."""
+"""The first characters of a checkpoint line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportHeader:
-    """The first line: which chain this is a part of, from which entry to which, and the hash before the first."""
+    """The first line: the chain, the first and last entry of this part, and the hash before the first."""
 
     format: str
     database: str
@@ -38,60 +38,63 @@ def format_header(header: ExportHeader) -> str:
 
 
 def format_entry(entry: ChainEntry) -> str:
-    """Spell an entry. Each has one spelling only, so that a changed byte shows even where it changes no meaning."""
+    """Return the entry as a JSON line. The form is canonical, so any changed byte is detected."""
     named = dict(zip(ENTRY_FIELDS, entry.fields, strict=True))
     time = format_time(named["at"])
     return _to_json({"sequence": entry.sequence, "time": time, **named, "previous": entry.previous, "hash": entry.hash})
 
 
 def parse_header(line: str) -> ExportHeader | None:
-    """Read a first line; None where it is none of ours, or was changed."""
+    """Parse the first line. Return None if it is not an export header or was changed."""
     try:
-        title = ExportHeader(**json.loads(line))
+        header = ExportHeader(**json.loads(line))
     except (ValueError, TypeError):
         return None
-    wanted = {item.name: item.type for item in fields(ExportHeader)}
-    has_types = all(isinstance(getattr(title, name), kind) for name, kind in wanted.items() if isinstance(kind, type))
-    is_whole = has_types and title.format == EXPORT_FORMAT and format_header(title) == line.removesuffix("\n")
-    starts_well = is_whole and (title.first > 1 or (title.first == 1 and title.previous == title.chain))
-    return title if starts_well else None
+    has_types = all(
+        isinstance(getattr(header, item.name), item.type) for item in fields(header) if isinstance(item.type, type)
+    )
+    is_intact = has_types and header.format == EXPORT_FORMAT and format_header(header) == line.removesuffix("\n")
+    is_valid = is_intact and (header.first > 1 or (header.first == 1 and header.previous == header.chain))
+    return header if is_valid else None
 
 
 def verify_export(
     lines: Iterator[str], checkpoints: Iterable[Checkpoint] = (), is_ours: SignatureCheck = reject_signature
 ) -> ChainVerifier | None:
-    """Verify a part by itself and by the anchors that lie in it; None where its first line is none of ours."""
-    title = parse_header(next(lines, ""))
-    if title is None:
+    """Verify an export against itself and the checkpoints within it. Return None if its header is invalid."""
+    header = parse_header(next(lines, ""))
+    if header is None:
         return None
-    within = [anchor for anchor in checkpoints if anchor.chain != title.chain or anchor.sequence <= title.last]
-    verification = ChainVerifier(
-        genesis=title.chain,
-        first=title.first,
-        previous=title.previous,
-        last=title.last,
+    within = [item for item in checkpoints if item.chain != header.chain or item.sequence <= header.last]
+    verifier = ChainVerifier(
+        genesis=header.chain,
+        first=header.first,
+        previous=header.previous,
+        last=header.last,
         checkpoints=within,
         is_own_signature=is_ours,
     )
-    return verification.verify(parse_entries(lines))
+    return verifier.verify(parse_entries(lines))
 
 
 def parse_entries(lines: Iterable[str]) -> Iterator[ChainEntry]:
-    """Read the lines behind the title. One that nobody of us wrote becomes an entry that fits nowhere."""
+    """Yield the entries after the header. A line that is not in canonical form becomes an entry that fits nowhere."""
     for line in lines:
         text = line.removesuffix("\n")
         try:
             row = json.loads(text)
-            link = ChainEntry(
+            entry = ChainEntry(
                 sequence=row["sequence"],
                 fields=tuple(row[name] for name in ENTRY_FIELDS),
                 previous=row["previous"],
                 hash=row["hash"],
             )
-            is_ours = isinstance(link.sequence, int) and format_entry(link) == text
+            is_valid = isinstance(entry.sequence, int) and format_entry(entry) == text
         except (ValueError, TypeError, KeyError, RecursionError):
-            is_ours = False
-        yield link if is_ours else ChainEntry(sequence=0, fields=(None,) * len(ENTRY_FIELDS), previous=None, hash=None)
+            is_valid = False
+        if not is_valid:
+            entry = ChainEntry(sequence=0, fields=(None,) * len(ENTRY_FIELDS), previous=None, hash=None)
+        yield entry
 
 
 def format_checkpoint(checkpoint: Checkpoint) -> str:
@@ -99,23 +102,23 @@ def format_checkpoint(checkpoint: Checkpoint) -> str:
 
 
 def checkpoint_signing_text(checkpoint: Checkpoint) -> str:
-    """Give what an anchor's signature is over: all the rest, behind words that begin nothing else that is signed."""
+    """Return the signed text: all other fields, after a prefix that no other signed text has."""
     return CHECKPOINT_SIGNATURE_PREFIX + format_checkpoint(replace(checkpoint, signature=None))
 
 
 def parse_checkpoint(line: str) -> Checkpoint | None:
-    """Read an anchor's line, whatever a system log has put before it; None for one that was torn, or is none."""
+    """Parse a checkpoint line, skipping any syslog prefix. Return None if it is incomplete or not a checkpoint."""
     try:
-        anchor = Checkpoint(**json.loads(line[max(0, line.find(_CHECKPOINT_START)) :]))
+        checkpoint = Checkpoint(**json.loads(line[max(0, line.find(_CHECKPOINT_START)) :]))
     except (ValueError, TypeError, RecursionError):
         return None
-    texts = (anchor.database, anchor.chain, anchor.hash, anchor.at, anchor.signature or "")
-    is_ours = isinstance(anchor.sequence, int) and all(isinstance(text, str) for text in texts)
-    return anchor if is_ours else None
+    texts = (checkpoint.database, checkpoint.chain, checkpoint.hash, checkpoint.at, checkpoint.signature or "")
+    is_valid = isinstance(checkpoint.sequence, int) and all(isinstance(text, str) for text in texts)
+    return checkpoint if is_valid else None
 
 
 def format_time(microseconds: object) -> str:
-    """Write an entry's instant for people; a value that is none as it is."""
+    """Format an entry's time in ISO 8601. A value that is no time is returned as it is."""
     try:
         return (EPOCH + timedelta(microseconds=int(str(microseconds)))).isoformat(timespec="microseconds")
     except (ValueError, OverflowError):
@@ -123,9 +126,5 @@ def format_time(microseconds: object) -> str:
 
 
 def _to_json(row: Mapping[str, object]) -> str:
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=_encode_unexpected)
-
-
-def _encode_unexpected(value: object) -> object:
-    """Spell what no entry of ours holds, such as bytes, without making it look like one that does."""
-    return {"odd": repr(value)}
+    # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a valid value.
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=lambda value: {"odd": repr(value)})

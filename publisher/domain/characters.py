@@ -1,8 +1,8 @@
-"""Characters that nobody sees and that change what is read, or what a terminal does. Pure.
+"""Invisible characters that change what a reader or a terminal sees. Pure.
 
-No text of ours contains one: they hide words, turn their order round, split a number such as 110 in two, or give orders
-to a terminal. Allowed are line ends, tabs, and what emoji are made of: a variation selector after an emoji, and a
-zero-width joiner between two.
+No text may contain one: they hide words, reverse their order, split a number such as 110, or control a terminal.
+Allowed are line ends, tabs, and the parts of emoji: a variation selector after an emoji, and a zero-width joiner
+between two.
 """
 
 import json
@@ -13,13 +13,13 @@ from functools import lru_cache
 from typing import Final
 
 ValuePath = tuple[str | int, ...]
-"""The keys and numbers that lead to a value."""
+"""The keys and indexes of a value."""
 
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0000-\U000e0fff]"
 )
-"""Letters, marks and signs that show nothing: fillers, selectors, the empty Braille pattern, the object's stand-in."""
+"""Characters without a glyph: fillers, selectors, the empty Braille pattern, the object replacement character."""
 _EMOJI: Final = re.compile(
     "["
     "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3"
@@ -47,7 +47,7 @@ _EMOJI: Final = re.compile(
 _JOINER: Final = "\u200d"
 _SELECTORS: Final = frozenset("\ufe0e\ufe0f")
 _JOINER_PREFIXES: Final = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
-"""What may stand between an emoji and the joiner after it: its selector, or a colour of skin."""
+"""Characters between an emoji and the joiner after it: a variation selector, or a skin tone."""
 _KEYCAP: Final = "\u20e3"
 _KEYCAP_BASES: Final = frozenset("0123456789#*")
 _ALIASES: Final[Mapping[str, str]] = {
@@ -61,7 +61,7 @@ _CATEGORY_LABELS: Final[Mapping[str, str]] = {
 
 
 def find_forbidden_characters(text: str) -> Iterator[int]:
-    """Yield the position of each character that must not be in a text. Linear, and quick where there is none."""
+    """Yield the position of each forbidden character. Linear, and fast if there is none."""
     suspects = "".join(filter(_is_suspect, set(text)))
     if suspects:
         for found in re.finditer(f"[{re.escape(suspects)}]", text):
@@ -70,14 +70,14 @@ def find_forbidden_characters(text: str) -> Iterator[int]:
 
 
 def describe_character(character: str) -> str:
-    """Name a character without showing it, as U+202E RIGHT-TO-LEFT OVERRIDE."""
-    kind = _CATEGORY_LABELS.get(unicodedata.category(character), "?")
-    name = _ALIASES.get(character) or unicodedata.name(character, kind)
+    """Describe a character without showing it, as U+202E RIGHT-TO-LEFT OVERRIDE."""
+    label = _CATEGORY_LABELS.get(unicodedata.category(character), "?")
+    name = _ALIASES.get(character) or unicodedata.name(character, label)
     return f"U+{ord(character):04X} {name}"
 
 
 def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tuple[ValuePath, str]]:
-    """Yield each odd character of the texts and keys within tables and lists, with the way to its value."""
+    """Yield each forbidden character in the texts and keys of nested tables and lists, with the path of its value."""
     match value:
         case str():
             yield from ((path, value[position]) for position in find_forbidden_characters(value))
@@ -91,9 +91,9 @@ def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tup
 
 
 def escape_forbidden(text: str) -> str:
-    r"""Write each odd character as its JSON escape, such as \u001b: whatever shows the text does not obey it.
+    r"""Replace each forbidden character by its JSON escape, such as \u001b, so that no terminal obeys it.
 
-    JSON stays the JSON it was.
+    Valid JSON stays valid and equal.
     """
     pieces: list[str] = []
     done = 0
@@ -105,14 +105,14 @@ def escape_forbidden(text: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def _is_suspect(character: str) -> bool:
-    """True if a character is odd, or would be in a wrong place."""
+    """True if a character is forbidden everywhere or in most places."""
     if character in "\n\t":
         return False
     return unicodedata.category(character) in _FORBIDDEN_CATEGORIES or _INVISIBLE.match(character) is not None
 
 
 def _is_allowed_in_context(text: str, position: int) -> bool:
-    """True if a suspect belongs where it stands: to a line end of Windows, or to an emoji."""
+    """True if a suspect character is part of a Windows line end or of an emoji."""
     character, before, after = text[position], text[max(position - 1, 0) : position], text[position + 1 : position + 2]
     if character == "\r":
         return after == "\n"
@@ -130,9 +130,9 @@ _IGNORABLE = (
     (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F),
     (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-"""What shows nothing: Default_Ignorable_Code_Point of Unicode, and the empty Braille pattern."""
-_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-"""Categories of characters that show nothing, or nothing certain."""
+"""Invisible characters: Default_Ignorable_Code_Point of Unicode, and the empty Braille pattern."""
+_INVISIBLE_CATEGORIES = _FORBIDDEN_CATEGORIES | {"Zs"}
+"""Categories of characters without a glyph, or without a defined one."""
 _CAPITAL_LOOKALIKES = str.maketrans(
     "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺ" + "АВЕЅІЈКМНОРСТУХҮԌԚԜӀ",
     "ABEZHIKMNOPTYXCM" + "ABESIJKMHOPCTYXYGQWI",
@@ -142,19 +142,19 @@ _LETTER_LOOKALIKES = str.maketrans(
     "abyenikvopotuxwcj" + "abresijkhonpctyxdhqwviby346" + "iigajbhinriy" + "iiio" + "工口二力夕卜八一",
 )
 _PAIR_LOOKALIKES = {"m": "rn", "м": "rn"}
-"""One letter that looks like two."""
+"""Single letters that look like two."""
 
 
 def is_same_name(one: str, other: str) -> bool:
-    """True if the two look alike, or differ only in case, width, spaces and what nobody sees."""
+    """True if two names look alike, or differ only in case, width, spaces and invisible characters."""
     return name_skeleton(one) == name_skeleton(other)
 
 
 def name_skeleton(name: str) -> str:
-    """Reduce a name to what an eye can tell apart.
+    """Reduce a name to its visually distinct form.
 
-    As in Unicode TR 39, over a table of the Latin, Greek and Cyrillic letters, digits and strokes that names are
-    written with; case, width and spaces are dropped besides.
+    As in Unicode TR 39, over a table of the Latin, Greek and Cyrillic letters, digits and strokes that occur in names;
+    case, width and spaces are dropped too.
     """
     text = "".join(
         letter for letter in unicodedata.normalize("NFKC", name) if not _is_invisible(letter) and letter != " "
@@ -164,8 +164,8 @@ def name_skeleton(name: str) -> str:
 
 
 def find_invisible(name: str) -> tuple[int, str] | None:
-    """Give the place, from 1, of a control or invisible character, and the character; None for a clean name."""
-    return next(((place, letter) for place, letter in enumerate(name, 1) if _is_invisible(letter)), None)
+    """Return the position, from 1, and the first control or invisible character; None if there is none."""
+    return next(((position, letter) for position, letter in enumerate(name, 1) if _is_invisible(letter)), None)
 
 
 def _is_invisible(letter: str) -> bool:

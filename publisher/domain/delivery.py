@@ -1,4 +1,4 @@
-"""The duty to put one occurrence on one account, and what has been tried and seen for it."""
+"""A delivery: one occurrence for one account, with its attempts and readbacks; and manual posts."""
 
 import json
 from dataclasses import dataclass, replace
@@ -34,11 +34,11 @@ class State(StrEnum):
 
 
 class DesiredState(StrEnum):
-    """What people want of a delivery, in rising order: each outweighs those before it.
+    """What people want of a delivery, in rising order: each overrides those before it.
 
-    It is written in any open state, also while the platform's answer is out, and judged whenever the delivery would
-    wait for another call. `EDITED`: the schedule has other words by now, though a call may have been made with these.
-    `NOT_HERE`: the schedule does not name this account, or the post, any more. The last two are orders of people.
+    It is set in any open state, also while a call is in flight, and applied whenever the delivery would wait for
+    another call. `EDITED`: the schedule has new content, though a call may have been made with the old.
+    `NOT_TARGETED`: the schedule no longer names this account or the post. The last two are ordered by people.
     """
 
     AS_PLANNED = "as_planned"
@@ -55,32 +55,32 @@ class DesiredState(StrEnum):
 DESIRED_NO_SEND = frozenset({DesiredState.NOT_TARGETED, DesiredState.CANCELLED, DesiredState.RETRACTED})
 """No further call may be made."""
 DESIRED_BY_PERSON = frozenset({DesiredState.CANCELLED, DesiredState.RETRACTED})
-"""Ordered by people: no edit of the schedule takes it back."""
+"""Ordered by people: no edit of the schedule reverts it."""
 
 WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
-"""No call is out: it may still be cancelled, expire or be stopped. What floors are done of it are live."""
+"""No call is in flight: the delivery may still be cancelled, expire or be held. Some parts may be published."""
 CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
 FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
-"""Never left again; to send once more a person orders a new occurrence."""
+"""Never left; to send again a person orders a new occurrence."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
 REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
-"""Where an edit of the schedule changes a delivery, or is remembered."""
+"""States in which an edit of the schedule changes a delivery or is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One row of the plan, and where it stands.
+    """One occurrence for one account, and its status.
 
-    `next_at` is when a stage should look at it again. `doubt_since` is the end of the attempt in doubt: the settle
-    clock. `refusals` counts sign-in refusals in a row, `failures` refusals that cost a wait, `deaths` workers that died
-    while they worked on it, since its last answered call. `last_first_call_at` is the latest instant at which its first
-    creating call may begin; None once one has begun, or a person has let it go. `was_resent` says that a proven absence
-    has already been answered by a second call, `ordered_after` after which attempt a person ordered another one; 0:
-    after none. `floors` is how many further floors its text takes after the post itself, nearly always none; each is a
-    call of its own, and `floors_done` counts the calls that are known to be live: with 0 nothing is, with more than
-    `floors` all of it. `receipt` is the post's own; the counters of a call are the present floor's. One
-    that `is_pruned` ended so long ago that its texts, reads and figures are no longer kept.
+    `next_action_at` is when a job handles it again. `unknown_since` is the end of the attempt with unknown outcome; the
+    visibility window counts from there. `auth_failures` counts rejected logins in a row, `failures` rejections that
+    caused a wait, `worker_crashes` workers that crashed while they handled it, each since its last answered call.
+    `first_attempt_deadline` is the latest start of its first creating call; None once one has begun or a person has
+    released it. `was_resent`: proven absence has already led to a second call. `resend_after_attempt` is the attempt
+    after which a person ordered another one, 0 if none. `extra_parts` is the number of further parts of its text,
+    nearly always 0; each is a call of its own. `parts_done` counts published parts: at 0 nothing is published, above
+    `extra_parts` everything is. `receipt` is the post's own; the counters of a call belong to the present part.
+    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted.
     """
 
     id: DeliveryId
@@ -121,20 +121,20 @@ class Delivery:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether some of it is live and some is not, as far as is known."""
+        """True if some parts are published and some are not, as far as is known."""
         return 0 < self.parts_done <= self.extra_parts
 
     @property
     def is_retraction_requested(self) -> bool:
-        """True if people want what is live of it taken down."""
+        """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call that may create a post, or the further floor `floor` of one.
+    """One call that may create a post, or part `part` of one.
 
-    `ended_at` is its reply, its deadline, or when its death was noticed.
+    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed.
     """
 
     number: int
@@ -147,7 +147,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readback:
-    """One stored read of the account, and what it showed."""
+    """One stored read of the account, and its result."""
 
     attempt: int
     at: datetime
@@ -156,7 +156,7 @@ class Readback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right of one worker to work on a delivery until `until`; `epoch` tells it from earlier rights."""
+    """The right of one worker to handle a delivery until `until`; the fencing token rises with each lease."""
 
     delivery: DeliveryId
     account: AccountId
@@ -167,14 +167,14 @@ class Lease:
 
 
 MANUAL_CHECK_INTERVAL = timedelta(hours=1)
-"""How often the account is read for a task that nobody has reported done: it may have been done all the same."""
+"""How often the account is read for a task that nobody has reported done: it may be done nevertheless."""
 MAX_LAST_REMINDER_LEAD = timedelta(minutes=30)
-"""How long before its expiry a task is called to mind for the last time, or a sixth of its time where that is less."""
+"""How long before expiry the last reminder of a task is sent; a sixth of the task's time if that is less."""
 _TICKET_PREFIX = "task:"
 
 
 class ReminderKind(StrEnum):
-    """Why people are told of an open task again; each is the code of its alert."""
+    """The reminders of an open task; each value is the code of its alert."""
 
     HALF_TIME = "manual_task_half_time"
     LAST_CALL = "manual_task_expiring"
@@ -182,7 +182,7 @@ class ReminderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualTask:
-    """What is known of a task. `url`, `by` and `done_at` are a person's report, which proves nothing by itself."""
+    """A manual post. `url`, `reported_by` and `done_at` are a person's report, which is no proof by itself."""
 
     assigned_at: datetime
     url: str | None = None
@@ -203,20 +203,20 @@ class ManualTask:
         return replace(self, url=url, reported_by=by, done_at=at)
 
     def is_report_overdue(self, timing: Timing, now: datetime) -> bool:
-        """Whether it was reported done so long ago that it should have been seen."""
+        """True if it was reported done so long ago that a readback should have found it."""
         return self.done_at is not None and now > self.done_at + timing.visibility_window
 
     def next_check_at(self, timing: Timing, now: datetime) -> datetime:
-        """Give the instant of the next read: seldom while it is open, by doubling waits once it is reported done."""
+        """Return the time of the next readback: at a fixed interval while open, with doubling waits once reported."""
         if self.done_at is None:
             return now + MANUAL_CHECK_INTERVAL
         wait = max(timing.first_check_after, min(now - self.done_at, timing.max_check_delay))
-        settled_at = self.done_at + timing.visibility_window + timedelta(milliseconds=1)
-        return min(now + wait, settled_at) if now < settled_at else now + wait
+        visible_at = self.done_at + timing.visibility_window + timedelta(milliseconds=1)
+        return min(now + wait, visible_at) if now < visible_at else now + wait
 
 
 def parse_manual_task(ticket: Ticket | None) -> ManualTask | None:
-    """Read a ticket that we gave to a person; None for a platform's."""
+    """Parse the ticket of a manual task. Return None for a platform's ticket."""
     if ticket is None or not ticket.payload.startswith(_TICKET_PREFIX):
         return None
     facts = json.loads(ticket.payload.removeprefix(_TICKET_PREFIX))
@@ -229,12 +229,12 @@ def parse_manual_task(ticket: Ticket | None) -> ManualTask | None:
 
 
 def make_manual_timing(timing: Timing) -> Timing:
-    """Give the waits between two reads for a task: a person takes longer than a platform."""
+    """Return the timing of a manual task: a person takes longer than a platform."""
     return replace(timing, first_check_after=MANUAL_CHECK_INTERVAL, max_check_delay=MANUAL_CHECK_INTERVAL)
 
 
 def due_reminder(task: ManualTask, expires_at: datetime, now: datetime) -> ReminderKind | None:
-    """Say of what people must be reminded by now; nothing once they have reported."""
+    """Return the reminder that is due by now, or None; there is none after a report."""
     if task.done_at is not None or now >= expires_at:
         return None
     whole = expires_at - task.assigned_at
@@ -244,7 +244,7 @@ def due_reminder(task: ManualTask, expires_at: datetime, now: datetime) -> Remin
 
 
 def find_hold_reason(task: ManualTask, delivery: Delivery, timing: Timing, now: datetime) -> HoldReason | None:
-    """Say why a task must be ruled on now: it is not wanted any more, its time is over, or its report proved wrong."""
+    """Return why a person must decide on a task now: cancelled, overdue, or report not confirmed. None if not yet."""
     if task.done_at is not None:
         is_over = now >= max(delivery.expires_at, task.done_at + 2 * timing.visibility_window)
         return HoldReason.REPORT_NOT_CONFIRMED if is_over else None

@@ -1,4 +1,4 @@
-"""Exceptions are for bugs and broken promises; what people, platforms and networks do wrong is a value."""
+"""Exceptions are for bugs and unsafe situations; errors of people, platforms and networks are values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where in a file: line and column count from 1; `path` is the dotted key, such as `post[0].at`."""
+    """A position in a file. Line and column count from 1; `path` is the dotted key, such as `post[0].at`."""
 
     file: str
     line: int = 1
@@ -22,7 +22,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong. `code` is a key of the message catalogue, `facts` fill its blanks."""
+    """One problem. `code` is a key of the message catalogue, `facts` fill its placeholders."""
 
     code: str
     location: Location | None = None
@@ -35,15 +35,15 @@ class Problem:
 
 
 class PublisherError(Exception):
-    """Every error of ours descends from this one."""
+    """Base class of all errors of this package."""
 
 
 class IllegalTransitionError(PublisherError):
-    """An event met a state that the table does not allow it in, or came from someone who may not bring it."""
+    """The transition table does not allow the event in this state or from this role."""
 
 
 class InputError(PublisherError):
-    """A file of the workspace was refused as a whole; `problems` names every reason."""
+    """A file of the workspace was rejected as a whole; `problems` lists every reason."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(", ".join(sorted({problem.code for problem in problems})))
@@ -51,11 +51,11 @@ class InputError(PublisherError):
 
 
 class ScheduleError(InputError):
-    """schedule.toml was refused; the last good version stays in force."""
+    """schedule.toml was rejected; the last accepted version stays active."""
 
 
 class SettingsError(InputError):
-    """publisher.toml was refused; nothing starts."""
+    """publisher.toml was rejected; nothing starts."""
 
 
 class TemplateError(InputError):
@@ -63,7 +63,7 @@ class TemplateError(InputError):
 
 
 class RefusedError(PublisherError):
-    """Going on would be unsafe. `code` and `facts` say why, in the terms that messages turn into words."""
+    """Continuing would be unsafe. `code` and `facts` give the reason for the message catalogue."""
 
     def __init__(self, code: str, **facts: str) -> None:
         super().__init__(code)
@@ -72,7 +72,7 @@ class RefusedError(PublisherError):
 
 
 class NoSuchItemError(PublisherError):
-    """A post, account or delivery that was named does not exist."""
+    """A named post, account or delivery does not exist."""
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(f"{kind} {name}")

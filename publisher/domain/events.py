@@ -1,4 +1,4 @@
-"""What may happen to a delivery, and who may bring it. Outcomes and findings are events too."""
+"""The events of a delivery, and the actors that bring them. Outcomes and readback results are events too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemUser:
-    """Under which user of the operating system a command ran; None is what is not known or not so.
+    """The operating system user who ran a command; None for what is unknown or does not apply.
 
-    `login_uid` is the user who logged in, whatever `su` or `sudo` followed; `sudo_user` is the word of the environment.
+    `login_uid` is the user who logged in, before any `su` or `sudo`; `sudo_user` comes from the environment, unproven.
     """
 
     uid: int
@@ -37,7 +37,7 @@ class SystemUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who brings an event: a stage under its own name, or a named person with the system user of the command."""
+    """The source of an event: a job under its own name, or a named person with the command's system user."""
 
     role: Role
     name: str
@@ -53,15 +53,12 @@ RETRACTOR = Actor(role=Role.RETRACTOR, name="retractor")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BecameDue:
-    """Its time has come, or its wait is over."""
+    """The due time has come, or the wait is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started` says that a creating call of the occurrence has begun, or may have.
-
-    `floors` is how many further floors the new rendition has.
-    """
+    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have."""
 
     rendered_hash: Fingerprint
     due_at: datetime
@@ -79,14 +76,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
-    """The next call is announced on disk; it may start now."""
+    """The intent of the next call is on disk; the call may start now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """The lease was given back without a call, until a next claim makes sense; `reason` is for people who ask.
+    """The lease was given back without a call, until `until`; `reason` is shown to people.
 
-    `is_excused`: a quota or a doubt keeps it back, which does not count as being late.
+    `extends_deadline`: a rate limit or an unknown outcome blocks the delivery, which does not count as late.
     """
 
     until: datetime | None = None
@@ -98,9 +95,9 @@ class Released:
 class LeaseExpired:
     """The worker is gone, or so slow that it counts as gone.
 
-    `has_begun` is False only where it is proven that no byte of the creating call has left. `is_alone` is False where
-    other deliveries with which a worker has died before ended with it: it need not be what killed this one. `is_dead`
-    is False where the worker lives, and only could not write to its database or a file beside it.
+    `may_have_started` is False only if no byte of the creating call has provably been sent. `is_only_suspect` is False
+    if other deliveries that were in a crash before expired with it: this one need not be the cause.
+    `has_worker_crashed` is False if the worker runs and only could not write to its database or a file beside it.
     """
 
     may_have_started: bool = True
@@ -110,44 +107,44 @@ class LeaseExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Not wanted any more."""
+    """The delivery is no longer wanted."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """Too late to be sent. `reason`: `expired`, `too_late` before a first call, `superseded` by a later instant."""
+    """Too late to send. `reason`: `expired`, `too_late` before a first call, `superseded` by a later occurrence."""
 
     reason: str = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A rule demands a person."""
+    """A rule requires a person's decision."""
 
     reason: HoldReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbsenceProven:
-    """Several looks prove that the attempt left nothing. `may_resend` is the platform's trait."""
+    """Several readbacks prove that the attempt left nothing. `can_resend` is the platform's capability."""
 
     can_resend: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetractionRequested:
-    """A person wants what is live, or may be, taken down."""
+    """A person wants what is or may be published deleted."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A person's decision on a delivery that is held, or that the platform is asked about.
+    """A person's decision on a delivery that is held or being checked.
 
-    To `unknown` means: look, at `url` where the person named one. To `published` means: live by two people's word.
+    To `unknown`: check again, at `url` if the person gave one. To `published`: two people confirmed it manually.
     """
 
     to: State
@@ -186,11 +183,10 @@ EVENT_CODES: Final[Mapping[type, str]] = {
     AbsenceProven: "absence_proven",
     RetractionRequested: "retraction_requested",
     Resolved: "resolved",
-    **{answer: code for answer, code in results.RESULT_CODES.items() if answer is not results.Healthy},
+    **{result: code for result, code in results.RESULT_CODES.items() if result is not results.Healthy},
 }
-"""The code of each event, by which the audit names it."""
+"""The code of each event in the audit."""
 
 
 def event_code(event: Event) -> str:
-    """Return an event's code."""
     return EVENT_CODES[type(event)]

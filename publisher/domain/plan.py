@@ -1,4 +1,4 @@
-"""What must be filed, changed or withdrawn so that the books match the schedule."""
+"""Compare the schedule with the database: which deliveries to insert, revise or cancel. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from publisher.domain.post import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredOccurrence:
-    """What the database holds of an occurrence. `has_started`: a creating call of it has begun, or may have.
+    """An occurrence in the database. `has_started`: one of its creating calls has begun, or may have.
 
-    `open_accounts` are those whose delivery may still lead to a call, also after a doubt or a person's decision.
-    `unnamed_accounts` would, but the schedule has ceased to name them, which is remembered; `dropped_accounts` are
-    those whose delivery was cancelled for that. Nothing can come any more of one that `is_over`: for which accounts it
-    was filed, and in which words, is not given.
+    `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or a person's decision.
+    `untargeted_accounts` have one too, but the schedule no longer names them. The delivery of `cancelled_accounts` was
+    cancelled for that reason. An occurrence that `is_finished` leads to no further call; its accounts and content are
+    not loaded.
     """
 
     due_at: datetime
@@ -43,9 +43,9 @@ class StoredOccurrence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPost:
-    """What the books hold of a post. `in_force_since` is when its present timing was first accepted.
+    """A post in the database. `active_since` is when its present timing was first accepted.
 
-    `called` names occurrences that the books have lost, but for which a call was announced.
+    `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     """
 
     content_hash: str
@@ -58,12 +58,12 @@ class StoredPost:
 
 StoredPosts = Mapping[PostId, StoredPost]
 DueTimes = Mapping[PostId, Sequence[datetime]]
-"""The due instants of repeating posts inside the window, oldest first."""
+"""The due times of repeating posts inside the window, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWindow:
-    """From now to as far ahead as occurrences are filed."""
+    """The period for which occurrences are stored, from now on."""
 
     now: datetime
     until: datetime
@@ -71,10 +71,10 @@ class PlanWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDeliveries:
-    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or in place of an older wording.
+    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or with revised content.
 
-    `planned_at` is the instant that the schedule gives, where a person has the post sent at another one. `joins`: other
-    accounts have that occurrence already.
+    `scheduled_at` is the due time in the schedule if a person sends the post at another time. `is_late_addition`: other
+    accounts already have the occurrence.
     """
 
     post: Post
@@ -87,7 +87,7 @@ class PlannedDeliveries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedTargets:
-    """Accounts that a post does not name any more, for one occurrence."""
+    """Accounts that a post no longer names, for one occurrence."""
 
     key: OccurrenceKey
     accounts: tuple[AccountId, ...]
@@ -95,7 +95,7 @@ class RemovedTargets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The difference between the schedule and the books."""
+    """The difference between the schedule and the database."""
 
     planned: tuple[PlannedDeliveries, ...] = ()
     removed_targets: tuple[RemovedTargets, ...] = ()
@@ -104,114 +104,104 @@ class Plan:
 
 
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
-    """Compare the schedule with the books. Doing what it says, then planning again, gives an empty plan.
+    """Compare the schedule with the database. Once the plan is applied, planning again gives an empty plan.
 
-    Missed instants are made up for only in a round without an edit: an edit's own timing starts after it.
+    Missed due times are made up for only if the post was not edited: the timing of an edit starts after it.
     """
-    filings: list[PlannedDeliveries] = []
-    untargeted: list[RemovedTargets] = []
+    planned: list[PlannedDeliveries] = []
+    removed_targets: list[RemovedTargets] = []
     problems: list[Problem] = []
     for post in schedule.posts:
-        books = stored.get(post.id)
-        if books is not None and books.is_cancelled:
+        stored_post = stored.get(post.id)
+        if stored_post is not None and stored_post.is_cancelled:
             continue
-        for occurrence in _list_occurrences(post, books, window, due_times.get(post.id, ())):
-            held = books.occurrences.get(occurrence.key.occurrence) if books else None
-            if held is None:
-                filings.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True))
+        for occurrence in list_occurrences(post, stored_post, window, due_times.get(post.id, ())):
+            existing = stored_post.occurrences.get(occurrence.key.occurrence) if stored_post else None
+            if existing is None:
+                planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True))
                 continue
-            if held.due_at != occurrence.due_at and (held.has_started or not held.open_accounts):
+            if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
                 problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
                 continue
-            if held.is_finished:
+            if existing.is_finished:
                 continue
-            if _latest_call_at(post, occurrence) > window.now and held.cancelled_accounts & set(post.accounts):
+            if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
                 problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))
                 continue
-            filings += _find_changes(post, occurrence, held, window)
-            lost = tuple(sorted(held.open_accounts - set(post.accounts)))
-            untargeted += [RemovedTargets(key=occurrence.key, accounts=lost)] if lost else []
-        if books is not None:
-            untargeted += _find_removed_times(post, books, window, due_times.get(post.id, ()))
+            planned += _find_changes(post, occurrence, existing, window)
+            removed = tuple(sorted(existing.open_accounts - set(post.accounts)))
+            removed_targets += [RemovedTargets(key=occurrence.key, accounts=removed)] if removed else []
+        if stored_post is not None:
+            removed_targets += find_removed_times(post, stored_post, window, due_times.get(post.id, ()))
     scheduled = {post.id for post in schedule.posts}
-    dropped = tuple(
+    removed_posts = tuple(
         post_id
-        for post_id, books in stored.items()
-        if post_id not in scheduled and books.is_scheduled and not books.is_cancelled
+        for post_id, stored_post in stored.items()
+        if post_id not in scheduled and stored_post.is_scheduled and not stored_post.is_cancelled
     )
     return Plan(
-        planned=tuple(filings), removed_targets=tuple(untargeted), removed_posts=dropped, problems=tuple(problems)
+        planned=tuple(planned),
+        removed_targets=tuple(removed_targets),
+        removed_posts=removed_posts,
+        problems=tuple(problems),
     )
 
 
-def _list_occurrences(
+def list_occurrences(
     post: Post, stored: StoredPost | None, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[Occurrence]:
     if isinstance(post.trigger, OneTimeTrigger):
-        return _list_one_time(post, post.trigger, stored, window)
-    repeating = _list_repeating(post, due_times, window)
+        existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
+        if post.trigger.at is None:
+            return [make_occurrence(post, ONCE_OCCURRENCE, existing.due_at if existing else window.now)]
+        if existing is None and post.trigger.at > window.until:
+            return []
+        return [make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at)]
+    repeating = [make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= window.until]
     started = {*stored.occurrences, *stored.attempted_occurrences} if stored else set()
     is_edited = stored is not None and stored.content_hash != post.content_hash
-    missed = [] if is_edited else _find_newest_missed(repeating, started, window)
-    return [item for item in repeating if item.due_at >= window.now or item.key.occurrence in started] + missed
+    # Of the missed times only the newest is sent: a week of silence is not made up in a minute.
+    newest_missed = [] if is_edited else [item for item in repeating if item.due_at < window.now][-1:]
+    return [
+        *(item for item in repeating if item.due_at >= window.now or item.key.occurrence in started),
+        *(item for item in newest_missed if item.key.occurrence not in started),
+    ]
 
 
-def _list_one_time(
-    post: Post, trigger: OneTimeTrigger, stored: StoredPost | None, window: PlanWindow
-) -> list[Occurrence]:
-    held = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
-    if trigger.at is None:
-        return [make_occurrence(post, ONCE_OCCURRENCE, held.due_at if held else window.now)]
-    if held is None and trigger.at > window.until:
-        return []
-    return [make_occurrence(post, ONCE_OCCURRENCE, trigger.at)]
-
-
-def _list_repeating(post: Post, due_times: Sequence[datetime], window: PlanWindow) -> list[Occurrence]:
-    return [make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= window.until]
-
-
-def _find_newest_missed(repeating: Sequence[Occurrence], started: set[str], window: PlanWindow) -> list[Occurrence]:
-    """File the newest of the instants that passed, none before it: a week of silence is not made up in a minute."""
-    passed = [item for item in repeating if item.due_at < window.now]
-    return [item for item in passed[-1:] if item.key.occurrence not in started]
-
-
-def _find_removed_times(
+def find_removed_times(
     post: Post, stored: StoredPost, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[RemovedTargets]:
-    """Future instants filed under an earlier timing that the present one does not have."""
-    kept = (
-        {ONCE_OCCURRENCE} if isinstance(post.trigger, OneTimeTrigger) else {moment.isoformat() for moment in due_times}
-    )
+    """Return the future occurrences that an earlier timing stored and the present one no longer has."""
+    is_one_time = isinstance(post.trigger, OneTimeTrigger)
+    kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
     return [
-        RemovedTargets(key=OccurrenceKey(post=post.id, occurrence=label), accounts=tuple(sorted(held.open_accounts)))
-        for label, held in stored.occurrences.items()
-        if held.open_accounts and window.now < held.due_at <= window.until and label not in kept
+        RemovedTargets(key=OccurrenceKey(post=post.id, occurrence=name), accounts=tuple(sorted(existing.open_accounts)))
+        for name, existing in stored.occurrences.items()
+        if existing.open_accounts and window.now < existing.due_at <= window.until and name not in kept
     ]
 
 
 def _find_changes(
     post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
 ) -> list[PlannedDeliveries]:
-    """An account that joins a post hears of what is still to come, not of what has passed."""
+    """Return new and revised deliveries of a stored occurrence. An added account gets no past occurrence."""
     is_past = _latest_call_at(post, occurrence) < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
-    back = tuple(account for account in post.accounts if account in stored.untargeted_accounts)
+    restored = tuple(account for account in post.accounts if account in stored.untargeted_accounts)
     changes = []
     if added:
         changes.append(
             PlannedDeliveries(post=post, occurrence=occurrence, accounts=added, is_new=True, is_late_addition=True)
         )
     is_changed = stored.content_hash != post.content_hash or stored.due_at != occurrence.due_at
-    if revised := (kept + back if is_changed else back):
+    if revised := (kept + restored if is_changed else restored):
         changes.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=revised, is_new=False))
     return changes
 
 
 def _latest_call_at(post: Post, occurrence: Occurrence) -> datetime:
-    """Give the instant until which staff may expect a change of the schedule to let something go out."""
+    """Return the latest time at which a change of the schedule may still lead to a send."""
     return occurrence.due_at if isinstance(post.trigger, CronTrigger) else occurrence.due_at + post.max_delay
 
 
@@ -227,10 +217,10 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionPlan:
-    """What becomes of a correction, account by account.
+    """Where a correction is sent, by account.
 
-    `goes`: the original is live there. `waits`: it may be, and the correction goes once that is known. `corrected`:
-    the correction is live there already. `spared` says why the rest gets none.
+    `send_now`: the original is published there. `waiting`: it may be; the correction is sent once that is known.
+    `corrected`: the correction is already published there. `skipped` gives the reason for the rest.
     """
 
     send_now: tuple[AccountId, ...] = ()
@@ -254,41 +244,40 @@ def plan_correction(
     targeted: Collection[AccountId],
     active: Collection[AccountId],
 ) -> CorrectionPlan:
-    """Say where a correction goes, from the deliveries of the original and those that the correction has already.
+    """Plan a correction from the deliveries of the original and the existing deliveries of the correction.
 
-    `addressed` are the accounts that the correction's own entry names, `speaking` those that are not switched off.
+    `targeted` are the accounts that the correction's own entry names, `active` those that are not switched off.
     """
     accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
     corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
-    goes: list[AccountId] = []
-    waits: list[AccountId] = []
-    spared: dict[SkipReason, tuple[AccountId, ...]] = {}
+    send_now: list[AccountId] = []
+    waiting: list[AccountId] = []
+    skipped: dict[SkipReason, tuple[AccountId, ...]] = {}
     for account in accounts:
-        standing = _find_original_state([delivery for delivery in originals if delivery.account == account])
         if account in corrected:
             continue
-        if not isinstance(standing, SkipReason) and account not in active:
-            standing = SkipReason.SWITCHED_OFF
-        if isinstance(standing, SkipReason):
-            spared[standing] = (*spared.get(standing, ()), account)
+        status = _find_original_state([delivery for delivery in originals if delivery.account == account])
+        if not isinstance(status, SkipReason) and account not in active:
+            status = SkipReason.SWITCHED_OFF
+        if isinstance(status, SkipReason):
+            skipped[status] = (*skipped.get(status, ()), account)
         else:
-            (goes if standing is State.PUBLISHED else waits).append(account)
+            (send_now if status is State.PUBLISHED else waiting).append(account)
     return CorrectionPlan(
-        send_now=tuple(goes),
-        waiting=tuple(waits),
+        send_now=tuple(send_now),
+        waiting=tuple(waiting),
         corrected=tuple(account for account in accounts if account in corrected),
-        skipped=spared,
+        skipped=skipped,
     )
 
 
 def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
-    """Say whether the original is live on an account, may be, or why it is not."""
+    """Return PUBLISHED, UNKNOWN if the original may be published, or why it is not."""
     states = {delivery.state for delivery in deliveries}
     if State.PUBLISHED in states:
         return State.PUBLISHED
-    if states & _UNRESOLVED_STATES or any(
-        delivery.state is State.HELD and delivery.attempts for delivery in deliveries
-    ):
+    was_held_after_attempt = any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries)
+    if states & _UNRESOLVED_STATES or was_held_after_attempt:
         return State.UNKNOWN
     if states - FINAL_STATES:
         return SkipReason.NOT_SENT_YET

@@ -1,4 +1,4 @@
-"""What the core keeps to for one account: its limits, its waits, and what its platform allows."""
+"""The policy of one account: rate limits, waits, retry times, and the platform's capabilities. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from math import ceil
 
 from publisher.domain.account import Account, Capabilities
 
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-READ_INTERVALS_BY_AGE = ((_DAY, 3 * _HOUR), (7 * _DAY, _DAY), (30 * _DAY, 7 * _DAY))
-"""Up to which age a post is read how often: much happens on the first day, little after a week."""
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+READ_INTERVALS_BY_AGE = ((DAY, 3 * HOUR), (7 * DAY, DAY), (30 * DAY, 7 * DAY))
+"""Pairs of maximum age and read interval: metrics change fast on the first day, slowly after a week."""
 MAX_METRICS_AGE = READ_INTERVALS_BY_AGE[-1][0]
-"""A post that is older is not read any more."""
+"""Metrics of an older post are no longer read."""
 
 
 def needs_metrics(published_at: datetime, last_read_at: datetime | None, now: datetime, first_after: timedelta) -> bool:
-    """Whether a post live since `live_at` should be read again; the first figures come `first_after` it went live."""
+    """True if the metrics of a published post are due; the first ones are due `first_after` publishing."""
     age = now - published_at
     if last_read_at is None:
         return first_after <= age <= MAX_METRICS_AGE
-    pace = next((pace for oldest, pace in READ_INTERVALS_BY_AGE if age <= oldest), None)
-    return pace is not None and now - last_read_at >= pace
+    interval = next((interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age), None)
+    return interval is not None and now - last_read_at >= interval
 
 
 MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
-"""How long the last look that is needed may be away, where the platform can be read."""
+"""Longest wait for the final readback of an unknown outcome, if the platform is readable."""
 
 CRASH_RETRY_SPREAD = timedelta(seconds=4)
-"""What one death ended together is tried again one by one over this time, so that a killer dies the next time alone."""
+"""Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
 MAX_CRASH_SPREADS = 8
 
 
@@ -36,11 +36,11 @@ MAX_CRASH_SPREADS = 8
 class Timing:
     """All waits of one platform.
 
-    `request_timeout` bounds one whole call, `lease_timeout` the right to make it, `visibility_window` the time after
-    which the platform has surely done and shown all it will. `first_check_after` is the first pause before reading in
-    doubt. `review_alert` and `review_hold` bound a review; `blind_hold` bounds a doubt that cannot be read.
-    `removal_most` is the longest pause before a removal that does not succeed is asked for again: it may go on for
-    ever, and a day's calls are few. `platform_clock_tolerance` covers clocks that disagree.
+    `request_timeout` bounds one whole call, `lease_timeout` the right to make it. After `visibility_window` every
+    effect of a call is surely visible. `first_check_after` is the wait before the first readback of an unknown outcome.
+    `review_alert_after` and `review_hold_after` bound a review, `unreadable_hold_after` an unknown outcome that cannot
+    be read. `max_deletion_delay` is the longest wait between two deletion attempts: they may repeat for ever, and the
+    calls of a day are few. `platform_clock_tolerance` covers the difference to the platform's clock.
     """
 
     request_timeout: timedelta = timedelta(seconds=20)
@@ -58,23 +58,23 @@ class Timing:
 
     @property
     def has_valid_order(self) -> bool:
-        """A call ends before its lease, a lease before the settle time: else one call could overtake another."""
+        """True if a call ends before its lease and a lease before the window; else one call could overtake another."""
         return self.request_timeout < self.lease_timeout < self.visibility_window
 
 
 def next_retry_at(timing: Timing, failures: int, now: datetime, jitter: float) -> datetime:
-    """Give the instant of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
+    """Return the time of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
     wait = min(timing.retry_first * 2.0 ** min(failures, 16), timing.max_retry_delay)
     return now + wait * (1 + jitter / 4)
 
 
 def next_crash_retry_at(now: datetime, crashes: int, jitter: float) -> datetime:
-    """Return when what a dead worker had is tried again: spread by `jitter`, and more widely with each death."""
+    """Return the time of the next attempt after a worker crash: spread by `jitter`, more widely with each crash."""
     return now + CRASH_RETRY_SPREAD * min(crashes, MAX_CRASH_SPREADS) * jitter
 
 
 def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) -> datetime:
-    """Give the instant of the next try to take something down: waits grow fourfold, from seconds to hours."""
+    """Return the time of the next deletion attempt: waits grow fourfold, from seconds to hours."""
     wait = min(timing.retry_first * 4.0 ** min(attempts, 16), timing.max_deletion_delay)
     return now + wait * (1 + jitter / 4)
 
@@ -82,38 +82,34 @@ def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) 
 def next_check_at(
     timing: Timing, readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
 ) -> datetime:
-    """Give the instant of the next read in doubt: doubling waits, never sleeping past the end of the settle time.
+    """Return the time of the next readback: doubling waits, but never past the end of the visibility window.
 
-    After that, a list that could be read leaves one look to take: it comes soon, however often reads failed before.
+    After the window, a successful read leaves one final readback: it comes soon, however many reads failed before.
     """
     wait = min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay)
-    settled_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
-    if now < settled_at:
-        return min(now + wait, settled_at)
+    visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
+    if now < visible_at:
+        return min(now + wait, visible_at)
     return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
 
 
 def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:
-    """Give the instant of the next read of a review: when the adapter wants it, or sooner by our own patience."""
+    """Return the time of the next ticket check: when the adapter asks for it, or sooner by our own timing."""
     return min(requested_at, now + min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay))
 
 
 def compute_jitter(seed: int, count: int) -> float:
-    """Spread retries without dice: the same delivery and try always wait the same."""
+    """Return a deterministic jitter in [0, 1): the same delivery and attempt always wait the same."""
     return (seed * 2654435761 + count * 40503) % 1024 / 1024
-
-
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """Calls that may create a post, per login: a gap between two, and most in any hour and any day.
+    """Limits of calls that may create a post, per login: minimum interval, and calls in any hour and any day.
 
-    `reserve` is the share of both that only urgent posts may use. Windows slide, so that no fixed window of the
-    platform's, wherever it starts, can hold more. A further floor belongs to its post: it counts in no window, and
-    follows the login's last call after `floor_gap`, where that is shorter than the gap between two posts.
+    `urgent_share` is the share of both that is reserved for urgent posts. Windows slide, so that no fixed window of the
+    platform, wherever it starts, holds more. A further part of a post counts in no window; it follows the login's last
+    call after `part_interval` if that is shorter than `min_interval`.
     """
 
     min_interval: timedelta
@@ -123,34 +119,34 @@ class RateLimit:
     part_interval: timedelta | None = None
 
     def next_allowed_at(self, sent: Sequence[datetime], now: datetime, *, is_urgent: bool) -> datetime:
-        """Give the earliest instant from `now` on at which one more call keeps every limit. `sent` is newest first."""
-        allowed = now
+        """Return the earliest time from `now` on at which one more call keeps every limit. `sent` is newest first."""
+        allowed_at = now
         if sent:
-            allowed = max(allowed, sent[0] + self.min_interval)
-        for window, most in ((HOUR, self.per_hour), (DAY, self.per_day)):
-            usable = most if is_urgent else most - self.reserved_for_urgent(most)
+            allowed_at = max(allowed_at, sent[0] + self.min_interval)
+        for window, limit in ((HOUR, self.per_hour), (DAY, self.per_day)):
+            usable = limit if is_urgent else limit - self.reserved_for_urgent(limit)
             if len(sent) >= usable:
-                allowed = max(allowed, sent[usable - 1] + window)
-        return allowed
+                allowed_at = max(allowed_at, sent[usable - 1] + window)
+        return allowed_at
 
     @property
     def effective_part_interval(self) -> timedelta:
-        """How long a login rests between two floors of a post."""
+        """The shortest time between two parts of a post."""
         return self.min_interval if self.part_interval is None else min(self.min_interval, self.part_interval)
 
     @property
     def always_allowed_calls(self) -> int:
-        """How many calls can never fill a window, whoever makes them."""
-        return min(most - self.reserved_for_urgent(most) for most in (self.per_hour, self.per_day))
+        """The number of calls that fit into every window even without the urgent share."""
+        return min(limit - self.reserved_for_urgent(limit) for limit in (self.per_hour, self.per_day))
 
     def reserved_for_urgent(self, limit: int) -> int:
-        """How many of `most` calls only urgent posts may use; at least one is always left for the others."""
+        """Return how many of `limit` calls are reserved for urgent posts; at least one is left for the others."""
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPolicy:
-    """One account's terms, as its adapter and the operator together set them."""
+    """The policy of one account, set by its adapter and the operator."""
 
     account: Account
     capabilities: Capabilities
@@ -160,15 +156,12 @@ class AccountPolicy:
 
 MAX_RETRY_AFTER = timedelta(days=366)
 MAX_COOLDOWN = timedelta(days=1)
-"""A platform that asks for more is asked again after this."""
+"""Upper bound of a cooldown that a platform asks for."""
 _MAX_DIGITS = 20
 
 
 def parse_retry_after(header: str | None, now: datetime) -> datetime | None:
-    """Read the header, seconds or a date, as an instant, a year ahead at most.
-
-    None when it is absent, past or unreadable.
-    """
+    """Parse a Retry-After header, seconds or a date; at most a year ahead. None if absent, past or unreadable."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return now + min(timedelta(seconds=min(int(text), 10**9)), MAX_RETRY_AFTER) if int(text) else None

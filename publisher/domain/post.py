@@ -1,4 +1,4 @@
-"""What staff write: posts, and when they are due."""
+"""Posts as staff write them, and their due times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from publisher.domain.account import AccountId, Platform
 PostId = NewType("PostId", str)
 
 ONCE_OCCURRENCE = "once"
-"""The label of a one-off post's only occurrence; a repeating one's label is its instant."""
+"""The name of a one-time post's only occurrence; an occurrence of a repeating post is named by its due time."""
 
 
 def format_delivery_name(post: str, occurrence: str, account: str) -> str:
-    """Name what an account gets the way people type it: POST@ACCOUNT, with the instant of a repeating post."""
+    """Return the name of a delivery as people type it: POST@ACCOUNT, or POST#TIME@ACCOUNT for a repeating post."""
     instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
     return f"{post}{instant}@{account}"
 
@@ -29,7 +29,7 @@ class PostKind(StrEnum):
 
     @property
     def needs_original(self) -> bool:
-        """Whether a post of this kind answers an earlier one, and is sent only where that one is live."""
+        """True if a post of this kind follows an earlier one, and is sent only where that one is published."""
         return self in {PostKind.UPDATE, PostKind.ALL_CLEAR, PostKind.CORRECTION}
 
 
@@ -42,14 +42,14 @@ class WarningLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneTimeTrigger:
-    """Due once: at `when`, or as soon as it is filed when `when` is None."""
+    """Due once: at `at`, or as soon as it is stored if `at` is None."""
 
     at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronTrigger:
-    """Due again and again, by cron text read in the workspace's zone."""
+    """Due repeatedly, by a cron expression in the workspace's time zone."""
 
     text: str
     since: datetime | None = None
@@ -62,7 +62,7 @@ Trigger = OneTimeTrigger | CronTrigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostImage:
-    """A picture named by a post: a file of the workspace and the words for those who cannot see it."""
+    """An image of a post: a file of the workspace and its alternative text."""
 
     file: str
     alt: str
@@ -70,7 +70,7 @@ class PostImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """An entry of schedule.toml. `accounts` is `to`, resolved; `definition` is the hash of all that staff wrote."""
+    """An entry of schedule.toml. `accounts` is `to`, resolved; `content_hash` covers everything that staff wrote."""
 
     id: PostId
     kind: PostKind
@@ -93,14 +93,14 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """All posts of one accepted file, in the file's order."""
+    """All posts of one accepted file, in file order."""
 
     posts: tuple[Post, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class OccurrenceKey:
-    """Names one due instant of a post: `once`, or the instant itself in ISO 8601, UTC."""
+    """Identifies one occurrence of a post: `once`, or the due time in ISO 8601, UTC."""
 
     post: PostId
     occurrence: str
@@ -108,7 +108,7 @@ class OccurrenceKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """One due instant. `due_at` may move before the first intent of a one-off; the key never does."""
+    """One occurrence. `due_at` of a one-time post may change before its first intent; the key never does."""
 
     key: OccurrenceKey
     due_at: datetime
@@ -119,7 +119,7 @@ DEFAULT_LIFETIME = timedelta(hours=24)
 
 
 def make_occurrence(post: Post, occurrence: str, due_at: datetime) -> Occurrence:
-    """Give the occurrence of a post at an instant; it expires when the post says, else a day later."""
+    """Return an occurrence that expires when the post says, else a day after it is due."""
     return Occurrence(
         key=OccurrenceKey(post=post.id, occurrence=occurrence),
         due_at=due_at,

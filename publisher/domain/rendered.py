@@ -1,4 +1,4 @@
-"""The final words and pictures for one account, and how we know them again on the platform."""
+"""The final text and images for one account, and the marker by which a post is recognised on the platform."""
 
 import hashlib
 import json
@@ -19,22 +19,21 @@ _MARKER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """A bulletin number such as `K7QM-4R2T`, unique to one delivery, by which we know our own post."""
+    """A bulletin number such as `K7QM-4R2T`, unique to one delivery, that identifies its post."""
 
     code: str
 
     def is_in(self, text: str) -> bool:
-        """Whether a text carries the marker, whatever the platform did to case, width, spaces or brackets."""
+        """True if a text contains the marker, ignoring case, width, spaces and brackets."""
         return self.normalized in normalize(text)
 
     @property
     def normalized(self) -> str:
-        """What of it stays in a folded text."""
         return normalize(self.code)
 
 
 def derive_marker(key: OccurrenceKey, account: AccountId) -> Marker:
-    """Derive a delivery's marker from its key alone, so that a preview shows the number that will be sent."""
+    """Derive a delivery's marker from its key alone, so that a preview shows the marker that will be sent."""
     digest = hashlib.sha256(f"{key.post}\n{key.occurrence}\n{account}".encode()).digest()
     number = int.from_bytes(digest[:8], "big")
     letters = ""
@@ -45,18 +44,18 @@ def derive_marker(key: OccurrenceKey, account: AccountId) -> Marker:
 
 
 def derive_part_marker(marker: Marker, number: int, total: int) -> Marker:
-    """Give what a further floor is known by: the `number`th of `total`, the post itself being the first."""
+    """Return the marker of part `number` of `total`; the post itself is part 1."""
     return Marker(code=f"接上层，{number}/{total}）〔{marker.code}")
 
 
 def format_part_prefix(marker: Marker, number: int, total: int) -> str:
-    """Give the words that a further floor begins with."""
+    """Return the text that a further part begins with."""
     return f"（{derive_part_marker(marker, number, total).code}〕"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedImage:
-    """An image of a rendition; its bytes are kept by their hash."""
+    """An image of a rendered post; its bytes are stored by their hash."""
 
     sha256: str
     media_type: str
@@ -68,11 +67,11 @@ class RenderedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPost:
-    """Exactly what one account will say. `text` is plain text (Weibo, Tieba) or an article's HTML (WeChat).
+    """The exact content for one account. `text` is plain text (Weibo, Tieba) or the HTML of an article (WeChat).
 
-    Inside an article a picture stands as `<img src="media:SHA256">`; the adapter puts the platform's own address
-    of the uploaded picture there, and changes nothing else. `link` carries the marker for readers who want more.
-    `floors` are the further floors in which a long text goes on, in order, each beginning with its sign.
+    Inside an article an image is `<img src="media:SHA256">`; the adapter replaces this with the platform's address of
+    the uploaded image and changes nothing else. `link` is an address that contains the marker.
+    `extra_parts` are the further parts of a long text, in order, each beginning with its prefix.
     """
 
     account: AccountId
@@ -88,31 +87,31 @@ class RenderedPost:
     @property
     def fingerprint(self) -> Fingerprint:
         facts = asdict(self)
-        if not self.extra_parts:  # what was frozen before there were floors keeps its name
+        if not self.extra_parts:  # posts rendered before there were parts keep their fingerprint
             del facts["extra_parts"]
         return fingerprint(facts)
 
     @property
     def all_parts(self) -> tuple[str, ...]:
-        """The whole text: the post itself, then the floors it goes on in."""
+        """The whole text: the post itself, then its further parts."""
         return (self.text, *self.extra_parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedRevision:
-    """The renditions of one occurrence, frozen; `id` names them all by hash."""
+    """The rendered posts of one occurrence; `id` is a hash of them all."""
 
     content_hash: str
     rendered_posts: tuple[RenderedPost, ...]
 
     @property
     def id(self) -> Fingerprint:
-        return fingerprint([self.content_hash, sorted(rendition.fingerprint for rendition in self.rendered_posts)])
+        return fingerprint([self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What stood on the account before an attempt: the newest id we know, and an instant surely before the call."""
+    """The state of the account before an attempt: the newest known id, and a time that is surely before the call."""
 
     newest_id: str | None
     taken_at: datetime
@@ -120,15 +119,14 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
-    """What an adapter is handed: one committed attempt, ready to go.
+    """One committed attempt, as the adapter receives it.
 
-    `start_by` is an instant of the monotonic clock, in seconds: after it the lease may be another's, and no first byte
-    may leave. `images` go with `rendition.pictures`. `owned_ids` are remote ids that belong to other deliveries;
-    whoever reads a platform needs them, whoever publishes does not, and then there are none. `is_urgent` chooses the
-    louder way where a platform has two. With `is_by_hand` a person posts it: no call is made. `ordered_after` is the
-    attempt after which a person ordered the present one, 0 where nobody did: what was prepared for earlier ones, and
-    has been used up, is prepared again. `floor` is 0 for the post itself; a further floor goes `under` the post
-    that the receipt names. `epoch` is that of the lease under which it is called.
+    `start_by` is a time of the monotonic clock in seconds; after it the lease may belong to another worker, and no
+    first byte may be sent. `images` are the bytes of `rendered.images`. `owned_ids` are remote ids of other deliveries;
+    they are set for reading only and empty for publishing. `is_urgent` selects the call that notifies, on platforms
+    that have two. With `is_manual` a person publishes it and no call is made. `resend_after_attempt` is the attempt
+    after which a person ordered the present one, 0 if nobody did: uploads used up by earlier attempts are repeated.
+    `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
     """
 
     delivery: DeliveryId
@@ -149,23 +147,23 @@ class SendRequest:
 
     @property
     def text(self) -> str:
-        """What this attempt is to say."""
+        """The text of the part that this attempt sends."""
         return self.rendered.all_parts[self.part]
 
     @property
     def marker(self) -> Marker:
-        """What the post, or this floor of it, is known by."""
+        """The marker of the post, or of this further part."""
         if not self.part:
             return self.rendered.marker
         return derive_part_marker(self.rendered.marker, self.part + 1, len(self.rendered.all_parts))
 
 
 def fingerprint(value: object) -> Fingerprint:
-    """Hash any JSON value by its one canonical spelling."""
-    spelled = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
-    return Fingerprint(hashlib.sha256(spelled.encode()).hexdigest())
+    """Return the SHA-256 of a value's canonical JSON."""
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def normalize(text: str) -> str:
-    """Leave of a text what platforms leave alone: no case, width, space or bracket."""
+    """Reduce a text to what platforms leave unchanged: drop case, width, spaces and punctuation."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))

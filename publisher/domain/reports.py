@@ -1,7 +1,7 @@
-"""What an inspection asks: how much was to be published, what became of it, how late, and how far it came."""
+"""Report figures: planned and published deliveries, delays and metrics; and the open work of an account. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
@@ -15,10 +15,9 @@ METRIC_NAMES = ("reads", "reposts", "comments", "likes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRow:
-    """One delivery as it stands, with what the books know around it.
+    """One delivery with its last metrics.
 
-    `reach` is its last measurement. `names_tip_line` is None where the region has no tip line, or the text is no longer
-    kept.
+    `has_tip_line` is None if the region has no tip line, or the text is no longer stored.
     """
 
     delivery: Delivery
@@ -28,12 +27,12 @@ class ReportRow:
 
     @property
     def was_published(self) -> bool:
-        """Whether it was live once: a receipt proves it."""
+        """True if it was ever published: a receipt proves it."""
         return self.delivery.receipt is not None
 
     @property
     def lateness(self) -> timedelta | None:
-        """How long after its due time it went live. People's word names no instant, so it counts for nothing."""
+        """The delay from due time to publication. None if manually confirmed, as that gives no time."""
         receipt = self.delivery.receipt
         if receipt is None or receipt.is_manually_confirmed:
             return None
@@ -42,11 +41,11 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTotals:
-    """Figures over some deliveries. `published` are live now; `verified` those of them whose text a read has confirmed.
+    """Figures over deliveries. `published` are published now; of `verified` ones a read has confirmed the text.
 
-    `corrections` are those live posts that correct others. Lateness is None where nothing went live, a reach None
-    where no platform told it. Of `tip_line_asked` posts that went live `tip_line_named` name their region's tip line.
-    Neither counts `pruned` deliveries, whose texts and figures are no longer kept.
+    `corrections` are published posts that correct others. Lateness is None if nothing was published, a metric None if
+    no platform reported it. Of `tip_line_asked` published posts, `tip_line_named` contain their region's tip line.
+    Neither includes `pruned` deliveries, whose texts and metrics are no longer stored.
     """
 
     planned: int
@@ -71,50 +70,43 @@ class ReportTotals:
 
 
 STATES_WITH_REASONS = (State.FAILED, State.EXPIRED, State.HELD)
-"""States whose reasons are counted."""
 
 
 def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
-    """Count deliveries, measure how late they went live, and add up how far they came."""
-    states = Counter(case.delivery.state for case in rows)
-    live = [case for case in rows if case.delivery.state is State.PUBLISHED]
-    late = [lateness.total_seconds() for case in rows if (lateness := case.lateness) is not None]
-    asked = [case.has_tip_line for case in rows if case.was_published and case.has_tip_line is not None]
+    """Count deliveries by state and reason, and total their delays and metrics."""
+    states = Counter(row.delivery.state for row in rows)
+    published = [row for row in rows if row.delivery.state is State.PUBLISHED]
+    late = [lateness.total_seconds() for row in rows if (lateness := row.lateness) is not None]
+    asked = [row.has_tip_line for row in rows if row.was_published and row.has_tip_line is not None]
+    reasons = {
+        state: Counter(row.delivery.reason or "" for row in rows if row.delivery.state is state)
+        for state in STATES_WITH_REASONS
+    }
+    metrics = {
+        name: [value for row in rows if row.reach is not None and (value := getattr(row.reach, name)) is not None]
+        for name in METRIC_NAMES
+    }
     return ReportTotals(
         planned=len(rows),
-        published=len(live),
-        verified=sum(case.delivery.verified_at is not None for case in live),
+        published=len(published),
+        verified=sum(row.delivery.verified_at is not None for row in published),
         waiting=sum(states[state] for state in OPEN_STATES - {State.HELD, State.RETRACTING}),
         held=states[State.HELD],
         failed=states[State.FAILED],
         expired=states[State.EXPIRED],
         cancelled=states[State.CANCELLED],
-        corrections=sum(case.kind is PostKind.CORRECTION for case in live),
+        corrections=sum(row.kind is PostKind.CORRECTION for row in published),
         retracted=states[State.RETRACTED],
         retracting=states[State.RETRACTING],
         removed=states[State.REMOVED],
         median_lateness=timedelta(seconds=median(late)) if late else None,
         longest_lateness=timedelta(seconds=max(late)) if late else None,
-        reach=_add_metrics(case.reach for case in rows if case.reach is not None),
+        reach=Reach(**{name: sum(values) if values else None for name, values in metrics.items()}),
         tip_line_named=sum(asked),
         tip_line_asked=len(asked),
-        pruned=sum(case.delivery.is_pruned for case in rows),
-        reasons={state: reasons for state in STATES_WITH_REASONS if (reasons := _count_reasons(rows, state))},
+        pruned=sum(row.delivery.is_pruned for row in rows),
+        reasons={state: dict(counts.most_common()) for state, counts in reasons.items() if counts},
     )
-
-
-def _add_metrics(readings: Iterable[Reach]) -> Reach:
-    """Add up readings; what nobody told stays untold."""
-    told = list(readings)
-    values = {
-        name: [value for reading in told if (value := getattr(reading, name)) is not None] for name in METRIC_NAMES
-    }
-    return Reach(**{name: sum(figures) if figures else None for name, figures in values.items()})
-
-
-def _count_reasons(rows: Sequence[ReportRow], state: State) -> Mapping[str, int]:
-    counts = Counter(case.delivery.reason or "" for case in rows if case.delivery.state is state)
-    return dict(counts.most_common())
 
 
 _IDLE_STATES = frozenset({State.PENDING, State.DUE, State.RETRYING})
@@ -124,8 +116,8 @@ _IDLE_STATES = frozenset({State.PENDING, State.DUE, State.RETRYING})
 class OpenWork:
     """The deliveries of an account that have not ended.
 
-    `unresolved` are in flight or in doubt: something of them is live or may be, and the platform is still to be read.
-    `waiting` have left nothing anywhere. `live` stay where they are.
+    `unresolved` are in flight or have an unknown outcome: they may be published, and the platform must still be read.
+    `waiting` have sent nothing. `published` stay where they are.
     """
 
     unresolved: tuple[Delivery, ...] = ()
@@ -134,18 +126,18 @@ class OpenWork:
 
 
 def collect_open_work(deliveries: Sequence[Delivery]) -> OpenWork:
-    """Sort what an account still has in hand."""
+    """Sort the open deliveries of an account."""
     waiting = tuple(delivery for delivery in deliveries if is_not_started(delivery))
-    live = tuple(delivery for delivery in deliveries if delivery.state is State.PUBLISHED)
-    settled = {delivery.id for delivery in (*waiting, *live)}
+    published = tuple(delivery for delivery in deliveries if delivery.state is State.PUBLISHED)
+    sorted_ids = {delivery.id for delivery in (*waiting, *published)}
     return OpenWork(
         waiting=waiting,
-        published=live,
-        unresolved=tuple(item for item in deliveries if item.state not in FINAL_STATES and item.id not in settled),
+        published=published,
+        unresolved=tuple(item for item in deliveries if item.state not in FINAL_STATES and item.id not in sorted_ids),
     )
 
 
 def is_not_started(delivery: Delivery) -> bool:
-    """Whether it waits, and nothing of it can be live: no call in flight or in doubt, no person's claim."""
+    """True if it waits and nothing can be published: no call in flight or unknown, no URL reported by a person."""
     never_called = not delivery.attempts and delivery.reported_url is None
     return delivery.state in _IDLE_STATES or (delivery.state is State.HELD and never_called)

@@ -1,4 +1,4 @@
-"""What a platform told us: outcomes of a call, findings of a read, the fate of a removal, the health of a login."""
+"""Results from a platform: outcomes of a call, readback results, deletion results, the health of a login."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Proof that a post is live: the platform's id, its address, and when the platform says it was made."""
+    """Proof that a post is published: the platform's id, its address, and the platform's time of publication."""
 
     remote_id: str
     url: str
@@ -45,14 +45,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """The number under which a platform still works on a post."""
+    """The reference to a post that the platform is still processing."""
 
     payload: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Live. `has_seen_text` says that a read of the live post showed our own words, not only that it is there."""
+    """The post is published. `is_text_confirmed`: a read showed our own text, not only that a post exists."""
 
     receipt: Receipt
     is_text_confirmed: bool = False
@@ -66,7 +66,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """Refused for good; nothing was made."""
+    """Rejected permanently; nothing was created."""
 
     code: str
     reason: str
@@ -74,7 +74,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimited:
-    """Refused for now; nothing was made, or nothing read. `until` is None where the platform named no time."""
+    """Rejected for now; nothing was created or read. `until` is None if the platform gave no time."""
 
     code: str
     until: datetime | None
@@ -82,7 +82,7 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Refused for now by a code that is listed as having done nothing."""
+    """Rejected for now, with a code that is documented as having no effect."""
 
     code: str
     reason: str
@@ -90,14 +90,14 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialExpired:
-    """The sign-in was refused before anything was done; the adapter has renewed it once where it can."""
+    """The credentials were rejected before any effect; the adapter has already renewed them once if it can."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """A person must act on the platform; nothing was made unless `hold` says otherwise."""
+    """A person must act on the platform; nothing was created unless `hold_reason` says otherwise."""
 
     code: str
     reason: str
@@ -106,17 +106,17 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """The transport proves that no byte of the creating request left."""
+    """The transport proves that no byte of the creating request was sent."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """Anything else. A guess is never made from here.
+    """Anything else; nothing is inferred from it.
 
-    `is_duplicate` says that the platform claims to have these words already: nothing is sent again after that.
-    `is_out_of_sight` says that nothing which can be read shows the post now, and that more looks will hardly show it.
+    `is_duplicate`: the platform says that it already has this content, so nothing is sent again.
+    `is_beyond_list`: no readable list shows the post now, and further readbacks are unlikely to.
     """
 
     reason: str
@@ -126,9 +126,9 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotFound:
-    """A complete read of the right list, back past the baseline, showed no post of ours.
+    """A complete read of the right list, back to before the baseline, showed no post of ours.
 
-    With `may_resend` False this post may not be sent again on that account's word alone, whatever its traits say.
+    With `can_resend` False this read alone does not allow a resend, whatever the platform's capabilities.
     """
 
     covered_since: datetime
@@ -137,7 +137,7 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleMatch:
-    """Something on the account looks like ours but does not carry our marker."""
+    """A post on the account has a similar text, but not our marker."""
 
     remote_id: str
     url: str
@@ -145,12 +145,12 @@ class PossibleMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """The post is not live any more, by the platform's own word."""
+    """The platform confirms that the post is no longer published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How far a live post has come; None where the platform does not tell. `url` is its address, if told only now."""
+    """Metrics of a published post; None for what the platform does not report. `url` is set if first known here."""
 
     reads: int | None = None
     reposts: int | None = None
@@ -161,7 +161,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedPost:
-    """A live post as its account's own list shows it, whoever made it."""
+    """A published post as its account's list shows it, ours or external."""
 
     remote_id: str
     url: str
@@ -171,18 +171,18 @@ class ObservedPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy:
-    """The login works. `until` is when its credentials end, where the platform says so."""
+    """The login works. `credentials_expire_at` is set if the platform reports it."""
 
     credentials_expire_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewSent:
-    """One person was shown the post. Nothing is live by it."""
+    """One person received a preview. Nothing was published."""
 
 
 ReadFailure = RateLimited | Unknown
-"""A read that brought nothing. A limit keeps back every call of the login until its end, reads as well."""
+"""A read without a result. A rate limit stops every call of the login until its end, reads too."""
 Outcome = Published | Submitted | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
 ReadbackResult = Published | Submitted | Rejected | NotFound | PossibleMatch | Deleted | ReadFailure
 DeletionResult = Deleted | Rejected | ReadFailure
@@ -205,14 +205,13 @@ RESULT_CODES: Final[Mapping[type, str]] = {
     Deleted: "deleted",
     Healthy: "healthy",
 }
-"""The code of each answer, by which it is stored, logged and shown."""
+"""The code of each result, by which it is stored, logged and shown."""
 
 
-def result_code(answer: Outcome | ReadbackResult | DeletionResult | HealthCheckResult) -> str:
-    """Return an answer's code."""
-    return RESULT_CODES[type(answer)]
+def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckResult) -> str:
+    return RESULT_CODES[type(result)]
 
 
 def to_read_failure(failure: NotSent | ReadFailure) -> ReadFailure:
-    """Say of a read that brought no answer why nothing is learnt by it."""
+    """Return a failed read as a read failure: a rate limit as it is, anything else as Unknown."""
     return failure if isinstance(failure, RateLimited) else Unknown(reason=failure.reason)

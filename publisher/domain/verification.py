@@ -1,9 +1,7 @@
-"""When several reads together prove that an attempt left no post, or that a post is not live any more.
+"""Prove from several readbacks that an attempt left no post or that a post is gone, and compare texts. Pure.
 
-Whether a text that a list shows may be one of ours. Pure.
-
-Lists cut texts, write links and white space in their own way, and may lose a marker with what they cut. So likeness is
-grounds to ask a person, never to adopt a post.
+Lists truncate texts, rewrite links and white space, and may cut off the marker. So a similar text is a reason to ask a
+person, never to accept a post as ours.
 """
 
 import re
@@ -22,53 +20,55 @@ MIN_READBACKS = 2
 
 
 def proves_absent(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
-    """Return True if the looks, oldest first, prove that the attempt created nothing.
+    """Return True if the readbacks, oldest first, prove that the attempt created nothing.
 
-    All must hold: the attempt is over; at least two looks of this attempt were complete and reached back past the
-    instant before the call; the newest is one of them and, as `is_settled` says, began after everything the platform
-    may still do late has had its time; and no look showed anything else than absence or a failed read.
+    All must hold: the attempt has ended; at least two readbacks of this attempt were complete and reached back to
+    before the call; the newest is one of them and, by `is_window_over`, began after the platform's visibility window;
+    and every readback showed absence or failed.
     """
-    own = [look for look in readbacks if look.attempt == attempt.number]
+    own = [readback for readback in readbacks if readback.attempt == attempt.number]
     complete = [
-        look for look in own if isinstance(look.result, NotFound) and look.result.covered_since <= attempt.baseline_at
+        readback
+        for readback in own
+        if isinstance(readback.result, NotFound) and readback.result.covered_since <= attempt.baseline_at
     ]
     return (
         attempt.ended_at is not None
         and is_window_over
         and len(complete) >= MIN_READBACKS
         and complete[-1] is own[-1]
-        and all(isinstance(look.result, NotFound | ReadFailure) for look in own)
+        and all(isinstance(readback.result, NotFound | ReadFailure) for readback in own)
     )
 
 
 def is_confirmed(readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], min_span: timedelta) -> bool:
-    """Return True if the newest looks all say so, the first and the last of them further apart than `apart`.
+    """Return True if the newest readbacks all satisfy `predicate` over more than `min_span`. Failed reads are skipped.
 
-    A single answer may be a stray one, of a copy of the platform's that lags or fails. Failed reads are passed over.
+    A single readback proves nothing: it may come from a replica of the platform that lags or fails.
     """
-    saying: list[Readback] = []
-    for look in reversed(readbacks):
-        if isinstance(look.result, ReadFailure):
+    agreeing: list[Readback] = []
+    for readback in reversed(readbacks):
+        if isinstance(readback.result, ReadFailure):
             continue
-        if not predicate(look):
+        if not predicate(readback):
             break
-        saying.append(look)
-    return bool(saying) and saying[0].at - saying[-1].at > min_span
+        agreeing.append(readback)
+    return bool(agreeing) and agreeing[0].at - agreeing[-1].at > min_span
 
 
 MIN_PREFIX_CHARS = 8
-"""How many folded characters a beginning needs at least, where nothing says that the text was cut."""
+"""Minimum length of a matching prefix, in normalized characters, if nothing marks the text as truncated."""
 DISTINCTIVE_PREFIX_CHARS = 60
-"""So many folded characters at the start tell a text from any other, whatever follows."""
+"""A prefix of this many normalized characters identifies a text, whatever follows."""
 _ELLIPSES = ("…", "⋯", "..", "。。")
 _READ_MORE_LABELS = ("展开全文", "查看全文", "阅读全文", "全文", "展开", "fulltext", "readmore")
-"""What stands, folded, at the end of a text whose rest the platform offers; a longer one first."""
+"""Normalized labels at the end of a truncated text whose rest the platform offers; longer ones first."""
 _LINK = re.compile(r"https?://[^\s<>\"'，。；！？、）】…]+|网页链接", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]+>")
 
 
 class _Similarity(IntEnum):
-    """How far one text is the beginning of another: not, too short to say, far enough to ask a person."""
+    """How far one text is a prefix of another: not, too short to decide, enough to ask a person."""
 
     NONE = 0
     SHORT = 1
@@ -77,7 +77,7 @@ class _Similarity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _ComparedText:
-    """A text as it is compared, and whether it says of itself that it was cut."""
+    """A normalized text, and whether an ellipsis or a "read more" label marks it as truncated."""
 
     normalized: str
     is_cut: bool
@@ -87,11 +87,11 @@ class _ComparedText:
 
 
 def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
-    """Whether two posts say the same, as far as a list shows it; both in the same parts, such as title and text.
+    """Return True if two posts have the same text, as far as a list shows it.
 
-    Tags, links and the marker count for nothing, an entity for its character. A beginning of ours is like ours where it
-    has `LEAST` characters, or where an ellipsis or an offer of the full text says that it was cut. What goes on
-    differently is not.
+    Both come in the same parts, such as title and text. Tags, links and the marker are ignored; an entity counts as
+    its character. A prefix of our text is similar if it has `MIN_PREFIX_CHARS` characters, or if an ellipsis or a
+    "read more" label marks it as truncated. A text that continues differently is not similar.
     """
     if _find_similarity(" ".join(ours), " ".join(theirs), marker) is _Similarity.ENOUGH:
         return True
@@ -101,9 +101,9 @@ def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bo
 
 
 def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
-    """Whether a post says our words: all of them, or as far as a list shows it, which is an excerpt of some length.
+    """Return True if a post contains our whole text, or is an excerpt of it that is long enough to identify it.
 
-    The last of `ours` is the text. Tags, links and the marker count for nothing.
+    The last of `ours` is the text. Tags, links and the marker are ignored.
     """
     whole, text, shown = (
         _to_compared_text_without_links(" ".join(parts)).without(marker.normalized).normalized
@@ -114,13 +114,13 @@ def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
 
 
 def _find_similarity(ours: str, theirs: str, marker: Marker, *, is_longer_allowed: bool = True) -> _Similarity:
-    """Compare two texts from their start, in all spellings of both.
+    """Return the highest similarity of two texts, compared with and without links and marker.
 
-    A link or a marker may have been cut in the middle, so there is one with and one without each.
+    A link or a marker may have been cut in the middle, so each is compared both ways.
     """
     code, found = marker.normalized, _Similarity.NONE
-    for spell in (_to_compared_text, _to_compared_text_without_links):
-        our, their = spell(ours), spell(theirs)
+    for to_compared in (_to_compared_text, _to_compared_text_without_links):
+        our, their = to_compared(ours), to_compared(theirs)
         found = max(found, _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed))
         found = max(
             found, _compare_prefixes(our.without(code), their.without(code), is_longer_allowed=is_longer_allowed)
@@ -129,8 +129,8 @@ def _find_similarity(ours: str, theirs: str, marker: Marker, *, is_longer_allowe
 
 
 def _compare_prefixes(ours: _ComparedText, theirs: _ComparedText, *, is_longer_allowed: bool) -> _Similarity:
-    """Say how far the shorter text is the beginning of the longer one; theirs is the longer one only if it may be."""
-    shorter, longer = sorted((ours, theirs), key=lambda spelling: len(spelling.normalized))
+    """Return how far the shorter text is a prefix of the longer one. Theirs may only be longer if allowed."""
+    shorter, longer = sorted((ours, theirs), key=lambda compared: len(compared.normalized))
     common = shorter.normalized[:DISTINCTIVE_PREFIX_CHARS]
     is_continued = len(theirs.normalized) > len(ours.normalized) == len(common)
     if not longer.normalized.startswith(common) or (is_continued and not is_longer_allowed):
@@ -154,7 +154,8 @@ def _without_markup(text: str) -> str:
 
 
 def _make_compared_text(text: str) -> _ComparedText:
-    folded = normalize(text)
-    more = next((more for more in _READ_MORE_LABELS if folded.endswith(more)), "")
-    end = next((place for place in range(len(text), 0, -1) if text[place - 1].isalnum()), 0)
-    return _ComparedText(folded.removesuffix(more), bool(more) or any(mark in text[end:] for mark in _ELLIPSES))
+    normalized = normalize(text)
+    label = next((label for label in _READ_MORE_LABELS if normalized.endswith(label)), "")
+    end = next((position for position in range(len(text), 0, -1) if text[position - 1].isalnum()), 0)
+    is_cut = bool(label) or any(ellipsis in text[end:] for ellipsis in _ELLIPSES)
+    return _ComparedText(normalized.removesuffix(label), is_cut)

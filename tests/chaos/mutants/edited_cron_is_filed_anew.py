@@ -12,7 +12,7 @@ from publisher.domain import plan
 from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, OneTimeTrigger, Post
 
 BEIJING = timezone(timedelta(hours=8))
-_occurrences = plan._list_occurrences
+_occurrences = plan.list_occurrences
 
 
 def _named_locally(
@@ -45,5 +45,5 @@ def _struck_out(
 
 
 def plant() -> None:
-    plan._list_occurrences = _named_locally
-    plan._find_removed_times = _struck_out
+    plan.list_occurrences = _named_locally
+    plan.find_removed_times = _struck_out
