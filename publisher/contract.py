@@ -222,7 +222,7 @@ class PlatformDefaults:
 
 
 class LoginFlow(Protocol):
-    """Browser login by a person. A factory whose platform has one provides it as `login_flow`."""
+    """Browser login by a person. A factory whose platform has one provides it as `sign_in`."""
 
     def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
         """Return the page on which the account's owner consents; the response contains `state`."""

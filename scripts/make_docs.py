@@ -30,7 +30,7 @@ from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.rendering import TemplateSample, load_templates, shipped_templates
 from publisher.rendering.sandbox import TemplateSandbox
 from publisher.rendering.worker import RenderWorker
-from publisher.runtime.clock import FAILPOINT_NAMES
+from publisher.runtime.failpoints import FAILPOINT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -14,7 +14,8 @@ from publisher.cli.terminal import Terminal
 from publisher.config import Environment, Settings, load_settings
 from publisher.domain.errors import RefusedError
 from publisher.i18n import Messages
-from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
+from publisher.runtime.clock import Runtime
+from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
 from publisher.store.db.database import sqlite_file
 from publisher.store.recovery.setup import check_against_journal
 from publisher.store.recovery.swap import pending_swaps

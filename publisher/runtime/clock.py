@@ -1,9 +1,7 @@
-"""Time, dice and sudden death, as things that are given."""
+"""The wall clock, whether it can be trusted, and failpoints: one object that tests replace."""
 
 import asyncio
 import ctypes
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -13,79 +11,39 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Lock
 
-from publisher.domain.errors import PublisherError
+from publisher.runtime.failpoints import trigger_failpoint
 
 CLOCK_JUMP_THRESHOLD = timedelta(seconds=2)
-"""By how much the clock may be set, either way, and still count as the same clock."""
+"""A step of the wall clock up to this size, either way, does not count as a jump."""
 SERVER_DATE_TOLERANCE = timedelta(seconds=10)
-"""By how much a platform's `Date` may differ from a clock that it confirms."""
+"""How far a platform's `Date` may differ from a clock that it confirms."""
 MAX_TIMESTAMP_SKEW = 2 * (SERVER_DATE_TOLERANCE + CLOCK_JUMP_THRESHOLD)
-"""By how much the time between two instants, each of a confirmed clock, may differ from what it seems."""
+"""The largest error of the difference of two timestamps that were each read from a confirmed clock."""
 MAX_READING_GAP_SECONDS = 0.5
-"""Seconds that two readings which count as one may lie apart."""
+"""How far apart two clock readings may lie that count as simultaneous."""
 ADJTIMEX_TIME_ERROR = 5
-"""TIME_ERROR of adjtimex(2): nothing keeps the clock right, or it was set by hand since."""
+"""TIME_ERROR of adjtimex(2): the clock is not synchronized, or was set manually since."""
 TIMEX_BYTES = 1024
-"""More than `struct timex` takes anywhere; zeros ask for the state and change nothing."""
-
-FAILPOINT_NAMES = frozenset({
-    "reload.after_read",
-    "reload.before_commit",
-    "plan.after_insert",
-    "claim.after_commit",
-    "token.after_refresh",
-    "media.after_upload",
-    "step.after_commit",
-    "intent.before_commit",
-    "intent.after_commit",
-    "journal.after_append",
-    "http.after_connect",
-    "http.mid_body",
-    "http.after_body",
-    "http.after_reply",
-    "outcome.before_commit",
-    "outcome.after_commit",
-    "submitted.after_poll",
-    "reconcile.before_read",
-    "reconcile.after_read",
-    "reconcile.before_commit",
-    "retract.before_call",
-    "retract.after_call",
-    "audit.before_append",
-    "migrate.mid",
-    "backup.before_rename",
-    "restore.before_commit",
-    "restore.after_commit",
-    "restore.mid",
-})  # fmt: skip
-"""Every place at which a test may let the process die, freeze or fail."""
-
-
-class FailpointRaisedError(PublisherError):
-    """A failpoint was told to raise."""
-
-
-class FailpointSyntaxError(PublisherError):
-    """PUBLISHER_FAILPOINTS does not read `name:kill|freeze|raise@N,…` with names of the list."""
+"""Larger than `struct timex` on any platform. All zeros only query the state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockReading:
-    """What both clocks show at one moment: the one that people set, and the one that never jumps."""
+    """A simultaneous reading of the wall clock and the monotonic clock."""
 
     at: datetime
     monotonic_seconds: float
 
     def jump_since(self, earlier: "ClockReading") -> timedelta:
-        """Give by how much the clock was set since an earlier moment: ahead or, where that is negative, back."""
+        """Return how far the wall clock was set since an earlier reading: ahead if positive, back if negative."""
         return (self.at - earlier.at) - timedelta(seconds=self.monotonic_seconds - earlier.monotonic_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockTrust:
-    """Whether the wall clock is confirmed, by which reading, and since when (`since`, monotonic seconds) that stands.
+    """Whether the wall clock is confirmed, by which reading, and since which monotonic time.
 
-    A clock that differs from `seen` by more than LITTLE has been set.
+    A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set.
     """
 
     reading: ClockReading
@@ -95,11 +53,11 @@ class ClockTrust:
 
 @dataclass(slots=True)
 class Runtime:
-    """The world as it is. Tests hand in another with the same face.
+    """The real clock and failpoints. Tests pass in a subclass.
 
-    `failpoints` maps a name to what happens there (`kill`, `freeze`, `raise`) and at which passing. The wall clock
-    counts as wrong until it is confirmed, and again whenever it was set: `trust` says how it stands, `apart` by how
-    much it was ahead of the last platform's `Date` that contradicted it, `jumps` by how much it was set, unreported.
+    `failpoints` maps a name to its action (`kill`, `freeze`, `raise`) and the number of the hit that acts. The wall
+    clock is unconfirmed at first, and again whenever it was set. `server_clock_offset` is how far it was ahead of the
+    last platform's `Date` that contradicted it; `clock_jumps` are its jumps that were not reported yet.
     """
 
     failpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
@@ -114,46 +72,46 @@ class Runtime:
         self.mark_clock_unconfirmed()
 
     def now(self) -> datetime:
-        """Give the instant, in UTC."""
+        """Return the wall clock's time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Give seconds of a clock that never jumps and runs on while the process is frozen or the machine sleeps."""
+        """Return seconds of a clock that never jumps and runs on while the process is frozen or the machine sleeps."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
     def read_clocks(self) -> ClockReading:
-        """Read both clocks, again where the process was stopped between the two."""
-        began, at, ticks = self.monotonic(), self.now(), self.monotonic()
-        while ticks - began > MAX_READING_GAP_SECONDS:
-            began, at, ticks = self.monotonic(), self.now(), self.monotonic()
-        return ClockReading(at=at, monotonic_seconds=ticks)
+        """Read both clocks; repeat if the process was stopped in between."""
+        while True:
+            before, at, after = self.monotonic(), self.now(), self.monotonic()
+            if after - before <= MAX_READING_GAP_SECONDS:
+                return ClockReading(at=at, monotonic_seconds=after)
 
     def mark_clock_unconfirmed(self) -> None:
-        """Count the clock as unconfirmed, as at the start of a process."""
-        clocks = self.read_clocks()
-        self.clock_trust = ClockTrust(reading=clocks, is_confirmed=False, changed_at_seconds=clocks.monotonic_seconds)
+        """Mark the clock unconfirmed, as at the start of a process."""
+        reading = self.read_clocks()
+        self.clock_trust = ClockTrust(reading=reading, is_confirmed=False, changed_at_seconds=reading.monotonic_seconds)
         self.clock_confirmed.clear()
 
     def is_clock_confirmed(self) -> bool:
-        """Whether the wall clock may be relied on. Compares both clocks now: one that was set is not confirmed."""
+        """Return True if the wall clock can be trusted. Compares both clocks first, to detect a jump."""
         with self._lock:
-            trust, clocks = self.clock_trust, self.read_clocks()
-            jump = clocks.jump_since(trust.reading)
+            trust, reading = self.clock_trust, self.read_clocks()
+            jump = reading.jump_since(trust.reading)
             if abs(jump) > CLOCK_JUMP_THRESHOLD:
-                since = clocks.monotonic_seconds if trust.is_confirmed else trust.changed_at_seconds
-                self.clock_trust = ClockTrust(reading=clocks, is_confirmed=False, changed_at_seconds=since)
+                since = reading.monotonic_seconds if trust.is_confirmed else trust.changed_at_seconds
+                self.clock_trust = ClockTrust(reading=reading, is_confirmed=False, changed_at_seconds=since)
                 self.server_clock_offset = None
                 self.clock_jumps.append(jump)
                 self.clock_confirmed.clear()
             return self.clock_trust.is_confirmed
 
     def now_if_confirmed(self) -> datetime | None:
-        """Return the instant, or None while the wall clock is not confirmed."""
-        clocks = self.read_clocks()
-        return clocks.at if self.is_clock_confirmed() else None
+        """Return the time, or None while the wall clock is not confirmed."""
+        reading = self.read_clocks()
+        return reading.at if self.is_clock_confirmed() else None
 
     def confirm_clock(self, reading: ClockReading) -> None:
-        """Count the clock as right if it was so at a reading. Does nothing where it was set after that."""
+        """Confirm the clock as of a reading. Does nothing if the clock was set after it."""
         if self.is_clock_confirmed():
             return
         with self._lock:
@@ -166,33 +124,33 @@ class Runtime:
                 self.clock_confirmed.set()
 
     def check_server_date(self, date: str, started_seconds: float) -> None:
-        """Take the `Date` of a platform's reply to a call that began at `began`, by monotonic().
+        """Compare the clock with the `Date` of a response to a call that began at `started_seconds`, by monotonic().
 
-        It confirms the clock when it is within CLOCK_TOLERANCE of both ends of the call, and contradicts it when it
-        lies outside the call by more; the date of a slow reply may say neither.
+        A date within SERVER_DATE_TOLERANCE of both ends of the call confirms the clock; one outside the call by more
+        than that contradicts it. The date of a slow response may do neither.
         """
         if self.is_clock_confirmed():
             return
         reading = self.read_clocks()
-        began_at = reading.at - timedelta(seconds=reading.monotonic_seconds - started_seconds)
+        started_at = reading.at - timedelta(seconds=reading.monotonic_seconds - started_seconds)
         try:
-            server_date = parsedate_to_datetime(date)
-            stated = server_date.astimezone(UTC) if server_date.tzinfo else server_date.replace(tzinfo=UTC)
-        except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server sends: the reply still counts
+            parsed = parsedate_to_datetime(date)
+            server_date = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):  # a malformed date must not lose the response
             return
-        if reading.at - SERVER_DATE_TOLERANCE <= stated <= began_at + SERVER_DATE_TOLERANCE:
+        if reading.at - SERVER_DATE_TOLERANCE <= server_date <= started_at + SERVER_DATE_TOLERANCE:
             self.confirm_clock(reading)
-        elif not began_at - SERVER_DATE_TOLERANCE <= stated <= reading.at + SERVER_DATE_TOLERANCE:
-            self.server_clock_offset = began_at + (reading.at - began_at) / 2 - stated
+        elif not started_at - SERVER_DATE_TOLERANCE <= server_date <= reading.at + SERVER_DATE_TOLERANCE:
+            self.server_clock_offset = started_at + (reading.at - started_at) / 2 - server_date
 
     def confirm_from_kernel(self) -> None:
-        """Let the kernel confirm the clock, where a time service keeps it right and no platform contradicts it."""
+        """Confirm the clock if the kernel reports it synchronized and no platform contradicts it."""
         reading = self.read_clocks()
         if self.server_clock_offset is None and self.is_kernel_clock_synchronized():
             self.confirm_clock(reading)
 
     def is_kernel_clock_synchronized(self) -> bool:
-        """Whether the kernel says that the clock is kept right (adjtimex(2), Linux); False where it cannot say."""
+        """Return True if the kernel reports the clock synchronized (adjtimex(2), Linux); False if it cannot report."""
         try:
             adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
         except (AttributeError, OSError, TypeError):
@@ -200,58 +158,33 @@ class Runtime:
         return bool(0 <= adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) < ADJTIMEX_TIME_ERROR)
 
     def unconfirmed_for(self) -> timedelta | None:
-        """Return how long the clock has been unconfirmed; None when it is confirmed."""
+        """Return how long the clock has been unconfirmed; None if it is confirmed."""
         if self.is_clock_confirmed():
             return None
         return timedelta(seconds=self.monotonic() - self.clock_trust.changed_at_seconds)
 
     def boot_id(self) -> str | None:
-        """Return the name of the machine's present boot, None where the system has none."""
+        """Return the id of the machine's current boot; None if the system has none."""
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
         except OSError:
             return None
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Wait for an instant; return at once when it has passed. A clock that is set back makes it no longer."""
+        """Sleep until `instant`, not at all if it has passed. Setting the clock back does not lengthen the sleep."""
         latest = self.monotonic() + max((instant - self.now()).total_seconds(), 0) + MAX_READING_GAP_SECONDS
         while (left := (instant - self.now()).total_seconds()) > 0 and self.monotonic() < latest:  # noqa: ASYNC110
             await asyncio.sleep(min(left, latest - self.monotonic()))
 
     async def hit_failpoint(self, name: str) -> None:
-        """Mark a place where the process may die. Does nothing unless this one was switched on."""
+        """Hit a failpoint. Does nothing unless it is active."""
         self.hit_failpoint_now(name)
 
     def hit_failpoint_now(self, name: str) -> None:
-        """Do what `failpoint` does, in code that cannot wait."""
+        """Hit a failpoint, in code that is not async."""
         if name not in self.failpoints:
             return
         self._hit_counts[name] += 1
         action, at = self.failpoints[name]
         if self._hit_counts[name] == at:
-            _trigger_failpoint(action, name)
-
-
-def _trigger_failpoint(action: str, name: str) -> None:
-    match action:
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "freeze":
-            signal.raise_signal(signal.SIGSTOP)  # to this very thread: it must not get any further
-        case _:
-            raise FailpointRaisedError(name)
-
-
-def parse_failpoints(text: str) -> Mapping[str, tuple[str, int]]:
-    """Read the switch `intent.after_commit:kill@3,http.mid_body:freeze@1`.
-
-    Raises FailpointSyntaxError when a name or deed is not known.
-    """
-    points = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, _, rest = item.partition(":")
-        action, _, count = rest.partition("@")
-        if name not in FAILPOINT_NAMES or action not in {"kill", "freeze", "raise"} or not (count or "1").isdigit():
-            raise FailpointSyntaxError(item)
-        points[name] = (action, int(count or "1"))
-    return points
+            trigger_failpoint(action, name)

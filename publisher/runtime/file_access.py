@@ -1,4 +1,4 @@
-"""Files that staff put into the workspace: opened without following a link to anything else."""
+"""Open files of the workspace without following symbolic links."""
 
 import errno
 import os
@@ -12,29 +12,25 @@ _FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY
 
 
 def open_without_symlinks(path: Path, trusted_root: Path) -> BinaryIO:
-    """Open a regular file for reading. `below`, which lies on its path, may be reached by links; the rest may not.
+    """Open a regular file for reading. Links are allowed on the path to `trusted_root` and not below it.
 
-    Raises OSError: ELOOP where a step below is a link, EINVAL where the file is not a regular one.
+    Raises OSError: ELOOP if a step below is a link, EINVAL if the file is not a regular one.
     """
     steps = path.relative_to(trusted_root).parts
     if any(trusted_root.joinpath(*steps[:depth]).is_symlink() for depth in range(1, len(steps) + 1)):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    descriptor = (
-        _open_step_by_step(trusted_root, steps) if os.open in os.supports_dir_fd else os.open(path, _FILE_FLAGS)
-    )
+    if os.open in os.supports_dir_fd:
+        # Each step is opened inside the one before, so that a folder renamed meanwhile leads nowhere else.
+        descriptor = os.open(trusted_root, os.O_RDONLY)
+        for depth, step in enumerate(steps, start=1):
+            try:
+                deeper = os.open(step, _FILE_FLAGS if depth == len(steps) else _FOLDER_FLAGS, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = deeper
+    else:
+        descriptor = os.open(path, _FILE_FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
     return os.fdopen(descriptor, "rb")
-
-
-def _open_step_by_step(trusted_root: Path, steps: tuple[str, ...]) -> int:
-    """Go down step by step, each opened inside the one before: what is renamed meanwhile leads nowhere else."""
-    descriptor = os.open(trusted_root, os.O_RDONLY)
-    for depth, step in enumerate(steps, start=1):
-        try:
-            deeper = os.open(step, _FILE_FLAGS if depth == len(steps) else _FOLDER_FLAGS, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = deeper
-    return descriptor

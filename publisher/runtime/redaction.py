@@ -1,7 +1,7 @@
-"""Secrets are struck out of what is kept or shown: those that are known, in any spelling, and what looks like one.
+"""Redact secrets in what is stored or shown: registered values in any encoding, and what looks like a secret.
 
-A text is read as whoever gets it may read it: as it stands, with its escapes undone once and again, and with what may
-be base64 or hexadecimal decoded, one inside the other. What is found in any reading is struck out of the text itself.
+A text is searched in every form in which a reader may decode it: as it is, with escapes undone repeatedly, and with
+possible base64 or hexadecimal decoded, also nested. A match in any form is redacted in the text itself.
 """
 
 import binascii
@@ -17,27 +17,26 @@ from functools import lru_cache
 from typing import Final
 
 MIN_SECRET_BYTES: Final = 16
-"""Bytes. A shorter value is seldom a platform's secret, and may be a word that people need, or an account's id."""
+"""A shorter value is rarely a platform's secret; it may be a word that people need, or an account's id."""
 MIN_PASSWORD_BYTES: Final = 8
-"""Bytes. So short a value is a secret if it is made as passwords are: of small and capital letters and digits."""
+"""A value from this length is a secret if it looks like a password: lower-case and capital letters and digits."""
 MAX_REGISTERED_SECRETS = 2000
-"""So many values are known at a time; those that nobody has used for longest are forgotten first."""
+"""The least recently registered values above this number are dropped."""
 MAX_SCANNED_CHARACTERS = 2**20
-"""Characters of a text that are read: about a second of work at the worst. What is beyond them is struck out."""
+"""At most this much of a text is scanned, about a second in the worst case. The rest is redacted."""
 REDACTION_MARK = "…"
 _PREFIX_BYTES: Final = 8
-"""By so many first bytes a secret is found; where a text breaks off, so many give it away."""
+"""The length of the prefix by which a secret is found; a truncated text that ends in such a prefix is redacted too."""
 _MAX_ESCAPE_LAYERS: Final = 6
-"""So often are escapes undone."""
 _MAX_ENCODING_DEPTH: Final = 2
-"""So many encodings such as base64 are undone, one inside the other."""
+"""How many nested encodings such as base64 are decoded."""
 _WORD_BYTES: Final = 4
-"""A text is searched in steps of so many bytes: wherever a secret begins, one step falls on one of its first words."""
+"""The step of the search: wherever a secret begins, one step falls on one of the words of its prefix."""
 
 _SECRET_PATTERN: Final = re.compile(
     rb"(?:access_token|secret|bduss|stoken|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?([^&\s\"',}]+)"
 )
-"""Finds its places in a text in small letters: a pattern that ignores case takes ten times as long."""
+"""Applied to lower-cased text: a pattern that ignores case takes ten times as long."""
 _ESCAPE_SIGN: Final = re.compile(rb"[%\\&]")
 _ESCAPE: Final = re.compile(
     rb"(?P<cut>(?:%[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&(?:\#[xX]?)?[0-9A-Za-z]{0,8})\Z)"
@@ -51,7 +50,7 @@ _ESCAPE: Final = re.compile(
     rb"|(?P<entity>&(?:\#(?:[xX][0-9A-Fa-f]{1,32}|[0-9]{1,32})|[A-Za-z][A-Za-z0-9]{1,31});?)",
     re.DOTALL,
 )
-"""Escapes of addresses, forms, JSON, JavaScript, Python, C and HTML; those of one length as long runs."""
+"""Escapes of URLs, forms, JSON, JavaScript, Python, C and HTML; escapes of one length match as runs."""
 _QUOTED_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
@@ -60,21 +59,21 @@ _SEPARATED_HEX: Final = re.compile(
     rb"[0-9A-Fa-f]{2}(?P<sign>[:., +-]|,? ?0x)[0-9A-Fa-f]{2}(?:(?P=sign)[0-9A-Fa-f]{2}){6,}"
 )
 _PIECE_SEPARATOR: Final = b"\xff"
-"""Stands between the pieces of a reading; no UTF-8 has it, so that nothing is found across."""
+"""Separates the pieces of a decoded view. It occurs in no UTF-8, so nothing matches across it."""
 
 Span = tuple[int, int]
 
 _registered: OrderedDict[str, frozenset[bytes]] = OrderedDict()
-"""What is known, with the forms in which a reading may show it."""
+"""The registered values, each with the forms in which a decoded text may show it."""
 _words: dict[int, frozenset[tuple[int, bytes]]] = {}
-"""The first words of all forms: how far from its beginning each stands, and with what first bytes that begins."""
+"""The words in the prefixes of all forms, each with its offset and the prefix."""
 _forms_by_start: dict[bytes, tuple[frozenset[int], frozenset[bytes]]] = {}
-"""All forms by their first bytes, with the lengths that occur: however many begin alike, few places are compared."""
+"""All forms by prefix, with the lengths that occur: few slices are compared, however many share a prefix."""
 _lock = threading.Lock()
 
 
 def register_secrets(values: Iterable[str]) -> None:
-    """Let these values never be shown again."""
+    """Redact these values from now on."""
     with _lock:
         for value in values:
             if value in _registered:
@@ -82,7 +81,12 @@ def register_secrets(values: Iterable[str]) -> None:
             elif forms := _forms(value):
                 _registered[value] = forms
                 for form in forms:
-                    _index_form(form)
+                    prefix = form[:_PREFIX_BYTES]
+                    for offset in range(_WORD_BYTES):
+                        word = _word_at(prefix, offset)
+                        _words[word] = _words.get(word, frozenset()) | {(offset, prefix)}
+                    lengths, known = _forms_by_start.get(prefix, (frozenset(), frozenset()))
+                    _forms_by_start[prefix] = lengths | {len(form)}, known | {form}
         while len(_registered) > MAX_REGISTERED_SECRETS:
             _value, forms = _registered.popitem(last=False)
             for form in forms.difference(*_registered.values()):
@@ -90,7 +94,7 @@ def register_secrets(values: Iterable[str]) -> None:
 
 
 def redact_text(text: str) -> str:
-    """Strike out every secret of a text, however it is spelled there. Linear; never raises."""
+    """Redact every secret in a text, in any encoding. Linear; never raises."""
     data = text[:MAX_SCANNED_CHARACTERS].encode("utf-8", "surrogatepass")
     spans = sorted(_secret_spans(data, _MAX_ENCODING_DEPTH))
     if len(text) > MAX_SCANNED_CHARACTERS:
@@ -107,9 +111,10 @@ def redact_text(text: str) -> str:
 
 
 def _forms(value: str) -> frozenset[bytes]:
-    """Give a value as it is, and with its own escapes undone: a reading may undo them along with others."""
+    """Return a value as it is and with its own escapes undone: decoding a text may undo them along with others."""
     raw = value.encode("utf-8", "surrogatepass")
-    layer = raw if len(raw) >= MIN_SECRET_BYTES or _is_password(value) else None
+    is_password = all(any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
+    layer = raw if len(raw) >= MIN_SECRET_BYTES or is_password else None
     forms: set[bytes] = set()
     for _ in range(_MAX_ESCAPE_LAYERS):
         if layer is None or len(layer) < MIN_PASSWORD_BYTES:
@@ -120,54 +125,44 @@ def _forms(value: str) -> frozenset[bytes]:
     return frozenset(forms)
 
 
-def _is_password(value: str) -> bool:
-    return all(any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
-
-
 def _with_plus_as_space(data: bytes) -> bytes:
-    """Take a plus for the space that a form makes of it, on both sides."""
+    """Replace plus by space, in secrets and in texts, as a form encodes one as the other."""
     return data.replace(b"+", b" ")
 
 
-def _index_form(form: bytes) -> None:
-    start = form[:_PREFIX_BYTES]
-    for offset in range(_WORD_BYTES):
-        word = _word_at(start, offset)
-        _words[word] = _words.get(word, frozenset()) | {(offset, start)}
-    lengths, forms = _forms_by_start.get(start, (frozenset(), frozenset()))
-    _forms_by_start[start] = lengths | {len(form)}, forms | {form}
-
-
 def _unindex_form(form: bytes) -> None:
-    start = form[:_PREFIX_BYTES]
-    _lengths, forms = _forms_by_start[start]
+    prefix = form[:_PREFIX_BYTES]
+    _lengths, forms = _forms_by_start[prefix]
     if left := forms - {form}:
-        _forms_by_start[start] = frozenset(map(len, left)), left
+        _forms_by_start[prefix] = frozenset(map(len, left)), left
         return
-    del _forms_by_start[start]
+    del _forms_by_start[prefix]
     for offset in range(_WORD_BYTES):
-        word = _word_at(start, offset)
-        _words[word] -= {(offset, start)}
+        word = _word_at(prefix, offset)
+        _words[word] -= {(offset, prefix)}
         if not _words[word]:
             del _words[word]
 
 
-def _word_at(form: bytes, offset: int) -> int:
-    return int.from_bytes(form[offset : offset + _WORD_BYTES], sys.byteorder)
+def _word_at(prefix: bytes, offset: int) -> int:
+    return int.from_bytes(prefix[offset : offset + _WORD_BYTES], sys.byteorder)
 
 
 @dataclass(slots=True)
 class _DecodedView:
-    """A reading of some bytes, and where each of its pieces came from."""
+    """Decoded bytes, and the source position of each of their pieces."""
 
     parts: list[bytes] = field(default_factory=list)
     length: int = 0
     starts: list[int] = field(default_factory=list)
     sources: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """For each piece its span, and how many source bytes make how many of the piece: 4 to 3. With 0 it is one whole."""
+    """Source span of each piece, and how many source bytes give how many decoded bytes, such as 4 to 3.
+
+    A ratio that starts with 0 marks a piece that can only be redacted as a whole.
+    """
 
     def add_separated(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
-        """Add a piece that nothing of those before it runs into."""
+        """Add a piece so that nothing matches across its start."""
         if self.length:
             self.add(_PIECE_SEPARATOR, (source[0], source[0]), (0, 1))
         self.add(piece, source, ratio)
@@ -183,9 +178,9 @@ class _DecodedView:
         self.length += len(piece)
 
     def source_span(self, span: Span) -> Span:
-        """Give the bytes that a part of the reading came from."""
+        """Return the source span of a span of the view."""
         start, end = span
-        first, last = (bisect_right(self.starts, place) - 1 for place in (start, end - 1))
+        first, last = (bisect_right(self.starts, position) - 1 for position in (start, end - 1))
         source, _end, per, makes = self.sources[first]
         begin = source + (start - self.starts[first]) * per // makes
         source, stop, per, makes = self.sources[last]
@@ -193,12 +188,12 @@ class _DecodedView:
 
 
 def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
-    """Yield where secrets stand, in any reading of the data."""
+    """Yield the spans of secrets in any decoding of the data."""
     trail: list[_DecodedView] = []
     for _ in range(_MAX_ESCAPE_LAYERS):
         for span in _layer_spans(data, depth):
             for view in reversed(trail):
-                span = view.source_span(span)  # noqa: PLW2901 # step by step back to where the text stands
+                span = view.source_span(span)  # noqa: PLW2901 # layer by layer back to the original text
             yield span
         unescaped = _unescaped(data)
         if unescaped is None:
@@ -208,7 +203,7 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
 
 
 def _layer_spans(data: bytes, depth: int) -> Iterator[Span]:
-    """Yield where secrets stand in one layer, escapes as they are."""
+    """Yield the spans of secrets in one layer, without undoing escapes."""
     yield from _known_spans(_with_plus_as_space(data))
     yield from (found.span(1) for found in _SECRET_PATTERN.finditer(data.lower()))
     if depth:
@@ -217,32 +212,33 @@ def _layer_spans(data: bytes, depth: int) -> Iterator[Span]:
 
 
 def _known_spans(data: bytes) -> Iterator[Span]:
+    """Yield the spans of registered secrets, whole or truncated by the end of the data."""
     words = memoryview(data)[: len(data) // _WORD_BYTES * _WORD_BYTES].cast("I")
     if _words.keys().isdisjoint(words):
         return
     for number, word in enumerate(words):
-        for offset, start in _words.get(word, ()):
+        for offset, prefix in _words.get(word, ()):
             position = number * _WORD_BYTES - offset
-            if position >= 0 and data.startswith(start, position):
-                length = _secret_length_at(data, position, start)
-                if length:
-                    yield position, position + length
-
-
-def _secret_length_at(data: bytes, position: int, start: bytes) -> int:
-    """Tell how long the secret is that begins there, whole or broken off by the end; 0 for none."""
-    lengths, forms = _forms_by_start.get(start, (frozenset(), frozenset()))
-    whole = [length for length in lengths if data[position : position + length] in forms]
-    rest = data[position : position + max(lengths, default=0)]
-    if not whole and position + len(rest) == len(data) and any(form.startswith(rest) for form in forms):
-        return len(rest)
-    return max(whole, default=0)
+            if position < 0 or not data.startswith(prefix, position):
+                continue
+            lengths, forms = _forms_by_start.get(prefix, (frozenset(), frozenset()))
+            whole = [length for length in lengths if data[position : position + length] in forms]
+            rest = data[position : position + max(lengths, default=0)]
+            if whole:
+                yield position, position + max(whole)
+            elif rest and position + len(rest) == len(data) and any(form.startswith(rest) for form in forms):
+                yield position, len(data)
 
 
 def _unescaped(data: bytes) -> _DecodedView | None:
-    """Undo the escapes once; None where there are none."""
-    view, done = _DecodedView(), 0
-    for found in _escapes(data):
+    """Undo one layer of escapes. Return None if there are none."""
+    view, done, position = _DecodedView(), 0, 0
+    # The search for escape characters is fast in a text without any; the pattern alone is not.
+    while sign := _ESCAPE_SIGN.search(data, position):
+        found = _ESCAPE.match(data, sign.start())
+        position = (found or sign).end()
+        if found is None:
+            continue
         plain, per = _decode_escape(found)
         if plain == found[0]:
             continue
@@ -258,20 +254,10 @@ def _unescaped(data: bytes) -> _DecodedView | None:
     return view
 
 
-def _escapes(data: bytes) -> Iterator[re.Match[bytes]]:
-    """Find the escapes by the signs that they begin with, which is soon done where there are none."""
-    at = 0
-    while sign := _ESCAPE_SIGN.search(data, at):
-        found = _ESCAPE.match(data, sign.start())
-        if found:
-            yield found
-        at = (found or sign).end()
-
-
 def _decode_escape(match: re.Match[bytes]) -> tuple[bytes, int]:
-    """Give what an escape stands for, and how many of its bytes make one; 0 where it is one whole."""
-    text, kind = match[0], match.lastgroup
-    match kind:
+    """Return the decoded bytes of an escape, and how many of its bytes give one; 0 if it is one whole."""
+    text = match[0]
+    match match.lastgroup:
         case "percent":
             return bytes.fromhex(text.replace(b"%", b"").decode()), 3
         case "hex":
@@ -299,7 +285,7 @@ def _decode_entity(text: bytes) -> bytes:
 
 
 def _decode_base64(data: bytes) -> Iterator[_DecodedView]:
-    """Decode what may be base64, of either alphabet, from each of the four letters at which it may begin."""
+    """Decode possible base64, of either alphabet, from each of the four characters at which it may begin."""
     runs = [found.span() for found in _BASE64.finditer(data)]
     if not runs:
         return
@@ -315,7 +301,7 @@ def _decode_base64(data: bytes) -> Iterator[_DecodedView]:
 
 
 def _decode_hex(data: bytes) -> Iterator[_DecodedView]:
-    """Decode what may be hexadecimal: pairs in a row, from either digit, and pairs with signs between them."""
+    """Decode possible hexadecimal: consecutive pairs, from either digit, and pairs with separators."""
     runs = [found.span() for found in _HEX.finditer(data)]
     for phase in range(2) if runs else ():
         view = _DecodedView()

@@ -1,4 +1,4 @@
-"""Which user of the operating system runs this process, for the audit: a name given with `--by` is only claimed."""
+"""The operating system user of this process, for the audit: a name given with `--by` is unproven."""
 
 import os
 import pwd
@@ -9,17 +9,19 @@ from pathlib import Path
 from publisher.domain.events import SystemUser
 
 LOGINUID_FILE = Path("/proc/self/loginuid")
-"""Who logged in, as the kernel keeps it through `su` and `sudo`; not there on every system."""
+"""The login user, which the kernel keeps through `su` and `sudo`. Not every system has it."""
 NO_LOGIN_UID = 2**32 - 1
-"""What stands there for a process that no login started."""
+"""The content of LOGINUID_FILE in a process that no login started."""
 SUDO_VARIABLE = "SUDO_USER"
 MAX_NAME_CHARACTERS = 64
 
 
 def read_system_user() -> SystemUser:
-    """Give the user of this process, who logged in, and whom sudo says that it acts for (an unproven word)."""
-    uid, login = os.getuid(), _login_uid()
-    sudo = os.environ.get(SUDO_VARIABLE)
+    """Return the user of this process, the login user, and the user that sudo names (unproven)."""
+    uid, login, sudo = os.getuid(), None, os.environ.get(SUDO_VARIABLE)
+    with suppress(OSError, ValueError):
+        found = int(LOGINUID_FILE.read_text("ascii"))
+        login = None if found == NO_LOGIN_UID else found
     return SystemUser(
         uid=uid,
         user=_user_name(uid),
@@ -29,16 +31,9 @@ def read_system_user() -> SystemUser:
     )
 
 
-def _login_uid() -> int | None:
-    with suppress(OSError, ValueError):
-        found = int(LOGINUID_FILE.read_text("ascii"))
-        return None if found == NO_LOGIN_UID else found
-    return None
-
-
 @lru_cache(maxsize=16)
 def _user_name(uid: int) -> str | None:
-    """Name a user; a directory service may be asked, so once is enough."""
+    """Return a user's name. Cached, as this may query a directory service."""
     try:
         return _printable_name(pwd.getpwuid(uid).pw_name)
     except KeyError:
@@ -46,5 +41,5 @@ def _user_name(uid: int) -> str | None:
 
 
 def _printable_name(text: str) -> str:
-    """Spell a name so that it can be printed anywhere."""
+    """Return a name with unprintable characters escaped, at most MAX_NAME_CHARACTERS of it."""
     return text[:MAX_NAME_CHARACTERS] if text.isprintable() else ascii(text[:MAX_NAME_CHARACTERS])

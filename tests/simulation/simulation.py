@@ -25,7 +25,8 @@ from publisher.domain.errors import IllegalTransitionError, InputError, RefusedE
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
-from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
+from publisher.runtime.clock import Runtime
+from publisher.runtime.failpoints import FAILPOINT_NAMES
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import AuditAction

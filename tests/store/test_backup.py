@@ -22,7 +22,8 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
-from publisher.runtime.clock import FailpointRaisedError, Runtime
+from publisher.runtime.clock import Runtime
+from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_journal, read_records, write_journal
 from publisher.store.db.mappers import ATTEMPT
