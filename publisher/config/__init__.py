@@ -1,4 +1,4 @@
-"""What the operator decides: publisher.toml, read once and frozen."""
+"""The operator's settings: publisher.toml, read once and immutable."""
 
 from publisher.config.addresses import has_password, is_postgres_url, split_host_port
 from publisher.config.load import (

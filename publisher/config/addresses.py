@@ -1,4 +1,4 @@
-"""Addresses as settings spell them: of databases, of listeners, of platforms."""
+"""Addresses in settings: of databases, listeners and platforms."""
 
 import ipaddress
 import os
@@ -7,16 +7,16 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 MARKER_PLACEHOLDER = "{marker}"
-"""Where a safe link takes the marker."""
+"""The placeholder for the marker in a link template."""
 _POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
 _POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
-"""What is read as host or port may be named in errors, and must not be a part of the password."""
+"""Strict, because host and port appear in errors and must not contain a part of the password."""
 
 
 def resolve_database_url(url: str, workspace: Path) -> str | None:
-    """Resolve the path of an SQLite URL; None for what is no database of ours.
+    """Return the URL with an absolute SQLite path; None if it is no valid database URL.
 
-    One file has one spelling, whatever links lead to it: its lock, journal and call record are named after it.
+    Links are resolved, so that one file has one name: its lock, journal and call record are named after it.
     """
     if url.startswith(_POSTGRES_SCHEMES):
         return url if is_postgres_url(url) else None
@@ -27,12 +27,12 @@ def resolve_database_url(url: str, workspace: Path) -> str | None:
 
 
 def is_postgres_url(url: str) -> bool:
-    """Whether this is a PostgreSQL address, spelled so that nothing of its password is taken for host or port."""
+    """True if this is a PostgreSQL URL in which no part of the password can be taken for host or port."""
     return url.startswith(_POSTGRES_SCHEMES) and _POSTGRES_URL.fullmatch(url) is not None
 
 
 def has_password(url: str) -> bool:
-    """Whether a PostgreSQL address carries a password, before its host or among its parameters."""
+    """True if a PostgreSQL URL contains a password, before the host or in the query."""
     found = _POSTGRES_URL.fullmatch(url)
     if found is None:
         return False
@@ -42,39 +42,38 @@ def has_password(url: str) -> bool:
 
 
 def is_link_template(entry: str) -> bool:
-    """Whether this is an address with a blank for the marker, as Weibo wants one."""
-    return (
-        entry.count(MARKER_PLACEHOLDER) == 1 and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
-    )
+    """True if this is an address with one placeholder for the marker, as Weibo requires."""
+    has_one = entry.count(MARKER_PLACEHOLDER) == 1
+    return has_one and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
 
 
 def parse_host(url: str) -> str | None:
-    """Give the host of an address that can stand in front of a path, or None."""
+    """Return the host of an address to which a path can be appended, or None."""
     return None if set("?#@{} ") & set(url) else _split_host(url)
 
 
 def _split_host(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        has_sound_port = parts.port is None or parts.port > 0
+        has_valid_port = parts.port is None or parts.port > 0
     except ValueError:
         return None
-    return parts.hostname if parts.scheme in {"http", "https"} and has_sound_port else None
+    return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
 
 
 def split_host_port(address: str) -> tuple[str, int]:
-    """Part an accepted `host:port`."""
+    """Split a valid `host:port`."""
     parts = urlsplit(f"//{address}")
     return str(parts.hostname), int(parts.port or 0)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """True if a host is this machine."""
     return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_ip(value: str) -> bool:
-    """Whether this is an IP address of either kind."""
+    """True if this is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -83,13 +82,13 @@ def is_ip(value: str) -> bool:
 
 
 def is_public_ipv4(value: str) -> bool:
-    """Whether an IP address is one that the world sees, of the old kind."""
+    """True if an IP address is a public IPv4 address."""
     address = ipaddress.ip_address(value)
     return address.version == 4 and address.is_global
 
 
 def is_listen_address(listen: str) -> bool:
-    """Whether this is `host:port` and nothing else."""
+    """True if this is exactly `host:port`."""
     try:
         parts = urlsplit(f"//{listen}")
         return bool(parts.hostname) and parts.port is not None and parts.netloc == listen and "@" not in listen

@@ -1,10 +1,10 @@
-"""From publisher.toml to Settings, or to all its Problems at once."""
+"""Read publisher.toml into Settings, or report all its problems at once."""
 
 import asyncio
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.metadata import entry_points
 from itertools import pairwise
@@ -32,6 +32,7 @@ from publisher.domain.policy import RateLimit, Timing
 from publisher.tomlfile import (
     DurationValue,
     Identifier,
+    KeyPath,
     ReadLimits,
     SingleLine,
     StrictModel,
@@ -47,7 +48,7 @@ DEFAULT_DATABASE = "sqlite:///var/publisher.db"
 
 
 def _read_secret_name(value: object) -> str:
-    """Take the name of a secret. What else stands there may be the secret itself, and is repeated nowhere."""
+    """Validate the name of a secret. The error omits the value, which may be the secret itself."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", value):
         raise PydanticCustomError("not_a_secret_name", "")
     return value
@@ -141,22 +142,22 @@ class SettingsFile(StrictModel):
 
 
 def settings_schema() -> dict[str, Any]:
-    """Describe publisher.toml as a JSON Schema, for editors."""
+    """Return the JSON Schema of publisher.toml, for editors."""
     return {"$schema": "http://json-schema.org/draft-07/schema#", **SettingsFile.model_json_schema()}
 
 
 BUILT_IN_PLATFORMS: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
 WEIBO_PROFILES = ("share", "update", "biz")
-"""The sets of calls that Weibo grants; a profile of another platform is its adapter's own matter."""
+"""The sets of API calls that Weibo grants. Profiles of other platforms are checked by their adapters."""
 
 
 def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
-    """Judge what concerns all accounts."""
-    if not _is_timezone(file.timezone):
-        facts = {
-            "value": file.timezone,
-            "choices": suggest_closest(file.timezone, ["Asia/Shanghai", *available_timezones()]),
-        }
+    """Yield the problems of settings that concern all accounts."""
+    try:
+        ZoneInfo(file.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        choices = suggest_closest(file.timezone, ["Asia/Shanghai", *available_timezones()])
+        facts = {"value": file.timezone, "choices": choices}
         yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
     if resolve_database_url(file.database, Path("/")) is None:
         yield UnlocatedProblem(path=("database",), code="bad_database")
@@ -185,8 +186,8 @@ def _find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocate
         for name in ("request_timeout", "lease_timeout", "visibility_window")
         if (value := getattr(limits, name)) is not None
     ]
-    for (shorter, least), (longer, most) in pairwise(given):
-        if least >= most:
+    for (shorter, lower), (longer, upper) in pairwise(given):
+        if lower >= upper:
             facts = {"shorter": shorter, "longer": longer}
             yield UnlocatedProblem(path=("limits", platform, longer), code="wrong_order", facts=facts)
     if limits.per_hour and limits.per_day and limits.per_hour > limits.per_day:
@@ -195,105 +196,93 @@ def _find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocate
 
 
 def find_account_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
-    """Judge each account, and that no two are the same."""
+    """Yield the problems of each account, and accounts that are the same."""
     ids: dict[str, int] = {}
-    voices: dict[tuple[str, str, str | None], int] = {}
+    identities: dict[tuple[str, str, str | None], int] = {}
     for index, item in enumerate(file.account):
-        here = ("account", index)
+        path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
-            lines = {"first": ("account", first, "id")}
-            yield UnlocatedProblem(
-                path=(*here, "id"), code="duplicate_account", facts={"account": item.id}, line_facts=lines
-            )
-        voice = (item.platform, item.identity, item.forum)
-        if (first := voices.setdefault(voice, index)) != index:
+            facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
+            yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
+        if (first := identities.setdefault((item.platform, item.identity, item.forum), index)) != index:
             facts = {"account": item.id, "other": file.account[first].id}
             lines = {"first": ("account", first, "identity")}
-            yield UnlocatedProblem(path=(*here, "identity"), code="same_identity", facts=facts, line_facts=lines)
+            yield UnlocatedProblem(path=(*path, "identity"), code="same_identity", facts=facts, line_facts=lines)
         if item.platform not in platforms:
             facts = {"value": item.platform, "choices": suggest_closest(item.platform, sorted(platforms))}
-            yield UnlocatedProblem(path=(*here, "platform"), code="unknown_platform", facts=facts)
+            yield UnlocatedProblem(path=(*path, "platform"), code="unknown_platform", facts=facts)
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
-            yield UnlocatedProblem(path=(*here, "region"), code="unknown_region", facts=facts)
-        yield from _find_mode_problems(item, index)
-        yield from _find_address_problems(item, index, is_drill=file.environment == "drill")
-        yield from _find_public_ip_problems(item, index, file)
+            yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
+        yield from _find_mode_problems(item, path)
+        yield from _find_address_problems(item, path, file)
 
 
-def _find_mode_problems(item: AccountEntry, index: int) -> Iterator[UnlocatedProblem]:
+def _find_mode_problems(item: AccountEntry, path: KeyPath) -> Iterator[UnlocatedProblem]:
+    """Yield settings that the platform or the mode of an account does not allow, or requires."""
     facts = {"account": item.id}
     if item.forum and item.platform in BUILT_IN_PLATFORMS - {"tieba"}:
-        yield UnlocatedProblem(
-            path=("account", index, "forum"), code="forum_only_on_tieba", facts=facts, is_at_key=True
-        )
+        yield UnlocatedProblem(path=(*path, "forum"), code="forum_only_on_tieba", facts=facts, is_at_key=True)
     if item.link_template is not None and not is_link_template(item.link_template):
-        yield UnlocatedProblem(path=("account", index, "link_template"), code="bad_link_template", facts=facts)
+        yield UnlocatedProblem(path=(*path, "link_template"), code="bad_link_template", facts=facts)
     if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
         choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
-        yield UnlocatedProblem(
-            path=("account", index, "profile"), code="weibo_profile_unknown", facts={**facts, **choices}
-        )
+        yield UnlocatedProblem(path=(*path, "profile"), code="weibo_profile_unknown", facts={**facts, **choices})
     if item.mode != "off" and item.platform == "tieba" and not item.forum:
-        yield UnlocatedProblem(path=("account", index, "forum"), code="forum_missing", facts=facts)
+        yield UnlocatedProblem(path=(*path, "forum"), code="forum_missing", facts=facts)
     if item.mode == "api":
-        platform, profile = Platform(item.platform), item.profile
         for key, code in _find_missing_settings(
-            platform, profile, has_accepted_risk=item.accept_risk, link_template=item.link_template
+            item.platform, item.profile, has_accepted_risk=item.accept_risk, link_template=item.link_template
         ):
-            yield UnlocatedProblem(path=("account", index, key), code=code, facts=facts)
+            yield UnlocatedProblem(path=(*path, key), code=code, facts=facts)
 
 
 def find_api_blocker(account: Account) -> str | None:
-    """Give the code of what the settings of an account lack for automatic posting; None where nothing is missing."""
-    lacks = _find_missing_settings(
+    """Return the code of the setting that an account lacks for automatic posting; None if nothing is missing."""
+    missing = _find_missing_settings(
         account.platform,
         account.profile,
         has_accepted_risk=account.has_accepted_risk,
         link_template=account.link_template,
     )
-    return next((code for _key, code in lacks), None)
+    return next((code for _key, code in missing), None)
 
 
 def _find_missing_settings(
-    platform: Platform, profile: str | None, *, has_accepted_risk: bool, link_template: str | None
+    platform: str, profile: str | None, *, has_accepted_risk: bool, link_template: str | None
 ) -> Iterator[tuple[str, str]]:
+    """Yield key and problem code of each setting that automatic posting requires."""
     if platform == "tieba" and not has_accepted_risk:
         yield "accept_risk", "risk_not_accepted"
     if platform == "weibo" and profile in {None, "share"} and link_template is None:
         yield "link_template", "link_template_missing"
 
 
-def _find_address_problems(item: AccountEntry, index: int, *, is_drill: bool) -> Iterator[UnlocatedProblem]:
-    facts = {"account": item.id}
+def _find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Yield problems of the platform's address and of our public address. Weibo requires a public IPv4."""
+    facts, is_drill = {"account": item.id}, file.environment == "drill"
+    code, host = None, parse_host(item.base_url) if item.base_url is not None else None
     if item.base_url is None:
-        if is_drill:
-            yield UnlocatedProblem(path=("account", index, "base_url"), code="drill_needs_base_url", facts=facts)
-    elif (host := parse_host(item.base_url)) is None:
-        yield UnlocatedProblem(path=("account", index, "base_url"), code="bad_base_url", facts=facts)
+        code = "drill_needs_base_url" if is_drill else None
+    elif host is None:
+        code = "bad_base_url"
     elif is_drill and not is_loopback(host):
-        yield UnlocatedProblem(
-            path=("account", index, "base_url"), code="drill_not_loopback", facts={**facts, "host": host}
-        )
+        code = "drill_not_loopback"
     elif urlsplit(item.base_url).scheme != "https" and not is_loopback(host):
-        yield UnlocatedProblem(
-            path=("account", index, "base_url"), code="base_url_not_https", facts={**facts, "host": host}
-        )
-
-
-def _find_public_ip_problems(item: AccountEntry, index: int, file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Name an address that is none, or that Weibo would not take in earnest: it wants a public IPv4."""
+        code = "base_url_not_https"
+    if code is not None:
+        yield UnlocatedProblem(path=(*path, "base_url"), code=code, facts={**facts, "host": host} if host else facts)
     address = item.public_ip or file.public_ip
     if item.public_ip and not is_ip(item.public_ip):
-        yield UnlocatedProblem(path=("account", index, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
+        yield UnlocatedProblem(path=(*path, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
     elif address and is_ip(address) and not is_public_ipv4(address):
-        loc = ("account", index, "public_ip") if item.public_ip else ("public_ip",)
+        ip_path = (*path, "public_ip") if item.public_ip else ("public_ip",)
         if file.environment == "live" and item.platform == "weibo" and item.mode == "api":
-            yield UnlocatedProblem(path=loc, code="ip_not_public", facts={"value": address, "account": item.id})
+            yield UnlocatedProblem(path=ip_path, code="ip_not_public", facts={"value": address, **facts})
 
 
 def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Judge the groups: by their names, and by their members."""
+    """Yield the problems of group names and group members."""
     accounts = [item.id for item in file.account]
     for name, members in file.groups.items():
         if name in accounts or name == "all" or ":" in name:
@@ -308,73 +297,75 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
                 yield UnlocatedProblem(path=("groups", name, position), code="duplicate_member", facts=facts)
 
 
-def _is_timezone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
-
-
 SETTINGS_FILE = "publisher.toml"
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 
 
 async def load_settings(workspace: Path) -> Settings:
     """Read a workspace's publisher.toml. Raises SettingsError with every Problem."""
-    return await asyncio.to_thread(_load, workspace)
+
+    def load() -> Settings:
+        root = workspace.absolute()
+        document = read_toml(root / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError)
+        installed = {entry.name for entry in entry_points(group="publisher.adapters")}
+        return _make_settings(document, root, BUILT_IN_PLATFORMS | installed)
+
+    return await asyncio.to_thread(load)
 
 
 def parse_settings(
     text: str, *, workspace: Path, file: str = SETTINGS_FILE, platforms: Collection[str] = BUILT_IN_PLATFORMS
 ) -> Settings:
-    """Read the text of a publisher.toml; `platforms` are those with an adapter. Raises SettingsError."""
+    """Parse the text of a publisher.toml; `platforms` are those with an adapter. Raises SettingsError."""
     return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace, platforms)
 
 
 def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitSettings) -> tuple[RateLimit, Timing]:
-    """Put the operator's limits over an adapter's defaults.
+    """Apply the operator's limits to an adapter's defaults.
 
-    A lease timeout that is not given keeps its share of the request timeout, and never reaches more than halfway to
-    the visibility window: with the first under the last, the order of the three stays.
+    A lease timeout that is not set keeps its ratio to the request timeout, up to halfway between request timeout and
+    visibility window. So if the request timeout is below the window, the order of the three stays valid.
     """
-    rate_limit = replace(rate_limit, **_set_limits(limits, "min_interval", "per_hour", "per_day"))
-    wanted = replace(
-        timing,
-        **_set_limits(
-            limits,
-            "request_timeout",
-            "lease_timeout",
-            "visibility_window",
-            "first_check_after",
-            "retry_first",
-            "platform_clock_tolerance",
-        ),
-    )
+    given: dict[str, Any] = {name: value for name, value in asdict(limits).items() if value is not None}
+    rate_names = {"min_interval", "per_hour", "per_day"}
+    rate_limit = replace(rate_limit, **{name: value for name, value in given.items() if name in rate_names})
+    result = replace(timing, **{name: value for name, value in given.items() if name not in rate_names})
     if limits.lease_timeout is None and (limits.request_timeout or limits.visibility_window):
-        share = wanted.request_timeout * (timing.lease_timeout / timing.request_timeout)
-        wanted = replace(wanted, lease_timeout=min(share, (wanted.request_timeout + wanted.visibility_window) / 2))
-    return rate_limit, wanted
-
-
-def _set_limits(limits: LimitSettings, *names: str) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(limits, name)) is not None}
-
-
-def _load(workspace: Path) -> Settings:
-    workspace = workspace.absolute()
-    toml = read_toml(workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError)
-    installed = {entry.name for entry in entry_points(group="publisher.adapters")}
-    return _make_settings(toml, workspace, BUILT_IN_PLATFORMS | installed)
+        scaled = result.request_timeout * (timing.lease_timeout / timing.request_timeout)
+        result = replace(result, lease_timeout=min(scaled, (result.request_timeout + result.visibility_window) / 2))
+    return rate_limit, result
 
 
 def _make_settings(document: TomlDocument, workspace: Path, platforms: Collection[str]) -> Settings:
     entry = validate_table(SettingsFile, document.data)
     if isinstance(entry, list):
         raise SettingsError(document.locate_problems(entry))
-    flaws = [*find_global_problems(entry, platforms), *find_account_problems(entry, platforms)]
-    if flaws := [*flaws, *find_group_problems(entry)]:
-        raise SettingsError(document.locate_problems(flaws))
+    problems = [
+        *find_global_problems(entry, platforms),
+        *find_account_problems(entry, platforms),
+        *find_group_problems(entry),
+    ]
+    if problems:
+        raise SettingsError(document.locate_problems(problems))
+    accounts = [
+        Account(
+            id=AccountId(item.id),
+            platform=Platform(item.platform),
+            identity=item.identity,
+            secret=item.secret,
+            region=RegionCode(item.region) if item.region else None,
+            mode=Mode(item.mode),
+            forum=item.forum,
+            link_template=item.link_template,
+            base_url=item.base_url.rstrip("/") if item.base_url else None,
+            public_ip=item.public_ip or entry.public_ip,
+            has_accepted_risk=item.accept_risk,
+            profile=item.profile,
+            is_exclusive=item.exclusive,
+            options=item.options,
+        )
+        for item in entry.account
+    ]
     return Settings(
         workspace=workspace,
         timezone=ZoneInfo(entry.timezone),
@@ -382,30 +373,11 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         environment=Environment(entry.environment),
         plan_days=entry.plan_days,
         days_kept=entry.days_kept,
-        accounts={AccountId(item.id): _make_account(item, entry) for item in entry.account},
+        accounts={account.id: account for account in accounts},
         regions=entry.region,
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
         limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         callbacks=CallbackSettings(listen=entry.callbacks.listen),
         audit=AuditSettings(checkpoint_file=entry.audit.checkpoint_file, syslog=entry.audit.syslog),
-    )
-
-
-def _make_account(item: AccountEntry, file: SettingsFile) -> Account:
-    return Account(
-        id=AccountId(item.id),
-        platform=Platform(item.platform),
-        identity=item.identity,
-        secret=item.secret,
-        region=RegionCode(item.region) if item.region else None,
-        mode=Mode(item.mode),
-        forum=item.forum,
-        link_template=item.link_template,
-        base_url=item.base_url.rstrip("/") if item.base_url else None,
-        public_ip=item.public_ip or file.public_ip,
-        has_accepted_risk=item.accept_risk,
-        profile=item.profile,
-        is_exclusive=item.exclusive,
-        options=item.options,
     )

@@ -1,4 +1,4 @@
-"""What accepted settings are made of."""
+"""Accepted settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """What the operator sets instead of an adapter's defaults; None leaves the default."""
+    """The operator's limits for a platform; None keeps the adapter's default."""
 
     min_interval: timedelta | None = None
     per_hour: int | None = None
@@ -33,14 +33,14 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSettings:
-    """Where platforms' messages are listened for, as `host:port`; None for nowhere."""
+    """Where callbacks of platforms are received, as `host:port`; None disables them."""
 
     listen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """Where the audit's head is written down: a file, as a path from the workspace, and maybe the system log."""
+    """Where checkpoints of the audit are written: a file, relative to the workspace, and optionally the system log."""
 
     checkpoint_file: str = "var/audit-anchors.log"
     syslog: bool = False
@@ -48,7 +48,7 @@ class AuditSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """An accepted publisher.toml. `database` is an absolute URL and may carry a password, so it is not shown."""
+    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it."""
 
     workspace: Path
     timezone: ZoneInfo
