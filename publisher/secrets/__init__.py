@@ -1,4 +1,4 @@
-"""Where secrets come from. They are read when needed, handed on, and never logged or shown."""
+"""Sources of secrets. Secrets are read when needed, and never logged or shown."""
 
 from publisher.secrets.audit_key import AuditKey, is_public_key, is_signed_by, load_audit_key
 from publisher.secrets.encrypted_store import KEY_NAME, Vault

@@ -1,4 +1,4 @@
-"""The encrypted store of secrets: one file, sealed with a key that stands elsewhere."""
+"""The encrypted store of secrets: one file, encrypted with a key that is stored elsewhere."""
 
 import fcntl
 import json
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
 KEY_NAME = "vault-key"
-"""The key's file in `$CREDENTIALS_DIRECTORY`; without one it stands beside the store."""
+"""The name of the key file in `$CREDENTIALS_DIRECTORY`; by default it lies beside the store."""
 PRIVATE_FILE_MODE = 0o600
 MAX_READ_ATTEMPTS = 100
-"""So often a reader begins again while others keep changing the store under its eyes."""
+"""How often a reader retries while other processes change the store."""
 
 VaultFileVersion = tuple[int, ...]
 
@@ -29,78 +29,80 @@ VaultFileVersion = tuple[int, ...]
 class Vault:
     """The store of one workspace, in `folder`.
 
-    Every secret is sealed together with its own name: one that was moved under another's name is refused. A key is a
-    line; the first one seals, all of them open.
+    Every secret is encrypted together with its name: one that was moved to another name is rejected. The key file has
+    one key per line; the first one encrypts, all of them decrypt.
     """
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def list_names(self) -> Sequence[str]:
-        """Name what is stored. Raises SecretError when the file is damaged."""
+        """Return the names of all secrets. Raises SecretError if the file is damaged."""
         return sorted(self._load_encrypted())
 
     def read(self, name: str) -> Mapping[str, str] | None:
-        """Open a secret; None when there is none of this name. Raises SecretError.
+        """Decrypt a secret; None if there is none of this name. Raises SecretError.
 
-        Nobody is waited for. Store and key are two files, so whoever falls between them in a rotation begins again.
+        A read takes no lock. Store and key are two files, so a read that overlaps a rotation is retried.
         """
-        for _ in range(MAX_READ_ATTEMPTS):
-            marks = self._file_versions()
+        attempts = 0
+        while True:
+            versions = _file_version(self.file), _file_version(self._key_file)
             try:
-                return self._read(name)
+                encrypted = self._load_encrypted().get(name)
+                return None if encrypted is None else self._decrypt_secret(name, encrypted, self._keys())
             except SecretError:
-                if self._file_versions() == marks:
+                attempts += 1
+                is_unchanged = versions == (_file_version(self.file), _file_version(self._key_file))
+                if is_unchanged or attempts > MAX_READ_ATTEMPTS:
                     raise
-        return self._read(name)
-
-    def _read(self, name: str) -> Mapping[str, str] | None:
-        sealed = self._load_encrypted().get(name)
-        return None if sealed is None else self._decrypt_secret(name, sealed, self._keys())
-
-    def _file_versions(self) -> tuple[VaultFileVersion | None, ...]:
-        return _file_version(self.file), _file_version(self._key_file)
 
     def write(self, name: str, fields: Mapping[str, str]) -> None:
-        """Seal a secret, in place of an earlier one of that name. Raises SecretError."""
+        """Encrypt and store a secret, replacing one of the same name. Raises SecretError."""
         with self._locked():
-            keys = self._keys(creates_missing=True)
-            self._save({**self._load_encrypted(), name: _encrypt(name, fields, self._make_cipher(keys))})
+            self._add(name, fields)
 
     def create_if_missing(self, name: str, make: Callable[[], Mapping[str, str]]) -> None:
-        """Seal a new secret unless there is one of that name, whoever else tries as well. Raises SecretError."""
+        """Encrypt and store a new secret unless there is one of that name; safe across processes.
+
+        Raises SecretError.
+        """
         with self._locked():
             if name not in self._load_encrypted():
-                keys = self._keys(creates_missing=True)
-                self._save({**self._load_encrypted(), name: _encrypt(name, make(), self._make_cipher(keys))})
+                self._add(name, make())
+
+    def _add(self, name: str, fields: Mapping[str, str]) -> None:
+        cipher = self._make_cipher(self._keys(creates_missing=True))
+        self._save({**self._load_encrypted(), name: _encrypt(name, fields, cipher)})
 
     def remove(self, name: str) -> bool:
-        """Forget a secret. Returns whether there was one."""
+        """Remove a secret. Return True if it existed."""
         with self._locked():
-            sealed = dict(self._load_encrypted())
-            is_known = sealed.pop(name, None) is not None
-            self._save(sealed)
+            encrypted = dict(self._load_encrypted())
+            is_known = encrypted.pop(name, None) is not None
+            self._save(encrypted)
             return is_known
 
     def rotate(self) -> int:
-        """Seal everything anew with a new key; a death in between leaves all of it readable. Returns how many.
+        """Encrypt all secrets with a new key and return their number. A crash in between leaves all of them readable.
 
-        A key that the operator gives is theirs to change: put the new one in a line before the old one, and rotate.
+        A key supplied by the operator is theirs to change: they put the new one on a line before the old, then rotate.
         """
         from cryptography.fernet import Fernet  # noqa: PLC0415 # loading it costs every other command a moment
 
         with self._locked():
             keys = self._keys()
-            opened = {name: self._decrypt_secret(name, token, keys) for name, token in self._load_encrypted().items()}
+            decrypted = {
+                name: self._decrypt_secret(name, token, keys) for name, token in self._load_encrypted().items()
+            }
             if self._external_keys() is None:
                 keys = (Fernet.generate_key().decode(), *keys)
                 _write_private_file(self._key_file, "\n".join(keys))
-            box = self._make_cipher(keys[:1])
-            resealed = {name: _encrypt(name, fields, box) for name, fields in opened.items()}
-            self._save(resealed)
+            cipher = self._make_cipher(keys[:1])
+            self._save({name: _encrypt(name, fields, cipher) for name, fields in decrypted.items()})
             if self._external_keys() is None:
                 _write_private_file(self._key_file, keys[0])
-            return len(resealed)
+            return len(decrypted)
 
     @property
     def file(self) -> Path:
@@ -112,7 +114,7 @@ class Vault:
 
     @property
     def key_source(self) -> str:
-        """Say where the key comes from."""
+        """The variable or file that the key comes from."""
         if KEY_VARIABLE in self.environment:
             return KEY_VARIABLE
         return str(self._credential_file or self._key_file)
@@ -124,9 +126,9 @@ class Vault:
         return file if file is not None and file.is_file() else None
 
     def _external_keys(self) -> str | None:
-        """Give the key that the operator supplies, if any."""
-        if (given := self.environment.get(KEY_VARIABLE)) is not None:
-            return given
+        """Return the keys that the operator supplies, or None."""
+        if (supplied := self.environment.get(KEY_VARIABLE)) is not None:
+            return supplied
         return _read_text(self._credential_file, "replace") if self._credential_file else None
 
     def _keys(self, *, creates_missing: bool = False) -> tuple[str, ...]:
@@ -151,25 +153,28 @@ class Vault:
         except ValueError:
             raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
 
-    def _decrypt_secret(self, name: str, sealed: str, keys: tuple[str, ...]) -> Mapping[str, str]:
-        content = _decrypt(sealed, self._make_cipher(keys))
-        if content is None:
-            raise SecretError("vault_locked", name, (self.key_source,))
+    def _decrypt_secret(self, name: str, encrypted: str, keys: tuple[str, ...]) -> Mapping[str, str]:
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 # as above
+
+        try:
+            content: dict[str, Any] = json.loads(self._make_cipher(keys).decrypt(encrypted.encode()))
+        except InvalidToken:
+            raise SecretError("vault_locked", name, (self.key_source,)) from None
         if content["name"] != name:
             raise SecretError("vault_damaged", name, (str(self.file),))
         fields: Mapping[str, str] = content["fields"]
         return fields
 
     def _load_encrypted(self) -> Mapping[str, str]:
-        mark = _file_version(self.file)
-        return {} if mark is None else _parse_store_file(self.file, mark)
+        version = _file_version(self.file)
+        return {} if version is None else _parse_store_file(self.file, version)
 
-    def _save(self, sealed: Mapping[str, str]) -> None:
-        _write_private_file(self.file, json.dumps(dict(sealed), indent=1))
+    def _save(self, encrypted: Mapping[str, str]) -> None:
+        _write_private_file(self.file, json.dumps(dict(encrypted), indent=1))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one process at a time change the store."""
+        """Lock the store: one process at a time may change it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "vault.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -177,12 +182,12 @@ class Vault:
 
 
 def _file_version(file: Path) -> VaultFileVersion | None:
-    """Tell one state of a file from all others; None when it is not there."""
+    """Return a value that differs for every state of a file; None if it does not exist."""
     try:
-        found = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read_text(file: Path, errors: str = "strict") -> str:
@@ -193,60 +198,42 @@ def _read_text(file: Path, errors: str = "strict") -> str:
 
 
 @lru_cache(maxsize=4)
-def _parse_store_file(file: Path, _mark: VaultFileVersion) -> Mapping[str, str]:
-    """Read the store once for each state of its file: every call of a burst asks for its own secret.
+def _parse_store_file(file: Path, _version: VaultFileVersion) -> Mapping[str, str]:
+    """Parse the store, cached by version: every call of a burst reads its own secret.
 
-    What fails is not remembered: a file that cannot be opened now may be in a moment, as it is.
+    Failures are not cached: a file that cannot be opened now may be readable in a moment, unchanged.
     """
     try:
-        sealed = json.loads(_read_text(file))
+        encrypted = json.loads(_read_text(file))
     except ValueError:
-        sealed = None
-    if not isinstance(sealed, dict) or not all(isinstance(token, str) for token in sealed.values()):
+        encrypted = None
+    if not isinstance(encrypted, dict) or not all(isinstance(token, str) for token in encrypted.values()):
         raise SecretError("vault_damaged", "*", (str(file),))
-    return sealed
+    return encrypted
 
 
-def _encrypt(name: str, fields: Mapping[str, str], box: "MultiFernet") -> str:
-    return box.encrypt(json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()).decode()
-
-
-def _decrypt(sealed: str, box: "MultiFernet") -> dict[str, Any] | None:
-    """Give the name and the fields; None when no key fits."""
-    from cryptography.fernet import InvalidToken  # noqa: PLC0415 # loading it costs every other command a moment
-
-    try:
-        content: dict[str, Any] = json.loads(box.decrypt(sealed.encode()))
-    except InvalidToken:
-        return None
-    return content
+def _encrypt(name: str, fields: Mapping[str, str], cipher: "MultiFernet") -> str:
+    return cipher.encrypt(json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()).decode()
 
 
 def _write_private_file(file: Path, text: str) -> None:
-    """Put a private file in place, whole or not at all, and on disk before anything else is done.
+    """Replace a private file atomically, and sync it to disk before returning.
 
-    Its time is later than that of the file it replaces, whatever the clock says: by it readers know it for another.
+    Its modification time is later than that of the file it replaces, whatever the clock says, so that the version
+    always changes.
     """
-    fresh = file.with_name(file.name + ".new")
-    fresh.unlink(missing_ok=True)  # of a death before; it may be open to others, or a link
-    with open(fresh, "x", encoding="ascii", opener=_open_private) as stream:
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)  # left by a crash; it may be readable by others, or a link
+    with open(new, "x", encoding="ascii", opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE_MODE)) as stream:
         stream.write(text)
         stream.flush()
-        before = _file_version(file)
+        replaced = _file_version(file)
         at = os.fstat(stream.fileno()).st_mtime_ns
-        os.utime(stream.fileno(), ns=(at, max(at, before[0] + 1 if before else at)))
+        os.utime(stream.fileno(), ns=(at, max(at, replaced[0] + 1 if replaced else at)))
         os.fsync(stream.fileno())
-    fresh.replace(file)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    new.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, PRIVATE_FILE_MODE)
+        os.close(folder)

@@ -1,4 +1,4 @@
-"""Why a secret cannot be had."""
+"""The error of an unavailable secret."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -20,7 +20,7 @@ SecretErrorCode = Literal[
 
 
 class SecretError(PublisherError):
-    """A secret cannot be had. `code` says why, `places` where it was looked for; its content is never in here."""
+    """A secret is unavailable. `code` is the reason, `places` are the sources tried; the content is never included."""
 
     def __init__(self, code: SecretErrorCode, name: str, places: tuple[str, ...]) -> None:
         super().__init__(f"{code} {name}: {', '.join(places)}")
@@ -30,5 +30,4 @@ class SecretError(PublisherError):
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """Give what the message needs."""
         return {"name": self.name, "places": ", ".join(self.places)}
