@@ -1,4 +1,4 @@
-"""schedule.toml: what staff write, read as a whole or refused as a whole."""
+"""schedule.toml, written by staff; accepted or rejected as a whole."""
 
 from publisher.schedule.context import ScheduleContext, make_schedule_context
 from publisher.schedule.cron import find_next_occurrence, list_cron_times

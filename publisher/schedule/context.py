@@ -1,4 +1,4 @@
-"""What a schedule is read against."""
+"""The context of a schedule: the accounts, groups, templates and posts that it may name."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from publisher.tomlfile import KeyPath, UnlocatedProblem, suggest_closest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleContext:
-    """The names a schedule may use, and the zone of its times. `known_posts` are in the books, not in the file.
+    """The names a schedule may use, and the zone of its times. `known_posts` are in the database, not in the file.
 
-    Where `templates` is None, any name may be one: what is wrong with it is told when it is used.
+    If `templates` is None, any name is accepted; a missing template is reported when it is used.
     """
 
     timezone: ZoneInfo
@@ -28,7 +28,7 @@ class ScheduleContext:
 def make_schedule_context(
     settings: Settings, *, templates: Collection[str], known_posts: Collection[PostId] = frozenset()
 ) -> ScheduleContext:
-    """Lay out the operator's settings for reading a schedule."""
+    """Make the context of a schedule from the operator's settings."""
     platforms = BUILT_IN_PLATFORMS | {account.platform for account in settings.accounts.values()}
     return ScheduleContext(
         timezone=settings.timezone,
@@ -41,52 +41,37 @@ def make_schedule_context(
 
 
 class RecipientResolver:
-    """Resolves `to`. Most posts of a file name the same recipients, so each answer is kept."""
+    """Resolves `to` into accounts. Most posts of a file have the same recipients, so results are cached."""
 
     def __init__(self, context: ScheduleContext) -> None:
-        self._context = context
+        self._accounts = context.accounts
         self._resolved: dict[tuple[str, ...], tuple[AccountId, ...]] = {}
-        self._accounts_by_name = _index_names(context)
+        names: dict[str, tuple[AccountId, ...]] = {"all": tuple(context.accounts)}
+        for account in context.accounts.values():
+            names[f"platform:{account.platform}"] = (*names.get(f"platform:{account.platform}", ()), account.id)
+            if account.region:
+                names[f"region:{account.region}"] = (*names.get(f"region:{account.region}", ()), account.id)
+        names.update(context.groups)
+        names.update((str(account), (account,)) for account in context.accounts)
+        self._accounts_by_name = names
 
     def resolve(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
-        """Give the accounts that are not off, each once, in the order of their first mention."""
-        return self._resolved[to] if to in self._resolved else self._resolve(to)
-
-    def _resolve(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
-        named = dict.fromkeys(account for name in to for account in self._accounts_by_name.get(name, ()))
-        return tuple(account for account in named if self._context.accounts[account].mode is not Mode.OFF)
+        """Return the accounts that are not off, each once, in the order of first mention. Unknown names are skipped."""
+        if to not in self._resolved:
+            named = dict.fromkeys(account for name in to for account in self._accounts_by_name.get(name, ()))
+            self._resolved[to] = tuple(account for account in named if self._accounts[account].mode is not Mode.OFF)
+        return self._resolved[to]
 
     def find_problems(self, to: tuple[str, ...], base_path: KeyPath) -> list[UnlocatedProblem]:
-        """Give the names that stand for nobody."""
-        if to in self._resolved:
-            return []
-        flaws = [
-            self._make_problem(name, (*base_path, position))
-            for position, name in enumerate(to)
-            if name not in self._accounts_by_name
-        ]
-        if not flaws:
-            self._resolved[to] = self._resolve(to)
-        return flaws
-
-    def _make_problem(self, name: str, path: KeyPath) -> UnlocatedProblem:
-        kind, separator, _ = name.partition(":")
-        code = {"platform": "unknown_platform", "region": "unknown_region"}.get(kind) if separator else None
-        choices = (
-            [known for known in self._accounts_by_name if known.startswith(f"{kind}:")]
-            if code
-            else list(self._accounts_by_name)
-        )
-        facts = {"value": name, "choices": suggest_closest(name, choices)}
-        return UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts)
-
-
-def _index_names(context: ScheduleContext) -> dict[str, tuple[AccountId, ...]]:
-    names: dict[str, tuple[AccountId, ...]] = {"all": tuple(context.accounts)}
-    for account in context.accounts.values():
-        names[f"platform:{account.platform}"] = (*names.get(f"platform:{account.platform}", ()), account.id)
-        if account.region:
-            names[f"region:{account.region}"] = (*names.get(f"region:{account.region}", ()), account.id)
-    names.update(context.groups)
-    names.update((str(account), (account,)) for account in context.accounts)
-    return names
+        """Return a problem for each unknown name."""
+        problems = []
+        for position, name in enumerate(to):
+            if name in self._accounts_by_name:
+                continue
+            kind, separator, _ = name.partition(":")
+            code = {"platform": "unknown_platform", "region": "unknown_region"}.get(kind) if separator else None
+            choices = [known for known in self._accounts_by_name if not code or known.startswith(f"{kind}:")]
+            facts = {"value": name, "choices": suggest_closest(name, choices)}
+            path = (*base_path, position)
+            problems.append(UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts))
+        return problems

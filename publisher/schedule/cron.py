@@ -1,4 +1,4 @@
-"""When repeating posts are due: cron text, in the workspace's zone, on working days if so wished."""
+"""Due times of repeating posts: cron expressions in the workspace's zone, optionally on working days only."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -14,11 +14,11 @@ from publisher.tomlfile import KeyPath, UnlocatedProblem
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _VALIDATION_START = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_OCCURRENCE_LOOKAHEAD = timedelta(days=400)
-"""How far ahead a repeating post's next occurrence is looked for."""
+"""How far ahead the next occurrence of a repeating post is searched."""
 
 
 def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
-    """Tell which of the five fields of a cron text cannot be read. Sunday is 0 or 7; names like mon are allowed."""
+    """Return the problem of a cron expression, with its invalid field. Sunday is 0 or 7; names like mon are allowed."""
     parts = text.split()
     if len(parts) != len(_FIELDS):
         return UnlocatedProblem(path=path, code="cron_fields", facts={"number": str(len(parts))})
@@ -26,19 +26,18 @@ def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
         next(CronSim(text, _VALIDATION_START), None)
     except CronSimError as error:
         position = next((index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0)
-        return UnlocatedProblem(
-            path=path, code="bad_cron", facts={"position": str(position + 1), "part": parts[position]}
-        )
+        facts = {"position": str(position + 1), "part": parts[position]}
+        return UnlocatedProblem(path=path, code="bad_cron", facts=facts)
     return None
 
 
 def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
-    """Give the due instants of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
+    """Return the due times of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
     return list(_iterate_cron_times(post.trigger, start, end, tz)) if isinstance(post.trigger, CronTrigger) else []
 
 
 def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
-    """Give the occurrence that a preview shows: the only one, or a repeating post's next; now where none is near."""
+    """Return the occurrence for a preview: the only one, or the next of a repeating post; now if none is near."""
     if isinstance(post.trigger, OneTimeTrigger):
         return make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or now)
     start = max(now, post.trigger.since or now)
@@ -47,7 +46,7 @@ def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
 
 
 def find_years_without_holidays(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[int]:
-    """Give the years for which a post wants working days, but the holidays are not announced or not installed."""
+    """Return the years for which a post needs working days but the holidays are not announced or not installed."""
     if not isinstance(post.trigger, CronTrigger) or post.trigger.days != "working":
         return []
     first, last = max(start, post.trigger.since or start), min(end, post.trigger.until or end)
@@ -56,7 +55,7 @@ def find_years_without_holidays(post: Post, start: datetime, end: datetime, tz: 
 
 
 def is_working_day(day: date) -> bool:
-    """Whether offices in China work: holidays off, make-up Saturdays and Sundays on; plain weekdays if unannounced."""
+    """True if offices in China work: no holiday, or a make-up weekend day; plain weekdays if not announced."""
     calendar = _working_calendar(day.year)
     if calendar is None:
         return day.weekday() < 5
@@ -76,10 +75,10 @@ def _iterate_cron_times(cron: CronTrigger, start: datetime, end: datetime, tz: Z
 
 @cache
 def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | None:
-    """Give the holidays and make-up days of a year, None when the year's arrangement is not in the data.
+    """Return the holidays and make-up days of a year; None if the data lacks the year's arrangement.
 
-    The yearly arrangement always moves some days, so a year without make-up days is one not announced yet.
+    The yearly arrangement always moves some days, so a year without make-up days is not announced yet.
     """
-    calendar = import_module("holidays").country_holidays("CN", years=year)  # costs half a second: not before need
+    calendar = import_module("holidays").country_holidays("CN", years=year)  # slow import: half a second
     make_up_days = frozenset(day for day in calendar.weekend_workdays if day.year == year)
     return (frozenset(calendar), make_up_days) if make_up_days else None

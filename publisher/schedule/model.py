@@ -1,4 +1,4 @@
-"""The shape of schedule.toml: every key, its default and what it means."""
+"""The format of schedule.toml: every key, its default and its meaning."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
@@ -12,9 +12,9 @@ from publisher.tomlfile.value_types import DATETIME_SCHEMA, parse_datetime
 
 ASAP = "asap"
 MAX_TITLE_CHARS = 120
-"""In characters; each platform's own, shorter limit is judged on the final text."""
+"""Each platform's own, shorter limit is checked on the final text."""
 MAX_IMAGES = 20
-"""Of one post: twice what any platform takes."""
+"""Per post: twice what any platform accepts."""
 
 
 def _parse_at(value: object) -> datetime | str:
@@ -22,7 +22,7 @@ def _parse_at(value: object) -> datetime | str:
 
 
 def _parse_media_path(value: object) -> str:
-    """Take the path of a picture below media/, by its letters alone."""
+    """Validate the path of an image below media/, without reading the file."""
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "")
     parts = value.split("/")
@@ -89,5 +89,5 @@ class ScheduleFile(StrictModel):
 
 
 def schedule_schema() -> dict[str, Any]:
-    """Describe schedule.toml as a JSON Schema, for editors."""
+    """Return the JSON Schema of schedule.toml, for editors."""
     return {"$schema": "http://json-schema.org/draft-07/schema#", **ScheduleFile.model_json_schema()}

@@ -1,6 +1,6 @@
-"""What is not wrong with an accepted schedule, but should be said."""
+"""Warnings about an accepted schedule."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,9 +13,9 @@ from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 
 
 def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
-    """Give the one-off posts whose time is further past than `max_delay`: errors, unless the books know the post.
+    """Return the one-time posts that are overdue by more than `max_delay`: errors, unless the database has the post.
 
-    Times in the facts are written in the zone of `now`.
+    Times in the facts are in the zone of `now`.
     """
     return [
         Problem(
@@ -35,14 +35,15 @@ def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
 
 
 def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneInfo) -> list[Problem]:
-    """Give posts that reach no account, and posts on working days of a year whose holidays are not known."""
-    unread = [_make_warning("no_recipients", post=post.id, key="to") for post in schedule.posts if not post.accounts]
-    unsure = [
-        _make_warning("no_holiday_data", post=post.id, key="days", year=str(year))
-        for post in schedule.posts
-        for year in find_years_without_holidays(post, start, end, tz)
+    """Return warnings of posts without accounts, and of posts on working days of a year without holiday data."""
+    return [
+        *(_make_warning("no_recipients", post=post.id, key="to") for post in schedule.posts if not post.accounts),
+        *(
+            _make_warning("no_holiday_data", post=post.id, key="days", year=str(year))
+            for post in schedule.posts
+            for year in find_years_without_holidays(post, start, end, tz)
+        ),
     ]
-    return [*unread, *unsure]
 
 
 def _make_warning(code: str, **facts: str) -> Problem:
@@ -50,9 +51,9 @@ def _make_warning(code: str, **facts: str) -> Problem:
 
 
 WARNING_WINDOW = timedelta(days=31)
-"""How far ahead a plan is counted: a whole month of notices."""
+"""How far ahead planned sends are counted: a whole month, as notification limits are monthly."""
 MAX_NAMES = 6
-"""So many posts or accounts are named; of the others their number."""
+"""At most this many posts or accounts are listed; the rest are counted."""
 
 
 def find_capacity_warnings(
@@ -62,19 +63,36 @@ def find_capacity_warnings(
     now: datetime,
     tz: ZoneInfo,
 ) -> list[Problem]:
-    """Warn of days and months in which an account is asked for more than it may send.
+    """Return warnings of days and months for which an account has more planned than it may send.
 
-    Posts due `asap` that the books know went out, or wait, already; what is past is not counted.
+    Posts due `asap` that the database has are sent or waiting already; past sends are not counted. Equal overloads of
+    several accounts are one warning.
     """
-    wishes = [
+    planned = [
         PlannedSend(post=post.id, account=account, due_at=at, is_urgent=post.is_urgent)
         for post in schedule.posts
         for at in _list_due_times(post, known, now, tz)
         for account in post.accounts
         if account in policies
     ]
+    groups: dict[object, list[Overload]] = {}
+    for overload in find_overloads(planned, policies, tz):
+        key = (overload.limit, overload.period, overload.planned, overload.allowed, overload.posts)
+        groups.setdefault(key, []).append(overload)
     posts = {post.id: post for post in schedule.posts}
-    return [_make_capacity_warning(alike, posts) for alike in _group_alike(find_overloads(wishes, policies, tz))]
+    return [
+        _make_warning(
+            f"overloaded_{overload.limit}",
+            post=overload.posts[-1],  # the last in line is the first to be moved
+            key="at" if isinstance(posts[overload.posts[-1]].trigger, OneTimeTrigger) else "cron",
+            account=_join_names([name for item in [overload, *similar] for name in item.accounts]),
+            day=overload.period,
+            wanted=str(overload.planned),
+            allowed=str(overload.allowed),
+            posts=_join_names(overload.posts),
+        )
+        for overload, *similar in groups.values()
+    ]
 
 
 def _list_due_times(post: Post, known: Collection[PostId], now: datetime, tz: ZoneInfo) -> Sequence[datetime]:
@@ -83,30 +101,6 @@ def _list_due_times(post: Post, known: Collection[PostId], now: datetime, tz: Zo
     if post.trigger.at is None:
         return [] if post.id in known else [now]
     return [post.trigger.at] if now <= post.trigger.at <= now + WARNING_WINDOW else []
-
-
-def _group_alike(overloads: Sequence[Overload]) -> Iterator[list[Overload]]:
-    """Put together what is the same on many accounts."""
-    groups: dict[object, list[Overload]] = {}
-    for crowd in overloads:
-        groups.setdefault((crowd.limit, crowd.period, crowd.planned, crowd.allowed, crowd.posts), []).append(crowd)
-    yield from groups.values()
-
-
-def _make_capacity_warning(overloads: Sequence[Overload], posts: Mapping[PostId, Post]) -> Problem:
-    """Point to the post that is last in line: it is the first to be moved."""
-    crowd, accounts = overloads[0], [name for crowd in overloads for name in crowd.accounts]
-    last = crowd.posts[-1]
-    facts = {
-        "post": last,
-        "key": "at" if isinstance(posts[last].trigger, OneTimeTrigger) else "cron",
-        "account": _join_names(accounts),
-        "day": crowd.period,
-        "wanted": str(crowd.planned),
-        "allowed": str(crowd.allowed),
-        "posts": _join_names(crowd.posts),
-    }
-    return Problem(code=f"overloaded_{crowd.limit}", severity=Severity.WARNING, facts=facts)
 
 
 def _join_names(names: Sequence[str]) -> str:
