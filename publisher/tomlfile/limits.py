@@ -1,4 +1,4 @@
-"""What is refused before the parser sees it: nesting, dotted keys and numbers that only serve to exhaust it."""
+"""Limits checked before parsing: nesting, dotted keys and long words that would exhaust the parser."""
 
 import re
 from itertools import accumulate
@@ -11,7 +11,7 @@ QUOTED_OR_COMMENT = re.compile(
     r"|#[^\n]*+",
     re.DOTALL | re.MULTILINE,
 )
-"""Texts and comments, closed or not. Never goes back over what it has read, so that no input makes it slow."""
+"""Strings and comments, closed or not. Possessive, so that no input causes backtracking."""
 
 _BRACKET_DEPTHS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKET_DEPTHS))
@@ -19,12 +19,12 @@ _LETTER = "[A-Za-z0-9_+-]"
 
 
 def blank_quoted(text: str) -> str:
-    """Put spaces in place of all texts and comments; every other character keeps its position."""
+    """Replace all strings and comments by spaces; every other character keeps its position."""
     return QUOTED_OR_COMMENT.sub(lambda quoted: re.sub(r"[^\n]", " ", quoted[0]), text)
 
 
 def find_excess(text: str, *, max_depth: int, max_key_parts: int, max_word_chars: int) -> tuple[str, int] | None:
-    """Give the code and position of the first thing beyond the limits, in time linear in the text."""
+    """Return the code and position of the first excess over the limits; None if there is none. Linear time."""
     if _find_first_excess(QUOTED_OR_COMMENT.sub("", text), max_depth, max_key_parts, max_word_chars) is None:
         return None
     return _find_first_excess(blank_quoted(text), max_depth, max_key_parts, max_word_chars)
@@ -38,14 +38,9 @@ def _find_first_excess(bare: str, max_depth: int, max_key_parts: int, max_word_c
         return "word_too_long", long.start()
     brackets = bare.encode(errors="replace").translate(None, _NO_BRACKETS)
     if max(accumulate(map(_BRACKET_DEPTHS.__getitem__, brackets)), default=0) > max_depth:
-        return "too_deep", _find_depth_position(bare, max_depth)
+        depth = 0
+        for bracket in re.finditer(r"[\[\]{}]", bare):
+            depth += _BRACKET_DEPTHS[ord(bracket[0])]
+            if depth > max_depth:
+                return "too_deep", bracket.start()
     return None
-
-
-def _find_depth_position(bare: str, depth: int) -> int:
-    level = 0
-    for bracket in re.finditer(r"[\[\]{}]", bare):
-        level += _BRACKET_DEPTHS[ord(bracket[0])]
-        if level > depth:
-            return bracket.start()
-    return 0

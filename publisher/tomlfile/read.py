@@ -1,4 +1,4 @@
-"""From a path or a text to plain data, or to the one reason why not."""
+"""Read and parse TOML files, with one precise problem if a file cannot be parsed."""
 
 import codecs
 import errno
@@ -7,7 +7,7 @@ import re
 import stat
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntaxProblem:
-    """What stopped the parser, and the position of the character to mend."""
+    """Why the parser stopped, and the position of the character to correct."""
 
     code: str
     offset: int
@@ -55,45 +55,44 @@ _CODES = (
     ("Illegal character", "unclosed_text"),
     ("Found invalid character", "unclosed_text"),
 )
-"""How tomllib's messages begin, and our codes for them."""
+"""Prefixes of tomllib's messages, and our codes for them."""
 
 _TIME_WITHOUT_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
 _TIME_LIKE = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
 
 
 def explain_syntax_error(error: ValueError | RecursionError, text: str) -> SyntaxProblem:
-    """Find the character to mend and say why."""
-    code = next((code for start, code in _CODES if str(error).startswith(start)), "toml_syntax")
-    spot = locate_decode_error(error)
-    start = _find_line_start(text, spot.line) if spot else text.rfind("\n") + 1
-    column = spot.column if spot else len(text) - start
+    """Find the character that a person must correct, and the code of the problem.
+
+    The parser often stops far from the error, so the likely causes are tried in order.
+    """
+    code = next((code for prefix, code in _CODES if str(error).startswith(prefix)), "toml_syntax")
+    stop = locate_decode_error(error)
+    start = sum(len(line) + 1 for line in text.split("\n")[: stop.line]) if stop else text.rfind("\n") + 1
+    column = stop.column if stop else len(text) - start
     line = text[start:].partition("\n")[0]
-    return (
-        _find_unclosed_block(text, code, is_at_end=spot is None)
-        or _find_full_width(line, start, column)
+    if stop is None and code == "unclosed_text":
+        *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
+        if last is not None and last.end() == len(text) and last[0].startswith(('"""', "'''")):
+            return SyntaxProblem(code="unclosed_text", offset=last.start())
+    problem = (
+        _find_full_width(line, start, column)
         or _find_unclosed_text(line, start, column, code)
         or _find_bad_time(line, start, code)
         or _find_duplicate(text, start + column, code)
-        or _find_non_ascii_key(line, start, column, code)
-        or SyntaxProblem(
-            code="value_missing" if code == "bad_value" and not line[column:].strip() else code,
-            offset=start + column,
-            facts={"word": _first_word(line[column:])},
-        )
     )
-
-
-def _find_unclosed_block(text: str, code: str, *, is_at_end: bool) -> SyntaxProblem | None:
-    if not is_at_end or code != "unclosed_text":
-        return None
-    *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
-    if last is None or last.end() < len(text) or not last[0].startswith(('"""', "'''")):
-        return None
-    return SyntaxProblem(code="unclosed_text", offset=last.start())
+    if problem is not None:
+        return problem
+    word = re.split(r"[\s=]", line[column:], maxsplit=1)[0][:20]
+    if code in {"bad_key", "no_equals"} and word and not word[0].isascii():
+        code = "key_not_ascii"
+    elif code == "bad_value" and not line[column:].strip():
+        code = "value_missing"
+    return SyntaxProblem(code=code, offset=start + column, facts={"word": word})
 
 
 def _find_full_width(line: str, start: int, column: int) -> SyntaxProblem | None:
-    """Find a look-alike from the parser's halt to the end of the line, outside texts."""
+    """Find a full-width look-alike between the parser's stop and the end of the line, outside strings."""
     rest = blank_quoted(line[column:])
     for position, char in enumerate(rest, start=column):
         if char in _QUOTES:
@@ -126,7 +125,7 @@ def _find_bad_time(line: str, start: int, code: str) -> SyntaxProblem | None:
 
 
 def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem | None:
-    """Point at the second of two keys, or of two headers, of the same name."""
+    """Find the second of two keys, or of two headers, of the same name."""
     if code not in {"duplicate_key", "duplicate_table"}:
         return None
     line = text[text.rfind("\n", 0, offset) + 1 : offset]
@@ -143,31 +142,13 @@ def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem | None:
     return SyntaxProblem(code=code, offset=sign - len(before.lstrip()), facts={"key": before.strip()})
 
 
-def _find_non_ascii_key(line: str, start: int, column: int, code: str) -> SyntaxProblem | None:
-    word = _first_word(line[column:])
-    if code not in {"bad_key", "no_equals"} or not word or word[0].isascii():
-        return None
-    return SyntaxProblem(code="key_not_ascii", offset=start + column, facts={"word": word})
-
-
-def _first_word(rest: str) -> str:
-    return re.split(r"[\s=]", rest, maxsplit=1)[0][:20]
-
-
-def _find_line_start(text: str, line: int) -> int:
-    position = 0
-    for _ in range(line):
-        position = text.index("\n", position) + 1
-    return position
-
-
 MAX_PROBLEMS = 200
-"""More would not help anyone who mends a file."""
+"""The number of problems that are listed; a longer list helps nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLimits:
-    """How much is taken from a file: `size` in bytes; levels of nesting; parts of a dotted key; letters of a number."""
+    """Limits of a file: its size, levels of nesting, parts of a dotted key, characters of a bare word."""
 
     max_bytes: int
     max_depth: int = 16
@@ -177,101 +158,106 @@ class ReadLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TomlDocument:
-    """A file that was read. `text` has neither byte-order mark nor CRLF."""
+    """A parsed file. `text` has no byte-order mark and no CRLF."""
 
     file: str
     text: str
     data: Mapping[str, Any]
 
     def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
-        """Give each flaw its line and column, in the file's order; beyond the first 200 only their number."""
+        """Return problems with line and column, in file order; beyond MAX_PROBLEMS only their number."""
         problems = list(problems)
-        locator = PositionFinder(self.text)
-        found = [self._locate_problem(flaw, locator) for flaw in problems[:MAX_PROBLEMS]]
-        found.sort(key=lambda problem: (problem.location.line, problem.location.column) if problem.location else (0, 0))
+        finder = PositionFinder(self.text)
+        located: list[tuple[int, int, Problem]] = []
+        for problem in problems[:MAX_PROBLEMS]:
+            line, column = finder.locate(problem.path, is_at_key=problem.is_at_key)
+            location = Location(file=self.file, line=line, column=column, path=format_path(problem.path))
+            lines = {name: str(finder.locate(path)[0]) for name, path in problem.line_facts.items()}
+            facts = {**problem.facts, **lines}
+            located.append((line, column, Problem(code=problem.code, location=location, facts=facts)))
+        result = [problem for _line, _column, problem in sorted(located, key=lambda item: item[:2])]
         if len(problems) > MAX_PROBLEMS:
             rest = {"number": str(len(problems) - MAX_PROBLEMS)}
-            found.append(Problem(code="more_problems", location=Location(file=self.file), facts=rest))
-        return tuple(found)
+            result.append(Problem(code="more_problems", location=Location(file=self.file), facts=rest))
+        return tuple(result)
 
     def locate(self, path: KeyPath) -> Location:
-        """Give the place of one value."""
+        """Return the location of a value."""
         return self.locate_all([path])[0]
 
     def locate_all(self, paths: Iterable[KeyPath]) -> list[Location]:
-        """Give the places of values."""
-        locator = PositionFinder(self.text)
-        found = [(loc, *locator.locate(loc)) for loc in paths]
+        """Return the locations of values."""
+        finder = PositionFinder(self.text)
+        found = [(path, *finder.locate(path)) for path in paths]
         return [
-            Location(file=self.file, line=line, column=column, path=format_path(loc)) for loc, line, column in found
+            Location(file=self.file, line=line, column=column, path=format_path(path)) for path, line, column in found
         ]
-
-    def _locate_problem(self, problem: UnlocatedProblem, locator: PositionFinder) -> Problem:
-        line, column = locator.locate(problem.path, is_at_key=problem.is_at_key)
-        facts = dict(problem.facts)
-        for name, loc in problem.line_facts.items():
-            facts[name] = str(locator.locate(loc)[0])
-        place = Location(file=self.file, line=line, column=column, path=format_path(problem.path))
-        return Problem(code=problem.code, location=place, facts=facts)
 
 
 def read_toml(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> TomlDocument:
-    """Read a regular file of UTF-8 TOML. Raises `refusal` with the one Problem that stands in the way."""
+    """Read and parse a regular file of UTF-8 TOML. Raises `error_type` with its problems."""
     return parse_toml(read_text(path, limits, error_type), str(path), limits, error_type)
 
 
 def read_text(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> str:
-    """Read the text of such a file without judging it. Raises `refusal` where it cannot be read as one."""
-    return _strip_editor_marks(_decode(_read_bytes(path, limits, error_type), str(path), error_type))
+    """Read the text of a file without parsing it. Raises `error_type` if it is no regular UTF-8 file."""
+    file = str(path)
+    raw = _read_bytes(path, limits, error_type)
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise error_type([_file_problem(file, "file_utf16")])
+    try:
+        return _strip_editor_marks(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        valid = raw[: error.start].decode("utf-8-sig")
+    code = "file_gbk"
+    try:
+        raw.decode("gb18030")
+    except UnicodeDecodeError:
+        code = "file_not_utf8"
+    raise error_type([_problem_at(file, valid, len(valid), code, {})])
 
 
 def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputError] = InputError) -> TomlDocument:
-    """Parse a text whose size, characters and depth are checked first.
+    """Parse a text, after checks of its size, characters and depth.
 
-    Raises `refusal` with the one Problem in the way, or with every character that must not be in a text.
+    Raises `error_type` with the one problem that prevents parsing, or with every forbidden character.
     """
     text = _strip_editor_marks(text)
     if len(text) > limits.max_bytes:
         raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
     if not text.strip():
         raise error_type([_file_problem(file, "file_empty")])
-    if odd := list(islice(find_forbidden_characters(text), MAX_PROBLEMS)):
-        raise error_type([_problem_at(file, text, position, *_forbidden_character(text[position])) for position in odd])
+    if forbidden := list(islice(find_forbidden_characters(text), MAX_PROBLEMS)):
+        described = [(position, {"character": describe_character(text[position])}) for position in forbidden]
+        raise error_type([_problem_at(file, text, at, "invisible_character", facts) for at, facts in described])
     if excess := find_excess(
         text, max_depth=limits.max_depth, max_key_parts=limits.max_key_parts, max_word_chars=limits.max_word_chars
     ):
         code, offset = excess
-        raise error_type(
-            [
-                _problem_at(
-                    file, text, offset, code, {"depth": str(limits.max_depth), "parts": str(limits.max_key_parts)}
-                )
-            ]
-        )
+        facts = {"depth": str(limits.max_depth), "parts": str(limits.max_key_parts)}
+        raise error_type([_problem_at(file, text, offset, code, facts)])
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        trouble = explain_syntax_error(error, text)
-        raise error_type([_problem_at(file, text, trouble.offset, trouble.code, trouble.facts)]) from None
-    toml = TomlDocument(file=file, text=text, data=data)
-    if "\\" in text and (flaws := list(islice(_find_escaped_characters(data), MAX_PROBLEMS))):
-        raise error_type(toml.locate_problems(flaws))
-    return toml
-
-
-def _find_escaped_characters(data: Mapping[str, Any]) -> Iterator[UnlocatedProblem]:
-    r"""Name what an escape such as \u202e has put into a value."""
-    for loc, character in find_forbidden_in_value(data):
-        code, facts = _forbidden_character(character)
-        yield UnlocatedProblem(path=loc, code=code, facts=facts)
-
-
-def _forbidden_character(character: str) -> tuple[str, Mapping[str, str]]:
-    return "invisible_character", {"character": describe_character(character)}
+        syntax = explain_syntax_error(error, text)
+        raise error_type([_problem_at(file, text, syntax.offset, syntax.code, syntax.facts)]) from None
+    document = TomlDocument(file=file, text=text, data=data)
+    if "\\" in text:  # an escape such as \u202e may have put a forbidden character into a value
+        escaped = list(islice(find_forbidden_in_value(data), MAX_PROBLEMS))
+        if escaped:
+            raise error_type(
+                document.locate_problems(
+                    UnlocatedProblem(
+                        path=path, code="invisible_character", facts={"character": describe_character(character)}
+                    )
+                    for path, character in escaped
+                )
+            )
+    return document
 
 
 def _strip_editor_marks(text: str) -> str:
-    """Leave out what editors put into a text without changing a word of it."""
+    """Remove the byte-order mark and CRLF that editors add."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
@@ -288,43 +274,21 @@ def _read_bytes(path: Path, limits: ReadLimits, error_type: type[InputError]) ->
             raw = stream.read(limits.max_bytes + 1)
             after = os.fstat(descriptor)
     except OSError as error:
-        raise error_type([_os_problem(file, error)]) from None
+        match error.errno:
+            case errno.ENOENT | errno.ENOTDIR:
+                problem = _file_problem(file, "file_missing")
+            case errno.ELOOP:
+                problem = _file_problem(file, "file_is_link")
+            case errno.EISDIR | errno.ENXIO:
+                problem = _file_problem(file, "file_not_regular")
+            case number:
+                problem = _file_problem(file, "file_unreadable", reason=errno.errorcode.get(number or 0, "?"))
+        raise error_type([problem]) from None
     if len(raw) > limits.max_bytes:
         raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(raw) != after.st_size:
         raise error_type([_file_problem(file, "file_changing")])
     return raw
-
-
-def _os_problem(file: str, error: OSError) -> Problem:
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR:
-            return _file_problem(file, "file_missing")
-        case errno.ELOOP:
-            return _file_problem(file, "file_is_link")
-        case errno.EISDIR | errno.ENXIO:
-            return _file_problem(file, "file_not_regular")
-        case number:
-            return _file_problem(file, "file_unreadable", reason=errno.errorcode.get(number or 0, "?"))
-
-
-def _decode(raw: bytes, file: str, error_type: type[InputError]) -> str:
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise error_type([_file_problem(file, "file_utf16")])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        good = raw[: error.start].decode("utf-8-sig")
-    code = "file_gbk" if _is_gbk(raw) else "file_not_utf8"
-    raise error_type([_problem_at(file, good, len(good), code, {})])
-
-
-def _is_gbk(raw: bytes) -> bool:
-    try:
-        raw.decode("gb18030")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _file_problem(file: str, code: str, **facts: str) -> Problem:

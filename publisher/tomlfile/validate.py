@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in our own codes: nobody is shown its English."""
+"""Validate tables with pydantic, and translate its errors into our problem codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from pydantic_core import ErrorDetails
 KeyPath = tuple[str | int, ...]
 
 _MAX_ERRORS = 1000
-"""A table with more mistakes than this is not listed mistake by mistake: the list would be the bomb."""
+"""With more errors than this only their number is reported: listing them would exhaust memory."""
 
 
 class StrictModel(BaseModel):
-    """A TOML table that allows the declared keys only, and takes no value for another type's."""
+    """A TOML table that allows only the declared keys, and converts no types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -25,9 +25,9 @@ StrictModelType = TypeVar("StrictModelType", bound=StrictModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlocatedProblem:
-    """A problem before it has a line: `loc` is the way to the value, `at_key` points at the key instead.
+    """A problem without line and column: `path` is the path of the value; with `is_at_key` it points at the key.
 
-    `lines` are facts that name the line of another value.
+    `line_facts` are facts that give the line of another value.
     """
 
     path: KeyPath
@@ -45,50 +45,48 @@ _EXAMPLES = {
     "dict_type": "[…]",
     "model_type": "[…]",
 }
-"""How a value of the wanted type is written, by pydantic's name for its absence."""
+"""An example of the required type, by pydantic's error type."""
 
 
 def validate_table(
     model: type[StrictModelType], value: object, base_path: KeyPath = ()
 ) -> StrictModelType | list[UnlocatedProblem]:
-    """Read a value as a table, or give everything that is wrong with it."""
+    """Validate a value as a table; return all its problems if it is invalid."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         if error.error_count() > _MAX_ERRORS:
             return [UnlocatedProblem(path=base_path, code="more_problems", facts={"number": str(error.error_count())})]
-        return [_to_problem(model, found, base_path) for found in error.errors(include_url=False)]
+        problems = []
+        for details in error.errors(include_url=False):
+            path = tuple(part for part in details["loc"] if part != "[key]")
+            key = str(path[-1]) if path else ""
+            is_at_key = details["type"] == "extra_forbidden"
+            if is_at_key:
+                code, facts = "unknown_key", {"choices": suggest_closest(key, _list_keys(model, path))}
+            else:
+                code, facts = _translate_error(details)
+            facts = {"key": key, **facts}
+            problems.append(UnlocatedProblem(path=(*base_path, *path), code=code, facts=facts, is_at_key=is_at_key))
+        return problems
 
 
 def suggest_closest(word: str, known: Iterable[str]) -> str:
-    """Give what somebody probably meant; all that can be said, when nothing is near."""
+    """Return the known word most similar to `word`, or the first 20 if none is similar."""
     choices = [str(choice) for choice in known]
     return ", ".join(get_close_matches(word, choices, n=1, cutoff=0.6) or choices[:20])
 
 
-def _to_problem(model: type[StrictModel], found: ErrorDetails, base_path: KeyPath) -> UnlocatedProblem:
-    loc = tuple(part for part in found["loc"] if part != "[key]")
-    at_key = found["type"] == "extra_forbidden"
-    key = str(loc[-1]) if loc else ""
-    if at_key:
-        code, facts = "unknown_key", {"choices": suggest_closest(key, _list_keys(model, loc))}
-    else:
-        code, facts = _wrong_type(found) or _wrong_value(found)
-    return UnlocatedProblem(path=(*base_path, *loc), code=code, facts={"key": key, **facts}, is_at_key=at_key)
-
-
-def _wrong_type(found: ErrorDetails) -> tuple[str, dict[str, str]] | None:
-    kind, value = found["type"], found["input"]
-    if kind == "list_type" and isinstance(value, Mapping):
-        return "single_brackets", {}
-    if kind == "list_type" and isinstance(value, str):
-        return "wrong_type", {"example": f'["{_shorten(value)}"]'}
-    return ("wrong_type", {"example": _EXAMPLES[kind]}) if kind in _EXAMPLES else None
-
-
-def _wrong_value(found: ErrorDetails) -> tuple[str, dict[str, str]]:
-    value, context = found["input"], found.get("ctx", {})
-    match found["type"]:
+def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # noqa: C901 # one flat match
+    """Return our code and facts for a pydantic error."""
+    value, context = details["input"], details.get("ctx", {})
+    match details["type"]:
+        case "list_type" if isinstance(value, Mapping):
+            return "single_brackets", {}
+        case "list_type" if isinstance(value, str):
+            return "wrong_type", {"example": f'["{_shorten(value)}"]'}
+        case kind if kind in _EXAMPLES:
+            return "wrong_type", {"example": _EXAMPLES[kind]}
         case "missing":
             return "missing_key", {}
         case "literal_error" | "enum":
@@ -111,7 +109,7 @@ def _wrong_value(found: ErrorDetails) -> tuple[str, dict[str, str]]:
 
 
 def _list_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
-    """Give the keys that the table around a path's last part allows."""
+    """Return the keys that are allowed beside the last part of a path."""
     for part in path[:-1]:
         by_key = {info.alias or name: info for name, info in model.model_fields.items()}
         if part in by_key:

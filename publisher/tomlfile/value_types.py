@@ -1,4 +1,4 @@
-"""Values that both files use: names, texts, times, lengths of time."""
+"""Value types of both files: names, texts, times, durations."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ _YEARS = range(2000, 2200)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read "30s", "10m", "2h", "1d" or a number of seconds."""
+    """Parse "30s", "10m", "2h", "1d" or a number of seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_DURATION.total_seconds():
         return timedelta(seconds=value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -25,7 +25,7 @@ def parse_duration(value: object) -> timedelta:
 
 
 def parse_datetime(value: object) -> datetime:
-    """Take a TOML date with a time; without an offset it is left to the reader to give it the workspace's zone."""
+    """Validate a TOML date with time. A time without offset stays naive; the caller adds the workspace's zone."""
     if isinstance(value, datetime) and value.year in _YEARS:
         return value
     if isinstance(value, datetime):
