@@ -1,6 +1,6 @@
-"""Codes to words, in Simplified Chinese and English. The core speaks in codes; everything people read comes from here.
+"""Message catalogue in Simplified Chinese and English. The core uses codes; all text for people is here.
 
-Each `*.toml` beside this file holds one area; an entry is a code with its words in both languages, and maybe a hint:
+Each `*.toml` beside this file holds one area. An entry is a code with its text in both languages, perhaps with a hint:
 
     [unknown_key]
     zh_CN = "没有“{key}”这个键"
@@ -18,17 +18,17 @@ from importlib.resources import files
 from threading import Lock
 from typing import Any, Literal
 
-from publisher.domain.errors import Location, Problem
+from publisher.domain.errors import Problem
 
 Lang = Literal["zh_CN", "en"]
 COMMON_AREAS = ("states.toml", "cli.toml")
-"""The areas that nearly every command speaks from."""
+"""The areas that nearly every command needs."""
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """The words of one language."""
+    """The messages of one language."""
 
     lang: Lang = "zh_CN"
 
@@ -37,26 +37,25 @@ class Messages:
         return load_catalogue()
 
     def translate(self, code: str, /, **facts: object) -> str:
-        """Put a code into words; a code without an entry is shown as it is, so that nothing is ever hidden."""
+        """Return the message of a code. A code without an entry is returned as it is, so that nothing is hidden."""
         entry = self.entries.get(code)
         return _fill_facts(entry[self.lang], facts) if entry else code
 
     def hint(self, code: str, /, **facts: object) -> str:
-        """Say what to do about a code, or nothing where the message already says it."""
+        """Return what to do about a code; empty if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")
         return _fill_facts(hint[self.lang], facts) if hint else ""
 
     def format_problem(self, problem: Problem) -> str:
-        """Write a problem on one line: FILE:LINE:COLUMN: key.path: message, and its hint."""
-        parts = [_format_location(problem.location)] if problem.location else []
+        """Format a problem on one line: FILE:LINE:COLUMN: key.path: message (hint)."""
+        parts = []
+        if location := problem.location:
+            parts.append(f"{location.file}:{location.line}:{location.column}:")
+            parts += [f"{location.path}:"] if location.path else []
         parts.append(self.translate(problem.code, **problem.facts))
-        hint = self.hint(problem.code, **problem.facts)
-        return " ".join([*parts, *([f"({hint})"] if hint else [])])
-
-
-def _format_location(location: Location) -> str:
-    spot = f"{location.file}:{location.line}:{location.column}:"
-    return f"{spot} {location.path}:" if location.path else spot
+        if hint := self.hint(problem.code, **problem.facts):
+            parts.append(f"({hint})")
+        return " ".join(parts)
 
 
 def _fill_facts(template: str, facts: Mapping[str, object]) -> str:
@@ -69,7 +68,7 @@ class _Facts(dict[str, object]):
 
 
 class _Catalogue(Mapping[str, Mapping[str, Any]]):
-    """All entries. An area is read once something is not found in those before it: no command needs them all."""
+    """All entries. An area is read when a code is not found in those before it, as no command needs them all."""
 
     def __init__(self) -> None:
         areas = [path for path in files(__package__).iterdir() if path.name.endswith(".toml")]
@@ -90,9 +89,8 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
         return iter(self._loaded)
 
     def _read_next(self) -> None:
-        """What could not be read is tried again."""
         self._loaded |= tomllib.loads(self._pending_files[0].read_text("utf-8"))
-        self._pending_files.popleft()
+        self._pending_files.popleft()  # only now, so that a file that could not be read is tried again
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -100,5 +98,4 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
 
 @cache
 def load_catalogue() -> Mapping[str, Mapping[str, Any]]:
-    """Give the words of all areas."""
     return _Catalogue()

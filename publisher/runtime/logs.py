@@ -1,4 +1,4 @@
-"""The log: one JSON line per event, with fields, without secrets and without the words of posts."""
+"""Structured logging: one JSON line per event, without secrets and without the text of posts."""
 
 import atexit
 import logging
@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from functools import cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from publisher.domain.characters import escape_forbidden
@@ -17,35 +17,37 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 MAX_QUEUED_LINES = 10_000
-"""So many lines wait for whoever reads the log; more are dropped."""
+"""The number of lines that wait for a slow reader of the log; further lines are dropped."""
 CLOSE_TIMEOUT_SECONDS = 2.0
-"""Seconds that the last lines are given at the end."""
+"""How long closing waits for the last lines."""
 _dropped_lock = threading.Lock()
 _dropped_count = 0
 
 
-@cache
-def _logger() -> "structlog.stdlib.BoundLogger":
-    import structlog  # noqa: PLC0415 # it brings rich: a tenth of what a command takes that logs nothing
-
-    if not structlog.is_configured():
-        _configure_for_command()
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
-    return logger
-
-
 class _LazyLog:
-    """The log, which is made ready once something is written into it: beside a command's answer, unless `set_up`."""
+    """A logger that imports and configures structlog at first use, for a command unless `configure_logging` ran."""
+
+    @cached_property
+    def _logger(self) -> "structlog.stdlib.BoundLogger":
+        import structlog  # noqa: PLC0415 # it imports rich: a tenth of the time of a command that logs nothing
+
+        if not structlog.is_configured():
+            configure_command_logging()
+        logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+        return logger
 
     def __getattr__(self, level: str) -> object:
-        return getattr(_logger(), level)
+        return getattr(self._logger, level)
 
 
 log = cast("structlog.stdlib.BoundLogger", _LazyLog())
 
 
 class LogSink:
-    """A stream that never makes its writer wait: lines that nobody takes are dropped, and counted."""
+    """A stream that never blocks its writer: lines above the limit are dropped and counted.
+
+    The standard library's QueueListener does not fit: its `stop` waits for a stuck stream without limit.
+    """
 
     def __init__(self, stream: TextIO, max_lines: int = MAX_QUEUED_LINES) -> None:
         self._stream = stream
@@ -60,10 +62,10 @@ class LogSink:
             _count_dropped()
 
     def flush(self) -> None:
-        """Nothing waits for the stream."""
+        """Do nothing: no writer waits for the stream."""
 
     def close(self) -> None:
-        """Give the last lines a moment to be written."""
+        """Wait up to CLOSE_TIMEOUT_SECONDS for the last lines to be written."""
         try:
             self._lines.put(None, timeout=CLOSE_TIMEOUT_SECONDS)
         except queue.Full:
@@ -75,38 +77,38 @@ class LogSink:
             try:
                 self._stream.write(line)
                 self._stream.flush()
-            except (OSError, ValueError):  # its disk is full, or whoever read it is gone
+            except (OSError, ValueError):  # the disk is full, or the reader is gone
                 _count_dropped()
 
 
 class _LibraryLogHandler(logging.Handler):
-    """Brings what libraries have to say into the log: in its form, and without secrets."""
+    """Writes the log records of libraries into our log, in its format and without secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelno // 10 * 10
         try:
             log.log(level, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
-        except (KeyError, TypeError, ValueError):  # a library that logs in a wrong way must not be stopped by that
+        except (KeyError, TypeError, ValueError):  # a library's malformed log call must not fail
             _count_dropped()
 
 
 def _count_dropped() -> None:
-    global _dropped_count  # noqa: PLW0603 # the log is the process's own, and so is this count
+    global _dropped_count  # noqa: PLW0603 # one log per process, so one count
     with _dropped_lock:
         _dropped_count += 1
 
 
 def dropped_line_count() -> int:
-    """Tell how many lines of the log this process could not write."""
+    """Return the number of log lines that this process could not write."""
     return _dropped_count
 
 
 def configure_logging(stream: TextIO | None = None) -> None:
-    """Write events as JSON lines to a stream, standard error unless another is given; nobody waits for it."""
+    """Write events as JSON lines to a stream, by default standard error, without blocking."""
     import structlog  # noqa: PLC0415 # as above
 
-    for chatty in ("httpx", "httpcore", "apscheduler", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    for library in ("httpx", "httpcore", "apscheduler", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     logging.basicConfig(handlers=[_LibraryLogHandler()])
     sink = LogSink(stream or sys.stderr)
     atexit.register(sink.close)
@@ -114,8 +116,8 @@ def configure_logging(stream: TextIO | None = None) -> None:
     _configure_structlog(structlog.processors.JSONRenderer(ensure_ascii=False), lambda *_: lines)
 
 
-def _configure_for_command() -> None:
-    """Write events beside a command's answer: to whatever standard error is at that moment."""
+def configure_command_logging() -> None:
+    """Write events as plain text to the current standard error, beside a command's output."""
     import structlog  # noqa: PLC0415 # as above
 
     plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
@@ -138,7 +140,7 @@ def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "s
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Strike secrets out of every field, however deep, and spell out what a terminal would obey."""
+    """Redact secrets in every field, at any depth, and escape what a terminal would obey."""
     for name, value in event.items():
         event[name] = _redact_value(value)
     return event
@@ -156,5 +158,5 @@ def _redact_value(value: object) -> object:
             return [_redact_value(item) for item in value]
         case None | bool() | int() | float():
             return value
-        case _:  # the log would write what it does not know just so
+        case _:  # the renderer would write its repr unredacted
             return escape_forbidden(redact_text(repr(value)))

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from publisher.engine.maintenance import update_system_alerts
-from publisher.runtime.logs import LogSink, _configure_for_command, configure_logging, dropped_line_count, log
+from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
 from publisher.store.monitor.system_alerts import SystemAlerts
 from publisher.store.queries.queries import Queries
 
@@ -83,7 +83,7 @@ async def test_f91_dropped_lines_are_told(open_desk, world):
 def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as_before, monkeypatch):
     """A stream that took an earlier line may be closed by now; the next line does not go there."""
     configure_logging(io.StringIO())
-    _configure_for_command()
+    configure_command_logging()
     for event in ("first", "second"):
         with io.StringIO() as answer:
             monkeypatch.setattr(sys, "stderr", answer)

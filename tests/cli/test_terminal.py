@@ -15,7 +15,7 @@ from publisher.cli.commands.report import build_report, write_csv
 from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal, echo
 from publisher.i18n import Messages
-from publisher.runtime.logs import _configure_for_command, log
+from publisher.runtime.logs import configure_command_logging, log
 from tests.cli.posts import warning, write_schedule
 
 ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\u200b\rx"
@@ -70,7 +70,7 @@ def test_f66_words_of_the_command_line_are_not_obeyed_either(run, workspace):
 def test_f66_a_log_line_on_a_terminal_gives_no_orders(capsys):
     """Names and fields of an event, however deep."""
     kept = structlog.get_config()
-    _configure_for_command()
+    configure_command_logging()
     log.warning("reply", said=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK))
     structlog.configure(**kept)
     shown = capsys.readouterr().err
