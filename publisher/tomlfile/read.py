@@ -167,7 +167,8 @@ class TomlDocument:
     def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
         """Return problems with line and column, in file order; beyond MAX_PROBLEMS only their number."""
         problems = list(problems)
-        finder = PositionFinder(self.text)
+        paths = [path for problem in problems[:MAX_PROBLEMS] for path in (problem.path, *problem.line_facts.values())]
+        finder = PositionFinder(self.text, paths)
         located: list[tuple[int, int, Problem]] = []
         for problem in problems[:MAX_PROBLEMS]:
             line, column = finder.locate(problem.path, is_at_key=problem.is_at_key)
@@ -187,7 +188,8 @@ class TomlDocument:
 
     def locate_all(self, paths: Iterable[KeyPath]) -> list[Location]:
         """Return the locations of values."""
-        finder = PositionFinder(self.text)
+        paths = list(paths)
+        finder = PositionFinder(self.text, paths)
         found = [(path, *finder.locate(path)) for path in paths]
         return [
             Location(file=self.file, line=line, column=column, path=format_path(path)) for path, line, column in found

@@ -245,10 +245,12 @@ def test_values_are_found_wherever_they_stand() -> None:
 
 def test_a_key_can_be_pointed_at() -> None:
     """A flaw of a key is located at the key, not at its value."""
-    text = "[a]\n  bad = 1\n"
+    text = "[a]\n  bad = 1\n  dotted.bad = 1\n"
     toml = TomlDocument(file="a", text=text, data=tomllib.loads(text))
     (problem,) = toml.locate_problems([UnlocatedProblem(path=("a", "bad"), code="x", is_at_key=True)])
     assert spot(problem) == (2, 3, "x")
+    (problem,) = toml.locate_problems([UnlocatedProblem(path=("a", "dotted", "bad"), code="x", is_at_key=True)])
+    assert spot(problem) == (3, 10, "x")
 
 
 def test_only_so_many_problems_are_listed() -> None:
