@@ -253,7 +253,18 @@ class ChainVerifier:
                 self._check_entry(entry, following)
         self._classify_unmatched(None)
         self._report_mismatches()
-        self._compare_end()
+        if self.last is None:
+            since = self._newest_entry.facts["at"] if self._newest_entry else ""
+            self._contradictions += [
+                _Contradiction(checkpoint=checkpoint, entry=None, last_confirmed=self._number, since=since)
+                for sequence, known in sorted(self._checkpoints.items())
+                if sequence > self._number
+                for checkpoint in known.values()
+            ]
+        elif self.last > self._number:  # the header of an export says that there was more, or less
+            self._report(ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry)
+        elif self._number > self.last:
+            self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
         self._report_losses()
         self.breaks.sort(key=lambda item: item.sequence)
         return self
@@ -400,21 +411,6 @@ class ChainVerifier:
 
     def _is_accepted(self, checkpoint: Checkpoint) -> bool:
         return any(_is_covered(loss, checkpoint) for item in self.accepted_losses for loss in item.accepted_loss.losses)
-
-    def _compare_end(self) -> None:
-        """Compare the last entry with the checkpoints beyond it, or with the end that a partial export states."""
-        if self.last is None:
-            since = self._newest_entry.facts["at"] if self._newest_entry else ""
-            self._contradictions += [
-                _Contradiction(checkpoint=checkpoint, entry=None, last_confirmed=self._number, since=since)
-                for sequence, known in sorted(self._checkpoints.items())
-                if sequence > self._number
-                for checkpoint in known.values()
-            ]
-        elif self.last > self._number:
-            self._report(ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry)
-        elif self._number > self.last:
-            self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
 
     def _report_losses(self) -> None:
         """Report what checkpoints prove and the chain lacks, unless a person has accepted it."""
