@@ -41,7 +41,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockTrust:
-    """Whether the wall clock is confirmed, by which reading, and since which monotonic time.
+    """The state of trust in the wall clock: confirmed or not, by which reading, since which monotonic time.
 
     A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set.
     """
