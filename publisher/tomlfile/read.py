@@ -75,13 +75,13 @@ def explain_syntax_error(error: ValueError | RecursionError, text: str) -> Synta
         *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
         if last is not None and last.end() == len(text) and last[0].startswith(('"""', "'''")):
             return SyntaxProblem(code="unclosed_text", offset=last.start())
-    problem = (
-        _find_full_width(line, start, column)
-        or _find_unclosed_text(line, start, column, code)
-        or _find_bad_time(line, start, code)
-        or _find_duplicate(text, start + column, code)
-    )
-    if problem is not None:
+    if problem := _find_full_width(line, start, column) or _find_unclosed_text(line, start, column, code):
+        return problem
+    if code in {"text_after_value", "bad_value", "bad_time"}:
+        for better, pattern in (("time_without_seconds", _TIME_WITHOUT_SECONDS), ("bad_time", _TIME_LIKE)):
+            if found := pattern.search(line):
+                return SyntaxProblem(code=better, offset=start + found.start("year"))
+    if problem := _find_duplicate(text, start + column, code):
         return problem
     word = re.split(r"[\s=]", line[column:], maxsplit=1)[0][:20]
     if code in {"bad_key", "no_equals"} and word and not word[0].isascii():
@@ -113,15 +113,6 @@ def _find_unclosed_text(line: str, start: int, column: int, code: str) -> Syntax
         return SyntaxProblem(code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]})
     *_, last = [None, *QUOTED_OR_COMMENT.finditer(line)]
     return SyntaxProblem(code="unclosed_text", offset=start + (last.start() if last else column))
-
-
-def _find_bad_time(line: str, start: int, code: str) -> SyntaxProblem | None:
-    if code not in {"text_after_value", "bad_value", "bad_time"}:
-        return None
-    for better, pattern in (("time_without_seconds", _TIME_WITHOUT_SECONDS), ("bad_time", _TIME_LIKE)):
-        if found := pattern.search(line):
-            return SyntaxProblem(code=better, offset=start + found.start("year"))
-    return None
 
 
 def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem | None:
