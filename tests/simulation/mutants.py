@@ -131,13 +131,13 @@ def nobody_is_asked_at_the_first_byte() -> AbstractContextManager[None]:
 
 def all_missed_are_sent() -> AbstractContextManager[None]:
     """No instant of a repeating post counts as missed."""
-    kept = posts._delivery_row
+    kept = posts.delivery_row
 
     def delivery_row(*facts: Any) -> dict[str, object]:
         row = kept(*facts)
         return row if row["occurrence"] == ONCE_OCCURRENCE else {**row, "first_attempt_deadline": None}
 
-    return replaced(posts, "_delivery_row", delivery_row)
+    return replaced(posts, "delivery_row", delivery_row)
 
 
 def what_never_left_counts() -> AbstractContextManager[None]:

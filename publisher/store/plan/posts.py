@@ -1,9 +1,8 @@
-"""What has been accepted: versions of the schedule, posts, and the deliveries filed for them.
+"""Accepted schedule versions, their posts, and the deliveries planned for them.
 
-A planning round in portions: what changes or joins what is filed comes first, and with it what is new, to a bound.
-
-Of very much the rest follows, and between portions others get their turn. A new occurrence that a death keeps from
-being filed is filed by the next round, as one whose time has just come within reach.
+A plan is committed in batches. The first one holds every change to existing deliveries and a limited number of new
+ones; other writers get their turn between the batches. After a crash the next planning run inserts the occurrences that
+are still missing.
 """
 
 import json
@@ -13,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import OPEN_STATES, REVISABLE_STATES, Delivery, DesiredState, State
+from publisher.domain.delivery import OPEN_STATES, REVISABLE_STATES, DesiredState, State
 from publisher.domain.errors import RefusedError
 from publisher.domain.events import PLANNER, Actor, Cancelled, Revised, Role
 from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
@@ -63,60 +61,59 @@ from publisher.store.recovery.recover import (
 from publisher.store.store import Store
 
 FIRST_BATCH_SIZE = 1000
-"""New deliveries that come into force with their version, in one transaction: half a second's work where it is slow."""
+"""New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
 NEXT_BATCH_SIZE = 100
-"""Deliveries of what is left that are written together: a twentieth of a second's work."""
+"""Deliveries in each later batch: about a twentieth of a second of work on slow hardware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedOccurrence:
-    """A filing with its final texts, ready to be written."""
+    """Planned deliveries of one occurrence with their final texts, ready to be written."""
 
     planned: PlannedDeliveries
     revision: RenderedRevision
 
 
 def split_into_batches(rendered: Sequence[RenderedOccurrence]) -> Sequence[Sequence[RenderedOccurrence]]:
-    """Part drafts, at least into one portion. An occurrence is never parted, nor does it come before what it follows.
+    """Split rendered occurrences into batches; there is always at least one.
 
-    What is urgent comes first, then what is due first.
+    Urgent ones come first, then the earliest due. An occurrence is never split, and never precedes the one it follows.
     """
-    ordered = list(_originals_first(sorted(rendered, key=_sort_key)))
-    together = max((number for number, item in enumerate(ordered, 1) if not _can_be_deferred(item)), default=0)
-    portions = [ordered[:together]]
-    size, most = 0, FIRST_BATCH_SIZE
-    for item in ordered[together:]:
+
+    def can_be_deferred(item: RenderedOccurrence) -> bool:
+        """Return True if it may be inserted after the schedule version that names it comes into force."""
+        return item.planned.is_new and not item.planned.is_late_addition
+
+    def sort_key(item: RenderedOccurrence) -> tuple[bool, bool, datetime]:
+        return can_be_deferred(item), not item.planned.post.is_urgent, item.planned.occurrence.due_at
+
+    ordered = list(_originals_first(sorted(rendered, key=sort_key)))
+    first = max((number for number, item in enumerate(ordered, 1) if not can_be_deferred(item)), default=0)
+    batches = [ordered[:first]]
+    size, limit = 0, FIRST_BATCH_SIZE
+    for item in ordered[first:]:
         size += len(item.planned.accounts)
-        if size > most and portions[-1]:
-            most = NEXT_BATCH_SIZE
-            portions.append([])
+        if size > limit and batches[-1]:
+            limit = NEXT_BATCH_SIZE
+            batches.append([])
             size = len(item.planned.accounts)
-        portions[-1].append(item)
-    return portions
-
-
-def _can_be_deferred(rendered: RenderedOccurrence) -> bool:
-    """Whether it may be filed later than the version of the schedule that names it comes into force."""
-    return rendered.planned.is_new and not rendered.planned.is_late_addition
-
-
-def _sort_key(rendered: RenderedOccurrence) -> tuple[object, ...]:
-    return _can_be_deferred(rendered), not rendered.planned.post.is_urgent, rendered.planned.occurrence.due_at
+        batches[-1].append(item)
+    return batches
 
 
 def _originals_first(rendered: Sequence[RenderedOccurrence]) -> Iterator[RenderedOccurrence]:
-    """Give drafts in their order, but each after those of the post that its own follows."""
-    left: dict[PostId, list[RenderedOccurrence]] = defaultdict(list)
+    """Yield occurrences in their order, but each after those of the post that its own post follows."""
+    by_post: dict[PostId, list[RenderedOccurrence]] = defaultdict(list)
     for item in rendered:
-        left[item.planned.post.id].append(item)
-    given: set[int] = set()
+        by_post[item.planned.post.id].append(item)
+    yielded: set[int] = set()
     for item in rendered:
         chain = [item.planned.post]
-        while (originals := left.get(chain[-1].follows or PostId(""))) and originals[0].planned.post not in chain:
+        while (originals := by_post.get(chain[-1].follows or PostId(""))) and originals[0].planned.post not in chain:
             chain.append(originals[0].planned.post)
-        for one in [*(one for post in reversed(chain[1:]) for one in left.pop(post.id)), item]:
-            if id(one) not in given:
-                given.add(id(one))
+        for one in [*(one for post in reversed(chain[1:]) for one in by_post.pop(post.id)), item]:
+            if id(one) not in yielded:
+                yielded.add(id(one))
                 yield one
 
 
@@ -125,7 +122,7 @@ NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditAction:
-    """What a person ordered, for the audit: it is written together with what comes of it."""
+    """A person's recorded action. Its audit entry is written in the same transaction as its effect."""
 
     event: str
     subject: str
@@ -135,12 +132,12 @@ class AuditAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCommit:
-    """All that one planning round writes.
+    """Everything that one planning run writes.
 
-    `text` is the schedule's, when it is a new version; `posts` are its posts; `media` holds picture bytes with their
-    type, by hash. `is_scheduled` is False for posts sent from outside the schedule. `based_on` is the version that
-    the plan was made from, where it was made from one. `is_again`: people ordered these deliveries besides those of the
-    plan, so nothing of their posts may be under way on their accounts.
+    `schedule_text` is set for a new version of the schedule, whose posts are `posts`. `media` maps an image's hash to its
+    media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the version
+    that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of the
+    schedule, so no delivery of their posts may be open on their accounts.
     """
 
     plan: Plan
@@ -165,38 +162,36 @@ _STARTED_ATTEMPTS = (
 
 
 class PostStore:
-    """The accepted schedule, its posts, and their deliveries as first filed."""
+    """The accepted schedule, its posts, and their deliveries as first planned."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def schedule_version(self) -> int:
-        """Give the number of the schedule in force, 0 before the first."""
+        """Return the number of the schedule version in force, 0 before the first."""
         return await self.store.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
 
     async def config_hash(self) -> str | None:
-        """Give by what the settings are known from which this worker last planned; None before the first time."""
-        written = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.store.worker)
-        return await self.store.database.read(lambda connection: connection.scalar(written))
+        """Return the hash of the settings that this worker last planned with; None before the first plan."""
+        query = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.store.worker)
+        return await self.store.database.read(lambda connection: connection.scalar(query))
 
     async def set_config_hash(self, config_hash: str) -> None:
-        """Write down from which settings all was planned."""
-        if await self.config_hash() == config_hash:
-            return
-        await self.store.database.write(
-            lambda transaction: set_worker_state(transaction.connection, self.store.worker, config_hash=config_hash)
-        )
+        if await self.config_hash() != config_hash:
+            await self.store.database.write(
+                lambda transaction: set_worker_state(transaction.connection, self.store.worker, config_hash=config_hash)
+            )
 
     async def active_schedule_text(self) -> str | None:
-        """Give the schedule in force, or None before the first."""
-        newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-        text: str | None = await self.store.database.read(lambda connection: connection.scalar(newest))
+        """Return the text of the schedule version in force, or None before the first."""
+        query = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
+        text: str | None = await self.store.database.read(lambda connection: connection.scalar(query))
         return text
 
     async def is_old_schedule(self, text: str) -> bool:
-        """Whether this text was in force once, on books that several workers share, and another one is now.
+        """Return True if a shared database once had this text in force, and has another one now.
 
-        A worker that starts with such a file has an old copy; whoever means to go back changes the file.
+        A worker that starts with such a file has an outdated copy. To go back to an earlier version, edit the file.
         """
         digest = sha256(text.encode()).hexdigest()
         query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == digest).limit(1)
@@ -204,245 +199,245 @@ class PostStore:
         return database.is_shared and await database.read(lambda connection: connection.scalar(query)) is not None
 
     async def get_post(self, post: PostId) -> Post | None:
-        """Give a post as last accepted."""
+        """Return a post as last accepted."""
         query = select(POST.c.body).where(POST.c.id == post)
         body: str | None = await self.store.database.read(lambda connection: connection.scalar(query))
         return load_post(body) if body else None
 
     async def resend_blocker(self, post: Post, account: AccountId) -> str | None:
-        """Say what forbids a new occurrence: a withdrawal, a delivery under way, a one-off that is live or may be."""
+        """Return why a post may not be sent again to an account, if anything forbids it.
+
+        That is a cancellation, an open delivery, or a one-off post that is published or may be.
+        """
         now = self.store.runtime.now()
         return await self.store.database.read(lambda connection: _resend_blocker(connection, post, account, now))
 
     async def stored_posts(self, posts: Sequence[Post] = ()) -> StoredPosts:
-        """Give what the database holds of the posts in the schedule in force and of `posts`, to compare with these."""
+        """Return the stored state of the scheduled posts and of `posts`, to compare a schedule with."""
         now = self.store.runtime.now()
         return await self.store.database.read(lambda connection: read_stored_posts(connection, posts, now))
 
     async def post_ids(self) -> frozenset[PostId]:
-        """Name each post ever accepted."""
+        """Return the ids of all posts ever accepted."""
         ids = await self.store.database.read(lambda connection: connection.scalars(select(POST.c.id)).all())
         return frozenset(map(PostId, ids))
 
     async def is_cancelled(self, post: PostId) -> bool:
-        """Whether people have withdrawn a post."""
+        """Return True if a person has cancelled the post."""
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
         return await self.store.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:
-        """Write a planning round. Returns how many deliveries are new. Doing it twice changes nothing.
+        """Write a plan, and return how many deliveries are new. Idempotent.
 
-        What was planned from a version of the schedule is written in portions, of which the first holds all but new
-        occurrences: others get their turn in between. Filing ends when a newer version comes into force meanwhile.
+        A plan made from a schedule version is written in batches; only new occurrences are deferred to later ones. The
+        rest is dropped when a newer version comes into force meanwhile, as that one plans whatever is still missing.
 
-        Raises OvertakenError when another version of the schedule came into force since the plan was made, and
+        Raises ConcurrentUpdateError when another schedule version came into force since the plan was made, and
         RefusedError when somebody else has ordered the same new occurrence meanwhile.
         """
         batches = split_into_batches(commit.rendered) if commit.base_version is not None else [commit.rendered]
         write = self.store.database.write
-        filed, version, batches = await write(partial(self._commit_batch, commit, batches, by))
-        for rendered in batches:
-            rest = PlanCommit(plan=Plan(), rendered=rendered, media=commit.media, base_version=version)
+        inserted, version, remaining = await write(partial(self._commit_batch, commit, batches, by))
+        for rendered in remaining:
+            batch = PlanCommit(plan=Plan(), rendered=rendered, media=commit.media, base_version=version)
             try:
-                filed += (await write(partial(self._commit_batch, rest, [rendered], by)))[0]
-            except ConcurrentUpdateError:  # the newer version knows what is not filed yet
+                inserted += (await write(partial(self._commit_batch, batch, [rendered], by)))[0]
+            except ConcurrentUpdateError:
                 break
-        return filed
+        return inserted
 
-    def _commit_batch(
+    def _commit_batch(  # noqa: C901, PLR0912 # the steps of one transaction, in their order
         self, commit: PlanCommit, batches: PlanBatches, by: Actor, transaction: Transaction
     ) -> tuple[int, int, PlanBatches]:
-        """Write a round with its first portion; give how many deliveries are new, in which version, and what is left.
+        """Write a plan with its first batch; return the number of new deliveries, the version, and what remains.
 
-        All is written together as long as what is new in the schedule may have been sent in a time that is lost.
+        Nothing is deferred while new posts may have been sent already, in a data-loss window.
         """
-        now = self.store.runtime.now()
+        now, connection = self.store.runtime.now(), transaction.connection
         lock_planning(transaction)
-        if commit.base_version is not None and commit.base_version != transaction.connection.scalar(NEWEST_VERSION):
+        if commit.base_version is not None and commit.base_version != connection.scalar(NEWEST_VERSION):
             raise ConcurrentUpdateError(commit.base_version)
-        rendered, left = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
-        if commit.is_resend:
-            _reject_duplicates(transaction, rendered, now)
-        for act in commit.actions:
-            write_audit(transaction, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
+        rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
+        new = [item.planned for item in rendered if item.planned.is_new]
+        new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
+        if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
+            for planned, (post, occurrence) in zip(new, new_keys, strict=True):
+                for account in planned.accounts:
+                    if blocker := _resend_blocker(connection, post, account, now, occurrence):
+                        raise RefusedError(blocker, post=post.id, account=account)
+        for action in commit.actions:
+            write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
         self._write_version(transaction, commit, now, by)
         _write_media(transaction, commit.media, rendered)
-        filed = 0
-        withdrawn = {row.id for row in post_rows(transaction.connection, _post_ids(rendered)) if row.is_cancelled}
+        inserted = 0
+        post_ids = [item.planned.post.id for item in rendered]
+        cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
         for item in rendered:
-            if item.planned.post.id in withdrawn:
+            if item.planned.post.id in cancelled:
                 continue
             _write_rendered_posts(transaction, item)
             if item.planned.is_new:
-                filed += self._insert_deliveries(transaction, item, now)
+                inserted += self._insert_deliveries(transaction, item, now)
             else:
                 self._revise_deliveries(transaction, item)
-        new = [item.planned for item in rendered if item.planned.is_new]
         attach_orphans(self.store, transaction)
-        keys = [(filing.post, filing.occurrence.key.occurrence) for filing in new]
-        mark_new_unresolved(self.store, transaction, keys, is_new_version=commit.schedule_text is not None)
+        mark_new_unresolved(self.store, transaction, new_keys, is_new_version=commit.schedule_text is not None)
         self.store.runtime.hit_failpoint_now("plan.after_insert")
-        self._cancel_removed(transaction, commit.plan)
-        self.store.runtime.hit_failpoint_now("reload.before_commit")
-        return filed, transaction.connection.execute(NEWEST_VERSION).scalar_one(), left
-
-    async def record_rejection(self, reason: str) -> None:
-        """Tell, once for each reason, that a new version of the schedule was refused."""
-
-        def operation(transaction: Transaction) -> None:
-            standing = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
-            told = [json.loads(row.facts)["reason"] for row in transaction.connection.execute(standing)]
-            if reason not in told:
-                clear_alerts(transaction, "schedule", self.store.runtime.now())
-                facts = {"reason": reason}
-                raise_alert(transaction, self.store.runtime.now(), "reload_refused", "schedule", facts)
-
-        await self.store.database.write(operation)
-
-    async def clear_rejection(self) -> None:
-        """Take back what `refuse` told: the file says again what is in force."""
-
-        def operation(transaction: Transaction) -> None:
-            clear_alerts(transaction, "schedule", self.store.runtime.now())
-            trust_schedule(transaction)
-
-        await self.store.database.write(operation)
-
-    async def register_logins(self) -> None:
-        """Give every login of the settings its row."""
-
-        def operation(transaction: Transaction) -> None:
-            logins = {terms.account.login for terms in self.store.policies.values()}
-            known = {row.id for row in transaction.connection.execute(select(LOGIN.c.id))}
-            new = [
-                {"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH}
-                for login in sorted(logins - known)
-            ]
-            if new:
-                transaction.connection.execute(insert(LOGIN), new)
-
-        await self.store.database.write(operation)
-
-    def _write_version(self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor) -> None:
-        if commit.schedule_text is not None:
-            digest = sha256(commit.schedule_text.encode()).hexdigest()
-            transaction.connection.execute(
-                insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=commit.schedule_text)
-            )
-            write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
-            clear_alerts(transaction, "schedule", now)
-        held = {row.id: row for row in post_rows(transaction.connection, [post.id for post in commit.posts])}
-        new = []
-        for post in commit.posts:
-            if post.id in held:
-                _update_post(transaction, post, held[post.id], now, is_scheduled=commit.is_scheduled)
-            else:
-                row = {"id": post.id, "content_hash": post.content_hash, "body": dump_post(post), "in_force_since": now}
-                new.append({**row, "is_scheduled": commit.is_scheduled, "is_cancelled": False})
-        if new:
-            transaction.connection.execute(insert(POST), new)
-
-    def _insert_deliveries(self, transaction: Transaction, rendered: RenderedOccurrence, now: datetime) -> int:
-        filing = rendered.planned
-        key = filing.occurrence.key
-        held = transaction.connection.execute(
-            select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
-        )
-        known = {row.account for row in held}
-        new = [rendition for rendition in rendered.revision.rendered_posts if rendition.account not in known]
-        revision = rendered.revision.id
-        rows = [_delivery_row(rendered, revision, rendition, self.store.policies, now) for rendition in new]
-        if rows:
-            transaction.connection.execute(insert(DELIVERY), rows)
-            write_entries(transaction, [_creation_entry(row, now) for row in rows])
-        return len(rows)
-
-    def _revise_deliveries(self, transaction: Transaction, rendered: RenderedOccurrence) -> None:
-        """Bring an edit to each delivery that may still lead to a call.
-
-        The occurrence is locked first: another host's intent comes before the question whether it has started, or
-        finds the new words.
-        """
-        filing, occurrence = rendered.planned, rendered.planned.occurrence
-        key = occurrence.key
-        is_its = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
-        locked = select(DELIVERY).where(*is_its).order_by(DELIVERY.c.id).with_for_update()
-        rows = {row["account"]: row for row in transaction.connection.execute(locked).mappings()}
-        has_started = transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_its)).first() is not None
-        revision = rendered.revision.id
-        for rendition in rendered.revision.rendered_posts:
-            row = rows.get(rendition.account)
-            if row is None or row["state"] not in REVISABLE_STATES:
-                continue
-            delivery = to_delivery(row)
-            was_sent_ahead = filing.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at
-            event = Revised(
-                rendered_hash=rendition.fingerprint,
-                due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
-                expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
-                max_delay=filing.post.max_delay,
-                is_urgent=filing.post.is_urgent,
-                has_started=has_started,
-                extra_parts=len(rendition.extra_parts),
-            )
-            after = self.store.transition(transaction, delivery, event, PLANNER)
-            _store_revision(
-                transaction, rendered, after, revision if after.rendered_hash == rendition.fingerprint else None
-            )
-
-    def _cancel_removed(self, transaction: Transaction, plan: Plan) -> None:
-        for post in plan.removed_posts:
-            cancel_matching(self.store, transaction, {"post": post}, PLANNER, reason=REMOVAL_REASONS[0])
-            transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
-        for untargeted in plan.removed_targets:
+        for removed in commit.plan.removed_posts:
+            cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
+            connection.execute(update(POST).where(POST.c.id == removed).values(is_scheduled=False))
+        for untargeted in commit.plan.removed_targets:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
                 cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
+        self.store.runtime.hit_failpoint_now("reload.before_commit")
+        return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
+
+    async def record_rejection(self, reason: str) -> None:
+        """Raise an alert that a new version of the schedule was rejected, unless one with this reason is open."""
+
+        def raise_rejection(transaction: Transaction) -> None:
+            query = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
+            if reason not in [json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)]:
+                now = self.store.runtime.now()
+                clear_alerts(transaction, "schedule", now)
+                raise_alert(transaction, now, "reload_refused", "schedule", {"reason": reason})
+
+        await self.store.database.write(raise_rejection)
+
+    async def clear_rejection(self) -> None:
+        """Clear the rejection alert: the schedule file matches the version in force again."""
+
+        def clear(transaction: Transaction) -> None:
+            clear_alerts(transaction, "schedule", self.store.runtime.now())
+            trust_schedule(transaction)
+
+        await self.store.database.write(clear)
+
+    async def register_logins(self) -> None:
+        """Insert a row for every login of the settings that has none."""
+
+        def insert_logins(transaction: Transaction) -> None:
+            logins = {policy.account.login for policy in self.store.policies.values()}
+            new = sorted(logins - set(transaction.connection.scalars(select(LOGIN.c.id))))
+            rows = [{"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH} for login in new]
+            if rows:
+                transaction.connection.execute(insert(LOGIN), rows)
+
+        await self.store.database.write(insert_logins)
+
+    def _write_version(self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor) -> None:
+        """Write the new schedule version, if any, and those of its posts that are new or have changed."""
+        connection = transaction.connection
+        if commit.schedule_text is not None:
+            digest = sha256(commit.schedule_text.encode()).hexdigest()
+            connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=commit.schedule_text))
+            write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
+            clear_alerts(transaction, "schedule", now)
+        stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
+        new = []
+        for post in commit.posts:
+            row, body = stored.get(post.id), dump_post(post)
+            values = {"content_hash": post.content_hash, "body": body, "is_scheduled": commit.is_scheduled}
+            if row is None:
+                new.append({**values, "id": post.id, "in_force_since": now, "is_cancelled": False})
+            elif row.body != body or row.is_scheduled != commit.is_scheduled:
+                if load_post(row.body).trigger != post.trigger:
+                    values["in_force_since"] = now
+                connection.execute(update(POST).where(POST.c.id == post.id).values(values))
+        if new:
+            connection.execute(insert(POST), new)
+
+    def _insert_deliveries(self, transaction: Transaction, item: RenderedOccurrence, now: datetime) -> int:
+        """Insert the deliveries that do not exist yet, with their audit entries. Returns how many."""
+        key = item.planned.occurrence.key
+        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        existing = set(transaction.connection.scalars(query))
+        revision = item.revision.id
+        rows = [
+            delivery_row(item, revision, rendered_post, self.store.policies, now)
+            for rendered_post in item.revision.rendered_posts
+            if rendered_post.account not in existing
+        ]
+        if rows:
+            transaction.connection.execute(insert(DELIVERY), rows)
+        for row in rows:
+            subject = format_delivery_name(str(row["post"]), str(row["occurrence"]), str(row["account"]))
+            entry = audit_entry(now, PLANNER, event="planned", subject=subject, after=State.PENDING.value)
+            write_entries(transaction, [entry])
+        return len(rows)
+
+    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> None:
+        """Apply an edit to each delivery that may still lead to a call.
+
+        The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
+        Every delivery records the content it was compared with. One that is being sent, or is held for the edit, keeps
+        its own text and revision.
+        """
+        planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
+        matches_key = (DELIVERY.c.post == occurrence.key.post, DELIVERY.c.occurrence == occurrence.key.occurrence)
+        locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
+        rows = {row["account"]: row for row in connection.execute(locked).mappings()}
+        has_started = connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
+        revision = item.revision.id
+        for rendered_post in item.revision.rendered_posts:
+            row = rows.get(rendered_post.account)
+            if row is None or row["state"] not in REVISABLE_STATES:
+                continue
+            delivery = to_delivery(row)
+            was_sent_ahead = planned.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at
+            event = Revised(
+                rendered_hash=rendered_post.fingerprint,
+                due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
+                expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
+                max_delay=planned.post.max_delay,
+                is_urgent=planned.post.is_urgent,
+                has_started=has_started,
+                extra_parts=len(rendered_post.extra_parts),
+            )
+            after = self.store.transition(transaction, delivery, event, PLANNER)
+            values: dict[str, object] = {
+                "content_hash": item.revision.content_hash,
+                "scheduled_at": planned.scheduled_at or occurrence.due_at,
+                "follows": planned.post.follows,
+            }
+            if after.rendered_hash == rendered_post.fingerprint:
+                values["revision_hash"] = revision
+            connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
 
 
 def _resend_blocker(
-    connection: Connection, post: Post, account: AccountId, now: datetime, label: str | None = None
+    connection: Connection, post: Post, account: AccountId, now: datetime, occurrence: str | None = None
 ) -> str | None:
-    """Say what forbids it; an announced call that fits no delivery is no hindrance where `label` is its own."""
-    states = [
-        state.value
-        for state in (OPEN_STATES | {State.PUBLISHED} if isinstance(post.trigger, OneTimeTrigger) else OPEN_STATES)
-    ]
-    mine = select(DELIVERY.c.id).where(
-        DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
-    )
-    if not isinstance(post.trigger, OneTimeTrigger):  # its later instants are no hindrance
-        mine = mine.where(DELIVERY.c.due_at <= now)
+    """Return why a post may not be sent again. An orphaned attempt of `occurrence` itself does not block it."""
     if connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)) is not None:
         return "resend_cancelled"
-    if connection.scalar(mine) is not None:
+    is_one_off = isinstance(post.trigger, OneTimeTrigger)
+    states = [state.value for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)]
+    blocking = select(DELIVERY.c.id).where(
+        DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
+    )
+    if not is_one_off:  # its later occurrences do not block it
+        blocking = blocking.where(DELIVERY.c.due_at <= now)
+    if connection.scalar(blocking) is not None:
         return "resend_not_needed"
-    calls = [call for call in orphaned_attempts(connection) if (call.post, call.account) == (post.id, account)]
-    return "resend_attempt_orphaned" if any(call.occurrence != label for call in calls) else None
-
-
-def _reject_duplicates(transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime) -> None:
-    """Ask once more inside the transaction: two people may have ordered the same thing in the same second."""
-    for item in (draft for draft in rendered if draft.planned.is_new):
-        post, label = item.planned.post, item.planned.occurrence.key.occurrence
-        for account in item.planned.accounts:
-            if hindrance := _resend_blocker(transaction.connection, post, account, now, label):
-                raise RefusedError(hindrance, post=post.id, account=account)
+    orphans = [one for one in orphaned_attempts(connection) if (one.post, one.account) == (post.id, account)]
+    return "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
 
 
 def cancel_matching(
     store: Store, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
 ) -> int:
-    """Withdraw every delivery that matches, may still lead to a call, and is not withdrawn yet. Returns how many."""
-    conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-    weaker = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
+    """Cancel every matching delivery that may still lead to a call and is not cancelled yet. Returns how many."""
+    cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
     if by.role is not Role.PLANNER:
-        weaker.append(DesiredState.NOT_TARGETED.value)
+        cancellable.append(DesiredState.NOT_TARGETED.value)
     rows = transaction.connection.execute(
         select(DELIVERY).where(
-            *conditions,
+            *(DELIVERY.c[column] == value for column, value in target.items()),
             DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
-            DELIVERY.c.desired.in_(weaker),
+            DELIVERY.c.desired.in_(cancellable),
         )
     )
     deliveries = [to_delivery(row) for row in rows.mappings()]
@@ -451,26 +446,27 @@ def cancel_matching(
     return len(deliveries)
 
 
-def _delivery_row(
-    rendered: RenderedOccurrence,
+def delivery_row(
+    item: RenderedOccurrence,
     revision: Fingerprint,
-    rendition: RenderedPost,
+    rendered_post: RenderedPost,
     policies: Mapping[AccountId, AccountPolicy],
     now: datetime,
 ) -> dict[str, object]:
-    post, occurrence = rendered.planned.post, rendered.planned.occurrence
+    """Return a new delivery as its columns."""
+    post, occurrence = item.planned.post, item.planned.occurrence
     return {
         "post": post.id,
         "occurrence": occurrence.key.occurrence,
-        "account": rendition.account,
-        "platform": rendition.platform,
-        "login": policies[rendition.account].account.login,
+        "account": rendered_post.account,
+        "platform": rendered_post.platform,
+        "login": policies[rendered_post.account].account.login,
         "state": State.PENDING.value,
         "version": 1,
         "revision_hash": revision,
-        "content_hash": rendered.revision.content_hash,
-        "rendered_hash": rendition.fingerprint,
-        "scheduled_at": rendered.planned.scheduled_at or occurrence.due_at,
+        "content_hash": item.revision.content_hash,
+        "rendered_hash": rendered_post.fingerprint,
+        "scheduled_at": item.planned.scheduled_at or occurrence.due_at,
         "due_at": occurrence.due_at,
         "next_action_at": occurrence.due_at,
         "expires_at": occurrence.expires_at,
@@ -479,82 +475,46 @@ def _delivery_row(
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,
-        "extra_parts": len(rendition.extra_parts),
+        "extra_parts": len(rendered_post.extra_parts),
     }
-
-
-def _creation_entry(row: Mapping[str, object], now: datetime) -> dict[str, object]:
-    subject = format_delivery_name(str(row["post"]), str(row["occurrence"]), str(row["account"]))
-    return audit_entry(now, PLANNER, event="planned", subject=subject, after=State.PENDING.value)
-
-
-def _store_revision(
-    transaction: Transaction, rendered: RenderedOccurrence, delivery: Delivery, revision: str | None
-) -> None:
-    """Note which wording a delivery was compared with; one that is called, or held for the edit, keeps its own.
-
-    `revision` is that of the new words where the delivery has taken them.
-    """
-    values: dict[str, object] = {
-        "content_hash": rendered.revision.content_hash,
-        "scheduled_at": rendered.planned.scheduled_at or rendered.planned.occurrence.due_at,
-        "follows": rendered.planned.post.follows,
-    }
-    if revision is not None:
-        values["revision_hash"] = revision
-    transaction.connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery.id).values(values))
-
-
-def _update_post(transaction: Transaction, post: Post, stored: Row[Any], now: datetime, *, is_scheduled: bool) -> None:
-    body = dump_post(post)
-    if stored.body == body and stored.is_scheduled == is_scheduled:
-        return
-    values: dict[str, object] = {"content_hash": post.content_hash, "body": body, "is_scheduled": is_scheduled}
-    if load_post(stored.body).trigger != post.trigger:
-        values["in_force_since"] = now
-    transaction.connection.execute(update(POST).where(POST.c.id == post.id).values(values))
-
-
-def _post_ids(rendered: Sequence[RenderedOccurrence]) -> list[PostId]:
-    return [item.planned.post.id for item in rendered]
 
 
 def _write_media(
     transaction: Transaction, media: Mapping[str, tuple[str, bytes]], rendered: Sequence[RenderedOccurrence]
 ) -> None:
-    """Write the pictures that these drafts show, and for how long they are needed."""
-    until: dict[str, datetime] = {}
+    """Store the images of these occurrences, and until when they are needed."""
+    needed_until: dict[str, datetime] = {}
     for item in rendered:
         expires_at = item.planned.occurrence.expires_at
-        for picture in (picture for rendition in item.revision.rendered_posts for picture in rendition.images):
-            until[picture.sha256] = max(expires_at, until.get(picture.sha256, expires_at))
-    for digest, expires_at in sorted(until.items()):
-        is_it = MEDIA.c.sha256 == digest
-        held = transaction.connection.scalar(select(MEDIA.c.shown_until).where(is_it))
-        if held is None:
+        for image in (image for rendered_post in item.revision.rendered_posts for image in rendered_post.images):
+            needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
+    for digest, expires_at in sorted(needed_until.items()):
+        is_image = MEDIA.c.sha256 == digest
+        stored_until = transaction.connection.scalar(select(MEDIA.c.shown_until).where(is_image))
+        if stored_until is None:
             media_type, data = media[digest]
             row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
             transaction.connection.execute(insert(MEDIA), [row])
-        elif held < expires_at:
-            transaction.connection.execute(update(MEDIA).where(is_it).values(shown_until=expires_at))
+        elif stored_until < expires_at:
+            transaction.connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
 
 
-def _write_rendered_posts(transaction: Transaction, rendered: RenderedOccurrence) -> None:
-    key, revision = rendered.planned.occurrence.key, rendered.revision
-    name = revision.id
+def _write_rendered_posts(transaction: Transaction, item: RenderedOccurrence) -> None:
+    """Store the texts of one occurrence that are not stored yet."""
+    rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
+    query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
+    stored, revision = set(transaction.connection.scalars(query)), item.revision.id
     rows = [
         {
-            "fingerprint": rendition.fingerprint,
-            "revision_hash": name,
-            "post": key.post,
-            "occurrence": key.occurrence,
-            "account": rendition.account,
-            "body": dump_rendered_post(rendition),
+            "fingerprint": fingerprint,
+            "revision_hash": revision,
+            "post": item.planned.occurrence.key.post,
+            "occurrence": item.planned.occurrence.key.occurrence,
+            "account": rendered_post.account,
+            "body": dump_rendered_post(rendered_post),
         }
-        for rendition in revision.rendered_posts
+        for fingerprint, rendered_post in rendered_posts.items()
+        if fingerprint not in stored
     ]
-    wanted = [row["fingerprint"] for row in rows]
-    query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(wanted))
-    held = set(transaction.connection.scalars(query))
-    if new := [row for row in rows if row["fingerprint"] not in held]:
-        transaction.connection.execute(insert(RENDERED_POST), new)
+    if rows:
+        transaction.connection.execute(insert(RENDERED_POST), rows)

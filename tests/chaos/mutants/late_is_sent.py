@@ -6,7 +6,7 @@ should end `expired` (too_late) with an alert.
 
 from publisher.store.plan import posts
 
-_delivery_row = posts._delivery_row
+_delivery_row = posts.delivery_row
 
 
 def _never_too_late(*facts: object) -> dict[str, object]:
@@ -14,4 +14,4 @@ def _never_too_late(*facts: object) -> dict[str, object]:
 
 
 def plant() -> None:
-    posts._delivery_row = _never_too_late
+    posts.delivery_row = _never_too_late
