@@ -1,4 +1,4 @@
-"""What people order beyond one delivery: pauses, withdrawals; and a daemon's signs of life."""
+"""Actions of people that reach beyond one delivery: pauses, cancellations, modes; and the heartbeats of daemons."""
 
 import os
 import socket
@@ -34,228 +34,225 @@ from publisher.store.store import StateChange, Store
 
 SCOPE_ALL = "all"
 CLOCK_SUBJECT_PREFIX = "clock:"
-"""Begins the subject of what is said of a worker's clock."""
+"""Prefix of the subject of alerts and audit entries about a worker's clock."""
 MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
-"""Where a retraction has something to take down, or may have."""
-_HAS_PUBLISHED_PARTS = and_(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.parts_done > 0)
+"""States in which a retraction has something to delete, or may have."""
 
 
 class OperatorActions:
-    """The acts of named people, each with its audit entry in the same transaction."""
+    """The actions of named people, each with its audit entry in the same transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def pause(self, scope: str, by: Actor, reason: str) -> None:
-        """Let no call start in a scope: `all`, `platform:P`, `account:A` or `post:P`."""
+        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`."""
 
-        def operation(transaction: Transaction) -> None:
+        def write_pause(transaction: Transaction) -> None:
             now = self.store.runtime.now()
             transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
             transaction.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
             write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": reason})
 
-        await self.store.database.write(operation)
+        await self.store.database.write(write_pause)
 
     async def pause_account(self, account: AccountId, by: Actor, reason: str) -> None:
-        """Pause an account that cannot work, with an alert; nothing happens when it is paused already."""
-
-        def operation(transaction: Transaction) -> None:
-            pause_account(transaction, account, at=self.store.runtime.now(), by=by, reason=reason)
-
-        await self.store.database.write(operation)
+        """Pause an account that cannot work, with an alert; do nothing if it is paused already."""
+        await self.store.database.write(
+            lambda transaction: pause_account(transaction, account, at=self.store.runtime.now(), by=by, reason=reason)
+        )
 
     async def resume(self, scope: str, by: Actor) -> bool:
-        """Lift a pause and clear its alert. Returns whether there was one."""
+        """Lift a pause and clear its alert. Returns True if there was one.
 
-        def operation(transaction: Transaction) -> bool:
-            now = self.store.runtime.now()
-            self._expire_paused(transaction, scope, now)
-            done = transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+        Deliveries that only the pause delayed beyond their allowed delay expire. Time in which their login was busy
+        does not excuse them.
+        """
+
+        def lift_pause(transaction: Transaction) -> bool:
+            now, connection = self.store.runtime.now(), transaction.connection
+            since = connection.scalar(select(PAUSE.c.at).where(PAUSE.c.scope == scope))
+            if since is not None:
+                paused_at = literal(since, DELIVERY.c.due_at.type)
+                delayed_since = case((DELIVERY.c.due_at > paused_at, DELIVERY.c.due_at), else_=paused_at)
+                late = select(DELIVERY).where(
+                    in_state(DELIVERY, State.DUE, State.RETRYING),
+                    is_in_scope(DELIVERY, scope),
+                    DELIVERY.c.first_attempt_deadline.is_not(None),
+                    delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
+                )
+                rows = connection.execute(late.with_for_update()).mappings()
+                changes = [StateChange(before=to_delivery(row), event=Expired(reason="too_late")) for row in rows.all()]
+                self.store.transition_all(transaction, changes, MAINTENANCE)
+            result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
             if scope == SCOPE_ALL:
-                clear_acceptance(transaction.connection)
+                clear_acceptance(connection)
             clear_alerts(transaction, scope, now)
             write_audit(transaction, now, by, event="resumed", subject=scope)
-            return bool(done.rowcount)
+            return bool(result.rowcount)
 
-        return await self.store.database.write(operation)
-
-    def _expire_paused(self, transaction: Transaction, scope: str, now: datetime) -> None:
-        """End what a pause alone kept back for longer than it may be late: a busy login is no excuse for that time."""
-        since = transaction.connection.scalar(select(PAUSE.c.at).where(PAUSE.c.scope == scope))
-        if since is None:
-            return
-        paused_at = literal(since, DELIVERY.c.due_at.type)
-        began = case((DELIVERY.c.due_at > paused_at, DELIVERY.c.due_at), else_=paused_at)
-        late = select(DELIVERY).where(
-            in_state(DELIVERY, State.DUE, State.RETRYING),
-            is_in_scope(DELIVERY, scope),
-            DELIVERY.c.first_attempt_deadline.is_not(None),
-            began + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
-        )
-        rows = transaction.connection.execute(late.with_for_update()).mappings()
-        changes = [StateChange(before=to_delivery(row), event=Expired(reason="too_late")) for row in rows.all()]
-        self.store.transition_all(transaction, changes, MAINTENANCE)
+        return await self.store.database.write(lift_pause)
 
     async def cancel_post(self, post: PostId, by: Actor, reason: str) -> int:
-        """Cancel all of a post that is not live, now and later. Returns how many deliveries it concerned."""
+        """Cancel every delivery of a post that is not published, now and in future. Returns how many it concerned."""
 
-        def operation(transaction: Transaction) -> int:
+        def cancel(transaction: Transaction) -> int:
             lock_planning(transaction)
             transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
-            detail = {"reason": reason}
-            write_audit(transaction, self.store.runtime.now(), by, event="cancelled", subject=post, detail=detail)
+            now, detail = self.store.runtime.now(), {"reason": reason}
+            write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
             return cancel_matching(self.store, transaction, {"post": post}, by, reason="cancelled_by_person")
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(cancel)
 
     async def retract(self, post: PostId, account: AccountId | None, by: Actor, reason: str) -> list[Delivery]:
-        """Order down what is live or may be, and cancel the rest. Returns what is to be taken down."""
+        """Order the deletion of what is published or may be, and cancel the rest. Returns what is to be deleted."""
         target = {"post": post} | ({"account": account} if account else {})
 
-        def operation(transaction: Transaction) -> list[Delivery]:
+        def request_retraction(transaction: Transaction) -> list[Delivery]:
+            connection = transaction.connection
             lock_planning(transaction)
             if account is None:
-                transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
+                connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
             now = self.store.runtime.now()
             write_audit(transaction, now, by, event="retraction_requested", subject=post, detail={"reason": reason})
             conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-            locked = select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
-            transaction.connection.execute(locked)  # what is not there yet must not get there before it is withdrawn
-            is_there = or_(
-                DELIVERY.c.state.in_([state.value for state in MAYBE_PUBLISHED_STATES]), _HAS_PUBLISHED_PARTS
+            # locked first: nothing may become published between the two queries below and be cancelled instead
+            connection.execute(select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update())
+            may_be_published = or_(
+                DELIVERY.c.state.in_([state.value for state in MAYBE_PUBLISHED_STATES]),
+                and_(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.parts_done > 0),
             )
-            rows = transaction.connection.execute(select(DELIVERY).where(*conditions, is_there))
-            ordered = [
-                self.store.transition(transaction, to_delivery(row), RetractionRequested(reason=reason), by)
-                for row in rows.mappings().all()
-            ]
+            rows = connection.execute(select(DELIVERY).where(*conditions, may_be_published)).mappings().all()
+            request = RetractionRequested(reason=reason)
+            retracted = [self.store.transition(transaction, to_delivery(row), request, by) for row in rows]
             cancel_matching(self.store, transaction, target, by, reason="cancelled_by_person")
-            return ordered
+            return retracted
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(request_retraction)
 
     async def send_now(self, post: PostId, by: Actor) -> int:
-        """Make a filed one-off post due at once. Returns how many deliveries it concerned."""
+        """Make a planned one-off post due now; it stays valid as long as from then. Returns how many deliveries."""
 
-        def operation(transaction: Transaction) -> int:
+        def make_due(transaction: Transaction) -> int:
             now = self.store.runtime.now()
             body = transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
-            expires_at = make_occurrence(
-                load_post(body), ONCE_OCCURRENCE, now
-            ).expires_at  # it holds true from now, not from then
-            values = {"due_at": now, "next_action_at": now, "expires_at": expires_at, "updated_at": now}
-            last_first_call_at = literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_delay
-            done = transaction.connection.execute(
+            expires_at = make_occurrence(load_post(body), ONCE_OCCURRENCE, now).expires_at
+            result = transaction.connection.execute(
                 update(DELIVERY)
                 .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
-                .values(**values, first_attempt_deadline=last_first_call_at, version=DELIVERY.c.version + 1)
+                .values(
+                    due_at=now,
+                    next_action_at=now,
+                    expires_at=expires_at,
+                    updated_at=now,
+                    first_attempt_deadline=literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_delay,
+                    version=DELIVERY.c.version + 1,
+                )
             )
             write_audit(transaction, now, by, event="send_requested", subject=post)
-            return done.rowcount
+            return result.rowcount
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(make_due)
 
     async def prioritize(self, deliveries: Sequence[DeliveryId], post: Post, actions: Sequence[AuditAction]) -> None:
-        """Let a correction's waiting deliveries go at once, before all else, for as long as it holds true."""
+        """Make a correction's waiting deliveries due now, urgent, and valid as long as the correction from now on."""
 
-        def operation(transaction: Transaction) -> None:
+        def make_urgent(transaction: Transaction) -> None:
             now = self.store.runtime.now()
             expires_at = make_occurrence(post, ONCE_OCCURRENCE, now).expires_at
             has_called = DELIVERY.c.first_attempt_deadline.is_(None)
             values = {
                 "is_urgent": True,
                 "expires_at": expires_at,
-                "max_delay": expires_at - now,  # a doubt about the original may take longer than most posts may
+                "max_delay": expires_at - now,  # the original may stay unknown for longer than most posts may be late
                 "first_attempt_deadline": case((has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)),
                 "updated_at": now,
                 "version": DELIVERY.c.version + 1,
             }
-            mine = DELIVERY.c.id.in_(deliveries)
-            pending = and_(mine, DELIVERY.c.state == State.PENDING.value)
-            waiting = and_(mine, DELIVERY.c.state.in_([State.DUE.value, State.RETRYING.value]))
-            transaction.connection.execute(update(DELIVERY).where(waiting).values(values))
-            transaction.connection.execute(
-                update(DELIVERY).where(pending).values(**values, due_at=now, next_action_at=now)
-            )
-            for act in actions:
-                write_audit(transaction, now, act.by, event=act.event, subject=act.subject, detail=act.detail)
+            corrections = update(DELIVERY).where(DELIVERY.c.id.in_(deliveries))
+            due = corrections.where(DELIVERY.c.state.in_([State.DUE.value, State.RETRYING.value]))
+            pending = corrections.where(DELIVERY.c.state == State.PENDING.value)
+            transaction.connection.execute(due.values(values))
+            transaction.connection.execute(pending.values(**values, due_at=now, next_action_at=now))
+            for action in actions:
+                write_audit(
+                    transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail
+                )
 
-        await self.store.database.write(operation)
+        await self.store.database.write(make_urgent)
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
-        """Vouch for this machine's clock as it stands now; a daemon that doubts it goes on. Returns what it shows."""
-        reading, key = self.store.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
+        """Confirm this machine's clock as it stands, so that a daemon that distrusts it continues."""
+        reading, subject = self.store.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
 
-        def operation(transaction: Transaction) -> None:
+        def write_reading(transaction: Transaction) -> None:
             set_worker_state(
                 transaction.connection, self.store.worker, clock_at=reading.at, clock_ticks=reading.monotonic_seconds
             )
             detail = {"at": reading.at.isoformat()}
-            write_audit(transaction, reading.at, by, event="clock_confirmed", subject=key, detail=detail)
+            write_audit(transaction, reading.at, by, event="clock_confirmed", subject=subject, detail=detail)
 
-        await self.store.database.write(operation)
+        await self.store.database.write(write_reading)
         return reading
 
     async def confirmed_clock_reading(self) -> ClockReading | None:
-        """Return the reading of this machine's clocks that a person vouched for last, if any."""
-        query = select(WORKER_STATE.c.clock_at, WORKER_STATE.c.clock_ticks)
-        mine = query.where(WORKER_STATE.c.worker == self.store.worker, WORKER_STATE.c.clock_at.is_not(None))
-        row = await self.store.database.read(lambda connection: connection.execute(mine).one_or_none())
+        """Return the reading of this machine's clocks that a person confirmed last, if any."""
+        query = select(WORKER_STATE.c.clock_at, WORKER_STATE.c.clock_ticks).where(
+            WORKER_STATE.c.worker == self.store.worker, WORKER_STATE.c.clock_at.is_not(None)
+        )
+        row = await self.store.database.read(lambda connection: connection.execute(query).one_or_none())
         return ClockReading(at=row.clock_at, monotonic_seconds=row.clock_ticks) if row else None
 
     async def record_action(self, event: str, subject: str, by: Actor, detail: Mapping[str, str]) -> None:
-        """Write down who gave an order that other rooms carry out."""
-
-        def operation(transaction: Transaction) -> None:
-            write_audit(transaction, self.store.runtime.now(), by, event=event, subject=subject, detail=detail)
-
-        await self.store.database.write(operation)
+        """Write an audit entry for an action that other modules carry out."""
+        await self.store.database.write(
+            lambda transaction: write_audit(
+                transaction, self.store.runtime.now(), by, event=event, subject=subject, detail=detail
+            )
+        )
 
     async def register_worker(self) -> bool:
-        """Write down that this daemon has started; not in a database that was put back, which is said by False."""
-        return await self._write_heartbeat(started=True)
+        """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced."""
+        return await self._write_heartbeat(is_start=True)
 
     async def heartbeat(self) -> bool:
-        """Give a sign of life, in the same way."""
-        return await self._write_heartbeat(started=False)
+        """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced."""
+        return await self._write_heartbeat(is_start=False)
 
-    async def deregister_worker(self) -> None:
-        """Write down that this daemon has stopped in order."""
-
-        def operation(transaction: Transaction) -> None:
-            now = self.store.runtime.now()
-            if not is_original_database(self.store.database, transaction.connection):
-                return  # what it says of us must stay as it was
-            recover_lost_attempts(
-                self.store, transaction
-            )  # nobody waits any more for a journal whose worker has stopped
-            transaction.connection.execute(
-                update(WORKER).where(WORKER.c.id == self.store.worker).values(stopped_at=now, heartbeat_at=now)
-            )
-
-        await self.store.database.write(operation)
-
-    async def _write_heartbeat(self, *, started: bool) -> bool:
-        def operation(transaction: Transaction) -> bool:
-            now = self.store.runtime.now()
-            if not is_original_database(self.store.database, transaction.connection):
+    async def _write_heartbeat(self, *, is_start: bool) -> bool:
+        def write_worker(transaction: Transaction) -> bool:
+            now, connection = self.store.runtime.now(), transaction.connection
+            if not is_original_database(self.store.database, connection):
                 return False
-            values: dict[str, object] = {"heartbeat_at": now, "stopped_at": None}
-            if started:
-                values |= {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
-            done = transaction.connection.execute(update(WORKER).where(WORKER.c.id == self.store.worker).values(values))
-            if done.rowcount == 0:
-                row = {"id": self.store.worker, "host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
-                transaction.connection.execute(insert(WORKER).values({**row, **values}))
+            process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+            alive = {"heartbeat_at": now, "stopped_at": None}
+            values = {**process, **alive} if is_start else alive
+            result = connection.execute(update(WORKER).where(WORKER.c.id == self.store.worker).values(values))
+            if result.rowcount == 0:
+                connection.execute(insert(WORKER).values(id=self.store.worker, **process, **alive))
             return True
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(write_worker)
+
+    async def deregister_worker(self) -> None:
+        """Record the orderly stop of this daemon; a replaced database keeps what it says of it."""
+
+        def write_stop(transaction: Transaction) -> None:
+            now = self.store.runtime.now()
+            if not is_original_database(self.store.database, transaction.connection):
+                return
+            # once it has stopped, no other worker waits for its journal any more
+            recover_lost_attempts(self.store, transaction)
+            stopped = update(WORKER).where(WORKER.c.id == self.store.worker).values(stopped_at=now, heartbeat_at=now)
+            transaction.connection.execute(stopped)
+
+        await self.store.database.write(write_stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeOverride:
-    """A mode that stands instead of the settings', who ordered it, and why."""
+    """A mode that replaces the one of the settings, who set it, and why."""
 
     account: AccountId
     mode: Mode
@@ -265,23 +262,22 @@ class ModeOverride:
 
 
 def active_modes(store: Store, connection: Connection) -> Mapping[AccountId, Mode]:
-    """Give each account's mode: what people ordered, else what the settings say."""
-    ordered = {
-        row.account: Mode(row.mode) for row in connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
-    }
-    return {key: ordered.get(key, terms.account.mode) for key, terms in store.policies.items()}
+    """Return each account's mode: the override if there is one, else the mode of the settings."""
+    rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
+    overrides = {row.account: Mode(row.mode) for row in rows}
+    return {account: overrides.get(account, policy.account.mode) for account, policy in store.policies.items()}
 
 
 class ModeOverrides:
-    """The modes ordered at run time. Every intent asks for them, so an order holds from the next call on."""
+    """The modes set at run time. Every intent reads them, so an override takes effect with the next call."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def set_override(self, account: AccountId, mode: Mode | None, by: Actor, reason: str) -> None:
-        """Let an account publish in this mode from now on; None gives it back to the settings."""
+        """Set an account's mode from now on; None returns it to the mode of the settings."""
 
-        def operation(transaction: Transaction) -> None:
+        def write_mode(transaction: Transaction) -> None:
             now = self.store.runtime.now()
             transaction.connection.execute(delete(MODE_OVERRIDE).where(MODE_OVERRIDE.c.account == account))
             if mode is not None:
@@ -290,10 +286,10 @@ class ModeOverrides:
             detail = {"mode": mode.value if mode else "settings", "reason": reason}
             write_audit(transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail)
 
-        await self.store.database.write(operation)
+        await self.store.database.write(write_mode)
 
     async def list_overrides(self) -> Sequence[ModeOverride]:
-        """Give the orders in force."""
+        """Return the overrides in force, oldest first."""
         query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
         rows = await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
         return [

@@ -1,4 +1,4 @@
-"""What people post by hand: the open tasks, what they are made of, and what was reported of them."""
+"""Manual posting: the open tasks, their content, and the reports that people give of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenManualTask:
-    """A delivery in a person's hands, and exactly what is to be posted."""
+    """A delivery that a person is to post, with its exact content."""
 
     delivery: Delivery
     task: ManualTask
@@ -29,7 +29,7 @@ class OpenManualTask:
 
     @property
     def text(self) -> str:
-        """The words to post now: the post itself, or the floor whose turn it is."""
+        """The text to post now: the post itself, or its next part."""
         return self.rendered.all_parts[self.part]
 
     @property
@@ -38,13 +38,13 @@ class OpenManualTask:
 
 
 class ManualTasks:
-    """The books of what people post by hand. Every method is one transaction."""
+    """The stored manual tasks. Every method is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def list_open(self) -> Sequence[OpenManualTask]:
-        """Give the tasks that wait for a person, or for their report to be verified; the most urgent deadline first."""
+        """Return the tasks that wait for a person, or for their report to be verified; earliest deadline first."""
         query = (
             select(DELIVERY, RENDERED_POST.c.body)
             .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
@@ -53,75 +53,61 @@ class ManualTasks:
         )
 
         def read(connection: Connection) -> list[OpenManualTask]:
-            found = [(to_delivery(row), row["body"]) for row in connection.execute(query).mappings()]
+            rows = [(to_delivery(row), row["body"]) for row in connection.execute(query).mappings()]
             return [
                 OpenManualTask(delivery=delivery, task=task, rendered=load_rendered_post(body))
-                for delivery, body in found
+                for delivery, body in rows
                 if (task := parse_manual_task(delivery.ticket))
             ]
 
         return await self.store.database.read(read)
 
     async def read_pictures(self, rendered: RenderedPost) -> Mapping[str, bytes]:
-        """Give a rendition's pictures, by hash."""
-        hashes = [picture.sha256 for picture in rendered.images]
+        """Return the bytes of a rendered post's images, by hash."""
+        hashes = [image.sha256 for image in rendered.images]
         query = select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
         rows = await self.store.database.read(lambda connection: connection.execute(query).all())
         return {row.sha256: row.data for row in rows}
 
     async def record_report(self, delivery: DeliveryId, url: str, by: Actor) -> Delivery:
-        """Write down that a person says it is done, and have it looked at now.
+        """Record that a person reports the task as done, and schedule a check of it now.
 
-        Raises RefusedError `no_open_task` where nothing of the kind is in a person's hands.
+        Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
         """
 
-        def operation(transaction: Transaction) -> Delivery:
-            now = self.store.runtime.now()
-            before = to_delivery(get_row(transaction, delivery))
-            task = parse_manual_task(before.ticket)
+        def record(transaction: Transaction) -> Delivery:
+            now, before = self.store.runtime.now(), to_delivery(get_row(transaction, delivery))
+            task, subject = parse_manual_task(before.ticket), subject_of(before)
             if task is None or before.state is not State.SUBMITTED:
-                raise RefusedError("no_open_manual_task", subject=subject_of(before), state=before.state.value)
-            clear_alerts(transaction, subject_of(before), now)
-            write_audit(
-                transaction, now, by, event="manual_task_done", subject=subject_of(before), detail={"reason": url}
-            )
+                raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+            clear_alerts(transaction, subject, now)
+            write_audit(transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url})
             reported = Submitted(ticket=task.with_report(url, by.name, now).ticket, check_again_at=now)
             return self.store.transition(transaction, before, reported, RECONCILER)
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(record)
 
     async def cancel_task(self, delivery: DeliveryId, resolution: Resolved, by: Actor) -> Delivery:
-        """Take a task out of a person's hands by a ruling: it is never in two pairs of hands.
+        """Take a task back from the person by a resolution, so that it is never assigned twice.
 
-        Where it is to be taken down, the ruling can only be that nothing was posted. Raises RefusedError
-        `no_open_task`.
+        A deletion task can only be resolved as not posted. Raises RefusedError `no_open_manual_task` otherwise, and if
+        the delivery is not an open manual task.
         """
 
-        def operation(transaction: Transaction) -> Delivery:
+        def cancel(transaction: Transaction) -> Delivery:
             before = to_delivery(get_row(transaction, delivery))
-            is_open = parse_manual_task(before.ticket) is not None and before.state in {
-                State.SUBMITTED,
-                State.RETRACTING,
-            }
+            is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
+            is_open = parse_manual_task(before.ticket) is not None and (is_deletion or before.state is State.SUBMITTED)
             is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
-            if not is_open or (before.state is State.RETRACTING and is_posted):
-                raise RefusedError("no_open_manual_task", subject=subject_of(before), state=before.state.value)
-            if before.state is State.RETRACTING:
-                detail = {"reason": resolution.reason}
-                write_audit(
-                    transaction,
-                    self.store.runtime.now(),
-                    by,
-                    event="manual_task_cancelled",
-                    subject=subject_of(before),
-                    detail=detail,
-                )
-                return self.store.transition(
-                    transaction, before, Rejected(code="manual_task_not_posted", reason=by.name), RETRACTOR
-                )
-            held = self.store.transition(
-                transaction, before, Held(reason=HoldReason.MANUAL_TASK_CANCELLED), MAINTENANCE
-            )
+            if not is_open or (is_deletion and is_posted):
+                raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+            if is_deletion:
+                now, detail = self.store.runtime.now(), {"reason": resolution.reason}
+                write_audit(transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail)
+                not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
+                return self.store.transition(transaction, before, not_posted, RETRACTOR)
+            hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)
+            held = self.store.transition(transaction, before, hold, MAINTENANCE)
             return self.store.transition(transaction, held, resolution, by)
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(cancel)

@@ -134,10 +134,10 @@ class AuditAction:
 class PlanCommit:
     """Everything that one planning run writes.
 
-    `schedule_text` is set for a new version of the schedule, whose posts are `posts`. `media` maps an image's hash to its
-    media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the version
-    that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of the
-    schedule, so no delivery of their posts may be open on their accounts.
+    `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media` maps an image's hash to
+    its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
+    version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
+    the schedule, so no delivery of their posts may be open on their accounts.
     """
 
     plan: Plan
