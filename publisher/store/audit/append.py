@@ -1,4 +1,4 @@
-"""What is written beside a change: audit entries, alerts, pauses, looks, the ends of attempts."""
+"""Rows written together with a change of state: audit entries, alerts, pauses, readbacks, ends of attempts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,38 +19,38 @@ from publisher.store.db.database import Transaction
 from publisher.store.db.mappers import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, PAUSE, READBACK, CallResult, dump_result
 
 AUDIT_BROKEN = "audit_broken"
-"""The alert, and its subject: anchors outside know what the audit does not. It stands until a person accepts that."""
+"""Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
 
-A = TypeVar("A", bound=Outcome | ReadbackResult)
+R = TypeVar("R", bound=Outcome | ReadbackResult)
 
 SELECT_DELIVERIES = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
-    tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("named", expanding=True)),
+    tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("claimed", expanding=True)),
     DELIVERY.c.remote_id.is_not(None),
 )
 _END_ATTEMPT = (
     update(ATTEMPT)
-    .where(ATTEMPT.c.delivery == bindparam("its_delivery"), ATTEMPT.c.fencing_token == bindparam("its_fencing_token"))
+    .where(ATTEMPT.c.delivery == bindparam("of_delivery"), ATTEMPT.c.fencing_token == bindparam("of_fencing_token"))
     .values(
         ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
         is_end_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed),
     )
 )
 _HAS_PROOF = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown])
-"""A call that provably never began gives up later, and knows nothing: the proof stays."""
+"""A call that provably never began may end as Unknown when it gives up later: the stored proof stays."""
 _END_WITH_OUTCOME = _END_ATTEMPT.values(
     outcome=case((_HAS_PROOF, ATTEMPT.c.outcome), else_=bindparam("kind")),
-    detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("said")),
+    detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("facts")),
 )
 
 
 def get_row(transaction: Transaction, delivery: DeliveryId) -> RowMapping:
-    """Read a delivery's row inside the transaction."""
+    """Return a delivery's row as the transaction sees it."""
     return transaction.connection.execute(SELECT_DELIVERIES, {"deliveries": [delivery]}).mappings().one()
 
 
 def subject_of(delivery: Delivery) -> str:
-    """Name a delivery in the audit and in alerts."""
+    """Return the name of a delivery in the audit and in alerts."""
     return format_delivery_name(delivery.key.post, delivery.key.occurrence, delivery.account)
 
 
@@ -64,7 +64,7 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
     after: str | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Give an audit entry as its columns; the detail of a person's says under which system user it was ordered."""
+    """Return an audit entry as its columns; for a person's action the detail holds the system user."""
     system = {} if by.system is None else {SYSTEM_USER_KEY: asdict(by.system)}
     return {
         "at": at,
@@ -79,7 +79,7 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
 
 
 def write_entries(transaction: Transaction, entries: Sequence[Mapping[str, object]]) -> None:
-    """Have these entries written when the transaction ends, with whatever else they belong to."""
+    """Queue entries to be written at the end of the transaction, atomically with the change they describe."""
     transaction.audit_entries += entries
 
 
@@ -98,71 +98,69 @@ def write_audit(  # noqa: PLR0913 # an entry has that many parts
 def raise_delivery_alert(
     transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
 ) -> None:
-    told = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
-    raise_alert(transaction, at, code, subject_of(delivery), told)
+    named = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
+    raise_alert(transaction, at, code, subject_of(delivery), named)
 
 
 def raise_delivery_alert_once(
     transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
 ) -> None:
-    """Write an alert unless the same one about this delivery stands open."""
-    standing = select(ALERT.c.id).where(
-        ALERT.c.code == code, ALERT.c.subject == subject_of(delivery), ALERT.c.cleared_at.is_(None)
-    )
-    if transaction.connection.execute(standing).first() is None:
+    """Raise an alert unless the same one about this delivery is open."""
+    is_open = (ALERT.c.code == code, ALERT.c.subject == subject_of(delivery), ALERT.c.cleared_at.is_(None))
+    if transaction.connection.execute(select(ALERT.c.id).where(*is_open)).first() is None:
         raise_delivery_alert(transaction, at, code, delivery, facts)
 
 
 def raise_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
-    """Write an alert about any subject."""
     transaction.connection.execute(
         insert(ALERT).values(at=at, code=code, subject=subject, facts=json.dumps(facts, ensure_ascii=False))
     )
 
 
 def lock_planning(transaction: Transaction) -> None:
-    """Let planning and people's orders change the plan one after the other, on whichever host they run."""
+    """Serialize changes of the plan, by the planner and by people, across all hosts."""
     transaction.connection.execute(
         select(DATABASE_INFO.c.key).where(DATABASE_INFO.c.key == "environment").with_for_update()
     )
 
 
 def clear_alerts(transaction: Transaction, subject: str, at: datetime, code: str | None = None) -> None:
-    """Close the alerts about a subject, or those of one code: what they told of is over."""
-    about = [ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)]
-    about += [ALERT.c.code == code] if code else []
-    transaction.connection.execute(update(ALERT).where(*about).values(cleared_at=at))
+    """Clear the open alerts about a subject, or those of one code."""
+    open_alerts = update(ALERT).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+    if code:
+        open_alerts = open_alerts.where(ALERT.c.code == code)
+    transaction.connection.execute(open_alerts.values(cleared_at=at))
 
 
 def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words
     transaction: Transaction, account: AccountId, *, at: datetime, by: Actor, reason: str, message: str = ""
 ) -> None:
-    """Stop an account until a person resumes it. `said` is the platform's own words."""
+    """Pause an account until a person resumes it, unless it is paused. `message` is the platform's own text."""
     scope = f"account:{account}"
-    standing = transaction.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
-    if standing.first() is not None:
+    if transaction.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == scope)) is not None:
         return
     transaction.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
     write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
     raise_alert(transaction, at, "account_paused", scope, {"account": account, "reason": reason, "said": message})
 
 
-def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, A]]) -> list[A | Unknown]:
-    """No id belongs to two deliveries: a receipt that names another's id proves nothing about ours.
+def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, R]]) -> list[R | Unknown]:
+    """Replace each result by Unknown whose receipt names the id of another delivery: it proves nothing about ours.
 
-    A further floor has a number of another kind, which is not kept; it goes under the post's own receipt.
+    Ids of further parts are not checked: they are of another kind and not stored. Their receipt is that of the post.
     """
-    posts = [(item, answer) for item, answer in results if isinstance(answer, Published) and not item.is_incomplete]
-    named = [(item.account, answer.receipt.remote_id) for item, answer in posts]
-    rows = transaction.connection.execute(_OWNERS_OF_IDS, {"named": named}) if named else ()
+    claimed = {
+        index: (delivery.account, result.receipt.remote_id)
+        for index, (delivery, result) in enumerate(results)
+        if isinstance(result, Published) and not delivery.is_incomplete
+    }
+    rows = transaction.connection.execute(_OWNERS_OF_IDS, {"claimed": [*claimed.values()]}) if claimed else ()
     owners = {(row.account, row.remote_id): row.id for row in rows}
     return [
         Unknown(reason="id_owned_by_another")
-        if isinstance(answer, Published)
-        and not delivery.is_incomplete
-        and owners.get((delivery.account, answer.receipt.remote_id), delivery.id) != delivery.id
-        else answer
-        for delivery, answer in results
+        if index in claimed and owners.get(claimed[index], delivery.id) != delivery.id
+        else result
+        for index, (delivery, result) in enumerate(results)
     ]
 
 
@@ -173,19 +171,19 @@ def finish_attempts(
     *,
     is_confirmed: bool,
 ) -> None:
-    """Write down that attempts are over, and how, where that is known; the first instant of each counts.
+    """Record that attempts have ended, and with which result where it is known; the first end of each counts.
 
-    An attempt is named by its delivery and its epoch. `is_confirmed` says whether the clock was when it gave `at`.
+    An attempt is named by its delivery and fencing token. `is_confirmed`: the clock was confirmed when it gave `at`.
     """
-    told, untold = [], []
-    for delivery, fencing_token, answer in ended:
-        row = {"its_delivery": delivery, "its_fencing_token": fencing_token, "end": at, "confirmed": is_confirmed}
-        if answer is None:
-            untold.append(row)
+    with_result, without_result = [], []
+    for delivery, fencing_token, result in ended:
+        row = {"of_delivery": delivery, "of_fencing_token": fencing_token, "end": at, "confirmed": is_confirmed}
+        if result is None:
+            without_result.append(row)
         else:
-            written = dump_result(answer)
-            told.append({**row, "kind": written["kind"], "said": written["detail"]})
-    for statement, rows in ((_END_WITH_OUTCOME, told), (_END_ATTEMPT, untold)):
+            dumped = dump_result(result)
+            with_result.append({**row, "kind": dumped["kind"], "facts": dumped["detail"]})
+    for statement, rows in ((_END_WITH_OUTCOME, with_result), (_END_ATTEMPT, without_result)):
         if rows:
             transaction.connection.execute(statement, rows)
 
@@ -193,7 +191,7 @@ def finish_attempts(
 def write_readback(
     transaction: Transaction, delivery: DeliveryId, attempt: int, at: datetime, finding: ReadbackResult
 ) -> None:
-    """Store one read: the evidence for whatever follows from it."""
-    answer = dump_result(finding)
-    row = {"delivery": delivery, "attempt": attempt, "at": at, "result": answer["kind"], "detail": answer["detail"]}
+    """Store one readback: the evidence for what follows from it."""
+    result = dump_result(finding)
+    row = {"delivery": delivery, "attempt": attempt, "at": at, "result": result["kind"], "detail": result["detail"]}
     transaction.connection.execute(insert(READBACK).values(row))

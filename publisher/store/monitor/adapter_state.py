@@ -1,4 +1,4 @@
-"""What adapters keep: notes in the books, tokens in memory only."""
+"""State that adapters keep: values in the database, access tokens in memory only."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,62 +14,62 @@ from publisher.store.db.database import Database, Transaction
 from publisher.store.db.mappers import ADAPTER_STATE
 
 TOKEN_EXPIRY_MARGIN = timedelta(minutes=2)
-"""A token is not begun with when it ends this soon."""
+"""A token that expires within this time is not used for another call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAdapterState:
-    """The notes of one login."""
+    """The stored key-value state of one login."""
 
     database: Database
     login: LoginId
 
     async def get(self, key: str) -> str | None:
-        """Give what was noted under a key, or None."""
+        """Return the value of a key, or None."""
         query = select(ADAPTER_STATE.c.value).where(ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
         value: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return value
 
     async def set(self, key: str, value: str) -> None:
-        """Note a value; it is on disk when this returns."""
-        await self.update(key, lambda _noted: value)
+        """Store a value; it is on disk when this returns."""
+        await self.update(key, lambda _stored: value)
 
     async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
-        """Put what `change` makes of a note in its place, with nobody else's change in between; give the old one."""
-        row = (ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
-        query = select(ADAPTER_STATE.c.value).where(*row).with_for_update()
+        """Replace a value by what `change` makes of it, under a row lock, and return the old value."""
+        is_row = (ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
 
-        def operation(transaction: Transaction) -> str | None:
-            noted: str | None = transaction.connection.scalar(query)
-            values = {"value": change(noted), "at": self.database.runtime.now()}
-            if noted is None:
-                transaction.connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
+        def replace_value(transaction: Transaction) -> str | None:
+            connection = transaction.connection
+            stored: str | None = connection.scalar(select(ADAPTER_STATE.c.value).where(*is_row).with_for_update())
+            values = {"value": change(stored), "at": self.database.runtime.now()}
+            if stored is None:
+                connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
             else:
-                transaction.connection.execute(update(ADAPTER_STATE).where(*row).values(values))
-            return noted
+                connection.execute(update(ADAPTER_STATE).where(*is_row).values(values))
+            return stored
 
-        return await self.database.write(operation)
+        return await self.database.write(replace_value)
 
 
 @dataclass(slots=True, kw_only=True)
 class MemoryTokenStore:
-    """The token of one login, in memory: it is a secret, and fetching it anew costs nothing."""
+    """The access token of one login, in memory only: it is a secret, and fetching another one costs nothing."""
 
     now: Callable[[], datetime]
     _token: Token | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def current(self) -> str | None:
-        """Give the token in force, or None when there is none or it is about to end."""
+        """Return the current token, or None if there is none or it is about to expire."""
         token = self._token
         return token.value if token and token.expires_at > self.now() + TOKEN_EXPIRY_MARGIN else None
 
     async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
-        """Replace `stale` by what `fetch` brings; whoever waited meanwhile gets the new one without fetching."""
+        """Replace `stale` by the token that `fetch` returns. Concurrent callers wait and share the new token."""
         async with self._lock:
-            held = await self.current()
-            if held is not None and held != stale:
-                return held
+            current = await self.current()
+            if current is not None and current != stale:
+                return current
             self._token = await fetch()
             if self._token is None:
                 return None

@@ -1,4 +1,4 @@
-"""How the logins are: what their last probe said, what is left to them, and what people must be told of it."""
+"""Health of the logins: the result of the last probe, the remaining quota, and the alerts about them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.account import Account, LoginId, Mode
 from publisher.domain.events import Actor, Role
 from publisher.domain.policy import DAY, MAX_COOLDOWN
 from publisher.domain.results import (
@@ -34,14 +34,14 @@ PROBER = Actor(role=Role.RECONCILER, name="login_checker")
 PROBE_INTERVAL = timedelta(hours=6)
 """How often each login is probed."""
 EXPIRY_WARNING_DAYS = (1, 3, 7, 14)
-"""At so many days before credentials end people are told, and told again."""
+"""An alert about expiring credentials is raised, and raised again, this many days before they expire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountHealth:
-    """One account: its mode, what its login's last probe said and when, what is left today, and what was verified.
+    """One account: its mode, its login's last probe and remaining quota for today, and its last verified post.
 
-    Until `rests_until` its platform wants no call of the login at all.
+    Until `cooldown_until` the platform accepts no call of the login at all.
     """
 
     account: Account
@@ -54,175 +54,150 @@ class AccountHealth:
 
 
 class LoginHealthStore:
-    """The books of logins. Every method is one transaction."""
+    """The stored health of the logins. Every method is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.jobs = JobRunner(store)
 
     async def claim_due_probes(self, limit: int) -> Sequence[Account]:
-        """Take the logins whose probe is due, each by one of its accounts; it comes again after a while."""
-        return await self.store.database.write(lambda transaction: self._claim_due_probes(transaction, limit))
+        """Claim the logins whose probe is due, one account for each; they are due again after the probe interval."""
 
-    def _claim_due_probes(self, transaction: Transaction, limit: int) -> list[Account]:
-        if not try_lock(transaction, "check_logins"):
-            return []
-        now = self.store.runtime.now()
-        known = {
-            row.login: row.next_action_at
-            for row in transaction.connection.execute(select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at))
-        }
-        modes, resting = (
-            active_modes(self.store, transaction.connection),
-            logins_in_cooldown(transaction.connection, now),
-        )
-        speakers = {
-            terms.account.login: terms.account
-            for key, terms in self.store.policies.items()
-            if modes[key] is Mode.API  # where people post by hand, nobody need be able to sign in
-        }
-        self.jobs.clear_other_alerts(transaction, "check_login", [account.id for account in speakers.values()])
-        due = {
-            login: account
-            for login, account in speakers.items()
-            if login not in resting and known.get(login, now) <= now
-        }
-        taken = list(due.items())[:limit]
-        for login, _account in taken:
-            if login in known:
-                transaction.connection.execute(
-                    update(LOGIN_HEALTH)
-                    .where(LOGIN_HEALTH.c.login == login)
-                    .values(next_action_at=now + PROBE_INTERVAL)
-                )
-            else:
-                transaction.connection.execute(
-                    insert(LOGIN_HEALTH).values(login=login, next_action_at=now + PROBE_INTERVAL)
-                )
-        return [account for _login, account in taken]
+        def claim(transaction: Transaction) -> list[Account]:
+            if not try_lock(transaction, "check_logins"):
+                return []
+            now, connection = self.store.runtime.now(), transaction.connection
+            rows = connection.execute(select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at))
+            due_at = {row.login: row.next_action_at for row in rows}
+            modes = active_modes(self.store, connection)
+            skipped = logins_in_cooldown(connection, now)
+            accounts = {
+                policy.account.login: policy.account
+                for account, policy in self.store.policies.items()
+                if modes[account] is Mode.API  # where people post by hand, nobody has to be able to log in
+            }
+            self.jobs.clear_other_alerts(transaction, "check_login", [account.id for account in accounts.values()])
+            due = [login for login in accounts if login not in skipped and due_at.get(login, now) <= now][:limit]
+            for login in due:
+                _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
+            return [accounts[login] for login in due]
+
+        return await self.store.database.write(claim)
 
     async def readable_accounts(self) -> Sequence[Account]:
-        """Give one account of each login that may be read, those first that publisher itself posts on."""
+        """Return one account of each login that may be read, preferably one that publisher itself posts on."""
         modes = await self.store.database.read(lambda connection: active_modes(self.store, connection))
         by_login: dict[LoginId, Account] = {}
         for mode in (Mode.API, Mode.ASSISTED):
-            for key, terms in self.store.policies.items():
-                if modes[key] is mode:
-                    by_login.setdefault(terms.account.login, terms.account)
+            for account, policy in self.store.policies.items():
+                if modes[account] is mode:
+                    by_login.setdefault(policy.account.login, policy.account)
         return list(by_login.values())
 
     async def logins_in_cooldown(self) -> frozenset[LoginId]:
-        """Name the logins that no platform wants to be called yet, as far as a clock in doubt can say."""
+        """Return the logins that may not be called yet, as far as an unconfirmed clock can tell."""
         now = self.store.runtime.now()
-        kept = await self.store.database.read(
+        stored = await self.store.database.read(
             lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN)
         )
-        return kept | self.store.rate_limited_logins()
+        return stored | self.store.rate_limited_logins()
 
     async def record_probe(self, account: Account, health: HealthCheckResult) -> None:
-        """Write down what a probe said, and tell people what they must act on, once until it changes."""
-        await self.store.database.write(lambda transaction: self._record_probe(transaction, account, health))
+        """Store the result of a probe. An alert stays open, and is not repeated, until the result changes."""
 
-    def _record_probe(self, transaction: Transaction, account: Account, health: HealthCheckResult) -> None:
-        now = self.store.runtime.now()
-        if isinstance(health, RateLimited):
-            usual = self.store.timing(account.id).first_check_after
-            health = start_login_cooldown(self.store, transaction, account.login, health, usual)
-        values = {"at": now, "kind": result_code(health), "reason": _reason_of(health), "until": _until_of(health)}
-        done = transaction.connection.execute(
-            update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == account.login).values(values)
-        )
-        if not done.rowcount:
-            transaction.connection.execute(
-                insert(LOGIN_HEALTH).values(login=account.login, next_action_at=now + PROBE_INTERVAL, **values)
-            )
-        update_breaker(transaction, account, health, now, PROBER)
-        if isinstance(health, ReadFailure):
-            return  # nothing was learnt; what was told before still stands
-        self._set_login_alert(transaction, f"login:{account.login}", account.id, _alert_for(health, now))
+        def record(transaction: Transaction) -> None:
+            now, connection, result = self.store.runtime.now(), transaction.connection, health
+            if isinstance(result, RateLimited):
+                usual = self.store.timing(account.id).first_check_after
+                result = start_login_cooldown(self.store, transaction, account.login, result, usual)
+            _write_health(connection, account.login, now, {"at": now, **_dump_health(result)})
+            update_breaker(transaction, account, result, now, PROBER)
+            if isinstance(result, ReadFailure):
+                return  # nothing was learned, so an open alert stays
+            subject, alert = f"login:{account.login}", _alert_for(result, now)
+            facts = {"account": account.id, **alert[1]} if alert else {}
+            row = connection.execute(
+                select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+            ).first()
+            if alert is not None and row is not None and (row.code, json.loads(row.facts)) == (alert[0], facts):
+                return
+            clear_alerts(transaction, subject, now)
+            if alert is not None:
+                raise_alert(transaction, now, alert[0], subject, facts)
 
-    def _set_login_alert(
-        self, transaction: Transaction, subject: str, account: AccountId, alert: tuple[str, Mapping[str, str]] | None
-    ) -> None:
-        """Let one alert at most stand about a login, and leave one alone that says the same."""
-        now = self.store.runtime.now()
-        row = transaction.connection.execute(
-            select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
-        ).first()
-        facts = {"account": account, **alert[1]} if alert else {}
-        if alert is not None and row is not None and (row.code, json.loads(row.facts)) == (alert[0], facts):
-            return
-        clear_alerts(transaction, subject, now)
-        if alert is not None:
-            raise_alert(transaction, now, alert[0], subject, facts)
+        await self.store.database.write(record)
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
-        """Give every account's standing, in the order of the settings."""
+        """Return the health of every account, in the order of the settings."""
         return await self.store.database.read(self._list_accounts)
 
     def _list_accounts(self, connection: Connection) -> list[AccountHealth]:
         now = self.store.runtime.now()
-        since = now - DAY
-        rests = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
-        resting = {row.id: row.reads_cooldown_until for row in connection.execute(rests)}
-        rows = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
-        sent = (
+        cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
+        cooldown_until = {row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)}
+        probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
+        attempts = (
             select(ATTEMPT.c.login, func.count().label("number"))
-            .where(ATTEMPT.c.intended_at > since, counts_against_quota())
+            .where(ATTEMPT.c.intended_at > now - DAY, counts_against_quota())
             .group_by(ATTEMPT.c.login)
         )
-        seen = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)
-        spent = {row.login: row.number for row in connection.execute(sent)}
-        verified = {row.account: row.at for row in connection.execute(seen)}
+        used = {row.login: row.number for row in connection.execute(attempts)}
+        verified = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)
+        verified_at = {row.account: row.at for row in connection.execute(verified)}
         modes = active_modes(self.store, connection)
         return [
             AccountHealth(
-                account=terms.account,
-                mode=modes[terms.account.id],
-                probed_at=row.at if row else None,
-                health=_to_health(row.kind, row.reason, row.until) if row and row.kind else None,
-                quota_left=max(0, terms.rate_limit.per_day - spent.get(terms.account.login, 0)),
-                verified_at=verified.get(terms.account.id),
-                cooldown_until=resting.get(terms.account.login),
+                account=account,
+                mode=modes[account.id],
+                probed_at=probe.at if probe else None,
+                health=_load_health(probe.kind, probe.reason, probe.until) if probe and probe.kind else None,
+                quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
+                verified_at=verified_at.get(account.id),
+                cooldown_until=cooldown_until.get(account.login),
             )
-            for terms in self.store.policies.values()
-            for row in [rows.get(terms.account.login)]
+            for policy in self.store.policies.values()
+            for account, probe in [(policy.account, probes.get(policy.account.login))]
         ]
 
 
+def _write_health(connection: Connection, login: LoginId, now: datetime, values: Mapping[str, object]) -> None:
+    """Update a login's row, or insert it with its first probe due after the probe interval."""
+    updated = connection.execute(update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == login).values(values))
+    if not updated.rowcount:
+        row = {"login": login, "next_action_at": now + PROBE_INTERVAL, **values}
+        connection.execute(insert(LOGIN_HEALTH).values(row))
+
+
 def _alert_for(health: HealthCheckResult, now: datetime) -> tuple[str, Mapping[str, str]] | None:
-    """Give the code and the facts of what people must be told, if anything."""
+    """Return the code and the facts of the alert that a probe's result calls for, if any."""
     match health:
         case CredentialExpired(reason=reason):
             return "login_refused", {"reason": reason}
         case Blocked(code=code, reason=said):
             return "account_blocked", {"reason": code, "said": said}
         case Healthy(credentials_expire_at=datetime() as until):
-            days = next((most for most in EXPIRY_WARNING_DAYS if until - now <= timedelta(days=most)), None)
+            days = next((days for days in EXPIRY_WARNING_DAYS if until - now <= timedelta(days=days)), None)
             return None if days is None else ("credentials_expiring", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
         case _:
             return None
 
 
-def _reason_of(health: HealthCheckResult) -> str | None:
+def _dump_health(health: HealthCheckResult) -> Mapping[str, object]:
+    reason: str | None = None
+    until: datetime | None = None
     match health:
-        case CredentialExpired(reason=reason) | Unknown(reason=reason):
-            return reason
-        case Blocked(code=code) | RateLimited(code=code):
-            return code
-        case _:
-            return None
+        case Healthy():
+            until = health.credentials_expire_at
+        case CredentialExpired() | Unknown():
+            reason = health.reason
+        case Blocked():
+            reason = health.code
+        case RateLimited():
+            reason, until = health.code, health.until
+    return {"kind": result_code(health), "reason": reason, "until": until}
 
 
-def _until_of(health: HealthCheckResult) -> datetime | None:
-    match health:
-        case Healthy(credentials_expire_at=until) | RateLimited(until=until):
-            return until
-        case _:
-            return None
-
-
-def _to_health(kind: str, reason: str | None, until: datetime | None) -> HealthCheckResult:
+def _load_health(kind: str, reason: str | None, until: datetime | None) -> HealthCheckResult:
     match kind:
         case "healthy":
             return Healthy(credentials_expire_at=until)

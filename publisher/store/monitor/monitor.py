@@ -1,10 +1,10 @@
-"""What is live, read again: which account's turn it is, what stands there, and how far it has come."""
+"""Monitoring of what is published: which account is due, what its list shows, and how its metrics develop."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import Delivery, Readback, State
@@ -38,14 +38,14 @@ from publisher.store.store import Store
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
 MIN_LIST_LENGTH = 5
-"""Every platform lists at least so many of an account's newest posts; a shorter list is all there is."""
+"""Every platform lists at least this many of an account's newest posts; a shorter list is complete."""
 MAX_CHECKED = 3
-"""How many missed posts of an account are asked about at one watch."""
+"""How many missing posts of an account are checked in one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsPoint:
-    """One reading of one delivery's reach."""
+    """The metrics of one delivery at one instant."""
 
     delivery: Delivery
     at: datetime
@@ -53,51 +53,49 @@ class MetricsPoint:
 
 
 class Monitoring:
-    """The books of what is live. Every method is one transaction."""
+    """The stored state of monitoring. Every method is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.jobs = JobRunner(store)
 
     async def claim_due_accounts(self, limit: int) -> Sequence[AccountId]:
-        """Take the accounts whose turn has come; each comes again after its platform's interval."""
-        return await self.store.database.write(lambda transaction: self._claim_due_accounts(transaction, limit))
+        """Claim the accounts that are due; each is due again after its platform's monitoring interval."""
 
-    def _claim_due_accounts(self, transaction: Transaction, limit: int) -> list[AccountId]:
-        if not try_lock(transaction, "monitor"):
-            return []
-        now = self.store.runtime.now()
-        known = {row.account: row.next_action_at for row in transaction.connection.execute(select(MONITOR_SCHEDULE))}
-        modes = active_modes(self.store, transaction.connection)
-        resting = logins_in_cooldown(transaction.connection, now)
-        self.jobs.clear_other_alerts(
-            transaction, "monitor_account", [account for account, mode in modes.items() if mode is not Mode.OFF]
-        )
-        speaking = (
-            account
-            for account, mode in modes.items()
-            if mode is not Mode.OFF and self.store.policies[account].account.login not in resting
-        )
-        due = [account for account in speaking if known.get(account, now) <= now][:limit]
-        for account in due:
-            turn = {"next_action_at": now + self.store.policies[account].capabilities.monitor_interval}
-            if account in known:
-                transaction.connection.execute(
-                    update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account).values(turn)
-                )
-            else:
-                transaction.connection.execute(insert(MONITOR_SCHEDULE).values(account=account, **turn))
-        return due
+        def claim(transaction: Transaction) -> list[AccountId]:
+            if not try_lock(transaction, "monitor"):
+                return []
+            now, connection = self.store.runtime.now(), transaction.connection
+            due_at = {row.account: row.next_action_at for row in connection.execute(select(MONITOR_SCHEDULE))}
+            modes = active_modes(self.store, connection)
+            skipped = logins_in_cooldown(connection, now)
+            monitored = [account for account, mode in modes.items() if mode is not Mode.OFF]
+            self.jobs.clear_other_alerts(transaction, "monitor_account", monitored)
+            due = [
+                account
+                for account in monitored
+                if self.store.policies[account].account.login not in skipped and due_at.get(account, now) <= now
+            ][:limit]
+            for account in due:
+                next_action_at = now + self.store.policies[account].capabilities.monitor_interval
+                if account in due_at:
+                    row = update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account)
+                    connection.execute(row.values(next_action_at=next_action_at))
+                else:
+                    connection.execute(insert(MONITOR_SCHEDULE).values(account=account, next_action_at=next_action_at))
+            return due
+
+        return await self.store.database.write(claim)
 
     async def record_rate_limit(self, account: AccountId, limit: RateLimited) -> None:
-        """Keep to a limit that a read of an account met."""
+        """Start the cooldown of an account's login after a read was rate-limited."""
         login, usual = self.store.policies[account].account.login, self.store.timing(account).first_check_after
         await self.store.database.write(
             lambda transaction: start_login_cooldown(self.store, transaction, login, limit, usual)
         )
 
     async def deliveries_to_measure(self, account: AccountId) -> Sequence[Delivery]:
-        """Give the live posts of an account whose reach should be read now."""
+        """Return the published posts of an account whose metrics should be read now."""
         now = self.store.runtime.now()
         first_after = self.store.policies[account].capabilities.first_metrics_after
         last = select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
@@ -108,7 +106,7 @@ class Monitoring:
         ]
 
     async def record_metrics(self, metrics: Mapping[DeliveryId, Reach]) -> None:
-        """Add one point to each series; a live post whose address was not told before gets it now."""
+        """Add one point to each series. A published post without a URL gets the one that came with its metrics."""
         now = self.store.runtime.now()
         rows = [
             {
@@ -121,85 +119,88 @@ class Monitoring:
             }
             for delivery, reach in metrics.items()
         ]
-        addresses = {delivery: reach.url for delivery, reach in metrics.items() if reach.url}
 
-        def operation(transaction: Transaction) -> None:
+        def insert_metrics(transaction: Transaction) -> None:
             transaction.connection.execute(insert(REACH), rows)
-            for delivery, url in addresses.items():
-                bare = (DELIVERY.c.id == delivery, DELIVERY.c.url == "", in_state(DELIVERY, State.PUBLISHED))
-                transaction.connection.execute(update(DELIVERY).where(*bare).values(url=url))
+            for delivery, reach in metrics.items():
+                if reach.url:
+                    bare = (DELIVERY.c.id == delivery, DELIVERY.c.url == "", in_state(DELIVERY, State.PUBLISHED))
+                    transaction.connection.execute(update(DELIVERY).where(*bare).values(url=reach.url))
 
         if rows:
-            await self.store.database.write(operation)
+            await self.store.database.write(insert_metrics)
 
     async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
-        """Give all readings, or those of one post, oldest first."""
-        query = select(DELIVERY, *(REACH.c[name].label(f"its_{name}") for name in _METRIC_COLUMNS)).join(
-            REACH, REACH.c.delivery == DELIVERY.c.id
-        )
+        """Return all metrics, or those of one post, by delivery and then oldest first."""
+        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", "reads", "reposts", "comments", "likes"))
+        query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
         rows = await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
-        return [_metrics_point(row) for row in rows]
+        return [
+            MetricsPoint(
+                delivery=to_delivery(row),
+                at=row["metrics_at"],
+                reach=Reach(
+                    reads=row["metrics_reads"],
+                    reposts=row["metrics_reposts"],
+                    comments=row["metrics_comments"],
+                    likes=row["metrics_likes"],
+                ),
+            )
+            for row in rows
+        ]
 
-    async def compare_list(self, account: AccountId, seen: Sequence[ObservedPost]) -> Sequence[PendingReadback]:
-        """Store what a read of the account showed; give our own live posts that should be on it and are not.
+    async def compare_list(self, account: AccountId, observed: Sequence[ObservedPost]) -> Sequence[PendingReadback]:
+        """Store what an account's list shows; return a few of our published posts that should be on it and are not.
 
-        The first read makes history of whatever nobody here sent. Later, such a post is told of: in red where the
-        account is ours alone. What may be a post of ours whose outcome is open is not judged yet.
+        The first list makes everything that publisher did not send history. Each later external post raises an alert: a
+        red one if the account is exclusive. A post that may belong to an unresolved delivery of ours is not judged yet.
         """
-        return await self.store.database.write(lambda transaction: self._compare_list(transaction, account, seen))
+        return await self.store.database.write(lambda transaction: self._compare_list(transaction, account, observed))
 
     def _compare_list(
-        self, transaction: Transaction, account: AccountId, seen: Sequence[ObservedPost]
+        self, transaction: Transaction, account: AccountId, observed: Sequence[ObservedPost]
     ) -> list[PendingReadback]:
-        seen = list({item.remote_id: item for item in seen}.values())  # a list may show a post twice
-        maybe_ours = _ownership_test(transaction, account)
-        self._record_external_posts(transaction, account, [item for item in seen if not maybe_ours(item)])
-        since = self._list_covers_since(seen)
-        texts = {item.remote_id: item.text for item in seen}
-        rows = transaction.connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
-        self._mark_verified(transaction, [to_delivery(row) for row in rows if row["remote_id"] in texts], texts)
-        unseen = [to_delivery(row) for row in rows if row["remote_id"] not in texts and row["published_at"] > since]
-        missed = [item for item in unseen if not item.is_pruned]  # without its text there is nothing to look for
-        asked = self._least_recently_checked(transaction, missed)
-        requests = last_requests(self.store, transaction.connection, asked)
-        return [PendingReadback(delivery=item, request=request) for item, request in zip(asked, requests, strict=True)]
-
-    def _list_covers_since(self, seen: Sequence[ObservedPost]) -> datetime:
-        """Say from when on a list should show all; its oldest entry may be a pinned one, and proves nothing."""
-        if len(seen) < MIN_LIST_LENGTH:
-            return self.store.runtime.now() - MAX_METRICS_AGE
-        return sorted(item.published_at for item in seen)[1]
-
-    def _least_recently_checked(self, transaction: Transaction, missed: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Choose a few of them, those first that were asked about longest ago: each question costs a call."""
-        last = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
-        asked = transaction.connection.execute(last.where(READBACK.c.delivery.in_([item.id for item in missed])))
-        asked_at = {row.delivery: row.at for row in asked}
-        return sorted(missed, key=lambda item: asked_at.get(item.id, UNIX_EPOCH))[:MAX_CHECKED]
-
-    def _mark_verified(self, transaction: Transaction, published: Sequence[Delivery], texts: Mapping[str, str]) -> None:
-        """Note the posts of ours that were read there with their own number in the text."""
-        ours = [
+        now, connection = self.store.runtime.now(), transaction.connection
+        posts = {item.remote_id: item for item in observed}  # a list may show a post twice
+        may_be_ours = _ownership_test(transaction, account)
+        external = [item for item in posts.values() if not may_be_ours(item)]
+        self._record_external_posts(transaction, account, external)
+        since = now - MAX_METRICS_AGE
+        if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
+            since = sorted(item.published_at for item in posts.values())[1]
+        rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
+        listed = [to_delivery(row) for row in rows if row["remote_id"] in posts]
+        with_marker = [
             delivery.id
-            for delivery in published
-            if delivery.receipt
-            and derive_marker(delivery.key, delivery.account).is_in(texts[delivery.receipt.remote_id])
+            for delivery in listed
+            if delivery.receipt and derive_marker(delivery.key, account).is_in(posts[delivery.receipt.remote_id].text)
         ]
-        seen = {"verified_at": self.store.runtime.now()}
-        transaction.connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(ours)).values(seen))
+        connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(with_marker)).values(verified_at=now))
+        unlisted = [to_delivery(row) for row in rows if row["remote_id"] not in posts and row["published_at"] > since]
+        missing = [delivery for delivery in unlisted if not delivery.is_pruned]  # without its text it cannot be checked
+        checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
+        last_checks = connection.execute(checks.where(READBACK.c.delivery.in_([item.id for item in missing])))
+        checked_at = {row.delivery: row.at for row in last_checks}
+        # each check costs a call, so only a few are made, the least recently checked first
+        pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
+        requests = last_requests(self.store, connection, pending)
+        return [PendingReadback(delivery=one, request=request) for one, request in zip(pending, requests, strict=True)]
 
     def _record_external_posts(
-        self, transaction: Transaction, account: AccountId, seen: Sequence[ObservedPost]
+        self, transaction: Transaction, account: AccountId, posts: Sequence[ObservedPost]
     ) -> None:
-        now = self.store.runtime.now()
-        began_at = transaction.connection.execute(
-            select(MONITOR_SCHEDULE.c.monitored_since).where(MONITOR_SCHEDULE.c.account == account)
-        ).scalar()
-        strangers = [item for item in seen if item.remote_id not in _known_ids(transaction, account)]
-        since = began_at or now  # what is older came into sight because something newer went, or because it was pinned
+        """Store external posts not seen before. Those published since monitoring began raise one alert together."""
+        now, connection = self.store.runtime.now(), transaction.connection
+        is_account = MONITOR_SCHEDULE.c.account == account
+        monitored_since = connection.scalar(select(MONITOR_SCHEDULE.c.monitored_since).where(is_account))
+        ours = select(DELIVERY.c.remote_id).where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_not(None))
+        seen = select(OBSERVED_POST.c.remote_id).where(OBSERVED_POST.c.account == account)
+        known = set(connection.scalars(ours.union(seen)))
+        external = [item for item in posts if item.remote_id not in known]
+        since = monitored_since or now  # an older post was beyond the list before, or has been pinned
         rows = [
             {
                 "account": account,
@@ -209,33 +210,28 @@ class Monitoring:
                 "seen_at": now,
                 "predates_monitoring": item.published_at < since,
             }
-            for item in strangers
+            for item in external
         ]
         if rows:
-            transaction.connection.execute(insert(OBSERVED_POST), rows)
-        if began_at is None:
-            transaction.connection.execute(
-                update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account).values(monitored_since=now)
-            )
-        elif new := [item for item in strangers if item.published_at >= since]:
-            self._alert_external_posts(transaction, account, new, now)
-
-    def _alert_external_posts(
-        self, transaction: Transaction, account: AccountId, external: Sequence[ObservedPost], now: datetime
-    ) -> None:
-        """Write one alert for all of them; on an account that people post on too, the last such notice is enough."""
+            connection.execute(insert(OBSERVED_POST), rows)
+        if monitored_since is None:
+            connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(monitored_since=now))
+            return
+        new = [item for item in external if item.published_at >= since]
+        if not new:
+            return
         subject = f"account:{account}"
-        facts = {"account": account, "number": str(len(external)), "url": external[0].url}
+        facts = {"account": account, "number": str(len(new)), "url": new[0].url}
         if self.store.policies[account].account.is_exclusive:
             raise_alert(transaction, now, "unauthorized_post", subject, facts)
-            return
-        clear_alerts(transaction, f"{subject}/by-hand", now)
-        raise_alert(transaction, now, "external_post", f"{subject}/by-hand", facts)
+        else:  # people post here too, so the latest such notice is enough
+            clear_alerts(transaction, f"{subject}/by-hand", now)
+            raise_alert(transaction, now, "external_post", f"{subject}/by-hand", facts)
 
     async def record_missing(self, pending: PendingReadback, finding: ReadbackResult, checked_at: datetime) -> Delivery:
-        """Store one more read for a live post that was not on the list; it counts as removed once several say so."""
+        """Store a readback of a published post that the list lacks; several that agree make it removed."""
 
-        def operation(transaction: Transaction) -> Delivery:
+        def record(transaction: Transaction) -> Delivery:
             delivery = to_delivery(get_row(transaction, pending.delivery.id))
             write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
             if isinstance(finding, RateLimited):
@@ -247,45 +243,40 @@ class Monitoring:
                 return self.store.transition(transaction, delivery, Deleted(), MONITOR)
             return delivery
 
-        return await self.store.database.write(operation)
+        return await self.store.database.write(record)
 
     def _is_removal_confirmed(self, transaction: Transaction, delivery: Delivery) -> bool:
-        """Return True if the newest reads, taken far enough apart, all called it gone or should have shown it.
+        """Return True if the newest readbacks, far enough apart, all report a deletion or should have shown the post.
 
-        Reads before a list showed it last, or had to show it, count for nothing.
+        Readbacks count only after a list last showed the post, and after a list had to show it.
         """
-        attempts = transaction.connection.execute(
-            select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-        )
-        attempt = to_attempt(attempts.mappings().one())
-        rows = transaction.connection.execute(
-            select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-        )
+        last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+        attempt = to_attempt(transaction.connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
+        readbacks = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+        rows = transaction.connection.execute(readbacks).mappings()
         lag = self.store.policies[delivery.account].capabilities.listing_lag
-        live_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
-        since = max(live_at + lag, delivery.verified_at or live_at)
+        published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
+        since = max(published_at + lag, delivery.verified_at or published_at)
 
         def shows_removal(readback: Readback) -> bool:
-            is_whole = isinstance(readback.result, NotFound) and readback.result.covered_since <= attempt.baseline_at
-            return readback.at > since and (is_whole or isinstance(readback.result, Deleted))
+            result = readback.result
+            is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
+            return readback.at > since and (is_absent or isinstance(result, Deleted))
 
-        return is_confirmed([to_readback(row) for row in rows.mappings()], shows_removal, lag)
-
-
-_METRIC_COLUMNS = ("at", "reads", "reposts", "comments", "likes")
+        return is_confirmed([to_readback(row) for row in rows], shows_removal, lag)
 
 
 def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[ObservedPost], bool]:
-    """Make the question whether a sighting may be what an open delivery of ours left there."""
+    """Return a test of whether an observed post may come from an unresolved delivery of ours."""
     rows = transaction.connection.execute(
         select(DELIVERY, ATTEMPT.c.baseline_at)
         .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
         .where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_(None))
         .where(in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
     ).mappings()
-    found = [(to_delivery(row), row["baseline_at"]) for row in rows]
-    codes = [derive_marker(delivery.key, account).code for delivery, _since in found]
-    since = min((since for delivery, since in found if delivery.state is not State.HELD), default=None)
+    unresolved = [(to_delivery(row), row["baseline_at"]) for row in rows]
+    codes = [derive_marker(delivery.key, account).code for delivery, _ in unresolved]
+    since = min((baseline for delivery, baseline in unresolved if delivery.state is not State.HELD), default=None)
 
     def may_be_ours(item: ObservedPost) -> bool:
         return any(code in item.text for code in codes) or (since is not None and item.published_at >= since)
@@ -295,14 +286,3 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
 
 def _published_on(account: AccountId, since: datetime) -> tuple[ColumnElement[bool], ...]:
     return (DELIVERY.c.account == account, DELIVERY.c.published_at >= since, in_state(DELIVERY, State.PUBLISHED))
-
-
-def _known_ids(transaction: Transaction, account: AccountId) -> frozenset[str]:
-    ours = select(DELIVERY.c.remote_id).where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_not(None))
-    theirs = select(OBSERVED_POST.c.remote_id).where(OBSERVED_POST.c.account == account)
-    return frozenset(transaction.connection.scalars(ours.union(theirs)))
-
-
-def _metrics_point(row: RowMapping) -> MetricsPoint:
-    point = {name: row[f"its_{name}"] for name in _METRIC_COLUMNS}
-    return MetricsPoint(delivery=to_delivery(row), at=point.pop("at"), reach=Reach(**point))
