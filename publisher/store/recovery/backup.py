@@ -1,4 +1,4 @@
-"""Copies of a SQLite database that are kept: made while others work on it, and told from everything else."""
+"""Backups of a SQLite database: made while it is in use, checked, and labelled with a checksum."""
 
 import json
 import os
@@ -20,12 +20,15 @@ from publisher.store.recovery.setup import BACKUP_KEY
 
 BUSY_TIMEOUT_SECONDS = 10.0
 PART_SUFFIX = ".part"
-"""Marks a copy that is not finished."""
+"""Suffix of an unfinished copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupInfo:
-    """What a copy says of itself: `newest` is the journal's last line then, and `seal` a hash of all that it holds."""
+    """The label inside a backup.
+
+    `newest_record` is the last one of the journal at that time, and `checksum` is a hash of everything in the backup.
+    """
 
     at: str
     database: str
@@ -37,7 +40,7 @@ class BackupInfo:
 
 
 def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> BackupInfo:
-    """Copy a database into a new file, check the copy, and only then give it its name.
+    """Copy a database to a part file, check it, and only then give it its final name.
 
     Raises RefusedError when the database is damaged, FileExistsError rather than overwrite anything, OSError.
     """
@@ -45,59 +48,56 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
         raise FileExistsError(17, os.strerror(17), str(target))
     part = target.with_name(target.name + PART_SUFFIX)
     part.unlink(missing_ok=True)
-    newest = next(reversed(read_records(journal)), None)  # read first: the copy knows all that was announced by now
+    # record and time are read before the copy: it holds every attempt until then, and may lack what is sent meanwhile
+    newest = next(reversed(read_records(journal)), None)
     try:
         with _reject_damage(source):
-            at = runtime.now()  # taken first as well: the copy may lack what is called while it is being made
+            at = runtime.now()
             copy_database(source, part)
-            label = _write_info(part, source, newest, at)
-            with closing(sqlite3.connect(part)) as made:
-                if not _passes_integrity_check(made):
+            info = _write_info(part, source, newest, at)
+            with closing(sqlite3.connect(part)) as copy:
+                if not _passes_integrity_check(copy):
                     raise RefusedError("database_corrupt", file=str(source))
         _sync(part)
         runtime.hit_failpoint_now("backup.before_rename")
-        _rename_without_overwrite(part, target)
+        try:
+            os.link(part, target)  # unlike a rename, it never replaces a file created meanwhile
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links, as on many USB sticks
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     sync_directory(target.absolute().parent)
-    return label
-
-
-def _rename_without_overwrite(part: Path, target: Path) -> None:
-    """Unlike a rename alone, this never takes the place of a file that has come meanwhile."""
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system that has no links, as on many a stick
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        part.replace(target)
+    return info
 
 
 def read_backup_info(file: Path) -> BackupInfo:
-    """Read what a copy says of itself, and see that it is whole; nothing is written.
+    """Read the label of a backup and check that it is intact, without writing anything.
 
-    Raises RefusedError for what is no copy of ours, or is damaged; OSError.
+    Raises RefusedError for a file that is no backup of ours, or is damaged; OSError.
     """
     with file.open("rb"):
         pass
-    with _reject_damage(file, "backup_damaged"), closing(_open_immutable(file)) as connection:
-        label = _read_info(connection)
-        if label is None:
+    immutable = f"{file.absolute().as_uri()}?mode=ro&immutable=1"  # so that SQLite creates no file beside it
+    with _reject_damage(file, "backup_damaged"), closing(sqlite3.connect(immutable, uri=True)) as connection:
+        info = _read_info(connection)
+        if info is None:
             raise RefusedError("not_a_backup", file=str(file))
-        if not _passes_integrity_check(connection) or _checksum_of(connection, label) != label.checksum:
+        if not _passes_integrity_check(connection) or _checksum_of(connection, info) != info.checksum:
             raise RefusedError("backup_damaged", file=str(file))
-    return label
+    return info
 
 
 def stored_backup_info(file: Path) -> BackupInfo | None:
-    """Read the label of a database in use, which has one only where a copy was put in place by hand."""
+    """Read the label of a database in use; it has one only if a backup was copied there manually."""
     with _reject_damage(file), closing(_open(file)) as connection:
         return _read_info(connection)
 
 
 def genesis_of(file: Path) -> str | None:
-    """Name the audit's chain of a database; None where none can be read."""
+    """Return the genesis of a database's audit chain; None where none can be read."""
     try:
         with closing(_open(file)) as connection:
             return _database_info(connection).get(GENESIS_KEY)
@@ -106,7 +106,7 @@ def genesis_of(file: Path) -> str | None:
 
 
 def read_checkpoint(file: Path, runtime: Runtime) -> Checkpoint | None:
-    """Give the newest entry of a database's audit, for writing down outside; None where none can be read."""
+    """Return a checkpoint of a database's newest audit entry; None where none can be read."""
     if not file.is_file():
         return None
     try:
@@ -117,14 +117,12 @@ def read_checkpoint(file: Path, runtime: Runtime) -> Checkpoint | None:
         return None
     if newest is None or chain is None:
         return None
-    sequence, digest = newest
-    return Checkpoint(
-        database=file.name, chain=chain, sequence=int(sequence), hash=str(digest), at=runtime.now().isoformat()
-    )
+    sequence, digest = int(newest[0]), str(newest[1])
+    return Checkpoint(database=file.name, chain=chain, sequence=sequence, hash=digest, at=runtime.now().isoformat())
 
 
 def restore_details(file: Path) -> list[str]:
-    """Give what a database's audit tells of earlier restorings; nothing where it cannot be read."""
+    """Return the details of earlier restores in a database's audit; none where it cannot be read."""
     query = "SELECT detail FROM audit WHERE event = ? AND subject = 'database' ORDER BY id"
     try:
         with closing(_open(file)) as connection:
@@ -134,7 +132,7 @@ def restore_details(file: Path) -> list[str]:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as of one moment, with what its log of newest changes holds, into a new file for us alone."""
+    """Copy a consistent snapshot of a database, its write-ahead log included, into a new private file."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
@@ -142,7 +140,7 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 def merge_wal(file: Path) -> None:
-    """Let a database that nobody has open be one file, on disk, with no log of newest changes by its side."""
+    """Merge the write-ahead log into a database that nobody has open, and sync the file."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     _sync(file)
@@ -150,28 +148,25 @@ def merge_wal(file: Path) -> None:
 
 def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: datetime) -> BackupInfo:
     with closing(sqlite3.connect(part)) as connection, connection:
-        stamps = _database_info(connection)
+        stored = _database_info(connection)
         connection.execute("DELETE FROM database_info WHERE key = ?", (BACKUP_KEY,))
-        label = BackupInfo(
+        info = BackupInfo(
             at=at.isoformat(),
             database=source.name,
-            environment=stamps.get("environment", ""),
-            chain=stamps.get(GENESIS_KEY, ""),
+            environment=stored.get("environment", ""),
+            chain=stored.get(GENESIS_KEY, ""),
             entries=connection.execute("SELECT count(*) FROM audit").fetchone()[0],
             newest_record=newest,
             checksum="",
         )
-        label = replace(label, checksum=_checksum_of(connection, label))
-        connection.execute("INSERT INTO database_info VALUES (?, ?)", (BACKUP_KEY, json.dumps(asdict(label))))
-    return label
+        info = replace(info, checksum=_checksum_of(connection, info))
+        connection.execute("INSERT INTO database_info VALUES (?, ?)", (BACKUP_KEY, json.dumps(asdict(info))))
+    return info
 
 
 def _read_info(connection: sqlite3.Connection) -> BackupInfo | None:
-    written = _database_info(connection).get(BACKUP_KEY)
-    if written is None:
-        return None
     try:
-        row: dict[str, Any] = json.loads(written)
+        row: dict[str, Any] = json.loads(_database_info(connection)[BACKUP_KEY])
         newest = JournalRecord.from_row(row["newest_record"]) if row["newest_record"] else None
         return BackupInfo(**{**row, "newest_record": newest})
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -185,7 +180,7 @@ def _database_info(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def _checksum_of(connection: sqlite3.Connection, info: BackupInfo) -> str:
-    """Hash every row and the rest of the label: damage within a page's text leaves the pages in order."""
+    """Hash every row and the rest of the label, as the integrity check does not see damage inside a text."""
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     digest = sha256(repr(replace(info, checksum="")).encode())
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -198,7 +193,7 @@ def _checksum_of(connection: sqlite3.Connection, info: BackupInfo) -> str:
 
 
 def quote_identifier(name: str) -> str:
-    """Quote the name of a table: a file from elsewhere may have any."""
+    """Quote a table name: a file from elsewhere may have any."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -208,7 +203,7 @@ def _passes_integrity_check(connection: sqlite3.Connection) -> bool:
 
 @contextmanager
 def _reject_damage(file: Path, code: str = "database_corrupt") -> Iterator[None]:
-    """Say in our words that a file is damaged or no database. Raises RefusedError, OSError."""
+    """Translate SQLite errors about a damaged file, or one that is no database. Raises RefusedError, OSError."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -219,13 +214,8 @@ def _reject_damage(file: Path, code: str = "database_corrupt") -> Iterator[None]
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """Open a database that may be in use, as one who only reads; one that is not there is not made."""
+    """Open a database that may be in use; a missing one is not created."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
-
-
-def _open_immutable(file: Path) -> sqlite3.Connection:
-    """Open a file that nobody works on, so that nothing comes to stand beside it either."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _sync(file: Path) -> None:

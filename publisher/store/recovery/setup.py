@@ -1,4 +1,4 @@
-"""Bringing a database up: migrated, named, and never older than what was done."""
+"""Set-up of a database: migrated, of the right environment, intact, and not older than the journal."""
 
 import asyncio
 import fcntl
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import Connection, Engine, create_engine, func, insert, inspect, select
+from sqlalchemy import Connection, create_engine, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
@@ -28,14 +28,13 @@ from publisher.store.recovery.recover import is_comparison_expected, journal_pro
 from publisher.store.recovery.swap import finish_swaps
 
 NEWEST_MIGRATION = "0001"
-"""The newest migration; a database that stands there needs no Alembic, which costs a start its time."""
+"""The newest migration; a database at it needs no Alembic, which would slow down the start."""
 MIGRATIONS_FOLDER = Path(__file__).parents[1] / "db" / "migrations"
 BACKUP_KEY = "backup"
-"""The key of a copy that was made to be kept: when, of what, and what the journal was then."""
-_CHECKED_KEYS = ("environment", MOVED_TO_KEY, BACKUP_KEY)
+"""Key of a backup: when it was made, of what, and where the journal was then."""
 
 
-async def prepare_database(  # noqa: PLR0913 # which database, and how far it is to be trusted
+async def prepare_database(  # noqa: PLR0913 # which database, and what is checked of it
     url: str,
     environment: str,
     journal: Path,
@@ -44,11 +43,11 @@ async def prepare_database(  # noqa: PLR0913 # which database, and how far it is
     allows_older: bool = False,
     checks_integrity: bool = False,
 ) -> None:
-    """Create or migrate the database, and refuse what must not be used.
+    """Create or migrate the database, and reject one that must not be used.
 
-    Raises RefusedError: a corrupt file, a database of another environment, a copy made to be kept, one made by a
-    newer version, one whose contents were moved, or a server that does not write to disk what it commits; unless any
-    age will do, what `check_age` refuses; and where it must be whole, what `check_whole` does.
+    Raises RefusedError for a corrupt file, a database of another environment, a backup, a database of a newer version,
+    one that was moved, and a server that does not sync its commits to disk; unless `allows_older`, also as
+    `check_against_journal` does; with `checks_integrity`, also as `check_integrity` does.
     """
     await asyncio.to_thread(migrate, url, environment, journal, runtime, checks_integrity=checks_integrity)
     if not allows_older:
@@ -58,7 +57,10 @@ async def prepare_database(  # noqa: PLR0913 # which database, and how far it is
 def migrate(
     url: str, environment: str, journal: Path | None, runtime: Runtime, *, checks_integrity: bool = False
 ) -> None:
-    """Do what `prepare` does, whatever the database's age. A copy that is not in its place yet has no journal."""
+    """Create or migrate the database without comparing it with the journal. A staged copy has no journal.
+
+    Raises RefusedError as `prepare_database` does.
+    """
     file = sqlite_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,15 +70,28 @@ def migrate(
     if checks_integrity:
         check_integrity(url)
     with file_lock(file), _connect(url) as connection:
-        if file is None:
-            _lock_migration(connection)
+        if file is None:  # hosts that start together migrate one after the other; the lock ends with the connection
+            connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
+            if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
+                raise RefusedError("database_unsafe")
         _run_migrations(connection, runtime)
-        _check_environment(connection, environment, is_copy=journal is None)
+        keys = ("environment", MOVED_TO_KEY, BACKUP_KEY)
+        rows = connection.execute(select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(keys)))
+        info = {row.key: row.value for row in rows}
+        stamped = info.get("environment")
+        if MOVED_TO_KEY in info:
+            raise RefusedError("database_moved", to=info[MOVED_TO_KEY])
+        if stamped is None:
+            connection.execute(insert(DATABASE_INFO).values(key="environment", value=environment))
+        elif stamped != environment:
+            raise RefusedError("other_environment", stamped=stamped, wanted=environment)
+        if BACKUP_KEY in info and journal is not None:
+            raise RefusedError("database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"]))
         connection.commit()
 
 
 def migration_of(url: str) -> str | None:
-    """Say which migration a database stands at; None where there is none yet. Changes nothing."""
+    """Return which migration a database is at; None where there is none yet. Changes nothing."""
     file = sqlite_file(url)
     if file is not None and not file.is_file():
         return None
@@ -86,31 +101,31 @@ def migration_of(url: str) -> str | None:
 
 @contextmanager
 def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
-    """Connect for a moment. Raises RefusedError where the file turns out to be damaged or no database."""
-    engine = _plain_engine(url, may_write=may_write)
+    """Connect with a plain engine, which changes no settings of the file: it may not be ours.
+
+    Raises RefusedError where the file is damaged or no database.
+    """
+    file = sqlite_file(url)
+    if file is None:
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS)
+    else:
+        engine = create_engine(url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
             yield connection
     except DatabaseError as error:
         if is_corrupt(error):
-            raise RefusedError("database_corrupt", file=str(sqlite_file(url))) from error
+            raise RefusedError("database_corrupt", file=str(file)) from error
         raise
     finally:
         engine.dispose()
 
 
-def _plain_engine(url: str, *, may_write: bool) -> Engine:
-    """Open a database without changing anything about it: it may not be ours to touch."""
-    if (file := sqlite_file(url)) is not None:
-        return create_engine(url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true")
-    return create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS)
-
-
 def check_integrity(url: str) -> None:
-    """Read a whole SQLite file, and refuse one that is damaged somewhere. Raises RefusedError.
+    """Read a whole SQLite file, and reject a damaged one. Raises RefusedError.
 
-    It stays as it is, with what a death has left beside it: opened to be written, that would be worked into the damage.
-    Only what an upgrade left half done must be taken back first.
+    It is opened read-only and stays as a crash left it: a write would merge its write-ahead log into the damage. Only
+    an unfinished migration must be rolled back first.
     """
     file = sqlite_file(url)
     if file is None or not file.is_file():
@@ -126,20 +141,13 @@ def _require_integrity(connection: Connection, file: Path) -> None:
 
 @contextmanager
 def file_lock(file: Path | None) -> Iterator[None]:
-    """Let processes that open a file together bring it up one after the other; who dies gives the turn away."""
+    """Serialize the set-up of a SQLite file across processes; the lock ends with its process."""
     if file is None:
         yield
         return
     with file.with_name(file.name + ".setup").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _lock_migration(connection: Connection) -> None:
-    """Let hosts that start together migrate one after the other; the turn ends with the connection."""
-    connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
-    if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
-        raise RefusedError("database_unsafe")
 
 
 def _run_migrations(connection: Connection, runtime: Runtime) -> None:
@@ -157,17 +165,13 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
     config.attributes["connection"] = connection
     config.attributes["after_step"] = lambda **_step: runtime.hit_failpoint_now("migrate.mid")
-    _begin(connection)
-    command.upgrade(config, "head")
-    connection.commit()
-
-
-def _begin(connection: Connection) -> None:
-    """Let all steps be one transaction on SQLite too, whose driver begins none before a change of tables."""
     driver = connection.connection.driver_connection
     if connection.dialect.name == "sqlite" and driver is not None:
+        # all steps are one transaction here too; by itself the driver begins none before a change of tables
         driver.isolation_level = None
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    command.upgrade(config, "head")
+    connection.commit()
 
 
 def _read_migration(connection: Connection) -> str | None:
@@ -177,32 +181,17 @@ def _read_migration(connection: Connection) -> str | None:
     return version
 
 
-def _check_environment(connection: Connection, environment: str, *, is_copy: bool) -> None:
-    written = {
-        row.key: row.value
-        for row in connection.execute(select(DATABASE_INFO).where(DATABASE_INFO.c.key.in_(_CHECKED_KEYS)))
-    }
-    stamped = written.get("environment")
-    if MOVED_TO_KEY in written:
-        raise RefusedError("database_moved", to=written[MOVED_TO_KEY])
-    if stamped is None:
-        connection.execute(insert(DATABASE_INFO).values(key="environment", value=environment))
-    elif stamped != environment:
-        raise RefusedError("other_environment", stamped=stamped, wanted=environment)
-    if BACKUP_KEY in written and not is_copy:
-        raise RefusedError("database_is_copy", at=str(json.loads(written[BACKUP_KEY])["at"]))
-
-
 def check_against_journal(url: str, journal: Path) -> None:
-    """Refuse a file that does not know a call which the journal announced, and a journal that cannot tell.
+    """Reject a file that lacks an attempt of the journal, and a journal that is missing or damaged.
 
-    A shared database gets back what it has lost, see `recovery`; refused is one that a dump was put back into.
+    A shared database recovers what it has lost, see `recover`; it is rejected only where a dump was restored into it.
     Raises RefusedError, OSError.
     """
-    if sqlite_file(url) is None:
-        _check_database_identity(url)
-        return
     with _connect(url) as connection:
+        if sqlite_file(url) is None:
+            if stored_identity(connection) != current_identity(connection):
+                raise RefusedError("database_replaced")
+            return
         if not journal.exists() and connection.scalar(select(ATTEMPT.c.id).limit(1)) is not None:
             raise RefusedError("journal_missing", journal=str(journal))
         contents = read_journal(journal, TAIL_BYTES)
@@ -214,14 +203,8 @@ def check_against_journal(url: str, journal: Path) -> None:
         raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
 
 
-def _check_database_identity(url: str) -> None:
-    with _connect(url) as connection:
-        if stored_identity(connection) != current_identity(connection):
-            raise RefusedError("database_replaced")
-
-
 def check_journals_compared(url: str) -> None:
-    """Refuse a shared database while a journal may still tell of calls that it does not know. Raises RefusedError."""
+    """Reject a shared database while a journal may hold attempts that it lacks. Raises RefusedError."""
     if sqlite_file(url) is not None:
         return
     with _connect(url) as connection:
@@ -230,9 +213,9 @@ def check_journals_compared(url: str) -> None:
 
 
 def check_awaited_journal(url: str, worker: WorkerId, journal: Path, now: datetime) -> None:
-    """Refuse a worker of a shared database that others wait for, if its journal cannot tell what it has sent.
+    """Reject a worker that others of a shared database wait for, if its journal cannot prove what it sent.
 
-    It would count as compared. Raises RefusedError, OSError.
+    Otherwise it would count as compared. Raises RefusedError, OSError.
     """
     if sqlite_file(url) is not None:
         return
@@ -242,15 +225,15 @@ def check_awaited_journal(url: str, worker: WorkerId, journal: Path, now: dateti
 
 
 def require_own_journal(connection: Connection, worker: WorkerId, journal: Path) -> None:
-    """Refuse a journal that cannot tell what this worker has sent. Raises RefusedError, OSError."""
-    if flaw := journal_problem(connection, worker, journal):
-        line = next(iter(read_journal(journal).damaged_lines), 0) if flaw == "journal_damaged" else 0
-        raise RefusedError(flaw, journal=str(journal), line=str(line))
+    """Reject a journal that cannot prove what this worker sent. Raises RefusedError, OSError."""
+    if problem := journal_problem(connection, worker, journal):
+        line = next(iter(read_journal(journal).damaged_lines), 0) if problem == "journal_damaged" else 0
+        raise RefusedError(problem, journal=str(journal), line=str(line))
 
 
 @dataclass(slots=True)
 class ProcessLock:
-    """The right to be the only daemon here; the system takes it back when the process dies."""
+    """The lock of the only daemon here; the operating system releases it when the process ends."""
 
     file: IO[str]
 
@@ -259,17 +242,16 @@ class ProcessLock:
 
 
 def lock_process(url: str, workspace: Path) -> ProcessLock:
-    """Take a SQLite file for this daemon alone; of a shared database, this workspace's part in the work.
+    """Lock a SQLite file for this process; for a shared database, lock the workspace.
 
-    Raises RefusedError naming the holder when another daemon has it, and where a SQLite file has a second hard link:
-    SQLite would keep a log for each of the names, and damage the file.
+    Raises RefusedError naming the holder when another process has the lock, and where a SQLite file has a second hard
+    link: SQLite would keep one log for each name, and damage the file.
     """
-    taken = sqlite_file(url) or workspace / "var" / "daemon"
-    if taken.is_file() and taken.stat().st_nlink > 1:
-        raise RefusedError("database_linked", file=str(taken))
-    taken.parent.mkdir(parents=True, exist_ok=True)
-    path = taken.with_name(taken.name + ".lock")
-    file = path.open("a+", encoding="utf-8")
+    locked = sqlite_file(url) or workspace / "var" / "daemon"
+    if locked.is_file() and locked.stat().st_nlink > 1:
+        raise RefusedError("database_linked", file=str(locked))
+    locked.parent.mkdir(parents=True, exist_ok=True)
+    file = locked.with_name(locked.name + ".lock").open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -277,7 +259,7 @@ def lock_process(url: str, workspace: Path) -> ProcessLock:
         holder = json.loads(file.read() or "{}")
         file.close()
         facts = {"host": str(holder.get("host", "?")), "pid": str(holder.get("pid", "?"))}
-        raise RefusedError("second_daemon", file=str(taken), **facts) from error
+        raise RefusedError("second_daemon", file=str(locked), **facts) from error
     file.truncate(0)
     file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
     file.flush()

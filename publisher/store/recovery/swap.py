@@ -1,4 +1,4 @@
-"""One database file takes another's place: decided at one stroke, and finished by whoever comes next if need be."""
+"""Swap of the database file for another one: committed by one rename, and finished at the next start after a crash."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,13 +7,13 @@ from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import read_journal, sync_directory, write_journal
 
 READY_INFIX = ".restoring-"
-"""Marks the file that is to take the database's place; the instant of the decision follows."""
+"""Marks the file that is to replace the database; the instant of the commit follows."""
 KEPT_INFIX = ".kept-"
-"""Marks the file that had its place before, with the same instant."""
+"""Marks the replaced file, with the same instant."""
 
 
 def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:
-    """From here on the exchange takes place, whatever dies. Returns where the present file will be kept."""
+    """Commit to a swap: it is finished even after a crash. Returns where the present file will be kept."""
     instant = f"{at:%Y%m%dT%H%M%S%f}"
     incoming.rename(file.with_name(f"{file.name}{READY_INFIX}{instant}"))
     sync_directory(file.parent)
@@ -21,18 +21,19 @@ def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:
 
 
 def pending_swaps(file: Path) -> list[Path]:
-    """Give the files that are to take a database's place, the first decision first."""
-    return sorted(ready for ready in file.parent.glob("*" + READY_INFIX + "*") if _parse_name(ready)[0] == file.name)
+    """Return the files that are to replace a database, the earliest commit first."""
+    ready = file.parent.glob(f"*{READY_INFIX}*")
+    return sorted(one for one in ready if one.name.rpartition(READY_INFIX)[0] == file.name)
 
 
 def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:
-    """Carry out what was decided, if anything was. The old file keeps its log of newest changes by its side.
+    """Finish the committed swaps, if any. The old file keeps its write-ahead log beside it.
 
-    The journal is mended on the way: not before the decision, or a death would leave the old file with a journal that
-    looks whole; not after the exchange, or the next start would refuse what was decided.
+    The journal is repaired in between. Before the commit, a crash would leave the old file with a journal that looks
+    complete; after the last rename, the next start would refuse the swap.
     """
     for ready in pending_swaps(file):
-        instant = _parse_name(ready)[1]
+        instant = ready.name.rpartition(READY_INFIX)[2]
         for suffix in ("-wal", ""):
             part = file.with_name(file.name + suffix)
             if part.exists():
@@ -44,14 +45,8 @@ def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:
         sync_directory(file.parent)
 
 
-def _parse_name(ready: Path) -> tuple[str, str]:
-    """Give the name of the database whose place a file is to take, and the instant of the decision."""
-    name, _, instant = ready.name.rpartition(READY_INFIX)
-    return name, instant
-
-
 def repair_journal(journal: Path, instant: str) -> None:
-    """Leave a journal that can be gone on with: one is made where none was, and damage is set aside with its lines."""
+    """Leave a journal that can be appended to: create a missing one, and keep a copy of a damaged one."""
     contents = read_journal(journal)
     if journal.exists() and not contents.damaged_lines:
         return
