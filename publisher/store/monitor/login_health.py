@@ -110,7 +110,18 @@ class LoginHealthStore:
             if isinstance(result, RateLimited):
                 usual = self.store.timing(account.id).first_check_after
                 result = start_login_cooldown(self.store, transaction, account.login, result, usual)
-            _write_health(connection, account.login, now, {"at": now, **_dump_health(result)})
+            reason, until = None, None
+            match result:
+                case Healthy():
+                    until = result.credentials_expire_at
+                case CredentialExpired() | Unknown():
+                    reason = result.reason
+                case Blocked():
+                    reason = result.code
+                case RateLimited():
+                    reason, until = result.code, result.until
+            values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
+            _write_health(connection, account.login, now, values)
             update_breaker(transaction, account, result, now, PROBER)
             if isinstance(result, ReadFailure):
                 return  # nothing was learned, so an open alert stays
@@ -129,35 +140,38 @@ class LoginHealthStore:
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings."""
-        return await self.store.database.read(self._list_accounts)
 
-    def _list_accounts(self, connection: Connection) -> list[AccountHealth]:
-        now = self.store.runtime.now()
-        cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
-        cooldown_until = {row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)}
-        probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
-        attempts = (
-            select(ATTEMPT.c.login, func.count().label("number"))
-            .where(ATTEMPT.c.intended_at > now - DAY, counts_against_quota())
-            .group_by(ATTEMPT.c.login)
-        )
-        used = {row.login: row.number for row in connection.execute(attempts)}
-        verified = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(DELIVERY.c.account)
-        verified_at = {row.account: row.at for row in connection.execute(verified)}
-        modes = active_modes(self.store, connection)
-        return [
-            AccountHealth(
-                account=account,
-                mode=modes[account.id],
-                probed_at=probe.at if probe else None,
-                health=_load_health(probe.kind, probe.reason, probe.until) if probe and probe.kind else None,
-                quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
-                verified_at=verified_at.get(account.id),
-                cooldown_until=cooldown_until.get(account.login),
+        def read(connection: Connection) -> list[AccountHealth]:
+            now = self.store.runtime.now()
+            cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
+            cooldown_until = {row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)}
+            probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
+            attempts = (
+                select(ATTEMPT.c.login, func.count().label("number"))
+                .where(ATTEMPT.c.intended_at > now - DAY, counts_against_quota())
+                .group_by(ATTEMPT.c.login)
             )
-            for policy in self.store.policies.values()
-            for account, probe in [(policy.account, probes.get(policy.account.login))]
-        ]
+            used = {row.login: row.number for row in connection.execute(attempts)}
+            verified = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(
+                DELIVERY.c.account
+            )
+            verified_at = {row.account: row.at for row in connection.execute(verified)}
+            modes = active_modes(self.store, connection)
+            return [
+                AccountHealth(
+                    account=account,
+                    mode=modes[account.id],
+                    probed_at=probe.at if probe else None,
+                    health=_load_health(probe.kind, probe.reason, probe.until) if probe and probe.kind else None,
+                    quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
+                    verified_at=verified_at.get(account.id),
+                    cooldown_until=cooldown_until.get(account.login),
+                )
+                for policy in self.store.policies.values()
+                for account, probe in [(policy.account, probes.get(policy.account.login))]
+            ]
+
+        return await self.store.database.read(read)
 
 
 def _write_health(connection: Connection, login: LoginId, now: datetime, values: Mapping[str, object]) -> None:
@@ -180,21 +194,6 @@ def _alert_for(health: HealthCheckResult, now: datetime) -> tuple[str, Mapping[s
             return None if days is None else ("credentials_expiring", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
         case _:
             return None
-
-
-def _dump_health(health: HealthCheckResult) -> Mapping[str, object]:
-    reason: str | None = None
-    until: datetime | None = None
-    match health:
-        case Healthy():
-            until = health.credentials_expire_at
-        case CredentialExpired() | Unknown():
-            reason = health.reason
-        case Blocked():
-            reason = health.code
-        case RateLimited():
-            reason, until = health.code, health.until
-    return {"kind": result_code(health), "reason": reason, "until": until}
 
 
 def _load_health(kind: str, reason: str | None, until: datetime | None) -> HealthCheckResult:

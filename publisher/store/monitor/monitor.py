@@ -158,36 +158,35 @@ class Monitoring:
         The first list makes everything that publisher did not send history. Each later external post raises an alert: a
         red one if the account is exclusive. A post that may belong to an unresolved delivery of ours is not judged yet.
         """
-        return await self.store.database.write(lambda transaction: self._compare_list(transaction, account, observed))
 
-    def _compare_list(
-        self, transaction: Transaction, account: AccountId, observed: Sequence[ObservedPost]
-    ) -> list[PendingReadback]:
-        now, connection = self.store.runtime.now(), transaction.connection
-        posts = {item.remote_id: item for item in observed}  # a list may show a post twice
-        may_be_ours = _ownership_test(transaction, account)
-        external = [item for item in posts.values() if not may_be_ours(item)]
-        self._record_external_posts(transaction, account, external)
-        since = now - MAX_METRICS_AGE
-        if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
-            since = sorted(item.published_at for item in posts.values())[1]
-        rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
-        listed = [to_delivery(row) for row in rows if row["remote_id"] in posts]
-        with_marker = [
-            delivery.id
-            for delivery in listed
-            if delivery.receipt and derive_marker(delivery.key, account).is_in(posts[delivery.receipt.remote_id].text)
-        ]
-        connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(with_marker)).values(verified_at=now))
-        unlisted = [to_delivery(row) for row in rows if row["remote_id"] not in posts and row["published_at"] > since]
-        missing = [delivery for delivery in unlisted if not delivery.is_pruned]  # without its text it cannot be checked
-        checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
-        last_checks = connection.execute(checks.where(READBACK.c.delivery.in_([item.id for item in missing])))
-        checked_at = {row.delivery: row.at for row in last_checks}
-        # each check costs a call, so only a few are made, the least recently checked first
-        pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
-        requests = last_requests(self.store, connection, pending)
-        return [PendingReadback(delivery=one, request=request) for one, request in zip(pending, requests, strict=True)]
+        def compare(transaction: Transaction) -> list[PendingReadback]:
+            now, connection = self.store.runtime.now(), transaction.connection
+            posts = {item.remote_id: item for item in observed}  # a list may show a post twice
+            may_be_ours = _ownership_test(transaction, account)
+            external = [item for item in posts.values() if not may_be_ours(item)]
+            self._record_external_posts(transaction, account, external)
+            since = now - MAX_METRICS_AGE
+            if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
+                since = sorted(item.published_at for item in posts.values())[1]
+            rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
+            verified, missing = [], []
+            for row in rows:
+                delivery, post = to_delivery(row), posts.get(row["remote_id"])
+                if post is None:
+                    if row["published_at"] > since and not delivery.is_pruned:  # without its text it cannot be checked
+                        missing.append(delivery)
+                elif delivery.receipt and derive_marker(delivery.key, account).is_in(post.text):
+                    verified.append(delivery.id)
+            connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now))
+            checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
+            last_checks = connection.execute(checks.where(READBACK.c.delivery.in_([item.id for item in missing])))
+            checked_at = {row.delivery: row.at for row in last_checks}
+            # each check costs a call, so only a few are made, the least recently checked first
+            pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
+            requests = zip(pending, last_requests(self.store, connection, pending), strict=True)
+            return [PendingReadback(delivery=delivery, request=request) for delivery, request in requests]
+
+        return await self.store.database.write(compare)
 
     def _record_external_posts(
         self, transaction: Transaction, account: AccountId, posts: Sequence[ObservedPost]
@@ -229,9 +228,14 @@ class Monitoring:
             raise_alert(transaction, now, "external_post", f"{subject}/by-hand", facts)
 
     async def record_missing(self, pending: PendingReadback, finding: ReadbackResult, checked_at: datetime) -> Delivery:
-        """Store a readback of a published post that the list lacks; several that agree make it removed."""
+        """Store a readback of a published post that the list lacks, and mark it removed once that is confirmed.
+
+        The newest readbacks, far enough apart, must all report a deletion or should have shown the post. They count
+        only after a list last showed the post, and after a list had to show it.
+        """
 
         def record(transaction: Transaction) -> Delivery:
+            connection = transaction.connection
             delivery = to_delivery(get_row(transaction, pending.delivery.id))
             write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
             if isinstance(finding, RateLimited):
@@ -239,31 +243,24 @@ class Monitoring:
                 start_login_cooldown(self.store, transaction, delivery.login, finding, usual)
             if delivery.state is not State.PUBLISHED or delivery.version != pending.delivery.version:
                 return delivery
-            if self._is_removal_confirmed(transaction, delivery):
+            last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+            attempt = to_attempt(connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
+            query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+            readbacks = [to_readback(row) for row in connection.execute(query).mappings()]
+            lag = self.store.policies[delivery.account].capabilities.listing_lag
+            published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
+            since = max(published_at + lag, delivery.verified_at or published_at)
+
+            def shows_removal(readback: Readback) -> bool:
+                result = readback.result
+                is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
+                return readback.at > since and (is_absent or isinstance(result, Deleted))
+
+            if is_confirmed(readbacks, shows_removal, lag):
                 return self.store.transition(transaction, delivery, Deleted(), MONITOR)
             return delivery
 
         return await self.store.database.write(record)
-
-    def _is_removal_confirmed(self, transaction: Transaction, delivery: Delivery) -> bool:
-        """Return True if the newest readbacks, far enough apart, all report a deletion or should have shown the post.
-
-        Readbacks count only after a list last showed the post, and after a list had to show it.
-        """
-        last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-        attempt = to_attempt(transaction.connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
-        readbacks = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-        rows = transaction.connection.execute(readbacks).mappings()
-        lag = self.store.policies[delivery.account].capabilities.listing_lag
-        published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
-        since = max(published_at + lag, delivery.verified_at or published_at)
-
-        def shows_removal(readback: Readback) -> bool:
-            result = readback.result
-            is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
-            return readback.at > since and (is_absent or isinstance(result, Deleted))
-
-        return is_confirmed([to_readback(row) for row in rows], shows_removal, lag)
 
 
 def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[ObservedPost], bool]:

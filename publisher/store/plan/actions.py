@@ -183,7 +183,7 @@ class OperatorActions:
         await self.store.database.write(make_urgent)
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
-        """Confirm this machine's clock as it stands, so that a daemon that distrusts it continues."""
+        """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues."""
         reading, subject = self.store.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
 
         def write_reading(transaction: Transaction) -> None:

@@ -8,6 +8,7 @@ are still missing.
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -269,14 +270,13 @@ class PostStore:
         for action in commit.actions:
             write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
         self._write_version(transaction, commit, now, by)
-        _write_media(transaction, commit.media, rendered)
-        inserted = 0
         post_ids = [item.planned.post.id for item in rendered]
         cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
+        _write_content(transaction, commit.media, rendered, cancelled)
+        inserted = 0
         for item in rendered:
             if item.planned.post.id in cancelled:
                 continue
-            _write_rendered_posts(transaction, item)
             if item.planned.is_new:
                 inserted += self._insert_deliveries(transaction, item, now)
             else:
@@ -479,10 +479,14 @@ def delivery_row(
     }
 
 
-def _write_media(
-    transaction: Transaction, media: Mapping[str, tuple[str, bytes]], rendered: Sequence[RenderedOccurrence]
+def _write_content(
+    transaction: Transaction,
+    media: Mapping[str, tuple[str, bytes]],
+    rendered: Sequence[RenderedOccurrence],
+    cancelled: AbstractSet[PostId],
 ) -> None:
-    """Store the images of these occurrences, and until when they are needed."""
+    """Store the images of these occurrences, until when they are needed, and the texts of those not cancelled."""
+    connection = transaction.connection
     needed_until: dict[str, datetime] = {}
     for item in rendered:
         expires_at = item.planned.occurrence.expires_at
@@ -490,31 +494,31 @@ def _write_media(
             needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
     for digest, expires_at in sorted(needed_until.items()):
         is_image = MEDIA.c.sha256 == digest
-        stored_until = transaction.connection.scalar(select(MEDIA.c.shown_until).where(is_image))
+        stored_until = connection.scalar(select(MEDIA.c.shown_until).where(is_image))
         if stored_until is None:
             media_type, data = media[digest]
             row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
-            transaction.connection.execute(insert(MEDIA), [row])
+            connection.execute(insert(MEDIA), [row])
         elif stored_until < expires_at:
-            transaction.connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
-
-
-def _write_rendered_posts(transaction: Transaction, item: RenderedOccurrence) -> None:
-    """Store the texts of one occurrence that are not stored yet."""
-    rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
-    query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
-    stored, revision = set(transaction.connection.scalars(query)), item.revision.id
-    rows = [
-        {
-            "fingerprint": fingerprint,
-            "revision_hash": revision,
-            "post": item.planned.occurrence.key.post,
-            "occurrence": item.planned.occurrence.key.occurrence,
-            "account": rendered_post.account,
-            "body": dump_rendered_post(rendered_post),
-        }
-        for fingerprint, rendered_post in rendered_posts.items()
-        if fingerprint not in stored
-    ]
-    if rows:
-        transaction.connection.execute(insert(RENDERED_POST), rows)
+            connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
+    for item in rendered:
+        if item.planned.post.id in cancelled:
+            continue
+        key, revision = item.planned.occurrence.key, item.revision.id
+        rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
+        query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
+        stored = set(connection.scalars(query))
+        rows = [
+            {
+                "fingerprint": fingerprint,
+                "revision_hash": revision,
+                "post": key.post,
+                "occurrence": key.occurrence,
+                "account": rendered_post.account,
+                "body": dump_rendered_post(rendered_post),
+            }
+            for fingerprint, rendered_post in rendered_posts.items()
+            if fingerprint not in stored
+        ]
+        if rows:
+            connection.execute(insert(RENDERED_POST), rows)
