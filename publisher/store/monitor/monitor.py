@@ -37,6 +37,7 @@ from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
+METRICS = ("reads", "reposts", "comments", "likes")
 MIN_LIST_LENGTH = 5
 """Every platform lists at least this many of an account's newest posts; a shorter list is complete."""
 MAX_CHECKED = 3
@@ -109,14 +110,7 @@ class Monitoring:
         """Add one point to each series. A published post without a URL gets the one that came with its metrics."""
         now = self.store.runtime.now()
         rows = [
-            {
-                "delivery": delivery,
-                "at": now,
-                "reads": reach.reads,
-                "reposts": reach.reposts,
-                "comments": reach.comments,
-                "likes": reach.likes,
-            }
+            {"delivery": delivery, "at": now, **{name: getattr(reach, name) for name in METRICS}}
             for delivery, reach in metrics.items()
         ]
 
@@ -132,7 +126,7 @@ class Monitoring:
 
     async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
         """Return all metrics, or those of one post, by delivery and then oldest first."""
-        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", "reads", "reposts", "comments", "likes"))
+        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRICS))
         query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
@@ -142,12 +136,7 @@ class Monitoring:
             MetricsPoint(
                 delivery=to_delivery(row),
                 at=row["metrics_at"],
-                reach=Reach(
-                    reads=row["metrics_reads"],
-                    reposts=row["metrics_reposts"],
-                    comments=row["metrics_comments"],
-                    likes=row["metrics_likes"],
-                ),
+                reach=Reach(**{name: row[f"metrics_{name}"] for name in METRICS}),
             )
             for row in rows
         ]

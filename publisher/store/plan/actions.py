@@ -132,7 +132,7 @@ class OperatorActions:
         return await self.store.database.write(request_retraction)
 
     async def send_now(self, post: PostId, by: Actor) -> int:
-        """Make a planned one-off post due now; it stays valid as long as from then. Returns how many deliveries."""
+        """Make a planned one-off post due now; its validity starts now too. Returns how many deliveries it concerns."""
 
         def make_due(transaction: Transaction) -> int:
             now = self.store.runtime.now()
@@ -156,7 +156,7 @@ class OperatorActions:
         return await self.store.database.write(make_due)
 
     async def prioritize(self, deliveries: Sequence[DeliveryId], post: Post, actions: Sequence[AuditAction]) -> None:
-        """Make a correction's waiting deliveries due now, urgent, and valid as long as the correction from now on."""
+        """Make a correction's waiting deliveries urgent and due now; the validity of all starts now too."""
 
         def make_urgent(transaction: Transaction) -> None:
             now = self.store.runtime.now()

@@ -23,7 +23,7 @@ class Offboarding:
         self.store = store
 
     async def cancel_waiting(self, account: AccountId, by: Actor, reason: str) -> int:
-        """Cancel what waits on an account; no unknown outcome returns to waiting. Returns how many deliveries end."""
+        """Cancel what waits on an account; no unknown delivery will return to waiting. Returns how many end."""
 
         def cancel(transaction: Transaction) -> int:
             lock_planning(transaction)
