@@ -30,7 +30,7 @@ async def reconcile_due(
     async def take(room: int) -> Sequence[PendingReadback]:
         if is_stopping():
             return ()
-        unknowns = await outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], room, besides=running)
+        unknowns = await outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], room, exclude=running)
         running.update(unknown.delivery.id for unknown in unknowns)
         return unknowns
 
