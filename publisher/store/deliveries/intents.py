@@ -1,4 +1,4 @@
-"""Intents, several at a time: what the guards ask is read together, and what follows is written together."""
+"""Intents, several at a time: their guards are read together, and their rows are written together."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
-    ScalarSelect,
     Select,
     and_,
     bindparam,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Attempt, Delivery, Lease, State, parse_manual_task
 from publisher.domain.events import SENDER, AttemptStarted, Event, Expired, Held, Released
-from publisher.domain.policy import DAY, RateLimit
+from publisher.domain.policy import DAY
 from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.audit.append import raise_delivery_alert_once
@@ -48,7 +47,7 @@ from publisher.store.recovery.recover import recover_lost_attempts
 from publisher.store.store import BLOCKED_BY_UNKNOWN, StateChange, Store, extend_blocked_deadlines
 
 MAX_OWNED_IDS = 200
-"""How many of an account's own ids go along with a parcel, newest first."""
+"""How many of an account's own ids go along with a request, newest first."""
 _OWNED_IDS = (
     select(DELIVERY.c.remote_id)
     .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.published_at.is_not(None))
@@ -57,23 +56,23 @@ _OWNED_IDS = (
 )
 _NEWEST_ATTEMPT = (
     select(ATTEMPT, RENDERED_POST.c.body)
-    .join(RENDERED_POST, RENDERED_POST.c.fingerprint == bindparam("rendition"))
-    .where(ATTEMPT.c.delivery == bindparam("delivery"), ATTEMPT.c.part <= bindparam("floor"))
+    .join(RENDERED_POST, RENDERED_POST.c.fingerprint == bindparam("rendered_hash"))
+    .where(ATTEMPT.c.delivery == bindparam("delivery"), ATTEMPT.c.part <= bindparam("part"))
     .order_by(ATTEMPT.c.number.desc())
     .limit(literal_column("1"))
 )
 
 
 def last_requests(store: Store, connection: Connection, deliveries: Sequence[Delivery]) -> list[SendRequest | None]:
-    """Make the parcel of each delivery's newest attempt, for reading: without picture bytes. None where there is none.
+    """Return the request of each delivery's newest attempt, for readbacks: without image bytes. None without attempt.
 
-    Of several floors it is the one in question; before its first call, what the call before it tells must do.
+    For a post of several parts it is the request of the current part, or the newest before it if that was not called.
     """
     owned: dict[AccountId, frozenset[str]] = {}
     requests: list[SendRequest | None] = []
     for delivery in deliveries:
-        facts = {"delivery": delivery.id, "floor": _part_of(delivery), "rendition": delivery.rendered_hash}
-        row = connection.execute(_NEWEST_ATTEMPT, facts).mappings().one_or_none()
+        parameters = {"delivery": delivery.id, "part": _current_part(delivery), "rendered_hash": delivery.rendered_hash}
+        row = connection.execute(_NEWEST_ATTEMPT, parameters).mappings().one_or_none()
         if row is None:
             requests.append(None)
             continue
@@ -88,19 +87,23 @@ def last_requests(store: Store, connection: Connection, deliveries: Sequence[Del
 def build_request(
     store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
 ) -> SendRequest | None:
-    """Make the parcel of an attempt about to be made; None when a picture's bytes are gone.
+    """Return the request of an attempt about to be made; None if the bytes of an image are gone.
 
-    `facts` hold the delivery's `body`, which is its rendition, and the `newest_id` known on its account.
+    `facts` has the delivery's rendered `body` and the `newest_id` known on its account.
     """
     request = _build(store, delivery, attempt, facts["newest_id"], facts["body"])
-    if request.part or not request.rendered.images:  # pictures go with the post itself
+    if request.part or not request.rendered.images:  # images go with the post itself
         return request
-    images = _images(connection, [picture.sha256 for picture in request.rendered.images])
-    return replace(request, images=images) if images is not None else None
+    hashes = [image.sha256 for image in request.rendered.images]
+    rows = connection.execute(select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes)))
+    stored = {row.sha256: row.data for row in rows}
+    if not set(hashes) <= set(stored):
+        return None
+    return replace(request, images=tuple(stored[sha256] for sha256 in hashes))
 
 
-def _build(store: Store, delivery: Delivery, attempt: Attempt, newest: str | None, body: str) -> SendRequest:
-    timing, floor = store.timing(delivery.account), _part_of(delivery)
+def _build(store: Store, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
+    timing, part = store.timing(delivery.account), _current_part(delivery)
     return SendRequest(
         delivery=delivery.id,
         attempt=attempt.number,
@@ -109,49 +112,43 @@ def _build(store: Store, delivery: Delivery, attempt: Attempt, newest: str | Non
         account=delivery.account,
         rendered=load_rendered_post(body),
         images=(),
-        baseline=Baseline(newest_id=newest, taken_at=attempt.baseline_at),
+        baseline=Baseline(newest_id=newest_id, taken_at=attempt.baseline_at),
         intended_at=attempt.intended_at,
         start_by=store.runtime.monotonic() + (timing.lease_timeout - timing.request_timeout).total_seconds(),
         is_urgent=delivery.is_urgent,
-        part=floor,
-        parent=delivery.receipt if floor else None,
+        part=part,
+        parent=delivery.receipt if part else None,
     )
 
 
-def _part_of(delivery: Delivery) -> int:
-    """Say which floor is in question: the first that is not known to be live; else, and to take it down, the post."""
-    is_asked = delivery.is_incomplete and delivery.state not in {State.PUBLISHED, State.RETRACTING}
-    return delivery.parts_done if is_asked else 0
-
-
-def _images(connection: Connection, hashes: Sequence[str]) -> tuple[bytes, ...] | None:
-    rows = connection.execute(select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes)))
-    stored = {row.sha256: row.data for row in rows}
-    return tuple(stored[sha256] for sha256 in hashes) if set(hashes) <= set(stored) else None
-
-
-def newest_id(account: ColumnElement[str]) -> ScalarSelect[str | None]:
-    """Give the newest live post of ours that we know on an account."""
-    live = DELIVERY.alias("live")
-    return (
-        select(live.c.remote_id)
-        .where(live.c.account == account, live.c.published_at.is_not(None), in_state(live, State.PUBLISHED))
-        .order_by(live.c.published_at.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+def _current_part(delivery: Delivery) -> int:
+    """Return the first part not known to be published; 0, the post itself, if all are or it is to be deleted."""
+    is_part_open = delivery.is_incomplete and delivery.state not in {State.PUBLISHED, State.RETRACTING}
+    return delivery.parts_done if is_part_open else 0
 
 
 PAUSED_RETRY_DELAY = timedelta(seconds=5)
-"""How soon a delivery that a pause keeps back is tried again."""
+"""How soon a delivery that a pause blocks is tried again."""
 BLOCKED_RETRY_DELAY = timedelta(seconds=15)
-"""The same, where an open doubt keeps back all that is due on the account, unless that ends before."""
+"""How soon a delivery is tried again that an unknown outcome on its account blocks, unless that is resolved before."""
 
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
 def _guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
-    """Read all that an intent asks about some deliveries, and whether a condition for their calls holds."""
+    """Select all that the guards need about some deliveries, and whether a condition for their calls holds."""
+    published = DELIVERY.alias("published")
+    newest_id = (
+        select(published.c.remote_id)
+        .where(
+            published.c.account == DELIVERY.c.account,
+            published.c.published_at.is_not(None),
+            in_state(published, State.PUBLISHED),
+        )
+        .order_by(published.c.published_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     return (
         select(
             DELIVERY,
@@ -163,7 +160,7 @@ def _guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select
             is_late(DELIVERY, _NOW).label("is_late"),
             is_superseded(DELIVERY, _NOW).label("is_superseded"),
             mode_override(DELIVERY).label("mode"),
-            newest_id(DELIVERY.c.account).label("newest_id"),
+            newest_id.label("newest_id"),
         )
         .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
         .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
@@ -172,19 +169,20 @@ def _guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select
 
 
 _GUARD_FACTS = _guard_query(may_call)
-_NEEDS_LIST_CHECK = or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None))
-"""What is to be taken down and has its id needs no list."""
 _UNRESOLVED_ATTEMPTS = (
     select(DELIVERY.c.account, DELIVERY.c.state, ATTEMPT.c.id, ATTEMPT.c.ended_at)
     .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
-    .where(in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING), _NEEDS_LIST_CHECK)
-    .where(DELIVERY.c.account.in_(bindparam("accounts", expanding=True)))
+    .where(
+        in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
+        or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)),  # an id is deleted without the list
+        DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
+    )
 )
 _NEWEST_ATTEMPTS = (
     select(ATTEMPT.c.id)
     .where(ATTEMPT.c.account == bindparam("account"))
     .order_by(ATTEMPT.c.id.desc())
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
 )
 _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
@@ -199,127 +197,113 @@ _ATTEMPT_COUNTS = (
 _RECENT_ATTEMPTS = (
     select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
 )
-_INSERT_ATTEMPTS = insert(ATTEMPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declined:
-    """No call may start now; `guard` names what said no."""
+    """No call may start now; `guard` names the guard that failed."""
 
     guard: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PreparedAttempt:
-    """A delivery that every guard lets go, the attempt it gets, and what the call is made with."""
-
-    delivery: Delivery
-    attempt: Attempt
-    request: SendRequest
-
-
 def record_intents(store: Store, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
-    """Write an intent for each lease whose guards all agree; give the others back, or end what is too late."""
+    """Record an intent for each lease whose guards all agree; release the others, or end the delivery if it is late."""
     if not is_original_database(store.database, transaction.connection):
         return [Declined(guard="database_replaced") for _ in leases]
     recover_lost_attempts(store, transaction)
-    asked = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
-    rows = transaction.connection.execute(_GUARD_FACTS, asked).mappings()
-    facts = {row["id"]: row for row in rows}
+    parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
+    rows = {row["id"]: row for row in transaction.connection.execute(_GUARD_FACTS, parameters).mappings()}
     since_unresolved = _attempts_since_unresolved(store, transaction, [lease.account for lease in leases])
     answers: dict[DeliveryId, SendRequest | Declined] = {}
     stopped: list[StateChange] = []
-    ready: list[_PreparedAttempt] = []
+    ready: list[tuple[Delivery, SendRequest]] = []
     for lease in leases:
-        row = facts[lease.delivery]
+        row = rows[lease.delivery]
         delivery = to_delivery(row)
         if delivery.state is not State.CLAIMED or delivery.fencing_token != lease.fencing_token:
             answers[lease.delivery] = Declined(guard="lease_lost")
-        elif refused := _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0)):
-            guard, event = refused
+        elif failed := _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0)):
+            guard, event = failed
             if guard == BLOCKED_BY_UNKNOWN:
                 raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
                 extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
             stopped.append(StateChange(before=delivery, event=event))
             answers[lease.delivery] = Declined(guard=guard)
-        elif prepared := _prepare_attempt(store, transaction, delivery, row):
-            ready.append(prepared)
-            answers[lease.delivery] = prepared.request
+        elif request := _prepare_request(store, transaction, delivery, row):
+            ready.append((delivery, request))
+            answers[lease.delivery] = request
         else:
             stopped.append(StateChange(before=delivery, event=Held(reason=HoldReason.IMAGE_MISSING)))
             answers[lease.delivery] = Declined(guard="image_missing")
     store.transition_all(transaction, stopped, SENDER)
-    _write_intents(store, transaction, ready)
+    if ready:
+        _write_intents(store, transaction, ready)
     return [answers[lease.delivery] for lease in leases]
 
 
 def _attempts_since_unresolved(
     store: Store, transaction: Transaction, accounts: Sequence[AccountId]
 ) -> Mapping[AccountId, int]:
-    """Count the attempts since the oldest open doubt, for accounts of which only so many posts can be read.
+    """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
-    A doubt that so many have followed is out of sight already: it keeps nothing back any more. Neither does a post that
-    is to be taken down, and that the platform had long enough to show.
+    An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
+    deleted once its visibility window is over.
     """
     now = store.runtime.now()
-    lists = {
-        account: most for account in accounts if (most := store.policies[account].capabilities.list_size) is not None
+    list_sizes = {
+        account: size for account in accounts if (size := store.policies[account].capabilities.list_size) is not None
     }
-    doubts: dict[AccountId, set[int]] = defaultdict(set)
-    for row in transaction.connection.execute(_UNRESOLVED_ATTEMPTS, {"accounts": list(lists)}) if lists else ():
-        had_time = row.ended_at is not None and now > row.ended_at + store.timing(row.account).visibility_window
-        if row.state != State.RETRACTING or not had_time:
-            doubts[row.account].add(row.id)
+    if not list_sizes:
+        return {}
+    unresolved: dict[AccountId, set[int]] = defaultdict(set)
+    for row in transaction.connection.execute(_UNRESOLVED_ATTEMPTS, {"accounts": list(list_sizes)}):
+        is_window_over = row.ended_at is not None and now > row.ended_at + store.timing(row.account).visibility_window
+        if row.state != State.RETRACTING or not is_window_over:
+            unresolved[row.account].add(row.id)
     since: dict[AccountId, int] = {}
-    for account, open_calls in doubts.items():
-        newest = transaction.connection.scalars(_NEWEST_ATTEMPTS, {"account": account, "most": lists[account]})
-        since[account] = max((number for number, call in enumerate(newest) if call in open_calls), default=0)
+    for account, attempts in unresolved.items():
+        newest = transaction.connection.scalars(_NEWEST_ATTEMPTS, {"account": account, "limit": list_sizes[account]})
+        since[account] = max((number for number, attempt in enumerate(newest) if attempt in attempts), default=0)
     return since
 
 
 def _first_failing_guard(
     store: Store, delivery: Delivery, row: RowMapping, since_unresolved: int
 ) -> tuple[str, Event] | None:
-    """Give the first guard that says no, and what follows; None when the call may start.
+    """Return the first guard that forbids the call, and the event that follows; None if the call may start.
 
-    What presses is not kept back by a doubt. If that is pushed off what can be read by it, a person is asked.
+    An unknown outcome does not block urgent posts. If one pushes it beyond the list, a person is asked.
     """
     now = store.runtime.now_if_confirmed()
     if now is None:
         return "clock_unconfirmed", Released()
-    readable = store.policies[delivery.account].capabilities.list_size
     if not row["may_call"]:
-        return _failed_condition(delivery, row, now)
-    would_hide = readable is not None and since_unresolved >= readable - 2  # one more could push the doubt off the list
+        if now >= delivery.expires_at:
+            return "expired", Expired()
+        if now < delivery.due_at:
+            return "not_due", Released(until=delivery.due_at)
+        if row["is_superseded"]:  # maintenance expires all of them, with one alert
+            return "superseded", Released(until=now + PAUSED_RETRY_DELAY)
+        if row["is_late"]:
+            return "too_late", Expired(reason="too_late")
+        return "paused", Released(until=now + PAUSED_RETRY_DELAY)  # or switched off, or its original is not published
+    list_size = store.policies[delivery.account].capabilities.list_size
+    # one more post could push the unresolved one beyond the list
+    would_hide = list_size is not None and since_unresolved >= list_size - 2
     if would_hide and not delivery.is_urgent:
         return BLOCKED_BY_UNKNOWN, Released(
             until=now + BLOCKED_RETRY_DELAY, reason=BLOCKED_BY_UNKNOWN, extends_deadline=True
         )
-    allowed = row["cooldown_until"] if delivery.is_urgent else max(row["cooldown_until"], row["routine_cooldown_until"])
+    allowed_at = row["cooldown_until"]
     if delivery.is_incomplete:
-        allowed = row["parts_cooldown_until"]
-    if now < allowed:
-        return "quota", Released(until=allowed, extends_deadline=True)
-    return None
+        allowed_at = row["parts_cooldown_until"]
+    elif not delivery.is_urgent:
+        allowed_at = max(row["cooldown_until"], row["routine_cooldown_until"])
+    return ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
 
 
-def _failed_condition(delivery: Delivery, row: RowMapping, now: datetime) -> tuple[str, Event]:
-    """Name what of the condition does not hold, and what follows. Pauses, modes and originals are asked for again."""
-    if now >= delivery.expires_at:
-        return "expired", Expired()
-    if now < delivery.due_at:
-        return "not_due", Released(until=delivery.due_at)
-    if row["is_superseded"]:
-        return "superseded", Released(until=now + PAUSED_RETRY_DELAY)  # the keeper ends all of its kind, with one alert
-    if row["is_late"]:
-        return "too_late", Expired(reason="too_late")
-    return "paused", Released(until=now + PAUSED_RETRY_DELAY)
-
-
-def _prepare_attempt(
-    store: Store, transaction: Transaction, delivery: Delivery, row: RowMapping
-) -> _PreparedAttempt | None:
-    """Make ready what is left to be written; None when a picture's bytes are gone."""
+def _prepare_request(store: Store, transaction: Transaction, delivery: Delivery, row: RowMapping) -> SendRequest | None:
+    """Return the request of the delivery's next attempt; None if the bytes of an image are gone."""
     now = store.runtime.now()
     attempt = Attempt(
         number=delivery.attempts + 1,
@@ -332,85 +316,61 @@ def _prepare_attempt(
     request = build_request(store, transaction.connection, delivery, attempt, row)
     if request and Mode(row["mode"] or store.policies[delivery.account].account.mode) is Mode.ASSISTED:
         request = replace(request, is_manual=True)
-    return _PreparedAttempt(delivery=delivery, attempt=attempt, request=request) if request else None
+    return request
 
 
-def _write_intents(store: Store, transaction: Transaction, prepared: Sequence[_PreparedAttempt]) -> None:
-    if not prepared:
-        return
+def _write_intents(store: Store, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]) -> None:
     changes = [
         StateChange(
-            before=item.delivery,
+            before=delivery,
             event=AttemptStarted(),
-            lease_until=item.attempt.intended_at + store.timing(item.delivery.account).lease_timeout,
+            lease_until=request.intended_at + store.timing(delivery.account).lease_timeout,
         )
-        for item in prepared
+        for delivery, request in ready
     ]
-    store.call_record.record_pending((item.delivery.id, item.attempt.fencing_token) for item in prepared)
+    store.call_record.record_pending((delivery.id, request.fencing_token) for delivery, request in ready)
     store.transition_all(transaction, changes, SENDER)
-    for item in prepared:
-        store.start_lease(
-            item.delivery.id, item.attempt.fencing_token, store.timing(item.delivery.account).lease_timeout
-        )
-    transaction.connection.execute(_INSERT_ATTEMPTS, [_attempt_row(store, item) for item in prepared])
-    _start_cooldowns(store, transaction, [item.delivery for item in prepared if not item.request.is_manual])
+    for delivery, request in ready:
+        store.start_lease(delivery.id, request.fencing_token, store.timing(delivery.account).lease_timeout)
+    rows = [
+        {
+            "delivery": delivery.id,
+            "number": request.attempt,
+            "fencing_token": request.fencing_token,
+            "login": delivery.login,
+            "account": delivery.account,
+            "worker": store.worker,
+            "rendered_hash": delivery.rendered_hash,
+            "newest_id": request.baseline.newest_id,
+            "baseline_at": request.baseline.taken_at,
+            "intended_at": request.intended_at,
+            "part": request.part,
+            "is_manual": request.is_manual,
+        }
+        for delivery, request in ready
+    ]
+    transaction.connection.execute(insert(ATTEMPT), rows)
+    if called := [delivery for delivery, request in ready if not request.is_manual]:
+        now = store.runtime.now()
+        extend_cooldowns(transaction, _cooldowns_for(store, transaction, called, now), now)
     transaction.journal_records += [
         JournalRecord(
-            delivery=item.delivery.id,
-            attempt=item.attempt.number,
-            fencing_token=item.attempt.fencing_token,
-            rendered_hash=item.delivery.rendered_hash,
-            at=item.attempt.intended_at.isoformat(),
-            post=item.delivery.key.post,
-            occurrence=item.delivery.key.occurrence,
-            account=item.delivery.account,
-            part=item.attempt.part,
+            delivery=delivery.id,
+            attempt=request.attempt,
+            fencing_token=request.fencing_token,
+            rendered_hash=delivery.rendered_hash,
+            at=request.intended_at.isoformat(),
+            post=delivery.key.post,
+            occurrence=delivery.key.occurrence,
+            account=delivery.account,
+            part=request.part,
         )
-        for item in prepared
+        for delivery, request in ready
     ]
-
-
-def _attempt_row(store: Store, item: _PreparedAttempt) -> dict[str, object]:
-    delivery, attempt = item.delivery, item.attempt
-    return {
-        "delivery": delivery.id,
-        "number": attempt.number,
-        "fencing_token": attempt.fencing_token,
-        "login": delivery.login,
-        "account": delivery.account,
-        "worker": store.worker,
-        "rendered_hash": delivery.rendered_hash,
-        "newest_id": item.request.baseline.newest_id,
-        "baseline_at": attempt.baseline_at,
-        "intended_at": attempt.intended_at,
-        "part": attempt.part,
-        "is_manual": item.request.is_manual,
-    }
-
-
-def _recent_post_times(
-    transaction: Transaction, quotas: Mapping[LoginId, RateLimit], now: datetime
-) -> Mapping[LoginId, Sequence[datetime]]:
-    """Give each login's posts of the last day, newest first; only the newest where no window can be full yet."""
-    day = {"since": now - DAY}
-    counts = transaction.connection.execute(_ATTEMPT_COUNTS, {**day, "logins": list(quotas)}).all()
-    crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
-    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
-    for row in transaction.connection.execute(_RECENT_ATTEMPTS, {**day, "logins": crowded}) if crowded else ():
-        sent.setdefault(row.login, []).append(row.intended_at)
-    return sent
-
-
-def _start_cooldowns(store: Store, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Let each login rest as its quota asks."""
-    if not deliveries:
-        return
-    now = store.runtime.now()
-    extend_cooldowns(transaction, _cooldowns_for(store, transaction, deliveries, now), now)
 
 
 def revert_cooldowns(store: Store, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Let logins speak as if these deliveries' last calls, which never left, had not been announced."""
+    """Set the cooldowns of logins as if the last calls of these deliveries, which never left, had not been recorded."""
     if deliveries:
         shorten_cooldowns(transaction, _cooldowns_for(store, transaction, deliveries, UNIX_EPOCH))
 
@@ -418,10 +378,19 @@ def revert_cooldowns(store: Store, transaction: Transaction, deliveries: Sequenc
 def _cooldowns_for(
     store: Store, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
 ) -> list[Cooldown]:
-    """Reckon from `since` on when the quotas allow the next calls, for the logins of these deliveries."""
-    known = (delivery for delivery in deliveries if delivery.account in store.policies)
-    quotas = {delivery.login: store.policies[delivery.account].rate_limit for delivery in known}
-    sent = _recent_post_times(transaction, quotas, store.runtime.now())
+    """Return the cooldowns that the quotas ask of these deliveries' logins, counted from `since`."""
+    quotas = {
+        delivery.login: store.policies[delivery.account].rate_limit
+        for delivery in deliveries
+        if delivery.account in store.policies
+    }
+    last_day = {"since": store.runtime.now() - DAY}
+    counts = transaction.connection.execute(_ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}).all()
+    crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
+    # where no window can be full yet, the newest attempt is enough
+    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
+    for row in transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded}) if crowded else ():
+        sent.setdefault(row.login, []).append(row.intended_at)
     return [
         Cooldown(
             login=login,
