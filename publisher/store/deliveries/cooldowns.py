@@ -1,7 +1,7 @@
 """When a login may make its next calls.
 
-Every wait is written here. None is ever made shorter, but for what a call took that never left this machine, and for
-what only a wrong clock can have written.
+Every cooldown is written here. None is ever shortened, except by the share of a call that never left this machine, and
+where only a wrong clock can have written it.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,8 @@ _COOLDOWN_COLUMNS = (
 )
 
 
-def _later_of(column: ColumnElement[datetime], name: str) -> ColumnElement[datetime]:
-    given = bindparam(name, type_=column.type)
-    return case((column > given, column), else_=given)
+def _given(column: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    return bindparam(f"its_{column.name}", type_=column.type)
 
 
 _NOW = bindparam("now", type_=LOGIN.c.busy_since.type)
@@ -42,10 +41,12 @@ _IDLE_SINCE = bindparam("idle_since", type_=LOGIN.c.busy_since.type)
 _EXTEND_COOLDOWN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_id"))
-    .values({column.name: _later_of(column, f"its_{column.name}") for column in _COOLDOWN_COLUMNS})
+    .values(
+        {column.name: case((column > _given(column), column), else_=_given(column)) for column in _COOLDOWN_COLUMNS}
+    )
     .values(busy_since=case((LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
 )
-"""Another host may have written a longer wait since ours was reckoned: the database itself takes the later instant."""
+"""The database takes the later instant, because another host may have written a longer cooldown meanwhile."""
 _COOLDOWN_END = select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
 _EXTEND_DEADLINES = (
     update(DELIVERY)
@@ -61,25 +62,18 @@ _EXTEND_DEADLINES = (
     )
     .values(first_attempt_deadline=_COOLDOWN_END + DELIVERY.c.max_delay)
 )
-"""What a wait kept back has its whole time from the wait's end on, also if the login is idle before its next call."""
+"""A delivery blocked by a cooldown has its whole `max_delay` from the end of it, even if the login is idle then."""
+_LIMITED_UNTIL = LOGIN.c.rate_limited_until
 _SHORTEN_COOLDOWN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_id"))
     .values(
         {
-            column.name: case(
-                (
-                    LOGIN.c.rate_limited_until > bindparam(f"its_{column.name}", type_=column.type),
-                    LOGIN.c.rate_limited_until,
-                ),
-                else_=bindparam(f"its_{column.name}", type_=column.type),
-            )
+            column.name: case((_given(column) < _LIMITED_UNTIL, _LIMITED_UNTIL), else_=_given(column))
             for column in (LOGIN.c.cooldown_until, LOGIN.c.routine_cooldown_until)
         }
     )
 )
-
-
 _UNTIL = bindparam("until", type_=DELIVERY.c.due_at.type)
 _EXTEND_QUEUE_DEADLINES = (
     update(DELIVERY)
@@ -91,14 +85,14 @@ _EXTEND_QUEUE_DEADLINES = (
     .where(DELIVERY.c.first_attempt_deadline >= _NOW, DELIVERY.c.first_attempt_deadline < _UNTIL + DELIVERY.c.max_delay)
     .values(first_attempt_deadline=_UNTIL + DELIVERY.c.max_delay)
 )
-"""Behind a post that finds no way to the platform those of its login wait too: none that was in time is late for it."""
+"""A post that cannot reach the platform delays its login's others too; none that was in time becomes late by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cooldown:
-    """Until when a login rests: every post, those that are not urgent, further floors, and reads.
+    """Until when a login waits: with every post, with routine posts, with further parts, and with reads.
 
-    `limit` is the platform's own word, which no quota of ours takes back.
+    `rate_limited_until` is the platform's own limit, which no quota of ours shortens.
     """
 
     login: LoginId
@@ -110,11 +104,17 @@ class Cooldown:
 
 
 def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], now: datetime) -> None:
-    """Let logins rest at least so long; a longer wait that one has already is kept."""
+    """Extend the cooldowns of logins to at least these; a longer one stays."""
+    if not cooldowns:
+        return
+    cooldowns = sorted(cooldowns, key=lambda cooldown: cooldown.login)
+    idle_since = now - LOGIN_IDLE_AFTER
+    logins = [{"its_id": cooldown.login, "idle_since": idle_since} for cooldown in cooldowns]
+    transaction.connection.execute(_EXTEND_DEADLINES, logins)
     rows = [
         {
             "now": now,
-            "idle_since": now - LOGIN_IDLE_AFTER,
+            "idle_since": idle_since,
             "its_id": cooldown.login,
             "its_cooldown_until": cooldown.posts_until,
             "its_routine_cooldown_until": cooldown.routine_until,
@@ -122,46 +122,35 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
             "its_reads_cooldown_until": cooldown.reads_until,
             "its_rate_limited_until": cooldown.rate_limited_until,
         }
-        for cooldown in sorted(cooldowns, key=lambda rest: rest.login)
+        for cooldown in cooldowns
     ]
-    if rows:
-        known = [{name: row[name] for name in ("its_id", "idle_since")} for row in rows]
-        transaction.connection.execute(_EXTEND_DEADLINES, known)
-        transaction.connection.execute(_EXTEND_COOLDOWN, rows)
+    transaction.connection.execute(_EXTEND_COOLDOWN, rows)
 
 
 def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -> None:
-    """Let logins rest as their quotas ask without a call that never left, and as long as their platforms ask."""
+    """Set cooldowns to these, which leave out a call that never left, but not below the platforms' own rate limits."""
     rows = [
         {
             "its_id": cooldown.login,
             "its_cooldown_until": cooldown.posts_until,
             "its_routine_cooldown_until": cooldown.routine_until,
         }
-        for cooldown in sorted(cooldowns, key=lambda rest: rest.login)
+        for cooldown in sorted(cooldowns, key=lambda cooldown: cooldown.login)
     ]
     if rows:
         transaction.connection.execute(_SHORTEN_COOLDOWN, rows)
 
 
 def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
-    """Give what is due on a login its whole time from `until` on, when a call of it that never left is tried again."""
+    """Give what is due on a login its whole `max_delay` from `until`, when a call that never left will be retried."""
     transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_id": login, "until": until, "now": now})
 
 
 def start_post_cooldown(store: Store, transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
-    """Keep to a limit that a creating call met: it stands against posts, and says nothing of reads."""
+    """Apply a rate limit that a send met: it holds for posts, and says nothing about reads."""
     until = min(until, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
-        extend_cooldowns(
-            transaction,
-            [
-                Cooldown(
-                    login=login, posts_until=until, routine_until=until, parts_until=until, rate_limited_until=until
-                )
-            ],
-            now,
-        )
+        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=False)], now)
     else:
         store.record_undated_limit(login, until - now, is_for_reads=False)
 
@@ -169,55 +158,56 @@ def start_post_cooldown(store: Store, transaction: Transaction, login: LoginId, 
 def start_login_cooldown(
     store: Store, transaction: Transaction, login: LoginId, limit: RateLimited, default_duration: timedelta
 ) -> RateLimited:
-    """Keep to a limit that a read met: it stands against every call. Gives the limit as it is kept to."""
+    """Apply a rate limit that a read met: it holds for every call. Return the limit as applied."""
     now = store.runtime.now()
     until = min(limit.until or now + default_duration, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
-        extend_cooldowns(transaction, [_full_cooldown(login, until)], now)
+        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=True)], now)
     else:
         store.record_undated_limit(login, until - now, is_for_reads=True)
     return replace(limit, until=until)
 
 
-def _full_cooldown(login: LoginId, until: datetime) -> Cooldown:
+def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool) -> Cooldown:
     return Cooldown(
         login=login,
         posts_until=until,
         routine_until=until,
         parts_until=until,
-        reads_until=until,
+        reads_until=until if is_for_reads else UNIX_EPOCH,
         rate_limited_until=until,
     )
 
 
 def redate_cooldowns(store: Store, transaction: Transaction, clocks: ClockReading) -> None:
-    """Cut what only a clock that was ahead can have written; write limits that came while it was in doubt."""
+    """Correct, once the clock is confirmed, what only a clock that was ahead can have written.
+
+    Rate limits that came while the clock was not confirmed are written now.
+    """
     now = clocks.at
     for column in _COOLDOWN_COLUMNS:
         is_impossible = column > now + MAX_COOLDOWN + MAX_TIMESTAMP_SKEW
         transaction.connection.execute(update(LOGIN).where(is_impossible).values({column.name: now + MAX_COOLDOWN}))
-    for turns in (LOGIN_HEALTH, MONITOR_SCHEDULE):
+    for table in (LOGIN_HEALTH, MONITOR_SCHEDULE):
         transaction.connection.execute(
-            update(turns).where(turns.c.next_action_at > now + MAX_COOLDOWN).values(next_action_at=now)
+            update(table).where(table.c.next_action_at > now + MAX_COOLDOWN).values(next_action_at=now)
         )
-    stops = (PAUSE.c.reason == RESPONSES_UNREADABLE, PAUSE.c.at > now + MAX_TIMESTAMP_SKEW)
-    transaction.connection.execute(update(PAUSE).where(*stops).values(at=now))
+    is_breaker_ahead = (PAUSE.c.reason == RESPONSES_UNREADABLE, PAUSE.c.at > now + MAX_TIMESTAMP_SKEW)
+    transaction.connection.execute(update(PAUSE).where(*is_breaker_ahead).values(at=now))
     for limit in store.undated_limits:
         until = now + timedelta(seconds=limit.until - clocks.monotonic_seconds)
-        cooldown = _full_cooldown(limit.login, until)
-        extend_cooldowns(
-            transaction, [cooldown if limit.is_for_reads else replace(cooldown, reads_until=UNIX_EPOCH)], now
-        )
+        cooldown = _rate_limit_cooldown(limit.login, until, is_for_reads=limit.is_for_reads)
+        extend_cooldowns(transaction, [cooldown], now)
 
 
 def may_read(now: datetime) -> ColumnElement[bool]:
-    """Whether no limit keeps back the reads of a delivery's login."""
+    """True if no cooldown blocks the reads of a delivery's login."""
     return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > now)
 
 
 def logins_in_cooldown(connection: Connection, now: datetime, latest: datetime | None = None) -> frozenset[LoginId]:
-    """Name the logins of which no call may be made yet; a rest that ends after `most` counts for nothing."""
-    resting = select(LOGIN.c.id).where(LOGIN.c.reads_cooldown_until > now)
+    """Return the logins whose reads are in cooldown; a cooldown that ends after `latest` is ignored."""
+    query = select(LOGIN.c.id).where(LOGIN.c.reads_cooldown_until > now)
     return frozenset(
-        connection.scalars(resting if latest is None else resting.where(LOGIN.c.reads_cooldown_until <= latest))
+        connection.scalars(query if latest is None else query.where(LOGIN.c.reads_cooldown_until <= latest))
     )

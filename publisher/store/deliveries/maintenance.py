@@ -1,4 +1,4 @@
-"""The keeper's rounds: time passes, leases end, waits are over."""
+"""What follows from time alone: deliveries become due or expire, leases expire, overdue checks go to a person."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +20,6 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.events import MAINTENANCE, BecameDue, Cancelled, Event, Expired, Held, LeaseExpired
 from publisher.domain.post import PostId
-from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
@@ -44,110 +43,112 @@ from publisher.store.store import SUPERSEDED, StateChange, Store
 
 MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
-"""How many deliveries are made due in one round: more than go out until the next, so that none waits for it."""
+"""How many deliveries one run makes due: more than are sent until the next run, so that none waits for it."""
 MAINTENANCE_LOCK = "maintenance"
 _IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _DELIVERIES_UNDER_CHECK = select(DELIVERY).where(_IS_UNDER_CHECK)
 _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
-"""Where a call may have been made, and another may follow."""
+"""States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
-"""Where `next_at` was reckoned from the instant at which it was written."""
+"""States whose `next_action_at` was counted from the instant at which it was written."""
 
 
 class Maintenance:
-    """What the keeper does to the books. Each round may be repeated, by anyone, at any time."""
+    """The periodic writes of the maintenance job. Each may be repeated, by any worker, at any time."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._redated_trust: ClockTrust | None = None
 
     async def promote_due(self) -> int:
-        """Make due what has come of age, urgent posts first; nothing by a clock in doubt. Returns how many.
+        """Make due what has reached its instant, urgent posts first; nothing while the clock is not confirmed.
 
-        Of a long backlog some is left for the next round, which begins again with what is urgent by then.
+        Return how many. The rest of a long backlog is left for the next run, which again begins with urgent posts.
         """
         now = self.store.runtime.now_if_confirmed()
         if now is None:
             return 0
-        soon = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= now + PREPARE_AHEAD)
-        over = and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= now)
-        of_age = or_(soon, over)
-        urgent = await self._apply_to_matching(and_(of_age, DELIVERY.c.is_urgent), lambda _: BecameDue())
-        return urgent + await self._apply_to_matching(of_age, lambda _: BecameDue(), limit=MAX_PROMOTED)
+        is_planned = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= now + PREPARE_AHEAD)
+        is_retry = and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= now)
+        is_due = or_(is_planned, is_retry)
+        urgent = await self._apply_to_matching(and_(is_due, DELIVERY.c.is_urgent), BecameDue())
+        return urgent + await self._apply_to_matching(is_due, BecameDue(), limit=MAX_PROMOTED)
 
     async def promote_requested(self, posts: Collection[PostId]) -> int:
-        """Make due what a person has just ordered to be sent now: that waits for no clock. Returns how many."""
-        ordered = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.store.runtime.now())
-        return await self._apply_to_matching(and_(in_state(DELIVERY, State.PENDING), ordered), lambda _: BecameDue())
+        """Make due what a person has just ordered to be sent now, whether the clock is confirmed or not.
+
+        Return how many.
+        """
+        requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.store.runtime.now())
+        return await self._apply_to_matching(and_(in_state(DELIVERY, State.PENDING), requested), BecameDue())
 
     async def expire(self) -> int:
-        """End what waits past its expiry, is too late, or was overtaken by a later instant; not by a clock in doubt.
+        """Expire what is past its expiry, too late, or superseded by a later instant. Return how many.
 
-        Returns how many.
+        Nothing expires while the clock is not confirmed.
         """
         now = self.store.runtime.now_if_confirmed()
         if now is None:
             return 0
-        waiting = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
-        instant = literal(now, DELIVERY.c.due_at.type)
-        overtaken = await self._supersede(instant)
-        late = await self._apply_to_matching(
-            and_(
-                in_state(DELIVERY, State.DUE, State.RETRYING),
-                is_late(DELIVERY, instant),
-                DELIVERY.c.account.in_(self.store.active_accounts),
-                ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # judged once it could go again
-                original_is_published(DELIVERY),
-            ),
-            lambda _: Expired(reason="too_late"),
-        )
-        passed = and_(waiting, DELIVERY.c.expires_at <= now)
-        stopped = await self._apply_to_matching(
-            and_(passed, is_paused(DELIVERY)), lambda _: Expired(reason="expired_paused")
-        )
-        without = and_(passed, ~original_is_published(DELIVERY))
-        orphaned = await self._apply_to_matching(without, lambda _: Expired(reason="expired_original"))
-        rested = await self._apply_to_matching(
-            and_(passed, is_in_cooldown(now)), lambda _: Expired(reason="expired_rate_limited")
-        )
-        outwaited = await self._apply_to_matching(passed, _expiry_event)
-        return overtaken + late + stopped + orphaned + rested + outwaited
 
-    async def _supersede(self, instant: ColumnElement[datetime]) -> int:
-        """End the missed instants of repeating posts but for the newest, with one alert for each post."""
-        has_come = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= instant)
-        waiting = or_(has_come, in_state(DELIVERY, State.DUE, State.RETRYING))
-        return await self._apply_to_matching(
-            and_(waiting, is_superseded(DELIVERY, instant)),
-            lambda _: Expired(reason=SUPERSEDED),
-            alert=_alert_missed,
+        def alert_missed(transaction: Transaction, expired: Sequence[Delivery]) -> None:
+            """Alert once for each post, however many of its instants and accounts were missed."""
+            for post, number in Counter(delivery.key.post for delivery in expired).items():
+                facts = {"post": post, "number": str(number)}
+                raise_alert(transaction, expired[0].updated_at, "occurrences_missed", post, facts)
+
+        instant = literal(now, DELIVERY.c.due_at.type)
+        is_due_now = or_(
+            and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= instant),
+            in_state(DELIVERY, State.DUE, State.RETRYING),
+        )
+        is_late_and_free = and_(
+            in_state(DELIVERY, State.DUE, State.RETRYING),
+            is_late(DELIVERY, instant),
+            DELIVERY.c.account.in_(self.store.active_accounts),
+            ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again
+            original_is_published(DELIVERY),
+        )
+        is_expired = and_(in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING), DELIVERY.c.expires_at <= now)
+        number = await self._apply_to_matching(
+            and_(is_due_now, is_superseded(DELIVERY, instant)), Expired(reason=SUPERSEDED), alert=alert_missed
+        )
+        for condition, reason in (
+            (is_late_and_free, "too_late"),
+            (and_(is_expired, is_paused(DELIVERY)), "expired_paused"),
+            (and_(is_expired, ~original_is_published(DELIVERY)), "expired_original"),
+            (and_(is_expired, is_in_cooldown(now)), "expired_rate_limited"),
+        ):
+            number += await self._apply_to_matching(condition, Expired(reason=reason))
+        return number + await self._apply_to_matching(
+            is_expired,
+            lambda delivery: Expired(reason="expired_retrying") if delivery.state is State.RETRYING else Expired(),
         )
 
     async def expire_leases(self) -> int:
-        """End leases that ran out, whoever's they were. Returns how many.
+        """Expire the leases of all workers that have run out. Return how many.
 
-        What this process has in hand runs by the clock that never jumps, everything else by the wall clock, where that
-        is confirmed.
+        This process's own leases run by the monotonic clock, all others by the wall clock, while that is confirmed.
         """
         store = self.store
-        ours, over, running = (
-            DELIVERY.c.worker == store.worker,
-            DELIVERY.c.id.in_(store.leased_ids(is_expired=True)),
-            DELIVERY.c.id.in_(store.leased_ids(is_expired=False)),
-        )
-        ended, now = and_(ours, over), store.runtime.now_if_confirmed()
+        is_own = DELIVERY.c.worker == store.worker
+        is_over = and_(is_own, DELIVERY.c.id.in_(store.leased_ids(is_expired=True)))
+        now = store.runtime.now_if_confirmed()
         if now is not None:
-            ended = or_(and_(DELIVERY.c.lease_until <= now, ~and_(ours, running)), ended)
-        return await self._expire_leases_where(ended, self._lease_expiry_event)
+            is_running = and_(is_own, DELIVERY.c.id.in_(store.leased_ids(is_expired=False)))
+            is_over = or_(and_(DELIVERY.c.lease_until <= now, ~is_running), is_over)
+        return await self._expire_leases_where(is_over, self._lease_expiry_event)
 
     async def expire_own_leases(self) -> int:
-        """End the leases of whoever was this worker before: for its start, and on SQLite for all. Returns how many."""
-        is_own = DELIVERY.c.worker == self.store.worker
-        which = is_own if self.store.database.is_shared else true()
-        lapsed = await self._expire_leases_where(which, self._own_expiry_event, waits_for_lock=True)
+        """Expire all leases of this worker's previous process, at startup; on SQLite the leases of all workers.
+
+        Return how many. The process lock proves that the previous process is gone.
+        """
+        condition = DELIVERY.c.worker == self.store.worker if self.store.database.is_shared else true()
+        number = await self._expire_leases_where(condition, self._own_expiry_event, waits_for_lock=True)
         if not self.store.call_record.reset():
-            log.warning("call_record_unwritable")  # then a death leaves doubts, as a power cut does
-        return lapsed
+            log.warning("call_record_unwritable")  # a crash then leaves unknown outcomes, as a power cut does
+        return number
 
     def _own_expiry_event(self, delivery: Delivery) -> LeaseExpired:
         return LeaseExpired(
@@ -161,113 +162,139 @@ class Maintenance:
         *,
         waits_for_lock: bool = False,
     ) -> int:
-        held = and_(in_state(DELIVERY, State.CLAIMED, State.SENDING), condition)
-        return await self._apply_to_matching(held, event_for, ends_attempts=True, waits_for_lock=waits_for_lock)
+        is_leased = and_(in_state(DELIVERY, State.CLAIMED, State.SENDING), condition)
+        return await self._apply_to_matching(is_leased, event_for, ends_attempts=True, waits_for_lock=waits_for_lock)
 
     def _lease_expiry_event(self, delivery: Delivery) -> LeaseExpired | None:
-        """Leave what has come into this process's hand, or has got its intent, since the round began.
+        """Return the event for an expired lease; None if this process has leased the delivery since the run began.
 
-        The process may not start the call of a lease that is over, so its record says whether one has begun; of another
-        process's lease it says nothing.
+        A process may not start a call after its lease has expired, so its call record proves whether one has begun. Of
+        another process's lease the record proves nothing.
         """
         if self.store.holds_lease(delivery):
             return None
         lease = self.store.leases.get(delivery.id)
-        is_ours = lease is not None and lease.fencing_token == delivery.fencing_token
-        if lease is None or not is_ours:
+        if lease is None or lease.fencing_token != delivery.fencing_token:
             return LeaseExpired()
         return replace(self._own_expiry_event(delivery), has_worker_crashed=not lease.has_write_failed)
 
     async def correct_timestamps(self) -> int:
-        """Date by the clock, once it is confirmed, what was dated by one that was not. Returns how many deliveries.
+        """Correct, once the clock is confirmed, what was dated by an unconfirmed one. Return how many deliveries.
 
-        A delivery may have been written since, by whoever's clock was right before: then one of its looks still tells.
-        Otherwise a doubt would be read again in hours, by a clock that was ahead, or would go to a person at once, by
-        one that was behind.
+        Otherwise an unknown outcome would be read again only in hours, if the clock was ahead, or would go to a person
+        at once, if it was behind. A delivery may have been written since by a worker with a correct clock; then the
+        date of one of its readbacks still shows it.
         """
-        trust, limits = self.store.runtime.clock_trust, self.store.undated_limits
-        if not trust.is_confirmed or (trust is self._redated_trust and not limits):
+        trust, undated_limits = self.store.runtime.clock_trust, self.store.undated_limits
+        if not trust.is_confirmed or (trust is self._redated_trust and not undated_limits):
             return 0
-        seen = len(limits)
-        number = await self.store.database.write(self._correct_timestamps)
+
+        def redate(transaction: Transaction) -> int:
+            clocks = self.store.runtime.read_clocks()
+            redate_cooldowns(self.store, transaction, clocks)
+            latest_possible = clocks.at + MAX_TIMESTAMP_SKEW
+            is_undated = and_(
+                ATTEMPT.c.ended_at.is_not(None),
+                ~ATTEMPT.c.is_end_confirmed,
+                or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
+            )
+            was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
+            query = (
+                select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
+                .add_columns(is_undated.label("is_undated"))
+                .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+                .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
+                .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
+            )
+            rows = transaction.connection.execute(query).mappings().all()
+            # after a worker crash what is due was spread out: by a clock that was ahead it would wait for hours
+            was_spread = and_(DELIVERY.c.updated_at > latest_possible, DELIVERY.c.next_action_at > DELIVERY.c.due_at)
+            number = transaction.connection.execute(
+                update(DELIVERY)
+                .where(in_state(DELIVERY, State.DUE), was_spread)
+                .values(next_action_at=DELIVERY.c.due_at, updated_at=clocks.at)
+            ).rowcount
+            for row in rows:
+                latest = clocks.at
+                if row["is_undated"]:
+                    end = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
+                    latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
+                    ended = {"ended_at": latest, "is_end_confirmed": True}
+                    transaction.connection.execute(
+                        update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
+                    )
+                begun = {name: row[name] for name in ("unknown_since", "submitted_at") if row[name] is not None}
+                begun = {name: latest if row["is_undated"] else min(at, latest) for name, at in begun.items()}
+                next_action = {"next_action_at": clocks.at} if row["state"] in _TIMED_STATES else {}
+                values = {"updated_at": clocks.at, **next_action, **begun}
+                transaction.connection.execute(update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values))
+            return number + len(rows)
+
+        limits_before = len(undated_limits)
+        number = await self.store.database.write(redate)
         self._redated_trust = trust
-        del limits[:seen]
+        del undated_limits[:limits_before]
         return number
 
-    def _correct_timestamps(self, transaction: Transaction) -> int:
-        clocks = self.store.runtime.read_clocks()
-        redate_cooldowns(self.store, transaction, clocks)
-        most = clocks.at + MAX_TIMESTAMP_SKEW
-        is_undated = and_(
-            ATTEMPT.c.ended_at.is_not(None),
-            ~ATTEMPT.c.is_end_confirmed,
-            or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > most),
-        )
-        was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > most)
-        query = (
-            select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
-            .add_columns(is_undated.label("is_undated"))
-            .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
-            .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
-            .where(or_(DELIVERY.c.updated_at > most, is_undated, was_read_ahead))
-        )
-        rows = transaction.connection.execute(query).mappings().all()
-        due_at_once = (  # a death spreads what is due: by a clock that was ahead it would wait for hours
-            update(DELIVERY)
-            .where(
-                in_state(DELIVERY, State.DUE),
-                DELIVERY.c.updated_at > most,
-                DELIVERY.c.next_action_at > DELIVERY.c.due_at,
-            )
-            .values(next_action_at=DELIVERY.c.due_at, updated_at=clocks.at)
-        )
-        redated = transaction.connection.execute(due_at_once).rowcount
-        for row in rows:
-            latest = clocks.at
-            if row["is_undated"]:
-                known = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
-                latest -= timedelta(seconds=clocks.monotonic_seconds - known.known_since_ticks)
-                end = {"ended_at": latest, "is_end_confirmed": True}
-                transaction.connection.execute(update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(end))
-            begun = {name: row[name] for name in ("unknown_since", "submitted_at") if row[name] is not None}
-            begun = {name: latest if row["is_undated"] else min(at, latest) for name, at in begun.items()}
-            waits = {"next_action_at": clocks.at} if row["state"] in _TIMED_STATES else {}
-            values = {"updated_at": clocks.at, **waits, **begun}
-            transaction.connection.execute(update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values))
-        return redated + len(rows)
-
     async def cancel_orphans(self) -> int:
-        """Cancel due follow-ups whose original is not live and never will be. Returns how many."""
+        """Cancel due follow-ups whose original is not published and never will be. Return how many."""
+
+        def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
+            for delivery in cancelled:
+                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
+
         original = DELIVERY.alias("original")
-        hopeful = exists().where(
+        may_be_published = exists().where(
             original.c.post == DELIVERY.c.follows,
             original.c.account == DELIVERY.c.account,
             original.c.state.not_in([state.value for state in FINAL_STATES]),
         )
-        orphaned = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~hopeful)
+        is_orphaned = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~may_be_published)
         return await self._apply_to_matching(
-            orphaned, lambda _: Cancelled(reason="original_not_published"), alert=_alert_orphans
+            is_orphaned, Cancelled(reason="original_not_published"), alert=alert_orphans
         )
 
     async def hold_overdue(self) -> int:
-        """Hand over to a person what has been in review, or unreadable, for too long. Returns how many.
+        """Hold for a person what has been in review, or unreadable, for too long. Return how many.
 
-        What drags on is told before. Most rounds find neither, and write nothing; of very many some wait for the next.
-        A clock in doubt says nothing of how long that was.
+        Alerts are raised before that, once each. Most runs find neither, and write nothing; each run handles at most
+        MAINTENANCE_BATCH_SIZE of both. While the clock is not confirmed, nothing is overdue.
         """
         now = self.store.runtime.now_if_confirmed()
         if now is None:
             return 0
-        standing = await self.store.database.read(
+        rows = await self.store.database.read(
             lambda connection: connection.execute(_DELIVERIES_UNDER_CHECK).mappings().all()
         )
-        deliveries = [to_delivery(row) for row in standing]
-        await self._write_reminders([delivery for delivery in deliveries if self._reminder_for(delivery, now)], now)
-        stale = [delivery.id for delivery in deliveries if self._hold_event_for(delivery, now)][:MAINTENANCE_BATCH_SIZE]
-        if not stale:
+        deliveries = [to_delivery(row) for row in rows]
+        reminders = {
+            (code, subject_of(delivery)): delivery.id
+            for delivery in deliveries
+            if (code := self._reminder_for(delivery, now))
+        }
+        if reminders:
+            raised = select(ALERT.c.code, ALERT.c.subject).where(
+                ALERT.c.cleared_at.is_(None), ALERT.c.code.in_({code for code, _subject in reminders})
+            )
+            for code, subject in await self.store.database.read(lambda connection: connection.execute(raised).all()):
+                reminders.pop((code, subject), None)
+        unreminded = list(reminders.values())[:MAINTENANCE_BATCH_SIZE]
+
+        def raise_reminders(transaction: Transaction) -> None:
+            if not try_lock(transaction, MAINTENANCE_LOCK):
+                return
+            query = _DELIVERIES_UNDER_CHECK.where(DELIVERY.c.id.in_(unreminded))
+            for delivery in map(to_delivery, transaction.connection.execute(query).mappings()):
+                if code := self._reminder_for(delivery, now):
+                    raise_delivery_alert_once(transaction, now, code, delivery)
+
+        if unreminded:
+            await self.store.database.write(raise_reminders)
+        overdue = [item.id for item in deliveries if self._hold_event_for(item, now)][:MAINTENANCE_BATCH_SIZE]
+        if not overdue:
             return 0
         return await self._apply_to_matching(
-            and_(_IS_UNDER_CHECK, DELIVERY.c.id.in_(stale)), partial(self._hold_event_for, now=now)
+            and_(_IS_UNDER_CHECK, DELIVERY.c.id.in_(overdue)), lambda delivery: self._hold_event_for(delivery, now)
         )
 
     def _hold_event_for(self, delivery: Delivery, now: datetime) -> Event | None:
@@ -282,7 +309,7 @@ class Maintenance:
         return Held(reason=HoldReason.UNCHECKABLE) if now >= since + timing.unreadable_hold_after else None
 
     def _reminder_for(self, delivery: Delivery, now: datetime) -> str | None:
-        """Name the alert that a long review, or a task that nobody has done, calls for by now."""
+        """Return the code of the alert that is due for a long review, or for a manual task that nobody has done."""
         if delivery.state is not State.SUBMITTED:
             return None
         if task := parse_manual_task(delivery.ticket):
@@ -291,113 +318,71 @@ class Maintenance:
         since = delivery.submitted_at or now
         return "review_overdue" if now >= since + self.store.timing(delivery.account).review_alert_after else None
 
-    async def _write_reminders(self, deliveries: Sequence[Delivery], now: datetime) -> None:
-        """Tell, once each, what drags on."""
-        codes = {self._reminder_for(delivery, now) for delivery in deliveries}
-        about = select(ALERT.c.code, ALERT.c.subject).where(ALERT.c.cleared_at.is_(None), ALERT.c.code.in_(codes))
-
-        def operation(transaction: Transaction) -> None:
-            if not try_lock(transaction, MAINTENANCE_LOCK):
-                return
-            rows = transaction.connection.execute(_DELIVERIES_UNDER_CHECK.where(DELIVERY.c.id.in_(untold))).mappings()
-            for delivery in map(to_delivery, rows):
-                if code := self._reminder_for(delivery, now):
-                    raise_delivery_alert_once(transaction, now, code, delivery)
-
-        if not deliveries:
-            return
-        told = set(map(tuple, await self.store.database.read(lambda connection: connection.execute(about).all())))
-        untold = [one.id for one in deliveries if (self._reminder_for(one, now), subject_of(one)) not in told][
-            :MAINTENANCE_BATCH_SIZE
-        ]
-        if untold:
-            await self.store.database.write(operation)
-
-    async def _apply_to_matching(  # noqa: PLR0913 # what a round is about, and how far it goes
+    async def _apply_to_matching(  # noqa: PLR0913 # the options of one maintenance write
         self,
         condition: ColumnElement[bool],
-        event_for: Callable[[Delivery], Event | None],
+        event_for: Event | Callable[[Delivery], Event | None],
         *,
         ends_attempts: bool = False,
         waits_for_lock: bool = False,
         alert: Callable[[Transaction, Sequence[Delivery]], None] | None = None,
         limit: int | None = None,
     ) -> int:
-        """Bring the keeper's event to every delivery that meets the condition, or to the first so many, in groups.
+        """Apply an event to all deliveries that match, or the first `limit`, in batches. Return how many.
 
-        What meets it is looked up first, by whichever index fits: most rounds find nothing, and write nothing. While
-        another worker keeps, this one leaves it to that one, unless it is told to wait.
+        The ids are read first, by whichever index fits: most runs find nothing, and write nothing. While another worker
+        does maintenance, this one does nothing, unless `waits_for_lock`.
         """
         candidates = select(DELIVERY.c.id).where(condition).limit(limit)
         found = await self.store.database.read(lambda connection: connection.scalars(candidates).all())
-        groups = [
-            found[start : start + MAINTENANCE_BATCH_SIZE] for start in range(0, len(found), MAINTENANCE_BATCH_SIZE)
-        ]
-        changed = 0
-        for group in groups:
 
-            def operation(transaction: Transaction, group: Sequence[int] = group) -> int:
-                if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
-                    return 0
-                query = select(DELIVERY).where(DELIVERY.c.id.in_(group), condition).order_by(DELIVERY.c.id)
-                met = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
-                changes = [
-                    StateChange(before=delivery, event=event)
-                    for delivery in met
-                    if (event := event_for(delivery)) is not None
+        def apply_events(transaction: Transaction, batch: Sequence[int]) -> int:
+            if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
+                return 0
+            query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), condition).order_by(DELIVERY.c.id)
+            matching = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
+            changes = [
+                StateChange(before=delivery, event=event)
+                for delivery in matching
+                if (event := event_for(delivery) if callable(event_for) else event_for) is not None
+            ]
+            unsent = [change.before for change in changes if _never_started(change)]
+            if ends_attempts:
+                changes = _mark_suspects(changes)
+                outcomes = {delivery.id: NotSent(reason="never_started") for delivery in unsent}
+                ended = [
+                    (change.before.id, change.before.fencing_token, outcomes.get(change.before.id))
+                    for change in changes
                 ]
-                if ends_attempts:
-                    changes = _mark_suspects(changes)
-                    self.store.finish_attempts(transaction, [_ended_attempt(change) for change in changes])
-                afters = self.store.transition_all(transaction, changes, MAINTENANCE)
-                revert_cooldowns(self.store, transaction, [change.before for change in changes if _never_began(change)])
-                if alert:
-                    alert(transaction, [after for after in afters if after.state in FINAL_STATES])
-                return len(changes)
+                self.store.finish_attempts(transaction, ended)
+            afters = self.store.transition_all(transaction, changes, MAINTENANCE)
+            revert_cooldowns(self.store, transaction, unsent)
+            if alert:
+                alert(transaction, [after for after in afters if after.state in FINAL_STATES])
+            return len(changes)
 
-            changed += await self.store.database.write(operation)
+        changed = 0
+        for start in range(0, len(found), MAINTENANCE_BATCH_SIZE):
+            batch = found[start : start + MAINTENANCE_BATCH_SIZE]
+            changed += await self.store.database.write(partial(apply_events, batch=batch))
         return changed
 
 
 def _mark_suspects(changes: Sequence[StateChange]) -> list[StateChange]:
-    """Where several end together with which a worker has died before, no one of them is known to be the cause."""
-    is_alone = sum(change.before.worker_crashes > 0 for change in changes) <= 1
+    """Mark each expired lease as the only suspect, or not.
+
+    If several expire together that a worker has crashed with before, none of them is known to be the cause.
+    """
+    is_only_suspect = sum(change.before.worker_crashes > 0 for change in changes) <= 1
     return [
-        replace(change, event=replace(change.event, is_only_suspect=is_alone))
+        replace(change, event=replace(change.event, is_only_suspect=is_only_suspect))
         if isinstance(change.event, LeaseExpired)
         else change
         for change in changes
     ]
 
 
-def _ended_attempt(change: StateChange) -> tuple[DeliveryId, int, NotSent | None]:
-    return (
-        change.before.id,
-        change.before.fencing_token,
-        NotSent(reason="never_started") if _never_began(change) else None,
-    )
-
-
-def _never_began(change: StateChange) -> bool:
-    """True if the lease of a call ends of which it is proven that no byte has left."""
+def _never_started(change: StateChange) -> bool:
+    """Return True if the lease of a call expires of which it is proven that no byte has left."""
     event = change.event
     return change.before.state is State.SENDING and isinstance(event, LeaseExpired) and not event.may_have_started
-
-
-def _alert_orphans(transaction: Transaction, ended: Sequence[Delivery]) -> None:
-    for delivery in ended:
-        raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
-
-
-def _alert_missed(transaction: Transaction, ended: Sequence[Delivery]) -> None:
-    """Alert once for each post, whatever number of its instants and accounts were missed."""
-    missed = Counter(delivery.key.post for delivery in ended)
-    for post, number in missed.items():
-        facts = {"post": post, "number": str(number)}
-        raise_alert(transaction, ended[0].updated_at, "occurrences_missed", post, facts)
-
-
-def _expiry_event(delivery: Delivery) -> Expired:
-    """Say of what nobody and no limit kept back whether it was tried in vain."""
-    is_tried = delivery.state is State.RETRYING
-    return Expired(reason="expired_retrying") if is_tried else Expired()

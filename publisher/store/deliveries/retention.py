@@ -1,7 +1,7 @@
-"""What is kept of deliveries that ended long ago: that they were, how they ended, and their audit; not what they said.
+"""Retention: the contents of deliveries that ended long ago are deleted; their rows and their audit stay.
 
-Texts, pictures, reads and figures go. Of a post that is live its text is only needed to find it in its account's list;
-to take it down, its number is.
+Texts, images, readbacks and metrics are deleted. The text of a published post is only needed to find it in its
+account's list; to delete the post, its id is enough.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.rendered import DeliveryId
@@ -32,16 +32,16 @@ from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.store import Store
 
 PRUNE_BATCH_SIZE = 100
-"""Deliveries that are looked at in one transaction."""
+"""Deliveries examined in one transaction."""
 PICTURE_BATCH_SIZE = 10
 _DELIVERY_KEY = (RENDERED_POST.c.post, RENDERED_POST.c.occurrence, RENDERED_POST.c.account)
 PrunePosition = tuple[datetime, int]
-"""Where a round has come to: a due time, and a delivery's number."""
+"""The last delivery examined: its due time and id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneCounts:
-    """How many rows went."""
+    """How many rows were pruned or deleted."""
 
     deliveries: int = 0
     texts: int = 0
@@ -60,54 +60,58 @@ class PruneCounts:
 
 
 async def prune(store: Store, retention: timedelta) -> PruneCounts:
-    """Delete what deliveries said, and how they were followed, that ended longer ago than `kept_for`.
+    """Delete the contents of deliveries that ended longer than `retention` ago, in small batches between other writes.
 
-    It is done a few at a time, between which others get their turn. A clock in doubt says nothing of how long ago that
-    was: then nothing goes. Nor does what a line of this worker's journal names.
+    Nothing is deleted while the clock is not confirmed, and nothing that this worker's journal names.
     """
     now = store.runtime.now_if_confirmed()
     if now is None:
         return PruneCounts()
-    before, named = now - retention, await asyncio.to_thread(_journaled_deliveries, store)
-    pruned, place = PruneCounts(), None
+    before, journal = now - retention, store.database.journal
+    records = await asyncio.to_thread(read_records, journal.path, None) if journal is not None else ()
+    journaled = frozenset(record.delivery for record in records)
+    pruned, position = PruneCounts(), None
     while True:
-        some, place = await store.database.write(partial(_prune_batch, before, named, place))
-        pruned += some
-        if place is None:
+        counts, position = await store.database.write(partial(_prune_batch, before, journaled, position))
+        pruned += counts
+        if position is None:
             break
-    await store.database.write(partial(_clear_old_schedules, before))
-    while gone := await store.database.write(partial(_prune_pictures, before)):
-        pruned += PruneCounts(pictures=gone)
+
+    def clear_old_schedules(transaction: Transaction) -> None:
+        """Clear the texts of old schedule versions; their hashes, and when they were accepted, stay."""
+        newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
+        is_old = (SCHEDULE.c.accepted_at < before, SCHEDULE.c.id < newest, SCHEDULE.c.text != "")
+        transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
+
+    await store.database.write(clear_old_schedules)
+    while deleted := await store.database.write(partial(_delete_pictures, before)):
+        pruned += PruneCounts(pictures=deleted)
     return pruned
-
-
-def _journaled_deliveries(store: Store) -> frozenset[int]:
-    """Name the deliveries of which the journal tells."""
-    journal = store.database.journal
-    lines = read_records(journal.path, None) if journal is not None else ()
-    return frozenset(line.delivery for line in lines)
 
 
 def _prune_batch(
     before: datetime, journaled: Collection[int], after: PrunePosition | None, transaction: Transaction
 ) -> tuple[PruneCounts, PrunePosition | None]:
-    """Prune what may go of the next few; say what went, and where the next ones begin, None where there are none."""
+    """Prune what may go of the next few deliveries. Return the counts, and the position reached; None at the end."""
     lock_planning(transaction)
     columns = [DELIVERY.c[name] for name in ("id", "due_at", "post", "occurrence", "account")]
+    query = select(*columns, _can_prune(before).label("can_prune")).where(
+        ~DELIVERY.c.is_pruned, DELIVERY.c.due_at < before
+    )
+    if after is not None:
+        due_at, number = after
+        query = query.where(DELIVERY.c.due_at >= due_at, or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number))
     rows = transaction.connection.execute(
-        select(*columns, _can_prune(before).label("may_go"))
-        .where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < before, *_after(after))
-        .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
-        .limit(PRUNE_BATCH_SIZE)
+        query.order_by(DELIVERY.c.due_at, DELIVERY.c.id).limit(PRUNE_BATCH_SIZE)
     ).all()
     if not rows:
         return PruneCounts(), None
-    place = (rows[-1].due_at, rows[-1].id)
-    going = [row for row in rows if row.may_go and row.id not in journaled]
-    if not going:
-        return PruneCounts(), place
-    ids = [DeliveryId(row.id) for row in going]
-    keys = [(row.post, row.occurrence, row.account) for row in going]
+    position = (rows[-1].due_at, rows[-1].id)
+    prunable = [row for row in rows if row.can_prune and row.id not in journaled]
+    if not prunable:
+        return PruneCounts(), position
+    ids = [DeliveryId(row.id) for row in prunable]
+    keys = [(row.post, row.occurrence, row.account) for row in prunable]
     run = transaction.connection.execute
     pruned = PruneCounts(
         deliveries=len(ids),
@@ -116,71 +120,51 @@ def _prune_batch(
         metrics=run(delete(REACH).where(REACH.c.delivery.in_(ids))).rowcount,
     )
     run(update(DELIVERY).where(DELIVERY.c.id.in_(ids)).values(is_pruned=True))
-    return pruned, place
-
-
-def _after(position: PrunePosition | None) -> tuple[ColumnElement[bool], ...]:
-    if position is None:
-        return ()
-    due_at, number = position
-    is_next = or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number)
-    return DELIVERY.c.due_at >= due_at, is_next
+    return pruned, position
 
 
 def _can_prune(before: datetime) -> ColumnElement[bool]:
-    """Whether nobody needs what a delivery said any more.
+    """True if the contents of a delivery are not needed any more.
 
-    A live post is recognised by its text while its account's list may still show it, and for good where nothing but
-    people's word says that it is live.
+    A published post is recognized by its text as long as its account's list may show it, and without limit if it is
+    only manually confirmed.
     """
-    live = DELIVERY.alias("live")
-    shown = (
-        select(live.c.published_at)
-        .where(live.c.account == DELIVERY.c.account, live.c.published_at.is_not(None))
-        .order_by(live.c.published_at.desc())
+    newer = DELIVERY.alias("newer")
+    oldest_listed = (
+        select(newer.c.published_at)
+        .where(newer.c.account == DELIVERY.c.account, newer.c.published_at.is_not(None))
+        .order_by(newer.c.published_at.desc())
         .limit(1)
         .offset(MAX_OWNED_IDS)
         .scalar_subquery()
     )
-    is_out_of_sight = and_(
+    is_beyond_list = and_(
         in_state(DELIVERY, State.PUBLISHED),
         DELIVERY.c.remote_id.is_not(None),
         ~DELIVERY.c.is_manually_confirmed,
-        DELIVERY.c.published_at <= shown,
+        DELIVERY.c.published_at <= oldest_listed,
     )
-    is_called = exists().where(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.ended_at.is_(None))
-    return and_(DELIVERY.c.updated_at < before, ~is_called, or_(in_state(DELIVERY, *FINAL_STATES), is_out_of_sight))
+    has_open_call = exists().where(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.ended_at.is_(None))
+    is_over = or_(in_state(DELIVERY, *FINAL_STATES), is_beyond_list)
+    return and_(DELIVERY.c.updated_at < before, ~has_open_call, is_over)
 
 
-def _clear_old_schedules(before: datetime, transaction: Transaction) -> None:
-    """Empty the texts of old versions of the schedule; that they were accepted, and their hashes, stay."""
-    newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
-    is_old = (SCHEDULE.c.accepted_at < before, SCHEDULE.c.id < newest, SCHEDULE.c.text != "")
-    transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
-
-
-def _prune_pictures(before: datetime, transaction: Transaction) -> int:
-    """Delete a few pictures that nothing has shown since that time, nor is open to show. Returns how many."""
+def _delete_pictures(before: datetime, transaction: Transaction) -> int:
+    """Delete a few images that nothing has shown since `before`, and that no open delivery needs. Return how many."""
     lock_planning(transaction)
     is_old = MEDIA.c.shown_until < before
     if transaction.connection.scalar(select(MEDIA.c.sha256).where(is_old).limit(1)) is None:
         return 0
-    others = MEDIA.c.sha256.not_in(_needed_pictures(transaction.connection))
-    hashes = transaction.connection.scalars(
-        select(MEDIA.c.sha256).where(is_old, others).limit(PICTURE_BATCH_SIZE)
-    ).all()
-    if not hashes:
-        return 0
-    return transaction.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
-
-
-def _needed_pictures(connection: Connection) -> frozenset[str]:
-    """Name the pictures of what is open, whatever they say of until when they are shown."""
-    query = (
+    open_posts = (
         select(RENDERED_POST.c.body)
         .join(DELIVERY, DELIVERY.c.rendered_hash == RENDERED_POST.c.fingerprint)
         .where(in_open_state(DELIVERY, *OPEN_STATES))
     )
-    return frozenset(
-        picture.sha256 for body in connection.scalars(query) for picture in load_rendered_post(body).images
-    )
+    needed = {
+        image.sha256 for body in transaction.connection.scalars(open_posts) for image in load_rendered_post(body).images
+    }
+    query = select(MEDIA.c.sha256).where(is_old, MEDIA.c.sha256.not_in(needed)).limit(PICTURE_BATCH_SIZE)
+    hashes = transaction.connection.scalars(query).all()
+    if not hashes:
+        return 0
+    return transaction.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
