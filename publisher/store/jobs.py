@@ -1,4 +1,4 @@
-"""Jobs that are repeated for ever: where one keeps failing, people are alerted, until it works again."""
+"""Periodic jobs: a job that keeps failing raises an alert, which is cleared when it works again."""
 
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, 
 from publisher.store.store import Store
 
 FAILURES_BEFORE_ALERT = 3
-"""So many failures in a row are an alert."""
+"""How many failures in a row raise an alert."""
 FAILING_TIME_BEFORE_ALERT = timedelta(hours=1)
-"""Of a job that comes seldom, several failures over so long a time are enough."""
+"""For a rare job, two failures or more over this time are enough."""
 ACCOUNT_JOBS = ("monitor_account", "check_login")
-"""Jobs that each account has of its own."""
+"""Jobs that run once for each account."""
 ALERT_REFRESH_SECONDS = 600.0
-"""How often it is read which alerts stand: another host, or an earlier process, may have written one."""
+"""How often the open alerts are read again: another host, or an earlier process, may have raised one."""
+_OPEN_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureStreak:
-    """How often a job has failed in a row, since when, and when last."""
+    """A job's failures in a row, and the instants of the first and the last one."""
 
     failures: int
     since: datetime
@@ -34,72 +35,64 @@ class FailureStreak:
 
 
 class JobRunner:
-    """How the jobs of one process go. That the database is away, busy or full is no failure of theirs."""
+    """Runs the jobs of one process. A database that is away, busy or full is not a failure of the job."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._streaks: dict[str, FailureStreak] = {}
         self._open_alerts: set[str] = set()
-        """Subjects of the alerts that stand."""
         self._refresh_at = float("-inf")
 
     async def run(self, job: str, work: Awaitable[int | None], *, event: str, account: AccountId | None = None) -> None:
-        """Do a job once. Never raises: what goes wrong is logged as `event`, and an alert where that goes on.
+        """Run a job once. Never raises: an error is logged as `event`, and raises an alert if it continues.
 
-        A job of an account may be taken by any host, any other job is this host's own. Work that returns 0 found
-        nothing to do, which shows only an hour after the last failure that the job works again.
+        Any host may run the job of an account; any other job is this host's own. Work that returns 0 found nothing to
+        do, which proves only FAILING_TIME_BEFORE_ALERT after the last failure that the job works again.
         """
-        named = {"job": job, **({"account": account} if account else {})}
+        fields = {"job": job, **({"account": account} if account else {})}
         subject = subject_of_job(job, account or self.store.worker)
         try:
             done = await work
         except Exception as error:  # noqa: BLE001 # a failed job must not end the daemon; it comes again
             if is_outage(error):
-                log.warning("database_unavailable", **named)
+                log.warning("database_unavailable", **fields)
                 return
-            log.exception(event, **named, error=type(error).__name__)
-            await self._try_write(self._record_failure(subject, {**named, "event": event}), named)
+            log.exception(event, **fields, error=type(error).__name__)
+            record = self._record_failure(subject, {**fields, "event": event})
         else:
-            await self._try_write(self._record_success(subject, is_idle=done == 0), named)
-
-    async def _try_write(self, note: Awaitable[None], named: dict[str, str]) -> None:
+            record = self._record_success(subject, is_idle=done == 0)
         try:
-            await note
+            await record
         except Exception as error:  # noqa: BLE001 # the alert is tried again when the job comes again
-            log.warning("alert_not_written", **named, error=type(error).__name__)
+            log.warning("alert_not_written", **fields, error=type(error).__name__)
 
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
         now = self.store.runtime.now()
         before = self._streaks.get(subject, FailureStreak(failures=0, since=now, last=now))
         streak = self._streaks[subject] = FailureStreak(failures=before.failures + 1, since=before.since, last=now)
-        goes_on = streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
-        if (streak.failures < FAILURES_BEFORE_ALERT and not goes_on) or subject in await self._read_open_alerts():
+        is_lasting = streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
+        if (streak.failures < FAILURES_BEFORE_ALERT and not is_lasting) or subject in await self._read_open_alerts():
             return
         host = self.store.worker.partition(":")[0]
-        told = {**facts, "host": host, "number": str(streak.failures), "since": streak.since.isoformat()}
-        await self.store.database.write(lambda transaction: raise_alert(transaction, now, "job_failing", subject, told))
+        facts = {**facts, "host": host, "number": str(streak.failures), "since": streak.since.isoformat()}
+        await self.store.database.write(
+            lambda transaction: raise_alert(transaction, now, "job_failing", subject, facts)
+        )
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:
-        streak = self._streaks.get(subject)
-        if is_idle and streak is not None and self.store.runtime.now() - streak.last < FAILING_TIME_BEFORE_ALERT:
+        now, streak = self.store.runtime.now(), self._streaks.get(subject)
+        if is_idle and streak is not None and now - streak.last < FAILING_TIME_BEFORE_ALERT:
             return
         self._streaks.pop(subject, None)
-        if subject not in await self._read_open_alerts():
-            return
-        now = self.store.runtime.now()
-
-        def operation(transaction: Transaction) -> None:
-            clear_alerts(transaction, subject, now)
-
-        await self.store.database.write(operation)
-        self._open_alerts.discard(subject)
+        if subject in await self._read_open_alerts():
+            await self.store.database.write(lambda transaction: clear_alerts(transaction, subject, now))
+            self._open_alerts.discard(subject)
 
     def clear_other_alerts(self, transaction: Transaction, job: str, accounts: Collection[AccountId]) -> None:
-        """Close the alerts about a job of all but these accounts: nobody does it for the others any more."""
-        query = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
+        """Clear a job's alerts for all accounts but these, because it does not run for the others any more."""
         kept = {subject_of_job(job, account) for account in accounts}
-        for subject in transaction.connection.scalars(query).all():
+        for subject in transaction.connection.scalars(_OPEN_ALERTS).all():
             if subject.startswith(subject_of_job(job, "")) and subject not in kept:
                 clear_alerts(transaction, subject, self.store.runtime.now())
                 self._streaks.pop(subject, None)
@@ -108,19 +101,19 @@ class JobRunner:
     async def _read_open_alerts(self) -> set[str]:
         now = self.store.runtime.monotonic()
         if now >= self._refresh_at:
-            query = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
-            self._open_alerts = set(await self.store.database.read(lambda connection: connection.scalars(query).all()))
+            subjects = await self.store.database.read(lambda connection: connection.scalars(_OPEN_ALERTS).all())
+            self._open_alerts = set(subjects)
             self._refresh_at = now + ALERT_REFRESH_SECONDS
         return self._open_alerts
 
 
 def subject_of_job(job: str, owner: str) -> str:
-    """Name a job of an account, or of a worker, in alerts."""
+    """Return the alert subject of a job that belongs to an account or a worker."""
     return f"job:{job}:{owner}"
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the database could not be reached or written, of which people are alerted elsewhere."""
+    """Return True if the database could not be reached or written; another part raises the alert for that."""
     if isinstance(error, ExceptionGroup):
         return all(map(is_outage, error.exceptions))
     return is_connection_lost(error) or isinstance(error, CommitUnknownError) or write_error_code(error) is not None

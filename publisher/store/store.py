@@ -1,4 +1,4 @@
-"""What every room of the store works with: the database, the terms of each account, and how a delivery is changed."""
+"""The Store, which all of this package uses: the database, the account policies, and how a delivery changes state."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,16 @@ from publisher.store.db.filters import in_state
 from publisher.store.db.mappers import DELIVERY, CallResult, changed_columns
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
-"""States whose entry is an alert."""
+"""States that raise an alert when a delivery enters them."""
 TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-"""States whose alerts are over once they are left."""
+"""States whose alerts are cleared when a delivery leaves them."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
-"""Why a delivery waits while another one's doubt on its account could be pushed out of what can be read."""
+"""Why a delivery waits: it could push another one with an unknown outcome beyond its account's list."""
 CANNOT_SEND = "cannot_send"
-"""The alert that a post is later than staff allowed, as no call of it finds a way to the platform."""
+"""The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
 SUPERSEDED = "superseded"
-"""Why an instant of a repeating post expires that a later one has overtaken; all of them make one alert."""
+"""Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
 _DUE_ON_ACCOUNT = (
     DELIVERY.c.login == bindparam("its_login"),
     DELIVERY.c.account == bindparam("its_account"),
@@ -68,7 +68,7 @@ _EXTEND_DEADLINES = (
     )
     .values(first_attempt_deadline=_LATEST_DEADLINE)
 )
-"""Behind the one that a doubt keeps back the others of its account wait too: none that was in time is late for it."""
+"""A blocked delivery delays the others of its account too; none that was in time becomes late by it."""
 UPDATE_DELIVERY = update(DELIVERY).where(
     DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version")
 )
@@ -76,7 +76,7 @@ UPDATE_DELIVERY = update(DELIVERY).where(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """A delivery as it was read, what happens to it, and the end of its lease, if it has one then."""
+    """A delivery as it was read, the event to apply, and until when its lease runs after that, if it has one."""
 
     before: Delivery
     event: Event
@@ -85,9 +85,9 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalLease:
-    """A lease of this process: of which epoch, and until when by the clock that never jumps.
+    """A lease of this process; `until` is in monotonic seconds.
 
-    `is_refused`: the database, or a file beside it, did not take what was to be written of it.
+    `has_write_failed`: the database, the journal or the call record could not be written while it ran.
     """
 
     fencing_token: int
@@ -97,7 +97,7 @@ class LocalLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndatedRateLimit:
-    """A platform's limit that came while the clock was in doubt; `until` is of the clock that never jumps."""
+    """A platform's rate limit that came while the clock was not confirmed; `until` is in monotonic seconds."""
 
     login: LoginId
     until: float
@@ -106,49 +106,47 @@ class UndatedRateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """One worker's access to the books."""
+    """One worker's access to the database, its own leases, and what it knows of its calls."""
 
     database: Database
     policies: Mapping[AccountId, AccountPolicy]
     worker: WorkerId
     leases: dict[DeliveryId, LocalLease] = field(default_factory=dict)
-    """What this process has in hand."""
     call_record: CallRecord = field(default_factory=CallRecord)
     call_ends: CallEnds = field(default_factory=CallEnds)
     undated_limits: list[UndatedRateLimit] = field(default_factory=list)
-    """What is written as rests of logins once the clock is confirmed."""
+    """Written as cooldowns of logins once the clock is confirmed."""
 
-    def record_undated_limit(self, login: LoginId, cooldown: timedelta, *, is_for_reads: bool) -> None:
-        """Note a limit that cannot be dated, because the clock is in doubt."""
-        until = self.runtime.monotonic() + cooldown.total_seconds()
+    def record_undated_limit(self, login: LoginId, duration: timedelta, *, is_for_reads: bool) -> None:
+        """Remember a rate limit that cannot be dated, because the clock is not confirmed."""
+        until = self.runtime.monotonic() + duration.total_seconds()
         self.undated_limits.append(UndatedRateLimit(login=login, until=until, is_for_reads=is_for_reads))
 
     def rate_limited_logins(self) -> frozenset[LoginId]:
-        """Name the logins whose reads are kept back by a limit that could not be dated yet."""
+        """Return the logins whose reads a rate limit blocks that could not be dated yet."""
         now = self.runtime.monotonic()
         return frozenset(limit.login for limit in list(self.undated_limits) if limit.is_for_reads and limit.until > now)
 
     def start_lease(self, delivery: DeliveryId, fencing_token: int, duration: timedelta) -> None:
-        """Note that the lease of a delivery runs for so long from now, whatever the wall clock does.
+        """Start the local lease of a delivery, which runs by the monotonic clock.
 
-        Done in the transaction that begins the lease: no round may find it ended between commit and note.
+        Call it in the transaction that begins the lease: maintenance must not see the row without the local lease.
         """
-        self.leases[delivery] = LocalLease(
-            fencing_token=fencing_token, until=self.runtime.monotonic() + duration.total_seconds()
-        )
+        until = self.runtime.monotonic() + duration.total_seconds()
+        self.leases[delivery] = LocalLease(fencing_token=fencing_token, until=until)
 
     def end_lease(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Forget a lease that is done with; a later one of the same delivery stays."""
+        """Drop a local lease; a later lease of the same delivery stays."""
         if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
             del self.leases[delivery]
 
     def mark_write_failed(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Note that what kept a lease from being done with is no fault of the delivery's."""
+        """Mark a lease whose end could not be written, which is not the delivery's fault."""
         if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
             self.leases[delivery] = replace(self.leases[delivery], has_write_failed=True)
 
     def holds_lease(self, delivery: Delivery) -> bool:
-        """Whether the lease under which a delivery stands is this process's, and is not over."""
+        """Return True if the delivery's lease is this process's and has not expired."""
         lease = self.leases.get(delivery.id)
         return (
             lease is not None
@@ -157,18 +155,18 @@ class Store:
         )
 
     def leased_ids(self, *, is_expired: bool) -> list[DeliveryId]:
-        """Name what this process has in hand whose lease is over, or is not."""
+        """Return the deliveries whose local lease has expired, or has not."""
         now = self.runtime.monotonic()
         return [delivery for delivery, lease in list(self.leases.items()) if (lease.until <= now) is is_expired]
 
     def finish_attempts(
         self, transaction: Transaction, ended: Sequence[tuple[DeliveryId, int, CallResult | None]]
     ) -> None:
-        """Write down that calls are over, as `ledger.end_attempts` does, and let their settle times begin."""
+        """Record that calls have ended, and start their visibility windows."""
         clocks = self.runtime.read_clocks()
         finish_attempts(transaction, clocks.at, ended, is_confirmed=self.runtime.is_clock_confirmed())
-        for delivery, fencing_token, answer in ended:
-            if answer is None or isinstance(answer, Unknown | Submitted):
+        for delivery, fencing_token, result in ended:
+            if result is None or isinstance(result, Unknown | Submitted):
                 self.call_ends.record_own(delivery, fencing_token, clocks.monotonic_seconds)
 
     @property
@@ -177,13 +175,13 @@ class Store:
 
     @property
     def active_accounts(self) -> list[AccountId]:
-        """Name the accounts that the settings do not switch off."""
-        return [key for key, terms in self.policies.items() if terms.account.mode is not Mode.OFF]
+        """Return the accounts that the settings do not switch off."""
+        return [key for key, policy in self.policies.items() if policy.account.mode is not Mode.OFF]
 
     def timing(self, account: AccountId) -> Timing:
-        """Give an account's waits; those of no platform in particular when the account is not in the settings."""
-        terms = self.policies.get(account)
-        return terms.timing if terms else Timing()
+        """Return an account's timing; the defaults if the account is not in the settings."""
+        policy = self.policies.get(account)
+        return policy.timing if policy else Timing()
 
     def _timing_for(self, change: StateChange) -> Timing:
         timing, event = self.timing(change.before.account), change.event
@@ -199,37 +197,52 @@ class Store:
         *,
         lease_until: datetime | None = None,
     ) -> Delivery:
-        """Bring an event to a delivery, as `change_all` does."""
-        return self.transition_all(transaction, [StateChange(before=before, event=event, lease_until=lease_until)], by)[
-            0
-        ]
+        """Apply an event to a delivery, as `transition_all` does."""
+        change = StateChange(before=before, event=event, lease_until=lease_until)
+        return self.transition_all(transaction, [change], by)[0]
 
     def transition_all(self, transaction: Transaction, changes: Sequence[StateChange], by: Actor) -> list[Delivery]:
-        """Bring each delivery its event; write what `advance()` returned, the audit entries and the alerts.
+        """Apply each delivery's event; write what `advance()` returned, the audit entries and the alerts.
 
-        Raises IllegalStepError where the table has no such step, OvertakenError when a row has moved on.
+        Raises IllegalStepError where the state table has no such step, ConcurrentUpdateError if a row has changed.
         """
         now = self.runtime.now()
         afters = [
             advance(change.before, change.event, by=by, now=now, timing=self._timing_for(change)) for change in changes
         ]
-        _update_rows(transaction, changes, afters, self.worker)
-        write_entries(
-            transaction, [_audit_entry(change, after, by) for change, after in zip(changes, afters, strict=True)]
-        )
-        for change, after in zip(changes, afters, strict=True):
+        pairs = list(zip(changes, afters, strict=True))
+        rows_by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for change, after in sorted(pairs, key=lambda pair: pair[1].id):  # all workers lock rows in this order
+            columns = changed_columns(change.before, after)
+            if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
+                columns["lease_until"] = change.lease_until
+                columns["worker"] = self.worker if change.lease_until is not None else None
+            row = {"its_id": after.id, "its_version": change.before.version, **columns}
+            rows_by_columns[tuple(columns)].append(row)
+        for rows in rows_by_columns.values():  # one statement for all rows in which the same columns change
+            if transaction.connection.execute(UPDATE_DELIVERY, rows).rowcount != len(rows):
+                raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
+        write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
+        for change, after in pairs:
             _write_alerts(transaction, change.before, after, by)
-        _resume_blocked(
-            transaction, [change.before for change in changes if _is_unresolved(change.before)], afters, now
-        )
+        resolved = {
+            (after.login, after.account)
+            for change, after in pairs
+            if _is_unresolved(change.before) and not _is_unresolved(after)
+        }
+        for login, account in sorted(resolved):  # what the unknown outcome has blocked may be tried again
+            on_account = {"its_login": login, "its_account": account}
+            if transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first() is not None:
+                extend_blocked_deadlines(transaction, login, account, now)
+                transaction.connection.execute(_UNBLOCK_ACCOUNT, on_account)
         return afters
 
     def transition_through(
         self, transaction: Transaction, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]
     ) -> Delivery:
-        """Take a delivery several steps at once, from `start`: each has its audit entry, its row is written once.
+        """Take a delivery through several steps from `start`: an audit entry for each, but one write of the row.
 
-        Raises what `change_all` raises.
+        Raises what `transition_all` raises.
         """
         after, entries = start, []
         for event, by in steps:
@@ -244,25 +257,8 @@ class Store:
         return after
 
 
-def _update_rows(
-    transaction: Transaction, changes: Sequence[StateChange], afters: Sequence[Delivery], worker: WorkerId
-) -> None:
-    """Write the columns that differ, in one statement for all rows of which the same ones do."""
-    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for change, after in sorted(zip(changes, afters, strict=True), key=lambda pair: pair[1].id):  # as others lock them
-        columns = changed_columns(change.before, after)
-        if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
-            columns["lease_until"] = change.lease_until
-            columns["worker"] = worker if change.lease_until is not None else None
-        row = {"its_id": after.id, "its_version": change.before.version, **columns}
-        alike[tuple(columns)].append(row)
-    for rows in alike.values():
-        if transaction.connection.execute(UPDATE_DELIVERY, rows).rowcount != len(rows):
-            raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
-
-
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
-    event = change.event  # an order has its own reason, whatever kept the delivery back before
+    event = change.event  # a person's order has its own reason, not the one that blocked the delivery before
     reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
     detail = {
         "version": after.version,
@@ -282,49 +278,33 @@ def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, o
 
 
 def _is_unresolved(delivery: Delivery) -> bool:
-    """Whether it is still to be found in its account's list, for what it is or to be taken down."""
+    """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
     return delivery.state is State.UNKNOWN or is_unseen
 
 
-def _resume_blocked(
-    transaction: Transaction, resolved: Sequence[Delivery], afters: Sequence[Delivery], now: datetime
-) -> None:
-    """Let what waited for a doubt's end be tried again, whatever else may keep it back."""
-    still = {after.id for after in afters if _is_unresolved(after)}
-    for login, account in sorted({(doubt.login, doubt.account) for doubt in resolved if doubt.id not in still}):
-        its = {"its_login": login, "its_account": account}
-        if transaction.connection.execute(_BLOCKED_DELIVERIES, its).first() is not None:
-            extend_blocked_deadlines(transaction, login, account, now)
-            transaction.connection.execute(_UNBLOCK_ACCOUNT, its)
-
-
 def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
-    """Give what waits on an account behind a doubt its whole time once more, as far as it was in time until now."""
+    """Give deliveries that an unknown outcome blocks their whole `max_delay` again, if they were in time until now."""
     transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
 
 
 def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, by: Actor) -> None:
-    """Clear the alerts that a step ends, and write the one that it begins."""
+    """Clear the alerts that a step ends, and raise the one that it calls for."""
     if before.state is after.state:
         return
-    is_freed = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
-    if before.state in TEMPORARY_ALERT_STATES or is_freed:
+    is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
+    if before.state in TEMPORARY_ALERT_STATES or is_unblocked:
         clear_alerts(transaction, subject_of(after), after.updated_at)
     elif before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES:
         clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
-    code = _alert_code(after, by)
+    code = None
+    if after.state in ALERTED_STATES and by.role is not Role.PERSON:
+        code = None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
+    elif after.state is State.RETRACTING:
+        code = "retracting"
+    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND:
+        code = "published_after_cancellation"
+    elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
+        code = "published_after_edit"
     if code is not None:
         raise_delivery_alert(transaction, after.updated_at, code, after, {"reason": after.reason or ""})
-
-
-def _alert_code(after: Delivery, by: Actor) -> str | None:
-    if after.state in ALERTED_STATES and by.role is not Role.PERSON:
-        return None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
-    if after.state is State.RETRACTING:
-        return "retracting"
-    if after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND:
-        return "published_after_cancellation"
-    if after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
-        return "published_after_edit"
-    return None
