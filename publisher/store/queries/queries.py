@@ -1,4 +1,4 @@
-"""Reading the books for people: the table of deliveries, what is paused, what went wrong, and one delivery's story."""
+"""What the store shows to people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_,
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
-from publisher.domain.post import PostId, PostKind
+from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import Reach
 from publisher.store.audit.append import subject_of
@@ -36,7 +36,7 @@ from publisher.store.monitor.system_alerts import MACHINE_SUBJECT
 from publisher.store.store import Store
 
 MAX_STATUS_AGE = timedelta(days=7)
-"""How long what has ended is shown without being asked for: deliveries, and alerts about what cannot be mended."""
+"""How long ended deliveries, and alerts that nothing clears, are shown by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,6 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStatus:
-    """A daemon and its last sign of life."""
-
     id: str
     host: str
     pid: int
@@ -69,8 +67,6 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLine:
-    """One line of the audit."""
-
     at: datetime
     role: str
     name: str
@@ -82,8 +78,6 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryHistory:
-    """All that is known of one delivery."""
-
     delivery: Delivery
     attempts: Sequence[Attempt]
     readbacks: Sequence[Readback]
@@ -91,15 +85,13 @@ class DeliveryHistory:
 
 
 class Queries:
-    """What the books show."""
-
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def deliveries(
         self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
     ) -> Sequence[Delivery]:
-        """Give deliveries by due time, all or those of a post, an account, some states."""
+        """Return deliveries by due time: all, or those of a post, an account, some states."""
         conditions: list[ColumnElement[bool]] = []
         if post is not None:
             conditions.append(DELIVERY.c.post == post)
@@ -111,58 +103,59 @@ class Queries:
         return [to_delivery(row) for row in await self._rows(query)]
 
     async def current_deliveries(self) -> Sequence[Delivery]:
-        """Give, by due time, the deliveries that are open, were due of late, or are still to come."""
+        """Return, by due time, the deliveries that are open, were due within MAX_STATUS_AGE, or are due later."""
         is_open = select(DELIVERY.c.id).where(in_open_state(DELIVERY, *OPEN_STATES))
         is_recent = select(DELIVERY.c.id).where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at >= self._recent_cutoff)
-        mine = DELIVERY.c.id.in_(is_open.union(is_recent))
-        query = select(DELIVERY).where(mine).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        is_current = DELIVERY.c.id.in_(is_open.union(is_recent))
+        query = select(DELIVERY).where(is_current).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
         return [to_delivery(row) for row in await self._rows(query)]
 
     async def has_older_deliveries(self) -> bool:
-        """Whether `current` leaves out some."""
+        """Return True if `current_deliveries` leaves out some."""
         query, is_open = select(DELIVERY.c.id).limit(1), in_open_state(DELIVERY, *OPEN_STATES)
         older = query.where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open)
         return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
 
     async def count_by_state(self) -> Mapping[State, int]:
-        """Count deliveries by state."""
         query = select(DELIVERY.c.state, func.count().label("number")).group_by(DELIVERY.c.state)
         return {State(row["state"]): row["number"] for row in await self._rows(query)}
 
     async def has_post(self, post: PostId) -> bool:
-        """Whether a post was ever accepted."""
+        """Return True if a post was ever accepted."""
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
 
     async def alerts(self) -> Sequence[Alert]:
-        """Give the alerts that still matter, newest first: not cleared, and about an end only for a while."""
-        recent = ALERT.c.at >= self.store.runtime.now() - MAX_STATUS_AGE
-        ended = or_(
+        """Return the open alerts, newest first; those that nothing clears only for MAX_STATUS_AGE."""
+        is_recent = ALERT.c.at >= self.store.runtime.now() - MAX_STATUS_AGE
+        is_never_cleared = or_(
             *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
         )
-        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), or_(recent, ~ended)).order_by(ALERT.c.id.desc())
+        query = (
+            select(ALERT)
+            .where(ALERT.c.cleared_at.is_(None), or_(is_recent, ~is_never_cleared))
+            .order_by(ALERT.c.id.desc())
+        )
         return [
             Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
             for row in await self._rows(query)
         ]
 
     async def pauses(self) -> Sequence[Pause]:
-        """Give the pauses in force."""
         return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
 
     async def workers(self) -> Sequence[WorkerStatus]:
-        """Give the daemons seen of late: those that have not stopped first, newest sign first."""
+        """Return the daemons with a heartbeat within MAX_STATUS_AGE: running ones first, newest heartbeat first."""
         recent = WORKER.c.heartbeat_at >= self.store.runtime.now() - MAX_STATUS_AGE
         order = (WORKER.c.stopped_at.is_not(None), WORKER.c.heartbeat_at.desc())
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
         return [WorkerStatus(**row) for row in rows]
 
     async def audit_history(self, subject: str) -> Sequence[AuditLine]:
-        """Give what the audit says of a subject that is no delivery, such as a post, oldest first."""
+        """Return the audit entries of a subject that is not a delivery, such as a post, oldest first."""
         rows = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id))
         return [_audit_line(row) for row in rows]
 
     async def delivery_history(self, delivery: Delivery) -> DeliveryHistory:
-        """Give all that is known of one delivery, oldest first."""
         attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))
         readbacks = await self._rows(select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id))
         entries = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject_of(delivery)).order_by(AUDIT.c.id))
@@ -200,37 +193,34 @@ _REPORT_ROWS = (
     .outerjoin(REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id)))
     .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
 )
-_POST_BODIES = select(POST.c.id, POST.c.body)
 
 
 class ReportQueries:
-    """Reading the books for those who inspect."""
-
     def __init__(self, store: Store) -> None:
         self.store = store
 
     async def report_rows(
         self, since: datetime, until: datetime, tip_lines: Mapping[AccountId, str]
     ) -> Sequence[ReportRow]:
-        """Give every delivery due from `since` until before `until`; `tip_lines` are what its text should name."""
-        due = (DELIVERY.c.due_at >= since, DELIVERY.c.due_at < until)
-        posts = _POST_BODIES.where(POST.c.id.in_(select(DELIVERY.c.post).where(*due)))
+        """Return every delivery due from `since` until before `until`; `tip_lines` are what its text should contain."""
+        is_due = (DELIVERY.c.due_at >= since, DELIVERY.c.due_at < until)
+        posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(select(DELIVERY.c.post).where(*is_due)))
 
         def read(connection: Connection) -> list[ReportRow]:
             kinds = {row.id: load_post(row.body).kind for row in connection.execute(posts)}
-            return [
-                _report_row(row, kinds, tip_lines) for row in connection.execute(_REPORT_ROWS.where(*due)).mappings()
-            ]
+            report = []
+            for row in connection.execute(_REPORT_ROWS.where(*is_due)).mappings():
+                delivery = to_delivery(row)
+                tip_line = tip_lines.get(delivery.account) if row["body"] is not None else None
+                metrics = {name: row[f"its_{name}"] for name in METRIC_NAMES}
+                report.append(
+                    ReportRow(
+                        delivery=delivery,
+                        kind=kinds[delivery.key.post],
+                        reach=None if row["its_id"] is None else Reach(**metrics),
+                        has_tip_line=tip_line in load_rendered_post(row["body"]).text if tip_line else None,
+                    )
+                )
+            return report
 
         return await self.store.database.read(read)
-
-
-def _report_row(row: RowMapping, kinds: Mapping[str, PostKind], tip_lines: Mapping[AccountId, str]) -> ReportRow:
-    delivery = to_delivery(row)
-    tip_line = tip_lines.get(delivery.account) if row["body"] is not None else None
-    return ReportRow(
-        delivery=delivery,
-        kind=kinds[delivery.key.post],
-        reach=None if row["its_id"] is None else Reach(**{name: row[f"its_{name}"] for name in METRIC_NAMES}),
-        has_tip_line=tip_line in load_rendered_post(row["body"]).text if tip_line else None,
-    )
