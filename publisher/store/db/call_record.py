@@ -1,9 +1,9 @@
-"""The call record: which announced calls have begun, as far as one process tells within one boot of its machine.
+"""The call record: which calls of recorded intents have begun, as far as one process knows within one boot.
 
-A line is written before an intent is committed, and another one right before the first byte of its creating call. They
-are not synced: what a process has written outlives its death, as the system holds it, but not the machine's. So a call
-that was announced here and has no second line provably never began, as long as the machine has not been started again.
-Nothing else is proven by a missing line, and what is not proven counts as begun.
+A line is written before an intent is committed, and another one right before the first byte of its call. They are not
+synced: what a process has written outlives a crash of the process, because the system holds it, but not one of the
+machine. So a call with an intent line and no start line provably never began, if the machine has not been booted since.
+A missing line proves nothing else, and what is not proven counts as begun.
 """
 
 import errno
@@ -16,15 +16,15 @@ from pathlib import Path
 from publisher.domain.rendered import DeliveryId
 
 CallKey = tuple[DeliveryId, int]
-"""A delivery and the epoch of the lease under which it is called: no other call ever has both."""
+"""A delivery and the fencing token of the lease under which it is called: no other call has both."""
 MAX_CALL_RECORD_BYTES = 1024 * 1024
-"""From here on the file is written again with the open calls alone."""
+"""Above this size the file is rewritten with the open calls only."""
 
 
 class CallRecord:
-    """The record of this process, and until `start` that of the process before it.
+    """The call record of this process; until `reset()`, that of the previous process.
 
-    `boot` names the present boot of the machine. Without it, or without a file, nothing is ever proven.
+    `boot` identifies the current boot of the machine. Without it, or without a file, nothing is proven.
     """
 
     def __init__(self, path: Path | None = None, boot: str | None = None) -> None:
@@ -35,10 +35,10 @@ class CallRecord:
         self._pending, self._started = _read(path, boot) if path and boot else (set(), set())
 
     def reset(self) -> bool:
-        """Begin a record of our own, once every lease of the process before is settled.
+        """Start this process's own record, after all leases of the previous process have expired.
 
-        Return False where it cannot be written; then nothing is proven. Raises OSError where the old record cannot be
-        removed: it would be taken for ours after the next death.
+        Return False if it cannot be written; then nothing is proven. Raises OSError if the old record cannot be
+        removed: it would be taken for ours after the next crash.
         """
         with self._lock:
             self._pending, self._started = set(), set()
@@ -51,9 +51,9 @@ class CallRecord:
             return True
 
     def record_pending(self, calls: Iterable[CallKey]) -> None:
-        """Write down that these calls are about to be announced. Raises OSError; then none of them may be."""
+        """Write that the intents of these calls are about to be committed. Raises OSError; then none may be."""
         new = set(calls)
-        if self._file is None:  # then nothing is proven, whatever becomes of them
+        if self._file is None:  # then nothing is proven
             return
         with self._lock:
             if self._size > MAX_CALL_RECORD_BYTES:
@@ -62,7 +62,7 @@ class CallRecord:
             self._pending |= new
 
     def record_start(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Write down that the first byte of a call leaves now. Raises OSError; then it may not."""
+        """Write that the first byte of a call is sent now. Raises OSError; then it must not be sent."""
         call = (delivery, fencing_token)
         with self._lock:
             if call in self._pending and self._file is None:
@@ -76,7 +76,7 @@ class CallRecord:
         return call not in self._pending or call in self._started
 
     def forget(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Drop a call whose outcome is recorded: nobody will ask for it again."""
+        """Drop a call whose outcome is recorded: it is not looked up again."""
         with self._lock:
             self._pending.discard((delivery, fencing_token))
             self._started.discard((delivery, fencing_token))
@@ -87,7 +87,7 @@ class CallRecord:
             self._file = None
 
     def _rewrite(self) -> None:
-        """Put a file of just the calls that are still open in the place of the old one."""
+        """Replace the file by one with the open calls only."""
         if self._path is None or self._boot is None:
             return
         fresh = self._path.with_name(self._path.name + ".new")
@@ -105,7 +105,7 @@ class CallRecord:
 
 
 def _write_all(file: FileIO, lines: str) -> None:
-    """Raise OSError where the disk takes a part only: what is torn counts for nothing."""
+    """Raise OSError if only a part could be written: a torn line is ignored."""
     if file.write(lines.encode()) != len(lines):
         raise OSError(errno.ENOSPC, "the call record could not be written whole")
 
@@ -115,9 +115,9 @@ def _lines(kind: str, calls: Iterable[CallKey]) -> str:
 
 
 def _read(path: Path, boot: str) -> tuple[set[CallKey], set[CallKey]]:
-    """Read what another process wrote in this boot. A last line that is torn was not acted upon.
+    """Return the pending and the started calls of another process in this boot. A torn last line is ignored.
 
-    A record that cannot be read proves nothing, nor does one with a torn line in its middle.
+    A record that cannot be read, or that has a torn line in the middle, proves nothing.
     """
     try:
         first, *lines = path.read_text(encoding="ascii").split("\n")
@@ -130,12 +130,12 @@ def _read(path: Path, boot: str) -> tuple[set[CallKey], set[CallKey]]:
 
 
 CALL_END_RETENTION_SECONDS = 86400.0
-"""Seconds after which the end of a call is forgotten here: every settle time is over by then."""
+"""When the end of a call is dropped from memory: every visibility window is over by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnd:
-    """The end of a call: since when it is known, in monotonic seconds, and whether this process ended it."""
+    """The end of a call: since when it is known, in monotonic seconds, and whether this process ended the call."""
 
     known_since_ticks: float
     is_own: bool
@@ -143,16 +143,16 @@ class CallEnd:
 
 @dataclass(slots=True)
 class CallEnds:
-    """The ends of calls that this process knows of. A call is named by its delivery and its epoch."""
+    """The ends of calls that this process knows."""
 
-    _ends: dict[tuple[DeliveryId, int], CallEnd] = field(default_factory=dict)
+    _ends: dict[CallKey, CallEnd] = field(default_factory=dict)
 
     def record_own(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> None:
-        """Note that this process has just ended a call; a later end of the same call counts."""
+        """Record that this process has just ended a call; a later end of the same call replaces it."""
         self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True))
 
     def get_end(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> CallEnd:
-        """Return what is known of a call that is over; at `ticks`, if it is new here."""
+        """Return the end of a call that is over; if it is new here, it counts as known since `ticks`."""
         if (delivery, fencing_token) not in self._ends:
             self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False))
         return self._ends[delivery, fencing_token]

@@ -1,10 +1,10 @@
-"""Conditions on deliveries that several queries share."""
+"""SQL conditions on deliveries that several queries share. `row` is the delivery table or an alias of it."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, String, and_, case, exists, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, FromClause, String, and_, case, exists, literal, literal_column, or_, select
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import DesiredState, State
@@ -12,32 +12,38 @@ from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
 
+SqlInstant = datetime | ColumnElement[datetime]
 
-def in_state(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether a delivery is in one of these states, spelled out: a bound value would hide which index fits."""
-    spelled = [literal_column(f"'{state.value}'", String) for state in states]
+
+def _text_literal(value: str) -> ColumnElement[str]:
+    return literal_column(f"'{value}'", String)
+
+
+def in_state(row: FromClause, *states: State) -> ColumnElement[bool]:
+    """True if a delivery is in one of these states. They are literals: with bound values no partial index is used."""
+    literals = [_text_literal(state) for state in states]
     state: ColumnElement[str] = row.c.state
-    return state == spelled[0] if len(spelled) == 1 else state.in_(spelled)
+    return state == literals[0] if len(literals) == 1 else state.in_(literals)
 
 
-def in_open_state(row: Any, *states: State) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether a delivery is in one of these states that are neither live nor over, spelled so that their index fits."""
-    ended = [literal_column(f"'{name}'", String) for name in ("published", "cancelled", "expired")]
+def in_open_state(row: FromClause, *states: State) -> ColumnElement[bool]:
+    """True if a delivery is in one of these open states, written so that the index of open states is used."""
+    ended = [_text_literal(name) for name in ("published", "cancelled", "expired")]
     return and_(row.c.state.not_in(ended), in_state(row, *states))
 
 
 LOGIN_IDLE_AFTER = timedelta(minutes=1)
-"""A login whose last wait ended longer ago than this was free meanwhile; that is longer than one call takes."""
+"""A login whose last cooldown ended longer ago than this has been idle; one call takes less."""
 
 
-def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # noqa: ANN401 # tables, bound instants
-    """Return the one condition on which a creating call may begin at `now`.
+def may_call(row: FromClause, now: SqlInstant, due_by: SqlInstant | None = None) -> ColumnElement[bool]:
+    """The one condition for a call that creates a post to begin at `now`.
 
-    It is asked at the claim, at the intent, and again right before the first byte. `due_by`: until when it must be due,
-    where that is not `now`, as what is due in a moment is prepared before.
+    It is checked at the claim, at the intent, and again right before the first byte. A delivery must be due by
+    `due_by`, which is later than `now` when it is prepared ahead of its instant.
     """
     return and_(
-        row.c.desired == literal_column(f"'{DesiredState.AS_PLANNED.value}'", String),
+        row.c.desired == _text_literal(DesiredState.AS_PLANNED.value),
         row.c.due_at <= (now if due_by is None else due_by),
         row.c.expires_at > now,
         ~is_late(row, now),
@@ -48,12 +54,12 @@ def may_call(row: Any, now: Any, due_by: Any = None) -> ColumnElement[bool]:  # 
     )
 
 
-def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it, a bound instant
-    """True if the first creating call would begin later than staff allowed.
+def is_late(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
+    """True if the first call would begin later than `max_delay` allows.
 
-    While a quota or a rate limit keeps the login back the time does not run: from its end on there is as much again.
-    But what was too late before the login became busy stays too late, and so does what may be late by less than a break
-    in which the login still counts as busy.
+    Time in which a quota or a rate limit blocks the login does not count: from its end the whole `max_delay` runs
+    again. But what was too late before the login became busy stays too late, and so does a delivery whose `max_delay`
+    is shorter than LOGIN_IDLE_AFTER.
     """
     is_over = _login_was_free(row, row.c.first_attempt_deadline, lambda free_since: free_since + row.c.max_delay < now)
     is_tight = row.c.max_delay < literal(LOGIN_IDLE_AFTER, row.c.max_delay.type)
@@ -61,12 +67,10 @@ def is_late(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a tabl
 
 
 def _login_was_free(
-    row: Any,  # noqa: ANN401 # a table or an alias of it
-    at: ColumnElement[Any],
-    is_match: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
+    row: FromClause, at: ColumnElement[Any], is_match: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
 ) -> ColumnElement[bool]:
-    """True if a delivery's login was not yet busy at an instant, or something holds of when it is free again."""
-    login = LOGIN.alias("speaker")
+    """True if a delivery's login was not yet busy at an instant, or if the end of its cooldown matches."""
+    login = LOGIN.alias("delivery_login")
     free_since = case(
         (
             or_(row.c.is_urgent.is_(True), login.c.cooldown_until > login.c.routine_cooldown_until),
@@ -77,10 +81,10 @@ def _login_was_free(
     return exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since)))
 
 
-def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias, a bound instant
-    """True if this instant of a repeating post was missed: a later one is due, and this one has not been called yet.
+def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
+    """True if this instant of a recurring post was missed: a later one is due, and this one has not been called yet.
 
-    What a quota or a limit kept back was not missed, unless the later one has been called already.
+    What a quota or a rate limit blocked was not missed, unless the later one has been called already.
     """
     newer = DELIVERY.alias("newer")
     was_free = _login_was_free(row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at)
@@ -90,22 +94,20 @@ def is_superseded(row: Any, now: Any) -> ColumnElement[bool]:  # noqa: ANN401 # 
         _is_recurring(newer),
         newer.c.due_at > row.c.due_at,
         newer.c.due_at <= now,
-        newer.c.state != literal_column(f"'{State.CANCELLED.value}'", String),
-        newer.c.desired.in_(
-            [literal_column(f"'{one.value}'", String) for one in (DesiredState.AS_PLANNED, DesiredState.EDITED)]
-        ),
+        newer.c.state != _text_literal(State.CANCELLED.value),
+        newer.c.desired.in_([_text_literal(desired) for desired in (DesiredState.AS_PLANNED, DesiredState.EDITED)]),
         or_(was_free, newer.c.first_attempt_deadline.is_(None)),
     )
     return and_(_is_recurring(row), row.c.first_attempt_deadline.is_not(None), overtakes)
 
 
-def _is_recurring(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """True for an instant of a repeating post; what a person orders again is labelled by the moment, with fractions."""
-    return and_(row.c.occurrence != literal_column(f"'{ONCE_OCCURRENCE}'", String), ~row.c.occurrence.contains("."))
+def _is_recurring(row: FromClause) -> ColumnElement[bool]:
+    """True for an instant of a recurring post; the occurrence of a resend has fractions of a second instead."""
+    return and_(row.c.occurrence != _text_literal(ONCE_OCCURRENCE), ~row.c.occurrence.contains("."))
 
 
-def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether a pause covers the delivery."""
+def is_paused(row: FromClause) -> ColumnElement[bool]:
+    """True if a pause covers the delivery."""
     return exists().where(
         or_(
             PAUSE.c.scope == "all",
@@ -116,7 +118,7 @@ def is_paused(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an 
     )
 
 
-def is_in_scope(row: Any, scope: str) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+def is_in_scope(row: FromClause, scope: str) -> ColumnElement[bool]:
     """True if a pause of this scope would cover the delivery."""
     kind, _, name = scope.partition(":")
     columns = {"platform": row.c.platform, "account": row.c.account, "post": row.c.post}
@@ -126,35 +128,38 @@ def is_in_scope(row: Any, scope: str) -> ColumnElement[bool]:  # noqa: ANN401 # 
 def counts_against_quota() -> ColumnElement[bool]:
     """True for an attempt that counts against its login's quota.
 
-    Neither a further floor does, nor a post that a person makes, nor a call that never left.
+    A further part does not, nor does a manual post, or a call that never left.
     """
     return and_(
         ATTEMPT.c.part == literal_column("0"),
         ~ATTEMPT.c.is_manual,
-        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != literal_column(f"'{RESULT_CODES[NotSent]}'", String)),
+        or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != _text_literal(RESULT_CODES[NotSent])),
     )
 
 
 def is_in_cooldown(now: datetime) -> ColumnElement[bool]:
-    """Whether the delivery's login may not speak yet, by its own quota or the platform's word."""
+    """True if the delivery's login is in cooldown, by its quota or by a rate limit of the platform."""
     cooldowns = or_(LOGIN.c.cooldown_until > now, and_(~DELIVERY.c.is_urgent, LOGIN.c.routine_cooldown_until > now))
     return exists().where(LOGIN.c.id == DELIVERY.c.login, cooldowns)
 
 
-def is_switched_off(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether people have switched the delivery's account off at run time."""
+def is_switched_off(row: FromClause) -> ColumnElement[bool]:
+    """True if a person has switched the delivery's account off at run time."""
     return exists().where(MODE_OVERRIDE.c.account == row.c.account, MODE_OVERRIDE.c.mode == Mode.OFF.value)
 
 
-def mode_override(row: Any) -> ScalarSelect[str | None]:  # noqa: ANN401 # a table or an alias of it
-    """Give the mode that people ordered for the delivery's account at run time, if any."""
+def mode_override(row: FromClause) -> ColumnElement[str | None]:
+    """Return the mode that a person set for the delivery's account at run time, if any."""
     return select(MODE_OVERRIDE.c.mode).where(MODE_OVERRIDE.c.account == row.c.account).scalar_subquery()
 
 
-def original_is_published(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
-    """Whether the post it follows, if any, is live on the same account: published, or not to be taken down."""
+def original_is_published(row: FromClause) -> ColumnElement[bool]:
+    """True if the delivery follows no post, or that post is published on the same account.
+
+    A post also counts as published if the platform has refused to delete it.
+    """
     original = DELIVERY.alias("followed")
-    stays = and_(
+    is_undeletable = and_(
         in_state(original, State.RETRACTING),
         original.c.remote_id.is_not(None),
         exists().where(
@@ -163,16 +168,16 @@ def original_is_published(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a 
             ALERT.c.cleared_at.is_(None),
         ),
     )
-    live = exists().where(
+    is_published = exists().where(
         original.c.post == row.c.follows,
         original.c.account == row.c.account,
-        or_(in_state(original, State.PUBLISHED), stays),
+        or_(in_state(original, State.PUBLISHED), is_undeletable),
     )
-    return or_(row.c.follows.is_(None), live)
+    return or_(row.c.follows.is_(None), is_published)
 
 
-def subject_column(row: Any = DELIVERY) -> ColumnElement[str]:  # noqa: ANN401 # a table or an alias of it
-    """Name a delivery as the audit does."""
+def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
+    """Return a delivery's name as the audit spells it."""
     instant = case((row.c.occurrence == ONCE_OCCURRENCE, ""), else_=literal("#").concat(row.c.occurrence))
     name: ColumnElement[str] = row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
     return name

@@ -1,10 +1,10 @@
-"""The intent journal: one synced line per announced call, in a file outside the database.
+"""The intent journal: one synced line for each recorded intent, in a file outside the database.
 
-A line that the database does not know proves that the database is older than what was done. A line that a death has
-torn at the very end announces a call that never began; damage anywhere else means that a call may be forgotten.
+A line that the database does not have proves that the database is older than what was done. A line torn by a crash at
+the very end belongs to a call that never began; damage anywhere else means that a call may be missing.
 
 A line is one JSON object, whose last key `crc32` is the checksum of all bytes before it. A release reads the keys that
-it knows, under the checksum of all. Lines of earlier releases have no checksum, and no key that is not known.
+it knows, and checks the sum over all. Lines of earlier releases have no checksum, and no unknown keys.
 """
 
 import json
@@ -21,14 +21,14 @@ from typing import Any, Self
 from zlib import crc32
 
 TAIL_BYTES = 256 * 1024
-"""How much of the end is compared at a start: if any line is unknown, the newest ones are."""
+"""How much of the end is compared at startup: if the database lacks any line, it lacks the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRecord:
-    """One announced call. `post`, `label` and `account` name its delivery in any database; older lines lack them.
+    """One intent. `post`, `occurrence` and `account` identify its delivery in any database; older lines lack them.
 
-    `floor` says which floor of its text it was to make, 0 being the post itself.
+    `part` is the part of a long text that the call was for, 0 being the post itself.
     """
 
     delivery: int
@@ -43,8 +43,8 @@ class JournalRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read what was written, perhaps by a later release, whose further keys are passed over. Raises TypeError."""
-        known = {one.name for one in fields(cls)}
+        """Return the record of a row, ignoring the keys of later releases. Raises TypeError if a key is missing."""
+        known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in row.items() if name in known})
 
 
@@ -52,8 +52,8 @@ class JournalRecord:
 class JournalContents:
     """What was read of a journal, oldest line first.
 
-    `damaged` counts the lines from the first one read that are none. `kept_since` is set once old lines have been
-    left out: lines up to that instant may be missing.
+    `damaged_lines` are numbers, counted from the first line read. `complete_since` is set once the journal was
+    compacted: lines up to that instant may be missing.
     """
 
     records: Sequence[JournalRecord] = ()
@@ -61,12 +61,8 @@ class JournalContents:
     complete_since: datetime | None = None
 
 
-_TRIAL_BYTES = b" " * 4096
-"""What is written and cut off again, to see whether a journal that has refused a line takes one now."""
-
-
 class IntentJournal:
-    """Appends intents to a file; a line is on disk when `append` returns. `last` is the newest line."""
+    """Appends intents to a file; a line is on disk when `append` returns. `last_record` is the newest line."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +74,8 @@ class IntentJournal:
         self._has_failed = False
 
     def append(self, records: Sequence[JournalRecord]) -> None:
-        """Write and sync the intents, together. Raises OSError when the disk refuses; then no call may start."""
-        lines = b"".join(_line_of(asdict(intent)) for intent in records)
+        """Write and sync the intents together. Raises OSError if the disk fails; then none of their calls may start."""
+        lines = b"".join(_format_line(asdict(record)) for record in records)
         with self._lock:
             try:
                 self._repair()
@@ -92,46 +88,53 @@ class IntentJournal:
         self.last_record = records[-1]
 
     def can_append(self) -> bool:
-        """Return whether lines can be written; after a refusal this is tried anew each time, until it works."""
+        """Return True if lines can be written; after a failure, each call tries it until it succeeds."""
         with self._lock:
             if self._has_failed:
                 try:
                     self._repair()
                     end = self._file.seek(0, os.SEEK_END)
-                    _write_all(self._file, _TRIAL_BYTES)
+                    _write_all(self._file, b" " * 4096)
                     os.fdatasync(self._file.fileno())
                     self._file.truncate(end)
                 except OSError:
-                    self._is_repaired = False  # what the trial has left has no line's end, and is cut like a torn line
+                    self._is_repaired = False  # the trial bytes have no line end, and are cut off like a torn line
                     return False
                 self._has_failed = False
         return True
 
     def _repair(self) -> None:
-        """Cut what a death or a full disk has left torn, and let the file's name be on disk before its lines are.
+        """Cut off a line torn by a crash or a full disk, whose call never started, and sync the file's name.
 
-        Not before a line of our own is due: a process that only looks must not touch what another one writes.
+        This waits until a line of our own is due: a process that only reads must not touch what another one writes.
         """
-        if not self._is_repaired:
-            _cut_torn_line(self.path)
-            sync_directory(self.path.parent)
-            self._is_repaired = True
+        if self._is_repaired:
+            return
+        with self.path.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = max(0, end - TAIL_BYTES)
+            file.seek(start)
+            tail = file.read()
+            if tail and not tail.endswith(b"\n"):
+                file.truncate(start + tail.rfind(b"\n") + 1)
+        sync_directory(self.path.parent)
+        self._is_repaired = True
 
     def compact(self, obsolete: Collection[JournalRecord]) -> int:
-        """Leave out lines that nobody will ask for again, all but the newest one. Returns how many.
+        """Remove obsolete lines, but never the newest line. Return how many.
 
-        The new file takes the old one's place at one stroke; a damaged journal stays as it is. Calls are announced
-        meanwhile: only what has come in since waits to be taken along.
+        The new file replaces the old one atomically; a damaged journal stays as it is. Intents are appended meanwhile:
+        the lock is held only to copy the lines that have been added since.
         """
         with self._lock:
             self._repair()
             end = self.path.stat().st_size
         contents = read_journal(self.path, end=end)
-        left_out = {one for one in contents.records if one in obsolete and one != self.last_record}
-        if contents.damaged_lines or not left_out:
+        removed = {record for record in contents.records if record in obsolete and record != self.last_record}
+        if contents.damaged_lines or not removed:
             return 0
-        newest = max(datetime.fromisoformat(one.at) for one in left_out)
-        kept = [one for one in contents.records if one not in left_out]
+        newest = max(datetime.fromisoformat(record.at) for record in removed)
+        kept = [record for record in contents.records if record not in removed]
         fresh = _write_temporary(self.path, kept, max(newest, contents.complete_since or newest))
         with self._lock, ExitStack() as failed:
             new = failed.enter_context(_open(fresh))
@@ -151,54 +154,53 @@ class IntentJournal:
 
 
 def read_records(path: Path, max_bytes: int | None = TAIL_BYTES) -> list[JournalRecord]:
-    """Read the lines within so many bytes of the journal's end, oldest first; all of them where `most` is None."""
+    """Return the lines in the last `max_bytes` of the journal, oldest first; all lines if that is None."""
     return list(read_journal(path, max_bytes).records)
 
 
 def read_journal(path: Path, max_bytes: int | None = None, end: int | None = None) -> JournalContents:
-    """Read the lines within so many bytes of the journal's end, or of where it ended; all where `most` is None."""
+    """Read the lines in the `max_bytes` before `end`, which is the journal's end by default; all lines if None."""
     if not path.exists():
         return JournalContents()
     with path.open("rb") as file:
         end = path.stat().st_size if end is None else end
         start = max(0, end - max_bytes) if max_bytes is not None else 0
         file.seek(start)
-        read = file.read(end - start)
-    lines = read.split(b"\n")[bool(start) : -1]  # the first line of a tail may be cut, the last one torn
-    intents: list[JournalRecord] = []
+        lines = file.read(end - start).split(b"\n")
+    records: list[JournalRecord] = []
     damaged: list[int] = []
-    kept_since: datetime | None = None
-    for number, line in enumerate(lines, 1):
-        match _read_line(line):
-            case JournalRecord() as intent:
-                intents.append(intent)
+    complete_since: datetime | None = None
+    for number, line in enumerate(lines[bool(start) : -1], 1):  # the first line of a tail may be cut, the last one torn
+        match _parse_line(line):
+            case JournalRecord() as record:
+                records.append(record)
             case datetime() as instant if number == 1 and not start:
-                kept_since = instant
+                complete_since = instant
             case _:
                 damaged.append(number)
-    return JournalContents(records=intents, damaged_lines=damaged, complete_since=kept_since)
+    return JournalContents(records=records, damaged_lines=damaged, complete_since=complete_since)
 
 
 def write_journal(path: Path, records: Sequence[JournalRecord], complete_since: datetime | None) -> None:
-    """Put a journal of just these lines in place, at one stroke and synced."""
+    """Replace the journal by just these lines, atomically and synced."""
     _write_temporary(path, records, complete_since).replace(path)
     sync_directory(path.parent)
 
 
 def _write_temporary(path: Path, records: Sequence[JournalRecord], complete_since: datetime | None) -> Path:
-    """Write a journal of just these lines beside one, synced; give its place."""
+    """Write a journal of just these lines next to the journal, synced; return its path."""
     fresh = path.with_name(path.name + ".new")
     lines: list[dict[str, Any]] = [{"kept_since": complete_since.isoformat()}] if complete_since else []
-    lines += [asdict(intent) for intent in records]
+    lines += [asdict(record) for record in records]
     with fresh.open("wb") as file:
-        file.write(b"".join(map(_line_of, lines)))
+        file.write(b"".join(map(_format_line, lines)))
         file.flush()
         os.fsync(file.fileno())
     return fresh
 
 
 def _open(path: Path) -> FileIO:
-    """Open for appending, without a buffer: what a full disk refused must not come out later, on its own."""
+    """Open for appending, unbuffered: bytes that a full disk refused must not be written later."""
     return path.open("ab", buffering=0)
 
 
@@ -209,43 +211,33 @@ def _write_all(file: FileIO, data: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Let what was made, renamed or removed in a folder survive a power cut."""
-    number = os.open(directory, os.O_RDONLY)
+    """Sync a directory, so that files created, renamed or removed in it survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 _CHECKSUMMED_LINE = re.compile(rb'(\{.+),"crc32":"([0-9a-f]{8})"\}')
 
 
-def _line_of(row: Mapping[str, Any]) -> bytes:
+def _format_line(row: Mapping[str, Any]) -> bytes:
     body = json.dumps(row, separators=(",", ":")).encode().removesuffix(b"}")
     return body + b',"crc32":"%08x"}\n' % crc32(body)
 
 
-def _read_line(line: bytes) -> JournalRecord | datetime | None:
-    sealed = _CHECKSUMMED_LINE.fullmatch(line)
-    if sealed and crc32(sealed[1]) != int(sealed[2], 16):
+def _parse_line(line: bytes) -> JournalRecord | datetime | None:
+    """Return the record, or the instant of a first line; None for a damaged line."""
+    checksummed = _CHECKSUMMED_LINE.fullmatch(line)
+    if checksummed and crc32(checksummed[1]) != int(checksummed[2], 16):
         return None
     try:
         row = json.loads(line)
         if "kept_since" in row:
             return datetime.fromisoformat(row["kept_since"])
-        intent = JournalRecord.from_row(row) if sealed else JournalRecord(**row)
-        datetime.fromisoformat(intent.at)
+        record = JournalRecord.from_row(row) if checksummed else JournalRecord(**row)
+        datetime.fromisoformat(record.at)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return intent
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A death in the middle of a line leaves it torn; its call never started. Let the next begin on a fresh line."""
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        start = max(0, end - TAIL_BYTES)
-        file.seek(start)
-        tail = file.read()
-        if tail and not tail.endswith(b"\n"):
-            file.truncate(start + tail.rfind(b"\n") + 1)
+    return record

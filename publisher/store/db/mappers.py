@@ -28,7 +28,7 @@ CallResult = Outcome | ReadbackResult | DeletionResult
 
 
 def table_of(row: type[SQLModel]) -> Table:
-    """Give the core table behind a row class."""
+    """Return the core table behind a row class."""
     return SQLModel.metadata.tables[str(row.__tablename__)]
 
 
@@ -62,16 +62,16 @@ _PLAIN_COLUMNS = (
     "verified_at", "reported_url", "was_resent", "first_attempt_deadline", "extra_parts", "parts_done",
     "resend_after_attempt", "is_pruned",
 )  # fmt: skip
-"""Columns that are the domain's fields as they are."""
-
-
+"""Columns with the name and the value of a field of Delivery."""
+_RECEIPT_COLUMNS = ("remote_id", "url", "published_at", "is_manually_confirmed")
 _STATE_BY_CODE = {state.value: state for state in State}
 
 
 def to_delivery(row: RowMapping) -> Delivery:
-    """Read a delivery from its row. A state that this version does not know reads as held."""
+    """Return the delivery of a row. A state that this release does not know reads as held."""
     state = _STATE_BY_CODE.get(row["state"])
     plain = {name: row[name] for name in _PLAIN_COLUMNS}
+    receipt = Receipt(**{name: row[name] for name in _RECEIPT_COLUMNS}) if row["remote_id"] is not None else None
     return Delivery(
         **{**plain, **({} if state else {"reason": HoldReason.UNKNOWN_STATE.value})},
         id=DeliveryId(row["id"]),
@@ -83,24 +83,13 @@ def to_delivery(row: RowMapping) -> Delivery:
         desired=DesiredState(row["desired"]),
         rendered_hash=Fingerprint(row["rendered_hash"]),
         follows=PostId(row["follows"]) if row["follows"] else None,
-        receipt=_receipt(row),
+        receipt=receipt,
         ticket=Ticket(payload=row["ticket"]) if row["ticket"] else None,
     )
 
 
-def _receipt(row: RowMapping) -> Receipt | None:
-    if row["remote_id"] is None:
-        return None
-    return Receipt(
-        remote_id=row["remote_id"],
-        url=row["url"],
-        published_at=row["published_at"],
-        is_manually_confirmed=row["is_manually_confirmed"],
-    )
-
-
 def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
-    """Give the columns in which two versions of a delivery differ."""
+    """Return the columns in which two versions of a delivery differ, with their new values."""
     changed: dict[str, Any] = {
         name: value for name in _PLAIN_COLUMNS if (value := getattr(after, name)) != getattr(before, name)
     }
@@ -111,19 +100,12 @@ def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
     if after.rendered_hash != before.rendered_hash:
         changed["rendered_hash"] = after.rendered_hash
     if after.receipt != before.receipt:
-        changed |= _receipt_columns(after.receipt)
+        receipt = after.receipt
+        changed |= {name: getattr(receipt, name) if receipt else None for name in _RECEIPT_COLUMNS}
+        changed["is_manually_confirmed"] = receipt is not None and receipt.is_manually_confirmed
     if after.ticket != before.ticket:
         changed["ticket"] = after.ticket.payload if after.ticket else None
     return changed
-
-
-def _receipt_columns(receipt: Receipt | None) -> dict[str, Any]:
-    return {
-        "remote_id": receipt.remote_id if receipt else None,
-        "url": receipt.url if receipt else None,
-        "published_at": receipt.published_at if receipt else None,
-        "is_manually_confirmed": receipt.is_manually_confirmed if receipt else False,
-    }
 
 
 def to_attempt(row: RowMapping) -> Attempt:
@@ -142,7 +124,10 @@ def to_readback(row: RowMapping) -> Readback:
     return Readback(attempt=row["attempt"], at=row["at"], result=result)
 
 
-_TYPE_BY_CODE: Final = {code: kind for kind, code in RESULT_CODES.items()} | {"post": Post, "rendition": RenderedPost}
+_TYPE_BY_CODE: Final = {code: kind for kind, code in RESULT_CODES.items()} | {
+    "post": Post,
+    "rendered_post": RenderedPost,
+}
 
 
 @cache
@@ -151,24 +136,24 @@ def _type_adapter(code: str) -> TypeAdapter[Any]:
 
 
 def dump_result(result: CallResult) -> Mapping[str, str]:
-    """Write an outcome, finding or removal as its code and its facts."""
+    """Return an outcome, a readback result or a deletion result as its code and its JSON."""
     code = result_code(result)
     return {"kind": code, "detail": _type_adapter(code).dump_json(result).decode()}
 
 
 def load_result(kind: str, detail: str) -> CallResult:
-    """Read what `write_answer` wrote."""
-    answer: CallResult = _type_adapter(kind).validate_json(detail)
-    return answer
+    """Return the result that `dump_result` wrote."""
+    result: CallResult = _type_adapter(kind).validate_json(detail)
+    return result
 
 
 def dump_rendered_post(rendered: RenderedPost) -> str:
-    return _type_adapter("rendition").dump_json(rendered).decode()
+    return _type_adapter("rendered_post").dump_json(rendered).decode()
 
 
 def load_rendered_post(body: str) -> RenderedPost:
-    rendition: RenderedPost = _type_adapter("rendition").validate_json(body)
-    return rendition
+    rendered: RenderedPost = _type_adapter("rendered_post").validate_json(body)
+    return rendered
 
 
 def dump_post(post: Post) -> str:

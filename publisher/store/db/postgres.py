@@ -1,4 +1,4 @@
-"""PostgreSQL's connections: how they are opened, when they count as lost, and what became of a commit cut off."""
+"""PostgreSQL connections: their options, when one counts as lost, and whether an interrupted commit succeeded."""
 
 import errno
 import sqlite3
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from publisher.domain.errors import PublisherError
@@ -19,49 +19,45 @@ CONNECT_ARGS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""A server that is gone without a word is missed after seconds."""
+"""A server that has vanished is noticed within seconds."""
 SESSION_OPTIONS = ("synchronous_commit=on", "lock_timeout=10s", "idle_in_transaction_session_timeout=10s")
-"""A commit is on disk when it returns, whatever the server's own setting; a wait for others is bounded; and a worker
-that freezes inside a transaction loses it, so that others can go on."""
+"""A commit is on disk when it returns, whatever the server's own setting; waits for locks are bounded; and a worker
+that freezes inside a transaction loses it, so that others can continue."""
 OUTAGE_SECONDS = 20.0
-"""Seconds for which what was cut off is tried again before those who ordered it are told."""
+"""How long an interrupted write is retried before its caller gets the error."""
 RETRY_SECONDS = 0.5
 _UNAVAILABLE_SQLSTATES = ("08", "57P", "25P03", "25006", "53300")
-"""SQL states of a server that stops, starts, stands by, is full, or has ended our session."""
+"""SQLSTATE prefixes of a server that stops, starts, is a standby, is full, or has ended our session."""
 _CONFLICT_SQLSTATES = frozenset({"40001", "40P01", "23505"})
 _UNASSIGNED_ID_SQLSTATE = "22023"
-"""The server says so of a transaction that it has never had: another one has taken its place, without our commit."""
-_TRANSACTION_STATUS = select(func.pg_xact_status(text("CAST(:mark AS xid8)")))
+"""Raised for a transaction id that the server never assigned: another server took its place, without our commit."""
+_TRANSACTION_STATUS = select(func.pg_xact_status(text("CAST(:xid AS xid8)")))
 _TRANSACTION_ID = text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)")
-_AUDIT_ENTRY = select(AUDIT.c.id).where(AUDIT.c.id == bindparam("number"), AUDIT.c.hash == bindparam("hash"))
 
 ChainHead = tuple[int, str]
-"""The number and the hash of an entry of the audit."""
+"""The number and the hash of an audit entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionId:
-    """By what the end of a transaction can be asked for.
-
-    It is the server's own number of one that has written something, and the last entry it wrote into the audit, if any.
-    """
+    """Identifies a transaction that has written: the server's own id, and the last audit entry it wrote, if any."""
 
     xid: str
     chain_head: ChainHead | None
 
 
 class CommitUnknownError(PublisherError):
-    """The connection broke while a commit was under way, and the database could not be asked what became of it."""
+    """The connection broke during a commit, and the database could not be asked whether it succeeded."""
 
 
 @dataclass(slots=True)
 class RetryWindow:
-    """One stretch without the database."""
+    """One outage of the database, during which writes are retried."""
 
     ends_at: float = field(default_factory=lambda: time.monotonic() + OUTAGE_SECONDS)
 
     def wait_to_retry(self) -> bool:
-        """Wait a little; False when it has lasted too long. Only the writer's thread waits here."""
+        """Wait before a retry; return False after OUTAGE_SECONDS. Blocks, so only the writer's thread may call it."""
         if time.monotonic() >= self.ends_at:
             return False
         time.sleep(RETRY_SECONDS)
@@ -69,21 +65,18 @@ class RetryWindow:
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether the connection broke, or none was to be had: nothing is wrong with what was asked."""
+    """Return True if the connection broke, or none could be opened: the statement itself is not at fault."""
     original = _driver_error(error)
     if original is None:
         return False
     state = getattr(original, "sqlstate", None)
-    is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
-    return is_cut or (state is None and isinstance(error, OperationalError)) or _is_unavailable(state)
-
-
-def _is_unavailable(state: str | None) -> bool:
-    return state is not None and state.startswith(_UNAVAILABLE_SQLSTATES)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError) if state is None else state.startswith(_UNAVAILABLE_SQLSTATES)
 
 
 def is_serialization_failure(error: BaseException) -> bool:
-    """Whether another worker was faster: the same may be asked again, and sees what the other has done."""
+    """Return True if another worker was faster: a retry sees what it has written."""
     return getattr(_driver_error(error), "sqlstate", None) in _CONFLICT_SQLSTATES
 
 
@@ -93,24 +86,28 @@ def _driver_error(error: BaseException) -> Any:  # noqa: ANN401 # the driver's o
 
 
 def read_transaction_id(connection: Connection, chain_head: ChainHead | None) -> TransactionId | None:
-    """Mark the transaction, which has written that head of the audit; None when it has written nothing at all."""
-    number = connection.scalar(_TRANSACTION_ID)
-    return TransactionId(xid=number, chain_head=chain_head) if number is not None else None
+    """Return the id of the open transaction, whose newest audit entry is `chain_head`; None if it has not written."""
+    xid = connection.scalar(_TRANSACTION_ID)
+    return TransactionId(xid=xid, chain_head=chain_head) if xid is not None else None
 
 
 def did_commit(engine: Engine, transaction: TransactionId) -> bool:
-    """Read back what became of a commit whose answer was lost.
+    """Return True if a commit whose response was lost has succeeded.
 
-    Numbers are given anew by a server that takes another one's place, so what was written is looked for as well.
-    Raises CommitUnknownError when the database cannot be asked, or is still at it, for too long.
+    A server that takes another one's place assigns the same ids again, so the audit entry is checked as well. Raises
+    CommitUnknownError if the database cannot be asked, or the transaction is still in progress, for too long.
     """
     outage = RetryWindow()
     while True:
         try:
             with engine.connect() as connection:
-                fate = connection.scalar(_TRANSACTION_STATUS, {"mark": transaction.xid})
-                if fate != "in progress":
-                    return fate == "committed" and _has_audit_entry(connection, transaction.chain_head)
+                status = connection.scalar(_TRANSACTION_STATUS, {"xid": transaction.xid})
+                if status == "committed" and transaction.chain_head is not None:
+                    number, digest = transaction.chain_head
+                    entry = select(AUDIT.c.id).where(AUDIT.c.id == number, AUDIT.c.hash == digest)
+                    return connection.scalar(entry) is not None
+                if status != "in progress":
+                    return bool(status == "committed")
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _UNASSIGNED_ID_SQLSTATE:
                 return False
@@ -118,13 +115,6 @@ def did_commit(engine: Engine, transaction: TransactionId) -> bool:
                 raise
         if not outage.wait_to_retry():
             raise CommitUnknownError(transaction.xid)
-
-
-def _has_audit_entry(connection: Connection, chain_head: ChainHead | None) -> bool:
-    return (
-        chain_head is None
-        or connection.scalar(_AUDIT_ENTRY, {"number": chain_head[0], "hash": chain_head[1]}) is not None
-    )
 
 
 DATABASE_BUSY = "database_busy"
@@ -137,15 +127,14 @@ _CODE_BY_SQLITE_ERROR = {
 }
 _CODE_BY_SQLSTATE = {"55P03": DATABASE_BUSY, "53100": DISK_FULL}
 _CODE_BY_ERRNO = {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
-_PRIMARY_CODE_MASK = 0xFF
-"""SQLite's extended codes carry the plain one in their lowest byte."""
 
 
 def write_error_code(error: BaseException) -> str | None:
-    """Name the trouble behind an error: somebody else holds the database, or there is no room; None for any other."""
+    """Return the code of a write error: the database is locked, or the disk is full; None for any other error."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
-        return _CODE_BY_SQLITE_ERROR.get(getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK)
+        # the lowest byte of SQLite's extended code is the primary one
+        return _CODE_BY_SQLITE_ERROR.get(getattr(original, "sqlite_errorcode", 0) & 0xFF)
     if isinstance(original, OSError):
         return _CODE_BY_ERRNO.get(original.errno or 0)
     return _CODE_BY_SQLSTATE.get(getattr(original, "sqlstate", None) or "")

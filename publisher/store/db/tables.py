@@ -1,7 +1,7 @@
-"""The rows. They never leave `store`; what leaves is a domain object.
+"""The tables. Rows never leave `store`; it returns domain objects.
 
-Which rows an index holds is said here for SQLite alone; for PostgreSQL the migrations say it. Naming it here as well
-would load that dialect at every start, which costs a command a twentieth of a second.
+The conditions of partial indexes are given here for SQLite only; for PostgreSQL the migrations have them. Giving them
+here as well would load that dialect at every start, which costs a command 0.05 s.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,11 +15,10 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SERVER_DEFAULT_ZERO = {"server_default": "0"}
 SERVER_DEFAULT_FALSE = {"server_default": false()}
-"""What a column holds where nothing is said of it."""
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, kept as whole microseconds of UTC: the same number, order and index on every database."""
+    """An aware datetime, stored as whole microseconds in UTC: the same number, order and index on every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -32,7 +31,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Duration(TypeDecorator[timedelta]):
-    """A timedelta, kept as whole microseconds."""
+    """A timedelta, stored as whole microseconds."""
 
     impl = BigInteger
     cache_ok = True
@@ -45,7 +44,7 @@ class Duration(TypeDecorator[timedelta]):
 
 
 class DatabaseInfoRow(SQLModel, table=True):
-    """What this database is: its environment, where its audit begins, where it lives, and whether it is a copy."""
+    """What this database is: its environment, audit genesis and identity, and whether it is a backup."""
 
     __tablename__: ClassVar[str] = "database_info"
     key: str = Field(primary_key=True)
@@ -53,7 +52,7 @@ class DatabaseInfoRow(SQLModel, table=True):
 
 
 class ScheduleRow(SQLModel, table=True):
-    """Accepted versions of schedule.toml; the newest one is in force."""
+    """Accepted versions of schedule.toml; the newest one is active."""
 
     __tablename__: ClassVar[str] = "schedule"
     id: int | None = Field(default=None, primary_key=True)
@@ -63,7 +62,7 @@ class ScheduleRow(SQLModel, table=True):
 
 
 class PostRow(SQLModel, table=True):
-    """Each post ever accepted. `body` is the post as JSON; `is_scheduled`: it came from the schedule, not by `send`."""
+    """Every post ever accepted. `body` is the post as JSON. `is_scheduled`: it is from the schedule, not by `send`."""
 
     __tablename__: ClassVar[str] = "post"
     __table_args__ = (Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),)
@@ -76,7 +75,7 @@ class PostRow(SQLModel, table=True):
 
 
 class MediaRow(SQLModel, table=True):
-    """Pictures, by hash: at send time only these bytes are used. `shown_until`: when the last that shows it expires."""
+    """Images, by hash; only these bytes are sent. `shown_until`: when the last delivery that shows it expires."""
 
     __tablename__: ClassVar[str] = "media"
     __table_args__ = (Index("media_by_use", "shown_until"),)
@@ -87,7 +86,7 @@ class MediaRow(SQLModel, table=True):
 
 
 class RenderedPostRow(SQLModel, table=True):
-    """Frozen final texts, by fingerprint: what a post says on an account, and what it said before an edit."""
+    """Final texts, by fingerprint: the text of a post on an account, and its texts before edits."""
 
     __tablename__: ClassVar[str] = "rendered_post"
     __table_args__ = (Index("rendered_by_delivery", "post", "occurrence", "account"),)
@@ -100,11 +99,11 @@ class RenderedPostRow(SQLModel, table=True):
 
 
 class LoginRow(SQLModel, table=True):
-    """When a login may speak again: `rests_until` for every post, `routine_until` for those that are not urgent.
+    """When a login may call again: `cooldown_until` for every post, `routine_cooldown_until` for routine posts.
 
-    `floors_until` is for the further floors of a post that has begun, `reads_until` for reads. `limited_until` is what
-    the platform itself asked for, which is part of the others. Since `busy_since` the login has been kept back without
-    a break.
+    `parts_cooldown_until` is for further parts of a post that has begun, `reads_cooldown_until` for reads.
+    `rate_limited_until` is what the platform itself asked for; the others include it. Since `busy_since` the login has
+    been in cooldown without a break.
     """
 
     __tablename__: ClassVar[str] = "login"
@@ -119,58 +118,27 @@ class LoginRow(SQLModel, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """One delivery; the columns are the fields of the domain's Delivery, flat. `worker` holds its lease, if any.
+    """One delivery; the columns are the fields of the domain's Delivery. `worker` holds its lease, if any.
 
-    `planned_at` is the instant the schedule gave; `due_at` differs from it when a person sent the post sooner.
-    `is_pruned`: it ended so long ago that its texts, reads and figures are gone.
+    `scheduled_at` is the instant in the schedule; `due_at` differs from it if a person sent the post sooner.
+    `is_pruned`: retention has deleted its texts, readbacks and metrics.
     """
 
     __tablename__: ClassVar[str] = "delivery"
     __table_args__ = (
         UniqueConstraint("post", "occurrence", "account"),
-        Index(
-            "one_in_flight_per_login",
-            "login",
-            unique=True,
-            sqlite_where=text("state IN ('claimed', 'sending')"),
-        ),
-        Index(
-            "due_by_login",
-            "login",
-            text("is_urgent DESC"),
-            "due_at",
-            "id",
-            sqlite_where=text("state = 'due'"),
-        ),
-        Index(
-            "started_by_login",
-            "login",
-            "due_at",
-            "id",
-            sqlite_where=text("state = 'due' AND parts_done > 0"),
-        ),
+        Index("one_in_flight_per_login", "login", unique=True, sqlite_where=text("state IN ('claimed', 'sending')")),
+        Index("due_by_login", "login", text("is_urgent DESC"), "due_at", "id", sqlite_where=text("state = 'due'")),
+        Index("started_by_login", "login", "due_at", "id", sqlite_where=text("state = 'due' AND parts_done > 0")),
         Index("deliveries_by_due_time", "is_pruned", "due_at"),
         Index("scheduled_by_occurrence", "post", "occurrence", "scheduled_at"),
         Index("recurring_by_account", "post", "account", "due_at", sqlite_where=text("occurrence != 'once'")),
-        Index(
-            "next_action_by_state",
-            "state",
-            "next_action_at",
-            sqlite_where=text("next_action_at IS NOT NULL"),
-        ),
-        Index(
-            "expiry_of_waiting",
-            "expires_at",
-            sqlite_where=text("state IN ('pending', 'due', 'retrying')"),
-        ),
+        Index("next_action_by_state", "state", "next_action_at", sqlite_where=text("next_action_at IS NOT NULL")),
+        Index("expiry_of_waiting", "expires_at", sqlite_where=text("state IN ('pending', 'due', 'retrying')")),
         Index("unresolved_by_account", "account", sqlite_where=text("state IN ('sending', 'unknown', 'retracting')")),
         Index("published_by_account", "account", "published_at", sqlite_where=text("published_at IS NOT NULL")),
         Index(
-            "one_owner_per_remote_id",
-            "account",
-            "remote_id",
-            unique=True,
-            sqlite_where=text("remote_id IS NOT NULL"),
+            "one_owner_per_remote_id", "account", "remote_id", unique=True, sqlite_where=text("remote_id IS NOT NULL")
         ),
         Index("open_by_state", "state", sqlite_where=text("state NOT IN ('published', 'cancelled', 'expired')")),
     )
@@ -221,10 +189,10 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class AttemptRow(SQLModel, table=True):
-    """Intents: each row was committed before its call began. `floor` is which floor of the text it was for.
+    """Intents: each row was committed before its call began. `part` is the part of the text that it was for.
 
-    `ended_confirmed` says that the clock was confirmed when `ended_at` was written. With `is_by_hand` a person
-    was asked to post it, and no call was made.
+    `is_end_confirmed`: the clock was confirmed when `ended_at` was written. `is_manual`: a person was asked to post
+    it, and no call was made.
     """
 
     __tablename__: ClassVar[str] = "attempt"
@@ -253,7 +221,7 @@ class AttemptRow(SQLModel, table=True):
 
 
 class ReadbackRow(SQLModel, table=True):
-    """Stored reads of a platform, one by one: the evidence."""
+    """Every stored readback of a platform: the evidence."""
 
     __tablename__: ClassVar[str] = "readback"
     id: int | None = Field(default=None, primary_key=True)
@@ -265,9 +233,9 @@ class ReadbackRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """One entry for each change of state and each human act, written in the change's own transaction.
+    """One entry for each change of state and each action by a person, written in the transaction of the change.
 
-    `id` counts the entries without a gap; `hash` covers the whole row with `previous`, which is the hash before it.
+    `id` has no gaps; `hash` covers the whole row, including `previous`, the hash of the entry before it.
     """
 
     __tablename__: ClassVar[str] = "audit"
@@ -285,7 +253,7 @@ class AuditRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """Trouble to be told; `cleared_at` is set when it is over."""
+    """Alerts; `cleared_at` is set when the problem is over."""
 
     __tablename__: ClassVar[str] = "alert"
     __table_args__ = (Index("open_alerts", "id", sqlite_where=text("cleared_at IS NULL")),)
@@ -298,7 +266,7 @@ class AlertRow(SQLModel, table=True):
 
 
 class PauseRow(SQLModel, table=True):
-    """The kill switch: while a scope stands here, no call starts in it."""
+    """Pauses: while a row exists, no call starts in its scope."""
 
     __tablename__: ClassVar[str] = "pause"
     scope: str = Field(primary_key=True)
@@ -308,7 +276,7 @@ class PauseRow(SQLModel, table=True):
 
 
 class ModeOverrideRow(SQLModel, table=True):
-    """What people ordered at run time instead of an account's mode in the settings."""
+    """Account modes that a person set at run time, instead of those in the settings."""
 
     __tablename__: ClassVar[str] = "mode_override"
     account: str = Field(primary_key=True)
@@ -319,7 +287,7 @@ class ModeOverrideRow(SQLModel, table=True):
 
 
 class AdapterStateRow(SQLModel, table=True):
-    """What adapters remember across restarts: uploads made, steps done. Never a secret."""
+    """What adapters keep across restarts: uploads made, steps done. Never a secret."""
 
     __tablename__: ClassVar[str] = "adapter_state"
     login: str = Field(primary_key=True)
@@ -329,7 +297,7 @@ class AdapterStateRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """Daemons, by name, and when each last gave a sign of life."""
+    """Daemons, by name, and the last heartbeat of each."""
 
     __tablename__: ClassVar[str] = "worker"
     id: str = Field(primary_key=True)
@@ -341,11 +309,11 @@ class WorkerRow(SQLModel, table=True):
 
 
 class WorkerStateRow(SQLModel, table=True):
-    """What is known of a worker before and after it runs.
+    """What is kept about a worker between its runs.
 
-    `config_hash` names the settings by which it planned last; `compared_timeline`, the server's timeline with which it
-    compared its journal last; `is_awaited`: it has to, since an older database was accepted. A person vouched that its
-    host's clock was right when it showed `clock_at`, `clock_ticks` seconds after the host's start.
+    `config_hash` is of the settings with which it planned last. `compared_timeline` is the server timeline with which
+    it compared its journal last; `is_comparison_pending`: it must compare it again, because an older database was
+    accepted. A person confirmed its host's clock when that showed `clock_at`, `clock_ticks` seconds after boot.
     """
 
     __tablename__: ClassVar[str] = "worker_state"
@@ -358,7 +326,7 @@ class WorkerStateRow(SQLModel, table=True):
 
 
 class ServerTimelineRow(SQLModel, table=True):
-    """Timelines of a PostgreSQL server, a new one for each failover, and when the first worker met each."""
+    """Timelines of a PostgreSQL server, one more with each failover, and when a worker first saw each."""
 
     __tablename__: ClassVar[str] = "server_timeline"
     timeline: str = Field(primary_key=True)
@@ -366,9 +334,9 @@ class ServerTimelineRow(SQLModel, table=True):
 
 
 class DataLossRow(SQLModel, table=True):
-    """A time for which neither database nor journal shows what was sent; at most one row.
+    """The data-loss window, for which neither database nor journal shows what was sent; at most one row.
 
-    `includes_new`: what comes into the schedule now may have been sent in it, too.
+    `covers_new_posts`: posts that are added to the schedule now may have been sent in it, too.
     """
 
     __tablename__: ClassVar[str] = "data_loss"
@@ -378,7 +346,7 @@ class DataLossRow(SQLModel, table=True):
 
 
 class OrphanedAttemptRow(SQLModel, table=True):
-    """Lines of a journal that announced a call for which there is no delivery; the columns are the line's own."""
+    """Journal lines for which there is no delivery; the columns are the keys of the line."""
 
     __tablename__: ClassVar[str] = "orphaned_attempt"
     rendered_hash: str = Field(primary_key=True)
@@ -393,7 +361,7 @@ class OrphanedAttemptRow(SQLModel, table=True):
 
 
 class MonitorScheduleRow(SQLModel, table=True):
-    """When each account is read next. `began_at`: what was on it then is history."""
+    """When each account is monitored next. Posts older than `monitored_since` predate monitoring."""
 
     __tablename__: ClassVar[str] = "monitor_schedule"
     account: str = Field(primary_key=True)
@@ -402,7 +370,7 @@ class MonitorScheduleRow(SQLModel, table=True):
 
 
 class ObservedPostRow(SQLModel, table=True):
-    """Posts seen on an account that no delivery owns. `is_history`: they were there before we came."""
+    """Posts seen on an account that belong to no delivery. `predates_monitoring`: they were there before."""
 
     __tablename__: ClassVar[str] = "observed_post"
     account: str = Field(primary_key=True)
@@ -414,7 +382,7 @@ class ObservedPostRow(SQLModel, table=True):
 
 
 class ReachRow(SQLModel, table=True):
-    """How far a live post had come at an instant; what the platform does not tell is NULL."""
+    """The metrics of a published post at an instant; NULL for what the platform does not report."""
 
     __tablename__: ClassVar[str] = "reach"
     __table_args__ = (Index("reach_by_delivery", "delivery", "at"),)
@@ -428,7 +396,7 @@ class ReachRow(SQLModel, table=True):
 
 
 class LoginHealthRow(SQLModel, table=True):
-    """What the last probe of a login said, and when the next one comes."""
+    """The result of a login's last health check, and when the next one is due."""
 
     __tablename__: ClassVar[str] = "login_health"
     login: str = Field(primary_key=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, literal_column, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, exists, literal_column, or_, select
 
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Delivery, State
@@ -22,13 +22,15 @@ _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 _DUE_BY = bindparam("due_by", type_=DELIVERY.c.due_at.type)
 
 
-def is_claimable(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+def is_claimable(row: FromClause) -> ColumnElement[bool]:
     """True if a delivery may be claimed, apart from its login's cooldowns and its own `next_action_at`."""
     is_listed = row.c.account.in_(bindparam("accounts", expanding=True))
     return and_(in_state(row, State.DUE), is_listed, may_call(row, _NOW, _DUE_BY))
 
 
-def _claim_query(is_kind: Callable[[Any], ColumnElement[bool]], *cooldowns: ColumnElement[datetime]) -> Select[Any]:
+def _claim_query(
+    is_kind: Callable[[FromClause], ColumnElement[bool]], *cooldowns: ColumnElement[datetime]
+) -> Select[Any]:
     """Select logins whose cooldowns are over, longest idle first, and the delivery of one kind that each may claim."""
     inner = DELIVERY.alias("candidate")
     pick = (
@@ -50,9 +52,9 @@ def _claim_query(is_kind: Callable[[Any], ColumnElement[bool]], *cooldowns: Colu
     )
 
 
-def has_published_parts(row: Any) -> ColumnElement[bool]:  # noqa: ANN401 # a table or an alias of it
+def has_published_parts(row: FromClause) -> ColumnElement[bool]:
     """True if the next part of a post is due; a literal, because an index with this condition needs it."""
-    return row.c.parts_done > literal_column("0")  # type: ignore[no-any-return]
+    return row.c.parts_done > literal_column("0")
 
 
 URGENT_CLAIMS = _claim_query(
