@@ -156,9 +156,9 @@ def an_unjournalled_call_lapses() -> Iterator[None]:
     """What the journal has refused is left to itself, and its lease ends as if the daemon had died over it."""
 
     async def record_intent(outbox: books.Outbox, lease: Lease) -> SendRequest | intents.Declined:
-        return await outbox.store.database.write_batched(outbox._record_intents, lease)
+        return await outbox.store.database.write_batched(outbox.record_intents, lease)
 
-    kept = maintenance.Maintenance._lease_expiry_event
+    kept = maintenance.Maintenance.lease_expiry_event
 
     def lapsed(its: maintenance.Maintenance, delivery: Delivery) -> events.LeaseExpired | None:
         event = kept(its, delivery)
@@ -166,7 +166,7 @@ def an_unjournalled_call_lapses() -> Iterator[None]:
 
     with (
         replaced(books.Outbox, "record_intent", record_intent),
-        replaced(maintenance.Maintenance, "_lease_expiry_event", lapsed),
+        replaced(maintenance.Maintenance, "lease_expiry_event", lapsed),
         replaced(intent_journal.IntentJournal, "can_append", lambda _journal: True),
     ):
         yield

@@ -157,15 +157,15 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
     await one.maintenance.promote_due()
     [lease] = [lease for lease in await other.outbox.claim(10) if lease.account == "a"]
     is_written, may_commit = threading.Event(), threading.Event()
-    announce = type(other.outbox)._record_intents
+    announce = other.outbox.record_intents
 
-    def announce_slowly(outbox, unit, leases):
-        answers = announce(outbox, unit, leases)
+    def announce_slowly(unit, leases):
+        answers = announce(unit, leases)
         is_written.set()
         may_commit.wait(10)
         return answers
 
-    monkeypatch.setattr(type(other.outbox), "_record_intents", announce_slowly)
+    monkeypatch.setattr(other.outbox, "record_intents", announce_slowly)
     intending = asyncio.create_task(other.outbox.record_intent(lease))
     await asyncio.to_thread(is_written.wait, 10)
     editing = asyncio.create_task(edit(one, replace(NEW, accounts=(AccountId("b"),))))

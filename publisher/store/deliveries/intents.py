@@ -135,7 +135,7 @@ BLOCKED_RETRY_DELAY = timedelta(seconds=15)
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
-def _guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
     """Select all that the guards need about some deliveries, and whether a condition for their calls holds."""
     published = DELIVERY.alias("published")
     newest_id = (
@@ -168,7 +168,7 @@ def _guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select
     )
 
 
-_GUARD_FACTS = _guard_query(may_call)
+GUARD_QUERY = guard_query(may_call)
 _UNRESOLVED_ATTEMPTS = (
     select(DELIVERY.c.account, DELIVERY.c.state, ATTEMPT.c.id, ATTEMPT.c.ended_at)
     .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
@@ -212,7 +212,7 @@ def record_intents(store: Store, transaction: Transaction, leases: Sequence[Leas
         return [Declined(guard="database_replaced") for _ in leases]
     recover_lost_attempts(store, transaction)
     parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
-    rows = {row["id"]: row for row in transaction.connection.execute(_GUARD_FACTS, parameters).mappings()}
+    rows = {row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()}
     since_unresolved = _attempts_since_unresolved(store, transaction, [lease.account for lease in leases])
     answers: dict[DeliveryId, SendRequest | Declined] = {}
     stopped: list[StateChange] = []

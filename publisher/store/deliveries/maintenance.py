@@ -137,7 +137,7 @@ class Maintenance:
         if now is not None:
             is_running = and_(is_own, DELIVERY.c.id.in_(store.leased_ids(is_expired=False)))
             is_over = or_(and_(DELIVERY.c.lease_until <= now, ~is_running), is_over)
-        return await self._expire_leases_where(is_over, self._lease_expiry_event)
+        return await self.expire_leases_where(is_over, self.lease_expiry_event)
 
     async def expire_own_leases(self) -> int:
         """Expire all leases of this worker's previous process, at startup; on SQLite the leases of all workers.
@@ -145,7 +145,7 @@ class Maintenance:
         Return how many. The process lock proves that the previous process is gone.
         """
         condition = DELIVERY.c.worker == self.store.worker if self.store.database.is_shared else true()
-        number = await self._expire_leases_where(condition, self._own_expiry_event, waits_for_lock=True)
+        number = await self.expire_leases_where(condition, self._own_expiry_event, waits_for_lock=True)
         if not self.store.call_record.reset():
             log.warning("call_record_unwritable")  # a crash then leaves unknown outcomes, as a power cut does
         return number
@@ -155,7 +155,7 @@ class Maintenance:
             may_have_started=self.store.call_record.may_have_started(delivery.id, delivery.fencing_token)
         )
 
-    async def _expire_leases_where(
+    async def expire_leases_where(
         self,
         condition: ColumnElement[bool],
         event_for: Callable[[Delivery], Event | None],
@@ -165,7 +165,7 @@ class Maintenance:
         is_leased = and_(in_state(DELIVERY, State.CLAIMED, State.SENDING), condition)
         return await self._apply_to_matching(is_leased, event_for, ends_attempts=True, waits_for_lock=waits_for_lock)
 
-    def _lease_expiry_event(self, delivery: Delivery) -> LeaseExpired | None:
+    def lease_expiry_event(self, delivery: Delivery) -> LeaseExpired | None:
         """Return the event for an expired lease; None if this process has leased the delivery since the run began.
 
         A process may not start a call after its lease has expired, so its call record proves whether one has begun. Of
@@ -346,7 +346,13 @@ class Maintenance:
                 for delivery in matching
                 if (event := event_for(delivery) if callable(event_for) else event_for) is not None
             ]
-            unsent = [change.before for change in changes if _never_started(change)]
+            unsent = [
+                change.before
+                for change in changes
+                if change.before.state is State.SENDING
+                and isinstance(change.event, LeaseExpired)
+                and not change.event.may_have_started
+            ]
             if ends_attempts:
                 changes = _mark_suspects(changes)
                 outcomes = {delivery.id: NotSent(reason="never_started") for delivery in unsent}
@@ -380,9 +386,3 @@ def _mark_suspects(changes: Sequence[StateChange]) -> list[StateChange]:
         else change
         for change in changes
     ]
-
-
-def _never_started(change: StateChange) -> bool:
-    """Return True if the lease of a call expires of which it is proven that no byte has left."""
-    event = change.event
-    return change.before.state is State.SENDING and isinstance(event, LeaseExpired) and not event.may_have_started

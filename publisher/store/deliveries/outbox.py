@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
@@ -91,7 +92,7 @@ MAX_TLS_FAILURES = 3
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
-def _pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
+def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
     """Select an intent whose call may still begin: no rate limit came meanwhile, and its account is in API mode."""
     return select(DELIVERY.c.id).where(
         DELIVERY.c.id == bindparam("delivery"),
@@ -104,7 +105,7 @@ def _pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) ->
     )
 
 
-_MAY_STILL_SEND = _pending_call_query(may_call)
+PENDING_CALL_QUERY = pending_call_query(may_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ class Outbox:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.record_intents = partial(record_intents, store)  # one object, so that the writer batches the calls
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
@@ -195,7 +197,7 @@ class Outbox:
         If the journal refuses its line, the attempt is recorded as not sent, since its call never began.
         """
         try:
-            answer = await self.store.database.write_batched(self._record_intents, lease)
+            answer = await self.store.database.write_batched(self.record_intents, lease)
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
@@ -212,9 +214,6 @@ class Outbox:
         """Mark a lease that will expire because the store could not write; any other error is the delivery's own."""
         if is_connection_lost(error) or write_error_code(error) or isinstance(error, CommitUnknownError | OSError):
             self.store.mark_write_failed(lease.delivery, lease.fencing_token)
-
-    def _record_intents(self, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
-        return record_intents(self.store, transaction, leases)
 
     async def release(self, lease: Lease) -> None:
         """Release an unused lease; does nothing if the lease is no longer ours."""
@@ -239,7 +238,7 @@ class Outbox:
             "configured_mode": self.store.policies[request.account].account.mode.value,
         }
         try:
-            found = await self.store.database.read(lambda connection: connection.scalar(_MAY_STILL_SEND, parameters))
+            found = await self.store.database.read(lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters))
         except DBAPIError as error:
             log.warning("call_not_confirmed", delivery=request.delivery, error=type(error).__name__)
             return False
@@ -278,7 +277,7 @@ class Outbox:
         self.store.finish_attempts(
             transaction, [(lease.delivery, lease.fencing_token, outcome) for lease, outcome in outcomes]
         )
-        in_time = [item for item in outcomes if _is_lease_current(before[item[0].delivery], item[0])]
+        in_time = [item for item in outcomes if is_lease_current(before[item[0].delivery], item[0])]
         events = reject_foreign_ids(transaction, [(before[lease.delivery], outcome) for lease, outcome in in_time])
         changes = [
             StateChange(before=before[lease.delivery], event=event)
@@ -292,7 +291,7 @@ class Outbox:
             if is_in_time:
                 self.store.runtime.hit_failpoint_now("outcome.before_commit")
             else:
-                self._record_late_outcome(transaction, before[lease.delivery], lease, outcome, now)
+                self.record_late_outcome(transaction, before[lease.delivery], lease, outcome, now)
         unsent = sorted(
             lease.delivery for lease, outcome in outcomes if isinstance(outcome, NotSent) and lease.delivery in changed
         )
@@ -304,7 +303,7 @@ class Outbox:
         trip_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]
 
-    def _record_late_outcome(
+    def record_late_outcome(
         self, transaction: Transaction, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime
     ) -> None:
         """Keep a late outcome as evidence: it decides nothing, but a post that it reports cannot be proven absent.
@@ -504,7 +503,7 @@ class Outbox:
         if delivery.state is State.SUBMITTED and (task := parse_manual_task(delivery.ticket)):
             return self._check_manual_task(transaction, delivery, task, result)
         if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
-            if delivery.attempts and not self._is_visibility_window_over(
+            if delivery.attempts and not self.is_visibility_window_over(
                 delivery, _last_attempt(transaction, delivery), started_ticks
             ):
                 return result
@@ -516,7 +515,7 @@ class Outbox:
         if not isinstance(result, NotFound):
             return result
         attempt = _last_attempt(transaction, delivery)
-        is_window_over = self._is_visibility_window_over(delivery, attempt, started_ticks)
+        is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
         if not proves_absent(_readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
             return result
         outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
@@ -542,7 +541,7 @@ class Outbox:
                 raise_delivery_alert_once(transaction, now, "manual_task_not_seen", delivery, facts)
         return Submitted(ticket=task.ticket, check_again_at=task.next_check_at(timing, now))
 
-    def _is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
+    def is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
         """Return True if everything that a call may lead to was visible when a readback began.
 
         The visibility window runs from when this process learned that the call had ended. For a call that another
@@ -587,7 +586,8 @@ def _last_attempt(transaction: Transaction, delivery: Delivery) -> RowMapping:
     return transaction.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
 
 
-def _is_lease_current(delivery: Delivery, lease: Lease) -> bool:
+def is_lease_current(delivery: Delivery, lease: Lease) -> bool:
+    """Return True if the delivery is still being sent under this lease, so that its outcome counts."""
     return delivery.state is State.SENDING and delivery.fencing_token == lease.fencing_token
 
 

@@ -26,5 +26,5 @@ def _whatever_has_expired(row: Any, now: Any) -> ColumnElement[bool]:
 
 
 def plant() -> None:
-    intents._GUARD_FACTS = intents._guard_query(_whatever_has_expired)
-    outbox._MAY_STILL_SEND = outbox._pending_call_query(_whatever_has_expired)
+    intents.GUARD_QUERY = intents.guard_query(_whatever_has_expired)
+    outbox.PENDING_CALL_QUERY = outbox.pending_call_query(_whatever_has_expired)

@@ -23,7 +23,7 @@ class _TakenBackError(Exception):
 
 async def _peek(outbox: Outbox, lease: Lease) -> SendRequest | Declined:
     def operation(unit: Transaction) -> None:
-        raise _TakenBackError(outbox._record_intents(unit, [lease])[0])
+        raise _TakenBackError(outbox.record_intents(unit, [lease])[0])
 
     try:
         await outbox.store.database.write(operation)

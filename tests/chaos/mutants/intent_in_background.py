@@ -24,7 +24,7 @@ class _TakenBackError(Exception):
 
 async def _intend_later(outbox: Outbox, lease: Lease) -> SendRequest | Declined:
     def operation(unit: Transaction) -> None:
-        raise _TakenBackError(outbox._record_intents(unit, [lease])[0])
+        raise _TakenBackError(outbox.record_intents(unit, [lease])[0])
 
     async def write() -> SendRequest | Declined:
         await asyncio.sleep(GATHERING)

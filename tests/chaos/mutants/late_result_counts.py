@@ -12,7 +12,7 @@ from publisher.domain.results import Outcome, Published, Rejected, Submitted
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries import outbox
 
-_keep_evidence = outbox.Outbox._record_late_outcome
+_keep_evidence = outbox.Outbox.record_late_outcome
 
 
 def _is_sending(delivery: Delivery, _lease: Lease) -> bool:
@@ -29,5 +29,5 @@ def _believe(  # noqa: PLR0917 # it has the face of what it stands for
 
 
 def plant() -> None:
-    outbox._is_lease_current = _is_sending
-    outbox.Outbox._record_late_outcome = _believe
+    outbox.is_lease_current = _is_sending
+    outbox.Outbox.record_late_outcome = _believe

@@ -17,7 +17,7 @@ def _leaseless(**facts: object) -> StateChange:
 
 
 async def _lapse_own(maintenance: Maintenance) -> int:
-    return await maintenance._expire_leases_where(
+    return await maintenance.expire_leases_where(
         DELIVERY.c.worker == maintenance.store.worker, lambda _: LeaseExpired(), waits_for_lock=True
     )
 

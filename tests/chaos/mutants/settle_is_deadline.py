@@ -19,4 +19,4 @@ def _has_settled_soon(outbox: Outbox, delivery: Delivery, attempt: RowMapping, b
 
 
 def plant() -> None:
-    Outbox._is_visibility_window_over = _has_settled_soon
+    Outbox.is_visibility_window_over = _has_settled_soon
