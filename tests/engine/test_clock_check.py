@@ -237,7 +237,7 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
 
 async def write_rest(desk, login, until):
     def write(unit):
-        extend_cooldowns(unit, [Cooldown(login=login, reads_until=until)], START_TIME)
+        extend_cooldowns(unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME)
 
     await desk.books.database.write(write)
 

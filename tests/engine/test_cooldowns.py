@@ -210,7 +210,11 @@ async def test_a_rest_only_ever_grows_longer(day, world):
     def write(unit):
         start_post_cooldown(day.desk.books, unit, login, now + HOUR, now)
         longer = Cooldown(
-            login=login, posts_until=now, routine_until=now + 2 * HOUR, parts_until=START_TIME, reads_until=now + MINUTE
+            login=login,
+            cooldown_until=now,
+            routine_cooldown_until=now + 2 * HOUR,
+            parts_cooldown_until=START_TIME,
+            reads_cooldown_until=now + MINUTE,
         )
         extend_cooldowns(unit, [longer], now)
         extend_cooldowns(unit, [Cooldown(login=login)], now)

@@ -5,7 +5,7 @@ where only a wrong clock can have written it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select, update
@@ -40,7 +40,7 @@ _NOW = bindparam("now", type_=LOGIN.c.busy_since.type)
 _IDLE_SINCE = bindparam("idle_since", type_=LOGIN.c.busy_since.type)
 _EXTEND_COOLDOWN = (
     update(LOGIN)
-    .where(LOGIN.c.id == bindparam("its_id"))
+    .where(LOGIN.c.id == bindparam("its_login"))
     .values(
         {column.name: case((column > _given(column), column), else_=_given(column)) for column in _COOLDOWN_COLUMNS}
     )
@@ -51,7 +51,7 @@ _COOLDOWN_END = select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIV
 _EXTEND_DEADLINES = (
     update(DELIVERY)
     .where(
-        DELIVERY.c.login == bindparam("its_id"),
+        DELIVERY.c.login == bindparam("its_login"),
         in_state(DELIVERY, State.DUE),
         DELIVERY.c.first_attempt_deadline < _COOLDOWN_END + DELIVERY.c.max_delay,
         exists().where(
@@ -66,7 +66,7 @@ _EXTEND_DEADLINES = (
 _LIMITED_UNTIL = LOGIN.c.rate_limited_until
 _SHORTEN_COOLDOWN = (
     update(LOGIN)
-    .where(LOGIN.c.id == bindparam("its_id"))
+    .where(LOGIN.c.id == bindparam("its_login"))
     .values(
         {
             column.name: case((_given(column) < _LIMITED_UNTIL, _LIMITED_UNTIL), else_=_given(column))
@@ -78,7 +78,7 @@ _UNTIL = bindparam("until", type_=DELIVERY.c.due_at.type)
 _EXTEND_QUEUE_DEADLINES = (
     update(DELIVERY)
     .where(
-        DELIVERY.c.login == bindparam("its_id"),
+        DELIVERY.c.login == bindparam("its_login"),
         in_state(DELIVERY, State.DUE),
         DELIVERY.c.max_delay >= MIN_EXTENDABLE_DELAY,
     )
@@ -90,16 +90,16 @@ _EXTEND_QUEUE_DEADLINES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cooldown:
-    """Until when a login waits: with every post, with routine posts, with further parts, and with reads.
+    """The cooldowns of a login, named like their columns in LoginRow.
 
     `rate_limited_until` is the platform's own limit, which no quota of ours shortens.
     """
 
     login: LoginId
-    posts_until: datetime = UNIX_EPOCH
-    routine_until: datetime = UNIX_EPOCH
-    parts_until: datetime = UNIX_EPOCH
-    reads_until: datetime = UNIX_EPOCH
+    cooldown_until: datetime = UNIX_EPOCH
+    routine_cooldown_until: datetime = UNIX_EPOCH
+    parts_cooldown_until: datetime = UNIX_EPOCH
+    reads_cooldown_until: datetime = UNIX_EPOCH
     rate_limited_until: datetime = UNIX_EPOCH
 
 
@@ -109,19 +109,10 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
         return
     cooldowns = sorted(cooldowns, key=lambda cooldown: cooldown.login)
     idle_since = now - LOGIN_IDLE_AFTER
-    logins = [{"its_id": cooldown.login, "idle_since": idle_since} for cooldown in cooldowns]
+    logins = [{"its_login": cooldown.login, "idle_since": idle_since} for cooldown in cooldowns]
     transaction.connection.execute(_EXTEND_DEADLINES, logins)
     rows = [
-        {
-            "now": now,
-            "idle_since": idle_since,
-            "its_id": cooldown.login,
-            "its_cooldown_until": cooldown.posts_until,
-            "its_routine_cooldown_until": cooldown.routine_until,
-            "its_parts_cooldown_until": cooldown.parts_until,
-            "its_reads_cooldown_until": cooldown.reads_until,
-            "its_rate_limited_until": cooldown.rate_limited_until,
-        }
+        {"now": now, "idle_since": idle_since, **{f"its_{name}": at for name, at in asdict(cooldown).items()}}
         for cooldown in cooldowns
     ]
     transaction.connection.execute(_EXTEND_COOLDOWN, rows)
@@ -129,12 +120,9 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
 
 def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -> None:
     """Set cooldowns to these, which leave out a call that never left, but not below the platforms' own rate limits."""
+    names = ("login", "cooldown_until", "routine_cooldown_until")
     rows = [
-        {
-            "its_id": cooldown.login,
-            "its_cooldown_until": cooldown.posts_until,
-            "its_routine_cooldown_until": cooldown.routine_until,
-        }
+        {f"its_{name}": getattr(cooldown, name) for name in names}
         for cooldown in sorted(cooldowns, key=lambda cooldown: cooldown.login)
     ]
     if rows:
@@ -143,7 +131,7 @@ def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -
 
 def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
     """Give what is due on a login its whole `max_delay` from `until`, when a call that never left will be retried."""
-    transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_id": login, "until": until, "now": now})
+    transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now})
 
 
 def start_post_cooldown(store: Store, transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
@@ -171,10 +159,10 @@ def start_login_cooldown(
 def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool) -> Cooldown:
     return Cooldown(
         login=login,
-        posts_until=until,
-        routine_until=until,
-        parts_until=until,
-        reads_until=until if is_for_reads else UNIX_EPOCH,
+        cooldown_until=until,
+        routine_cooldown_until=until,
+        parts_cooldown_until=until,
+        reads_cooldown_until=until if is_for_reads else UNIX_EPOCH,
         rate_limited_until=until,
     )
 

@@ -394,9 +394,9 @@ def _cooldowns_for(
     return [
         Cooldown(
             login=login,
-            posts_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
-            routine_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=False),
-            parts_until=since + quota.effective_part_interval,
+            cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
+            routine_cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=False),
+            parts_cooldown_until=since + quota.effective_part_interval,
         )
         for login, quota in quotas.items()
     ]
