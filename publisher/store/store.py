@@ -188,18 +188,9 @@ class Store:
         is_task = isinstance(event, Submitted) and parse_manual_task(event.ticket) is not None
         return make_manual_timing(timing) if is_task else timing
 
-    def transition(
-        self,
-        transaction: Transaction,
-        before: Delivery,
-        event: Event,
-        by: Actor,
-        *,
-        lease_until: datetime | None = None,
-    ) -> Delivery:
+    def transition(self, transaction: Transaction, before: Delivery, event: Event, by: Actor) -> Delivery:
         """Apply an event to a delivery, as `transition_all` does."""
-        change = StateChange(before=before, event=event, lease_until=lease_until)
-        return self.transition_all(transaction, [change], by)[0]
+        return self.transition_all(transaction, [StateChange(before=before, event=event)], by)[0]
 
     def transition_all(self, transaction: Transaction, changes: Sequence[StateChange], by: Actor) -> list[Delivery]:
         """Apply each delivery's event; write what `advance()` returned, the audit entries and the alerts.

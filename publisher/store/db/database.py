@@ -270,7 +270,14 @@ class Database:
             if (isinstance(error, ConcurrentUpdateError) or is_serialization_failure(error)) and retries:
                 return self._commit_batch(writes, retries - 1, retry_window)
             return [(writes[0], error)]
-        journal_error = self._append_journal(records)
+        journal_error: Exception | None = None
+        if records and self.journal is not None:
+            try:
+                self.runtime.hit_failpoint_now("intent.after_commit")
+                self.journal.append(records)
+                self.runtime.hit_failpoint_now("journal.after_append")
+            except Exception as error:  # noqa: BLE001 # after any error the calls of these intents must not start
+                journal_error = error
         return [
             (queued, IntentNotJournaledError(result, journal_error) if has_records and journal_error else result)
             for queued, result, has_records in results
@@ -313,18 +320,6 @@ class Database:
             if transaction_id is None or not is_connection_lost(error) or not did_commit(self.engine, transaction_id):
                 raise
         return results, records
-
-    def _append_journal(self, records: Sequence[JournalRecord]) -> Exception | None:
-        """Journal committed intents. Return the error if that fails: then none of their calls may start."""
-        if not records or self.journal is None:
-            return None
-        try:
-            self.runtime.hit_failpoint_now("intent.after_commit")
-            self.journal.append(records)
-            self.runtime.hit_failpoint_now("journal.after_append")
-        except Exception as error:  # noqa: BLE001 # after any error these calls must not start
-            return error
-        return None
 
 
 def is_corrupt(error: BaseException) -> bool:
