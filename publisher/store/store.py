@@ -231,7 +231,7 @@ class Store:
     def transition_through(
         self, transaction: Transaction, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]
     ) -> Delivery:
-        """Take a delivery through several steps from `start`: an audit entry for each, but one write of the row.
+        """Apply several events to a delivery, from `start`: an audit entry for each, but one write of the row.
 
         Raises what `transition_all` raises.
         """
@@ -275,7 +275,7 @@ def _is_unresolved(delivery: Delivery) -> bool:
 
 
 def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
-    """Give deliveries that an unknown outcome blocks their whole `max_delay` again, if they were in time until now."""
+    """Restart `max_delay` for deliveries that an unknown outcome blocks, if they were in time until now."""
     transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
 
 

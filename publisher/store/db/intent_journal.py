@@ -50,7 +50,7 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalContents:
-    """What was read of a journal, oldest line first.
+    """The records of a journal, oldest line first.
 
     `damaged_lines` are numbers, counted from the first line read. `complete_since` is set once the journal was
     compacted: lines up to that instant may be missing.

@@ -44,7 +44,7 @@ class Duration(TypeDecorator[timedelta]):
 
 
 class DatabaseInfoRow(SQLModel, table=True):
-    """What this database is: its environment, audit genesis and identity, and whether it is a backup."""
+    """The database's own facts: its environment, audit genesis and identity, and whether it is a backup."""
 
     __tablename__: ClassVar[str] = "database_info"
     key: str = Field(primary_key=True)
@@ -287,7 +287,7 @@ class ModeOverrideRow(SQLModel, table=True):
 
 
 class AdapterStateRow(SQLModel, table=True):
-    """What adapters keep across restarts: uploads made, steps done. Never a secret."""
+    """The state that adapters keep across restarts: uploads made, steps done. Never a secret."""
 
     __tablename__: ClassVar[str] = "adapter_state"
     login: str = Field(primary_key=True)
@@ -309,7 +309,7 @@ class WorkerRow(SQLModel, table=True):
 
 
 class WorkerStateRow(SQLModel, table=True):
-    """What is kept about a worker between its runs.
+    """The state of a worker that outlives its process.
 
     `config_hash` is of the settings with which it planned last. `compared_timeline` is the server timeline with which
     it compared its journal last; `is_comparison_pending`: it must compare it again, because an older database was

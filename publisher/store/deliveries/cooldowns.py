@@ -130,7 +130,7 @@ def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -
 
 
 def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
-    """Give what is due on a login its whole `max_delay` from `until`, when a call that never left will be retried."""
+    """Restart `max_delay` from `until` for what is due on a login, when a call that never left will be retried."""
     transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now})
 
 

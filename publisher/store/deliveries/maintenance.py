@@ -1,4 +1,4 @@
-"""What follows from time alone: deliveries become due or expire, leases expire, overdue checks go to a person."""
+"""Changes that follow from time alone: deliveries become due or expire, leases expire, overdue checks are held."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence

@@ -117,7 +117,7 @@ class PendingReadback:
 
 
 class Outbox:
-    """Claim, record_intent, record_outcome, record_readback. Each method is one transaction and may be repeated."""
+    """Claims, intents, outcomes and readbacks. Each method is one transaction; a second caller finds the work done."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -181,10 +181,10 @@ class Outbox:
         parameters = {"accounts": self.store.active_accounts, "now": now, "due_by": now + PREPARE_AHEAD}
         waits = select(DELIVERY.c.next_action_at).where(in_state(DELIVERY, State.RETRYING, State.RETRACTING))
         rows = await self.store.database.read(lambda connection: connection.execute(query, parameters).all())
-        blocked_rows = [row for row in rows if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at]
-        blocked_until = {
-            row.account: row.next_action_at for row in sorted(blocked_rows, key=lambda row: row.next_action_at)
-        }
+        blocked = sorted(
+            (row.next_action_at, row.account) for row in rows if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at
+        )
+        blocked_until = {account: until for until, account in blocked}  # the latest of each account
         ready = [
             max(filter(None, (row.next_action_at, row.allowed_at, blocked_until.get(row.account)))) for row in rows
         ]

@@ -200,7 +200,7 @@ def _chain_entries(connection: Connection, first: int = 1, last: int | None = No
 
 @contextmanager
 def _lossless_text(connection: Connection) -> Iterator[None]:
-    """Let SQLite return text that is not valid UTF-8, instead of raising."""
+    """Make SQLite return text that is not valid UTF-8, instead of raising."""
     driver = connection.connection.driver_connection
     if connection.dialect.name != "sqlite" or driver is None:
         yield

@@ -1,4 +1,4 @@
-"""What the store shows to people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
+"""Queries for people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
 
 import json
 from collections.abc import Mapping, Sequence
