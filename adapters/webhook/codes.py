@@ -1,7 +1,7 @@
-"""What each of a receiver's refusals says about a call that may have created a post.
+"""What each refusal of a receiver means for a call that may have created a post.
 
-The codes are those of docs/adapters.md, section webhook: a receiver answers `{"error": CODE}` with a status of the
-400s. A code that is not listed proves nothing.
+The codes are those of docs/adapters.md, section webhook: a receiver answers `{"error": CODE}` with a 4xx status. A
+code that is not listed proves nothing.
 """
 
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from enum import StrEnum
 
 
 class WebhookErrorClass(StrEnum):
-    REJECTED = "rejected"  # the words or pictures; an edit is needed
-    RATE_LIMITED = "rate_limited"  # too many; come back later
-    BUSY = "busy"  # nothing was done; come back
+    REJECTED = "rejected"  # text or pictures; an edit is needed
+    RATE_LIMITED = "rate_limited"
+    BUSY = "busy"  # nothing was done; retry
     CREDENTIAL = "credential"
     ACCOUNT = "account"
     PERMISSION = "permission"
-    CAPTCHA = "captcha"  # a person must do something at the receiver's
+    CAPTCHA = "captcha"  # a person must act on the receiver's site
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookErrorCode:
-    """One line of the table: what it means, who says so, and when that was last read."""
+    """The meaning of some codes, its source, and the day the source was last read."""
 
     error_class: WebhookErrorClass
     source: str
@@ -30,23 +30,26 @@ class WebhookErrorCode:
 
 _PAGE = "docs/adapters.md, webhook"
 
+# fmt: off
 CODES: Mapping[str, WebhookErrorCode] = {
-    "account_closed": WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"),
-    "bad_signature": WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"),
-    "busy": WebhookErrorCode(WebhookErrorClass.BUSY, _PAGE, "2026-11-25"),
-    "forbidden": WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"),
-    "person_needed": WebhookErrorCode(WebhookErrorClass.CAPTCHA, _PAGE, "2026-11-25"),
-    "rate_limited": WebhookErrorCode(WebhookErrorClass.RATE_LIMITED, _PAGE, "2026-11-25"),
-    "refused": WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"),
-    "stale": WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"),
-    "too_large": WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"),
-    "unknown_account": WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"),
+    code: meaning
+    for meaning, codes in (
+        (WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"), ("refused", "too_large")),
+        (WebhookErrorCode(WebhookErrorClass.RATE_LIMITED, _PAGE, "2026-11-25"), ("rate_limited",)),
+        (WebhookErrorCode(WebhookErrorClass.BUSY, _PAGE, "2026-11-25"), ("busy",)),
+        (WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"), ("bad_signature", "stale")),
+        (WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"), ("account_closed",)),
+        (WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"), ("forbidden", "unknown_account")),
+        (WebhookErrorCode(WebhookErrorClass.CAPTCHA, _PAGE, "2026-11-25"), ("person_needed",)),
+    )
+    for code in codes
 }
+# fmt: on
 
 NO_SUCH_POST = "no_such_post"
-"""The answer to a read or removal of what is not there; it repeats the name that was asked for."""
+"""The code of a read or deletion of a post that does not exist; the refusal repeats the requested name."""
 
 
 def to_message_key(code: str) -> str:
-    """Give a code's key in the message catalogue."""
+    """Return a code's key in the message catalogue."""
     return f"webhook_{code}"

@@ -1,8 +1,6 @@
-"""What each of WeChat's error codes means for a call: one line per code.
+"""What each WeChat error code means for a call. A code that is not listed makes the outcome unknown."""
 
-A code that is not listed is a doubt.
-"""
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -52,11 +50,12 @@ class WeChatErrorClass(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class WeChatErrorCode:
-    """One code: its kind, who says so, and when that was read.
+    """The meaning of some codes, its source, and the day the source was last read.
 
-    `hold` is why a blocked delivery waits; `wait` is how long a limit lasts, None meaning until midnight in Beijing.
+    `hold_reason` is why a blocked delivery is held. `limit_duration` is how long a limit lasts; None means until
+    midnight in Beijing.
     """
 
     error_class: WeChatErrorClass
@@ -67,139 +66,102 @@ class WeChatErrorCode:
 
 
 # fmt: off
-CODES = {
-    -1: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
-    40001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
-    40002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
-    40003: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
-    40004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40006: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40007: WeChatErrorCode(error_class=WeChatErrorClass.DUPLICATE, source=DRAFT, read_on="2026-11-24"),
-    40008: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40009: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40012: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40013: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
-    40014: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
-    40031: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
-    40032: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
-    40033: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40035: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40038: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40059: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
-    40060: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
-    40066: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
-    40097: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40113: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40125: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
-    40130: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=MASS_SEND, read_on="2026-11-24"),
-    40137: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    40164: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
-    40243: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
-    41001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
-    41002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
-    41004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.AUTH),
-    41005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    41006: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    42001: WeChatErrorCode(error_class=WeChatErrorClass.CREDENTIAL, source=RETURN_CODES, read_on="2026-11-24"),
-    43002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    43003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    44001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    44002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    44003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    44004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45003: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45004: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45005: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45008: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45009: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=LIMITS, read_on="2026-11-24"),
-    45011: WeChatErrorCode(error_class=WeChatErrorClass.BUSY, source=LIMITS, read_on="2026-11-24"),
-    45028: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
-    45065: WeChatErrorCode(error_class=WeChatErrorClass.DUPLICATE, source=MASS_SEND, read_on="2026-11-24"),
-    45066: WeChatErrorCode(error_class=WeChatErrorClass.BUSY, source=MASS_SEND, read_on="2026-11-24"),
-    45067: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
-    45083: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
-    45084: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
-    45085: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=PUSH_SPEED, read_on="2026-11-24"),
-    45102: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=RETURN_CODES, read_on="2026-11-24", limit_duration=timedelta(hours=2)),
-    45103: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    45106: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=COMMENTS, read_on="2026-11-24"),
-    45110: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=DRAFT, read_on="2026-11-24"),
-    45159: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MASS_SEND, read_on="2026-11-24"),
-    45166: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=WECHATPY, read_on="2026-11-24"),
-    45501: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=RETURN_CODES, read_on="2026-11-24", limit_duration=timedelta(hours=2)),
-    46001: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=RETURN_CODES, read_on="2026-11-24"),
-    47001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    47002: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=RETURN_CODES, read_on="2026-11-24"),
-    48001: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=PUBLISH, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    48003: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=MASS_SEND, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    48004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
-    48006: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
-    48008: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    50001: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    50002: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
-    50004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
-    50005: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24"),
-    53402: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=WECHATPY, read_on="2026-11-24"),
-    53404: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
-    53500: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=WECHATPY, read_on="2026-11-24"),
-    53501: WeChatErrorCode(error_class=WeChatErrorClass.RATE_LIMITED, source=WECHATPY, read_on="2026-11-24", limit_duration=timedelta(minutes=30)),
-    53502: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
-    53503: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=SUBMIT, read_on="2026-11-24"),
-    53504: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=SUBMIT, read_on="2026-11-24", hold_reason=HoldReason.CAPTCHA),
-    53505: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=SUBMIT, read_on="2026-11-24", hold_reason=HoldReason.CAPTCHA),
-    53600: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=WECHATPY, read_on="2026-11-24"),
-    61004: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    61007: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=RETURN_CODES, read_on="2026-11-24", hold_reason=HoldReason.PERMISSION),
-    76021: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
-    76022: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=QUOTA, read_on="2026-11-24"),
-    87014: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MCP_PUBLISHER, read_on="2026-11-24"),
-    88000: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=COMMENTS, read_on="2026-11-24"),
-    88001: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
-    88002: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
-    88008: WeChatErrorCode(error_class=WeChatErrorClass.UNKNOWN, source=COMMENTS, read_on="2026-11-24"),
-    89501: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
-    89503: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
-    89506: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
-    89507: WeChatErrorCode(error_class=WeChatErrorClass.BLOCKED, source=TOKEN, read_on="2026-11-24"),
-    200001: WeChatErrorCode(error_class=WeChatErrorClass.REJECTED, source=MCP_PUBLISHER, read_on="2026-11-24"),
+CODES: Mapping[int, WeChatErrorCode] = {
+    code: meaning
+    for meaning, codes in (
+        (WeChatErrorCode(WeChatErrorClass.CREDENTIAL, RETURN_CODES, "2026-11-24"), (40001, 40014, 40125, 41001, 42001)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, RETURN_CODES, "2026-11-24"), (
+            40004, 40005, 40006, 40008, 40009, 40012, 40033, 40035, 40038, 40097, 40113, 40137, 41005,
+            41006, 43002, 43003, 44001, 44002, 44003, 44004, 45001, 45002, 45003, 45004, 45005, 45008,
+            45103, 47001, 47002,
+        )),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, DRAFT, "2026-11-24"), (45110,)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, SUBMIT, "2026-11-24"), (53503,)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, MASS_SEND, "2026-11-24"), (40066, 45028, 45067, 45159)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, COMMENTS, "2026-11-24"), (45106, 88000)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, WECHATPY, "2026-11-24"), (45166, 53402)),
+        (WeChatErrorCode(WeChatErrorClass.REJECTED, MCP_PUBLISHER, "2026-11-24"), (87014, 200001)),
+        (WeChatErrorCode(WeChatErrorClass.RATE_LIMITED, WECHATPY, "2026-11-24", limit_duration=timedelta(minutes=30)),
+         (53501,)),
+        (WeChatErrorCode(WeChatErrorClass.RATE_LIMITED, RETURN_CODES, "2026-11-24", limit_duration=timedelta(hours=2)),
+         (45102, 45501)),
+        (WeChatErrorCode(WeChatErrorClass.RATE_LIMITED, LIMITS, "2026-11-24"), (45009,)),
+        (WeChatErrorCode(WeChatErrorClass.BUSY, LIMITS, "2026-11-24"), (45011,)),
+        (WeChatErrorCode(WeChatErrorClass.BUSY, MASS_SEND, "2026-11-24"), (45066,)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, RETURN_CODES, "2026-11-24"), (48004, 50002, 50004, 50005)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, TOKEN, "2026-11-24"), (40164, 89501, 89503, 89506, 89507)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, WECHATPY, "2026-11-24"), (53500,)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, RETURN_CODES, "2026-11-24", hold_reason=HoldReason.AUTH),
+         (40002, 40013, 40243, 41002, 41004)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, SUBMIT, "2026-11-24", hold_reason=HoldReason.CAPTCHA),
+         (53504, 53505)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, RETURN_CODES, "2026-11-24", hold_reason=HoldReason.PERMISSION),
+         (48008, 50001, 61004, 61007)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, PUBLISH, "2026-11-24", hold_reason=HoldReason.PERMISSION), (48001,)),
+        (WeChatErrorCode(WeChatErrorClass.BLOCKED, MASS_SEND, "2026-11-24", hold_reason=HoldReason.PERMISSION),
+         (48003,)),
+        (WeChatErrorCode(WeChatErrorClass.DUPLICATE, DRAFT, "2026-11-24"), (40007,)),
+        (WeChatErrorCode(WeChatErrorClass.DUPLICATE, MASS_SEND, "2026-11-24"), (45065,)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, RETURN_CODES, "2026-11-24"), (-1, 40003, 40031, 40032, 46001)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, MASS_SEND, "2026-11-24"), (40059, 40060, 40130)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, PUSH_SPEED, "2026-11-24"), (45083, 45084, 45085)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, QUOTA, "2026-11-24"), (48006, 76021, 76022)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, COMMENTS, "2026-11-24"), (88001, 88002, 88008)),
+        (WeChatErrorCode(WeChatErrorClass.UNKNOWN, WECHATPY, "2026-11-24"), (53404, 53502, 53600)),
+    )
+    for code in codes
 }
 # fmt: on
-"""Those listed as unknown may each stand for a call that was taken, or belong to calls that we never make."""
+"""A code listed as UNKNOWN may mean that the call was accepted, or belongs to calls that we never make."""
 
 FailureOutcome = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
-"""What may be said when nothing is known to be live."""
+"""The outcomes of a call that is not known to have published anything."""
 
 
-def interpret_create_error(trouble: ErrorResponse, now: datetime) -> FailureOutcome:
-    """Say what trouble means as the answer to the creating call: whatever is not listed is a doubt."""
-    match trouble:
-        case ApiError():
-            return _interpret_code(trouble, now)
+def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcome:  # noqa: C901 # one flat table
+    """Return the outcome of a creating call that got this error; a code that is not listed makes it unknown."""
+    match error:
         case TooManyRequests(retry_after=header):
             return RateLimited(code=HTTP_RATE_LIMIT_CODE, until=parse_retry_after(header, now))
         case UnreadableResponse(reason=reason):
             return Unknown(reason=reason)
+    key, meaning = to_message_key(error.code), CODES.get(error.code)
+    if meaning is None:
+        return Unknown(reason=key)
+    match meaning.error_class:
+        case WeChatErrorClass.CREDENTIAL:
+            return CredentialExpired(reason=key)
+        case WeChatErrorClass.REJECTED:
+            return Rejected(code=key, reason=error.message)
+        case WeChatErrorClass.RATE_LIMITED:
+            until = now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
+            return RateLimited(code=key, until=until)
+        case WeChatErrorClass.BUSY:
+            return Busy(code=key, reason=error.message)
+        case WeChatErrorClass.BLOCKED:
+            return Blocked(code=key, reason=error.message, hold_reason=meaning.hold_reason)
+        case WeChatErrorClass.DUPLICATE:
+            return Unknown(reason=key, is_duplicate=True)
+        case WeChatErrorClass.UNKNOWN:
+            return Unknown(reason=key)
 
 
-def interpret_fetch_error(trouble: ErrorResponse, now: datetime) -> FailureOutcome:
-    """Say what trouble means before the creating call: nothing was made, so where it is a doubt it is tried again."""
-    if isinstance(trouble, ApiError) and trouble.code == SYSTEM_BUSY_CODE:
-        return Busy(code=to_message_key(trouble.code), reason=trouble.message)
-    outcome = interpret_create_error(trouble, now)
+def interpret_fetch_error(error: ErrorResponse, now: datetime) -> FailureOutcome:
+    """Return the outcome of an attempt whose call before the creating one got this error; Unknown becomes NotSent."""
+    if isinstance(error, ApiError) and error.code == SYSTEM_BUSY_CODE:
+        return Busy(code=to_message_key(error.code), reason=error.message)
+    outcome = interpret_create_error(error, now)
     return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
 
 
 def to_unread(outcome: FailureOutcome) -> ReadFailure:
-    """Say what a read that was not done shows: a 429 stands against all calls, a limit by code against one kind."""
+    """Return the result of a failed read. HTTP 429 limits all calls of the login, an error code limits one endpoint."""
     is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_RATE_LIMIT_CODE
     return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=get_reason(outcome))
 
 
 def get_reason(outcome: FailureOutcome) -> str:
-    """Give the code by which an outcome is put into words."""
+    """Return the message key of an outcome."""
     match outcome:
         case Rejected() | RateLimited() | Busy() | Blocked():
             return outcome.code
@@ -208,34 +170,10 @@ def get_reason(outcome: FailureOutcome) -> str:
 
 
 def to_message_key(code: int) -> str:
-    """Give the key of a code in the message catalogue."""
+    """Return a code's key in the message catalogue."""
     return f"wechat_{code}"
 
 
 def get_next_midnight(now: datetime) -> datetime:
-    """Give the instant at which the next day begins in Beijing."""
+    """Return the start of the next day in Beijing."""
     return datetime.combine(now.astimezone(BEIJING).date() + timedelta(days=1), time(), BEIJING)
-
-
-def _interpret_code(error: ApiError, now: datetime) -> FailureOutcome:
-    word = to_message_key(error.code)
-    meaning = CODES.get(error.code)
-    if meaning is None:
-        return Unknown(reason=word)
-    match meaning.error_class:
-        case WeChatErrorClass.CREDENTIAL:
-            return CredentialExpired(reason=word)
-        case WeChatErrorClass.REJECTED:
-            return Rejected(code=word, reason=error.message)
-        case WeChatErrorClass.RATE_LIMITED:
-            return RateLimited(
-                code=word, until=now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
-            )
-        case WeChatErrorClass.BUSY:
-            return Busy(code=word, reason=error.message)
-        case WeChatErrorClass.BLOCKED:
-            return Blocked(code=word, reason=error.message, hold_reason=meaning.hold_reason)
-        case WeChatErrorClass.DUPLICATE:
-            return Unknown(reason=word, is_duplicate=True)
-        case WeChatErrorClass.UNKNOWN:
-            return Unknown(reason=word)
