@@ -1,7 +1,7 @@
-"""How calls reach a platform; the one module that imports the HTTP library.
+"""The HTTP client of a login; the one module that imports the HTTP library.
 
-What lies under it is private: the rest of publisher sees `publisher.contract.Http`. Requests go straight to a
-transport and never through httpx's client, which would keep cookies, follow redirects and log whole addresses.
+The rest of publisher sees `publisher.contract.Http` only. Requests go straight to a transport and never through
+httpx's client, which would keep cookies, follow redirects and log full URLs.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -32,9 +32,9 @@ from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotSent, Unknown
 
 LOOKUP_TIMEOUT_SECONDS = 8.0
-"""How long a call waits for a name: longer than the 5 s after which the system turns to its second name server."""
+"""How long a call waits for DNS: longer than the 5 s after which the system turns to its second name server."""
 MAX_LOOKUPS_PER_HOST = 4
-"""Threads that may hang on one name: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
+"""Threads that may hang on one host: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
 
 
 class LookupTimeoutError(TimeoutError):
@@ -43,84 +43,74 @@ class LookupTimeoutError(TimeoutError):
 
 @dataclass(eq=False, slots=True)
 class _Lookup:
-    """One question to the system's resolver; the process's end does not wait for its thread."""
+    """One lookup by the system's resolver, in a daemon thread: the end of the process does not wait for it."""
 
     host: str
     started_at: float = field(default_factory=time.monotonic)
     addresses: Future[Sequence[str]] = field(default_factory=Future)
 
     def start(self) -> None:
-        self.addresses.set_running_or_notify_cancel()  # a caller who gives up leaves it to the others
+        self.addresses.set_running_or_notify_cancel()  # a caller that gives up must not cancel it for the others
         Thread(target=self._run, name=f"resolver {self.host}", daemon=True).start()
 
     def _run(self) -> None:
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-        except Exception as error:  # noqa: BLE001 # it goes to those who wait
+        except Exception as error:  # noqa: BLE001 # raised in the callers that wait
             self.addresses.set_exception(error)
         else:
             self.addresses.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
 
 
 _pending_lookups: dict[str, list[_Lookup]] = {}
-"""The lookups of each host that have not ended, oldest first, whichever login asked."""
+"""The unfinished lookups of each host, oldest first, of all logins."""
 
 
 async def resolve(host: str) -> Sequence[str]:
-    """Return the addresses of a host, best first; one that is an address already is returned as it is.
+    """Return the addresses of a host, best first; an address is returned as it is.
 
-    Raises LookupTimeoutError after LOOKUP_SECONDS, or OSError as the system gives it.
+    Callers share the newest pending lookup. A new one starts where there is none, or where the newest has hung for
+    LOOKUP_TIMEOUT_SECONDS and fewer than MAX_LOOKUPS_PER_HOST are pending.
+
+    Raises LookupTimeoutError after LOOKUP_TIMEOUT_SECONDS, or OSError as the system raises it.
     """
-    if _is_address(host):
+    with suppress(ValueError):
+        ip_address(host)
         return [host]
-    try:
-        async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS):
-            return await asyncio.wrap_future(_get_or_start_lookup(host).addresses)
-    except TimeoutError:
-        raise LookupTimeoutError(host) from None
-
-
-def _get_or_start_lookup(host: str) -> _Lookup:
-    """Return the newest lookup of a host; start one where there is none, or where it hangs and few others do."""
     lookups = [lookup for lookup in _pending_lookups.get(host, ()) if not lookup.addresses.done()]
     hangs = bool(lookups) and time.monotonic() - lookups[-1].started_at >= LOOKUP_TIMEOUT_SECONDS
     if not lookups or (hangs and len(lookups) < MAX_LOOKUPS_PER_HOST):
-        lookup = _Lookup(host)
-        lookup.start()
-        lookups.append(lookup)
+        lookups.append(_Lookup(host))
+        lookups[-1].start()
     _pending_lookups[host] = lookups
-    return lookups[-1]
-
-
-def _is_address(host: str) -> bool:
     try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+        async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS):
+            return await asyncio.wrap_future(lookups[-1].addresses)
+    except TimeoutError:
+        raise LookupTimeoutError(host) from None
 
 
 MAX_ATTEMPTS = 3
 MAX_CREATE_BODY_BYTES = 1024 * 1024
 MAX_READ_BODY_BYTES = 8 * 1024 * 1024
-"""The most bytes of a reply's body that are read."""
+"""The most bytes that are read of a response body."""
 
 _DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
 _NOT_RETRYABLE_REASONS = frozenset({"host_not_allowed", "body_too_large", "in_cooldown", "dns_timeout"})
-"""Reasons that a repeat cannot change."""
+"""Failures that a retry cannot change."""
 _CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
-"""Values of SO_LINGER: drop what is unsent and reset the connection, or go on sending it."""
+"""Values of SO_LINGER: drop unsent bytes and reset the connection, or go on sending them."""
 
 TransportFailure = NotSent | Unknown
 
 
 class _StartRefusedError(Exception):
-    """The creating call may not begin, right before its first byte; the text is the reason of the outcome."""
+    """The creating call may not start, checked right before its first byte; the text is the reason of the outcome."""
 
 
 class _BodyTooLargeError(Exception):
-    """The reply's body is larger than the cap."""
+    """The response body is larger than the limit."""
 
 
 @cache
@@ -138,10 +128,10 @@ _TRANSPORT_ERRORS = (
 
 
 class _NetworkStream(httpcore.AsyncNetworkStream):
-    """One connection's bytes. Errors stay asyncio's own: they say best what happened.
+    """The bytes of one connection. Errors stay asyncio's own, which are the most precise.
 
-    However it ends before `finish`, the kernel drops what is unsent and resets the connection, even when this process
-    is killed: what a call that was given up has not delivered by then never arrives.
+    If the connection ends before `finish`, the kernel drops unsent bytes and resets it, even when this process is
+    killed: bytes of an abandoned call that have not arrived by then never arrive.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,13 +140,13 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
         self._set_linger(_LINGER_RESET)
 
     def finish(self) -> None:
-        """Let the connection close normally: the whole reply has been read. The server may have closed it by now."""
+        """Let the connection close normally: the whole response has been read. The server may have closed it by now."""
         with suppress(OSError):
             self._set_linger(_LINGER_DEFAULT)
 
     def _set_linger(self, value: bytes) -> None:
         connection = self._writer.get_extra_info("socket")
-        if connection is not None:  # a TLS transport that is closed has none
+        if connection is not None:  # a closed TLS transport has none
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -180,12 +170,12 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
         return self
 
     async def aclose(self) -> None:
-        self._writer.transport.abort()  # all was said and heard, or nothing more will be listened to
-        await asyncio.sleep(0)  # only then is the socket closed
+        self._writer.transport.abort()  # the exchange is complete or abandoned
+        await asyncio.sleep(0)  # the socket closes in the loop's next iteration
 
 
 class _NetworkBackend(httpcore.AsyncNetworkBackend):
-    """Connects through asyncio alone: a burst of first bytes leaves twice as soon as through httpcore's own way."""
+    """Connects through asyncio alone: a burst of first bytes leaves twice as fast as through httpcore's own backend."""
 
     async def connect_tcp(
         self,
@@ -203,35 +193,35 @@ class _NetworkBackend(httpcore.AsyncNetworkBackend):
 
 
 class _ResponseBody(httpx.AsyncByteStream):
-    """A reply's body; closing it closes the connection that it came by."""
+    """A response body; closing it closes its connection."""
 
-    def __init__(self, reply: httpcore.Response, connection: httpcore.AsyncHTTPConnection) -> None:
-        self._reply = reply
+    def __init__(self, response: httpcore.Response, connection: httpcore.AsyncHTTPConnection) -> None:
+        self._response = response
         self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._reply.aiter_stream():
+        async for chunk in self._response.aiter_stream():
             yield chunk
-        stream = self._reply.extensions.get("network_stream")
+        stream = self._response.extensions.get("network_stream")
         if isinstance(stream, _NetworkStream):
             stream.finish()
 
     async def aclose(self) -> None:
-        await self._reply.aclose()
+        await self._response.aclose()
         await self._connection.aclose()
 
 
 class FreshConnections(httpx.AsyncBaseTransport):
-    """A connection for each call, and no pool.
+    """Opens a connection for each call, without a pool.
 
-    A kept connection may be dead without our knowing, and would turn a harmless refusal into a doubt. Certificates are
-    always verified, with one context for all logins (1.3 MB each otherwise).
+    A kept connection may be dead without our knowledge, and would turn a harmless refusal into an unknown outcome.
+    Certificates are always verified, with one TLS context for all logins (1.3 MB each otherwise).
     """
 
     def __init__(self, network: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._network = network or _NetworkBackend()
         for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # below that they log whole addresses and headers
+            logging.getLogger(name).setLevel(logging.WARNING)  # below that they log full URLs and headers
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = httpcore.URL(
@@ -254,7 +244,7 @@ class FreshConnections(httpx.AsyncBaseTransport):
 
 
 def get_host(address: str) -> str:
-    """Return the host that a call to this address reaches, spelt as `allow` is asked for it; empty if there is none."""
+    """Return the host of a URL as `is_host_allowed` receives it; empty if there is none."""
     try:
         return httpx.URL(address).host
     except httpx.InvalidURL:
@@ -262,37 +252,38 @@ def get_host(address: str) -> str:
 
 
 async def preload() -> None:
-    """Make a call that goes nowhere: it loads what the first one would load while a post is waiting."""
-    rehearsal = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+    """Make a call against a mock backend, to load the modules that the first call would load while a post waits."""
+    backend = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
     request = httpx.Request("POST", "http://localhost/", data={"status": "…"})
-    response = await FreshConnections(rehearsal).handle_async_request(request)
+    response = await FreshConnections(backend).handle_async_request(request)
     await response.aread()
     await response.aclose()
 
 
 @dataclass(slots=True)
 class _RequestProgress:
-    """How far one request came, as the transport reports it.
+    """How far one request has come, as the transport reports it.
 
-    `may_begin` is awaited before the way to the host is opened and again right before the first byte, `begin` called
-    last: both may raise _NotBegunError. `began` says that writing the request's head started: from there on nobody can
-    prove that nothing left.
+    `check_start` is awaited before the connection is opened and again right before the first byte; `record_start` is
+    called last. Both may raise _StartRefusedError; without them the call may always start. `has_started` means that
+    writing the request's headers began: from then on nobody can prove that nothing was sent.
     """
 
-    check_start: Callable[[], Awaitable[None]]
-    record_start: Callable[[], None]
-    failpoint: Callable[[str], None]
+    check_start: Callable[[], Awaitable[None]] | None = None
+    record_start: Callable[[], None] = lambda: None
+    failpoint: Callable[[str], None] = lambda _name: None
     was_submitted: bool = False
     is_traced: bool = False
     has_started: bool = False
 
     async def on_trace_event(self, event: str, _info: object) -> None:
-        """Take one event of httpcore's `trace` extension."""
+        """Handle an event of httpcore's `trace` extension."""
         self.is_traced = True
         match event.partition(".")[2]:
             case "send_request_headers.started":
                 self.failpoint("http.after_connect")
-                await self.check_start()
+                if self.check_start is not None:
+                    await self.check_start()
                 self.record_start()
                 self.has_started = True
             case "send_request_headers.complete":
@@ -301,19 +292,30 @@ class _RequestProgress:
                 self.failpoint("http.after_body")
 
     def classify_error(self, error: Exception) -> TransportFailure:
-        """Say what an error means: NotSent where the transport proves that no byte of the request left."""
+        """Return NotSent where the transport proves that no byte of the request was sent, otherwise Unknown."""
         if isinstance(error, _StartRefusedError):
             return NotSent(reason=str(error))
         if not self.was_submitted:
             return NotSent(reason="timeout")
-        is_proof = not self.has_started if self.is_traced else isinstance(error, _CONNECT_ERRORS)
-        return (
-            NotSent(reason=_connect_failure_reason(error)) if is_proof else Unknown(reason=_lost_response_reason(error))
-        )
+        if not self.has_started if self.is_traced else isinstance(error, _CONNECT_ERRORS):
+            return NotSent(reason=_connect_failure_reason(error))
+        match error:
+            case TimeoutError() | httpx.TimeoutException():
+                return Unknown(reason="timeout")
+            case httpx.RemoteProtocolError() | httpcore.RemoteProtocolError():
+                return Unknown(reason="response_truncated")
+            case _BodyTooLargeError():
+                return Unknown(reason="body_too_large")
+            case _:
+                return Unknown(reason="reset")
 
 
-def _connect_failure_reason(error: BaseException) -> str:
-    causes = tuple(_iter_causes(error))
+def _connect_failure_reason(error: Exception) -> str:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
     if any(isinstance(cause, LookupTimeoutError) for cause in causes):
         return "dns_timeout"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
@@ -323,62 +325,17 @@ def _connect_failure_reason(error: BaseException) -> str:
     return "connect_timeout" if isinstance(error, TimeoutError | httpx.TimeoutException) else "connect_failed"
 
 
-def _lost_response_reason(error: Exception) -> str:
-    match error:
-        case TimeoutError() | httpx.TimeoutException():
-            return "timeout"
-        case httpx.RemoteProtocolError() | httpcore.RemoteProtocolError():
-            return "response_truncated"
-        case _BodyTooLargeError():
-            return "body_too_large"
-        case _:
-            return "reset"
-
-
-def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _make_read_progress() -> _RequestProgress:
-    """Return the progress of a call that creates nothing: it may begin at any time, and nobody records it."""
-    return _RequestProgress(check_start=_allow_start, record_start=_do_nothing, failpoint=_do_nothing)
-
-
-def _do_nothing(_name: str = "") -> None:
-    return
-
-
-async def _allow_start() -> None:
-    return
-
-
-def _ignore_date(_date: str, _started_at: float) -> None:
-    return
-
-
-def _always_true() -> bool:
-    return True
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
-    """The one way to a platform for one login: at most one call is in flight at a time.
+    """The HTTP client of one login: at most one call is in flight at a time.
 
-    `deadline` bounds one whole call, the wait for its turn included. `allow` is asked with the host's name alone. Of a
-    creating call, `may_go` and `is_clock_confirmed` are asked when its turn comes and again right before its first
-    byte, however long the way there took; then `begin` writes down that it begins, and no byte leaves where that fails
-    with OSError. `hear_date` is given the `Date` of each complete reply, and when its call began, by `monotonic`.
+    `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets the host name alone.
+    `may_send` and `is_clock_confirmed` are asked for a creating call when its turn comes, and again right before its
+    first byte, however long connecting took; then `record_start` records that it starts. No byte is sent where that
+    raises OSError. `on_date_header` gets the `Date` of each complete response and the `monotonic` start of its call.
     `failpoint` marks the places where a creating call may die.
-    After a read that was answered with 429 no call of the login begins, those in the queue included, before its
-    Retry-After, or `usual_rest` where it names none, is over.
+    After a read that got HTTP 429 no call of the login starts, including queued ones, before its Retry-After is over,
+    or `default_cooldown` where it has none.
     """
 
     request_timeout: timedelta
@@ -387,9 +344,9 @@ class LoginHttp:
     is_host_allowed: Callable[[str], bool]
     may_send: Callable[[SendRequest], Awaitable[bool]] | None = None
     record_start: Callable[[SendRequest], None] | None = None
-    is_clock_confirmed: Callable[[], bool] = _always_true
-    on_date_header: Callable[[str, float], None] = _ignore_date
-    now: Callable[[], datetime] = _utc_now
+    is_clock_confirmed: Callable[[], bool] = lambda: True
+    on_date_header: Callable[[str, float], None] = lambda _date, _started_at: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     default_cooldown: timedelta = timedelta(seconds=30)
@@ -397,11 +354,11 @@ class LoginHttp:
     _cooldown_until: float = -inf
     _calls_started: int = 0
     _waiting_calls: int = 0
-    _shared_replies: dict[str, tuple[int, HttpRequest, HttpResponse]] = field(default_factory=dict, repr=False)
-    """The newest reply from each address, and the number of its call, as long as others wait for their turn."""
+    _shared_responses: dict[str, tuple[int, HttpRequest, HttpResponse]] = field(default_factory=dict, repr=False)
+    """URL -> the number of its newest call, with request and response; kept while other calls wait for their turn."""
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
-        """Make a call that may be repeated: it is, up to three times, while it brings nothing or a server error."""
+        """Make a call that may be repeated: up to MAX_ATTEMPTS times on a connection failure or a server error."""
         if not request.is_idempotent:
             return await self._fetch_once(request)
         tries = AsyncRetrying(
@@ -414,12 +371,12 @@ class LoginHttp:
         return await tries(self._fetch_once, request)
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        """Ask a host, once, for a page that any web server answers, if only by saying that it has none."""
+        """Request, once, a page that any web server answers, if only with 404, for the `Date` of the response."""
         request = HttpRequest(method="GET", url=urljoin(base_url, "/robots.txt"))
-        return await self._call(request, _make_read_progress(), MAX_READ_BODY_BYTES, respects_cooldown=False)
+        return await self._call(request, _RequestProgress(), MAX_READ_BODY_BYTES, respects_cooldown=False)
 
     async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
-        """Make the one call of an attempt, once, unless it may not begin any more right before the first byte."""
+        """Make the creating call of an attempt, once, unless it may no longer start right before the first byte."""
 
         async def check_start() -> None:
             if self.may_send is not None and not await self.may_send(send_request):
@@ -437,19 +394,19 @@ class LoginHttp:
                 raise _StartRefusedError("not_recorded") from error
 
         progress = _RequestProgress(check_start=check_start, record_start=record_start, failpoint=self.failpoint)
-        answer = await self._call(request, progress, MAX_CREATE_BODY_BYTES)
-        if isinstance(answer, HttpResponse):
+        response = await self._call(request, progress, MAX_CREATE_BODY_BYTES)
+        if isinstance(response, HttpResponse):
             self.failpoint("http.after_reply")
-        if isinstance(answer, HttpResponse) and 300 <= answer.status < 400:
-            return Unknown(reason="redirected")
-        return answer
+            if 300 <= response.status < 400:
+                return Unknown(reason="redirected")
+        return response
 
     async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
-        answer = await self._call(request, _make_read_progress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent)
-        if isinstance(answer, HttpResponse) and (limit := answer.to_rate_limited("", now := self.now())):
-            rest = min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
-            self._cooldown_until = max(self._cooldown_until, self.monotonic() + rest.total_seconds())
-        return answer
+        response = await self._call(request, _RequestProgress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent)
+        if isinstance(response, HttpResponse) and (limit := response.to_rate_limited("", now := self.now())):
+            cooldown = min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
+            self._cooldown_until = max(self._cooldown_until, self.monotonic() + cooldown.total_seconds())
+        return response
 
     async def _call(
         self,
@@ -460,66 +417,64 @@ class LoginHttp:
         can_share: bool = False,
         respects_cooldown: bool = True,
     ) -> HttpResponse | TransportFailure:
-        """Make a call in its turn.
+        """Make a call when its turn comes.
 
-        One that `may_share` takes the reply to another that asked the same, if that began after this one was wanted:
-        of an account with many doubts one list shows what has become of all of them.
+        A call that `can_share` returns the response to an equal request that started after this call was queued: one
+        list resolves all unknown outcomes of an account.
         """
-        http_request, begun = _build_request(request, progress), self._calls_started
+        http_request, calls_before = _build_request(request, progress), self._calls_started
         if not self.is_host_allowed(http_request.url.host):
             return NotSent(reason="host_not_allowed")
         self._waiting_calls += 1
         try:
             async with asyncio.timeout(self.request_timeout.total_seconds()), self._lock:
-                number, query, response = self._shared_replies.get(request.url, (0, None, None))
-                if can_share and response and number > begun and query == request:
+                number, query, response = self._shared_responses.get(request.url, (0, None, None))
+                if can_share and response and number > calls_before and query == request:
                     return response
                 if respects_cooldown and self.monotonic() < self._cooldown_until:
                     return NotSent(reason="in_cooldown")
-                await progress.check_start()
+                if progress.check_start is not None:
+                    await progress.check_start()
                 progress.was_submitted = True
                 self._calls_started = number = self._calls_started + 1
-                answer = await self._send(http_request, max_body_bytes)
-                if can_share and isinstance(answer, HttpResponse):
-                    self._shared_replies[request.url] = number, request, answer
-                return answer
+                result = await self._send(http_request, max_body_bytes)
+                if can_share and isinstance(result, HttpResponse):
+                    self._shared_responses[request.url] = number, request, result
+                return result
         except _TRANSPORT_ERRORS as error:
             return progress.classify_error(error)
         finally:
             self._waiting_calls -= 1
             if not self._waiting_calls:
-                self._shared_replies.clear()
+                self._shared_responses.clear()
 
     async def _send(self, request: httpx.Request, max_body_bytes: int) -> HttpResponse | TransportFailure:
-        began = self.monotonic()
-        async with _closing(await self.transport.handle_async_request(request)) as response:
-            body = await _read_body(response, max_body_bytes)
-        if "date" in response.headers and "age" not in response.headers:  # a cache's reply has the date of another call
-            self.on_date_header(response.headers["date"], began)
+        started_at, body = self.monotonic(), bytearray()
+        async with aclosing(await self.transport.handle_async_request(request)) as response:
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise TypeError("an asynchronous transport gives an asynchronous stream")
+            async for chunk in response.stream:
+                body += chunk
+                if len(body) > max_body_bytes:
+                    raise _BodyTooLargeError
+        if "date" in response.headers and "age" not in response.headers:  # a cache's response has an older date
+            self.on_date_header(response.headers["date"], started_at)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason="response_encoded")
-        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=body)
+        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=bytes(body))
 
 
-def _is_retryable(answer: HttpResponse | TransportFailure) -> bool:
-    if isinstance(answer, HttpResponse):
-        return answer.status >= 500
-    return answer.reason not in _NOT_RETRYABLE_REASONS
+def _is_retryable(result: HttpResponse | TransportFailure) -> bool:
+    if isinstance(result, HttpResponse):
+        return result.status >= 500
+    return result.reason not in _NOT_RETRYABLE_REASONS
 
 
 def _last_result(state: RetryCallState) -> HttpResponse | TransportFailure:
     if state.outcome is None:
-        raise AssertionError("tenacity asks for the last answer only after a try")
-    answer: HttpResponse | TransportFailure = state.outcome.result()
-    return answer
-
-
-@asynccontextmanager
-async def _closing(response: httpx.Response) -> AsyncIterator[httpx.Response]:
-    try:
-        yield response
-    finally:
-        await response.aclose()
+        raise AssertionError("tenacity asks for the last result only after an attempt")
+    result: HttpResponse | TransportFailure = state.outcome.result()
+    return result
 
 
 def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:
@@ -537,15 +492,3 @@ def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Re
         files=uploads or None,
         extensions={"trace": progress.on_trace_event},
     )
-
-
-async def _read_body(response: httpx.Response, max_body_bytes: int) -> bytes:
-    """Read a body whole. Raises _BodyTooLargeError as soon as it is over the cap."""
-    if not isinstance(response.stream, httpx.AsyncByteStream):
-        raise TypeError("an asynchronous transport gives an asynchronous stream")
-    body = bytearray()
-    async for chunk in response.stream:
-        body += chunk
-        if len(body) > max_body_bytes:
-            raise _BodyTooLargeError
-    return bytes(body)

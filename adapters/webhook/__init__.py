@@ -1,4 +1,4 @@
-"""A signed call to a receiver of one's own: any site that keeps to the few answers named in `wire.py`."""
+"""A signed call to a receiver of one's own: any site that implements the endpoints named in `api.py`."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

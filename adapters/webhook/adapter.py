@@ -1,4 +1,4 @@
-"""One account at one receiver: the order of its calls."""
+"""The adapter of one account at one receiver."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ _TIMESTAMP_TOLERANCE = timedelta(seconds=1)
 
 
 def interpret_created(body: Json, request: SendRequest, account: str, now: datetime, *, is_existing: bool) -> Outcome:
-    """Say what a post that a creating call brought proves; `is_earlier` says that it stood there under this key."""
+    """Return what the post in a creating call's response proves; `is_existing` means that it had this key before."""
     owner = body.get("account")
     if isinstance(owner, str) and owner and owner != account:
         return Blocked(code="webhook_wrong_account", reason=owner[:80], hold_reason=HoldReason.WRONG_ACCOUNT)
@@ -69,7 +69,7 @@ def interpret_created(body: Json, request: SendRequest, account: str, now: datet
 
 
 def interpret_refusal(refusal: Refusal, now: datetime) -> Outcome:
-    """Say what a refusal means for a creating call; a code that is not listed is a doubt."""
+    """Return the outcome of a refused creating call; a code that is not listed makes it unknown."""
     listed = CODES.get(refusal.code)
     code = to_message_key(refusal.code)
     match listed.error_class if listed else None:
@@ -88,7 +88,7 @@ def interpret_refusal(refusal: Refusal, now: datetime) -> Outcome:
 
 
 def interpret_found(body: Json, request: SendRequest, account: str, now: datetime) -> ReadbackResult:
-    """Say what a read by our key shows of our post."""
+    """Return what a read by our key shows of our post."""
     post = decode_post(body)
     if isinstance(post, Unknown):
         return post
@@ -100,7 +100,7 @@ def interpret_found(body: Json, request: SendRequest, account: str, now: datetim
 
 
 def interpret_state(post: WebhookPost, account: str, now: datetime, *, has_seen_text: bool) -> ReadbackResult:
-    """Say how far one post has come."""
+    """Return the result that a post's state stands for."""
     if post.account != account:
         return Unknown(reason="webhook_wrong_account")
     match post.state:
@@ -114,20 +114,13 @@ def interpret_state(post: WebhookPost, account: str, now: datetime, *, has_seen_
             return Deleted()
 
 
-def interpret_not_found(refusal: Refusal, request: SendRequest) -> NotFound | Unknown:
-    """Say whether a refused read proves that nothing has our key."""
-    if is_not_found(refusal, request.marker.code):
-        return NotFound(covered_since=request.baseline.taken_at)
-    return Unknown(reason=to_message_key(refusal.code))
-
-
 def is_not_found(refusal: Refusal, requested_name: str) -> bool:
-    """Whether a receiver says outright that what was asked for is not there; any other 404 may be a proxy's."""
+    """True if the receiver states that the requested post does not exist; any other 404 may come from a proxy."""
     return refusal.status == 404 and refusal.code == NO_SUCH_POST and refusal.requested_name == requested_name
 
 
 def is_before_baseline(post: WebhookPost, request: SendRequest) -> bool:
-    """Whether a post stood there before the call."""
+    """True if a post existed before the call."""
     return post.id == request.baseline.newest_id or post.created_at <= request.baseline.taken_at - _TIMESTAMP_TOLERANCE
 
 
@@ -136,7 +129,7 @@ def make_receipt(post: WebhookPost) -> Receipt:
 
 
 HTTP_OK, HTTP_CREATED, HTTP_CONFLICT = 200, 201, 409
-"""What a receiver answers to a read, to a new post, and to a key that has its post already."""
+"""The statuses of a read, of a new post, and of a key that has its post already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,30 +154,32 @@ class WebhookAdapter:
         )
         if not isinstance(response, HttpResponse):
             return response
-        answer = api.decode_response(response, HTTP_CREATED, HTTP_CONFLICT)
-        if isinstance(answer, Unknown):
-            return answer
-        if isinstance(answer, api.Refusal):
-            return interpret_refusal(answer, now)
+        body = api.decode_response(response, HTTP_CREATED, HTTP_CONFLICT)
+        if isinstance(body, Unknown):
+            return body
+        if isinstance(body, Refusal):
+            return interpret_refusal(body, now)
         return interpret_created(
-            answer, request, self.account.identity, now, is_existing=response.status == HTTP_CONFLICT
+            body, request, self.account.identity, now, is_existing=response.status == HTTP_CONFLICT
         )
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        """Ask for our key. No list is needed: whatever has the key is ours, and nothing else is."""
-        answer = await self._fetch(partial(api.encode_read, name=request.marker.code))
-        if isinstance(answer, ReadFailure):
-            return answer
-        if isinstance(answer, api.Refusal):
-            return interpret_not_found(answer, request)
-        return interpret_found(answer, request, self.account.identity, self.context.now())
+        """Read the post that has our key. No list is needed: a post is ours if and only if it has the key."""
+        body = await self._fetch(partial(api.encode_read, name=request.marker.code))
+        if isinstance(body, ReadFailure):
+            return body
+        if not isinstance(body, Refusal):
+            return interpret_found(body, request, self.account.identity, self.context.now())
+        if is_not_found(body, request.marker.code):
+            return NotFound(covered_since=request.baseline.taken_at)
+        return Unknown(reason=to_message_key(body.code))
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Read a post by its key or its id: how far it has come, or gone."""
-        answer = await self._fetch(partial(api.encode_read, name=ticket.payload))
-        if isinstance(answer, api.Refusal):
-            return Deleted() if is_not_found(answer, ticket.payload) else Unknown(reason=to_message_key(answer.code))
-        post = answer if isinstance(answer, ReadFailure) else api.decode_post(answer)
+        """Read a post by its key or its id: its state, or deleted."""
+        body = await self._fetch(partial(api.encode_read, name=ticket.payload))
+        if isinstance(body, Refusal):
+            return Deleted() if is_not_found(body, ticket.payload) else Unknown(reason=to_message_key(body.code))
+        post = body if isinstance(body, ReadFailure) else decode_post(body)
         if isinstance(post, ReadFailure):
             return post
         if ticket.payload not in {post.id, post.key}:
@@ -192,76 +187,71 @@ class WebhookAdapter:
         return interpret_state(post, self.account.identity, self.context.now(), has_seen_text=False)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
-        """Take a post down. An id that a person gave us may be wrong, so its absence proves nothing."""
-        answer = await self._fetch(partial(api.encode_delete, name=receipt.remote_id))
-        if isinstance(answer, ReadFailure):
-            return answer
-        if isinstance(answer, api.Refusal):
-            return self._interpret_delete_refusal(answer, receipt)
-        post = api.decode_post(answer)
-        is_down = isinstance(post, api.WebhookPost) and post.id == receipt.remote_id and post.state == "removed"
-        return Deleted() if is_down else Unknown(reason="bad_response")
+        """Delete a post. An id that a person entered may be wrong, so its absence proves nothing."""
+        body = await self._fetch(partial(api.encode_delete, name=receipt.remote_id))
+        if isinstance(body, ReadFailure):
+            return body
+        if not isinstance(body, Refusal):
+            post = decode_post(body)
+            is_removed = isinstance(post, WebhookPost) and post.id == receipt.remote_id and post.state == "removed"
+            return Deleted() if is_removed else Unknown(reason="bad_response")
+        if is_not_found(body, receipt.remote_id) and not receipt.is_manually_confirmed:
+            return Deleted()
+        code = to_message_key(body.code)
+        if isinstance(interpret_refusal(body, self.context.now()), Rejected | Blocked | CredentialExpired):
+            return Rejected(code=code, reason=body.message)
+        return Unknown(reason=code)
 
     async def check_health(self) -> HealthCheckResult:
         endpoint = self._get_endpoint()
         if not isinstance(endpoint, api.WebhookEndpoint):
             return endpoint
-        answer = await self._fetch(api.encode_health)
-        if isinstance(answer, ReadFailure):
-            return answer
-        if isinstance(answer, api.Refusal):
-            meant = interpret_refusal(answer, self.context.now())
-            return (
-                meant if isinstance(meant, CredentialExpired | Blocked) else Unknown(reason=to_message_key(answer.code))
-            )
-        owner = answer.get("account")
+        body = await self._fetch(api.encode_health)
+        if isinstance(body, ReadFailure):
+            return body
+        if isinstance(body, Refusal):
+            outcome = interpret_refusal(body, self.context.now())
+            if isinstance(outcome, CredentialExpired | Blocked):
+                return outcome
+            return Unknown(reason=to_message_key(body.code))
+        owner = body.get("account")
         if not isinstance(owner, str):
             return Unknown(reason="bad_response")
         if owner != self.account.identity:
             return Blocked(code="webhook_wrong_account", reason=owner[:80], hold_reason=HoldReason.WRONG_ACCOUNT)
-        return Healthy(credentials_expire_at=api.get_key_expiry(answer))
+        return Healthy(credentials_expire_at=api.get_key_expiry(body))
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         ids = [receipt.remote_id for receipt in receipts]
-        answer = await self._fetch_optional(partial(api.encode_reach, ids=ids))
-        return answer if isinstance(answer, ReadFailure) else api.decode_reach(answer, self.account.identity, ids)
+        body = await self._fetch_optional(partial(api.encode_reach, ids=ids))
+        return body if isinstance(body, ReadFailure) else api.decode_reach(body, self.account.identity, ids)
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
-        answer = await self._fetch_optional(api.encode_recent)
-        return answer if isinstance(answer, ReadFailure) else api.decode_recent(answer, self.account.identity)
+        body = await self._fetch_optional(api.encode_recent)
+        return body if isinstance(body, ReadFailure) else api.decode_recent(body, self.account.identity)
 
     async def _fetch_optional(
         self, encode: Callable[[api.WebhookEndpoint, datetime], HttpRequest]
-    ) -> api.Json | ReadFailure:
-        """Make a read that the receiver need not offer; a refusal tells nothing."""
-        answer = await self._fetch(encode)
-        return Unknown(reason=to_message_key(answer.code)) if isinstance(answer, api.Refusal) else answer
+    ) -> Json | ReadFailure:
+        """Make a read that the receiver need not offer; a refusal proves nothing."""
+        body = await self._fetch(encode)
+        return Unknown(reason=to_message_key(body.code)) if isinstance(body, Refusal) else body
 
     async def _fetch(
         self, encode: Callable[[api.WebhookEndpoint, datetime], HttpRequest]
-    ) -> api.Json | api.Refusal | ReadFailure:
-        """Make a read or a removal; where the receiver wants no more calls for now, say so."""
+    ) -> Json | Refusal | ReadFailure:
+        """Make a read or a deletion; return RateLimited where the receiver limits the login."""
         endpoint = self._get_endpoint()
         if not isinstance(endpoint, api.WebhookEndpoint):
             return Unknown(reason=endpoint.reason if isinstance(endpoint, CredentialExpired) else endpoint.code)
-        answer = api.decode_response(await self.context.http.fetch(encode(endpoint, self.context.now())), HTTP_OK)
-        meant = interpret_refusal(answer, self.context.now()) if isinstance(answer, api.Refusal) else None
-        return meant if isinstance(meant, RateLimited) else answer
-
-    def _interpret_delete_refusal(self, refusal: api.Refusal, receipt: Receipt) -> DeletionResult:
-        if is_not_found(refusal, receipt.remote_id) and not receipt.is_manually_confirmed:
-            return Deleted()
-        meant = interpret_refusal(refusal, self.context.now())
-        is_final = isinstance(meant, Rejected | Blocked | CredentialExpired)
-        code = to_message_key(refusal.code)
-        return Rejected(code=code, reason=refusal.message) if is_final else Unknown(reason=code)
+        body = api.decode_response(await self.context.http.fetch(encode(endpoint, self.context.now())), HTTP_OK)
+        outcome = interpret_refusal(body, self.context.now()) if isinstance(body, Refusal) else None
+        return outcome if isinstance(outcome, RateLimited) else body
 
     def _get_endpoint(self) -> api.WebhookEndpoint | CredentialExpired | Blocked:
-        address, secret = get_base_url(self.account), self.context.secret().get("key")
-        if address is None:
+        base_url, secret = get_base_url(self.account), self.context.secret().get("key")
+        if base_url is None:
             return Blocked(code="webhook_no_address", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        return (
-            api.WebhookEndpoint(base_url=address, secret=secret)
-            if secret
-            else CredentialExpired(reason="webhook_no_key")
-        )
+        if not secret:
+            return CredentialExpired(reason="webhook_no_key")
+        return api.WebhookEndpoint(base_url=base_url, secret=secret)

@@ -1,14 +1,14 @@
-"""The calls to a receiver and its answers as data. Pure.
+"""The calls to a receiver and its responses as data. Pure.
 
-    POST   /posts         a post, `Idempotency-Key` in its head: 201 with the post, 409 with the one that has the key
+    POST   /posts         a post, with an `Idempotency-Key` header: 201 with the post, 409 with the one that has the key
     GET    /posts/NAME    200 with the post, 404 with `{"error": "no_such_post", "name": NAME}`; NAME is key or id
     DELETE /posts/NAME    200 with the post, now removed; 404 as above
-    GET    /posts         200 with `{"account", "posts"}`, newest first; may be missing
-    GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments", "likes"}}}`; likewise
-    GET    /health        200 with `{"account"}`, and `until` where the key ends some day
+    GET    /posts         200 with `{"account", "posts"}`, newest first; optional
+    GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments", "likes"}}}`; optional
+    GET    /health        200 with `{"account"}`, and `until` where the key expires
 
 A post is `{"id", "key", "account", "state", "at"}` with `url` and `text` where there are any; its state is live,
-pending, refused or removed. Everything in JSON; a refusal is `{"error": CODE, "message"?}`.
+pending, refused or removed. All bodies are JSON; a refusal is `{"error": CODE, "message"?}`.
 """
 
 import base64
@@ -23,14 +23,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotSent, ObservedPost, Reach, Unknown
 
 
 def sign_headers(key: str, method: str, url: str, body: bytes, now: datetime) -> Mapping[str, str]:
-    """Give the headers that sign a call: an HMAC-SHA256 over instant, method, path and body, a line feed between them.
+    """Return the headers that sign a call: an HMAC-SHA256 over time, method, path and body, joined by line feeds.
 
-    The query is left out: proxies spell it anew. The path is that of the address as it is called.
+    The query is left out, as proxies rewrite it. The path is that of the URL as it is called.
     """
     at = str(int(now.timestamp()))
     message = b"\n".join([at.encode(), method.encode(), urlsplit(url).path.encode(), body])
@@ -49,7 +49,7 @@ TransportFailure = NotSent | Unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """What signs an account's calls, and where they go."""
+    """Where an account's calls go, and the secret that signs them."""
 
     base_url: str
     secret: str = field(repr=False)
@@ -57,7 +57,7 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookPost:
-    """One post as the receiver tells of it."""
+    """One post as the receiver reports it."""
 
     id: str
     key: str
@@ -70,7 +70,7 @@ class WebhookPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A complete refusal; `names` is what it says was asked for, `retry_after` the header of that name."""
+    """A complete refusal; `requested_name` is the name that it repeats, `retry_after` the header of that name."""
 
     status: int
     code: str
@@ -80,9 +80,26 @@ class Refusal:
 
 
 def encode_post(endpoint: WebhookEndpoint, account: str, request: SendRequest, now: datetime) -> HttpRequest:
-    """Make the call that publishes. Its key is the marker, the same for every attempt of a delivery."""
-    url = f"{endpoint.base_url}/posts"
-    body = json.dumps(_encode_post_body(account, request), ensure_ascii=False, separators=(",", ":")).encode()
+    """Build the creating call. Its key is the marker, the same for every attempt of a delivery."""
+    url, rendered = f"{endpoint.base_url}/posts", request.rendered
+    post = {
+        "account": account,
+        "marker": request.marker.code,
+        "title": rendered.title,
+        "text": rendered.text,
+        "summary": rendered.summary,
+        "link": rendered.link,
+        "pictures": [
+            {
+                "sha256": picture.sha256,
+                "media_type": picture.media_type,
+                "alt": picture.alt,
+                "data": base64.b64encode(data).decode(),
+            }
+            for picture, data in zip(rendered.images, request.images, strict=True)
+        ],
+    }
+    body = json.dumps(post, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {
         "content-type": "application/json",
         "idempotency-key": request.marker.code,
@@ -112,19 +129,35 @@ def encode_health(endpoint: WebhookEndpoint, now: datetime) -> HttpRequest:
 
 
 def decode_response(response: HttpResponse | TransportFailure, *expected_statuses: int) -> Json | Refusal | Unknown:
-    """Read any answer: what it brings with one of the good statuses, what it refuses, or why it proves nothing."""
+    """Return the object of a response with an expected status, its refusal, or why it proves nothing."""
     if not isinstance(response, HttpResponse):
         return Unknown(reason=response.reason)
     if response.status >= 500:
         return Unknown(reason="server_error")
-    body = _decode_object(response)
-    if response.status not in expected_statuses and 400 <= response.status < 500:
-        return _decode_refusal(response, body)
-    return Unknown(reason="bad_response") if body is None or response.status not in expected_statuses else body
+    try:
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        body = None
+    if response.status in expected_statuses:
+        return body if isinstance(body, dict) else Unknown(reason="bad_response")
+    body = body if isinstance(body, dict) else {}
+    code = body.get("error")
+    if code is None and response.status == 429:
+        code = "rate_limited"
+    if response.status < 400 or not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
+        return Unknown(reason="bad_response")
+    name = body.get("name")
+    return Refusal(
+        status=response.status,
+        code=code,
+        message=str(body.get("message") or "")[:200],
+        requested_name=name if isinstance(name, str) else None,
+        retry_after=response.headers.get("retry-after"),
+    )
 
 
 def decode_post(body: Json) -> WebhookPost | Unknown:
-    """Read one post; whatever it lacks makes it worthless."""
+    """Return one post, or Unknown where a field is missing."""
     values = {name: body.get(name) for name in ("id", "key", "account", "state")}
     at = _parse_time(body.get("at"))
     if not all(isinstance(value, str) and value for value in values.values()) or at is None:
@@ -136,59 +169,41 @@ def decode_post(body: Json) -> WebhookPost | Unknown:
 
 
 def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
-    """Read the newest live posts; one entry of somebody else makes the whole list worthless."""
+    """Return the listed live posts, newest first; an entry of another account makes the whole list worthless."""
     entries = body.get("posts")
     if body.get("account") != account or not isinstance(entries, list):
         return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
-    posts = [decode_post(entry) if isinstance(entry, dict) else Unknown(reason="bad_response") for entry in entries]
-    sightings = []
-    for post in posts:
+    posts = []
+    for entry in entries:
+        post = decode_post(entry) if isinstance(entry, dict) else Unknown(reason="bad_response")
         if isinstance(post, Unknown):
             return post
         if post.account != account:
             return Unknown(reason="webhook_wrong_account")
         if post.state == "live":
-            sightings.append(
-                ObservedPost(remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text)
-            )
-    return sorted(sightings, key=lambda sighting: sighting.published_at, reverse=True)
+            posts.append(ObservedPost(remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text))
+    return sorted(posts, key=lambda post: post.published_at, reverse=True)
 
 
 def decode_reach(body: Json, account: str, ids: Sequence[str]) -> Mapping[str, Reach] | Unknown:
-    told = body.get("reach")
-    if body.get("account") != account or not isinstance(told, dict):
+    reach = body.get("reach")
+    if body.get("account") != account or not isinstance(reach, dict):
         return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
-    return {name: _decode_reach_entry(entry) for name in ids if isinstance(entry := told.get(name), dict)}
-
-
-def get_key_expiry(body: Json) -> datetime | None:
-    """Give when the key ends, where the receiver says so."""
-    return _parse_time(body.get("until"))
-
-
-def _encode_post_body(account: str, request: SendRequest) -> Json:
-    rendered = request.rendered
     return {
-        "account": account,
-        "marker": request.marker.code,
-        "title": rendered.title,
-        "text": rendered.text,
-        "summary": rendered.summary,
-        "link": rendered.link,
-        "pictures": _encode_pictures(rendered, request.images),
+        name: Reach(
+            reads=_parse_count(entry.get("reads")),
+            reposts=_parse_count(entry.get("reposts")),
+            comments=_parse_count(entry.get("comments")),
+            likes=_parse_count(entry.get("likes")),
+        )
+        for name in ids
+        if isinstance(entry := reach.get(name), dict)
     }
 
 
-def _encode_pictures(rendered: RenderedPost, images: Sequence[bytes]) -> Sequence[Json]:
-    return [
-        {
-            "sha256": picture.sha256,
-            "media_type": picture.media_type,
-            "alt": picture.alt,
-            "data": base64.b64encode(data).decode(),
-        }
-        for picture, data in zip(rendered.images, images, strict=True)
-    ]
+def get_key_expiry(body: Json) -> datetime | None:
+    """Return when the key expires, where the receiver reports it."""
+    return _parse_time(body.get("until"))
 
 
 def _build_signed_request(
@@ -200,47 +215,13 @@ def _build_signed_request(
     )
 
 
-def _decode_refusal(response: HttpResponse, body: Json | None) -> Refusal | Unknown:
-    code = body.get("error") if body else None
-    if code is None and response.status == 429:
-        code = "rate_limited"
-    if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
-        return Unknown(reason="bad_response")
-    body = body or {}
-    names = body.get("name")
-    return Refusal(
-        status=response.status,
-        code=code,
-        message=str(body.get("message") or "")[:200],
-        requested_name=names if isinstance(names, str) else None,
-        retry_after=response.headers.get("retry-after"),
-    )
-
-
-def _decode_object(response: HttpResponse) -> Json | None:
-    try:
-        body = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
-
-
 def _parse_time(value: object) -> datetime | None:
-    """Read an instant with its offset; without one it is none."""
+    """Return a time that has an offset, otherwise None."""
     try:
         at = datetime.fromisoformat(str(value))
         return at.astimezone(UTC) if at.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-def _decode_reach_entry(entry: Json) -> Reach:
-    return Reach(
-        reads=_parse_count(entry.get("reads")),
-        reposts=_parse_count(entry.get("reposts")),
-        comments=_parse_count(entry.get("comments")),
-        likes=_parse_count(entry.get("likes")),
-    )
 
 
 def _parse_count(value: object) -> int | None:

@@ -1,4 +1,4 @@
-"""What a receiver must take at least, and how long its truth takes to show (docs/adapters.md, webhook)."""
+"""What a receiver must accept at least, and how long its posts take to appear (docs/adapters.md, webhook)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ from publisher.domain.account import Account, Capabilities
 from publisher.domain.policy import RateLimit, Timing
 
 ARTICLE_FORM = "article"
-"""The value of the option `form` with which texts are articles in HTML."""
+"""The value of the option `form` that makes texts articles in HTML."""
 
 CAPABILITIES = Capabilities(
     count_text=len,
@@ -20,7 +20,7 @@ CAPABILITIES = Capabilities(
     list_size=None,
     can_resend=True,
 )
-"""A second call is harmless: it carries the same key, and the receiver answers with the post that stands."""
+"""A second call is harmless: it carries the same key, and the receiver returns the existing post."""
 
 DEFAULTS = PlatformDefaults(
     rate_limit=RateLimit(min_interval=timedelta(seconds=1), per_hour=600, per_day=5000),
@@ -34,5 +34,5 @@ DEFAULTS = PlatformDefaults(
 
 
 def get_capabilities(account: Account) -> Capabilities:
-    """Give an account's traits: a receiver says which form its texts have."""
+    """Return an account's capabilities: the option `form` decides whether its texts are articles."""
     return replace(CAPABILITIES, is_article=account.options.get("form") == ARTICLE_FORM)

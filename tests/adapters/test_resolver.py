@@ -110,7 +110,7 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
 ENDS = """
 import asyncio, socket, threading
 import adapters._http
-adapters._http.LOOKUP_SECONDS = 0.05
+adapters._http.LOOKUP_TIMEOUT_SECONDS = 0.05
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
 async def main():
     try:
