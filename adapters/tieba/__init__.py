@@ -1,4 +1,4 @@
-"""Baidu Tieba, by the account holder's own session. There is no official interface; see `codes.py` and `wire.py`."""
+"""Baidu Tieba, by the account holder's own session. There is no official interface; see `codes.py` and `api.py`."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

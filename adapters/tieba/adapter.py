@@ -1,10 +1,8 @@
-"""One Tieba account in one forum: the order of its calls.
+"""The adapter of one Tieba account in one forum.
 
-What the platform has against an account, read before anything is written. Pure.
-
-`c/s/pc/sync` is the 2026 PC site's own; clients read `anti.tbs` and `user.is_login` in it. The numbers of `block_stat`,
-`hide_stat` and `vcode_stat` are those of the official app's dialogs (n0099/open-tbclient, `AntiHelper`); all read on
-2026-11-24.
+Before a write it reads the account's restrictions. `c/s/pc/sync` is the 2026 PC site's own; clients read `anti.tbs` and
+`user.is_login` in it. The numbers of `block_stat`, `hide_stat` and `vcode_stat` are those of the official app's dialogs
+(n0099/open-tbclient, `AntiHelper`); all read on 2026-11-24.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,6 @@ from dataclasses import dataclass
 
 from adapters.tieba import api, post_list, replies
 from adapters.tieba.api import (
-    Json,
     RequestFailure,
     decode_body,
     get_account_flags,
@@ -55,13 +52,13 @@ from publisher.domain.results import (
 )
 
 MAX_MEASURED_THREADS = 10
-"""So many threads are read at one time; each costs a call, and hurried reads are noticed."""
+"""Threads measured at one time; each costs a call, and hurried reads attract attention."""
 THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account"})
-"""What is strange about one thread and says nothing of the next."""
+"""Reasons that concern one thread and say nothing about the next."""
 
 
 def decode_reach(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
-    """Read a thread's figures as anybody is shown them; replies may or may not count the first floor."""
+    """Return a thread's figures as anybody sees them; Tieba may or may not count the first post as a reply."""
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
@@ -75,9 +72,9 @@ def decode_reach(response: HttpResponse | RequestFailure, query: ThreadQuery) ->
 
 
 def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPost]:
-    """Give the threads in one forum that others are shown too, newest first."""
-    shown = [item for item in listing.items if item.fid == fid and item.is_visible]
-    newest = sorted(shown, key=lambda item: (item.created_at, int(item.tid)), reverse=True)
+    """Return the threads in one forum that others can see too, newest first."""
+    visible = [item for item in listing.items if item.fid == fid and item.is_visible]
+    newest = sorted(visible, key=lambda item: (item.created_at, int(item.tid)), reverse=True)
     return [
         ObservedPost(
             remote_id=item.tid,
@@ -90,13 +87,13 @@ def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPo
 
 
 def _find_largest(*values: object) -> int | None:
-    """Give the largest figure told: the app's readers take views from one place, the site's from another."""
+    """Return the largest figure: the app's clients read views from one field, the site's from another."""
     figures = [figure for value in values if (figure := to_int(value)) is not None and figure >= 0]
     return max(figures, default=None)
 
 
 BANNED_EVERYWHERE = 2
-"""As `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
+"""A `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
 
 
 def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
@@ -104,14 +101,15 @@ def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
 
 
 def decode_account_status(response: HttpResponse | RequestFailure, identity: str) -> Blocked | None:
-    """Tell what a person must see to first; None where nothing is said against the account, or nothing can be read."""
+    """Return what blocks the account; None where nothing does, or the response cannot be read."""
     body = decode_body(response)
     if not isinstance(body, Mapping) or get_error_code(body) != 0:
         return None
-    stranger = _find_other_identity(get_object(body, "user"), identity)
-    if stranger is not None:
-        return Blocked(code="tieba_other_session", reason=stranger, hold_reason=HoldReason.WRONG_ACCOUNT)
-    anti = get_account_flags(body)
+    user, anti = get_object(body, "user"), get_account_flags(body)
+    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")  # compare the kind that is known
+    names = [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
+    if names and identity not in names:
+        return Blocked(code="tieba_other_session", reason=names[0], hold_reason=HoldReason.WRONG_ACCOUNT)
     if to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
         return Blocked(code="tieba_banned", reason="")
     if is_posting_hidden(body):
@@ -119,13 +117,6 @@ def decode_account_status(response: HttpResponse | RequestFailure, identity: str
     if to_int(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
     return None
-
-
-def _find_other_identity(user: Json, identity: str) -> str | None:
-    """Give whose session it is where that is surely somebody else: like is compared with like only."""
-    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")
-    names = [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
-    return names[0] if names and identity not in names else None
 
 
 MAX_PAGES = 10
@@ -139,7 +130,7 @@ _FINAL_ERROR_CLASSES = frozenset(
     }
 )
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
-"""The answer that a thread is deleted, or not there, before a read has shown it."""
+"""Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
 _NOT_CONNECTED_REASONS = frozenset({
     "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
 })  # fmt: skip
@@ -159,7 +150,7 @@ class TiebaAdapter:
         return find_problems(rendered, self.account)
 
     async def publish(self, request: SendRequest) -> Outcome:
-        """Open one thread, or add one floor to it. Success is only ever Submitted: being taken is not being seen."""
+        """Create a thread or a reply in it. Success is only ever Submitted: an accepted post is not yet visible."""
         if not self.account.has_accepted_risk:
             return Blocked(code="tieba_risk_not_accepted", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
         tid = replies.get_thread_id(request.parent) if request.part else None
@@ -168,52 +159,85 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return _to_preparation_failure(tbs)
-        trouble = await self._check_account_status()
-        if trouble is not None:
-            return trouble
+        blocked = await self._check_account_status()
+        if blocked is not None:
+            return blocked
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
             return _to_preparation_failure(fid)
-        http_request = (
-            await self._prepare_thread_request(request, fid, tbs)
-            if tid is None
-            else self._build_reply_request(request, fid, tbs, tid)
-        )
-        if not isinstance(http_request, HttpRequest):
-            return http_request
-        answer = await self.context.http.create(http_request, request)
-        return self._interpret_thread(answer, request) if tid is None else self._interpret_reply(answer, request, tid)
+        if tid is None:
+            return await self._publish_thread(request, fid, tbs)
+        return await self._publish_reply(request, fid, tbs, tid)
 
-    def _build_reply_request(self, request: SendRequest, fid: int, tbs: str, tid: str) -> HttpRequest:
-        reply = replies.ReplyForm(forum=self._forum_name, fid=fid, tid=tid, content=request.text)
-        return replies.encode_reply(self._web_url, self._cookies(), tbs, reply)
-
-    async def _prepare_thread_request(self, request: SendRequest, fid: int, tbs: str) -> HttpRequest | Outcome:
-        """Upload the pictures and make the call that opens the thread; or say what keeps it from being made."""
-        picture_markup = await self._upload_pictures(request, tbs)
-        if not isinstance(picture_markup, list):
-            return _to_preparation_failure(picture_markup)
-        if picture_markup:  # uploads take their time, and how long a token lives is not published
+    async def _publish_thread(self, request: SendRequest, fid: int, tbs: str) -> Outcome:
+        """Upload the pictures and create the thread; an upload that leads to no thread is harmless."""
+        lines = [request.text]
+        for picture, data in zip(request.rendered.images, request.images, strict=True):
+            suffix = _FILE_SUFFIXES.get(picture.media_type, "bin")
+            file = Upload(name="chunk", filename=f"picture.{suffix}", media_type=picture.media_type, data=data)
+            upload = api.encode_upload(self._web_url, self._cookies(), tbs, file, (picture.width, picture.height))
+            number = api.decode_upload(await self._fetch(upload), self.context.now())
+            if not isinstance(number, str):
+                return _to_preparation_failure(number)
+            await self.context.failpoint("media.after_upload")
+            lines.append(f"#(pic,{number},{picture.width},{picture.height})")
+        if request.images:  # uploads take time, and how long a token is valid is not published
             fresh = await self._get_session_token()
             if not isinstance(fresh, str):
                 return _to_preparation_failure(fresh)
             tbs = fresh
-        content = "\r\n".join([request.text, *picture_markup])
-        thread = api.ThreadForm(forum=self._forum_name, fid=fid, title=request.rendered.title, content=content)
-        return api.encode_thread(self._web_url, self._cookies(), tbs, thread)
+        content = "\r\n".join(lines)
+        form = api.ThreadForm(forum=self._forum_name, fid=fid, title=request.rendered.title, content=content)
+        response = await self.context.http.create(api.encode_thread(self._web_url, self._cookies(), tbs, form), request)
+        if not isinstance(response, HttpResponse):
+            return response
+        now = self.context.now()
+        review_ticket = post_list.encode_ticket(post_list.make_criteria(request))
+        created = api.decode_created(response, "tid", review_ticket, now)
+        if not isinstance(created, api.CreatedPost):
+            return created
+        if created.is_hidden:
+            return _block_as_hidden(build_thread_url(created.post_id))
+        ticket = post_list.encode_ticket(post_list.make_criteria(request, created.post_id))
+        return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
+
+    async def _publish_reply(self, request: SendRequest, fid: int, tbs: str, tid: str) -> Outcome:
+        form = replies.ReplyForm(forum=self._forum_name, fid=fid, tid=tid, content=request.text)
+        response = await self.context.http.create(
+            replies.encode_reply(self._web_url, self._cookies(), tbs, form), request
+        )
+        if not isinstance(response, HttpResponse):
+            return response
+        now = self.context.now()
+        created = replies.decode_reply(response, replies.make_criteria(request, tid), now)
+        if not isinstance(created, api.CreatedPost):
+            return created
+        if created.is_hidden:
+            return _block_as_hidden(replies.build_reply_url(tid, created.post_id))
+        ticket = replies.encode_ticket(replies.make_criteria(request, tid, created.post_id))
+        return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Look for a thread or floor as anybody sees it. A plain thread number reads that thread: live, or gone."""
-        if (floor := replies.decode_ticket(ticket)) is not None:
-            return await self._find_reply(floor)
+        """Look for a thread or reply as anybody sees it.
+
+        A plain thread number reads that thread: published or deleted. A thread in review has no number until the
+        account's own list shows it; the result then carries a ticket with the number.
+        """
+        if (reply := replies.decode_ticket(ticket)) is not None:
+            return await self._find_reply(reply)
         criteria = post_list.decode_ticket(ticket)
         if isinstance(criteria, str):
             return await self._read_thread(criteria, None)
-        return await (
-            self._check_unknown_thread(criteria)
-            if criteria.tid is None
-            else self._check_known_thread(criteria, criteria.tid)
-        )
+        if criteria.tid is not None:
+            return await self._check_known_thread(criteria, criteria.tid)
+        found = await self._find_in_lists(criteria)
+        known = post_list.decode_ticket(found.ticket) if isinstance(found, Submitted) else None
+        if not isinstance(found, Submitted) or not isinstance(known, post_list.ThreadMatchCriteria) or not known.tid:
+            return found
+        seen = await self._check_known_thread(criteria, known.tid)
+        if isinstance(seen, Published):
+            return seen
+        return Submitted(ticket=found.ticket, check_again_at=self.context.now() + api.REVIEW_CHECK_INTERVAL)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         if not request.part:
@@ -224,18 +248,19 @@ class TiebaAdapter:
         return await self._find_reply(replies.make_criteria(request, tid))
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
-        """Delete the thread, and believe it when a read after that shows that nobody can see it any more."""
+        """Delete the thread. It counts as deleted once a read shows that nobody can see it any more."""
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return api.to_unread(tbs)
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
+        app_url = (self.account.base_url or api.APP_URL).rstrip("/")
         thread = (receipt.remote_id, self._forum_name, fid)
-        request = api.encode_delete(self._app_url, self.context.secret().get("BDUSS", ""), tbs, thread)
-        removal = _interpret_deletion(await self._fetch(request))
-        if removal != _DELETION_UNCONFIRMED:
-            return removal
+        request = api.encode_delete(app_url, self.context.secret().get("BDUSS", ""), tbs, thread)
+        deletion = interpret_deletion(await self._fetch(request))
+        if deletion != _DELETION_UNCONFIRMED:
+            return deletion
         shown = await self._read_thread(receipt.remote_id, None)
         return _DELETION_UNCONFIRMED if isinstance(shown, Published) else shown
 
@@ -243,9 +268,9 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return tbs
-        trouble = await self._check_account_status()
-        if trouble is not None:
-            return trouble
+        blocked = await self._check_account_status()
+        if blocked is not None:
+            return blocked
         fid = await self._get_forum_id()
         return Healthy() if isinstance(fid, int) else fid
 
@@ -253,19 +278,19 @@ class TiebaAdapter:
         return await self.context.http.fetch_date(self._web_url)
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
-        """Read threads one by one, as anybody sees them, the first few of them; trouble ends it."""
-        figures: dict[str, Reach] = {}
+        """Read up to MAX_MEASURED_THREADS threads one by one, as anybody sees them; a failure ends the loop."""
+        metrics: dict[str, Reach] = {}
         for receipt in receipts[:MAX_MEASURED_THREADS]:
             query = post_list.ThreadQuery(tid=receipt.remote_id, marker=None, identity=self.account.identity)
             response = await self._fetch(api.encode_page(self._web_url, receipt.remote_id))
-            found = decode_reach(response, query)
-            if isinstance(found, Reach):
-                figures[receipt.remote_id] = found
-            elif isinstance(found, RateLimited):
-                return found
-            elif isinstance(found, Unknown) and found.reason not in THREAD_ONLY_REASONS:
-                return figures or found
-        return figures
+            reach = decode_reach(response, query)
+            if isinstance(reach, Reach):
+                metrics[receipt.remote_id] = reach
+            elif isinstance(reach, RateLimited):
+                return reach
+            elif isinstance(reach, Unknown) and reach.reason not in THREAD_ONLY_REASONS:
+                return metrics or reach
+        return metrics
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         fid = await self._get_forum_id()
@@ -274,33 +299,8 @@ class TiebaAdapter:
         page = await self._list_own_threads(1)
         return page if isinstance(page, ReadFailure) else to_observed_posts(page, fid)
 
-    def _interpret_thread(self, answer: HttpResponse | NotSent | Unknown, request: SendRequest) -> Outcome:
-        if not isinstance(answer, HttpResponse):
-            return answer
-        now = self.context.now()
-        unseen = post_list.encode_ticket(post_list.make_criteria(request))
-        outcome = api.decode_created(answer, "tid", unseen, now)
-        if not isinstance(outcome, api.CreatedPost):
-            return outcome
-        if outcome.is_hidden:
-            return _block_as_hidden(post_list.build_thread_url(outcome.post_id))
-        ticket = post_list.encode_ticket(post_list.make_criteria(request, outcome.post_id))
-        return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
-
-    def _interpret_reply(self, answer: HttpResponse | NotSent | Unknown, request: SendRequest, tid: str) -> Outcome:
-        if not isinstance(answer, HttpResponse):
-            return answer
-        now = self.context.now()
-        outcome = replies.decode_reply(answer, replies.make_criteria(request, tid), now)
-        if not isinstance(outcome, api.CreatedPost):
-            return outcome
-        if outcome.is_hidden:
-            return _block_as_hidden(replies.build_reply_url(tid, outcome.post_id))
-        ticket = replies.encode_ticket(replies.make_criteria(request, tid, outcome.post_id))
-        return Submitted(ticket=ticket, check_again_at=now + api.VISIBLE_AFTER)
-
     async def _find_reply(self, criteria: replies.ReplyMatchCriteria) -> ReadbackResult:
-        """Read the thread's own floors, page by page, as anybody sees them."""
+        """Read the thread author's own replies, page by page, as anybody sees them."""
         query = post_list.ThreadQuery(tid=criteria.tid, marker=None, identity=self.account.identity)
         pages: list[replies.ReplyPage] = []
         for number in range(1, MAX_PAGES + 1):
@@ -315,20 +315,9 @@ class TiebaAdapter:
 
     async def _check_known_thread(self, criteria: post_list.ThreadMatchCriteria, tid: str) -> ReadbackResult:
         page = await self._read_thread(tid, criteria.marker)
-        if isinstance(page, Deleted):  # nobody sees it: in review, hidden, or removed; which of them cannot be told
+        if isinstance(page, Deleted):  # nobody sees it; whether in review, hidden or deleted is not known
             return NotFound(covered_since=criteria.baseline.taken_at)
         return page
-
-    async def _check_unknown_thread(self, criteria: post_list.ThreadMatchCriteria) -> ReadbackResult:
-        """Look for a thread in review under no number yet, and keep its number once the account's list shows it."""
-        found = await self._find_in_lists(criteria)
-        tid = _get_ticket_tid(found.ticket) if isinstance(found, Submitted) else None
-        if not isinstance(found, Submitted) or tid is None:
-            return found
-        seen = await self._check_known_thread(criteria, tid)
-        if isinstance(seen, Published):
-            return seen
-        return Submitted(ticket=found.ticket, check_again_at=self.context.now() + api.REVIEW_CHECK_INTERVAL)
 
     async def _read_thread(self, tid: str, marker: Marker | None) -> Published | Deleted | ReadFailure:
         response = await self._fetch(api.encode_page(self._web_url, tid))
@@ -359,7 +348,7 @@ class TiebaAdapter:
         return post_list.decode_own_threads(await self._fetch(request), self.account.identity)
 
     async def _fetch(self, request: HttpRequest) -> HttpResponse | NotSent | ReadFailure:
-        """Make a call that creates nothing; say so where the login may make no more for now."""
+        """Make a call that creates nothing; return RateLimited where the platform limits the login."""
         response = await self.context.http.fetch(request)
         limit = api.parse_rate_limit(response, self.context.now()) if isinstance(response, HttpResponse) else None
         return limit or response
@@ -370,38 +359,23 @@ class TiebaAdapter:
         return api.decode_session(await self._fetch(api.encode_session(self._web_url, self._cookies())))
 
     async def _check_account_status(self) -> Blocked | RateLimited | None:
-        """Ask whether anything stands against the account; what cannot be read does not keep a post back."""
+        """Return what blocks the account; a response that cannot be read does not stop a post."""
         response = await self._fetch(encode_account_status(self._web_url, self._cookies()))
         return response if isinstance(response, RateLimited) else decode_account_status(response, self.account.identity)
 
     async def _get_forum_id(self) -> int | Blocked | ReadFailure:
-        """Look the forum's number up; the one that the operator gave steps in where no answer can be read."""
+        """Look up the forum's number; the configured one is used where no response can be read."""
         found = api.decode_forum(await self._fetch(api.encode_forum(self._web_url, self._forum_name)))
-        given = get_configured_forum_id(self.account)
+        configured = get_configured_forum_id(self.account)
         if isinstance(found, RateLimited):
             return found
         if isinstance(found, Unknown):
-            return given or found
+            return configured or found
         if found == 0:
             return Blocked(code="tieba_no_forum", reason=self._forum_name, hold_reason=HoldReason.PERMISSION)
-        if given not in (None, found):
+        if configured not in (None, found):
             return Blocked(code="tieba_forum_differs", reason=str(found), hold_reason=HoldReason.PERMISSION)
         return found
-
-    async def _upload_pictures(self, request: SendRequest, tbs: str) -> list[str] | Outcome:
-        """Upload the pictures and give their marks; an upload that leads to no thread is harmless."""
-        picture_markup = []
-        for picture, data in zip(request.rendered.images, request.images, strict=True):
-            suffix = _FILE_SUFFIXES.get(picture.media_type, "bin")
-            file = Upload(name="chunk", filename=f"picture.{suffix}", media_type=picture.media_type, data=data)
-            size = (picture.width, picture.height)
-            response = await self._fetch(api.encode_upload(self._web_url, self._cookies(), tbs, file, size))
-            number = api.decode_upload(response, self.context.now())
-            if not isinstance(number, str):
-                return number
-            await self.context.failpoint("media.after_upload")
-            picture_markup.append(f"#(pic,{number},{picture.width},{picture.height})")
-        return picture_markup
 
     def _cookies(self) -> Mapping[str, str]:
         secret = self.context.secret()
@@ -415,47 +389,36 @@ class TiebaAdapter:
     def _web_url(self) -> str:
         return (self.account.base_url or api.WEB_URL).rstrip("/")
 
-    @property
-    def _app_url(self) -> str:
-        return (self.account.base_url or api.APP_URL).rstrip("/")
-
 
 def _to_preparation_failure(outcome: Outcome) -> Outcome:
-    """Judge what failed before the creating call: a doubt there is none, as nothing was created."""
+    """Return the outcome of a failure before the creating call: never Unknown, as nothing was created."""
     if not isinstance(outcome, Unknown):
         return outcome
     return NotSent(reason=outcome.reason if outcome.reason in _NOT_CONNECTED_REASONS else "tieba_not_prepared")
 
 
 def _block_as_hidden(url: str) -> Blocked:
-    """Say that a post was taken and nobody sees it: no review will end that, and another one would be hidden too."""
+    """Return the outcome of a post that nobody sees: no review will end that, and another post would be hidden too."""
     return Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
 
 
 def _to_unread_forum(forum: Blocked | ReadFailure) -> ReadFailure:
-    """Say why nothing can be read or taken down without the forum's number."""
+    """Return why nothing can be read or deleted without the forum's number."""
     return Unknown(reason=forum.code) if isinstance(forum, Blocked) else forum
 
 
-def _interpret_deletion(response: HttpResponse | NotSent | ReadFailure) -> DeletionResult:
-    body = api.decode_body(response)
+def interpret_deletion(response: HttpResponse | NotSent | ReadFailure) -> DeletionResult:
+    """Return the result of a deletion call; _DELETION_UNCONFIRMED where a read has to confirm it."""
+    body = decode_body(response)
     if not isinstance(body, Mapping):
         return api.to_unread(body)
-    code = api.get_error_code(body)
+    code, message = get_error_code(body), api.get_error_message(body)
     if api.is_captcha_required(body):
-        return Rejected(code="tieba_captcha", reason=api.get_error_message(body))
+        return Rejected(code="tieba_captcha", reason=message)
     if code is None:
         return Unknown(reason="bad_response")
     if code == 0 or code in THREAD_GONE_CODES:
         return _DELETION_UNCONFIRMED
-    is_final = code in CODES and CODES[code].error_class in _FINAL_ERROR_CLASSES
-    return (
-        Rejected(code=to_message_key(code), reason=api.get_error_message(body))
-        if is_final
-        else Unknown(reason=to_message_key(code))
-    )
-
-
-def _get_ticket_tid(ticket: Ticket) -> str | None:
-    criteria = post_list.decode_ticket(ticket)
-    return criteria if isinstance(criteria, str) else criteria.tid
+    if code in CODES and CODES[code].error_class in _FINAL_ERROR_CLASSES:
+        return Rejected(code=to_message_key(code), reason=message)
+    return Unknown(reason=to_message_key(code))

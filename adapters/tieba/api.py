@@ -1,13 +1,12 @@
-"""Tieba's calls and answers as data. Pure.
+"""Tieba's calls and responses as data. Pure.
 
 The calls are those of the 2026 PC site (`add_pc`, `uploadPicture_pc`, `page_pc`, `myThread`) and one of the app
 (`delthread`), read in public clients. What identifies a device or a browser (`jt`, `Acs-Token`, client ids) is sent
 empty or not at all: it is never invented. If the platform begins to demand it, its refusal goes to a person.
 
-How Tieba's calls are signed: an MD5 over the fields in order of their names, with a salt for each kind of client.
-
-Read in public clients (aiotieba `helper/crypto/sign.py`; the request signing of the 2026 PC site). The signature
-guards against mistakes, not against anybody: both salts are public.
+A call is signed with an MD5 over its fields in order of their names, with a salt for each kind of client (aiotieba
+`helper/crypto/sign.py`; the request signing of the 2026 PC site). The signature detects mistakes only: both salts are
+public.
 """
 
 import hashlib
@@ -43,26 +42,20 @@ FILE_PLACEHOLDER = "[object File]"
 
 
 def sign(fields: Mapping[str, str], salt: str) -> str:
-    """Give the signature, in lower case. Empty values count, a field `sign` does not."""
+    """Return the signature, in lower case. Empty values count, a field `sign` does not."""
     text = "".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "sign")
     return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
 
 
 def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> dict[str, str]:
-    """Complete a form or query of the PC site. `unsent` fields are signed but travel otherwise."""
-    whole = {**fields, "subapp_type": "pc", "_client_type": "20"}
-    return {**whole, "sign": sign({**whole, **unsent}, PC_SALT)}
-
-
-def sign_app_form(fields: Mapping[str, str]) -> dict[str, str]:
-    """Complete a form of the app."""
-    return {**fields, "sign": sign(fields, APP_SALT)}
+    """Complete a form or query of the PC site. `unsent` fields are signed but sent in another way."""
+    form = {**fields, "subapp_type": "pc", "_client_type": "20"}
+    return {**form, "sign": sign({**form, **unsent}, PC_SALT)}
 
 
 WEB_URL = "https://tieba.baidu.com"
 APP_URL = "https://tiebac.baidu.com"
 PLATFORM_URLS = (WEB_URL, APP_URL)
-"""All that is called."""
 PAGE_SIZE = 20
 VISIBLE_AFTER = timedelta(seconds=5)
 REVIEW_CHECK_INTERVAL = timedelta(minutes=5)
@@ -71,7 +64,7 @@ _MAX_UNIX_SECONDS = 253_402_300_799
 _RATE_LIMIT_COOLDOWN = timedelta(minutes=10)
 _FORUM_CLOSED_COOLDOWN = timedelta(hours=1)
 RATE_LIMIT_CODE = "tieba_429"
-"""The code of a 429, from Tieba or something in between."""
+"""The code of an HTTP 429, from Tieba or a proxy."""
 _RESOURCE_ID = "709d1d31dc47636e4f5ccbfd07601c19"
 """MD5 of `[object File]`: what the site itself sends as an upload's name."""
 
@@ -81,7 +74,7 @@ RequestFailure = NotSent | ReadFailure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadForm:
-    """What is to be opened: where, and with which words."""
+    """The forum and the texts of a new thread."""
 
     forum: str
     fid: int
@@ -91,14 +84,14 @@ class ThreadForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedPost:
-    """A new thread or floor by its number. `is_hidden` says that nobody but its account will see it."""
+    """The number of a new thread or reply. `is_hidden` means that only its own account can see it."""
 
     post_id: str
     is_hidden: bool
 
 
 def encode_session(host: str, cookies: Mapping[str, str]) -> HttpRequest:
-    """Ask for a fresh anti-forgery token; the cheapest proof that the session lives."""
+    """Request a fresh anti-forgery token; the cheapest proof that the session is valid."""
     return HttpRequest(method="GET", url=f"{host}/dc/common/tbs", cookies=cookies)
 
 
@@ -145,7 +138,7 @@ def encode_thread(host: str, cookies: Mapping[str, str], tbs: str, thread: Threa
 
 
 def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, page: int) -> HttpRequest:
-    """List the account's threads, newest first, as it sees them itself. `identity` is a portrait or a user name."""
+    """List the account's threads, newest first, as the account sees them. `identity` is a portrait or a user name."""
     is_portrait = identity.startswith("tb.")
     query = {
         "pn": str(page),
@@ -158,7 +151,7 @@ def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, pag
 
 
 def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = False) -> HttpRequest:
-    """Read a page of a thread as anybody sees it, with no cookie at all: every floor, or only its own author's."""
+    """Read a page of a thread as anybody sees it, without any cookie: every reply, or only its author's."""
     fields = {
         "kz": tid,
         "pn": str(number),
@@ -174,7 +167,7 @@ def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = Fal
 
 
 def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int]) -> HttpRequest:
-    """Take down one's own thread, named by its number, its forum and that one's number."""
+    """Delete the account's own thread, given by its number, its forum and the forum's number."""
     tid, forum, fid = thread
     fields = {
         "BDUSS": bduss,
@@ -187,11 +180,12 @@ def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int])
         "is_frs_mask": "0",
         "delete_my_thread": "1",
     }
-    return HttpRequest(method="POST", url=f"{host}/c/c/bawu/delthread", form=sign_app_form(fields))
+    form = {**fields, "sign": sign(fields, APP_SALT)}
+    return HttpRequest(method="POST", url=f"{host}/c/c/bawu/delthread", form=form)
 
 
 def decode_session(response: HttpResponse | RequestFailure) -> str | CredentialExpired | ReadFailure:
-    """Give the token for one write. The platform hands one out without a session as well; that one is worthless."""
+    """Return the token for one write. The platform also issues one without a session, which is worthless."""
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return body
@@ -205,7 +199,7 @@ def decode_session(response: HttpResponse | RequestFailure) -> str | CredentialE
 
 
 def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
-    """Give a forum's number; 0 where there is no such forum."""
+    """Return a forum's number; 0 where there is no such forum."""
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return to_unread(body)
@@ -216,7 +210,7 @@ def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
 
 
 def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str | Outcome:
-    """Give the picture's number, or what keeps the thread from being opened."""
+    """Return the picture's number, or the outcome that prevents the thread."""
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return body
@@ -232,10 +226,10 @@ def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str
 def decode_created(
     response: HttpResponse, key: Literal["tid", "pid"], review_ticket: Ticket, now: datetime
 ) -> Outcome | CreatedPost:
-    """Read the answer to a creating call: a refusal, a doubt, or what was made; its number stands under `key`.
+    """Return the outcome of a creating call, or the new post; its number is the response's `key`.
 
-    A refusal that names what it refuses contradicts itself and is a doubt: the post may stand.
-    `unseen` is the ticket of what is in review under no number yet.
+    A refusal that carries a number contradicts itself, so its outcome is unknown: the post may exist.
+    `review_ticket` is the ticket of a post that is in review and has no number yet.
     """
     if response.status >= 500:
         return Unknown(reason="server_error")
@@ -259,22 +253,22 @@ def decode_created(
 
 
 def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: datetime) -> Outcome:
-    """Say what a number means for a write; one that is not listed is a doubt."""
+    """Return what an error code means for a write; a code that is not listed makes the outcome unknown."""
     listed = CODES.get(code)
-    words = get_error_message(body)
+    message = get_error_message(body)
     match listed.error_class if listed else TiebaErrorClass.UNKNOWN:
         case TiebaErrorClass.REJECTED:
-            return Rejected(code=to_message_key(code), reason=words)
+            return Rejected(code=to_message_key(code), reason=message)
         case TiebaErrorClass.RATE_LIMITED:
             return RateLimited(code=to_message_key(code), until=now + _RATE_LIMIT_COOLDOWN)
         case TiebaErrorClass.FORUM_CLOSED:
             return RateLimited(code=to_message_key(code), until=now + _FORUM_CLOSED_COOLDOWN)
         case TiebaErrorClass.BUSY:
-            return Busy(code=to_message_key(code), reason=words)
+            return Busy(code=to_message_key(code), reason=message)
         case TiebaErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
         case TiebaErrorClass.ACCOUNT | TiebaErrorClass.PERMISSION | TiebaErrorClass.CAPTCHA as kind:
-            return Blocked(code=to_message_key(code), reason=words, hold_reason=HoldReason(kind.value))
+            return Blocked(code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value))
         case TiebaErrorClass.IN_REVIEW if review_ticket is not None:
             return Submitted(ticket=review_ticket, check_again_at=now + REVIEW_CHECK_INTERVAL)
         case _:
@@ -282,12 +276,15 @@ def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: da
 
 
 def is_accepted(code: int) -> bool:
-    """Whether a number says that the thread was taken, shown or still in review."""
+    """True if a code means that the post was accepted, whether visible or still in review."""
     return code == 0 or (code in CODES and CODES[code].error_class is TiebaErrorClass.IN_REVIEW)
 
 
 def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExpired | ReadFailure:
-    """Give the JSON object of an answer. Bodies are UTF-8 whatever the header says; a way to the sign-in page tells."""
+    """Return the JSON object of a response. Bodies are UTF-8 whatever the header says.
+
+    A redirect to the login page means CredentialExpired.
+    """
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
     if 300 <= response.status < 400 and "passport.baidu.com" in response.headers.get("location", ""):
@@ -301,13 +298,13 @@ def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExp
     return body if response.status == 200 and isinstance(body, dict) else Unknown(reason="bad_response")
 
 
-def to_unread(trouble: CredentialExpired | ReadFailure) -> ReadFailure:
-    """Say of an answer that has no content why nothing is learnt by it."""
-    return Unknown(reason=trouble.reason) if isinstance(trouble, CredentialExpired) else trouble
+def to_unread(failure: CredentialExpired | ReadFailure) -> ReadFailure:
+    """Return why a response without content proves nothing."""
+    return Unknown(reason=failure.reason) if isinstance(failure, CredentialExpired) else failure
 
 
 def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | None:
-    """Give the limit that keeps back every call, if a read, an upload or a removal was answered with one."""
+    """Return the limit on all calls of the login, if a read, an upload or a deletion got one."""
     body = decode_body(response)
     if isinstance(body, Mapping) and get_error_code(body) == READ_LIMIT_CODE:
         return RateLimited(code=to_message_key(READ_LIMIT_CODE), until=now + _RATE_LIMIT_COOLDOWN)
@@ -315,7 +312,7 @@ def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | Non
 
 
 def get_error_code(body: Json) -> int | None:
-    """Give the number of an answer: `error_code`, at the top or under `data`, else the long one, else the short one."""
+    """Return the code of a response: `error_code`, at the top or under `data`, else `err_code`, else `no`."""
     candidates = (
         body.get("error_code"),
         get_object(body, "data").get("error_code"),
@@ -326,7 +323,7 @@ def get_error_code(body: Json) -> int | None:
 
 
 def is_captcha_required(body: Json) -> bool:
-    """Whether a captcha is wanted. Only `need_vcode` says so; its neighbours stand in ordinary refusals too."""
+    """True if a captcha is required. Only `need_vcode` says so; its neighbours occur in ordinary refusals too."""
     data = get_object(body, "data")
     places = (
         body,
@@ -340,27 +337,27 @@ def is_captcha_required(body: Json) -> bool:
 
 
 def is_posting_hidden(body: Json) -> bool:
-    """Whether what the account writes is hidden from everybody else, as an answer's `anti_stat` or `anti` says."""
+    """True if the account's posts are hidden from everybody else, by a response's `anti_stat` or `anti`."""
     return (
         to_int({**get_object(get_object(body, "data"), "anti_stat"), **get_account_flags(body)}.get("hide_stat")) == 1
     )
 
 
 def get_account_flags(body: Json) -> Json:
-    """Give what an answer says of the account's standing."""
+    """Return what a response reports about the account's restrictions."""
     return {**get_object(body, "anti_stat"), **get_object(body, "anti")}
 
 
 def get_error_message(body: Json) -> str:
-    """Give the platform's own words, with the words of ours that it did not like."""
+    """Return the platform's message, with the words of ours that its filter hit."""
     text = str(body.get("error_msg") or body.get("error") or "")
     hits = get_object(body, "info").get("confilter_hitwords")
-    found = "、".join(str(hit) for hit in hits) if isinstance(hits, list) else ""
-    return "：".join(part for part in (text, found) if part)[:200]
+    words = "、".join(str(hit) for hit in hits) if isinstance(hits, list) else ""
+    return "：".join(part for part in (text, words) if part)[:200]
 
 
 def to_int(value: object) -> int | None:
-    """Read a number that comes as a number or as text."""
+    """Return a number that comes as a number or as text."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     try:
@@ -370,12 +367,12 @@ def to_int(value: object) -> int | None:
 
 
 def parse_unix_time(value: object) -> datetime | None:
-    """Read a Unix time; one beyond the calendar is none."""
+    """Return a Unix time; None where it is beyond the calendar."""
     seconds = to_int(value)
     return datetime.fromtimestamp(seconds, UTC) if seconds and 0 < seconds <= _MAX_UNIX_SECONDS else None
 
 
 def get_object(body: Json, key: str) -> Json:
-    """Give an object inside an answer; it may come as a list, as null, or not at all."""
+    """Return an object inside a response; empty where it is a list, null, or missing."""
     part = body.get(key)
     return part if isinstance(part, dict) else {}

@@ -41,12 +41,12 @@ from .api import (
 from .codes import THREAD_GONE_CODES, to_message_key
 
 _TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Threads carry whole seconds; the baseline carries fractions of one."""
+"""Threads carry whole seconds; the baseline carries fractions of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadMatchCriteria:
-    """By what a thread of ours is known again. `tid` is its number, once there is one."""
+    """How our thread is recognised. `tid` is its number, once there is one."""
 
     marker: Marker
     baseline: Baseline
@@ -57,7 +57,7 @@ class ThreadMatchCriteria:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiebaListedThread:
-    """One thread of the account's own list. `is_shown` says that nothing in it marks the thread as hidden or gone."""
+    """One thread of the account's own list. `is_visible` is False where the list marks it as hidden or deleted."""
 
     tid: str
     fid: int
@@ -69,7 +69,7 @@ class TiebaListedThread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiebaThreadList:
-    """The newest threads, as many pages as were read; `is_whole` says that there are no more."""
+    """The newest threads, as many pages as were read; `is_complete` means that there are no more."""
 
     items: tuple[TiebaListedThread, ...]
     is_complete: bool
@@ -77,7 +77,7 @@ class TiebaThreadList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadQuery:
-    """Which thread a page was asked for, and whose it must be."""
+    """The requested thread, and the account that must have written it."""
 
     tid: str
     marker: Marker | None
@@ -95,7 +95,7 @@ def make_criteria(request: SendRequest, tid: str | None = None) -> ThreadMatchCr
 
 
 def encode_ticket(criteria: ThreadMatchCriteria) -> Ticket:
-    """Write down what a later look needs; nothing of the words."""
+    """Return what a later check needs, without any text of the post."""
     facts = {
         "tid": criteria.tid,
         "marker": criteria.marker.code,
@@ -106,7 +106,7 @@ def encode_ticket(criteria: ThreadMatchCriteria) -> Ticket:
 
 
 def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
-    """Read a ticket: the trace of a thread nobody has seen yet, or the plain number of one that was seen."""
+    """Return the criteria for a thread nobody has seen yet, or the plain number of a thread that was seen."""
     if not ticket.payload.startswith("{"):
         return ticket.payload
     facts = json.loads(ticket.payload)
@@ -115,7 +115,7 @@ def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
 
 
 def decode_own_threads(response: HttpResponse | RequestFailure, identity: str) -> TiebaThreadList | ReadFailure:
-    """Read one page of the account's own list; an entry of somebody else makes it worthless."""
+    """Return one page of the account's own list; an entry of another account makes it worthless."""
     body = decode_body(response)
     if not isinstance(body, Mapping):
         return to_unread(body)
@@ -135,15 +135,15 @@ def decode_own_threads(response: HttpResponse | RequestFailure, identity: str) -
 
 
 def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
-    """Put pages together. An empty page at the end was promised and did not come, so the list is not whole."""
+    """Join pages. An empty last page was announced and did not come, so the list is not complete."""
     items = tuple(item for page in pages for item in page.items)
     return TiebaThreadList(items=items, is_complete=pages[-1].is_complete and bool(pages[-1].items))
 
 
 def covers_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
-    """Whether nothing newer than the baseline can be missing: newest first down to an older one, or all there is.
+    """True if no thread newer than the baseline can be missing: newest first down to an older one, or complete.
 
-    A list that gives a thread twice moved between two pages, or is out of order: something may be missing.
+    A list that holds a thread twice moved between two pages, or is out of order: threads may be missing.
     """
     if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
         return False
@@ -154,16 +154,25 @@ def covers_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
 def interpret_thread_list(
     listing: TiebaThreadList, criteria: ThreadMatchCriteria, fid: int, now: datetime
 ) -> ReadbackResult:
-    """Say what the account's own list shows: our thread, something like it, its absence, or nothing certain."""
-    here = [item for item in listing.items if item.fid == fid and item.tid not in criteria.owned_ids]
-    marked = [item for item in here if any(criteria.marker.is_in(text) for text in (item.title, item.abstract))]
+    """Return what the account's own list shows: our thread, a similar one, its absence, or nothing certain."""
+    foreign = [item for item in listing.items if item.fid == fid and item.tid not in criteria.owned_ids]
+    marked = [item for item in foreign if any(criteria.marker.is_in(text) for text in (item.title, item.abstract))]
     ours = [item for item in marked if not _is_before_baseline(item, criteria.baseline)]
     if ours:
         found = replace(criteria, tid=min(ours, key=lambda item: int(item.tid)).tid)
         return Submitted(ticket=encode_ticket(found), check_again_at=now)
-    alike = marked or [item for item in here if _is_alike(item, criteria)]
-    if alike:
-        return PossibleMatch(remote_id=alike[0].tid, url=build_thread_url(alike[0].tid))
+    similar = [
+        item
+        for item in foreign
+        if criteria.texts
+        and not _is_before_baseline(item, criteria.baseline)
+        and (
+            normalize(item.title) == normalize(criteria.texts[0])
+            or is_similar(criteria.texts, (item.title, item.abstract), criteria.marker)
+        )
+    ]
+    for item in marked or similar:
+        return PossibleMatch(remote_id=item.tid, url=build_thread_url(item.tid))
     if not covers_baseline(listing, criteria.baseline):
         return Unknown(reason="tieba_list_incomplete")
     return NotFound(covered_since=criteria.baseline.taken_at)
@@ -172,18 +181,21 @@ def interpret_thread_list(
 def interpret_page(
     response: HttpResponse | RequestFailure, query: ThreadQuery, now: datetime
 ) -> Published | Deleted | ReadFailure:
-    """Read whether anybody can see the thread, and our words in it. Gone is only what the platform says outright."""
+    """Return whether anybody can see the thread, with our marker in it; Deleted only if the platform states it."""
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
-    thread, floor = get_object(body, "thread"), get_object(body, "first_floor")
-    at = parse_unix_time(thread.get("create_time")) or parse_unix_time(floor.get("time")) or now
+    thread, first_post = get_object(body, "thread"), get_object(body, "first_floor")
+    at = parse_unix_time(thread.get("create_time")) or parse_unix_time(first_post.get("time")) or now
     receipt = Receipt(remote_id=query.tid, url=build_thread_url(query.tid), published_at=at)
-    return Published(receipt=receipt, is_text_confirmed=_has_marker(thread, floor, query.marker))
+    return Published(receipt=receipt, is_text_confirmed=_has_marker(thread, first_post, query.marker))
 
 
 def decode_thread_page(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Json | Deleted | ReadFailure:
-    """Give the page of the thread that was asked for, if it is that one and of the account."""
+    """Return the page if it shows the requested thread, written by the account.
+
+    The thread is identified by its number or, where the page has none, by the marker.
+    """
     body = decode_body(response)
     if not isinstance(body, Mapping):
         return to_unread(body)
@@ -192,33 +204,28 @@ def decode_thread_page(response: HttpResponse | RequestFailure, query: ThreadQue
         return Deleted()
     if code != 0:
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
-    thread, floor = get_object(body, "thread"), get_object(body, "first_floor")
+    thread, first_post = get_object(body, "thread"), get_object(body, "first_floor")
     if to_int(thread.get("is_deleted")) == 1:
         return Deleted()
-    if not _is_requested_thread(thread, floor, query):
+    places = ((thread, "id"), (thread, "tid"), (first_post, "tid"))
+    numbers = {str(place[key]) for place, key in places if place.get(key)}
+    if numbers != {query.tid} if numbers else not _has_marker(thread, first_post, query.marker):
         return Unknown(reason="tieba_other_page")
-    if not is_written_by(thread, query.identity) or not is_written_by(floor, query.identity):
+    if not is_written_by(thread, query.identity) or not is_written_by(first_post, query.identity):
         return Unknown(reason="tieba_wrong_account")
     return body
 
 
-def _is_requested_thread(thread: Json, floor: Json, query: ThreadQuery) -> bool:
-    """Whether a page shows the thread asked for: by its number, or where it names none, by the marker."""
-    places = ((thread, "id"), (thread, "tid"), (floor, "tid"))
-    numbers = {str(place[key]) for place, key in places if place.get(key)}
-    return numbers == {query.tid} if numbers else _has_marker(thread, floor, query.marker)
-
-
-def _has_marker(thread: Json, floor: Json, marker: Marker | None) -> bool:
-    texts = (str(thread.get("title", "")), join_texts(floor.get("content")))
+def _has_marker(thread: Json, first_post: Json, marker: Marker | None) -> bool:
+    texts = (str(thread.get("title", "")), join_texts(first_post.get("content")))
     return marker is not None and any(marker.is_in(text) for text in texts)
 
 
-def join_texts(pieces: object) -> str:
-    """Join the texts of a list of pieces; pictures and the like carry none."""
-    if not isinstance(pieces, list):
+def join_texts(content: object) -> str:
+    """Join the texts of a list of content parts; pictures and the like have none."""
+    if not isinstance(content, list):
         return ""
-    return "".join(str(piece.get("text", "")) for piece in pieces if isinstance(piece, dict))
+    return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
 
 
 def build_thread_url(tid: str) -> str:
@@ -235,35 +242,28 @@ def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | U
         return Unknown(reason="tieba_no_id")
     if not is_written_by(info, identity):
         return Unknown(reason="tieba_wrong_account")
-    is_shown = not any(to_int(mark) == 1 for mark in (entry.get("private"), info.get("is_deleted")))
+    is_visible = not any(to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
     return TiebaListedThread(
         tid=str(tid),
         fid=fid,
         created_at=at,
         title=title,
         abstract=join_texts(info.get("abstract")),
-        is_visible=is_shown,
+        is_visible=is_visible,
     )
 
 
-def is_written_by(part: Mapping[str, Any], identity: str) -> bool:
-    """Whether a thread is the account's own, as far as the answer names an author at all."""
-    author = part.get("author")
+def is_written_by(post: Mapping[str, Any], identity: str) -> bool:
+    """True if a thread or reply is the account's own, or the response names no author."""
+    author = post.get("author")
     if not isinstance(author, dict):
         return True
     names = {str(author[key]) for key in ("portrait", "name", "name_show") if author.get(key)}
-    return not names or identity in {*names, *(each.partition("?")[0] for each in names)}
-
-
-def _is_alike(item: TiebaListedThread, criteria: ThreadMatchCriteria) -> bool:
-    if not criteria.texts or _is_before_baseline(item, criteria.baseline):
-        return False
-    is_titled_alike = normalize(item.title) == normalize(criteria.texts[0])
-    return is_titled_alike or is_similar(criteria.texts, (item.title, item.abstract), criteria.marker)
+    return not names or identity in {*names, *(name.partition("?")[0] for name in names)}
 
 
 def _is_before_baseline(item: TiebaListedThread, baseline: Baseline) -> bool:
-    """Whether a thread stood there before the call."""
+    """True if a thread existed before the call."""
     newest = baseline.newest_id or ""
     if newest.isdigit() and int(item.tid) <= int(newest):
         return True

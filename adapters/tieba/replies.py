@@ -1,8 +1,8 @@
-"""Further floors of a thread: the call that adds one, its answer, and what reads prove of it. Pure.
+"""Replies to a thread: the call that adds one, its response, and what reads prove of it. Pure.
 
 The call is the 2026 PC site's `c/c/post/add_pc`, as public clients fill it (hakrelin/manga_uploader and
-ming1231231212-lang/jm-workbench, read 2026-11-24). A floor counts as published only when a read without any session
-shows it; as its thread was seen before, a thread that is not there any more proves nothing about its floors.
+ming1231231212-lang/jm-workbench, read 2026-11-24). A reply counts as published only when a read without any session
+shows it; as its thread was seen before, a thread that no longer exists proves nothing about its replies.
 """
 
 import json
@@ -31,7 +31,7 @@ from publisher.domain.results import (
 )
 from publisher.domain.verification import is_similar
 
-from .api import WEB_URL, CreatedPost, Json, RequestFailure, decode_created, get_object, parse_unix_time, to_int
+from .api import WEB_URL, CreatedPost, RequestFailure, decode_created, get_object, parse_unix_time, to_int
 from .codes import THREAD_ONLY_CODES, to_message_key
 from .post_list import ThreadQuery, build_thread_url, decode_thread_page, is_written_by, join_texts
 
@@ -40,7 +40,7 @@ _THREAD_ID = re.compile(r"/p/(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyForm:
-    """What is to be added: where, under which thread, and with which words."""
+    """The thread and the text of a new reply."""
 
     forum: str
     fid: int
@@ -50,7 +50,7 @@ class ReplyForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyMatchCriteria:
-    """By what a floor of ours is known again. `pid` is its number, once there is one."""
+    """How our reply is recognised. `pid` is its number, once there is one."""
 
     tid: str
     marker: Marker
@@ -61,7 +61,7 @@ class ReplyMatchCriteria:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReply:
-    """One floor of the account's own, as anybody sees it."""
+    """One reply by the account, as anybody sees it."""
 
     pid: str
     created_at: datetime | None
@@ -70,24 +70,24 @@ class ParsedReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyPage:
-    """The account's own floors on one page of a thread, the first one left out; `is_last` says that no page follows."""
+    """The account's replies on one page of a thread, without the first post; `is_last` means that no page follows."""
 
     replies: tuple[ParsedReply, ...]
     is_last: bool
 
 
 def get_thread_id(receipt: Receipt | None) -> str | None:
-    """Give a thread's number: the receipt's own, or where people only gave an address, the one in it."""
+    """Return a thread's number: the receipt's id, or the number in its URL where a person entered only that."""
     if receipt is None:
         return None
     if receipt.remote_id.isascii() and receipt.remote_id.isdigit():
         return receipt.remote_id
-    found = _THREAD_ID.search(receipt.url)
-    return found[1] if found else None
+    match = _THREAD_ID.search(receipt.url)
+    return match[1] if match else None
 
 
 def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyForm) -> HttpRequest:
-    """Add a plain floor: the fields that would name a floor to answer stay empty, as on the site."""
+    """Add a plain reply: the fields that would name a reply to answer stay empty, as on the site."""
     fields = {
         "kw": reply.forum,
         "fid": str(reply.fid),
@@ -111,9 +111,9 @@ def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyFo
 
 
 def decode_reply(response: HttpResponse, criteria: ReplyMatchCriteria, now: datetime) -> Outcome | CreatedPost:
-    """Read the answer to the creating call: a refusal, a doubt, or the new floor.
+    """Return the outcome of the creating call, or the new reply.
 
-    What stands against the thread alone does not stand against the account: only this floor is refused.
+    A code that concerns the thread alone rejects this reply and does not block the account.
     """
     outcome = decode_created(response, "pid", encode_ticket(criteria), now)
     if isinstance(outcome, Blocked) and outcome.code in {to_message_key(code) for code in THREAD_ONLY_CODES}:
@@ -128,7 +128,7 @@ def make_criteria(request: SendRequest, tid: str, pid: str | None = None) -> Rep
 
 
 def encode_ticket(criteria: ReplyMatchCriteria) -> Ticket:
-    """Write down what a later look needs; nothing of the words."""
+    """Return what a later check needs, without any text of the post."""
     facts = {
         "floor_of": criteria.tid,
         "pid": criteria.pid,
@@ -139,7 +139,7 @@ def encode_ticket(criteria: ReplyMatchCriteria) -> Ticket:
 
 
 def decode_ticket(ticket: Ticket) -> ReplyMatchCriteria | None:
-    """Read the ticket of a floor; None for that of a thread."""
+    """Return the criteria in the ticket of a reply; None for that of a thread."""
     facts = json.loads(ticket.payload) if ticket.payload.startswith("{") else {}
     if "floor_of" not in facts:
         return None
@@ -148,7 +148,7 @@ def decode_ticket(ticket: Ticket) -> ReplyMatchCriteria | None:
 
 
 def decode_replies(response: HttpResponse | RequestFailure, query: ThreadQuery) -> ReplyPage | ReadFailure:
-    """Read one page of a thread as anybody sees it."""
+    """Return the account's replies on one page of a thread, as anybody sees it."""
     body = decode_thread_page(response, query)
     if isinstance(body, Deleted):
         return Unknown(reason="tieba_thread_not_visible")
@@ -157,50 +157,40 @@ def decode_replies(response: HttpResponse | RequestFailure, query: ThreadQuery) 
     posts, has_more = body.get("post_list"), to_int(get_object(body, "page").get("has_more"))
     if not isinstance(posts, list) or has_more is None:
         return Unknown(reason="bad_response")
-    people = _get_users_by_id(body)
-    said = [
-        _parse_reply(post) for post in posts if isinstance(post, dict) and _is_own_reply(post, people, query.identity)
-    ]
-    return ReplyPage(replies=tuple(each for each in said if each is not None), is_last=not has_more)
+    listed = body.get("user_list")
+    users = {
+        uid: user
+        for user in (listed if isinstance(listed, list) else [])
+        if isinstance(user, dict) and (uid := to_int(user.get("id")))
+    }
+    replies = []
+    for post in posts:
+        if not isinstance(post, dict) or to_int(post.get("floor")) == 1:
+            continue
+        author = post.get("author") or users.get(to_int(post.get("author_id")) or 0)  # some name it only in user_list
+        pid = to_int(post.get("id"))
+        if pid and is_written_by({"author": author}, query.identity):
+            at, text = parse_unix_time(post.get("time")), join_texts(post.get("content"))
+            replies.append(ParsedReply(pid=str(pid), created_at=at, text=text))
+    return ReplyPage(replies=tuple(replies), is_last=not has_more)
 
 
 def interpret_replies(pages: list[ReplyPage], criteria: ReplyMatchCriteria, now: datetime) -> ReadbackResult:
-    """Say what a thread shows of our floor: that it is there, something like it, its absence, or nothing certain."""
-    said = [each for page in pages for each in page.replies]
-    ours = [each for each in said if each.pid == criteria.pid or criteria.marker.is_in(each.text)]
+    """Return what a thread shows of our reply: itself, a similar one, its absence, or nothing certain."""
+    replies = [reply for page in pages for reply in page.replies]
+    ours = [reply for reply in replies if reply.pid == criteria.pid or criteria.marker.is_in(reply.text)]
     if ours:
-        found = min(ours, key=lambda each: int(each.pid))
+        found = min(ours, key=lambda reply: int(reply.pid))
         receipt = Receipt(
             remote_id=found.pid, url=build_reply_url(criteria.tid, found.pid), published_at=found.created_at or now
         )
         return Published(receipt=receipt, is_text_confirmed=criteria.marker.is_in(found.text))
-    alike = [each for each in said if criteria.text and is_similar((criteria.text,), (each.text,), criteria.marker)]
-    if alike:
-        return PossibleMatch(remote_id=alike[0].pid, url=build_reply_url(criteria.tid, alike[0].pid))
-    is_whole = pages[-1].is_last and len({each.pid for each in said}) == len(said)
-    return NotFound(covered_since=criteria.since) if is_whole else Unknown(reason="tieba_list_incomplete")
+    for reply in replies:
+        if criteria.text and is_similar((criteria.text,), (reply.text,), criteria.marker):
+            return PossibleMatch(remote_id=reply.pid, url=build_reply_url(criteria.tid, reply.pid))
+    is_complete = pages[-1].is_last and len({reply.pid for reply in replies}) == len(replies)
+    return NotFound(covered_since=criteria.since) if is_complete else Unknown(reason="tieba_list_incomplete")
 
 
 def build_reply_url(tid: str, pid: str) -> str:
     return f"{build_thread_url(tid)}?pid={pid}#{pid}"
-
-
-def _get_users_by_id(body: Json) -> Mapping[int, Json]:
-    """Give the people of a page by number: some answers name a floor's author only there."""
-    people = body.get("user_list")
-    known = people if isinstance(people, list) else []
-    return {number: each for each in known if isinstance(each, dict) and (number := to_int(each.get("id")))}
-
-
-def _is_own_reply(post: Json, users: Mapping[int, Json], identity: str) -> bool:
-    author = post.get("author") or users.get(to_int(post.get("author_id")) or 0)
-    return to_int(post.get("floor")) != 1 and is_written_by({"author": author}, identity)
-
-
-def _parse_reply(post: Json) -> ParsedReply | None:
-    pid = to_int(post.get("id"))
-    return (
-        ParsedReply(pid=str(pid), created_at=parse_unix_time(post.get("time")), text=join_texts(post.get("content")))
-        if pid
-        else None
-    )

@@ -20,25 +20,25 @@ def get_base_url(account: Account) -> str | None:
 
 def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]:
     problems: list[Problem] = []
+
+    def report(code: str, **facts: str) -> None:
+        problems.append(Problem(code=code, facts=facts))
+
     url = get_base_url(account)
     if url is None or not url.startswith(("http://", "https://")):
-        problems.append(Problem(code="webhook_no_address", facts={"account": account.id}))
+        report("webhook_no_address", account=account.id)
     shortest, longest = CAPABILITIES.title_limits
     length = CAPABILITIES.count_text(rendered.title.strip())
     if not shortest <= length <= longest:
-        facts = {"length": str(length), "shortest": str(shortest), "longest": str(longest)}
-        problems.append(Problem(code="webhook_title_length", facts=facts))
+        report("webhook_title_length", length=str(length), shortest=str(shortest), longest=str(longest))
     length = CAPABILITIES.count_text(rendered.text)
     if length > CAPABILITIES.text_limit:
-        facts = {"length": str(length), "limit": str(CAPABILITIES.text_limit)}
-        problems.append(Problem(code="webhook_text_too_long", facts=facts))
+        report("webhook_text_too_long", length=str(length), limit=str(CAPABILITIES.text_limit))
     if len(rendered.images) > CAPABILITIES.picture_limit:
-        facts = {"count": str(len(rendered.images)), "limit": str(CAPABILITIES.picture_limit)}
-        problems.append(Problem(code="webhook_too_many_images", facts=facts))
+        report("webhook_too_many_images", count=str(len(rendered.images)), limit=str(CAPABILITIES.picture_limit))
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
-            problems.append(Problem(code="webhook_image_type", facts={"type": picture.media_type}))
+            report("webhook_image_type", type=picture.media_type)
         if picture.size > MAX_PICTURE_BYTES:
-            facts = {"megabytes": f"{picture.size / 1024 / 1024:.1f}"}
-            problems.append(Problem(code="webhook_image_size", facts=facts))
-    return problems
+            report("webhook_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
+    return tuple(problems)

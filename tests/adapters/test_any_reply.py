@@ -10,7 +10,7 @@ from adapters.tieba import adapter as account_status
 from adapters.tieba import adapter as metrics
 from adapters.tieba import api as tieba
 from adapters.tieba import post_list, replies
-from adapters.tieba.adapter import _interpret_deletion
+from adapters.tieba.adapter import interpret_deletion
 from adapters.weibo import api as weibo_wire
 from adapters.weibo import oauth as weibo_sign_in
 from adapters.weibo import post_list as timeline
@@ -94,7 +94,7 @@ REPLIES = st.builds(
 )
 BASELINE = Baseline(newest_id=None, taken_at=NOW)
 MARKER = Marker(code="K7QM-4R2T")
-FLOOR = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话")
+REPLY_CRITERIA = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话")
 
 
 @given(REPLIES)
@@ -123,13 +123,13 @@ def test_tieba_decoders_never_raise(reply):
     tieba.decode_forum(reply)
     tieba.decode_upload(reply, NOW)
     tieba.decode_created(reply, "tid", Ticket(payload="x"), NOW)
-    replies.decode_reply(reply, FLOOR, NOW)
-    _interpret_deletion(reply)
+    replies.decode_reply(reply, REPLY_CRITERIA, NOW)
+    interpret_deletion(reply)
     asked = post_list.ThreadQuery(tid="1", marker=MARKER, identity="tb.1.x")
     post_list.interpret_page(reply, asked, NOW)
     page = replies.decode_replies(reply, asked)
     if not isinstance(page, Unknown):
-        replies.interpret_replies([page], FLOOR, NOW)
+        replies.interpret_replies([page], REPLY_CRITERIA, NOW)
     metrics.decode_reach(reply, asked)
     account_status.decode_account_status(reply, "tb.1.x")
     listed = post_list.decode_own_threads(reply, "tb.1.x")
