@@ -1,4 +1,4 @@
-"""Sina Weibo, through the open platform: the calls that an account's profile names."""
+"""Sina Weibo, through the open platform: the calls that an account's profile permits."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

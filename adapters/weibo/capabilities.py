@@ -1,4 +1,4 @@
-"""What Weibo allows, and how it counts."""
+"""What Weibo allows, and how it counts characters."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ MAX_LATIN_1_CODE, MAX_ASCII_CODE = 0xFF, 0x80
 
 
 def measure(text: str) -> int:
-    """Count a text in Weibo's characters, by the least favourable of the published counters.
+    """Return a text's length in Weibo's characters, by the least favourable of the published counters.
 
     The server's own count is not published; its web composer's counter is (Sina STK, `kit.extra.count`), in copies
     that differ on https links and on Latin-1.
@@ -33,38 +33,32 @@ def measure(text: str) -> int:
 
 
 def count_characters(text: str, links: re.Pattern[str], max_narrow_code: int) -> int:
-    """Count by one generation of the counter: two half-width units make one character, a link has its own price."""
+    """Return the length by one generation of the counter: two half-width units make one character.
+
+    A link has a weight of its own; a letter outside the basic plane is two wide code units.
+    """
     rest = text.replace("\r\n", "\n")
-    charged = 0
+    units = 0
     for link in links.findall(rest):
         if not link.lower().startswith(_SHORT_LINK_PREFIX):
-            charged += _link_weight(link)
+            size = len(link)
+            is_own = size <= 41 and link.lower().startswith(_OWN_LINK_PREFIXES)
+            units += size if is_own else 20 if size <= 140 else size - 120
             rest = rest.replace(link, "", 1)
-    return (charged + _count_half_width_units(rest, max_narrow_code) + 1) // 2
-
-
-def _link_weight(link: str) -> int:
-    size = len(link)
-    if size <= 41 and link.lower().startswith(_OWN_LINK_PREFIXES):
-        return size
-    return 20 if size <= 140 else size - 120
-
-
-def _count_half_width_units(text: str, max_narrow_code: int) -> int:
-    """Weigh a text in half-width units; a letter outside the basic plane is two wide code units."""
-    return sum(4 if ord(letter) > 0xFFFF else 2 if ord(letter) > max_narrow_code else 1 for letter in text)
+    units += sum(4 if ord(letter) > 0xFFFF else 2 if ord(letter) > max_narrow_code else 1 for letter in rest)
+    return (units + 1) // 2
 
 
 MAX_PLAIN_CHARACTERS = 130
-"""The composer allows 140; clients met "too long" close to it, so ten are kept back."""
+"""The composer allows 140; clients met "too long" close to it, so ten are kept in reserve."""
 MAX_LONG_CHARACTERS = 1900
-"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept back."""
+"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept in reserve."""
 MAX_ARTICLE_CHARACTERS = 20_000
-"""wiki Toutiao/api: an older revision's limit, the current one names 90 000 with all marks of HTML."""
+"""wiki Toutiao/api: an older revision's limit; the current one allows 90 000 including HTML markup."""
 
 
 def get_post_limit(account: Account) -> int:
-    """Give the longest text of a post that is no article."""
+    """Return the longest text of a post that is not an article."""
     return MAX_LONG_CHARACTERS if can_send_long_text(account) else MAX_PLAIN_CHARACTERS
 
 
@@ -86,7 +80,7 @@ def get_capabilities(account: Account) -> Capabilities:
 
 DEFAULTS = PlatformDefaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
-    # half of the day's calls stay for reading back.
+    # half of the day's calls are left for readback.
     rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=50),
     timing=Timing(
         request_timeout=timedelta(seconds=20),

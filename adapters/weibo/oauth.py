@@ -1,7 +1,7 @@
-"""Signing in: a person consents in a browser, and the code that comes back is changed for a token.
+"""Login: a person consents in a browser, and the code that comes back is exchanged for a token.
 
 wiki Oauth2/authorize, OAuth2/access_token and Oauth2/get_token_info. There is no refresh token for apps like this one:
-when a token ends, a person signs in anew. Its life is what `expires_in` says.
+when a token expires, a person logs in again. Its lifetime is what `expires_in` says.
 """
 
 import re
@@ -18,21 +18,21 @@ from publisher.domain.results import Blocked, NotSent, ReadFailure, Unknown
 
 from .api import WeiboEndpoint
 from .codes import CODES, to_message_key
-from .post_list import WeiboTokenInfo, check_token, decode_token_facts, encode_token_info
+from .post_list import check_token, decode_token_facts, encode_token_info
 from .profiles import API_URL, get_profile
 
 DEFAULT_REDIRECT_URI = "https://api.weibo.com/oauth2/default.html"
-"""The platform's own page to come back to, for apps without one: the code stands in its address."""
+"""The platform's own redirect page, for apps without one: the code stands in its URL."""
 EXPIRY_FIELD = "access_token_ends_at"
 _AUTHORIZATION_CODE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _MAX_LIFETIME_SECONDS = 10**9
 _MAX_ISSUED_AT_SECONDS = 10**10
-"""Seconds; what is said to be made after the year 2286 makes no sense."""
+"""Unix time; a token that claims to be issued after the year 2286 has no known issue time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeiboTokenGrant:
-    """A token just given, and its life in seconds."""
+    """A new token and its lifetime."""
 
     token: str = field(repr=False)
     lifetime_seconds: int
@@ -40,10 +40,10 @@ class WeiboTokenGrant:
 
 @dataclass(frozen=True, slots=True)
 class WeiboOAuthLogin:
-    """The way from the secret of an app to the token of an account."""
+    """Gets an account's token with an app's secret."""
 
     def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
-        """Give the page where the account's keeper consents."""
+        """Return the page on which the account's owner consents."""
         query = {
             "client_id": secret.get("app_key", ""),
             "redirect_uri": _get_redirect_uri(account),
@@ -55,7 +55,10 @@ class WeiboOAuthLogin:
     async def exchange_code(
         self, account: Account, secret: Mapping[str, str], response: str, http: Http
     ) -> Mapping[str, str] | Problem:
-        """Change what came back for a token, and make sure that it is this account's, for this app."""
+        """Exchange the code for a token, and check that it is for this account and this app.
+
+        Return the secret with the token and, where Weibo reports when the token was issued, its expiry.
+        """
         if not secret.get("app_key") or not secret.get("app_secret"):
             return Problem(code="weibo_no_app", facts={"account": account.id})
         code = parse_authorization_code(response)
@@ -64,20 +67,24 @@ class WeiboOAuthLogin:
         grant = decode_token_grant(await http.fetch(encode_code_exchange(account, secret, code)))
         if isinstance(grant, Problem):
             return grant
-        facts = decode_token_facts(await http.fetch(encode_token_info(_make_endpoint(account, grant.token))))
-        if isinstance(facts, ReadFailure):
-            return Problem(code=get_reason(facts))
-        problem = check_token(facts, account.identity, secret["app_key"])
+        info = decode_token_facts(await http.fetch(encode_token_info(_make_endpoint(account, grant.token))))
+        if isinstance(info, ReadFailure):
+            return Problem(code=get_reason(info))
+        problem = check_token(info, account.identity, secret["app_key"])
         if isinstance(problem, Blocked):
             code = "weibo_login_wrong_user" if problem.code == "weibo_wrong_account" else problem.code
             return Problem(code=code, facts={"account": account.id, "found": problem.reason})
         if problem is not None:
             return Problem(code=problem.reason)
-        return {key: value for key, value in secret.items() if key != EXPIRY_FIELD} | _build_secret_fields(grant, facts)
+        fields = {key: value for key, value in secret.items() if key != EXPIRY_FIELD} | {"access_token": grant.token}
+        if info.issued_at is not None and info.issued_at <= _MAX_ISSUED_AT_SECONDS:
+            expires_at = datetime.fromtimestamp(info.issued_at, UTC) + timedelta(seconds=grant.lifetime_seconds)
+            fields[EXPIRY_FIELD] = expires_at.isoformat()
+        return fields
 
 
 def encode_code_exchange(account: Account, secret: Mapping[str, str], code: str) -> HttpRequest:
-    """Change a code for a token. A code is good for one call, so this one is not repeated."""
+    """Exchange a code for a token. A code is good for one call, so this one is not repeated."""
     form = {
         "client_id": secret["app_key"],
         "client_secret": secret["app_secret"],
@@ -100,7 +107,7 @@ def decode_token_grant(response: HttpResponse | NotSent | Unknown) -> WeiboToken
 
 
 def parse_authorization_code(response: str) -> str | Problem:
-    """Find the code in what a person pasted: the code alone, or the whole address that the browser ended on."""
+    """Return the code in a pasted text: the code alone, or the whole URL that the browser ended on."""
     text = response.strip()
     if _AUTHORIZATION_CODE.fullmatch(text):
         return text
@@ -111,17 +118,8 @@ def parse_authorization_code(response: str) -> str | Problem:
     code = query.get("code", [""])[0]
     if _AUTHORIZATION_CODE.fullmatch(code):
         return code
-    refused = to_int(query.get("error_code", [""])[0])
-    return Problem(code=to_message_key(refused) if refused is not None and refused in CODES else "weibo_no_code")
-
-
-def _build_secret_fields(grant: WeiboTokenGrant, facts: WeiboTokenInfo) -> dict[str, str]:
-    """Give what is to be kept; when the token ends is known where Weibo says when it was made."""
-    kept = {"access_token": grant.token}
-    if facts.issued_at is None or facts.issued_at > _MAX_ISSUED_AT_SECONDS:
-        return kept
-    ends_at = datetime.fromtimestamp(facts.issued_at, UTC) + timedelta(seconds=grant.lifetime_seconds)
-    return {**kept, EXPIRY_FIELD: ends_at.isoformat()}
+    error_code = to_int(query.get("error_code", [""])[0])
+    return Problem(code=to_message_key(error_code) if error_code and error_code in CODES else "weibo_no_code")
 
 
 def _get_redirect_uri(account: Account) -> str:

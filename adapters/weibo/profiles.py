@@ -1,7 +1,7 @@
-"""What the platform has granted a login: which calls it may make, and what those take. Pure.
+"""What the platform has granted a login: which calls it may make, and their parameters. Pure.
 
-Which app may call what stands on the open platform's wiki pages of the calls themselves; an app's own console shows
-its grants. Nothing is probed: a call that was not granted answers 10014, and the account stops.
+Which app may call what is stated on the open platform's wiki pages of the calls themselves; an app's own console shows
+its grants. Nothing is probed: a call that was not granted returns 10014, and the account stops.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ API_URL = "https://api.weibo.com"
 UPLOAD_URL = "https://upload.api.weibo.com"
 BUSINESS_API_URL = "https://c.api.weibo.com"
 PLATFORM_URLS = (API_URL, UPLOAD_URL, BUSINESS_API_URL)
-"""All that is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeiboProfile:
-    """One set of calls. `suffix` ends their paths, `listed` is how many posts a list is asked for, at first and then.
+    """One set of calls.
 
-    A `strict` profile demands a link on a domain bound to the app and strips the marks of topics. `spare_reads` is how
-    many of a day's reads may be made before what is left is kept for ending doubts; None where calls abound.
+    `path_suffix` ends their paths. `list_sizes` is how many posts a list requests, at first and then. A strict profile
+    requires a link on a domain bound to the app, and drops topic marks. `max_optional_reads` is how many reads a day
+    may be made before the rest is reserved for resolving unknown outcomes; None where calls abound.
     """
 
     name: str
@@ -35,7 +35,7 @@ class WeiboProfile:
 
 
 # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user. The
-# core may publish 50 times, so 25 spare reads leave as many for ending doubts.
+# core may publish 50 times, so 25 optional reads leave as many for resolving unknown outcomes.
 _MAX_OPTIONAL_READS = 25
 
 SHARE = WeiboProfile(
@@ -76,10 +76,10 @@ def get_profile(account: Account) -> WeiboProfile:
 
 
 def can_send_long_text(account: Account) -> bool:
-    """Whether texts over the usual length may be sent as such; the platform grants that to single users."""
+    """True if the account may send texts over the usual length; the platform grants that to single users."""
     return get_profile(account) is BIZ and account.options.get("long_text") == "true"
 
 
 def get_article_cover_url(account: Account) -> str | None:
-    """Give the address of the picture on top of headline articles, which are written where one is named."""
+    """Return the URL of the cover of headline articles; an account without one sends no articles."""
     return account.options.get("article_cover")

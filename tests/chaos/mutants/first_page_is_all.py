@@ -28,5 +28,5 @@ async def _read_first(
 
 
 def plant() -> None:
-    timeline._covers_baseline = _all_of_it
+    timeline.covers_baseline = _all_of_it
     adapter.read_pages = _read_first

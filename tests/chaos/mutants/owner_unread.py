@@ -19,4 +19,4 @@ def _published(body: Json, uid: str) -> Outcome:
 
 
 def plant() -> None:
-    api._interpret_created = _published
+    api.interpret_created = _published
