@@ -14,8 +14,6 @@ from .capabilities import DEFAULTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatFactory:
-    """Builds the adapter of one account."""
-
     defaults: PlatformDefaults = DEFAULTS
     callbacks: PlatformCallbacks = WeChatCallbacks()  # noqa: RUF009 # it has no state
 

@@ -1,8 +1,8 @@
-"""WeChat's calls and answers as data: `encode_*` makes a Call, `decode_*` reads a Reply. Pure.
+"""WeChat's calls and responses as data: `encode_*` builds a request, `decode_*` reads a response. Pure.
 
-Source: developers.weixin.qq.com, pages of the named calls, read 2026-11-24. Every answer is HTTP 200 with JSON,
-whatever its content type; `errcode` tells success, and is absent from many successful answers. Numbers arrive as
-numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are written.
+Source: developers.weixin.qq.com, pages of the named calls, read 2026-11-24. Every response is HTTP 200 with JSON,
+whatever its content type; `errcode` tells success from failure, and is absent from many good responses. Numbers arrive
+as numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are written.
 """
 
 import html
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiError:
-    """A complete answer with an error code. `message` is the platform's own words, never decided upon."""
+    """A complete response with an error code. `message` is the platform's own text, and decides nothing."""
 
     code: int
     message: str
@@ -39,14 +39,14 @@ class ApiError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooManyRequests:
-    """HTTP 429, from WeChat or something in between. `retry_after` is the header as it came."""
+    """HTTP 429, from WeChat or a proxy. `retry_after` is the header as it came."""
 
     retry_after: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableResponse:
-    """Not an answer of this API, or one without what it promises."""
+    """Not a response of this API, or one that lacks a required field."""
 
     reason: str
 
@@ -56,7 +56,7 @@ ErrorResponse = ApiError | TooManyRequests | UnreadableResponse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatTokenGrant:
-    """An access token and how long it lasts."""
+    """An access token and its lifetime."""
 
     token: str = field(repr=False)
     lifetime: timedelta
@@ -64,10 +64,7 @@ class WeChatTokenGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatArticle:
-    """What a list or a draft tells of one article. `id` is the article's or the draft's, as the call has it.
-
-    Lists leave the content out.
-    """
+    """One article of a list or a draft. `id` is the article's or the draft's, by the call; lists omit `content`."""
 
     id: str
     title: str
@@ -91,7 +88,7 @@ class ArticlePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """How far a submission has come: 0 public, 1 working, 2 to 4 refused, 5 deleted, 6 taken down."""
+    """The status of a submission: 0 published, 1 in progress, 2 to 4 refused, 5 deleted, 6 removed by the platform."""
 
     status: int
     article_id: str | None
@@ -99,7 +96,7 @@ class JobStatus:
 
 
 def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) -> HttpRequest:
-    """Ask for the token that several processes may share. Forcing ends the present one at once."""
+    """Request the token that several processes may share. A forced request ends the current token at once."""
     body = {"grant_type": "client_credential", "appid": app_id, "secret": app_secret, "force_refresh": is_forced}
     return HttpRequest(
         method="POST", url=f"{base}/cgi-bin/stable_token", content=_encode_json(body), headers=_JSON_HEADERS
@@ -107,7 +104,7 @@ def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) ->
 
 
 def encode_cover(base: str, token: str, picture: RenderedImage, data: bytes) -> HttpRequest:
-    """Store a picture for good, as covers demand."""
+    """Store a picture permanently, as covers require."""
     query = {"access_token": token, "type": "image"}
     url = f"{base}/cgi-bin/material/add_material"
     return HttpRequest(method="POST", url=url, query=query, uploads=(_to_upload(picture, data),))
@@ -121,7 +118,7 @@ def encode_picture(base: str, token: str, picture: RenderedImage, data: bytes) -
     )
 
 
-def encode_draft_add(  # noqa: PLR0913 # a draft has that many parts
+def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
     base: str, token: str, rendered: RenderedPost, content: str, cover: str, *, author: str = ""
 ) -> HttpRequest:
     article = {
@@ -147,7 +144,7 @@ def encode_drafts(base: str, token: str, offset: int) -> HttpRequest:
 
 
 def encode_submit(base: str, token: str, draft: str) -> HttpRequest:
-    """Make a draft public. The one call that creates."""
+    """Publish a draft. The one call that creates."""
     return build_json_request(base, "freepublish/submit", token, {"media_id": draft})
 
 
@@ -171,65 +168,79 @@ def encode_delete(base: str, token: str, article_id: str) -> HttpRequest:
 
 
 def find_pictures(content: str) -> tuple[str, ...]:
-    """Give the hashes of the pictures that an article's HTML shows, each once, in order."""
+    """Return the hashes of the pictures in an article's HTML, each once, in order."""
     return tuple(dict.fromkeys(match[2] for match in _PICTURE_PLACEHOLDER.finditer(content)))
 
 
-def insert_picture_urls(content: str, addresses: Mapping[str, str]) -> str:
-    """Put each picture's address in place of its hash, and change nothing else."""
-    return _PICTURE_PLACEHOLDER.sub(lambda match: match[1] + html.escape(addresses[match[2]]), content)
+def insert_picture_urls(content: str, urls: Mapping[str, str]) -> str:
+    """Replace each picture's hash by its URL, and change nothing else."""
+    return _PICTURE_PLACEHOLDER.sub(lambda match: match[1] + html.escape(urls[match[2]]), content)
 
 
 def decode_success(response: HttpResponse) -> bool | ErrorResponse:
-    """Read an answer that says no more than that it worked."""
+    """Return True for a response that reports nothing but success."""
     return decode_response(response, lambda _: True)
 
 
 def decode_token(response: HttpResponse) -> WeChatTokenGrant | ErrorResponse:
     return decode_response(
         response,
-        lambda answer: WeChatTokenGrant(
-            token=get_text(answer, "access_token"), lifetime=timedelta(seconds=int(answer["expires_in"]))
+        lambda body: WeChatTokenGrant(
+            token=get_text(body, "access_token"), lifetime=timedelta(seconds=int(body["expires_in"]))
         ),
     )
 
 
 def decode_media_id(response: HttpResponse) -> str | ErrorResponse:
-    """Read the id of a stored cover or of a new draft."""
-    return decode_response(response, lambda answer: get_text(answer, "media_id"))
+    """Return the id of a stored cover or of a new draft."""
+    return decode_response(response, lambda body: get_text(body, "media_id"))
 
 
 def decode_picture(response: HttpResponse) -> str | ErrorResponse:
-    """Read the address of a stored picture."""
-    return decode_response(response, lambda answer: get_text(answer, "url"))
+    """Return the URL of a stored picture."""
+    return decode_response(response, lambda body: get_text(body, "url"))
 
 
 def decode_submit(response: HttpResponse) -> str | ErrorResponse:
-    """Read the number under which the submission is worked on."""
-    return decode_response(response, lambda answer: get_text(answer, "publish_id"))
+    """Return the number of the submission."""
+    return decode_response(response, lambda body: get_text(body, "publish_id"))
 
 
 def decode_job(response: HttpResponse) -> JobStatus | ErrorResponse:
-    return decode_response(response, _parse_job)
+    def parse_job(body: Mapping[str, Any]) -> JobStatus:
+        status = int(body["publish_status"])
+        if status != 0:
+            return JobStatus(status=status, article_id=None, url=None)
+        url = get_text(body.get("article_detail", {}).get("item", [])[0], "article_url")
+        return JobStatus(status=0, article_id=get_text(body, "article_id"), url=url)
+
+    return decode_response(response, parse_job)
 
 
 def decode_articles(response: HttpResponse) -> tuple[WeChatArticle, ...] | ErrorResponse:
-    """Read the articles of one draft, or of one published id; at least one."""
-    return decode_response(response, _parse_nonempty_articles)
+    """Return the articles of one draft, or of one published id; at least one."""
+
+    def parse_articles(body: Mapping[str, Any]) -> tuple[WeChatArticle, ...]:
+        articles = _parse_articles("", body, body.get("update_time", 0))
+        if not articles:
+            raise ValueError("news_item")
+        return articles
+
+    return decode_response(response, parse_articles)
 
 
 def decode_drafts(response: HttpResponse) -> ArticlePage | ErrorResponse:
-    return decode_response(response, lambda answer: _parse_page(answer, "media_id"))
+    return decode_response(response, lambda body: _parse_page(body, "media_id"))
 
 
 def decode_published(response: HttpResponse) -> ArticlePage | ErrorResponse:
-    return decode_response(response, lambda answer: _parse_page(answer, "article_id"))
+    return decode_response(response, lambda body: _parse_page(body, "article_id"))
 
 
 def build_json_request(
     base: str, path: str, token: str, body: Mapping[str, object], *, path_prefix: str = "cgi-bin"
 ) -> HttpRequest:
-    """Make a call whose body is JSON, as all but the uploads are."""
+    """Build a call whose body is JSON, as all but the uploads are."""
     return HttpRequest(
         method="POST",
         url=f"{base}/{path_prefix}/{path}",
@@ -244,71 +255,57 @@ def _encode_json(body: Mapping[str, object]) -> bytes:
 
 
 def _to_upload(picture: RenderedImage, data: bytes) -> Upload:
-    ending = _FILE_SUFFIXES.get(picture.media_type, "jpg")
-    return Upload(name="media", filename=f"{picture.sha256[:16]}.{ending}", media_type=picture.media_type, data=data)
+    suffix = _FILE_SUFFIXES.get(picture.media_type, "jpg")
+    return Upload(name="media", filename=f"{picture.sha256[:16]}.{suffix}", media_type=picture.media_type, data=data)
 
 
 def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]], T]) -> T | ErrorResponse:
-    """Read an answer by `pick`, which may raise what a missing or odd field raises; anything else is trouble."""
+    """Return what `extract` makes of a good response's body, or the error.
+
+    `extract` may raise what a missing or odd field raises: KeyError, TypeError, ValueError and the like.
+    """
     if response.status == 429:
         return TooManyRequests(retry_after=response.headers.get("retry-after"))
     if response.status != 200:
         return UnreadableResponse(reason="wechat_http_error")
     try:
-        answer = json.loads(response.body)
+        body = json.loads(response.body)
     except (ValueError, RecursionError):
         return UnreadableResponse(reason="wechat_unreadable")
     try:
-        if code := int(answer.get("errcode", 0)):
-            return ApiError(code=code, message=str(answer.get("errmsg", ""))[:MAX_MESSAGE_LENGTH])
-        return extract(answer)
+        if code := int(body.get("errcode", 0)):
+            return ApiError(code=code, message=str(body.get("errmsg", ""))[:MAX_MESSAGE_LENGTH])
+        return extract(body)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, OSError):
         return UnreadableResponse(reason="wechat_incomplete")
 
 
-def get_text(answer: Mapping[str, Any], key: str) -> str:
-    """Give an id or address as text. Raises KeyError or ValueError where there is none."""
-    value = answer[key]
+def get_text(body: Mapping[str, Any], key: str) -> str:
+    """Return an id or URL as text. Raises KeyError or ValueError where there is none."""
+    value = body[key]
     if isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0):
         raise ValueError(key)
     return str(value)
 
 
-def _parse_job(answer: Mapping[str, Any]) -> JobStatus:
-    status = int(answer["publish_status"])
-    items = answer.get("article_detail", {}).get("item", []) if status == 0 else []
-    return JobStatus(
-        status=status,
-        article_id=get_text(answer, "article_id") if status == 0 else None,
-        url=get_text(items[0], "article_url") if status == 0 else None,
-    )
-
-
-def _parse_nonempty_articles(answer: Mapping[str, Any]) -> tuple[WeChatArticle, ...]:
-    articles = _parse_articles("", answer, answer.get("update_time", 0))
-    if not articles:
-        raise ValueError("news_item")
-    return articles
-
-
-def _parse_page(answer: Mapping[str, Any], name: str) -> ArticlePage:
-    items = answer.get("item") or []
+def _parse_page(body: Mapping[str, Any], id_key: str) -> ArticlePage:
+    items = body.get("item") or []
     return ArticlePage(
-        total=int(answer["total_count"]),
-        ids=tuple(get_text(item, name) for item in items),
+        total=int(body["total_count"]),
+        ids=tuple(get_text(item, id_key) for item in items),
         articles=tuple(
             article
             for item in items
-            for article in _parse_articles(get_text(item, name), item["content"], item.get("update_time"))
+            for article in _parse_articles(get_text(item, id_key), item["content"], item.get("update_time"))
         ),
     )
 
 
-def _parse_articles(name: str, content: Mapping[str, Any], updated: object) -> tuple[WeChatArticle, ...]:
+def _parse_articles(item_id: str, content: Mapping[str, Any], updated: object) -> tuple[WeChatArticle, ...]:
     seconds = int(str(updated if updated is not None else content["update_time"]))
     return tuple(
         WeChatArticle(
-            id=name,
+            id=item_id,
             title=str(news["title"]),
             digest=str(news.get("digest") or ""),
             link=str(news.get("content_source_url") or ""),
@@ -324,7 +321,7 @@ def _parse_articles(name: str, content: Mapping[str, Any], updated: object) -> t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingJob:
-    """What WeChat still works on: the number of a submission, or the name of a mass send, and how often we asked."""
+    """Work that WeChat has not finished: a submission's number or a mass send's name, and how often we read it."""
 
     name: str
     delivery: DeliveryId
@@ -336,7 +333,7 @@ def encode_ticket(pending_job: PendingJob) -> Ticket:
 
 
 def decode_ticket(ticket: Ticket) -> PendingJob | None:
-    """Read a ticket back, also one of an earlier version; None where it is not ours."""
+    """Return a ticket's job, also of an earlier version; None where it is not ours."""
     try:
         facts = json.loads(ticket.payload)
         return PendingJob(

@@ -1,8 +1,7 @@
-"""The access token, and every call that may be repeated.
+"""The access token, every call that may be repeated, and the limit on renewals.
 
-How often refused tokens are replaced. All processes that speak for a login share the count, in its notes.
-
-A note holds no token, only the first letters of its hash: what several processes were refused is one refusal.
+All processes that use a login share the counts, in its adapter state. The state holds no token, only the first letters
+of its hash: one token that several processes were refused counts once.
 """
 
 import hashlib
@@ -21,56 +20,48 @@ from publisher.domain.results import Blocked, Busy, CredentialExpired, HoldReaso
 
 MAX_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(minutes=5)
-"""More refused tokens than this in so short a time: someone else keeps ending ours."""
+"""If more tokens than MAX_RENEWALS are refused in this time, someone else keeps ending ours."""
 FORCED_RENEWAL_INTERVAL = timedelta(seconds=30)
-"""Sooner after another WeChat forces nothing; for so long whoever forced one is waited for."""
+"""Within this time after a forced renewal WeChat forces no other; whoever forced one is waited for."""
 
 
-def fingerprint_token(token: str) -> str:
-    """Name a token by what does not tell it."""
-    return hashlib.sha256(token.encode()).hexdigest()[:16]
+def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
+    """Add a refused token to the note, once, unless there are too many."""
+    recent = _get_recent_refused(note, now)
+    return json.dumps(recent if is_contested(note, fingerprint, now) else {fingerprint: now.timestamp(), **recent})
 
 
-def record_refused(noted: str | None, mark: str, now: datetime) -> str:
-    """Add a refused token to the note, unless there are too many; once, whoever else was refused it."""
-    recent = _recent_refused(noted, now)
-    return json.dumps(recent if _exceeds_renewal_limit(recent, mark) else {mark: now.timestamp(), **recent})
+def is_contested(note: str | None, fingerprint: str, now: datetime) -> bool:
+    """True if so many other tokens were refused lately that another one is a person's matter."""
+    recent = _get_recent_refused(note, now)
+    return fingerprint not in recent and len(recent) >= MAX_RENEWALS
 
 
-def is_contested(noted: str | None, mark: str, now: datetime) -> bool:
-    """Whether so many other tokens were refused lately that another one is a person's matter."""
-    return _exceeds_renewal_limit(_recent_refused(noted, now), mark)
+def record_forced(note: str | None, now: datetime) -> str:
+    """Add a forced renewal to the note, unless none may be forced now."""
+    recent = _get_recent_forced(note, now)
+    is_allowed = not was_just_forced(note, now) and not is_force_limit_reached(note, now)
+    return json.dumps([*recent, now.timestamp()] if is_allowed else recent)
 
 
-def record_forced(noted: str | None, now: datetime) -> str:
-    """Add a forced renewal to the note, unless it may not be made."""
-    recent = _recent_forced(noted, now)
-    is_free = not was_just_forced(noted, now) and not is_force_limit_reached(noted, now)
-    return json.dumps([*recent, now.timestamp()] if is_free else recent)
+def was_just_forced(note: str | None, now: datetime) -> bool:
+    """True if a renewal was forced so recently that it may still be in progress."""
+    return any(at > (now - FORCED_RENEWAL_INTERVAL).timestamp() for at in _get_recent_forced(note, now))
 
 
-def was_just_forced(noted: str | None, now: datetime) -> bool:
-    """Whether a renewal was forced so shortly ago that it may still be under way."""
-    return any(at > (now - FORCED_RENEWAL_INTERVAL).timestamp() for at in _recent_forced(noted, now))
+def is_force_limit_reached(note: str | None, now: datetime) -> bool:
+    """True if no further renewal may be forced for a while."""
+    return len(_get_recent_forced(note, now)) >= MAX_RENEWALS
 
 
-def is_force_limit_reached(noted: str | None, now: datetime) -> bool:
-    """Whether no further renewal may be forced for a while."""
-    return len(_recent_forced(noted, now)) >= MAX_RENEWALS
-
-
-def _exceeds_renewal_limit(recent: dict[str, float], mark: str) -> bool:
-    return mark not in recent and len(recent) >= MAX_RENEWALS
-
-
-def _recent_refused(noted: str | None, now: datetime) -> dict[str, float]:
+def _get_recent_refused(note: str | None, now: datetime) -> dict[str, float]:
     since = (now - RENEWAL_WINDOW).timestamp()
-    return {mark: at for mark, at in json.loads(noted or "{}").items() if at > since}
+    return {fingerprint: at for fingerprint, at in json.loads(note or "{}").items() if at > since}
 
 
-def _recent_forced(noted: str | None, now: datetime) -> list[float]:
+def _get_recent_forced(note: str | None, now: datetime) -> list[float]:
     since = (now - RENEWAL_WINDOW).timestamp()
-    return [at for at in json.loads(noted or "[]") if at > since]
+    return [at for at in json.loads(note or "[]") if at > since]
 
 
 _REFUSED_TOKENS_KEY, _FORCED_RENEWALS_KEY = "token:refused", "token:forced"
@@ -80,7 +71,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedCall:
-    """A call that may be repeated did not bring what it should. `code` is the platform's, where it gave one."""
+    """A repeatable call that failed. `code` is the platform's, where it gave one."""
 
     outcome: FailureOutcome
     code: int | None = None
@@ -88,13 +79,13 @@ class FailedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatAuth:
-    """One account's sign-in. The token comes from `stable_token`, which does not end a token that others use."""
+    """One account's login. The token comes from `stable_token`, which does not end a token that others use."""
 
     account: Account
     context: AdapterContext
     base_url: str
     _forced_fingerprints: set[str] = field(default_factory=set)
-    """Marks of tokens that we have forced out ourselves."""
+    """Fingerprints of the tokens that this process has forced out."""
 
     async def fetch(
         self, encode: Callable[[str], HttpRequest], decode: Callable[[HttpResponse], T | ErrorResponse]
@@ -103,55 +94,26 @@ class WeChatAuth:
         token = await self.get_token()
         if isinstance(token, FailedCall):
             return token
-        answer = await self._fetch_with(token, encode, decode)
-        if not (isinstance(answer, FailedCall) and isinstance(answer.outcome, CredentialExpired)):
-            return answer
+        result = self._decode(await self.context.http.fetch(encode(token)), decode)
+        if not (isinstance(result, FailedCall) and isinstance(result.outcome, CredentialExpired)):
+            return result
         renewed = await self.renew(token)
-        return renewed if isinstance(renewed, FailedCall) else await self._fetch_with(renewed, encode, decode)
+        if isinstance(renewed, FailedCall):
+            return renewed
+        return self._decode(await self.context.http.fetch(encode(renewed)), decode)
 
     async def get_token(self) -> str | FailedCall:
-        """Give the token in force, fetching one where there is none."""
-        secret = self._get_app_secret()
-        return (
-            secret
-            if isinstance(secret, FailedCall)
-            else await self.context.tokens.current() or await self._replace_token(None)
-        )
-
-    async def verify(self) -> FailedCall | None:
-        """Ask WeChat whether the login works; None when it does. The token in force stays in force."""
-        fetched = await self.fetch_token()
-        return fetched if isinstance(fetched, FailedCall) else None
-
-    async def renew(self, refused: str) -> str | FailedCall:
-        """Replace a token that was refused; at most twice in five minutes, then it is a person's matter."""
-        return await self._replace_token(refused)
-
-    async def fetch_token(self, *, is_forced: bool = False) -> Token | FailedCall:
-        """Ask for the token that is in force on WeChat's side; a forced one ends all others at once."""
+        """Return the current token; fetch one where there is none."""
         secret = self._get_app_secret()
         if isinstance(secret, FailedCall):
             return secret
-        request = encode_token(self.base_url, self.account.identity, secret, is_forced=is_forced)
-        asked_at = self.context.now()
-        grant = self._decode(await self.context.http.fetch(request), decode_token)
-        if isinstance(grant, FailedCall):
-            return grant
-        return Token(value=grant.token, expires_at=asked_at + grant.lifetime)
+        return await self.context.tokens.current() or await self.renew(None)
 
-    def _get_app_secret(self) -> str | FailedCall:
-        """Give the app's secret; without one, or with another account's, nothing is said."""
-        secret = self.context.secret()
-        if not secret.get("app_id") or not secret.get("app_secret"):
-            return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
-        if secret["app_id"] != self.account.identity:
-            return FailedCall(
-                outcome=Blocked(code="wechat_other_app", reason="app_id", hold_reason=HoldReason.WRONG_ACCOUNT)
-            )
-        return secret["app_secret"]
+    async def renew(self, refused: str | None) -> str | FailedCall:
+        """Replace a refused token; at most twice in five minutes, then it is a person's matter.
 
-    async def _replace_token(self, refused: str | None) -> str | FailedCall:
-        """Let the book replace the token; only a renewal that we have to fetch ourselves counts as one."""
+        The token store lets one process at a time fetch a replacement; only what this one fetches counts as a renewal.
+        """
         fetches: list[Token | FailedCall] = []
 
         async def fetch_replacement() -> Token | None:
@@ -167,51 +129,66 @@ class WeChatAuth:
             return fetches[0]
         return token or FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
 
+    async def fetch_token(self, *, is_forced: bool = False) -> Token | FailedCall:
+        """Fetch the token that is current on WeChat's side; a forced one ends all others at once."""
+        secret = self._get_app_secret()
+        if isinstance(secret, FailedCall):
+            return secret
+        request = encode_token(self.base_url, self.account.identity, secret, is_forced=is_forced)
+        requested_at = self.context.now()
+        grant = self._decode(await self.context.http.fetch(request), decode_token)
+        if isinstance(grant, FailedCall):
+            return grant
+        return Token(value=grant.token, expires_at=requested_at + grant.lifetime)
+
+    def _get_app_secret(self) -> str | FailedCall:
+        """Return the app's secret; without one, or with another account's, no call is made."""
+        secret = self.context.secret()
+        if not secret.get("app_id") or not secret.get("app_secret"):
+            return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
+        if secret["app_id"] != self.account.identity:
+            return FailedCall(
+                outcome=Blocked(code="wechat_other_app", reason="app_id", hold_reason=HoldReason.WRONG_ACCOUNT)
+            )
+        return secret["app_secret"]
+
     async def _fetch_replacement(self, refused: str) -> Token | FailedCall:
-        """Fetch a token; force a new one only where WeChat still hands out the refused one."""
-        now, mark = self.context.now(), fingerprint_token(refused)
-        before = await self.context.state.update(_REFUSED_TOKENS_KEY, partial(record_refused, mark=mark, now=now))
-        if is_contested(before, mark, now):
+        """Fetch a token; force a new one only where WeChat still returns the refused one.
+
+        One process of all may force a renewal at a time.
+        """
+        now, state = self.context.now(), self.context.state
+        fingerprint = hashlib.sha256(refused.encode()).hexdigest()[:16]
+        before = await state.update(_REFUSED_TOKENS_KEY, partial(record_refused, fingerprint=fingerprint, now=now))
+        if is_contested(before, fingerprint, now):
             return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
         fetched = await self.fetch_token()
         if isinstance(fetched, FailedCall) or fetched.value != refused:
             return fetched
-        return await self._reserve_forced_renewal(mark) or await self._force_renewal(refused)
-
-    async def _reserve_forced_renewal(self, mark: str) -> FailedCall | None:
-        """Take the turn to force a new token, which one process of all has at a time; say why it cannot be had."""
         now = self.context.now()
-        before = await self.context.state.update(_FORCED_RENEWALS_KEY, partial(record_forced, now=now))
-        if was_just_forced(before, now) and mark not in self._forced_fingerprints:
-            return FailedCall(outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id))
+        before = await state.update(_FORCED_RENEWALS_KEY, partial(record_forced, now=now))
         if was_just_forced(before, now):
-            return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
+            if fingerprint in self._forced_fingerprints:
+                return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
+            return FailedCall(outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id))
         if is_force_limit_reached(before, now):
             return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
-        self._forced_fingerprints.add(mark)
-        return None
-
-    async def _force_renewal(self, refused: str) -> Token | FailedCall:
+        self._forced_fingerprints.add(fingerprint)
         forced = await self.fetch_token(is_forced=True)
         if isinstance(forced, FailedCall) or forced.value != refused:
             return forced
         return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
 
-    async def _fetch_with(
-        self, token: str, encode: Callable[[str], HttpRequest], decode: Callable[[HttpResponse], T | ErrorResponse]
-    ) -> T | FailedCall:
-        return self._decode(await self.context.http.fetch(encode(token)), decode)
-
     def _decode(
         self, response: HttpResponse | NotSent | Unknown, decode: Callable[[HttpResponse], T | ErrorResponse]
     ) -> T | FailedCall:
-        """Read an answer; whatever went wrong, the creating call was not made."""
+        """Return the decoded response, or a failure that is never Unknown: the creating call was not made."""
         if isinstance(response, NotSent):
             return FailedCall(outcome=response)
         if isinstance(response, Unknown):
             return FailedCall(outcome=NotSent(reason=response.reason))
-        answer = decode(response)
-        if isinstance(answer, ApiError | TooManyRequests | UnreadableResponse):
-            code = answer.code if isinstance(answer, ApiError) else None
-            return FailedCall(outcome=interpret_fetch_error(answer, self.context.now()), code=code)
-        return answer
+        result = decode(response)
+        if isinstance(result, ApiError | TooManyRequests | UnreadableResponse):
+            code = result.code if isinstance(result, ApiError) else None
+            return FailedCall(outcome=interpret_fetch_error(result, self.context.now()), code=code)
+        return result

@@ -1,8 +1,8 @@
-"""What WeChat tells us of itself: that a publication or a mass send has ended. Pure.
+"""WeChat's callbacks: a publication or a mass send has ended. Pure.
 
 Source: developers.weixin.qq.com, Access_Overview, Message_encryption_and_decryption, Callback_on_finish and
-Batch_Sends, read 2026-11-24. The signature of the plain mode covers the time and the nonce, not the words, so whoever
-overhears one could put other words under it: what is read here is a reason to look, never an answer.
+Batch_Sends, read 2026-11-24. The signature of the plain mode covers the time and the nonce, not the body, so anyone who
+overhears one could put another body under it: a callback is a reason to check, never a result.
 """
 
 import base64
@@ -23,7 +23,7 @@ from publisher.domain.errors import Problem, PublisherError
 from publisher.domain.results import Ticket
 
 MAX_TIMESTAMP_SKEW = timedelta(minutes=5)
-"""How far the time in a signed message may lie from ours, either way."""
+"""How far the time in a signed message may differ from ours, either way."""
 MAX_FIELD_LENGTH = 100
 KEY_BYTES = 32
 PADDING_BLOCK_BYTES = 32
@@ -34,7 +34,7 @@ MAX_XML_ELEMENTS = 2000
 
 
 class WeChatCallbacks:
-    """Reads what arrives at an account's address: in plain mode, or sealed where the secret holds a key."""
+    """Parses an account's callbacks: in plain mode, or encrypted where the secret holds a key."""
 
     def is_configured(self, secret: Mapping[str, str]) -> bool:
         return bool(secret.get("callback_token"))
@@ -63,33 +63,43 @@ class WeChatCallbacks:
     def parse(
         self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
     ) -> CallbackEvent | Problem | None:
+        """Return what has ended; None for the many events that are of no concern.
+
+        An encrypted body must be signed with our token too, open with our key, and name our account.
+        """
         if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
             return problem
-        words = parse_xml(request.body)
-        if words is None:
-            return _make_problem("callback_unreadable", account)
-        if not secret.get("encoding_aes_key"):
-            return _to_event(words)
-        return _parse_encrypted(account, secret, request.query, words.get("xml/Encrypt", ""))
+        fields = parse_xml(request.body)
+        if fields is not None and secret.get("encoding_aes_key"):
+            query, encrypted = request.query, fields.get("xml/Encrypt", "")
+            token, timestamp, nonce = secret["callback_token"], query.get("timestamp", ""), query.get("nonce", "")
+            signature = compute_signature(token, timestamp, nonce, encrypted)
+            if not hmac.compare_digest(query.get("msg_signature", "").encode(), signature.encode()):
+                return _make_problem("callback_unsigned", account)
+            message = decrypt_message(encrypted, secret["encoding_aes_key"])
+            if message is not None and not hmac.compare_digest(message.app_id, account.identity.encode()):
+                return _make_problem("callback_wrong_account", account)
+            fields = parse_xml(message.text) if message is not None else None
+        return _make_problem("callback_unreadable", account) if fields is None else _to_event(fields)
 
     def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
-        work = decode_ticket(ticket)
-        if work is None:
+        job = decode_ticket(ticket)
+        if job is None:
             return False
-        mass, told = parse_mass_send_id(work.name), parse_mass_send_id(event.job_id)
-        return mass.msg_id == told.msg_id if mass and told else work.name == event.job_id
+        ours, theirs = parse_mass_send_id(job.name), parse_mass_send_id(event.job_id)
+        return ours.msg_id == theirs.msg_id if ours and theirs else job.name == event.job_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecryptedMessage:
-    """The inside of a seal: the words, and the AppID that stands after them."""
+    """A decrypted message: its text, and the AppID that follows it."""
 
     text: bytes
     app_id: bytes
 
 
 def decrypt_message(encrypted: str, encoding_aes_key: str) -> DecryptedMessage | None:
-    """Open what was sealed with a key; None when it was not, or when the key is none."""
+    """Decrypt a message; None where it was not encrypted with this key, or the key is invalid."""
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
         data = base64.b64decode(encrypted, validate=True)
@@ -97,24 +107,24 @@ def decrypt_message(encrypted: str, encoding_aes_key: str) -> DecryptedMessage |
         return None
     if len(key) != KEY_BYTES or not data or len(data) % PADDING_BLOCK_BYTES:
         return None
-    opening = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
-    plain = opening.update(data) + opening.finalize()
-    filling = plain[-1]
-    if not 1 <= filling <= PADDING_BLOCK_BYTES or plain[-filling:] != bytes([filling]) * filling:
+    decryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
+    plain = decryptor.update(data) + decryptor.finalize()
+    padding = plain[-1]
+    if not 1 <= padding <= PADDING_BLOCK_BYTES or plain[-padding:] != bytes([padding]) * padding:
         return None
-    inside = plain[SALT_BYTES:-filling]
-    length = int.from_bytes(inside[:LENGTH_BYTES], "big")
-    text, app_id = inside[LENGTH_BYTES : LENGTH_BYTES + length], inside[LENGTH_BYTES + length :]
+    content = plain[SALT_BYTES:-padding]
+    length = int.from_bytes(content[:LENGTH_BYTES], "big")
+    text, app_id = content[LENGTH_BYTES : LENGTH_BYTES + length], content[LENGTH_BYTES + length :]
     return DecryptedMessage(text=text, app_id=app_id) if len(text) == length else None
 
 
 def compute_signature(*parts: str) -> str:
-    """Sign as WeChat does: SHA-1 over the sorted parts, in hexadecimal."""
+    """Return WeChat's signature: SHA-1 over the sorted parts, in hexadecimal."""
     return hashlib.sha1("".join(sorted(parts)).encode(), usedforsecurity=False).hexdigest()
 
 
 def parse_xml(body: bytes) -> Mapping[str, str] | None:
-    """Give the text of each element by its path, the first of equal paths; None for what is not sound.
+    """Return the text of each element by its path, the first of equal paths; None for invalid XML.
 
     Declarations of types and entities are refused before they can expand.
     """
@@ -126,7 +136,7 @@ def parse_xml(body: bytes) -> Mapping[str, str] | None:
     parser.CharacterDataHandler = reader.take
     parser.EndElementHandler = reader.end
     try:
-        parser.Parse(body, True)  # noqa: FBT003 # expat's own signature: this is all there is
+        parser.Parse(body, True)  # noqa: FBT003 # expat's own signature: the input is complete
     except (expat.ExpatError, _ForbiddenXmlError):
         return None
     return reader.texts
@@ -162,34 +172,17 @@ class _XmlReader:
         self._text_parts = []
 
 
-def _parse_encrypted(
-    account: Account, secret: Mapping[str, str], query: Mapping[str, str], encrypted: str
-) -> CallbackEvent | Problem | None:
-    """Read what a seal holds, if the seal too is signed with our token, opens with our key, and names our account."""
-    signed = compute_signature(secret["callback_token"], query.get("timestamp", ""), query.get("nonce", ""), encrypted)
-    if not hmac.compare_digest(query.get("msg_signature", "").encode(), signed.encode()):
-        return _make_problem("callback_unsigned", account)
-    opened = decrypt_message(encrypted, secret["encoding_aes_key"])
-    if opened is None:
-        return _make_problem("callback_unreadable", account)
-    if not hmac.compare_digest(opened.app_id, account.identity.encode()):
-        return _make_problem("callback_wrong_account", account)
-    inner = parse_xml(opened.text)
-    return _make_problem("callback_unreadable", account) if inner is None else _to_event(inner)
-
-
-def _to_event(words: Mapping[str, str]) -> CallbackEvent | None:
-    """Name what has ended; None for the many events that are not ours to hear."""
-    said = ""
-    match words.get("xml/Event"):
+def _to_event(fields: Mapping[str, str]) -> CallbackEvent | None:
+    reason = ""
+    match fields.get("xml/Event"):
         case "PUBLISHJOBFINISH":
-            number = words.get("xml/PublishEventInfo/publish_id", "")
+            job_id = fields.get("xml/PublishEventInfo/publish_id", "")
         case "MASSSENDJOBFINISH":
-            msg_id, said = words.get("xml/MsgID", ""), parse_failure_code(words.get("xml/Status", "")) or ""
-            number = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
+            msg_id, reason = fields.get("xml/MsgID", ""), parse_failure_code(fields.get("xml/Status", "")) or ""
+            job_id = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None
-    return CallbackEvent(job_id=number[:MAX_FIELD_LENGTH], reason=said) if number else None
+    return CallbackEvent(job_id=job_id[:MAX_FIELD_LENGTH], reason=reason) if job_id else None
 
 
 def _make_problem(code: str, account: Account) -> Problem:

@@ -1,9 +1,9 @@
-"""What WeChat allows, and how we use it where the operator says nothing.
+"""What WeChat allows, and our defaults where the operator configures nothing.
 
 Sources, read 2026-11-24: developers.weixin.qq.com, draft/add (limits of the fields), API call limits (submit 100 a day,
 delete 10 a day), freepublish/submit and freepublish/batchget. How long a submission may act late and how long the list
-lags is stated nowhere: five minutes each is our margin over what users report. The settle time is two minutes longer
-than both: it begins at our deadline, when a request that WeChat's hosts have received may still wait to be worked on.
+lags is stated nowhere: five minutes each is our margin over what users report. The visibility window is two minutes
+longer than both: it begins at our timeout, when a request that WeChat's hosts have received may still be queued.
 """
 
 from dataclasses import replace
@@ -19,22 +19,22 @@ MAX_TITLE_LENGTH = 64
 """The length that the console and other clients use; the reference contradicts it, so above 32 we only warn."""
 MAX_SUMMARY_LENGTH = 120
 MAX_CONTENT_LENGTH = 19_999
-"""`content` is shorter than 20 000 characters; so many can never reach its other limit, 1 MB."""
+"""`content` is shorter than 20 000 characters, which can never reach its other limit, 1 MB."""
 MAX_LINK_BYTES = 1024
 MAX_COVER_BYTES = 10_000_000
 MAX_PICTURE_BYTES = 1_000_000
 PICTURE_URL_LENGTH = 160
-"""A generous length of the address that takes a picture's place in the content."""
+"""A generous length of the URL that replaces a picture in the content."""
 COVER_MEDIA_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
 PICTURE_MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 
 PUBLISH_PROFILE, MASS_PROFILE = "publish", "mass"
-"""What an account may do: publish without a notification, or mass-send what is urgent as well."""
+"""What an account may do: publish without a notification, or mass-send urgent posts as well."""
 PROFILES = (PUBLISH_PROFILE, MASS_PROFILE)
 DEFAULT_MASS_SENDS_PER_DAY = 1
 """What a subscription account has, and what enters a service account's list (developers.weixin.qq.com, Batch_Sends)."""
 MASS_QUOTA_OPTIONS = ("mass_per_day", "mass_per_month")
-"""Options by which an operator says what an account has been granted: a service account has four a month."""
+"""Options for the mass sends that an account has been granted: a service account has four a month."""
 
 CAPABILITIES = Capabilities(
     count_text=len,
@@ -51,10 +51,9 @@ CAPABILITIES = Capabilities(
     monitor_interval=timedelta(hours=2),
 )
 """A second call is allowed for mass sends alone: WeChat remembers their key. Nothing says that a draft that was
-submitted, and still stands, is not published twice.
+submitted, and still exists, is not published twice.
 
-Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, looks included.
-"""
+Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, readbacks included."""
 
 DEFAULTS = PlatformDefaults(
     rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=80),
@@ -72,25 +71,22 @@ def get_profile(account: Account) -> str:
 
 
 def can_mass_send(account: Account) -> bool:
-    """Whether urgent posts of an account are mass sends."""
+    """True if urgent posts of an account are mass sends."""
     return get_profile(account) == MASS_PROFILE
 
 
 def get_tag_id(account: Account) -> int | None:
-    """Give the tag whose followers receive mass sends, None meaning all. Raises ValueError where it is no number."""
+    """Return the tag whose followers receive mass sends; None means all. Raises ValueError where it is no number."""
     tag = account.options.get("tag_id")
     return None if tag is None else int(tag)
 
 
 def get_capabilities(account: Account) -> Capabilities:
+    quotas = {name: int(value) for name in MASS_QUOTA_OPTIONS if (value := account.options.get(name, "")).isdecimal()}
     return replace(
-        CAPABILITIES, notifies_followers=can_mass_send(account), notification_limit=_get_notification_limit(account)
-    )
-
-
-def _get_notification_limit(account: Account) -> NotificationLimit:
-    """Give how many mass sends an account has: one a day, as for subscription accounts, unless its options differ."""
-    given = {name: int(value) for name in MASS_QUOTA_OPTIONS if (value := account.options.get(name, "")).isdecimal()}
-    return NotificationLimit(
-        per_day=given.get("mass_per_day", DEFAULT_MASS_SENDS_PER_DAY), per_month=given.get("mass_per_month")
+        CAPABILITIES,
+        notifies_followers=can_mass_send(account),
+        notification_limit=NotificationLimit(
+            per_day=quotas.get("mass_per_day", DEFAULT_MASS_SENDS_PER_DAY), per_month=quotas.get("mass_per_month")
+        ),
     )

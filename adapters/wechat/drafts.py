@@ -1,8 +1,9 @@
-"""All that comes before the creating call: pictures stored, draft made. Every step may be repeated."""
+"""The steps before the creating call: store the pictures, create the draft. Every step may be repeated."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.rendered import RenderedImage, RenderedPost, SendRequest
@@ -28,58 +29,55 @@ from .codes import NO_SUCH_MEDIA
 from .post_list import has_marker, has_same_text
 
 MAX_DRAFT_PAGES = 25
-"""So far is the draft box searched: 500 drafts."""
+"""How much of the draft box is searched: 500 drafts."""
 PREVIEW_AUTHOR = "预览"
-"""The author of drafts that are only shown to one person: by it they are never taken for a delivery's own."""
+"""The author of preview drafts; drafts with it are never taken for a delivery's own."""
 DRAFT_CONSUMED = FailedCall(outcome=Unknown(reason="wechat_draft_consumed", is_duplicate=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftBox:
-    """Makes the one draft of a delivery, and knows it again after a crash."""
+    """Creates the one draft of a delivery, and recognises it after a crash."""
 
     auth: WeChatAuth
     context: AdapterContext
 
     async def ensure_draft(self, request: SendRequest) -> str | FailedCall:
-        """Return the id of the delivery's draft, noted for the order that the attempt follows.
+        """Return the id of the delivery's draft, recorded for the resend order that the attempt follows.
 
-        A draft that was noted and has left the box was taken by an earlier submission: no other one is made, unless a
-        person has ordered the post again since it was noted.
+        A recorded draft that has left the box was consumed by an earlier submission: no other one is created, unless a
+        person has ordered a resend since it was recorded. A draft whose id was lost in a crash is searched in the box.
         """
-        draft, ordered_after = await self._read_record(request)
-        standing = await self._verify_own(draft, request) if draft else None
-        if standing is not None and ordered_after == request.resend_after_attempt:
-            return standing
-        if standing is None or standing == DRAFT_CONSUMED:
-            standing = await self._recover_lost(request) or await self.create(request.rendered, request.images)
-        if isinstance(standing, str):
-            note = {"draft": standing, "ordered_after": request.resend_after_attempt}
+        recorded, ordered_after = await self._read_record(request)
+        draft = await self._verify_own(recorded, request) if recorded else None
+        if draft is not None and ordered_after == request.resend_after_attempt:
+            return draft
+        if draft is None or draft == DRAFT_CONSUMED:
+            draft = await self._find_in_box(request) if request.attempt > 1 else None
+            draft = await self._verify_own(draft, request) if isinstance(draft, str) else draft
+            draft = draft or await self.create(request.rendered, request.images)
+        if isinstance(draft, str):
+            note = {"draft": draft, "ordered_after": request.resend_after_attempt}
             await self.context.state.set(_build_state_key(request), json.dumps(note))
             await self.context.failpoint("step.after_commit")
-        return standing
+        return draft
 
     async def get_recorded(self, request: SendRequest) -> str | None:
-        """Return the id of the draft of the parcel's order. None is submitted before it is noted for that order."""
+        """Return the draft of the request's resend order. A draft is recorded for an order before it is submitted."""
         draft, ordered_after = await self._read_record(request)
         return draft if ordered_after == request.resend_after_attempt else None
 
     async def read(self, draft: str) -> tuple[WeChatArticle, ...] | FailedCall:
-        """Read a draft. CONSUMED when the box has it no more."""
+        """Read a draft; DRAFT_CONSUMED where it is no longer in the box."""
         articles = await self.auth.fetch(
             lambda token: encode_draft_get(self.auth.base_url, token, draft), decode_articles
         )
         return DRAFT_CONSUMED if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA else articles
 
     async def _read_record(self, request: SendRequest) -> tuple[str | None, int]:
-        """Return the delivery's newest draft, and the `ordered_after` of the attempts that it was last noted for."""
+        """Return the delivery's newest draft, and the `ordered_after` of the attempts it was last recorded for."""
         note = json.loads(await self.context.state.get(_build_state_key(request)) or "{}")
         return note.get("draft"), note.get("ordered_after", 0)
-
-    async def _recover_lost(self, request: SendRequest) -> str | FailedCall | None:
-        """Return the draft that an earlier attempt made and could not note; None where there is none."""
-        found = await self._find_in_box(request) if request.attempt > 1 else None
-        return await self._verify_own(found, request) if isinstance(found, str) else found
 
     async def _verify_own(self, draft: str, request: SendRequest) -> str | FailedCall:
         articles = await self.read(draft)
@@ -90,11 +88,11 @@ class DraftBox:
         return draft
 
     async def _find_in_box(self, request: SendRequest) -> str | FailedCall | None:
-        """Look for a draft that was made but whose id was lost; the newest, where a repeated call made several."""
+        """Return the newest draft in the box that carries the marker; a repeated call may have created several."""
         matches: list[WeChatArticle] = []
         offset = 0
         for _ in range(MAX_DRAFT_PAGES):
-            page = await self.auth.fetch(self._list_drafts_from(offset), decode_drafts)
+            page = await self.auth.fetch(partial(encode_drafts, self.auth.base_url, offset=offset), decode_drafts)
             if isinstance(page, FailedCall):
                 return page
             matches += [
@@ -107,21 +105,18 @@ class DraftBox:
                 break
         return max(matches, key=lambda article: article.updated_at).id if matches else None
 
-    def _list_drafts_from(self, offset: int) -> Callable[[str], HttpRequest]:
-        return lambda token: encode_drafts(self.auth.base_url, token, offset)
-
     async def create(self, rendered: RenderedPost, images: Sequence[bytes], *, author: str = "") -> str | FailedCall:
-        """Store the pictures and make a draft of these words; every call of it makes one more."""
+        """Store the pictures and create a draft; every call creates another one."""
         if not rendered.images or len(images) != len(rendered.images):
             return _block_for_missing_image("cover")
         content = await self._fill_content(rendered, images)
         if isinstance(content, FailedCall):
             return content
         cover = (rendered.images[0], images[0])
-        made = await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=False), author)
-        if isinstance(made, FailedCall) and made.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
+        draft = await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=False), author)
+        if isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
             return await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=True), author)
-        return made
+        return draft
 
     async def _add_draft(
         self, rendered: RenderedPost, content: str, cover: str | FailedCall, author: str
@@ -134,17 +129,19 @@ class DraftBox:
         )
 
     async def _fill_content(self, rendered: RenderedPost, images: Sequence[bytes]) -> str | FailedCall:
-        """Put the addresses of the stored pictures into the article."""
-        known = {picture.sha256: (picture, data) for picture, data in zip(rendered.images, images, strict=True)}
-        addresses: dict[str, str] = {}
+        """Store the article's pictures and return its HTML with their URLs."""
+        pictures = {picture.sha256: (picture, data) for picture, data in zip(rendered.images, images, strict=True)}
+        urls: dict[str, str] = {}
         for sha256 in find_pictures(rendered.text):
-            if sha256 not in known:
+            if sha256 not in pictures:
                 return _block_for_missing_image(sha256)
-            address = await self._upload_picture(*known[sha256])
-            if isinstance(address, FailedCall):
-                return address
-            addresses[sha256] = address
-        return insert_picture_urls(rendered.text, addresses)
+            picture, data = pictures[sha256]
+            encode = partial(encode_picture, self.auth.base_url, picture=picture, data=data)
+            url = await self._upload_once(f"image:{sha256}", encode, decode_picture)
+            if isinstance(url, FailedCall):
+                return url
+            urls[sha256] = url
+        return insert_picture_urls(rendered.text, urls)
 
     async def _upload_cover(self, picture: RenderedImage, data: bytes, *, is_fresh: bool) -> str | FailedCall:
         return await self._upload_once(
@@ -154,26 +151,18 @@ class DraftBox:
             is_fresh=is_fresh,
         )
 
-    async def _upload_picture(self, picture: RenderedImage, data: bytes) -> str | FailedCall:
-        return await self._upload_once(
-            f"image:{picture.sha256}",
-            lambda token: encode_picture(self.auth.base_url, token, picture, data),
-            decode_picture,
-            is_fresh=False,
-        )
-
     async def _upload_once(
         self,
         key: str,
         encode: Callable[[str], HttpRequest],
         decode: Callable[[HttpResponse], str | ErrorResponse],
         *,
-        is_fresh: bool,
+        is_fresh: bool = False,
     ) -> str | FailedCall:
-        """Upload a picture, once per login."""
-        noted = None if is_fresh else await self.context.state.get(key)
-        if noted is not None:
-            return noted
+        """Upload a picture once per login; a fresh upload ignores an earlier one."""
+        recorded = None if is_fresh else await self.context.state.get(key)
+        if recorded is not None:
+            return recorded
         stored = await self.auth.fetch(encode, decode)
         if isinstance(stored, FailedCall):
             return stored

@@ -1,15 +1,14 @@
-"""Mass sends: the key announced before the call, the way read afterwards, the page taken down.
-
-WeChat's mass sends as data: their calls, answers and names. Pure.
+"""Mass sends: their calls as data, the idempotency key recorded before the call, readback and deletion.
 
 Source: developers.weixin.qq.com, Batch_Sends and the pages of sendall, mass/get and mass/delete, read 2026-11-24. A
-mass send is known by a `msg_id`; statistics know it by a `msg_data_id`, which the answer to the first call alone tells.
+mass send is identified by a `msg_id`; statistics use a `msg_data_id`, which only the first call's response contains.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -31,12 +30,12 @@ from publisher.domain.results import (
 )
 
 DUPLICATE_KEY_CODE = 45065
-"""The code by which WeChat says that it knows the key of a mass send."""
+"""WeChat already knows the key of a mass send."""
 MASS_FAILURE_CODES = frozenset(
     {"10001", "20001", "20002", "20004", "20006", "20008", "20013", "21000", "22000", "30001", "30002", "30003"}
     | {"40001", "40002"}
 )
-"""The numbers by which the event at a mass send's end tells why it failed (Batch_Sends; copied in SDKs)."""
+"""The numbers with which the event at a mass send's end reports why it failed (Batch_Sends; copied in SDKs)."""
 _FAILURE_STATUS = re.compile(r"err\((\d{1,9})\)")
 _MASS_SEND_ID_PREFIX = "mass"
 _KEY_CHARACTERS = 32
@@ -45,19 +44,19 @@ _KEY_CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MassSendId:
-    """What a mass send is called. Lists of published articles never hold one."""
+    """The id of a mass send. Lists of published articles never contain one."""
 
     msg_id: str
     data_id: str | None = None
 
     @property
     def remote_id(self) -> str:
-        """Spell it so that no article's id is spelled alike."""
+        """The id as text, in a form that no article's id has."""
         return "-".join(part for part in (_MASS_SEND_ID_PREFIX, self.msg_id, self.data_id) if part)
 
 
 def parse_mass_send_id(remote_id: str) -> MassSendId | None:
-    """Read a remote id; None when it is an article's."""
+    """Parse a remote id; None where it is an article's."""
     prefix, *numbers = remote_id.split("-")
     if prefix != _MASS_SEND_ID_PREFIX or not 1 <= len(numbers) <= 2 or not all(map(_is_number, numbers)):
         return None
@@ -65,13 +64,13 @@ def parse_mass_send_id(remote_id: str) -> MassSendId | None:
 
 
 def make_idempotency_key(request: SendRequest) -> str:
-    """Give the key by which WeChat knows a repeat of this attempt's mass send."""
-    named = f"{request.account}\n{request.marker.code}\n{request.delivery}\n{request.attempt}"
-    return hashlib.sha256(named.encode()).hexdigest()[:_KEY_CHARACTERS]
+    """Return the key by which WeChat recognises a repeat of this attempt's mass send."""
+    name = f"{request.account}\n{request.marker.code}\n{request.delivery}\n{request.attempt}"
+    return hashlib.sha256(name.encode()).hexdigest()[:_KEY_CHARACTERS]
 
 
 def encode_mass_send(base: str, token: str, draft: str, tag: int | None, key: str) -> HttpRequest:
-    """Push a draft to all followers, or to those with a tag. The one call that creates."""
+    """Send a draft to all followers, or to those with a tag. The one call that creates."""
     body = {
         "filter": {"is_to_all": True} if tag is None else {"is_to_all": False, "tag_id": tag},
         "msgtype": "mpnews",
@@ -100,33 +99,27 @@ def encode_preview(base: str, token: str, draft: str, recipient: str) -> HttpReq
 
 
 def decode_mass_send(response: HttpResponse) -> str | ErrorResponse:
-    """Read the name of the mass send; where WeChat knew the key, that of the first one, if it tells it."""
-    answer = decode_response(response, _decode_mass_send_id)
-    if isinstance(answer, ApiError) and answer.code == DUPLICATE_KEY_CODE:
-        return _decode_first_send_id(response) or answer
-    return answer
+    """Return the remote id of the mass send; where WeChat knew the key, the first one's, if the response has it."""
+    result = decode_response(response, _decode_mass_send_id)
+    if isinstance(result, ApiError) and result.code == DUPLICATE_KEY_CODE:
+        with suppress(KeyError, ValueError):
+            return _decode_mass_send_id(json.loads(response.body))
+    return result
 
 
 def decode_mass_status(response: HttpResponse) -> str | ErrorResponse:
-    return decode_response(response, lambda answer: get_text(answer, "msg_status"))
+    return decode_response(response, lambda body: get_text(body, "msg_status"))
 
 
 def parse_failure_code(status: str) -> str | None:
-    """Read why a mass send failed out of a status such as `err(20008)`; None where it names no listed number."""
-    found = _FAILURE_STATUS.fullmatch(status)
-    return found[1] if found and found[1] in MASS_FAILURE_CODES else None
+    """Return why a mass send failed, from a status such as `err(20008)`; None where it names no listed number."""
+    match = _FAILURE_STATUS.fullmatch(status)
+    return match[1] if match and match[1] in MASS_FAILURE_CODES else None
 
 
-def _decode_first_send_id(response: HttpResponse) -> str | None:
-    try:
-        return _decode_mass_send_id(json.loads(response.body))
-    except (KeyError, ValueError):
-        return None
-
-
-def _decode_mass_send_id(answer: Mapping[str, Any]) -> str:
-    data_id = str(answer.get("msg_data_id") or "")
-    mass = MassSendId(msg_id=get_text(answer, "msg_id"), data_id=data_id if _is_number(data_id) else None)
+def _decode_mass_send_id(body: Mapping[str, Any]) -> str:
+    data_id = str(body.get("msg_data_id") or "")
+    mass = MassSendId(msg_id=get_text(body, "msg_id"), data_id=data_id if _is_number(data_id) else None)
     if not _is_number(mass.msg_id):
         raise ValueError(mass.msg_id)
     return mass.remote_id
@@ -139,49 +132,49 @@ def _is_number(text: str) -> bool:
 KEY_LIFETIME = timedelta(hours=23)
 """An hour less than WeChat remembers a key."""
 ALREADY_DELETED_CODE = 40060
-"""Users got this code for a deletion that worked: what counts is the status after it."""
+"""Users got this code for a deletion that worked: the status after it decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MassSender:
     """Follows the mass sends of one account.
 
-    A delivery keeps the key of the attempt that announced it first, as long as WeChat remembers keys: a second call
-    under it cannot make a second mass send.
+    A delivery keeps the key of its first attempt for as long as WeChat remembers keys: a second call with it cannot
+    make a second mass send.
     """
 
     auth: WeChatAuth
     context: AdapterContext
 
     async def reserve_idempotency_key(self, request: SendRequest) -> str:
-        """Give the key under which a delivery is mass-sent; it is noted before the call, always."""
-        now = self.context.now().timestamp()
-        noted = json.loads(await self.context.state.get(_build_key_state_key(request.delivery)) or "{}")
-        if noted and now - noted["since"] < KEY_LIFETIME.total_seconds():
-            return str(noted["key"])
+        """Return the key of a delivery's mass send; it is always recorded before the call."""
+        now, state_key = self.context.now().timestamp(), f"mass:{request.delivery}"
+        record = json.loads(await self.context.state.get(state_key) or "{}")
+        if record and now - record["since"] < KEY_LIFETIME.total_seconds():
+            return str(record["key"])
         key = make_idempotency_key(request)
-        await self.context.state.set(_build_key_state_key(request.delivery), json.dumps({"key": key, "since": now}))
+        await self.context.state.set(state_key, json.dumps({"key": key, "since": now}))
         return key
 
     async def check_mass_send(
         self, mass_send_id: MassSendId, delivery: DeliveryId, on_working: Callable[[], ReadbackResult]
     ) -> ReadbackResult:
-        """Read how far a mass send has come; what is live is noted, for no list will ever show it."""
-        finding = await self._read_status(mass_send_id, on_working)
-        if isinstance(finding, Published):
+        """Read the status of a mass send. A published one is recorded, as no list will ever show it."""
+        result = await self._read_status(mass_send_id, on_working)
+        if isinstance(result, Published):
             await self.context.state.set(_build_sent_state_key(delivery), mass_send_id.remote_id)
-        return finding
+        return result
 
     async def get_published(self, delivery: DeliveryId) -> MassSendId | None:
-        """Give the mass send that was seen live for a delivery."""
+        """Return the mass send that was seen published for a delivery."""
         return parse_mass_send_id(await self.context.state.get(_build_sent_state_key(delivery)) or "")
 
     async def check_published(self, mass_send_id: MassSendId) -> ReadbackResult:
-        """Read whether a mass send that was live still is."""
+        """Read whether a mass send that was published still is."""
         return await self._read_status(mass_send_id, lambda: Unknown(reason="wechat_unknown_status"))
 
     async def retract(self, mass_send_id: MassSendId) -> DeletionResult:
-        """Delete the page, and believe it when the status after that says so. The card stays in followers' chats."""
+        """Delete the page; it counts as deleted once its status says so. The card stays in followers' chats."""
         deleted = await self.auth.fetch(
             lambda token: encode_mass_delete(self.auth.base_url, token, mass_send_id), decode_success
         )
@@ -199,29 +192,18 @@ class MassSender:
             case FailedCall(outcome=outcome):
                 return to_unread(outcome)
             case "SEND_SUCCESS":
-                return Published(
-                    receipt=Receipt(remote_id=mass_send_id.remote_id, url="", published_at=self.context.now())
-                )
+                receipt = Receipt(remote_id=mass_send_id.remote_id, url="", published_at=self.context.now())
+                return Published(receipt=receipt)
             case "SENDING":
                 return on_working()
-            case "SEND_FAIL":
-                return await self._interpret_failure(mass_send_id)
+            case "SEND_FAIL":  # the status gives no cause, but the event at the end may have
+                cause = await self.context.state.get(f"said:{replace(mass_send_id, data_id=None).remote_id}")
+                code = f"wechat_mass_{cause}" if cause in MASS_FAILURE_CODES else "wechat_mass_failed"
+                return Rejected(code=code, reason=mass_send_id.msg_id)
             case "DELETE":
                 return Deleted()
             case _:
                 return Unknown(reason="wechat_unknown_status")
-
-    async def _interpret_failure(self, mass_send_id: MassSendId) -> Rejected:
-        """Put a failure into words: the status has none, but the event at its end may have told why."""
-        said = await self.context.state.get(f"said:{replace(mass_send_id, data_id=None).remote_id}")
-        return Rejected(
-            code=f"wechat_mass_{said}" if said in MASS_FAILURE_CODES else "wechat_mass_failed",
-            reason=mass_send_id.msg_id,
-        )
-
-
-def _build_key_state_key(delivery: DeliveryId) -> str:
-    return f"mass:{delivery}"
 
 
 def _build_sent_state_key(delivery: DeliveryId) -> str:

@@ -1,4 +1,4 @@
-"""Read the list of published articles, and tell ours from the others."""
+"""Reads the list of published articles, and tells our articles from others."""
 
 import html
 import re
@@ -18,18 +18,18 @@ from .auth import FailedCall
 
 _HTML_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 MIN_PAGES = 3
-"""So much is always read, where there is so much: the list's order is documented nowhere."""
+"""Pages that are always read, where there are as many: the list's order is documented nowhere."""
 _TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Articles carry whole seconds; the baseline carries fractions of one."""
+"""Articles carry whole seconds; the baseline carries fractions of a second."""
 MAX_PAGES = 25
-"""A quarter of the day's budget for this call; a longer look would starve the others."""
+"""A quarter of the day's budget for this call; reading more would starve other checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArticleList:
-    """What one look at the published articles showed, and back to when it reaches.
+    """The published articles that were read, and the time back to which they are complete.
 
-    Without `back_to` it proves nothing by what it lacks; `reason` says why.
+    Without `covered_since` a missing article proves nothing; `reason` says why.
     """
 
     articles: tuple[WeChatArticle, ...]
@@ -55,23 +55,23 @@ class _ListProgress:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each item of the list was read once: nothing moved between pages, nothing was left out."""
-        seen = {name for page in self.pages for name in page.ids}
-        return all(len(seen) == self.item_count == page.total for page in self.pages)
+        """True if each item of the list was read once: nothing moved between pages, nothing was left out."""
+        ids = {item_id for page in self.pages for item_id in page.ids}
+        return all(len(ids) == self.item_count == page.total for page in self.pages)
 
     def reaches_past(self, instant: datetime) -> bool:
-        """Whether it goes back past an instant for sure: in falling order so far, with a whole page before it.
+        """True if the list surely goes back past an instant: newest first so far, with a whole page before it.
 
-        A list whose length changes, or that gives an item twice, moved between two pages: something may be missing.
+        A list whose length changes, or that gives an item twice, moved between two pages: items may be missing.
         """
         last = self.pages[-1].articles
-        names = [name for page in self.pages for name in page.ids]
-        stood_still = len({page.total for page in self.pages}) == 1 and len(set(names)) == len(names)
-        falling = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
+        ids = [item_id for page in self.pages for item_id in page.ids]
+        is_stable = len({page.total for page in self.pages}) == 1 and len(set(ids)) == len(ids)
+        is_newest_first = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
         return (
             len(self.pages) >= MIN_PAGES
-            and stood_still
-            and falling
+            and is_stable
+            and is_newest_first
             and bool(last)
             and all(article.updated_at < instant for article in last)
         )
@@ -80,61 +80,66 @@ class _ListProgress:
 async def read_pages(
     read_page_at: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
 ) -> ArticleList | FailedCall:
-    """Read the list whole, or back past the baseline; a list that moved, was cut or never ends proves nothing."""
+    """Read the whole list, or back past the baseline; a list that moved, was cut or never ends proves nothing."""
     progress = _ListProgress()
     for _ in range(MAX_PAGES):
         page = await read_page_at(progress.item_count)
         if isinstance(page, FailedCall):
             return page
         progress.pages.append(page)
+        articles = progress.articles
         if progress.is_at_end:
-            return _close_list(progress, baseline)
+            newest_id = baseline.newest_id
+            has_baseline = (
+                newest_id is None
+                or parse_mass_send_id(newest_id) is not None  # no list contains a mass send
+                or any(article.id == newest_id or article.updated_at < baseline.taken_at for article in articles)
+            )
+            if progress.is_complete and has_baseline:
+                return ArticleList(articles=articles, covered_since=baseline.taken_at)
+            return ArticleList(articles=articles, reason="wechat_list_incomplete")
         if progress.reaches_past(baseline.taken_at):
-            return ArticleList(articles=progress.articles, covered_since=progress.articles[-1].updated_at)
+            return ArticleList(articles=articles, covered_since=articles[-1].updated_at)
     return ArticleList(articles=progress.articles, reason="wechat_list_too_long")
 
 
-def _close_list(progress: _ListProgress, baseline: Baseline) -> ArticleList:
-    articles = progress.articles
-    newest_id = baseline.newest_id
-    has_baseline = (
-        newest_id is None
-        or parse_mass_send_id(newest_id) is not None  # such a one is in no list
-        or any(article.id == newest_id or article.updated_at < baseline.taken_at for article in articles)
-    )
-    if not progress.is_complete or not has_baseline:
-        return ArticleList(articles=articles, reason="wechat_list_incomplete")
-    return ArticleList(articles=articles, covered_since=baseline.taken_at)
-
-
 def match_post(request: SendRequest, articles: Sequence[WeChatArticle]) -> Published | Deleted | PossibleMatch | None:
-    """Find the parcel's post among published articles: by its marker, never among what others own.
+    """Return the request's post among published articles: by its marker, never one that another delivery owns.
 
-    A person's matter is what carries the marker but stood there before the attempt, and what says the same without it.
+    A person decides about an article that has the marker but existed before the attempt, or the same text without it.
     """
     free = [article for article in articles if article.id not in request.owned_ids]
     marked = [article for article in free if has_marker(article, request.marker)]
-    ours = [article for article in marked if not _is_before_baseline(article, request.baseline)]
+    ours = [article for article in marked if not is_before_baseline(article, request.baseline)]
     for article in ours:
         if not article.is_deleted:
             receipt = Receipt(remote_id=article.id, url=article.url, published_at=article.updated_at)
             return Published(receipt=receipt)
     if ours:
         return Deleted()
-    for article in marked or [article for article in free if _is_similar(article, request)]:
+    rendered = request.rendered
+    texts = (rendered.title, rendered.summary or rendered.text)  # without a digest WeChat takes the beginning
+    similar = (
+        article
+        for article in free
+        if not article.is_deleted
+        and article.updated_at > request.baseline.taken_at
+        and is_similar(texts, (article.title, article.digest), request.marker)
+    )
+    for article in marked or similar:
         return PossibleMatch(remote_id=article.id, url=article.url)
     return None
 
 
 def has_marker(article: WeChatArticle, marker: Marker) -> bool:
-    """Whether an article or draft carries a marker, in its link, title or digest."""
+    """True if an article or draft carries a marker, in its link, title or digest."""
     return any(marker.is_in(text) for text in (article.link, article.title, article.digest))
 
 
 def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
-    """Whether a draft says what was filed, word for word; tags, spacing and punctuation may be WeChat's own.
+    """True if a draft has the rendered texts, word for word; tags, spacing and punctuation may be WeChat's own.
 
-    Where no digest was given WeChat makes one itself.
+    Where no digest was given WeChat creates one itself.
     """
     pairs = [(rendered.title, article.title), (rendered.link or "", article.link)]
     pairs += [(rendered.summary, article.digest)] if rendered.summary else []
@@ -143,8 +148,8 @@ def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
 
 
 def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, ...]:
-    """Give what still stands of some published articles, newest first, each id once. Lists leave the content out."""
-    standing = {item.id: item for item in reversed(articles) if not item.is_deleted}
+    """Return the articles that are not deleted, newest first, each id once. Lists omit the content."""
+    published = {item.id: item for item in reversed(articles) if not item.is_deleted}
     return tuple(
         ObservedPost(
             remote_id=item.id,
@@ -152,7 +157,7 @@ def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, 
             published_at=item.updated_at,
             text=f"{item.title}\n{item.digest}\n{item.link}",
         )
-        for item in sorted(standing.values(), key=lambda item: item.updated_at, reverse=True)
+        for item in sorted(published.values(), key=lambda item: item.updated_at, reverse=True)
     )
 
 
@@ -161,14 +166,6 @@ def _normalize_text(text: str) -> str:
     return "".join(letter for letter in plain if letter.isalnum())
 
 
-def _is_before_baseline(article: WeChatArticle, baseline: Baseline) -> bool:
-    """Whether an article stood on the account before the call."""
+def is_before_baseline(article: WeChatArticle, baseline: Baseline) -> bool:
+    """True if an article existed before the call."""
     return article.id == baseline.newest_id or article.updated_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE
-
-
-def _is_similar(article: WeChatArticle, request: SendRequest) -> bool:
-    if article.is_deleted or article.updated_at <= request.baseline.taken_at:
-        return False
-    rendered = request.rendered
-    ours = (rendered.title, rendered.summary or rendered.text)  # without a digest WeChat takes the first words
-    return is_similar(ours, (article.title, article.digest), request.marker)

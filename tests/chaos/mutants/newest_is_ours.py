@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from adapters.wechat import adapter as wechat
 from adapters.wechat.api import WeChatArticle
-from adapters.wechat.post_list import _is_before_baseline as is_old_article
+from adapters.wechat.post_list import is_before_baseline as is_old_article
 from adapters.wechat.post_list import match_post
 from adapters.weibo import adapter as weibo
 from adapters.weibo.api import make_receipt
