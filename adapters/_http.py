@@ -118,13 +118,7 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-_TRANSPORT_ERRORS = (
-    _StartRefusedError,
-    _BodyTooLargeError,
-    httpx.TransportError,
-    httpcore.ProtocolError,
-    OSError,
-)
+_TRANSPORT_ERRORS = (_StartRefusedError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError)
 
 
 class _NetworkStream(httpcore.AsyncNetworkStream):
@@ -157,10 +151,7 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
         await self._writer.drain()
 
     async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         try:
             await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
@@ -225,19 +216,12 @@ class FreshConnections(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
+            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
         )
         connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls_context(), network_backend=self._network)
         response = await connection.handle_async_request(
             httpcore.Request(
-                request.method,
-                url,
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
+                request.method, url, headers=request.headers.raw, content=request.stream, extensions=request.extensions
             )
         )
         return httpx.Response(response.status, headers=response.headers, stream=_ResponseBody(response, connection))

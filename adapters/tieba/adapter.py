@@ -9,16 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.tieba import api, post_list, replies
-from adapters.tieba.api import (
-    RequestFailure,
-    decode_body,
-    get_account_flags,
-    get_error_code,
-    get_object,
-    is_posting_hidden,
-    sign_pc_form,
-    to_int,
-)
 from adapters.tieba.capabilities import CAPABILITIES, get_configured_forum_id
 from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
 from adapters.tieba.post_list import ThreadQuery, TiebaThreadList, build_thread_url, decode_thread_page
@@ -57,17 +47,17 @@ THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account"})
 """Reasons that concern one thread and say nothing about the next."""
 
 
-def decode_reach(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
+def decode_reach(response: HttpResponse | api.RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
     """Return a thread's figures as anybody sees them; Tieba may or may not count the first post as a reply."""
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
-    thread = get_object(body, "thread")
+    thread = api.get_object(body, "thread")
     return Reach(
         reads=_find_largest(body.get("thread_freq_num"), thread.get("view_num")),
         reposts=_find_largest(thread.get("share_num")),
         comments=_find_largest(thread.get("reply_num")),
-        likes=_find_largest(thread.get("agree_num"), get_object(thread, "agree").get("agree_num")),
+        likes=_find_largest(thread.get("agree_num"), api.get_object(thread, "agree").get("agree_num")),
     )
 
 
@@ -88,7 +78,7 @@ def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPo
 
 def _find_largest(*values: object) -> int | None:
     """Return the largest figure: the app's clients read views from one field, the site's from another."""
-    figures = [figure for value in values if (figure := to_int(value)) is not None and figure >= 0]
+    figures = [figure for value in values if (figure := api.to_int(value)) is not None and figure >= 0]
     return max(figures, default=None)
 
 
@@ -97,38 +87,33 @@ BANNED_EVERYWHERE = 2
 
 
 def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
-    return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=sign_pc_form({}), cookies=cookies)
+    return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies)
 
 
-def decode_account_status(response: HttpResponse | RequestFailure, identity: str) -> Blocked | None:
+def decode_account_status(response: HttpResponse | api.RequestFailure, identity: str) -> Blocked | None:
     """Return what blocks the account; None where nothing does, or the response cannot be read."""
-    body = decode_body(response)
-    if not isinstance(body, Mapping) or get_error_code(body) != 0:
+    body = api.decode_body(response)
+    if not isinstance(body, Mapping) or api.get_error_code(body) != 0:
         return None
-    user, anti = get_object(body, "user"), get_account_flags(body)
+    user, anti = api.get_object(body, "user"), api.get_account_flags(body)
     keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")  # compare the kind that is known
     names = [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
     if names and identity not in names:
         return Blocked(code="tieba_other_session", reason=names[0], hold_reason=HoldReason.WRONG_ACCOUNT)
-    if to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
+    if api.to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
         return Blocked(code="tieba_banned", reason="")
-    if is_posting_hidden(body):
+    if api.is_posting_hidden(body):
         return Blocked(code="tieba_hidden", reason="")
-    if to_int(anti.get("vcode_stat")) == 1:
+    if api.to_int(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
     return None
 
 
 MAX_PAGES = 10
-_FINAL_ERROR_CLASSES = frozenset(
-    {
-        TiebaErrorClass.REJECTED,
-        TiebaErrorClass.CREDENTIAL,
-        TiebaErrorClass.ACCOUNT,
-        TiebaErrorClass.PERMISSION,
-        TiebaErrorClass.CAPTCHA,
-    }
-)
+_FINAL_ERROR_CLASSES = frozenset({
+    TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
+    TiebaErrorClass.CAPTCHA,
+})  # fmt: skip
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
 _NOT_CONNECTED_REASONS = frozenset({
@@ -409,10 +394,10 @@ def _to_unread_forum(forum: Blocked | ReadFailure) -> ReadFailure:
 
 def interpret_deletion(response: HttpResponse | NotSent | ReadFailure) -> DeletionResult:
     """Return the result of a deletion call; _DELETION_UNCONFIRMED where a read has to confirm it."""
-    body = decode_body(response)
+    body = api.decode_body(response)
     if not isinstance(body, Mapping):
         return api.to_unread(body)
-    code, message = get_error_code(body), api.get_error_message(body)
+    code, message = api.get_error_code(body), api.get_error_message(body)
     if api.is_captcha_required(body):
         return Rejected(code="tieba_captcha", reason=message)
     if code is None:

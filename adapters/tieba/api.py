@@ -127,14 +127,19 @@ def encode_thread(host: str, cookies: Mapping[str, str], tbs: str, thread: Threa
         "jt": "",
         "tbs": tbs,
     }
+    return build_write_request(f"{host}/c/c/thread/add_pc", fields, cookies, f"/f?kw={quote(thread.forum)}&ie=utf-8")
+
+
+def build_write_request(
+    url: str, fields: Mapping[str, str], cookies: Mapping[str, str], referring_path: str
+) -> HttpRequest:
+    """Build a creating call as the PC site makes it from the page at `referring_path`."""
     headers = {
         "origin": WEB_URL,
-        "referer": f"{WEB_URL}/f?kw={quote(thread.forum)}&ie=utf-8",
+        "referer": f"{WEB_URL}{referring_path}",
         "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
     }
-    return HttpRequest(
-        method="POST", url=f"{host}/c/c/thread/add_pc", form=sign_pc_form(fields), cookies=cookies, headers=headers
-    )
+    return HttpRequest(method="POST", url=url, form=sign_pc_form(fields), cookies=cookies, headers=headers)
 
 
 def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, page: int) -> HttpRequest:

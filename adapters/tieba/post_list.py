@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from adapters.tieba import api
 from publisher.contract import HttpResponse
 from publisher.domain.rendered import Baseline, Marker, SendRequest, normalize
 from publisher.domain.results import (
@@ -27,17 +28,6 @@ from publisher.domain.results import (
 )
 from publisher.domain.verification import is_similar
 
-from .api import (
-    WEB_URL,
-    Json,
-    RequestFailure,
-    decode_body,
-    get_error_code,
-    get_object,
-    parse_unix_time,
-    to_int,
-    to_unread,
-)
 from .codes import THREAD_GONE_CODES, to_message_key
 
 _TIMESTAMP_TOLERANCE = timedelta(seconds=1)
@@ -114,12 +104,12 @@ def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
     return ThreadMatchCriteria(marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"])
 
 
-def decode_own_threads(response: HttpResponse | RequestFailure, identity: str) -> TiebaThreadList | ReadFailure:
+def decode_own_threads(response: HttpResponse | api.RequestFailure, identity: str) -> TiebaThreadList | ReadFailure:
     """Return one page of the account's own list; an entry of another account makes it worthless."""
-    body = decode_body(response)
+    body = api.decode_body(response)
     if not isinstance(body, Mapping):
-        return to_unread(body)
-    if (code := get_error_code(body)) != 0:
+        return api.to_unread(body)
+    if (code := api.get_error_code(body)) != 0:
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
     data = body.get("data")
     entries = data.get("list") if isinstance(data, dict) else None
@@ -131,7 +121,7 @@ def decode_own_threads(response: HttpResponse | RequestFailure, identity: str) -
         if isinstance(item, Unknown):
             return item
         items.append(item)
-    return TiebaThreadList(items=tuple(items), is_complete=to_int(data.get("has_more")) == 0)
+    return TiebaThreadList(items=tuple(items), is_complete=api.to_int(data.get("has_more")) == 0)
 
 
 def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
@@ -179,33 +169,35 @@ def interpret_thread_list(
 
 
 def interpret_page(
-    response: HttpResponse | RequestFailure, query: ThreadQuery, now: datetime
+    response: HttpResponse | api.RequestFailure, query: ThreadQuery, now: datetime
 ) -> Published | Deleted | ReadFailure:
     """Return whether anybody can see the thread, with our marker in it; Deleted only if the platform states it."""
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
-    thread, first_post = get_object(body, "thread"), get_object(body, "first_floor")
-    at = parse_unix_time(thread.get("create_time")) or parse_unix_time(first_post.get("time")) or now
+    thread, first_post = api.get_object(body, "thread"), api.get_object(body, "first_floor")
+    at = api.parse_unix_time(thread.get("create_time")) or api.parse_unix_time(first_post.get("time")) or now
     receipt = Receipt(remote_id=query.tid, url=build_thread_url(query.tid), published_at=at)
     return Published(receipt=receipt, is_text_confirmed=_has_marker(thread, first_post, query.marker))
 
 
-def decode_thread_page(response: HttpResponse | RequestFailure, query: ThreadQuery) -> Json | Deleted | ReadFailure:
+def decode_thread_page(
+    response: HttpResponse | api.RequestFailure, query: ThreadQuery
+) -> api.Json | Deleted | ReadFailure:
     """Return the page if it shows the requested thread, written by the account.
 
     The thread is identified by its number or, where the page has none, by the marker.
     """
-    body = decode_body(response)
+    body = api.decode_body(response)
     if not isinstance(body, Mapping):
-        return to_unread(body)
-    code = get_error_code(body)
+        return api.to_unread(body)
+    code = api.get_error_code(body)
     if code in THREAD_GONE_CODES:
         return Deleted()
     if code != 0:
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
-    thread, first_post = get_object(body, "thread"), get_object(body, "first_floor")
-    if to_int(thread.get("is_deleted")) == 1:
+    thread, first_post = api.get_object(body, "thread"), api.get_object(body, "first_floor")
+    if api.to_int(thread.get("is_deleted")) == 1:
         return Deleted()
     places = ((thread, "id"), (thread, "tid"), (first_post, "tid"))
     numbers = {str(place[key]) for place, key in places if place.get(key)}
@@ -216,7 +208,7 @@ def decode_thread_page(response: HttpResponse | RequestFailure, query: ThreadQue
     return body
 
 
-def _has_marker(thread: Json, first_post: Json, marker: Marker | None) -> bool:
+def _has_marker(thread: api.Json, first_post: api.Json, marker: Marker | None) -> bool:
     texts = (str(thread.get("title", "")), join_texts(first_post.get("content")))
     return marker is not None and any(marker.is_in(text) for text in texts)
 
@@ -229,20 +221,20 @@ def join_texts(content: object) -> str:
 
 
 def build_thread_url(tid: str) -> str:
-    return f"{WEB_URL}/p/{tid}"
+    return f"{api.WEB_URL}/p/{tid}"
 
 
 def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | Unknown:
     info = entry.get("thread_info") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(info, dict):
         return Unknown(reason="bad_response")
-    tid, fid = to_int(info.get("tid")) or to_int(info.get("id")), to_int(info.get("fid"))
-    at, title = parse_unix_time(info.get("create_time")), str(info.get("title", ""))
+    tid, fid = api.to_int(info.get("tid")) or api.to_int(info.get("id")), api.to_int(info.get("fid"))
+    at, title = api.parse_unix_time(info.get("create_time")), str(info.get("title", ""))
     if not tid or fid is None or at is None:
         return Unknown(reason="tieba_no_id")
     if not is_written_by(info, identity):
         return Unknown(reason="tieba_wrong_account")
-    is_visible = not any(to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
+    is_visible = not any(api.to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
     return TiebaListedThread(
         tid=str(tid),
         fid=fid,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from adapters.tieba.api import sign_pc_form
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.rendered import Marker, SendRequest
 from publisher.domain.results import (
@@ -31,7 +30,7 @@ from publisher.domain.results import (
 )
 from publisher.domain.verification import is_similar
 
-from .api import WEB_URL, CreatedPost, RequestFailure, decode_created, get_object, parse_unix_time, to_int
+from .api import CreatedPost, RequestFailure, build_write_request, decode_created, get_object, parse_unix_time, to_int
 from .codes import THREAD_ONLY_CODES, to_message_key
 from .post_list import ThreadQuery, build_thread_url, decode_thread_page, is_written_by, join_texts
 
@@ -100,14 +99,7 @@ def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyFo
         "jt": "",
         "tbs": tbs,
     }
-    headers = {
-        "origin": WEB_URL,
-        "referer": f"{WEB_URL}/p/{quote(reply.tid)}",
-        "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
-    }
-    return HttpRequest(
-        method="POST", url=f"{host}/c/c/post/add_pc", form=sign_pc_form(fields), cookies=cookies, headers=headers
-    )
+    return build_write_request(f"{host}/c/c/post/add_pc", fields, cookies, f"/p/{quote(reply.tid)}")
 
 
 def decode_reply(response: HttpResponse, criteria: ReplyMatchCriteria, now: datetime) -> Outcome | CreatedPost:

@@ -12,28 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from adapters.wechat.api import (
-    BASE_URL,
-    ArticlePage,
-    ErrorResponse,
-    JobStatus,
-    PendingJob,
-    build_json_request,
-    decode_articles,
-    decode_job,
-    decode_published,
-    decode_response,
-    decode_submit,
-    decode_success,
-    decode_ticket,
-    encode_article,
-    encode_delete,
-    encode_job,
-    encode_published,
-    encode_submit,
-    encode_ticket,
-    get_text,
-)
+from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
 from adapters.wechat.capabilities import can_mass_send, get_capabilities, get_tag_id
 from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error, to_unread
@@ -86,10 +65,10 @@ def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date,
 def encode_reach(base: str, token: str, day: date) -> HttpRequest:
     """Request the figures of all articles published on one day."""
     body = {"begin_date": day.isoformat(), "end_date": day.isoformat()}
-    return build_json_request(base, "getarticletotaldetail", token, body, path_prefix="datacube")
+    return api.build_json_request(base, "getarticletotaldetail", token, body, path_prefix="datacube")
 
 
-def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | ErrorResponse:
+def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | api.ErrorResponse:
     """Return the figures by the statistics' own id of an article."""
 
     def parse_articles(body: Mapping[str, Any]) -> Mapping[str, Reach]:
@@ -97,7 +76,7 @@ def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | ErrorResponse:
         for item in body["list"]:
             if item["detail_list"]:
                 newest = max(item["detail_list"], key=lambda line: str(line["stat_date"]))
-                reach[get_text(item, "msgid")] = Reach(
+                reach[api.get_text(item, "msgid")] = Reach(
                     reads=_parse_count(newest, "read_user"),
                     reposts=_parse_count(newest, "share_user"),
                     comments=_parse_count(newest, "comment_count"),
@@ -106,7 +85,7 @@ def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | ErrorResponse:
                 )
         return reach
 
-    return decode_response(response, parse_articles)
+    return api.decode_response(response, parse_articles)
 
 
 def get_statistics_id(receipt: Receipt) -> str | None:
@@ -146,7 +125,7 @@ class WeChatAdapter:
     def __init__(self, account: Account, context: AdapterContext) -> None:
         self._context = context
         self._account = account
-        self._base_url = (account.base_url or BASE_URL).rstrip("/")
+        self._base_url = (account.base_url or api.BASE_URL).rstrip("/")
         self._auth = WeChatAuth(account=account, context=context, base_url=self._base_url)
         self._drafts = DraftBox(auth=self._auth, context=context)
         self._mass_sender = MassSender(auth=self._auth, context=context)
@@ -171,36 +150,36 @@ class WeChatAdapter:
         if self._is_mass_sent(request):
             key = await self._mass_sender.reserve_idempotency_key(request)
             http_request = encode_mass_send(self._base_url, token, draft, get_tag_id(self._account), key)
-            decode: Callable[[HttpResponse], str | ErrorResponse] = decode_mass_send
+            decode: Callable[[HttpResponse], str | api.ErrorResponse] = decode_mass_send
         else:
-            http_request, decode = encode_submit(self._base_url, token, draft), decode_submit
+            http_request, decode = api.encode_submit(self._base_url, token, draft), api.decode_submit
         response = await self._context.http.create(http_request, request)
         if isinstance(response, NotSent | Unknown):
             return response
         name = decode(response)
         if isinstance(name, str):
-            return self._make_submitted(PendingJob(name=name, delivery=request.delivery, looks=0))
+            return self._make_submitted(api.PendingJob(name=name, delivery=request.delivery, looks=0))
         return await self._interpret_refusal(name, token, request)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        pending = decode_ticket(ticket)
+        pending = api.decode_ticket(ticket)
         if pending is None:
             return Unknown(reason="wechat_bad_ticket")
         polled = replace(pending, looks=pending.looks + 1)
         mass = parse_mass_send_id(pending.name)
         if mass is not None:
             return await self._mass_sender.check_mass_send(mass, pending.delivery, lambda: self._make_submitted(polled))
-        job = await self._auth.fetch(lambda token: encode_job(self._base_url, token, pending.name), decode_job)
+        job = await self._auth.fetch(lambda token: api.encode_job(self._base_url, token, pending.name), api.decode_job)
         match job:
             case FailedCall():
                 return _to_unread(job)
-            case JobStatus(status=0, article_id=str() as article_id, url=str() as url):
+            case api.JobStatus(status=0, article_id=str() as article_id, url=str() as url):
                 return Published(receipt=Receipt(remote_id=article_id, url=url, published_at=self._context.now()))
-            case JobStatus(status=1):
+            case api.JobStatus(status=1):
                 return self._make_submitted(polled)
-            case JobStatus(status=2 | 3 | 4 as status):
+            case api.JobStatus(status=2 | 3 | 4 as status):
                 return Rejected(code=f"wechat_refused_{status}", reason=pending.name)
-            case JobStatus(status=5 | 6):
+            case api.JobStatus(status=5 | 6):
                 return Deleted()
             case _:
                 return Unknown(reason="wechat_unknown_status")
@@ -235,12 +214,12 @@ class WeChatAdapter:
         if mass is not None:
             return await self._mass_sender.retract(mass)
         deleted = await self._auth.fetch(
-            lambda token: encode_delete(self._base_url, token, receipt.remote_id), decode_success
+            lambda token: api.encode_delete(self._base_url, token, receipt.remote_id), api.decode_success
         )
         if isinstance(deleted, FailedCall) and deleted.code != NO_SUCH_ARTICLE:
             return deleted.outcome if isinstance(deleted.outcome, Rejected) else _to_unread(deleted)
         articles = await self._auth.fetch(
-            lambda token: encode_article(self._base_url, token, receipt.remote_id), decode_articles
+            lambda token: api.encode_article(self._base_url, token, receipt.remote_id), api.decode_articles
         )
         if isinstance(articles, FailedCall):
             is_deleted = articles.code == NO_SUCH_ARTICLE and not receipt.is_manually_confirmed
@@ -295,14 +274,14 @@ class WeChatAdapter:
             draft = created
         await state.set(_PREVIEW_COUNT_KEY, json.dumps({"day": today, "number": number + 1}))
         result = await self._auth.fetch(
-            partial(encode_preview, self._base_url, draft=draft, recipient=recipient), decode_success
+            partial(encode_preview, self._base_url, draft=draft, recipient=recipient), api.decode_success
         )
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 
     def _is_mass_sent(self, request: SendRequest) -> bool:
         return request.is_urgent and can_mass_send(self._account)
 
-    async def _interpret_refusal(self, error: ErrorResponse, token: str, request: SendRequest) -> Outcome:
+    async def _interpret_refusal(self, error: api.ErrorResponse, token: str, request: SendRequest) -> Outcome:
         outcome = interpret_create_error(error, self._context.now())
         if isinstance(outcome, Rejected) and request.attempt > 1:
             return Unknown(reason=outcome.code)  # an earlier call with the same draft may be what it refuses
@@ -313,12 +292,14 @@ class WeChatAdapter:
             return renewed.outcome
         return outcome
 
-    def _make_submitted(self, pending: PendingJob) -> Submitted:
+    def _make_submitted(self, pending: api.PendingJob) -> Submitted:
         interval = POLL_INTERVALS[min(pending.looks, len(POLL_INTERVALS) - 1)]
-        return Submitted(ticket=encode_ticket(pending), check_again_at=self._context.now() + interval)
+        return Submitted(ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval)
 
-    async def _list_published_from(self, offset: int) -> ArticlePage | FailedCall:
-        return await self._auth.fetch(lambda token: encode_published(self._base_url, token, offset), decode_published)
+    async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:
+        return await self._auth.fetch(
+            lambda token: api.encode_published(self._base_url, token, offset), api.decode_published
+        )
 
 
 def _to_unread(failed: FailedCall) -> ReadFailure:

@@ -22,7 +22,7 @@ MAX_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(minutes=5)
 """If more tokens than MAX_RENEWALS are refused in this time, someone else keeps ending ours."""
 FORCED_RENEWAL_INTERVAL = timedelta(seconds=30)
-"""Within this time after a forced renewal WeChat forces no other; whoever forced one is waited for."""
+"""Within this time after a forced renewal WeChat forces no other; another process's renewal is waited for."""
 
 
 def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
@@ -32,7 +32,7 @@ def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
 
 
 def is_contested(note: str | None, fingerprint: str, now: datetime) -> bool:
-    """True if so many other tokens were refused lately that another one is a person's matter."""
+    """True if MAX_RENEWALS other tokens were refused lately, so that another one is a person's matter."""
     recent = _get_recent_refused(note, now)
     return fingerprint not in recent and len(recent) >= MAX_RENEWALS
 

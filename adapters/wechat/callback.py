@@ -77,9 +77,12 @@ class WeChatCallbacks:
             if not hmac.compare_digest(query.get("msg_signature", "").encode(), signature.encode()):
                 return _make_problem("callback_unsigned", account)
             message = decrypt_message(encrypted, secret["encoding_aes_key"])
-            if message is not None and not hmac.compare_digest(message.app_id, account.identity.encode()):
+            if message is None:
+                return _make_problem("callback_unreadable", account)
+            text, app_id = message
+            if not hmac.compare_digest(app_id, account.identity.encode()):
                 return _make_problem("callback_wrong_account", account)
-            fields = parse_xml(message.text) if message is not None else None
+            fields = parse_xml(text)
         return _make_problem("callback_unreadable", account) if fields is None else _to_event(fields)
 
     def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
@@ -90,16 +93,8 @@ class WeChatCallbacks:
         return ours.msg_id == theirs.msg_id if ours and theirs else job.name == event.job_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecryptedMessage:
-    """A decrypted message: its text, and the AppID that follows it."""
-
-    text: bytes
-    app_id: bytes
-
-
-def decrypt_message(encrypted: str, encoding_aes_key: str) -> DecryptedMessage | None:
-    """Decrypt a message; None where it was not encrypted with this key, or the key is invalid."""
+def decrypt_message(encrypted: str, encoding_aes_key: str) -> tuple[bytes, bytes] | None:
+    """Return a message's text and AppID; None where it was not encrypted with this key, or the key is invalid."""
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
         data = base64.b64decode(encrypted, validate=True)
@@ -115,7 +110,7 @@ def decrypt_message(encrypted: str, encoding_aes_key: str) -> DecryptedMessage |
     content = plain[SALT_BYTES:-padding]
     length = int.from_bytes(content[:LENGTH_BYTES], "big")
     text, app_id = content[LENGTH_BYTES : LENGTH_BYTES + length], content[LENGTH_BYTES + length :]
-    return DecryptedMessage(text=text, app_id=app_id) if len(text) == length else None
+    return (text, app_id) if len(text) == length else None
 
 
 def compute_signature(*parts: str) -> str:

@@ -13,20 +13,10 @@ from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities, NotificationLimit
 from publisher.domain.policy import RateLimit, Timing
 
-ADVISED_TITLE_LENGTH = 32
-"""The length that the reference of draft/add states."""
 MAX_TITLE_LENGTH = 64
 """The length that the console and other clients use; the reference contradicts it, so above 32 we only warn."""
-MAX_SUMMARY_LENGTH = 120
 MAX_CONTENT_LENGTH = 19_999
 """`content` is shorter than 20 000 characters, which can never reach its other limit, 1 MB."""
-MAX_LINK_BYTES = 1024
-MAX_COVER_BYTES = 10_000_000
-MAX_PICTURE_BYTES = 1_000_000
-PICTURE_URL_LENGTH = 160
-"""A generous length of the URL that replaces a picture in the content."""
-COVER_MEDIA_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
-PICTURE_MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 
 PUBLISH_PROFILE, MASS_PROFILE = "publish", "mass"
 """What an account may do: publish without a notification, or mass-send urgent posts as well."""

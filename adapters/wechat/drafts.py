@@ -5,25 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from adapters.wechat import api
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.rendered import RenderedImage, RenderedPost, SendRequest
 from publisher.domain.results import Blocked, HoldReason, Unknown
 
-from .api import (
-    ErrorResponse,
-    WeChatArticle,
-    decode_articles,
-    decode_drafts,
-    decode_media_id,
-    decode_picture,
-    encode_cover,
-    encode_draft_add,
-    encode_draft_get,
-    encode_drafts,
-    encode_picture,
-    find_pictures,
-    insert_picture_urls,
-)
 from .auth import FailedCall, WeChatAuth
 from .codes import NO_SUCH_MEDIA
 from .post_list import has_marker, has_same_text
@@ -67,10 +53,10 @@ class DraftBox:
         draft, ordered_after = await self._read_record(request)
         return draft if ordered_after == request.resend_after_attempt else None
 
-    async def read(self, draft: str) -> tuple[WeChatArticle, ...] | FailedCall:
+    async def read(self, draft: str) -> tuple[api.WeChatArticle, ...] | FailedCall:
         """Read a draft; DRAFT_CONSUMED where it is no longer in the box."""
         articles = await self.auth.fetch(
-            lambda token: encode_draft_get(self.auth.base_url, token, draft), decode_articles
+            lambda token: api.encode_draft_get(self.auth.base_url, token, draft), api.decode_articles
         )
         return DRAFT_CONSUMED if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA else articles
 
@@ -89,10 +75,12 @@ class DraftBox:
 
     async def _find_in_box(self, request: SendRequest) -> str | FailedCall | None:
         """Return the newest draft in the box that carries the marker; a repeated call may have created several."""
-        matches: list[WeChatArticle] = []
+        matches: list[api.WeChatArticle] = []
         offset = 0
         for _ in range(MAX_DRAFT_PAGES):
-            page = await self.auth.fetch(partial(encode_drafts, self.auth.base_url, offset=offset), decode_drafts)
+            page = await self.auth.fetch(
+                partial(api.encode_drafts, self.auth.base_url, offset=offset), api.decode_drafts
+            )
             if isinstance(page, FailedCall):
                 return page
             matches += [
@@ -124,30 +112,30 @@ class DraftBox:
         if isinstance(cover, FailedCall):
             return cover
         return await self.auth.fetch(
-            lambda token: encode_draft_add(self.auth.base_url, token, rendered, content, cover, author=author),
-            decode_media_id,
+            lambda token: api.encode_draft_add(self.auth.base_url, token, rendered, content, cover, author=author),
+            api.decode_media_id,
         )
 
     async def _fill_content(self, rendered: RenderedPost, images: Sequence[bytes]) -> str | FailedCall:
         """Store the article's pictures and return its HTML with their URLs."""
         pictures = {picture.sha256: (picture, data) for picture, data in zip(rendered.images, images, strict=True)}
         urls: dict[str, str] = {}
-        for sha256 in find_pictures(rendered.text):
+        for sha256 in api.find_pictures(rendered.text):
             if sha256 not in pictures:
                 return _block_for_missing_image(sha256)
             picture, data = pictures[sha256]
-            encode = partial(encode_picture, self.auth.base_url, picture=picture, data=data)
-            url = await self._upload_once(f"image:{sha256}", encode, decode_picture)
+            encode = partial(api.encode_picture, self.auth.base_url, picture=picture, data=data)
+            url = await self._upload_once(f"image:{sha256}", encode, api.decode_picture)
             if isinstance(url, FailedCall):
                 return url
             urls[sha256] = url
-        return insert_picture_urls(rendered.text, urls)
+        return api.insert_picture_urls(rendered.text, urls)
 
     async def _upload_cover(self, picture: RenderedImage, data: bytes, *, is_fresh: bool) -> str | FailedCall:
         return await self._upload_once(
             f"cover:{picture.sha256}",
-            lambda token: encode_cover(self.auth.base_url, token, picture, data),
-            decode_media_id,
+            lambda token: api.encode_cover(self.auth.base_url, token, picture, data),
+            api.decode_media_id,
             is_fresh=is_fresh,
         )
 
@@ -155,7 +143,7 @@ class DraftBox:
         self,
         key: str,
         encode: Callable[[str], HttpRequest],
-        decode: Callable[[HttpResponse], str | ErrorResponse],
+        decode: Callable[[HttpResponse], str | api.ErrorResponse],
         *,
         is_fresh: bool = False,
     ) -> str | FailedCall:

@@ -8,23 +8,18 @@ from publisher.domain.errors import Problem, Severity
 from publisher.domain.rendered import RenderedPost
 
 from .api import find_pictures, insert_picture_urls
-from .capabilities import (
-    ADVISED_TITLE_LENGTH,
-    CAPABILITIES,
-    COVER_MEDIA_TYPES,
-    MASS_QUOTA_OPTIONS,
-    MAX_CONTENT_LENGTH,
-    MAX_COVER_BYTES,
-    MAX_LINK_BYTES,
-    MAX_PICTURE_BYTES,
-    MAX_SUMMARY_LENGTH,
-    MAX_TITLE_LENGTH,
-    PICTURE_MEDIA_TYPES,
-    PICTURE_URL_LENGTH,
-    PROFILES,
-    get_profile,
-)
+from .capabilities import CAPABILITIES, MASS_QUOTA_OPTIONS, MAX_CONTENT_LENGTH, MAX_TITLE_LENGTH, PROFILES, get_profile
 
+ADVISED_TITLE_LENGTH = 32
+"""The length that the reference of draft/add states."""
+MAX_SUMMARY_LENGTH = 120
+MAX_LINK_BYTES = 1024
+MAX_COVER_BYTES = 10_000_000
+MAX_PICTURE_BYTES = 1_000_000
+PICTURE_URL_LENGTH = 160
+"""A generous length of the URL that replaces a picture in the content."""
+COVER_MEDIA_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
+PICTURE_MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 FORBIDDEN_TAGS = frozenset({
     "script", "style", "link", "meta", "base", "iframe", "frame", "object", "embed", "form", "input", "textarea",
     "select", "button", "video", "audio",

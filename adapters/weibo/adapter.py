@@ -15,7 +15,7 @@ from adapters.weibo.post_list import (
     interpret_timeline,
     make_criteria,
 )
-from adapters.weibo.profiles import BIZ, SHARE, get_article_cover_url, get_profile
+from adapters.weibo.profiles import BIZ, SHARE, get_profile
 from adapters.weibo.validation import find_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account, Capabilities
@@ -28,7 +28,6 @@ from publisher.domain.results import (
     DeletionResult,
     HealthCheckResult,
     HoldReason,
-    NotSent,
     ObservedPost,
     Outcome,
     PossibleMatch,
@@ -70,22 +69,16 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        rendered, is_article = request.rendered, api.is_article(self.account, request.rendered)
+        is_article = api.is_article(self.account, request.rendered)
         if len(request.images) > (0 if is_article else self.capabilities.picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
         if is_article:
-            form = api.ArticleForm(
-                title=rendered.title,
-                content=api.render_content(rendered),
-                cover=get_article_cover_url(self.account) or "",
-                lead=api.render_lead(rendered),
-                client_ip=self.account.public_ip,
-            )
-            http_request: HttpRequest | Outcome = api.encode_article(endpoint, form)
+            http_request = api.encode_article(endpoint, self.account, request.rendered)
         else:
-            http_request = await self._prepare_post_request(endpoint, request)
-        if not isinstance(http_request, HttpRequest):
-            return http_request
+            prepared = await self._prepare_post_request(endpoint, request)
+            if not isinstance(prepared, HttpRequest):
+                return prepared
+            http_request = prepared
         response = await self.context.http.create(http_request, request)
         if not isinstance(response, HttpResponse):
             return response
@@ -188,7 +181,7 @@ class WeiboAdapter:
 
     async def _fetch(
         self, endpoint: WeiboEndpoint, request: HttpRequest, *, is_optional: bool = False
-    ) -> HttpResponse | NotSent | ReadFailure:
+    ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
         Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome
@@ -204,7 +197,7 @@ class WeiboAdapter:
             await self.context.state.set(_READS_KEY, f"{today} {reads + 1}")
         return await self._send(request)
 
-    async def _send(self, request: HttpRequest) -> HttpResponse | NotSent | ReadFailure:
+    async def _send(self, request: HttpRequest) -> api.ReadResponse:
         """Make a call that creates nothing; return RateLimited where the platform limits the login."""
         response = await self.context.http.fetch(request)
         limit = api.parse_rate_limit(response, self.context.now()) if isinstance(response, HttpResponse) else None

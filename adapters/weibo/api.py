@@ -107,9 +107,10 @@ def decode_created_at(mid: str) -> datetime:
 
 
 Json = Mapping[str, Any]
+ReadResponse = HttpResponse | NotSent | ReadFailure
 
 
-def decode_object(response: HttpResponse | NotSent | ReadFailure) -> Json | ReadFailure:
+def decode_object(response: ReadResponse) -> Json | ReadFailure:
     """Return the object of a repeatable call's good response, or the failure; codes read `weibo_NUMBER`."""
     body = decode_json(response)
     if isinstance(body, ReadFailure):
@@ -117,7 +118,7 @@ def decode_object(response: HttpResponse | NotSent | ReadFailure) -> Json | Read
     return body if isinstance(body, dict) else Unknown(reason="bad_response")
 
 
-def decode_json(response: HttpResponse | NotSent | ReadFailure) -> object:
+def decode_json(response: ReadResponse) -> object:
     """Return the JSON of a repeatable call's good response, or the failure."""
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
@@ -247,17 +248,6 @@ class PostForm:
         return {**self.form, "annotations": annotations, **({"is_longtext": "1"} if self.is_long else {})}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArticleForm:
-    """An article: its title, its HTML, the URL of its cover, and the post that leads to it."""
-
-    title: str
-    content: str
-    cover: str
-    lead: str
-    client_ip: str | None
-
-
 def encode_share(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:
     """Build the one creating call of an ordinary app, with or without a picture."""
     return _build_request(endpoint, endpoint.statuses_url("share"), post_form.form, picture)
@@ -289,15 +279,15 @@ def encode_picture(endpoint: WeiboEndpoint, picture: Upload) -> HttpRequest:
     return _build_request(endpoint, endpoint.statuses_url("upload_pic"), {}, picture)
 
 
-def encode_article(endpoint: WeiboEndpoint, article_form: ArticleForm) -> HttpRequest:
+def encode_article(endpoint: WeiboEndpoint, account: Account, rendered: RenderedPost) -> HttpRequest:
     """Build the call that publishes an article. Its content is percent-encoded before the form is, as the page says."""
     form = {
-        "title": article_form.title,
-        "content": quote(article_form.content, safe="-_.~"),
-        "cover": article_form.cover,
-        "text": article_form.lead,
+        "title": rendered.title,
+        "content": quote(render_content(rendered), safe="-_.~"),
+        "cover": get_article_cover_url(account) or "",
+        "text": render_lead(rendered),
         "access_token": endpoint.token,
-        **_client_ip_field(article_form.client_ip),
+        **_client_ip_field(account.public_ip),
     }
     return HttpRequest(method="POST", url=endpoint.build_url(API_URL, "proxy/article/publish.json"), form=form)
 

@@ -13,25 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from adapters.weibo.api import (
-    WeiboEndpoint,
-    decode_created_at,
-    decode_json,
-    decode_object,
-    get_error_message,
-    get_owner_id,
-    get_post_id,
-    get_reason,
-    interpret_error,
-    is_number,
-    make_article_receipt,
-    make_receipt,
-    parse_object,
-    parse_reason_code,
-    parse_time,
-    to_int,
-    to_text,
-)
+from adapters.weibo import api
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
 from adapters.weibo.profiles import API_URL
 from publisher.contract import HttpRequest, HttpResponse
@@ -45,7 +27,6 @@ from publisher.domain.results import (
     Healthy,
     HoldReason,
     NotFound,
-    NotSent,
     ObservedPost,
     PossibleMatch,
     Published,
@@ -66,15 +47,10 @@ MAX_COUNTED_POSTS = 100
 """The most posts whose counts one call returns."""
 _MAX_LIFETIME_SECONDS = 10**9
 """A longer lifetime, over thirty years, is not believed."""
-_FINAL_ERROR_CLASSES = frozenset(
-    {
-        WeiboErrorClass.ACCOUNT,
-        WeiboErrorClass.PERMISSION,
-        WeiboErrorClass.CAPTCHA,
-        WeiboErrorClass.CREDENTIAL,
-        WeiboErrorClass.REJECTED,
-    }
-)
+_FINAL_ERROR_CLASSES = frozenset({
+    WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT, WeiboErrorClass.PERMISSION,
+    WeiboErrorClass.CAPTCHA,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,39 +84,39 @@ class WeiboTokenInfo:
     issued_at: int | None
 
 
-def encode_timeline(endpoint: WeiboEndpoint, count: int) -> HttpRequest:
+def encode_timeline(endpoint: api.WeiboEndpoint, count: int) -> HttpRequest:
     """List the newest own posts, including manual ones. Without `since_id`: the list must reach back."""
     query = {"count": str(count), "page": "1"}
     return HttpRequest(method="GET", url=endpoint.statuses_url("user_timeline"), query=query, headers=endpoint.headers)
 
 
-def encode_show(endpoint: WeiboEndpoint, remote_id: str) -> HttpRequest:
+def encode_show(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
     """Read one post; the business profile has no twin of this call."""
     url = endpoint.build_url(API_URL, "2/statuses/show.json")
     return HttpRequest(method="GET", url=url, query={"id": remote_id}, headers=endpoint.headers)
 
 
-def encode_counts(endpoint: WeiboEndpoint, ids: Sequence[str]) -> HttpRequest:
+def encode_counts(endpoint: api.WeiboEndpoint, ids: Sequence[str]) -> HttpRequest:
     """Read the counts of up to MAX_COUNTED_POSTS posts."""
     return HttpRequest(
         method="GET", url=endpoint.statuses_url("count"), query={"ids": ",".join(ids)}, headers=endpoint.headers
     )
 
 
-def encode_destroy(endpoint: WeiboEndpoint, remote_id: str) -> HttpRequest:
+def encode_destroy(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
     return HttpRequest(
         method="POST", url=endpoint.statuses_url("destroy"), form={"id": remote_id}, headers=endpoint.headers
     )
 
 
-def encode_token_info(endpoint: WeiboEndpoint) -> HttpRequest:
+def encode_token_info(endpoint: api.WeiboEndpoint) -> HttpRequest:
     """Read whose token it is. This call takes the token in the body only."""
     return HttpRequest(
         method="POST", url=endpoint.build_url(API_URL, "oauth2/get_token_info"), form={"access_token": endpoint.token}
     )
 
 
-def decode_timeline(response: HttpResponse | NotSent | ReadFailure, uid: str) -> WeiboPostList | ReadFailure:
+def decode_timeline(response: api.ReadResponse, uid: str) -> WeiboPostList | ReadFailure:
     """Return a list of own posts; an entry of another account makes the whole list worthless."""
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
@@ -148,7 +124,7 @@ def decode_timeline(response: HttpResponse | NotSent | ReadFailure, uid: str) ->
 
 
 def _decode_timeline(response: HttpResponse, uid: str) -> WeiboPostList | ReadFailure:
-    body = decode_object(response)
+    body = api.decode_object(response)
     if isinstance(body, ReadFailure):
         return body
     entries = body.get("statuses")
@@ -170,7 +146,7 @@ def to_observed_posts(timeline: WeiboPostList, uid: str) -> Sequence[ObservedPos
     return [
         ObservedPost(
             remote_id=item.id,
-            url=make_receipt(item.id, uid, item.created_at).url,
+            url=api.make_receipt(item.id, uid, item.created_at).url,
             published_at=item.created_at,
             text=item.texts[0],
         )
@@ -178,68 +154,66 @@ def to_observed_posts(timeline: WeiboPostList, uid: str) -> Sequence[ObservedPos
     ]
 
 
-def decode_show(response: HttpResponse | NotSent | ReadFailure, uid: str) -> Published | Deleted | ReadFailure:
+def decode_show(response: api.ReadResponse, uid: str) -> Published | Deleted | ReadFailure:
     """Return whether one own post exists, is deleted, or is not known."""
-    body = decode_object(response)
+    body = api.decode_object(response)
     if isinstance(body, ReadFailure):
-        return Deleted() if get_reason(body) == to_message_key(NO_SUCH_POST) else body
+        return Deleted() if api.get_reason(body) == to_message_key(NO_SUCH_POST) else body
     item = _decode_listed_post(body, uid)
-    return item if isinstance(item, Unknown) else Published(receipt=make_receipt(item.id, uid, item.created_at))
+    return item if isinstance(item, Unknown) else Published(receipt=api.make_receipt(item.id, uid, item.created_at))
 
 
-def decode_counts(
-    response: HttpResponse | NotSent | ReadFailure, ids: Sequence[str]
-) -> Mapping[str, Reach] | ReadFailure:
+def decode_counts(response: api.ReadResponse, ids: Sequence[str]) -> Mapping[str, Reach] | ReadFailure:
     """Return the counts of posts; the response omits posts that no longer exist."""
-    entries = decode_json(response)
+    entries = api.decode_json(response)
     if isinstance(entries, ReadFailure):
         return entries
     if not isinstance(entries, list):
         return Unknown(reason="bad_response")
-    posts = [(get_post_id(entry), entry) for entry in entries if isinstance(entry, dict)]
+    posts = [(api.get_post_id(entry), entry) for entry in entries if isinstance(entry, dict)]
     return {
         remote_id: Reach(
-            reposts=to_int(post.get("reposts")),
-            comments=to_int(post.get("comments")),
-            likes=to_int(post.get("attitudes", post.get("likes"))),  # `likes` in the business profile
+            reposts=api.to_int(post.get("reposts")),
+            comments=api.to_int(post.get("comments")),
+            likes=api.to_int(post.get("attitudes", post.get("likes"))),  # `likes` in the business profile
         )
         for remote_id, post in posts
         if remote_id in set(ids)
     }
 
 
-def decode_destroy(response: HttpResponse | NotSent | ReadFailure, remote_id: str) -> DeletionResult:
+def decode_destroy(response: api.ReadResponse, remote_id: str) -> DeletionResult:
     """Return the result of a deletion call; DELETION_UNCONFIRMED where a read has to confirm it."""
-    body = decode_object(response)
+    body = api.decode_object(response)
     if not isinstance(body, ReadFailure):
-        return DELETION_UNCONFIRMED if get_post_id(body) == remote_id else Unknown(reason="weibo_no_id")
+        return DELETION_UNCONFIRMED if api.get_post_id(body) == remote_id else Unknown(reason="weibo_no_id")
     if isinstance(body, RateLimited):
         return body
     if body.reason == to_message_key(NO_SUCH_POST):
         return DELETION_UNCONFIRMED
-    listed = CODES.get(parse_reason_code(body.reason) or 0)
+    listed = CODES.get(api.parse_reason_code(body.reason) or 0)
     if listed is not None and listed.error_class in _FINAL_ERROR_CLASSES:
         return Rejected(code=body.reason, reason=_get_response_message(response))
     return body
 
 
-def _get_response_message(response: HttpResponse | NotSent | ReadFailure) -> str:
-    return get_error_message(parse_object(response)) if isinstance(response, HttpResponse) else ""
+def _get_response_message(response: api.ReadResponse) -> str:
+    return api.get_error_message(api.parse_object(response)) if isinstance(response, HttpResponse) else ""
 
 
-def decode_token_facts(response: HttpResponse | NotSent | ReadFailure) -> WeiboTokenInfo | ReadFailure:
-    body = decode_object(response)
+def decode_token_facts(response: api.ReadResponse) -> WeiboTokenInfo | ReadFailure:
+    body = api.decode_object(response)
     if isinstance(body, ReadFailure):
         return body
-    owner = to_text(body.get("uid"))
-    seconds = to_text(body.get("expire_in", body.get("expires_in"))) or ""  # an older revision's name comes second
-    if owner is None or not is_number(seconds.removeprefix("-")):
+    owner = api.to_text(body.get("uid"))
+    seconds = api.to_text(body.get("expire_in", body.get("expires_in"))) or ""  # an older revision's name comes second
+    if owner is None or not api.is_number(seconds.removeprefix("-")):
         return Unknown(reason="bad_response")
     return WeiboTokenInfo(
         uid=owner,
-        app_key=to_text(body.get("appkey")),
+        app_key=api.to_text(body.get("appkey")),
         remaining_seconds=min(int(seconds), _MAX_LIFETIME_SECONDS),
-        issued_at=to_int(body.get("create_at")),
+        issued_at=api.to_int(body.get("create_at")),
     )
 
 
@@ -252,18 +226,16 @@ def check_token(info: WeiboTokenInfo, uid: str, app_key: str | None) -> Blocked 
     return CredentialExpired(reason="weibo_21327") if info.remaining_seconds <= 0 else None
 
 
-def decode_token_info(
-    response: HttpResponse | NotSent | ReadFailure, uid: str, app_key: str | None, now: datetime
-) -> HealthCheckResult:
+def decode_token_info(response: api.ReadResponse, uid: str, app_key: str | None, now: datetime) -> HealthCheckResult:
     """Return whether the token works, is ours, and when it expires."""
     info = decode_token_facts(response)
     if isinstance(info, RateLimited):
         return info
     if isinstance(info, Unknown):
-        code = parse_reason_code(info.reason)
+        code = api.parse_reason_code(info.reason)
         if code is None:
             return info
-        outcome = interpret_error(code, _get_response_message(response), Ticket(payload=""), now)
+        outcome = api.interpret_error(code, _get_response_message(response), Ticket(payload=""), now)
         return outcome if isinstance(outcome, CredentialExpired | Blocked) else info
     expires_at = now + timedelta(seconds=info.remaining_seconds)
     return check_token(info, uid, app_key) or Healthy(credentials_expire_at=expires_at)
@@ -272,12 +244,12 @@ def decode_token_info(
 def _decode_listed_post(entry: object, uid: str) -> WeiboListedPost | Unknown:
     if not isinstance(entry, dict):
         return Unknown(reason="bad_response")
-    remote_id, owner = get_post_id(entry), get_owner_id(entry)
+    remote_id, owner = api.get_post_id(entry), api.get_owner_id(entry)
     if remote_id is None or owner is None:
         return Unknown(reason="weibo_no_id")
     if owner != uid:
         return Unknown(reason="weibo_wrong_account")
-    at = parse_time(entry.get("created_at")) or decode_created_at(remote_id)
+    at = api.parse_time(entry.get("created_at")) or api.decode_created_at(remote_id)
     texts = [str(entry.get("text", ""))]
     links, annotations = entry.get("url_objects"), entry.get("annotations")
     texts += (
@@ -347,7 +319,7 @@ def interpret_timeline(
     ours = [item for item in marked if not _is_before_baseline(item, criteria.baseline)]
     if ours:
         first = min(ours, key=lambda item: int(item.id))
-        make = make_article_receipt if criteria.is_article else make_receipt
+        make = api.make_article_receipt if criteria.is_article else api.make_receipt
         return Published(
             receipt=make(first.id, uid, first.created_at), is_text_confirmed=code in first.normalized_texts[0]
         )
@@ -359,7 +331,7 @@ def interpret_timeline(
         and is_similar((criteria.text,), (item.texts[0],), criteria.marker)
     ]
     for item in marked or similar:
-        return PossibleMatch(remote_id=item.id, url=make_receipt(item.id, uid, item.created_at).url)
+        return PossibleMatch(remote_id=item.id, url=api.make_receipt(item.id, uid, item.created_at).url)
     if covers_baseline(timeline, criteria.baseline, max_readable):
         return NotFound(covered_since=criteria.baseline.taken_at)
     is_full = len(timeline.items) >= max_readable and _is_newest_first(timeline.items[1:])

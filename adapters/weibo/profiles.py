@@ -5,7 +5,7 @@ its grants. Nothing is probed: a call that was not granted returns 10014, and th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from publisher.domain.account import Account
 
@@ -34,10 +34,6 @@ class WeiboProfile:
     max_optional_reads: int | None
 
 
-# wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user. The
-# core may publish 50 times, so 25 optional reads leave as many for resolving unknown outcomes.
-_MAX_OPTIONAL_READS = 25
-
 SHARE = WeiboProfile(
     name="share",  # wiki 2/statuses/share, read 2026-11-24
     base_url=API_URL,
@@ -46,18 +42,12 @@ SHARE = WeiboProfile(
     picture_limit=1,
     max_readable_posts=5,
     list_sizes=(20,),
-    max_optional_reads=_MAX_OPTIONAL_READS,
+    # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user.
+    # The core may publish 50 times, so 25 optional reads leave as many for resolving unknown outcomes.
+    max_optional_reads=25,
 )
-UPDATE = WeiboProfile(
-    name="update",  # wiki 2/statuses/update and 2/statuses/upload, read 2026-11-25: by permission only since 2017
-    base_url=API_URL,
-    path_suffix=".json",
-    is_strict=False,
-    picture_limit=1,
-    max_readable_posts=5,
-    list_sizes=(20,),
-    max_optional_reads=_MAX_OPTIONAL_READS,
-)
+UPDATE = replace(SHARE, name="update", is_strict=False)
+"""wiki 2/statuses/update and 2/statuses/upload, read 2026-11-25: by permission only since 2017."""
 BIZ = WeiboProfile(
     name="biz",  # wiki C/2/statuses/upload_url_text/biz, rev. 15836, read 2026-11-25: up to nine uploaded pictures
     base_url=BUSINESS_API_URL,
