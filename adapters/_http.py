@@ -35,6 +35,17 @@ LOOKUP_TIMEOUT_SECONDS = 8.0
 """How long a call waits for DNS: longer than the 5 s after which the system turns to its second name server."""
 MAX_LOOKUPS_PER_HOST = 4
 """Threads that may hang on one host: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
+MAX_ATTEMPTS = 3
+MAX_CREATE_BODY_BYTES = 1024 * 1024
+MAX_READ_BODY_BYTES = 8 * 1024 * 1024
+"""The most bytes that are read of a response body."""
+_DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
+_NOT_RETRYABLE_REASONS = frozenset({"host_not_allowed", "body_too_large", "in_cooldown", "dns_timeout"})
+"""Failures that a retry cannot change."""
+_CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of SO_LINGER: drop unsent bytes and reset the connection, or go on sending them."""
+TransportFailure = NotSent | Unknown
 
 
 class LookupTimeoutError(TimeoutError):
@@ -88,21 +99,6 @@ async def resolve(host: str) -> Sequence[str]:
             return await asyncio.wrap_future(lookups[-1].addresses)
     except TimeoutError:
         raise LookupTimeoutError(host) from None
-
-
-MAX_ATTEMPTS = 3
-MAX_CREATE_BODY_BYTES = 1024 * 1024
-MAX_READ_BODY_BYTES = 8 * 1024 * 1024
-"""The most bytes that are read of a response body."""
-
-_DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_NOT_RETRYABLE_REASONS = frozenset({"host_not_allowed", "body_too_large", "in_cooldown", "dns_timeout"})
-"""Failures that a retry cannot change."""
-_CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
-"""Values of SO_LINGER: drop unsent bytes and reset the connection, or go on sending them."""
-
-TransportFailure = NotSent | Unknown
 
 
 class _StartRefusedError(Exception):

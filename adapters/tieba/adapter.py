@@ -45,6 +45,19 @@ MAX_MEASURED_THREADS = 10
 """Threads measured at one time; each costs a call, and hurried reads attract attention."""
 THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account"})
 """Reasons that concern one thread and say nothing about the next."""
+BANNED_EVERYWHERE = 2
+"""A `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
+MAX_PAGES = 10
+_FINAL_ERROR_CLASSES = frozenset({
+    TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
+    TiebaErrorClass.CAPTCHA,
+})  # fmt: skip
+_DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
+"""Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
+_NOT_CONNECTED_REASONS = frozenset({
+    "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
+})  # fmt: skip
+_FILE_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
 def decode_reach(response: HttpResponse | api.RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
@@ -82,10 +95,6 @@ def _find_largest(*values: object) -> int | None:
     return max(figures, default=None)
 
 
-BANNED_EVERYWHERE = 2
-"""A `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
-
-
 def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
     return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies)
 
@@ -107,19 +116,6 @@ def decode_account_status(response: HttpResponse | api.RequestFailure, identity:
     if api.to_int(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
     return None
-
-
-MAX_PAGES = 10
-_FINAL_ERROR_CLASSES = frozenset({
-    TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
-    TiebaErrorClass.CAPTCHA,
-})  # fmt: skip
-_DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
-"""Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
-_NOT_CONNECTED_REASONS = frozenset({
-    "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
-})  # fmt: skip
-_FILE_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

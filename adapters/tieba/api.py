@@ -39,20 +39,6 @@ PC_SALT = "36770b1f34c9bbf2e7d1a99d2b82fa9e"
 APP_SALT = "tiebaclient!!!"
 FILE_PLACEHOLDER = "[object File]"
 """What stands for a file's bytes in the signature of the PC site."""
-
-
-def sign(fields: Mapping[str, str], salt: str) -> str:
-    """Return the signature, in lower case. Empty values count, a field `sign` does not."""
-    text = "".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "sign")
-    return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
-
-
-def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> dict[str, str]:
-    """Complete a form or query of the PC site. `unsent` fields are signed but sent in another way."""
-    form = {**fields, "subapp_type": "pc", "_client_type": "20"}
-    return {**form, "sign": sign({**form, **unsent}, PC_SALT)}
-
-
 WEB_URL = "https://tieba.baidu.com"
 APP_URL = "https://tiebac.baidu.com"
 PLATFORM_URLS = (WEB_URL, APP_URL)
@@ -67,9 +53,20 @@ RATE_LIMIT_CODE = "tieba_429"
 """The code of an HTTP 429, from Tieba or a proxy."""
 _RESOURCE_ID = "709d1d31dc47636e4f5ccbfd07601c19"
 """MD5 of `[object File]`: what the site itself sends as an upload's name."""
-
 Json = Mapping[str, Any]
 RequestFailure = NotSent | ReadFailure
+
+
+def sign(fields: Mapping[str, str], salt: str) -> str:
+    """Return the signature, in lower case. Empty values count, a field `sign` does not."""
+    text = "".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "sign")
+    return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
+
+
+def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> dict[str, str]:
+    """Complete a form or query of the PC site. `unsent` fields are signed but sent in another way."""
+    form = {**fields, "subapp_type": "pc", "_client_type": "20"}
+    return {**form, "sign": sign({**form, **unsent}, PC_SALT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,8 @@ from publisher.domain.results import (
 VISIBLE_AFTER = timedelta(seconds=30)
 _TIMESTAMP_TOLERANCE = timedelta(seconds=1)
 """Receivers may keep whole seconds; the baseline carries fractions of one."""
+HTTP_OK, HTTP_CREATED, HTTP_CONFLICT = 200, 201, 409
+"""The statuses of a read, of a new post, and of a key that has its post already."""
 
 
 def interpret_created(body: Json, request: SendRequest, account: str, now: datetime, *, is_existing: bool) -> Outcome:
@@ -126,10 +128,6 @@ def is_before_baseline(post: WebhookPost, request: SendRequest) -> bool:
 
 def make_receipt(post: WebhookPost) -> Receipt:
     return Receipt(remote_id=post.id, url=post.url, published_at=post.created_at)
-
-
-HTTP_OK, HTTP_CREATED, HTTP_CONFLICT = 200, 201, 409
-"""The statuses of a read, of a new post, and of a key that has its post already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

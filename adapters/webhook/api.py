@@ -26,6 +26,13 @@ from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotSent, ObservedPost, Reach, Unknown
 
+DEFAULT_COOLDOWN = timedelta(minutes=10)
+LIST_SIZE = 50
+_ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+POST_STATES = frozenset({"live", "pending", "refused", "removed"})
+Json = Mapping[str, Any]
+TransportFailure = NotSent | Unknown
+
 
 def sign_headers(key: str, method: str, url: str, body: bytes, now: datetime) -> Mapping[str, str]:
     """Return the headers that sign a call: an HMAC-SHA256 over time, method, path and body, joined by line feeds.
@@ -36,15 +43,6 @@ def sign_headers(key: str, method: str, url: str, body: bytes, now: datetime) ->
     message = b"\n".join([at.encode(), method.encode(), urlsplit(url).path.encode(), body])
     digest = hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
     return {"publisher-timestamp": at, "publisher-signature": f"v1={digest}"}
-
-
-DEFAULT_COOLDOWN = timedelta(minutes=10)
-LIST_SIZE = 50
-_ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
-POST_STATES = frozenset({"live", "pending", "refused", "removed"})
-
-Json = Mapping[str, Any]
-TransportFailure = NotSent | Unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,11 @@ from publisher.domain.results import (
 
 _MAX_NOTICE_DELAY = timedelta(hours=1)
 """How long after its publishing we may notice an article, perhaps only the next day."""
+MAX_PREVIEWS_PER_DAY = 100
+"""The most previews by name that WeChat sends in a day (developers.weixin.qq.com, preview, as users quote it)."""
+_PREVIEW_COUNT_KEY = "previews"
+POLL_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800))
+"""Pauses between two reads of a submission; the platform allows 100 such reads a day, for all posts together."""
 
 
 def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date, ...]:
@@ -104,15 +109,6 @@ def _parse_count(line: Mapping[str, Any], name: str) -> int | None:
 
 def _to_beijing_day(instant: datetime) -> date:
     return instant.astimezone(BEIJING).date()
-
-
-MAX_PREVIEWS_PER_DAY = 100
-"""The most previews by name that WeChat sends in a day (developers.weixin.qq.com, preview, as users quote it)."""
-_PREVIEW_COUNT_KEY = "previews"
-
-
-POLL_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800))
-"""Pauses between two reads of a submission; the platform allows 100 such reads a day, for all posts together."""
 
 
 class WeChatAdapter:

@@ -23,6 +23,8 @@ RENEWAL_WINDOW = timedelta(minutes=5)
 """If more tokens than MAX_RENEWALS are refused in this time, someone else keeps ending ours."""
 FORCED_RENEWAL_INTERVAL = timedelta(seconds=30)
 """Within this time after a forced renewal WeChat forces no other; another process's renewal is waited for."""
+_REFUSED_TOKENS_KEY, _FORCED_RENEWALS_KEY = "token:refused", "token:forced"
+T = TypeVar("T")
 
 
 def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
@@ -62,11 +64,6 @@ def _get_recent_refused(note: str | None, now: datetime) -> dict[str, float]:
 def _get_recent_forced(note: str | None, now: datetime) -> list[float]:
     since = (now - RENEWAL_WINDOW).timestamp()
     return [at for at in json.loads(note or "[]") if at > since]
-
-
-_REFUSED_TOKENS_KEY, _FORCED_RENEWALS_KEY = "token:refused", "token:forced"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

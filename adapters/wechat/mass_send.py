@@ -40,6 +40,10 @@ _FAILURE_STATUS = re.compile(r"err\((\d{1,9})\)")
 _MASS_SEND_ID_PREFIX = "mass"
 _KEY_CHARACTERS = 32
 """The reference allows 64 bytes, but users saw 36 characters refused."""
+KEY_LIFETIME = timedelta(hours=23)
+"""An hour less than WeChat remembers a key."""
+ALREADY_DELETED_CODE = 40060
+"""Users got this code for a deletion that worked: the status after it decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +131,6 @@ def _decode_mass_send_id(body: Mapping[str, Any]) -> str:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-KEY_LIFETIME = timedelta(hours=23)
-"""An hour less than WeChat remembers a key."""
-ALREADY_DELETED_CODE = 40060
-"""Users got this code for a deletion that worked: the status after it decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,20 @@ from publisher.domain.results import (
 MAX_TITLE_LENGTH = 32
 MAX_LEAD_LENGTH = 1900
 """The wiki page's limit for the post that leads to an article, in characters."""
+_BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ID_EPOCH_SECONDS = 515_483_463
+"""Unix time of the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
+_MAX_UNIX_SECONDS = 253_402_300_799
+"""The last second of the year 9999."""
+_ARTICLE_FRAGMENT = "#article"
+Json = Mapping[str, Any]
+ReadResponse = HttpResponse | NotSent | ReadFailure
+VISIBLE_AFTER = timedelta(minutes=2)
+DEFAULT_COOLDOWN = timedelta(hours=1)
+ARTICLE_SUCCESS_CODE = 100_000
+RATE_LIMIT_CODE = "weibo_429"
+"""The code of an HTTP 429, from Weibo or a proxy."""
+_PICTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def is_article(account: Account, rendered: RenderedPost) -> bool:
@@ -65,14 +79,6 @@ def render_lead(rendered: RenderedPost) -> str:
 def render_content(rendered: RenderedPost) -> str:
     """Return the article's HTML: each line of the text is a paragraph."""
     return "".join(f"<p>{escape(line)}</p>" for line in rendered.text.splitlines() if line.strip())
-
-
-_BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ID_EPOCH_SECONDS = 515_483_463
-"""Unix time of the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
-_MAX_UNIX_SECONDS = 253_402_300_799
-"""The last second of the year 9999."""
-_ARTICLE_FRAGMENT = "#article"
 
 
 def make_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
@@ -104,10 +110,6 @@ def encode_short_id(mid: str) -> str:
 def decode_created_at(mid: str) -> datetime:
     """Return the creation time inside a post's number; an impossible number gives the end of the calendar."""
     return datetime.fromtimestamp(min((int(mid) >> 22) + _ID_EPOCH_SECONDS, _MAX_UNIX_SECONDS), UTC)
-
-
-Json = Mapping[str, Any]
-ReadResponse = HttpResponse | NotSent | ReadFailure
 
 
 def decode_object(response: ReadResponse) -> Json | ReadFailure:
@@ -198,14 +200,6 @@ def _parse_json(response: HttpResponse) -> object:
         return json.loads(response.body)
     except (ValueError, RecursionError):
         return None
-
-
-VISIBLE_AFTER = timedelta(minutes=2)
-DEFAULT_COOLDOWN = timedelta(hours=1)
-ARTICLE_SUCCESS_CODE = 100_000
-RATE_LIMIT_CODE = "weibo_429"
-"""The code of an HTTP 429, from Weibo or a proxy."""
-_PICTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,23 @@ _SHORT_LINK_PREFIX = "http://t.cn"
 
 MAX_LATIN_1_CODE, MAX_ASCII_CODE = 0xFF, 0x80
 """The highest code unit that weighs one, in the two generations of the platform's counter."""
+MAX_PLAIN_CHARACTERS = 130
+"""The composer allows 140; clients met "too long" close to it, so ten are kept in reserve."""
+MAX_LONG_CHARACTERS = 1900
+"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept in reserve."""
+MAX_ARTICLE_CHARACTERS = 20_000
+"""wiki Toutiao/api: an older revision's limit; the current one allows 90 000 including HTML markup."""
+DEFAULTS = PlatformDefaults(
+    # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
+    # half of the day's calls are left for readback.
+    rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=50),
+    timing=Timing(
+        request_timeout=timedelta(seconds=20),
+        lease_timeout=timedelta(seconds=40),
+        visibility_window=timedelta(minutes=10),
+        first_check_after=timedelta(minutes=2),
+    ),
+)
 
 
 def measure(text: str) -> int:
@@ -49,14 +66,6 @@ def count_characters(text: str, links: re.Pattern[str], max_narrow_code: int) ->
     return (units + 1) // 2
 
 
-MAX_PLAIN_CHARACTERS = 130
-"""The composer allows 140; clients met "too long" close to it, so ten are kept in reserve."""
-MAX_LONG_CHARACTERS = 1900
-"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept in reserve."""
-MAX_ARTICLE_CHARACTERS = 20_000
-"""wiki Toutiao/api: an older revision's limit; the current one allows 90 000 including HTML markup."""
-
-
 def get_post_limit(account: Account) -> int:
     """Return the longest text of a post that is not an article."""
     return MAX_LONG_CHARACTERS if can_send_long_text(account) else MAX_PLAIN_CHARACTERS
@@ -76,16 +85,3 @@ def get_capabilities(account: Account) -> Capabilities:
         monitor_interval=timedelta(hours=1 if profile.max_optional_reads is None else 2),
         has_deletions_in_metrics=True,
     )
-
-
-DEFAULTS = PlatformDefaults(
-    # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
-    # half of the day's calls are left for readback.
-    rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=50),
-    timing=Timing(
-        request_timeout=timedelta(seconds=20),
-        lease_timeout=timedelta(seconds=40),
-        visibility_window=timedelta(minutes=10),
-        first_check_after=timedelta(minutes=2),
-    ),
-)

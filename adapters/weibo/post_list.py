@@ -51,6 +51,12 @@ _FINAL_ERROR_CLASSES = frozenset({
     WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT, WeiboErrorClass.PERMISSION,
     WeiboErrorClass.CAPTCHA,
 })  # fmt: skip
+_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
+"""Posts carry whole seconds; the baseline carries fractions of a second."""
+LIST_TOO_SHORT = Unknown(reason="weibo_list_too_short")
+"""The result for a post that is missing from a list that does not reach back to the baseline."""
+BEYOND_LIST = Unknown(reason="weibo_list_too_short", is_beyond_list=True)
+"""The same, where the list holds as many posts as can be read, all of them newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,14 +265,6 @@ def _decode_listed_post(entry: object, uid: str) -> WeiboListedPost | Unknown:
     return WeiboListedPost(
         id=remote_id, created_at=at, texts=tuple(texts), normalized_texts=tuple(map(normalize, texts))
     )
-
-
-_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Posts carry whole seconds; the baseline carries fractions of a second."""
-LIST_TOO_SHORT = Unknown(reason="weibo_list_too_short")
-"""The result for a post that is missing from a list that does not reach back to the baseline."""
-BEYOND_LIST = Unknown(reason="weibo_list_too_short", is_beyond_list=True)
-"""The same, where the list holds as many posts as can be read, all of them newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
